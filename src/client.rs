@@ -1,0 +1,439 @@
+//! The hot path, top to bottom: (credentials →) encode → send (retry, deadlines) → decode.
+
+use std::collections::VecDeque;
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use http::{HeaderName, HeaderValue, Uri};
+
+use crate::credentials::Keyring;
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
+use crate::transport::deadline::{Deadline, Timeouts, within_rest};
+use crate::transport::{Body, Response, Settings, Transport, framing, retry};
+use crate::types::chat::{Answer, Meta, Operation, Request, Secret, request_id};
+use crate::types::credentials::Credentials;
+use crate::types::http::{HttpRequest, HttpResponse};
+
+/// One event of a stream may be this many bytes.
+const LARGEST_EVENT: usize = 32 << 20;
+
+/// Requests of one call that are under way at the same time, at most.
+const PARTS_AT_ONCE: usize = 16;
+
+/// A call: where it goes, what is asked, and how long and how often it is tried.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Which model, where, with which key.
+    pub deployment: Deployment,
+    /// What is asked of it.
+    pub request: Request,
+    /// How long each part may take.
+    pub timeouts: Timeouts,
+    /// How often a request that failed in passing is repeated, at most.
+    pub max_retries: u32,
+}
+
+/// Makes calls over connections of its own.
+pub struct Client {
+    transport: Transport,
+    keyring: Keyring,
+}
+
+impl Call {
+    /// What must not come back to the caller in an error: keys and tokens, and the values of headers that may be such.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let headers = self.request.extra_headers.iter().filter_map(|(_, value)| value.to_str().ok());
+        // Of `Bearer …`, the part that a host would repeat.
+        let headers =
+            headers.filter_map(|value| value.rsplit(' ').next()).filter(|value| value.len() >= 12).map(Secret::new);
+        self.deployment.secrets().cloned().chain(headers).collect()
+    }
+}
+
+impl Client {
+    /// A client without connections yet.
+    pub fn new(settings: &Settings) -> Self {
+        Self { transport: Transport::new(settings), keyring: Keyring::default() }
+    }
+
+    /// A whole answer.
+    pub async fn call(&self, call: &mut Call) -> Result<Answer> {
+        let mut deadline = Deadline::start(call.timeouts.total);
+        let mut retries = 0;
+        self.find_credentials(call, &mut deadline, &mut retries).await?;
+        let call = &*call;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| finished(call, error, retries))?;
+        let parts = endpoint.parts(&call.request).map_err(|error| finished(call, error, retries))?;
+        match parts.is_empty() {
+            true => self.exchange(call, endpoint, deadline, retries).await,
+            // Boxed: a call should not carry the memory for its parts along.
+            false => Box::pin(self.call_in_parts(call, endpoint, parts, deadline)).await,
+        }
+    }
+
+    /// The answer to one request, repeated where that may help.
+    async fn exchange(
+        &self,
+        call: &Call,
+        endpoint: &dyn Endpoint,
+        mut deadline: Deadline,
+        mut retries: u32,
+    ) -> Result<Answer> {
+        let Encoded { mut request, dropped_params } =
+            encode(call, endpoint).map_err(|error| finished(call, error, retries))?;
+        loop {
+            let answer = deadline.run(async {
+                call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
+                let Response { status, headers, body } = self.transport.send(&request, &call.timeouts).await?;
+                Ok(HttpResponse {
+                    received: unix_seconds(),
+                    status,
+                    headers,
+                    body: without_mark(body.collect().await?),
+                })
+            });
+            let decoded = answer.await.and_then(|response| match decode(call, endpoint, &response) {
+                Ok(body) => Ok((body, response)),
+                Err(error) => Err(error),
+            });
+            match decoded {
+                Ok((body, response)) => {
+                    return Ok(Answer {
+                        body,
+                        meta: meta(call, response.status, response.headers, retries, &deadline, dropped_params),
+                    });
+                }
+                Err(error) => pause_or_fail(call, error, &mut retries, &mut deadline).await?,
+            }
+        }
+    }
+
+    /// The answer to a call that takes several requests. The first that fails for good ends them all.
+    async fn call_in_parts(
+        &self,
+        call: &Call,
+        endpoint: &dyn Endpoint,
+        parts: Vec<Request>,
+        mut deadline: Deadline,
+    ) -> Result<Answer> {
+        let answers = parts.into_iter().map(|request| {
+            let part = Call { request, ..call.clone() };
+            async move { self.exchange(&part, endpoint, Deadline::start(part.timeouts.total), 0).await }
+        });
+        let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
+        let answers = deadline.run(answers).await.map_err(|error| {
+            let retries = error.retries;
+            finished(call, error, retries)
+        })?;
+        let bodies: Vec<Bytes> = answers.iter().map(|answer| answer.body.clone()).collect();
+        let retries = answers.iter().map(|answer| answer.meta.retries).sum();
+        let last = answers.into_iter().next_back().expect("there are parts");
+        Ok(Answer { body: endpoint.join(&bodies)?, meta: Meta { retries, latency: deadline.elapsed(), ..last.meta } })
+    }
+
+    /// An answer as a stream, opened: it has begun well.
+    pub async fn stream(&self, mut call: Call) -> Result<Stream<'_>> {
+        let mut deadline = Deadline::start(call.timeouts.total);
+        let mut retries = 0;
+        self.find_credentials(&mut call, &mut deadline, &mut retries).await?;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| finished(&call, error, retries))?;
+        let Encoded { request, dropped_params } =
+            encode(&call, endpoint).map_err(|error| finished(&call, error, retries))?;
+        let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
+        let mut stream = Stream {
+            deadline,
+            transport: &self.transport,
+            endpoint,
+            call,
+            request,
+            attempt: None,
+            decoder,
+            events: VecDeque::new(),
+            meta: Meta { dropped_params, ..Meta::default() },
+            retries,
+            opened: Instant::now(),
+            delivered: false,
+        };
+        loop {
+            match stream.open().await {
+                Ok(()) => return Ok(stream),
+                Err(error) => pause_or_fail(&stream.call, error, &mut stream.retries, &mut stream.deadline).await?,
+            }
+        }
+    }
+
+    /// Fills in credentials that neither the key nor the settings are. Most calls have no such thing to wait for.
+    async fn find_credentials(&self, call: &mut Call, deadline: &mut Deadline, retries: &mut u32) -> Result<()> {
+        let Credentials::Wanted(wanted) = &call.deployment.credentials else { return Ok(()) };
+        // A caller who brings an authorization of their own needs none of ours.
+        if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
+            return Ok(());
+        }
+        let wanted = wanted.clone();
+        loop {
+            // Boxed: the other calls should not carry its memory along.
+            match Box::pin(deadline.run(self.keyring.find(&self.transport, &wanted))).await {
+                Ok(found) => {
+                    call.deployment.credentials = found;
+                    return Ok(());
+                }
+                Err(error) => pause_or_fail(call, error, retries, deadline).await?,
+            }
+        }
+    }
+}
+
+/// A stream of chat completion chunks, or of a response's events. Dropping it aborts the request.
+pub struct Stream<'a> {
+    transport: &'a Transport,
+    endpoint: &'static dyn Endpoint,
+    call: Call,
+    request: HttpRequest,
+    attempt: Option<(Body, framing::Parser)>,
+    decoder: Box<dyn StreamDecoder>,
+    events: VecDeque<framing::Event>,
+    meta: Meta,
+    deadline: Deadline,
+    retries: u32,
+    /// When this try began.
+    opened: Instant,
+    delivered: bool,
+}
+
+impl Stream<'_> {
+    /// What is streamed.
+    pub fn operation(&self) -> Operation {
+        self.call.request.operation
+    }
+
+    /// What is known about the answer beside its chunks.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// What must not come back to the caller in an error.
+    pub fn secrets(&self) -> Vec<Secret> {
+        self.call.secrets()
+    }
+
+    /// Whether the caller is shown this chunk; one that is not shown still counts for the completion.
+    pub fn is_shown(&self, chunk: &[u8]) -> bool {
+        self.decoder.is_shown(chunk)
+    }
+
+    /// Sends the request and waits until its answer begins.
+    async fn open(&mut self) -> Result<()> {
+        self.opened = Instant::now();
+        let Self { transport, endpoint, call, request, deadline, .. } = self;
+        let response = deadline.run(async {
+            call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
+            let response = transport.send(request, &call.timeouts).await?;
+            let is_stream = response
+                .headers
+                .get("content-type")
+                .is_none_or(|kind| !kind.to_ascii_lowercase().starts_with("application/json"));
+            if matches!(response.status, 200..300) && is_stream {
+                return Ok(response);
+            }
+            let Response { status, headers, body } = response;
+            let response =
+                HttpResponse { received: unix_seconds(), status, headers, body: without_mark(body.collect().await?) };
+            // A host that cannot stream answers plainly, or with an error under a status of 200.
+            decode(call, *endpoint, &response)?;
+            let message =
+                format!("{} was asked for a stream and answered with a plain one", call.deployment.provider.row().name);
+            Err(answered(Error::new(ErrorKind::ApiResponseValidation, message), &response))
+        });
+        let Response { status, headers, body } = response.await?;
+        let dropped_params = std::mem::take(&mut self.meta.dropped_params);
+        self.meta = meta(&self.call, status, headers, self.retries, &self.deadline, dropped_params);
+        self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
+        self.events.clear();
+        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), LARGEST_EVENT)));
+        Ok(())
+    }
+
+    /// Waits for chunks and appends all that are at hand to `chunks`; `false`: the stream is over.
+    ///
+    /// A stream that breaks before its first chunk is repeated like any call; after that it never is.
+    pub async fn next(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
+        loop {
+            let read = match self.attempt {
+                Some(_) => self.read(chunks).await,
+                None => self.open().await.map(|()| true),
+            };
+            match read {
+                Ok(more) if !more || !chunks.is_empty() => {
+                    self.delivered |= !chunks.is_empty();
+                    return Ok(more);
+                }
+                Ok(_) => {}
+                // What came before the failure is in `chunks`.
+                Err(mut error) if self.delivered || !chunks.is_empty() => {
+                    error.should_retry = Some(false);
+                    return Err(finished(&self.call, error, self.retries));
+                }
+                Err(error) => {
+                    self.attempt = None;
+                    pause_or_fail(&self.call, error, &mut self.retries, &mut self.deadline).await?;
+                }
+            }
+        }
+    }
+
+    /// Reads what is at hand, or waits for one piece; `false`: the stream is over.
+    async fn read(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
+        let Some((body, parser)) = &mut self.attempt else { return Ok(false) };
+        let events = &mut self.events;
+        // Pings are no chunks: until the first of those, the limit is that of the whole try.
+        let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
+        let spent = self.opened.elapsed();
+        let more = self.deadline.run(within_rest(first_token, spent, "the first chunk of the stream", async {
+            let more = match body.chunk().await? {
+                Some(piece) => parser.feed(piece, |event| events.push_back(event)).map(|()| true)?,
+                None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
+            };
+            // A burst goes to the caller in one piece; but what is here does not wait for what is not.
+            while let Some(piece) = body.buffered()? {
+                parser.feed(piece, |event| events.push_back(event))?;
+            }
+            Ok(more)
+        }));
+        // A body that breaks after its stream has said that it is over has lost nothing.
+        let read = more.await;
+        while let Some(event) = self.events.pop_front() {
+            if !self.decoder.is_done() {
+                self.decoder.event(&event.name, event.data, chunks)?;
+            }
+        }
+        match read {
+            _ if self.decoder.is_done() => Ok(false),
+            Ok(true) => Ok(true),
+            Ok(false) if self.decoder.is_complete() => Ok(false),
+            Ok(false) => Err(Error::new(ErrorKind::IncompleteStream, "the stream ended without its finish")),
+            Err(error) => match error.kind {
+                ErrorKind::ApiConnection if self.decoder.is_complete() => Ok(false),
+                ErrorKind::ApiConnection => {
+                    Err(Error::new(ErrorKind::IncompleteStream, format!("the stream broke off: {}", error.message)))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// After the end: reads what is left of the body, so that the connection can be used again.
+    pub async fn finish(mut self) {
+        if let Some((mut body, _)) = self.attempt.take() {
+            let rest = async { while let Ok(Some(_)) = body.chunk().await {} };
+            drop(tokio::time::timeout(std::time::Duration::from_secs(1), rest).await);
+        }
+    }
+}
+
+/// The call as its provider wants it, with the caller's own headers and query.
+fn encode(call: &Call, endpoint: &dyn Endpoint) -> Result<Encoded> {
+    let mut encoded = endpoint.encode(&call.deployment, &call.request)?;
+    let request = &mut encoded.request;
+    if !call.request.extra_headers.iter().any(|(name, _)| name == http::header::USER_AGENT) {
+        request
+            .headers
+            .push((http::header::USER_AGENT, HeaderValue::from_static(concat!("ritellm/", env!("CARGO_PKG_VERSION")))));
+    }
+    for (name, value) in &call.request.extra_headers {
+        set_header(request, name, value);
+    }
+    if !call.request.extra_query.is_empty() {
+        request.uri = with_query(&request.uri, &call.request.extra_query)?;
+    }
+    Ok(encoded)
+}
+
+/// A body without its byte order mark, which JSON does not have and some servers send.
+fn without_mark(body: Bytes) -> Bytes {
+    if body.starts_with(b"\xEF\xBB\xBF") { body.slice(3..) } else { body }
+}
+
+/// An answer in OpenAI's shape, or as the error that it is.
+fn decode(call: &Call, endpoint: &dyn Endpoint, response: &HttpResponse) -> Result<Bytes> {
+    match response.status {
+        200..300 => endpoint.decode(&call.request, response).map_err(|error| answered(error, response)),
+        _ => Err(call.deployment.provider.decode_error(response)),
+    }
+}
+
+/// An error about an answer, with what that answer was.
+fn answered(mut error: Box<Error>, response: &HttpResponse) -> Box<Error> {
+    error.status.get_or_insert(response.status);
+    error.headers.get_or_insert_with(|| response.headers.clone());
+    error.body.get_or_insert_with(|| response.body.clone());
+    error
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn set_header(request: &mut HttpRequest, name: &HeaderName, value: &HeaderValue) {
+    request.headers.retain(|(known, _)| known != name);
+    request.headers.push((name.clone(), value.clone()));
+}
+
+fn with_query(uri: &Uri, extra: &[(String, String)]) -> Result<Uri> {
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let mut text = uri.to_string();
+    for (name, value) in extra {
+        text.push(if text.contains('?') { '&' } else { '?' });
+        text += &format!("{}={}", encode(name), encode(value));
+    }
+    text.parse().map_err(|error| Error::argument(format!("extra_query cannot be used: {error}")))
+}
+
+fn meta(
+    call: &Call,
+    status: u16,
+    headers: crate::types::http::Headers,
+    retries: u32,
+    deadline: &Deadline,
+    dropped_params: Vec<String>,
+) -> Meta {
+    Meta {
+        provider: call.deployment.provider.row().name.to_owned(),
+        model: call.deployment.model.clone(),
+        status,
+        headers,
+        retries,
+        latency: deadline.elapsed(),
+        dropped_params,
+    }
+}
+
+/// Waits before the next try, or gives the error back when there is to be none.
+async fn pause_or_fail(call: &Call, mut error: Box<Error>, retries: &mut u32, deadline: &mut Deadline) -> Result<()> {
+    if let Some(headers) = &error.headers {
+        // Some providers say it in the body.
+        error.retry_after = retry::retry_after(headers).or(error.retry_after);
+    }
+    match retry::pause(&error, *retries, call.max_retries, deadline.remaining(), fastrand::f64()) {
+        Some(pause) => {
+            tokio::time::sleep(pause).await;
+            *retries += 1;
+            Ok(())
+        }
+        None => Err(finished(call, error, *retries)),
+    }
+}
+
+/// An error as the caller gets it: with the provider's name and request id, and without the key.
+fn finished(call: &Call, mut error: Box<Error>, retries: u32) -> Box<Error> {
+    error.retries = retries;
+    error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
+    error.model = Some(call.deployment.model.clone());
+    if error.request_id.is_none() {
+        error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
+    }
+    error.hide(&call.secrets());
+    error
+}

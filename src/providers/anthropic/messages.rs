@@ -1,0 +1,429 @@
+//! OpenAI's `messages` as Anthropic's `system` and `messages`.
+//!
+//! <https://platform.claude.com/docs/en/build-with-claude/working-with-messages> (turns and content blocks),
+//! <https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls> (tool results),
+//! <https://platform.claude.com/docs/en/build-with-claude/extended-thinking#preserving-thinking-blocks>.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::super::readable::quoted;
+use super::content::{block, is_blank, marked, parts, text_block};
+use crate::error::{Error, Result};
+use crate::types::members::{Members, Text};
+
+/// A conversation as Anthropic has it, in JSON.
+pub(super) struct Conversation {
+    /// The value of `system`, if there is any.
+    pub system: Option<String>,
+    /// The value of `messages`.
+    pub messages: String,
+    /// Whether it ends in tool calls that were made without thinking (by another model, say), and their results: a model
+    /// with a thinking budget refuses to go on from there while thinking is on.
+    pub ends_in_thoughtless_calls: bool,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(borrow)]
+    tool_call_id: Option<Text<'a>>,
+    is_error: Option<bool>,
+    #[serde(borrow)]
+    cache_control: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking_blocks: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    provider_specific_fields: Option<&'a RawValue>,
+    /// Anthropic's own: they may be on a system message in the midst of a conversation.
+    #[serde(borrow)]
+    clear_at: Option<&'a RawValue>,
+    #[serde(borrow)]
+    output_config: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+    #[serde(borrow)]
+    cache_control: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+/// Turns `messages` around. `system` is the caller's own parameter of that name; it goes first.
+pub(super) fn conversation(messages: &[u8], system: Option<&str>) -> Result<Conversation> {
+    let list: Vec<&RawValue> =
+        serde_json::from_slice(messages).map_err(|_| Error::argument("messages is no list of messages"))?;
+    let mut instructions = Instructions::default();
+    if let Some(system) = system {
+        instructions.add(system, None)?;
+    }
+    let mut turns = Turns::default();
+    let mut thoughtless = false;
+    for (place, raw) in list.iter().enumerate() {
+        let at = |error: Box<Error>| Error::argument(format!("messages[{place}]: {}", error.message));
+        let message: Message =
+            serde_json::from_str(raw.get()).map_err(|error| at(Error::argument(format!("is no message: {error}"))))?;
+        match &*message.role.0 {
+            "system" | "developer" if stays_in_place(&message) => turns.whole(raw.get()),
+            "system" | "developer" => {
+                if let Some(content) = message.content {
+                    instructions.add(content.get(), message.cache_control).map_err(at)?;
+                }
+            }
+            "user" => {
+                turns.content("user", &message).map_err(at)?;
+                thoughtless = false;
+            }
+            "assistant" => thoughtless = turns.assistant(&message).map_err(at)?,
+            "tool" => turns.tool_result(&message).map_err(at)?,
+            other => {
+                return Err(at(Error::argument(format!(
+                    "role {other:?} is not one that anthropic has: system, developer, user, assistant or tool would be right"
+                ))));
+            }
+        }
+    }
+    Ok(Conversation { system: instructions.finish(), messages: turns.finish(), ends_in_thoughtless_calls: thoughtless })
+}
+
+/// Whether a system message says something that only works where it stands, in a form of Anthropic's own:
+/// <https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>.
+fn stays_in_place(message: &Message) -> bool {
+    let has_native_block = || {
+        let blocks: Vec<Members> =
+            message.content.and_then(|content| serde_json::from_str(content.get()).ok()).unwrap_or_default();
+        blocks.iter().any(|block| block.string("type").is_some_and(|kind| kind != "text"))
+    };
+    message.role.0 == "system" && (message.clear_at.is_some() || message.output_config.is_some() || has_native_block())
+}
+
+/// What goes into `system`.
+#[derive(Default)]
+struct Instructions<'a> {
+    blocks: Vec<Cow<'a, str>>,
+    /// The one text there is, which needs no block.
+    lone: Option<&'a str>,
+}
+
+impl<'a> Instructions<'a> {
+    fn add(&mut self, content: &'a str, cache_control: Option<&RawValue>) -> Result<()> {
+        self.lone = (self.blocks.is_empty() && cache_control.is_none() && content.starts_with('"')).then_some(content);
+        let before = self.blocks.len();
+        for part in parts(content)? {
+            self.blocks.extend(block(part)?);
+        }
+        if let Some(mark) = cache_control
+            && self.blocks.len() > before
+            && let Some(last) = self.blocks.last_mut()
+        {
+            *last = marked(last, mark).into();
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Option<String> {
+        match self.lone.filter(|_| self.blocks.len() == 1) {
+            _ if self.blocks.is_empty() => None,
+            Some(text) => Some(text.to_owned()),
+            None => Some(format!("[{}]", self.blocks.join(","))),
+        }
+    }
+}
+
+/// `messages` in the making: what the same role says in a row becomes one turn.
+#[derive(Default)]
+struct Turns<'a> {
+    json: String,
+    role: Option<&'static str>,
+    /// The text of a turn that is nothing else so far.
+    lone: Option<&'a str>,
+}
+
+impl<'a> Turns<'a> {
+    fn assistant(&mut self, message: &Message<'a>) -> Result<bool> {
+        let calls = message.tool_calls.as_deref().unwrap_or_default();
+        let native = native_blocks(message);
+        let thinking = match &native {
+            Some(native) if says_the_same(native, message, calls) => {
+                native
+                    .iter()
+                    .filter(|block| !is_empty_text(&block.members))
+                    .for_each(|block| self.block("assistant", block.json));
+                self.mark(message.cache_control);
+                return Ok(!calls.is_empty() && !native.iter().any(Block::is_thinking));
+            }
+            // The caller has changed the message. The thinking it began with was signed before the rest was there, so it
+            // still holds; what came between or after belongs to what is gone.
+            Some(native) => native.iter().take_while(|block| block.is_thinking()).map(|block| block.json).collect(),
+            None => signed(message.thinking_blocks.as_deref().unwrap_or_default()),
+        };
+        thinking.iter().for_each(|block| self.block("assistant", block));
+        self.content("assistant", message)?;
+        for call in calls {
+            let Some(function) = &call.function else { continue };
+            let id = call.id.as_ref().map_or("", |id| &id.0);
+            let arguments = arguments(function);
+            match native.iter().flatten().find(|block| block.is_call(id, &function.name.0, &arguments)) {
+                Some(block) => self.block("assistant", block.json),
+                None => {
+                    let input = input(&arguments);
+                    let (id, name) = (quoted(&acceptable_id(id)), quoted(&function.name.0));
+                    self.block(
+                        "assistant",
+                        &format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#),
+                    );
+                    self.mark(call.cache_control);
+                }
+            }
+        }
+        Ok(!calls.is_empty() && thinking.is_empty())
+    }
+
+    fn tool_result(&mut self, message: &Message<'a>) -> Result<()> {
+        let content = message.content.map_or("", RawValue::get);
+        let id =
+            message.tool_call_id.as_ref().ok_or_else(|| Error::argument("a tool message needs its tool_call_id"))?;
+        let mut result = format!(r#"{{"type":"tool_result","tool_use_id":{}"#, quoted(&acceptable_id(&id.0)));
+        if content.starts_with('"') {
+            if content != "\"\"" {
+                result += &format!(r#","content":{content}"#);
+            }
+        } else {
+            let mut blocks = Vec::new();
+            for part in parts(content)? {
+                blocks.extend(block(part)?);
+            }
+            if !blocks.is_empty() {
+                result += &format!(r#","content":[{}]"#, blocks.join(","));
+            }
+        }
+        if let Some(is_error) = message.is_error {
+            result += &format!(r#","is_error":{is_error}"#);
+        }
+        result.push('}');
+        self.block("user", &result);
+        self.mark(message.cache_control);
+        Ok(())
+    }
+
+    /// The content of a user's or assistant's message.
+    fn content(&mut self, role: &'static str, message: &Message<'a>) -> Result<()> {
+        let refusal = message.refusal.as_ref().map(|refusal| text_block(&refusal.0));
+        let content = message.content.map_or("null", RawValue::get);
+        let before = self.json.len();
+        if content.starts_with('"') {
+            if !is_blank(content) {
+                self.text(role, content);
+            }
+        } else {
+            for part in parts(content)? {
+                if let Some(block) = block(part)? {
+                    self.block(role, &block);
+                }
+            }
+        }
+        // A refusal of another provider's model is what it said instead.
+        if let Some(refusal) = refusal.filter(|_| self.json.len() == before) {
+            self.block(role, &refusal);
+        }
+        if self.json.len() > before {
+            self.mark(message.cache_control);
+        }
+        Ok(())
+    }
+
+    /// A text, as a JSON string: it stays one if the turn has nothing else.
+    fn text(&mut self, role: &'static str, json: &'a str) {
+        if self.role == Some(role) {
+            self.block(role, &format!(r#"{{"type":"text","text":{json}}}"#));
+        } else {
+            self.open(role);
+            self.lone = Some(json);
+        }
+    }
+
+    fn block(&mut self, role: &'static str, json: &str) {
+        match self.lone.filter(|_| self.role == Some(role)) {
+            Some(text) => {
+                self.json += &format!(r#"[{{"type":"text","text":{text}}},"#);
+                self.lone = None;
+            }
+            None if self.role == Some(role) => self.json.push(','),
+            None => {
+                self.open(role);
+                self.json.push('[');
+            }
+        }
+        self.json += json;
+    }
+
+    /// Puts a cache mark on the last block.
+    fn mark(&mut self, cache_control: Option<&RawValue>) {
+        let Some(mark) = cache_control else { return };
+        if let Some(text) = self.lone.take() {
+            self.json += &format!(r#"[{{"type":"text","text":{text}}}"#);
+        }
+        if self.json.ends_with('}') && self.role.is_some() {
+            self.json.pop();
+            self.json += &format!(r#","cache_control":{}}}"#, mark.get());
+        }
+    }
+
+    /// A message that goes out as it came in.
+    fn whole(&mut self, json: &str) {
+        self.close();
+        self.separate();
+        self.json += json;
+    }
+
+    fn open(&mut self, role: &'static str) {
+        self.close();
+        self.separate();
+        self.json += &format!(r#"{{"role":"{role}","content":"#);
+        self.role = Some(role);
+    }
+
+    fn separate(&mut self) {
+        self.json.push(if self.json.is_empty() { '[' } else { ',' });
+    }
+
+    fn close(&mut self) {
+        if self.role.take().is_some() {
+            self.json += self.lone.take().unwrap_or("]");
+            self.json.push('}');
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.close();
+        if self.json.is_empty() {
+            self.json.push('[');
+        }
+        self.json + "]"
+    }
+}
+
+/// A native block of an answer that has come back.
+struct Block<'a> {
+    json: &'a str,
+    members: Members<'a>,
+    kind: String,
+}
+
+impl Block<'_> {
+    fn is_thinking(&self) -> bool {
+        matches!(&*self.kind, "thinking" | "redacted_thinking")
+    }
+
+    /// Whether this is the call that the message's own fields tell of.
+    fn is_call(&self, id: &str, name: &str, arguments: &str) -> bool {
+        let is = |member: &str, text: &str| self.members.string(member).as_deref() == Some(text);
+        self.kind == "tool_use"
+            && is("id", id)
+            && is("name", name)
+            && same_json(self.members.get("input").unwrap_or("{}"), &input(arguments))
+    }
+}
+
+/// The native blocks that came with a message, if any did.
+fn native_blocks<'a>(message: &Message<'a>) -> Option<Vec<Block<'a>>> {
+    let fields = Members::of(message.provider_specific_fields?.get().as_bytes()).ok()?;
+    let own = Members::of(fields.some(super::DIALECT)?.as_bytes()).ok()?;
+    let blocks: Vec<&RawValue> = serde_json::from_str(own.some("content")?).ok()?;
+    let read = |block: &'a RawValue| {
+        let members = Members::of(block.get().as_bytes()).ok()?;
+        Some(Block { json: block.get(), kind: members.string("type")?, members })
+    };
+    blocks.into_iter().map(read).collect()
+}
+
+/// Whether the caller has left the message's text and tool calls as they were made out of these blocks.
+fn says_the_same(native: &[Block], message: &Message, calls: &[ToolCall]) -> bool {
+    let of_kind = |kind: &'static str| native.iter().filter(move |block| block.kind == kind);
+    let text: String = of_kind("text").filter_map(|block| block.members.string("text")).collect();
+    let given = match message.content.map(RawValue::get) {
+        None => String::new(),
+        Some(content) => parts(content).unwrap_or_default().into_iter().filter_map(text_of).collect(),
+    };
+    let same_call = |(block, call): (&Block, &ToolCall)| {
+        call.function.as_ref().is_some_and(|function| {
+            block.is_call(call.id.as_ref().map_or("", |id| &id.0), &function.name.0, &arguments(function))
+        })
+    };
+    text == given && of_kind("tool_use").count() == calls.len() && of_kind("tool_use").zip(calls).all(same_call)
+}
+
+fn text_of(part: &str) -> Option<String> {
+    if part.starts_with('"') {
+        serde_json::from_str(part).ok()
+    } else {
+        Members::of(part.as_bytes()).ok()?.string("text")
+    }
+}
+
+/// Thinking blocks that Anthropic made: others have no signature, and are refused.
+fn signed<'a>(blocks: &[&'a RawValue]) -> Vec<&'a str> {
+    let is_signed = |block: &&&RawValue| {
+        Members::of(block.get().as_bytes()).is_ok_and(|members| match members.string("type").as_deref() {
+            Some("thinking") => members.string("signature").is_some_and(|signature| !signature.is_empty()),
+            Some("redacted_thinking") => members.some("data").is_some(),
+            _ => false,
+        })
+    };
+    blocks.iter().filter(is_signed).map(|block| block.get()).collect()
+}
+
+/// A call's arguments as text, whether they came as OpenAI's string or as an object.
+fn arguments(function: &Function) -> String {
+    let json = function.arguments.map_or("", RawValue::get);
+    if json.starts_with('"') { serde_json::from_str(json).unwrap_or_default() } else { json.to_owned() }
+}
+
+/// Arguments as the object that a `tool_use` block wants. Text that is none (a call that was cut off) is wrapped as
+/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming> says.
+pub(super) fn input(arguments: &str) -> Cow<'_, str> {
+    let arguments = arguments.trim();
+    match arguments {
+        "" | "null" => Cow::Borrowed("{}"),
+        _ if arguments.starts_with('{') && serde_json::from_str::<&RawValue>(arguments).is_ok() => {
+            Cow::Borrowed(arguments)
+        }
+        _ => Cow::Owned(format!(r#"{{"INVALID_JSON":{}}}"#, quoted(arguments))),
+    }
+}
+
+fn same_json(one: &str, other: &str) -> bool {
+    let read = |json: &str| serde_json::from_str::<Value>(json).ok();
+    one == other || (read(one).is_some() && read(one) == read(other))
+}
+
+/// An id with nothing in it but what Anthropic allows; other providers' ids have dots and colons.
+fn acceptable_id(id: &str) -> Cow<'_, str> {
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
+    if id.chars().all(is_allowed) { id.into() } else { id.replace(|letter| !is_allowed(letter), "_").into() }
+}
+
+fn is_empty_text(block: &Members) -> bool {
+    block.string("type").as_deref() == Some("text") && block.string("text").is_none_or(|text| text.is_empty())
+}

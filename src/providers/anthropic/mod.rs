@@ -1,0 +1,174 @@
+//! Anthropic's Messages API.
+//!
+//! - here: who it is, how it is reached, its errors
+//! - [`request`], [`messages`] and [`content`]: OpenAI's parameters, messages and their parts → a request
+//! - [`response`]: an answer → a completion; [`stream`]: events → chunks
+//! - [`model`]: what differs between models; [`schema`]: what structured output takes
+//!
+//! Wire format: <https://platform.claude.com/docs/en/api/messages/create>,
+//! <https://platform.claude.com/docs/en/build-with-claude/streaming>, <https://platform.claude.com/docs/en/api/errors>;
+//! field names and types as the SDK has them: <https://github.com/anthropics/anthropic-sdk-python/tree/main/src/anthropic/types>.
+
+mod content;
+mod messages;
+pub(super) mod model;
+mod request;
+mod response;
+mod schema;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Uri};
+
+use super::openai_compatible::bearer;
+use super::table::{HOSTED, Setting};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::chat::Request;
+use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::members::Members;
+
+/// Under this name an answer carries what has no place in OpenAI's format.
+const DIALECT: &str = "anthropic";
+
+/// The version of the API that still takes `temperature` and `top_p`. Later ones are had with `api_version=`:
+/// <https://platform.claude.com/docs/en/api/versioning>.
+const VERSION: &str = "2023-06-01";
+
+static ROW: Row = Row {
+    name: "anthropic",
+    docs: "https://platform.claude.com/docs/en/api/messages/create",
+    // As the SDK takes it: without the version.
+    base_url: "https://api.anthropic.com",
+    key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
+    base_url_variables: &["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
+    // One or the other: see `credential`.
+    key: Key::Optional,
+    settings: &[Setting::secret("auth_token", &["ANTHROPIC_AUTH_TOKEN"])],
+    usage_unasked: true,
+    spelled: &[
+        ("max_completion_tokens", "max_tokens"),
+        ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
+        ("reasoning_effort", "thinking and output_config.effort"),
+        ("response_format", "output_config.format"),
+        ("safety_identifier", "metadata.user_id"),
+        ("stop", "stop_sequences"),
+        ("user", "metadata.user_id"),
+        ("web_search_options", "tools: web_search_20250305"),
+    ],
+    unsupported: &[
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "modalities",
+        "moderation",
+        "n",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "seed",
+        "store",
+        "top_logprobs",
+        "verbosity",
+    ],
+    ..HOSTED
+};
+
+/// The provider.
+pub(super) struct Anthropic;
+
+impl Provider for Anthropic {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
+        (operation == Operation::Chat).then_some(self)
+    }
+
+    fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
+        error_of(response)
+    }
+}
+
+impl Endpoint for Anthropic {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let body = request::body(&deployment.model, request)?;
+        let mut headers = Vec::with_capacity(7);
+        headers.push(credential(deployment)?);
+        let version = deployment.api_version.as_deref().unwrap_or(VERSION);
+        headers.push((HeaderName::from_static("anthropic-version"), header("api_version", version)?));
+        if !body.betas.is_empty() {
+            headers.push((HeaderName::from_static("anthropic-beta"), header("betas", &body.betas.join(","))?));
+        }
+        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        headers.push((
+            ACCEPT,
+            HeaderValue::from_static(if request.stream { "text/event-stream" } else { "application/json" }),
+        ));
+        Ok(Encoded {
+            request: HttpRequest::post(address(&deployment.base_url)?, headers, body.json),
+            dropped_params: body.dropped_params,
+        })
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        response::completion(response)
+    }
+
+    fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
+        let options = request.params.get("stream_options").and_then(|options| Members::of(options).ok());
+        let show_usage = options.is_some_and(|options| options.get("include_usage") == Some("true"));
+        Box::new(stream::Chunks::new(show_usage, received))
+    }
+}
+
+/// Where messages are sent. A base URL may end in the version or in the whole path: both are in use.
+fn address(base_url: &str) -> Result<Uri> {
+    let root = base_url.trim_end_matches("/messages").trim_end_matches("/v1");
+    Uri::try_from(format!("{root}/v1/messages"))
+        .map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
+}
+
+/// A key goes out as `x-api-key`, a token (`ANTHROPIC_AUTH_TOKEN`, or `auth_token=`) as a bearer's. As in Anthropic's own SDK,
+/// the key is taken where there are both.
+fn credential(deployment: &Deployment) -> Result<(HeaderName, HeaderValue)> {
+    let token = deployment.setting("auth_token");
+    match (deployment.api_key.as_ref().map(|key| key.expose()), token) {
+        (Some(key), token) if token != Some(key) => {
+            let mut value = header("api_key", key)?;
+            value.set_sensitive(true);
+            Ok((HeaderName::from_static("x-api-key"), value))
+        }
+        (_, Some(token)) => Ok((AUTHORIZATION, bearer(token)?)),
+        (_, None) => {
+            let mut error = Error::new(
+                ErrorKind::Authentication,
+                "no key for anthropic: set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN, or pass api_key=",
+            );
+            error.provider = Some(ROW.name.to_owned());
+            Err(error)
+        }
+    }
+}
+
+fn header(argument: &str, value: &str) -> Result<HeaderValue> {
+    HeaderValue::try_from(value).map_err(|_| {
+        Error::argument(format!("{argument} holds characters that no HTTP header may hold (a line break?)"))
+    })
+}
+
+/// An answer that is a refusal, as an error. The request id is in a header, and in the body for those who lose headers.
+fn error_of(response: &HttpResponse) -> Box<Error> {
+    let mut error = errors::from_response(ROW.name, response);
+    error.request_id = error.request_id.or_else(|| Members::of(&response.body).ok()?.string("request_id"));
+    error
+}

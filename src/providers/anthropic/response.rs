@@ -1,0 +1,249 @@
+//! Anthropic's answers as completions.
+//!
+//! A message: <https://platform.claude.com/docs/en/api/messages/create>; why it ended:
+//! <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>; citations:
+//! <https://platform.claude.com/docs/en/build-with-claude/citations>.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+use super::super::errors;
+use super::super::readable::quoted;
+use super::{DIALECT, ROW, error_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::completion::{
+    COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+};
+use crate::types::http::HttpResponse;
+use crate::types::members::{Members, Text};
+
+/// Members of a message that have a place in OpenAI's format.
+const PLACED: &[&str] = &["id", "type", "role", "model", "content", "usage"];
+
+/// A whole answer.
+pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
+    let top = Members::of(&response.body).map_err(|_| no_message(response))?;
+    if top.some("error").is_some() && top.some("content").is_none() {
+        return Err(error_of(response));
+    }
+    let blocks = match top.some("content") {
+        // An old or strange host may give the text alone.
+        Some(text) if text.starts_with('"') => vec![format!(r#"{{"type":"text","text":{text}}}"#)],
+        Some(list) => {
+            let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(response))?;
+            blocks.into_iter().map(|block| block.get().to_owned()).collect()
+        }
+        None => return Err(no_message(response)),
+    };
+    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+    let said = Said::by(&blocks).map_err(|_| no_message(response))?;
+    let usage = top.some("usage").map(usage);
+    let fields = beside(&top);
+    let completion = Completion {
+        id: top.string("id").unwrap_or_default().into(),
+        object: COMPLETION,
+        created: response.received,
+        model: top.string("model").unwrap_or_default().into(),
+        choices: vec![Choice {
+            finish_reason: finish_reason(top.string("stop_reason").as_deref()),
+            message: Some(said.message()),
+            ..Choice::default()
+        }],
+        service_tier: usage.as_ref().and_then(|usage| usage.tier).map(Cow::Borrowed),
+        usage: usage.map(|usage| usage.counts),
+        native_fields: native_fields(&fields),
+        ..Completion::default()
+    };
+    Ok(completion.to_json())
+}
+
+fn no_message(response: &HttpResponse) -> Box<Error> {
+    let message = format!(
+        "{} answered {} with something that is no message: {}",
+        ROW.name,
+        response.status,
+        errors::excerpt(&response.body)
+    );
+    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+    error.status = Some(response.status);
+    error.body = Some(response.body.clone());
+    error
+}
+
+/// Why it ended, in OpenAI's words. The native word is kept under `provider_specific_fields`.
+pub(super) fn finish_reason(native: Option<&str>) -> Option<&'static str> {
+    Some(match native? {
+        "tool_use" => "tool_calls",
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "refusal" => "content_filter",
+        // `pause_turn` and `compaction` too: there is an answer, and sent back as it is it will be gone on with.
+        _ => "stop",
+    })
+}
+
+/// What a message's blocks say in OpenAI's fields.
+#[derive(Default)]
+pub(super) struct Said<'a> {
+    text: String,
+    reasoning: String,
+    tool_calls: Vec<ToolCall<'a>>,
+    thinking_blocks: Vec<Value>,
+    annotations: Vec<Value>,
+    /// The blocks as they came, where the fields above do not say everything.
+    native: Option<Box<RawValue>>,
+}
+
+impl<'a> Said<'a> {
+    pub(super) fn by(blocks: &[&'a str]) -> serde_json::Result<Self> {
+        let mut said = Self::default();
+        let mut is_said = true;
+        for json in blocks {
+            let block = Members::of(json.as_bytes())?;
+            let kind = block.string("type").unwrap_or_default();
+            // A text and then calls are what OpenAI's fields can tell; where the calls stand among texts they cannot.
+            is_said &= match &*kind {
+                "text" => says_only(&block, &["type", "text"]) && said.text.is_empty() && said.tool_calls.is_empty(),
+                "tool_use" => says_only(&block, &["type", "id", "name", "input"]),
+                _ => false,
+            };
+            match &*kind {
+                "text" => {
+                    let text = block.string("text").unwrap_or_default();
+                    is_said &= !text.trim().is_empty();
+                    said.annotations.extend(annotations(block.some("citations"), &said.text, &text));
+                    said.text += &text;
+                }
+                "thinking" => {
+                    said.reasoning += &block.string("thinking").unwrap_or_default();
+                    said.thinking_blocks.push(serde_json::from_str(json)?);
+                }
+                "redacted_thinking" => said.thinking_blocks.push(serde_json::from_str(json)?),
+                "tool_use" => said.tool_calls.push(ToolCall {
+                    id: Some(block.string("id").unwrap_or_default().into()),
+                    kind: Some("function"),
+                    function: Function {
+                        name: block.string("name").map(Cow::Owned),
+                        arguments: arguments(block.get("input")),
+                    },
+                    ..ToolCall::default()
+                }),
+                _ => {}
+            }
+        }
+        said.native = (!is_said && !blocks.is_empty())
+            .then(|| raw(&format!(r#"{{"{DIALECT}":{{"content":[{}]}}}}"#, blocks.join(","))));
+        Ok(said)
+    }
+
+    pub(super) fn native(self) -> Option<Box<RawValue>> {
+        self.native
+    }
+
+    fn message(self) -> Message<'a> {
+        Message {
+            role: Some("assistant"),
+            content: if self.text.is_empty() { Content::Null } else { Content::Text(self.text.into()) },
+            reasoning_content: Some(self.reasoning).filter(|reasoning| !reasoning.is_empty()).map(Cow::Owned),
+            tool_calls: self.tool_calls,
+            thinking_blocks: self.thinking_blocks,
+            annotations: self.annotations,
+            native_fields: self.native,
+            ..Message::default()
+        }
+    }
+}
+
+fn says_only(block: &Members, names: &[&str]) -> bool {
+    block.0.iter().all(|(name, value)| names.contains(&&**name) || value.get() == "null")
+}
+
+/// A tool's input as the arguments of a call.
+pub(super) fn arguments(input: Option<&str>) -> Cow<'_, str> {
+    match input {
+        None | Some("null") => Cow::Borrowed("{}"),
+        // Some hosts give a string with the object in it.
+        Some(text) if text.starts_with('"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
+        Some(object) => object.into(),
+    }
+}
+
+/// Web pages that a text cites, in OpenAI's shape. The places are counted in characters of the message's text, of which
+/// `before` is what came before this block's.
+pub(super) fn annotations(citations: Option<&str>, before: &str, text: &str) -> Vec<Value> {
+    let citations: Vec<Value> = citations.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
+    if citations.is_empty() {
+        return Vec::new();
+    }
+    let start = before.chars().count();
+    let end = start + text.chars().count();
+    let pages = citations.iter().filter(|citation| citation["type"] == "web_search_result_location");
+    let annotation = |page: &Value| json!({"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, "url": page["url"], "title": page["title"]}});
+    pages.map(annotation).collect()
+}
+
+/// What a message says that has no place in OpenAI's format, as the inside of an object.
+pub(super) fn beside(message: &Members) -> String {
+    let members = message.0.iter().filter(|(name, value)| !PLACED.contains(&&**name) && value.get() != "null");
+    let members: Vec<String> = members.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
+    members.join(",")
+}
+
+/// These members as a response's native fields.
+pub(super) fn native_fields(members: &str) -> Option<Box<RawValue>> {
+    (!members.is_empty()).then(|| raw(&format!(r#"{{"{DIALECT}":{{{members}}}}}"#)))
+}
+
+fn raw(json: &str) -> Box<RawValue> {
+    RawValue::from_string(json.to_owned()).unwrap_or_else(|_| to_raw_value(&Value::Null).expect("null is JSON"))
+}
+
+/// Anthropic's usage, read.
+pub(super) struct Tokens<'a> {
+    pub counts: Usage<'a>,
+    /// OpenAI's word for the tier that served it.
+    pub tier: Option<&'static str>,
+}
+
+#[derive(Deserialize, Default)]
+struct Counts<'a> {
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens_details: Option<Details>,
+    #[serde(borrow)]
+    service_tier: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    thinking_tokens: Option<u64>,
+}
+
+/// Reads `usage`. Anthropic counts cached tokens beside the others, OpenAI among them.
+pub(super) fn usage(json: &str) -> Tokens<'_> {
+    let counts: Counts = serde_json::from_str(json).unwrap_or_default();
+    let (read, written) = (counts.cache_read_input_tokens, counts.cache_creation_input_tokens);
+    let prompt_tokens = counts.input_tokens.unwrap_or(0) + read.unwrap_or(0) + written.unwrap_or(0);
+    let completion_tokens = counts.output_tokens.unwrap_or(0);
+    let tier = match counts.service_tier.as_ref().map(|tier| &*tier.0) {
+        Some("standard") => Some("default"),
+        Some("priority") => Some("priority"),
+        _ => None,
+    };
+    let counts = Usage {
+        prompt_tokens,
+        completion_tokens,
+        total_tokens: prompt_tokens + completion_tokens,
+        prompt_tokens_details: PromptTokens { cached_tokens: read.unwrap_or(0), cache_creation_tokens: written },
+        completion_tokens_details: CompletionTokens {
+            reasoning_tokens: counts.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
+        },
+        native: serde_json::from_str(json).ok(),
+    };
+    Tokens { counts, tier }
+}

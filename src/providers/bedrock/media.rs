@@ -1,0 +1,238 @@
+//! Images, documents, video and audio of content parts → blocks with their bytes, or with their place in S3.
+//!
+//! Formats: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ImageBlock.html>,
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html>,
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_VideoBlock.html>
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::NAME;
+use super::messages::Block;
+use crate::error::{Error, Result};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Media<'a> {
+    format: Cow<'a, str>,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
+    format: Cow<'a, str>,
+    name: String,
+    source: Source<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Source<'a> {
+    /// In base64, as they came.
+    Bytes(Cow<'a, str>),
+    S3Location {
+        uri: Cow<'a, str>,
+    },
+}
+
+/// Kinds of blocks by MIME type, and the format that each is there.
+const FORMATS: &[(&str, Kind, &str)] = &[
+    ("image/png", Kind::Image, "png"),
+    ("image/jpeg", Kind::Image, "jpeg"),
+    ("image/jpg", Kind::Image, "jpeg"),
+    ("image/gif", Kind::Image, "gif"),
+    ("image/webp", Kind::Image, "webp"),
+    ("application/pdf", Kind::Document, "pdf"),
+    ("text/csv", Kind::Document, "csv"),
+    ("application/msword", Kind::Document, "doc"),
+    ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", Kind::Document, "docx"),
+    ("application/vnd.ms-excel", Kind::Document, "xls"),
+    ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", Kind::Document, "xlsx"),
+    ("text/html", Kind::Document, "html"),
+    ("text/plain", Kind::Document, "txt"),
+    ("text/markdown", Kind::Document, "md"),
+    ("video/x-matroska", Kind::Video, "mkv"),
+    ("video/quicktime", Kind::Video, "mov"),
+    ("video/mp4", Kind::Video, "mp4"),
+    ("video/webm", Kind::Video, "webm"),
+    ("video/x-flv", Kind::Video, "flv"),
+    ("video/mpeg", Kind::Video, "mpeg"),
+    ("video/x-ms-wmv", Kind::Video, "wmv"),
+    ("video/3gpp", Kind::Video, "three_gp"),
+    ("audio/mpeg", Kind::Audio, "mp3"),
+    ("audio/mp3", Kind::Audio, "mp3"),
+    ("audio/opus", Kind::Audio, "opus"),
+    ("audio/wav", Kind::Audio, "wav"),
+    ("audio/x-wav", Kind::Audio, "wav"),
+    ("audio/aac", Kind::Audio, "aac"),
+    ("audio/flac", Kind::Audio, "flac"),
+    ("audio/ogg", Kind::Audio, "ogg"),
+    ("audio/mp4", Kind::Audio, "m4a"),
+    ("audio/webm", Kind::Audio, "webm"),
+];
+
+/// Ends of files' names that are not the format's own word.
+const EXTENSIONS: &[(&str, &str)] =
+    &[("jpg", "jpeg"), ("htm", "html"), ("markdown", "md"), ("mpg", "mpeg"), ("3gp", "three_gp")];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Image,
+    Document,
+    Video,
+    Audio,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Address<'a> {
+    Plain(#[serde(borrow)] Cow<'a, str>),
+    Object {
+        #[serde(borrow)]
+        url: Cow<'a, str>,
+        #[serde(borrow, default)]
+        format: Option<Cow<'a, str>>,
+    },
+}
+
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow, default)]
+    file_data: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    file_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    filename: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    format: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct InputAudio<'a> {
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+    #[serde(borrow)]
+    format: Cow<'a, str>,
+}
+
+/// The names that documents have in one conversation: Converse refuses one that comes twice.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<String>);
+
+impl Names {
+    /// The block of an `image_url` or `video_url`: `data:` and `s3://` addresses, of any kind of media.
+    pub fn address<'a>(&mut self, raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
+        let (url, mime) = match parse(raw, at)? {
+            Address::Plain(url) => (url, None),
+            Address::Object { url, format } => (url, format),
+        };
+        self.block(url, mime, None, at)
+    }
+
+    /// The block of a `file` part.
+    pub fn file<'a>(&mut self, raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
+        let file: File = parse(raw, at)?;
+        let Some(place) = file.file_data.or(file.file_id) else {
+            return Err(Error::argument(format!(
+                "{at}: a file part lacks its file_data, a data: URL, or its file_id, an s3:// address"
+            )));
+        };
+        self.block(place, file.format, file.filename, at)
+    }
+
+    fn block<'a>(
+        &mut self,
+        place: Cow<'a, str>,
+        mime: Option<Cow<'a, str>>,
+        filename: Option<Cow<'a, str>>,
+        at: &str,
+    ) -> Result<Block<'a>> {
+        let path = filename.as_deref().or(Some(&*place).filter(|place| place.starts_with("s3://")));
+        let extension =
+            path.and_then(|path| path.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
+        let name = filename
+            .as_deref()
+            .or_else(|| place.strip_prefix("s3://").and_then(|path| path.rsplit('/').next()))
+            .map(document_name);
+        let (said, source) = if place.starts_with("s3://") {
+            (None, Source::S3Location { uri: place })
+        } else if let Some(rest) = place.strip_prefix("data:") {
+            let (head, _) = rest
+                .split_once(',')
+                .filter(|(head, _)| head.ends_with(";base64"))
+                .ok_or_else(|| Error::argument(format!("{at}: a data: URL is not in base64")))?;
+            let said = head.split(';').next().unwrap_or_default().to_ascii_lowercase();
+            let start = "data:".len() + head.len() + ",".len();
+            (Some(said), Source::Bytes(after(place, start)))
+        } else if filename.is_some() || mime.is_some() {
+            if place.starts_with("http://") || place.starts_with("https://") {
+                return Err(no_fetching(at));
+            }
+            (None, Source::Bytes(place))
+        } else {
+            return Err(no_fetching(at));
+        };
+        let known =
+            |mime: &str| FORMATS.iter().find(|(known, ..)| *known == mime).map(|(_, kind, format)| (*kind, *format));
+        let by_extension = |extension: &str| {
+            let format = EXTENSIONS.iter().find(|(end, _)| *end == extension).map_or(extension, |(_, format)| format);
+            FORMATS.iter().find(|(.., known)| *known == format).map(|(_, kind, format)| (*kind, *format))
+        };
+        let found = mime.as_deref().and_then(|mime| known(mime).or_else(|| by_extension(mime)));
+        let found = found.or_else(|| known(said.as_deref()?)).or_else(|| by_extension(extension.as_deref()?));
+        let Some((kind, format)) = found else {
+            let shown = said.or(extension).unwrap_or_default();
+            return Err(Error::argument(format!(
+                "{at}: {NAME} takes no media of type {shown:?}; name its MIME type in the data: URL or in format"
+            )));
+        };
+        let format = Cow::Borrowed(format);
+        Ok(match kind {
+            Kind::Image => Block::Image(Media { format, source }),
+            Kind::Video => Block::Video(Media { format, source }),
+            Kind::Audio => Block::Audio(Media { format, source }),
+            Kind::Document => Block::Document(Document { format, name: self.unique(name), source }),
+        })
+    }
+
+    fn unique(&mut self, name: Option<String>) -> String {
+        let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "document".to_owned());
+        let numbered = |number: usize| if number == 1 { name.clone() } else { format!("{name}-{number}") };
+        let unique = (1..).map(numbered).find(|name| !self.0.contains(name)).expect("numbers do not end");
+        self.0.push(unique.clone());
+        unique
+    }
+}
+
+/// The block of an `input_audio` part.
+pub(super) fn audio<'a>(raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
+    let audio: InputAudio = parse(raw, at)?;
+    Ok(Block::Audio(Media { format: audio.format, source: Source::Bytes(audio.data) }))
+}
+
+/// A file's name without its end, in the characters that Converse allows: letters, digits, single spaces, `-()[]`.
+fn document_name(path: &str) -> String {
+    let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+    let allowed = |letter: char| if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) { letter } else { ' ' };
+    let spaced: String = stem.chars().map(allowed).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(180).collect()
+}
+
+/// The text from `start` on, without a copy where there was none.
+fn after(text: Cow<'_, str>, start: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[start..]),
+        Cow::Owned(text) => Cow::Owned(text[start..].to_owned()),
+    }
+}
+
+fn no_fetching(at: &str) -> Box<Error> {
+    Error::argument(format!(
+        "{at}: {NAME} does not fetch addresses: pass the bytes as a data: URL (data:image/png;base64,…) or an s3:// address"
+    ))
+}
+
+fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str) -> Result<T> {
+    serde_json::from_str(raw.get()).map_err(|error| Error::argument(format!("{at}: {error}")))
+}

@@ -1,0 +1,128 @@
+//! Amazon Bedrock: Converse and ConverseStream; embeddings by InvokeModel.
+//!
+//! Wire format: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>,
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html> and botocore's service model
+//! `bedrock-runtime/2023-09-30`, which says the same in JSON.
+//!
+//! - `request`: OpenAI's parameters → Converse's.
+//! - `messages`: the conversation → turns of content blocks; `media`: the files in it.
+//! - `reasoning`: how hard a model should think, as each family of models is told.
+//! - `response`: content blocks → a message; the whole answer → a completion.
+//! - `stream`: events → chunks.
+//! - `embedding`: embeddings, requests and answers.
+//! - `place`: region, host and path.
+//! - `sign`: who sends it.
+//! - `faults`: what went wrong.
+
+mod embedding;
+mod faults;
+mod media;
+mod messages;
+mod place;
+mod reasoning;
+mod request;
+mod response;
+mod sign;
+mod stream;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::table::{HOSTED, Setting};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder};
+use crate::error::{Error, Result};
+use crate::types::chat::Request;
+use crate::types::credentials::Kind;
+use crate::types::http::{Framing, HttpRequest, HttpResponse};
+
+/// The provider's name, and the name of its dialect under `provider_specific_fields`.
+const NAME: &str = "bedrock";
+
+pub(super) struct Bedrock;
+
+static ROW: Row = Row {
+    name: NAME,
+    docs: "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
+    base_url: place::BASE_URL,
+    key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
+    // Without a key the request is signed; `sign` says what is missing.
+    key: Key::Optional,
+    settings: &[
+        Setting::place(
+            "aws_bedrock_runtime_endpoint",
+            &["AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"],
+        ),
+        Setting::place("aws_region_name", &["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"]),
+        Setting::caller("aws_access_key_id", &["AWS_ACCESS_KEY_ID"]),
+        Setting::secret("aws_secret_access_key", &["AWS_SECRET_ACCESS_KEY"]),
+        Setting::secret("aws_session_token", &["AWS_SESSION_TOKEN"]),
+        // Not AWS_PROFILE: a profile in the environment is asked after the keys in the environment, one that is an
+        // argument goes before them.
+        Setting::caller("aws_profile_name", &[]),
+        // A role that is assumed with the credentials that are found, and what it is told.
+        Setting::place("aws_role_name", &[]),
+        Setting::place("aws_session_name", &[]),
+        Setting::place("aws_external_id", &[]),
+        Setting::place("aws_sts_endpoint", &[]),
+    ],
+    unsupported: request::UNSUPPORTED,
+    ..HOSTED
+};
+
+impl Provider for Bedrock {
+    fn row(&self) -> &'static Row {
+        &ROW
+    }
+
+    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
+        match operation {
+            Operation::Chat => Some(self),
+            Operation::Embedding => Some(&embedding::Invoke),
+            Operation::Responses => None,
+        }
+    }
+
+    fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
+        faults::from_response(response)
+    }
+
+    fn credentials(&self, deployment: &Deployment) -> Option<Kind> {
+        let setting = |name: &str| deployment.setting(name).is_some();
+        // Half a pair of keys is told of when the request is signed.
+        let has_keys = setting("aws_access_key_id") || setting("aws_secret_access_key");
+        let says_who = deployment.api_key.is_some() || has_keys && !setting("aws_role_name");
+        match place::is_known(deployment) {
+            _ if !says_who => Some(Kind::Aws),
+            false => Some(Kind::AwsRegion),
+            true => None,
+        }
+    }
+
+    fn authorize(&self, deployment: &Deployment, request: &mut HttpRequest, now: SystemTime) -> Result<()> {
+        sign::authorize(deployment, request, now)
+    }
+}
+
+impl Endpoint for Bedrock {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        request::encode(deployment, request)
+    }
+
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        response::decode(&request.model, response)
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::AwsEventStream
+    }
+
+    fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(stream::Decoder::new(request, received))
+    }
+}
+
+/// An id for an answer: Bedrock gives none but the request's, in a header.
+fn made_up_id() -> String {
+    format!("chatcmpl-{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,345 @@
+//! Converse's answers → OpenAI's: content blocks → a message, the whole answer → a completion.
+//!
+//! Blocks: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html>
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::{NAME, made_up_id};
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::errors::excerpt;
+use crate::types::completion::{
+    COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+};
+use crate::types::http::HttpResponse;
+use crate::types::members::Members;
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    output: Output<'a>,
+    #[serde(borrow, rename = "stopReason")]
+    stop_reason: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Output<'a> {
+    #[serde(borrow)]
+    message: NativeMessage<'a>,
+}
+
+#[derive(Deserialize)]
+struct NativeMessage<'a> {
+    #[serde(borrow, default)]
+    content: Vec<&'a RawValue>,
+}
+
+/// A content block; one of the members is there.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Block<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tool_use: Option<ToolUse<'a>>,
+    #[serde(borrow)]
+    reasoning_content: Option<Reasoning<'a>>,
+    #[serde(borrow)]
+    citations_content: Option<Cited<'a>>,
+}
+
+#[derive(Deserialize)]
+struct ToolUse<'a> {
+    #[serde(borrow, rename = "toolUseId")]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Reasoning<'a> {
+    #[serde(borrow)]
+    reasoning_text: Option<ReasoningText<'a>>,
+    #[serde(borrow)]
+    redacted_content: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ReasoningText<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+    #[serde(borrow)]
+    signature: Option<Cow<'a, str>>,
+}
+
+/// Text that a model wrote with its sources.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Cited<'a> {
+    #[serde(borrow)]
+    content: Vec<CitedText<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct CitedText<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+}
+
+/// A whole answer as a completion.
+pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
+    let refused = |why: &str| {
+        let message = format!(
+            "{NAME} answered {} with something that is no Converse answer ({why}): {}",
+            response.status,
+            excerpt(&response.body)
+        );
+        let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+        error.status = Some(response.status);
+        error.body = Some(response.body.clone());
+        error
+    };
+    let answer: Answer = serde_json::from_slice(&response.body).map_err(|error| refused(&error.to_string()))?;
+    let message = message(&answer.output.message.content).map_err(|error| refused(&error.to_string()))?;
+    let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
+    let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));
+    let native = rest.map(|(name, value)| (name.to_string(), value_of(value))).collect();
+    let completion = Completion {
+        id: response.headers.get("x-amzn-requestid").map_or_else(|| made_up_id().into(), Cow::Borrowed),
+        object: COMPLETION,
+        created: response.received,
+        // Converse does not name its model.
+        model: model.into(),
+        service_tier: service_tier(&native).map(Cow::Owned),
+        choices: vec![Choice {
+            message: Some(message),
+            finish_reason: answer.stop_reason.as_deref().map(finish_reason),
+            ..Choice::default()
+        }],
+        usage: answer.usage.and_then(usage),
+        provider_specific_fields: specific(native),
+        ..Completion::default()
+    };
+    Ok(completion.to_json())
+}
+
+/// Content blocks as a message; the blocks go along where the message's members do not say all that they say.
+pub(super) fn message<'a>(content: &[&'a RawValue]) -> serde_json::Result<Message<'a>> {
+    let mut text: Option<Cow<'a, str>> = None;
+    let mut reasoning: Option<Cow<'a, str>> = None;
+    let mut message = Message { role: Some("assistant"), ..Message::default() };
+    for raw in content {
+        let block: Block<'a> = serde_json::from_str(raw.get())?;
+        if let Some(more) = block.text {
+            join(&mut text, more);
+        }
+        for cited in block.citations_content.into_iter().flat_map(|cited| cited.content) {
+            join(&mut text, cited.text);
+        }
+        if let Some(thought) = block.reasoning_content {
+            message.thinking_blocks.push(thinking_block(&thought));
+            if let Some(more) = thought.reasoning_text {
+                join(&mut reasoning, more.text);
+            }
+        }
+        if let Some(call) = block.tool_use.filter(|call| !is_servers(call.kind.as_deref())) {
+            let function = Function { name: Some(call.name), arguments: call.input.map_or("{}", RawValue::get).into() };
+            message.tool_calls.push(ToolCall { index: None, id: Some(call.id), kind: Some("function"), function });
+        }
+    }
+    message.content = text.map_or(Content::Null, Content::Text);
+    message.reasoning_content = reasoning;
+    if !is_expressible(content) {
+        let blocks = content.iter().map(|block| value_of(block)).collect();
+        message.provider_specific_fields = specific(Map::from_iter([("content".to_owned(), Value::Array(blocks))]));
+    }
+    Ok(message)
+}
+
+/// Whether a tool is run by the provider: its call is not for the caller.
+pub(super) fn is_servers(kind: Option<&str>) -> bool {
+    kind == Some("server_tool_use")
+}
+
+/// Whether text and tool calls say everything: at most one text, then calls, none of them with a member of its own.
+fn is_expressible(content: &[&RawValue]) -> bool {
+    content.iter().enumerate().all(|(place, raw)| {
+        let Ok(block) = Members::of(raw.get().as_bytes()) else { return false };
+        match block.0.as_slice() {
+            [(name, _)] if name == "text" => place == 0,
+            [(name, call)] if name == "toolUse" => {
+                let known = |name: &str| matches!(name, "toolUseId" | "name" | "input");
+                Members::of(call.get().as_bytes())
+                    .is_ok_and(|call| call.0.len() == 3 && call.0.iter().all(|(name, _)| known(name)))
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Strings text together, without a copy of the first piece.
+fn join<'a>(known: &mut Option<Cow<'a, str>>, more: Cow<'a, str>) {
+    match known {
+        Some(known) => known.to_mut().push_str(&more),
+        None => *known = Some(more),
+    }
+}
+
+/// A reasoning block as LiteLLM has it, which is as Anthropic has it.
+fn thinking_block(thought: &Reasoning) -> Value {
+    match (&thought.reasoning_text, &thought.redacted_content) {
+        (None, Some(data)) => json!({"type": "redacted_thinking", "data": data}),
+        (text, _) => {
+            let mut block = json!({"type": "thinking", "thinking": text.as_ref().map_or("", |text| &text.text)});
+            if let Some(signature) = text.as_ref().and_then(|text| text.signature.as_ref()) {
+                block["signature"] = Value::from(signature.as_ref());
+            }
+            block
+        }
+    }
+}
+
+/// OpenAI's word for why an answer ended. The native one is kept beside it.
+pub(super) fn finish_reason(stop_reason: &str) -> &'static str {
+    match stop_reason {
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "tool_use" => "tool_calls",
+        "guardrail_intervened" | "content_filtered" => "content_filter",
+        // `end_turn`, `stop_sequence`, and what a model wrote wrongly (`malformed_…`): it ended of itself.
+        _ => "stop",
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Tokens {
+    input_tokens: u64,
+    output_tokens: u64,
+    total_tokens: u64,
+    cache_read_input_tokens: u64,
+    cache_write_input_tokens: u64,
+}
+
+/// OpenAI's counts. Converse's `inputTokens` leaves out what a cache read or wrote; its total does not.
+pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
+    let tokens: Tokens = serde_json::from_str(native.get()).ok()?;
+    let prompt_tokens = match tokens.total_tokens.checked_sub(tokens.output_tokens) {
+        Some(prompt) if tokens.total_tokens > 0 => prompt,
+        _ => tokens.input_tokens + tokens.cache_read_input_tokens + tokens.cache_write_input_tokens,
+    };
+    Some(Usage {
+        prompt_tokens,
+        completion_tokens: tokens.output_tokens,
+        total_tokens: prompt_tokens + tokens.output_tokens,
+        prompt_tokens_details: PromptTokens {
+            cached_tokens: tokens.cache_read_input_tokens,
+            cache_creation_tokens: Some(tokens.cache_write_input_tokens).filter(|written| *written > 0),
+        },
+        completion_tokens_details: CompletionTokens::default(),
+        native: Some(native),
+    })
+}
+
+/// `provider_specific_fields` with these native members in it.
+pub(super) fn specific(native: Map<String, Value>) -> Map<String, Value> {
+    match native.is_empty() {
+        true => Map::new(),
+        false => Map::from_iter([(NAME.to_owned(), Value::Object(native))]),
+    }
+}
+
+pub(super) fn service_tier(native: &Map<String, Value>) -> Option<String> {
+    native.get("serviceTier")?.get("type")?.as_str().map(str::to_owned)
+}
+
+pub(super) fn value_of(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).expect("a raw value is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::http::Headers;
+
+    fn decoded(body: Value) -> Value {
+        let mut map = http::HeaderMap::new();
+        map.insert("x-amzn-requestid", "r-1".parse().unwrap());
+        let response =
+            HttpResponse { received: 7, status: 200, headers: Headers::from(&map), body: body.to_string().into() };
+        serde_json::from_slice(&decode("model-x", &response).unwrap()).unwrap()
+    }
+
+    fn answer(content: Value, stop_reason: &str) -> Value {
+        json!({
+            "output": {"message": {"role": "assistant", "content": content}},
+            "stopReason": stop_reason,
+            "usage": {"inputTokens": 3, "outputTokens": 5, "totalTokens": 19, "cacheReadInputTokens": 11, "serverToolUsage": {}},
+            "metrics": {"latencyMs": 42},
+        })
+    }
+
+    #[test]
+    fn text_and_calls_need_no_native_blocks() {
+        let call = json!({"toolUse": {"toolUseId": "t1", "name": "f", "input": {"x": 1.50}}});
+        let completion = decoded(answer(json!([{"text": "a"}, call]), "tool_use"));
+        assert_eq!(
+            completion["choices"][0],
+            json!({
+                "index": 0,
+                "message": {"role": "assistant", "content": "a", "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{\"x\":1.5}"}}]},
+                "finish_reason": "tool_calls",
+            })
+        );
+        assert_eq!((&completion["id"], &completion["created"]), (&json!("r-1"), &json!(7)));
+        assert_eq!(completion["usage"]["prompt_tokens"], 14);
+        assert_eq!(completion["usage"]["prompt_tokens_details"]["cached_tokens"], 11);
+        assert_eq!(completion["usage"]["native"]["inputTokens"], 3);
+        assert_eq!(
+            completion["provider_specific_fields"]["bedrock"],
+            json!({"stopReason": "tool_use", "metrics": {"latencyMs": 42}})
+        );
+    }
+
+    #[test]
+    fn what_the_message_cannot_say_goes_along() {
+        let content = json!([
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s=="}}},
+            {"reasoningContent": {"redactedContent": "AAAA"}},
+            {"citationsContent": {"content": [{"text": "b"}], "citations": [{"title": "t"}]}},
+            {"text": "c"},
+            {"toolUse": {"toolUseId": "s1", "name": "search", "input": {}, "type": "server_tool_use"}},
+            {"toolUse": {"toolUseId": "t1", "name": "f", "input": {}, "type": "tool_use"}},
+        ]);
+        let message = &decoded(answer(content.clone(), "end_turn"))["choices"][0]["message"];
+        assert_eq!(message["content"], "bc");
+        assert_eq!(message["reasoning_content"], "hm");
+        assert_eq!(
+            message["thinking_blocks"],
+            json!([{"type": "thinking", "thinking": "hm", "signature": "s=="}, {"type": "redacted_thinking", "data": "AAAA"}])
+        );
+        assert_eq!(message["tool_calls"].as_array().unwrap().len(), 1);
+        assert_eq!(message["provider_specific_fields"]["bedrock"]["content"], content);
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_refused() {
+        let body = Bytes::from_static(
+            br#"{"Output":{"__type":"com.amazon.coral.service#UnknownOperationException"},"Version":"1.0"}"#,
+        );
+        let response = HttpResponse { received: 0, status: 200, headers: Headers::default(), body };
+        assert_eq!(decode("model-x", &response).unwrap_err().kind, ErrorKind::ApiResponseValidation);
+    }
+}

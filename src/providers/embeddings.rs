@@ -1,0 +1,151 @@
+//! Embeddings as OpenAI and the hosts of [`TABLE`](super::TABLE) have them, and what the providers with a wire of their
+//! own share.
+//!
+//! Wire format: <https://platform.openai.com/docs/api-reference/embeddings>
+//!
+//! Vectors are asked for as base64 where the host has it: a third of the bytes, and nothing to parse. Whoever turns an
+//! answer into objects decodes them, unless the caller asked for base64.
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::openai_compatible::{self, Destination};
+use super::unsupported::drop_or_refuse;
+use super::{Deployment, Encoded, Endpoint, Row, errors};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::chat::Request;
+use crate::types::http::HttpResponse;
+use crate::types::members::Members;
+use crate::types::object::ObjectWriter;
+
+/// What a host of OpenAI-shaped embeddings spells differently.
+#[derive(Debug)]
+pub struct EmbeddingRow {
+    /// Whether it documents `encoding_format: "base64"`.
+    pub base64: bool,
+    /// Parameters it has under another name: (OpenAI's, the provider's).
+    pub spelled: &'static [(&'static str, &'static str)],
+    /// OpenAI's parameters that it lacks.
+    pub unsupported: &'static [&'static str],
+}
+
+/// What most rows do not say.
+pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[] };
+
+/// OpenAI's embeddings, at the host that a row describes.
+pub(super) struct Embeddings {
+    pub row: &'static Row,
+    /// Where this host has them.
+    pub destination: fn(&Deployment, path: &str) -> Result<Destination>,
+}
+
+impl Endpoint for Embeddings {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let row = &self.row.embedding;
+        let mut params = request.params.clone();
+        let mut dropped_params = Vec::new();
+        for name in row.unsupported.iter().filter(|name| request.params.get(name).is_some()) {
+            drop_or_refuse(self.row.name, name, request.drop_params, &mut dropped_params)?;
+            params.remove(name);
+        }
+        // What is not made of floats is written in another way, or is not base64 at all.
+        if row.base64 && params.get("encoding_format").is_none() && params.get("output_dtype").is_none() {
+            params.set("encoding_format", b"\"base64\"");
+        }
+        let body = openai_compatible::body(&deployment.model, false, &params, row.spelled);
+        let destination = (self.destination)(deployment, "embeddings")?;
+        Ok(Encoded { request: openai_compatible::post(destination, false, body), dropped_params })
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        let body = openai_compatible::decode(self.row.name, "data", response)?;
+        Ok(with_prompt_tokens(&body).unwrap_or(body))
+    }
+}
+
+/// Some hosts count nothing but the total, all of which is the inputs'.
+fn with_prompt_tokens(body: &[u8]) -> Option<Bytes> {
+    if memmem::find(body, b"\"prompt_tokens\"").is_some() {
+        return None;
+    }
+    let top = Members::of(body).ok()?;
+    let usage = Members::of(top.some("usage")?.as_bytes()).ok()?;
+    let total = usage.some("total_tokens")?;
+    let mut answer = ObjectWriter::with_capacity(body.len() + 32);
+    for (name, value) in &top.0 {
+        if name != "usage" {
+            answer.put_raw(name, value.get().as_bytes());
+        }
+    }
+    let mut counted = ObjectWriter::with_capacity(64);
+    counted.put_raw("prompt_tokens", total.as_bytes());
+    usage.0.iter().for_each(|(name, value)| counted.put_raw(name, value.get().as_bytes()));
+    answer.put_raw("usage", &counted.finish());
+    Some(answer.finish())
+}
+
+// ---- For wires of their own ----
+
+/// What a caller gave as `input`, where a provider takes texts.
+pub(super) struct Texts<'a> {
+    /// Each text, a JSON string.
+    pub texts: Vec<&'a RawValue>,
+    /// Every other parameter, by OpenAI's name or the provider's own.
+    pub others: Vec<(&'a str, &'a [u8])>,
+    /// Parameters that are left out because the provider lacks them.
+    pub dropped_params: Vec<String>,
+}
+
+/// The requests of a call whose provider takes one text a request; none where it is one anyway.
+pub(super) fn one_by_one(provider: &str, request: &Request) -> Result<Vec<Request>> {
+    let Texts { texts, .. } = texts(provider, &[], request)?;
+    if texts.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let part = |text: &RawValue| {
+        let mut part = request.clone();
+        part.params.set("input", text.get().as_bytes());
+        part
+    };
+    Ok(texts.into_iter().map(part).collect())
+}
+
+/// Reads a call for a provider that takes texts and lacks the parameters in `unsupported`.
+pub(super) fn texts<'a>(provider: &str, unsupported: &[&str], request: &'a Request) -> Result<Texts<'a>> {
+    // Numbers are what everybody answers with unasked.
+    let is_said =
+        |(name, value): &(&str, &[u8])| *name != "input" && (*name, *value) != ("encoding_format", b"\"float\"");
+    let mut others: Vec<(&str, &[u8])> = request.params.iter().filter(is_said).collect();
+    let mut dropped_params = Vec::new();
+    for name in unsupported {
+        if let Some(place) = others.iter().position(|(other, _)| other == name) {
+            drop_or_refuse(provider, name, request.drop_params, &mut dropped_params)?;
+            others.remove(place);
+        }
+    }
+    let input = request.params.get("input").unwrap_or(b"[]").trim_ascii();
+    let refused = || Error::argument("input is neither a str nor a list of str: one of these would be right");
+    let texts: Vec<&RawValue> = match input.first() {
+        Some(b'"') => vec![serde_json::from_slice(input).map_err(|_| refused())?],
+        _ => serde_json::from_slice(input).map_err(|_| refused())?,
+    };
+    match texts.iter().find(|text| !text.get().starts_with('"')) {
+        None => Ok(Texts { texts, others, dropped_params }),
+        Some(token) if token.get().starts_with(|first: char| first == '[' || first.is_ascii_digit()) => {
+            let message = format!("{provider} takes texts as input, not lists of tokens");
+            Err(Error::new(ErrorKind::UnsupportedParams, message))
+        }
+        Some(_) => Err(refused()),
+    }
+}
+
+/// An answer that says it is well and holds no embeddings.
+pub(super) fn not_embeddings(provider: &str, response: &HttpResponse) -> Box<Error> {
+    let shown = errors::excerpt(&response.body);
+    let message = format!("{provider} answered {} with something that holds no embeddings: {shown}", response.status);
+    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+    error.status = Some(response.status);
+    error.body = Some(response.body.clone());
+    error
+}

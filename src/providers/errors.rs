@@ -1,0 +1,233 @@
+//! What a provider's error body says: the message, the code, and the class they belong to.
+
+use crate::error::{Error, ErrorKind};
+use crate::types::chat::request_id;
+use crate::types::http::HttpResponse;
+use crate::types::members::Members;
+
+/// What an error body says, whichever of the common shapes it has.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub message: Option<String>,
+    pub code: Option<String>,
+    pub kind: Option<String>,
+    /// A status inside the body, as gateways and streams give it.
+    pub status: Option<u16>,
+}
+
+/// Reads `{"error": {"message", "type", "code"}}` and what is like it: `error` as a string, `message` or `detail` at the
+/// top, a list with one such object in it.
+pub(super) fn read(body: &[u8]) -> Said {
+    let body = body.trim_ascii();
+    let body = match body {
+        // Google's front ends wrap the object in a list.
+        [b'[', inside @ .., b']'] => inside,
+        _ => body,
+    };
+    let Ok(top) = Members::of(body) else { return Said::default() };
+    let nested = top.some("error").map(|error| Members::of(error.as_bytes()));
+    let inner = match &nested {
+        Some(Ok(inner)) => inner,
+        _ => &top,
+    };
+    let text = |members: &Members, names: &[&str]| {
+        names.iter().find_map(|name| members.string(name).filter(|text| !text.is_empty()))
+    };
+    let label = |names: &[&str]| {
+        names.iter().find_map(|name| {
+            inner.string(name).or_else(|| {
+                inner.some(name).filter(|code| code.bytes().all(|digit| digit.is_ascii_digit())).map(str::to_owned)
+            })
+        })
+    };
+    let mut message = text(inner, &["message", "detail", "error_description", "error_message", "msg"])
+        .or_else(|| text(&top, &["error", "message", "detail", "Message"]));
+    // FastAPI's validation errors are a list under `detail`.
+    if message.is_none() {
+        message = inner.some("detail").or(inner.some("message")).or(inner.some("errors")).map(str::to_owned);
+    }
+    let code = label(&["code"]);
+    let status =
+        code.as_deref().and_then(|code| code.parse().ok()).or_else(|| label(&["status", "status_code"])?.parse().ok());
+    Said {
+        message,
+        code,
+        kind: label(&["type", "status"]),
+        status: status.filter(|status| (400..600).contains(status)),
+    }
+}
+
+/// An answer that is a refusal, as an error.
+pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Error> {
+    let said = read(&response.body);
+    // A gateway may answer 200 and put the real status in the body.
+    let status = if response.status < 400 { said.status.unwrap_or(500) } else { response.status };
+    let shown = said.message.clone().unwrap_or_else(|| excerpt(&response.body));
+    let mut error = Error::new(kind(status, &said), format!("{provider} answered {status}: {shown}"));
+    error.provider = Some(provider.to_owned());
+    error.status = Some(status);
+    error.code = said.code.or(said.kind);
+    error.body = Some(response.body.clone());
+    error.request_id = request_id(&response.headers).map(str::to_owned);
+    error.should_retry = response.headers.get("x-should-retry").and_then(|word| word.trim().parse().ok());
+    error.headers = Some(response.headers.clone());
+    error
+}
+
+/// An error that came as an event of a stream that had begun well.
+pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
+    let said = read(data);
+    let shown = said.message.clone().unwrap_or_else(|| excerpt(data));
+    let label = said
+        .code
+        .as_deref()
+        .filter(|code| code.parse::<u16>().is_err())
+        .or(said.kind.as_deref())
+        .unwrap_or("")
+        .to_ascii_lowercase();
+    let status = said.status.unwrap_or_else(|| match label.as_str() {
+        label if label.contains("rate_limit") || label.contains("too_many") || label.contains("quota") => 429,
+        label if label.contains("overloaded") || label.contains("unavailable") => 503,
+        label if label.contains("timeout") => 504,
+        label if label.contains("authentication") => 401,
+        label if label.contains("permission") => 403,
+        label if label.contains("not_found") => 404,
+        label if label.contains("invalid") || label.contains("bad_request") || label.contains("content_filter") => 400,
+        _ => 500,
+    });
+    let mut error = Error::new(kind(status, &said), format!("{provider} broke the stream off: {shown}"));
+    error.provider = Some(provider.to_owned());
+    error.status = said.status;
+    error.code = said.code.or(said.kind);
+    error.body = Some(data.clone());
+    error
+}
+
+/// The class of a refusal: its status, unless the code or the message says something more exact.
+fn kind(status: u16, said: &Said) -> ErrorKind {
+    let has = |needles: &[&str], text: &Option<String>| {
+        text.as_deref().is_some_and(|text| {
+            let text = text.to_ascii_lowercase();
+            needles.iter().any(|needle| text.contains(needle))
+        })
+    };
+    if matches!(status, 400 | 413 | 422 | 500) {
+        const LENGTH_CODES: &[&str] = &[
+            "context_length_exceeded",
+            "string_above_max_length",
+            "context_window",
+            "model_max_prompt_tokens_exceeded",
+            "exceed_context_size",
+        ];
+        const LENGTH_WORDS: &[&str] = &[
+            "maximum context length",
+            "context window",
+            "context length",
+            "prompt is too long",
+            "input is too long",
+            "exceeds the available context size",
+            "reduce the length of the messages",
+            "maximum prompt length",
+            "input token count",
+            "too many tokens",
+            "too large for model with",
+            "exceed context limit",
+        ];
+        if has(LENGTH_CODES, &said.code) || has(LENGTH_CODES, &said.kind) || has(LENGTH_WORDS, &said.message) {
+            return ErrorKind::ContextWindowExceeded;
+        }
+    }
+    if matches!(status, 400 | 403 | 422) {
+        const POLICY_CODES: &[&str] = &[
+            "content_policy_violation",
+            "content_filter",
+            "responsibleaipolicyviolation",
+            "data_inspection_failed",
+            "moderation",
+        ];
+        const POLICY_WORDS: &[&str] = &[
+            "content management policy",
+            "content policy",
+            "content filtering policy",
+            "safety system",
+            "violating our usage policy",
+            "flagged by our",
+        ];
+        if has(POLICY_CODES, &said.code) || has(POLICY_CODES, &said.kind) || has(POLICY_WORDS, &said.message) {
+            return ErrorKind::ContentPolicyViolation;
+        }
+    }
+    // Some answer a wrong key with 400.
+    if status == 400
+        && (has(&["invalid_api_key", "api_key_invalid"], &said.code)
+            || has(&["api key not valid", "incorrect api key"], &said.message))
+    {
+        return ErrorKind::Authentication;
+    }
+    ErrorKind::from_status(status)
+}
+
+/// The beginning of a body that says nothing we can read, in one line.
+pub(super) fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let text: String = text.join(" ").chars().take(300).collect();
+    if text.is_empty() { "an empty body".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn answered(status: u16, body: &str) -> Box<Error> {
+        from_response(
+            "p",
+            &HttpResponse {
+                received: 0,
+                status,
+                headers: Default::default(),
+                body: Bytes::copy_from_slice(body.as_bytes()),
+            },
+        )
+    }
+
+    #[test]
+    fn every_shape_of_body_gives_its_message() {
+        for body in [
+            r#"{"error":{"message":"Nope","type":"t","param":null,"code":"c"}}"#,
+            r#"{"error":"Nope"}"#,
+            r#"{"message":"Nope"}"#,
+            r#"{"detail":"Nope"}"#,
+            r#"{"object":"error","message":"Nope","code":400}"#,
+            r#"[{"error":{"message":"Nope","code":400,"status":"INVALID_ARGUMENT"}}]"#,
+            "<html>\n <h1>Nope</h1></html>",
+        ] {
+            let error = answered(400, body);
+            assert_eq!(error.kind, ErrorKind::BadRequest, "{body}");
+            assert!(error.message.starts_with("p answered 400: ") && error.message.contains("Nope"), "{error}");
+        }
+        assert!(
+            answered(400, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#).message.contains("field required")
+        );
+        assert!(answered(500, "").message.contains("an empty body"));
+    }
+
+    #[test]
+    fn length_policy_and_keys_are_recognised() {
+        let length = r#"{"error":{"message":"This model's maximum context length is 8192 tokens","code":"context_length_exceeded"}}"#;
+        assert_eq!(answered(400, length).kind, ErrorKind::ContextWindowExceeded);
+        let policy = r#"{"error":{"message":"…content management policy…","code":"content_filter"}}"#;
+        assert_eq!(answered(400, policy).kind, ErrorKind::ContentPolicyViolation);
+        assert_eq!(answered(400, r#"{"error":{"message":"API key not valid."}}"#).kind, ErrorKind::Authentication);
+        assert_eq!(answered(401, "{}").kind, ErrorKind::Authentication);
+    }
+
+    #[test]
+    fn the_status_inside_a_body_counts_where_the_answer_was_200() {
+        let error = answered(200, r#"{"error":{"message":"slow down","code":429}}"#);
+        assert_eq!((error.kind, error.status), (ErrorKind::RateLimit, Some(429)));
+        let event = Bytes::from_static(br#"{"error":{"message":"m","type":"overloaded_error"}}"#);
+        assert_eq!(from_event("p", &event).kind, ErrorKind::ServiceUnavailable);
+    }
+}

@@ -1,0 +1,126 @@
+//! Where a call goes and with which credentials: the one thing in which the Gemini API and Vertex AI differ.
+//!
+//! Gemini API: <https://ai.google.dev/gemini-api/docs/api-key>; Vertex AI's hosts and paths:
+//! <https://cloud.google.com/vertex-ai/docs/reference/rest>, <https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations>;
+//! express mode: <https://cloud.google.com/vertex-ai/generative-ai/docs/start/express-mode/overview>.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::VERTEX_ROW;
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Deployment;
+use crate::providers::openai_compatible::bearer;
+use crate::types::chat::Request;
+use crate::types::credentials::Credentials;
+
+type Header = (HeaderName, HeaderValue);
+
+const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+/// The project that pays, where the caller's credentials say another than the one that is called.
+const QUOTA_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");
+
+/// What may stand in a path's segment as it is.
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b'@').remove(b':');
+
+/// The Gemini API: the key says who calls.
+pub(super) fn gemini(deployment: &Deployment, method: &str) -> Result<(Uri, Vec<Header>)> {
+    let version = deployment.api_version.as_deref().unwrap_or("v1beta");
+    let model = gemini_model(&deployment.model);
+    let credentials = deployment.api_key.iter().map(|key| api_key(key.expose())).collect::<Result<_>>()?;
+    Ok((uri(&deployment.base_url, version, &model, method)?, credentials))
+}
+
+/// A model's name as the Gemini API has it.
+pub(super) fn gemini_model(model: &str) -> String {
+    match model.split_once('/') {
+        Some(("models" | "tunedModels", _)) => model.to_owned(),
+        _ => format!("models/{model}"),
+    }
+}
+
+/// Vertex AI: a project and a location say where, an access token says who; in express mode a key says both.
+pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -> Result<(Uri, Vec<Header>)> {
+    let version = deployment.api_version.as_deref().unwrap_or("v1");
+    let found = match &deployment.credentials {
+        Credentials::Google(found) => Some(&**found),
+        _ => None,
+    };
+    let given = deployment.api_key.as_ref().map(|key| key.expose()).or(deployment.setting("vertex_access_token"));
+    let token = given.or(found.map(|found| found.token.expose()));
+    let is_key = token.is_some_and(|token| token.starts_with("AIza") || token.starts_with("AQ."));
+    let mut credentials = match token {
+        Some(key) if is_key => vec![api_key(key)?],
+        Some(token) => vec![(AUTHORIZATION, bearer(token)?)],
+        // A caller who brings a header of their own, or a gateway that does.
+        None if request.extra_headers.iter().any(|(name, _)| *name == AUTHORIZATION || *name == API_KEY) => Vec::new(),
+        None => return Err(no_credentials()),
+    };
+    if let Some(project) = found.and_then(|found| found.quota_project.as_deref()) {
+        let value = HeaderValue::try_from(project);
+        credentials
+            .push((QUOTA_PROJECT, value.map_err(|_| Error::argument("the quota project is no project's name"))?));
+    }
+
+    let project = deployment.setting("vertex_project").or(found.and_then(|found| found.project.as_deref()));
+    let location = deployment.setting("vertex_location").unwrap_or("global");
+    let model = match (&deployment.model, project) {
+        (model, _) if model.starts_with("projects/") => model.clone(),
+        (model, Some(project)) => format!("projects/{project}/locations/{location}/{}", publisher_model(model)),
+        (model, None) if is_key => publisher_model(model),
+        (_, None) => {
+            let message = format!(
+                "vertex needs a project: pass vertex_project=, or set {}",
+                VERTEX_ROW.settings[0].variables.join(" or ")
+            );
+            return Err(Error::argument(message));
+        }
+    };
+    let base_url = match location {
+        _ if deployment.base_url != VERTEX_ROW.base_url => deployment.base_url.clone(),
+        "global" => VERTEX_ROW.base_url.to_owned(),
+        "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
+        _ => format!("https://{location}-aiplatform.googleapis.com"),
+    };
+    Ok((uri(&base_url, version, &model, method)?, credentials))
+}
+
+/// A model's path below its project: a publisher's model, or an endpoint that somebody deployed one to.
+fn publisher_model(model: &str) -> String {
+    match model.split_once('/') {
+        Some(("publishers" | "endpoints" | "models", _)) => model.to_owned(),
+        Some((publisher, model)) => format!("publishers/{publisher}/models/{model}"),
+        None if model.bytes().all(|digit| digit.is_ascii_digit()) => format!("endpoints/{model}"),
+        None => format!("publishers/google/models/{model}"),
+    }
+}
+
+/// The base URL may end in a version, which then counts.
+fn uri(base_url: &str, version: &str, model: &str, method: &str) -> Result<Uri> {
+    let last = base_url.rsplit('/').next().unwrap_or_default();
+    let has_version = last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
+    let model = utf8_percent_encode(model, PATH);
+    let address = match has_version {
+        true => format!("{base_url}/{model}:{method}"),
+        false => format!("{base_url}/{version}/{model}:{method}"),
+    };
+    Uri::try_from(address).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
+}
+
+fn api_key(key: &str) -> Result<Header> {
+    let mut value = HeaderValue::try_from(key).map_err(|_| {
+        Error::argument("api_key holds characters that no HTTP header may hold (a line break?): pass the key alone")
+    })?;
+    value.set_sensitive(true);
+    Ok((API_KEY, value))
+}
+
+fn no_credentials() -> Box<Error> {
+    let message = "no credentials for vertex: pass vertex_credentials= (a service account's file), an access token as \
+                   vertex_access_token= or api_key= (`gcloud auth print-access-token` shows one), or an express mode key as api_key=";
+    let mut error = Error::new(ErrorKind::Authentication, message);
+    error.provider = Some(VERTEX_ROW.name.to_owned());
+    error
+}

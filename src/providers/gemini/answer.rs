@@ -1,0 +1,143 @@
+//! The shape of an answer, borrowed from its bytes: <https://ai.google.dev/api/generate-content#generatecontentresponse>.
+//!
+//! Members that have no field here are kept in `rest`, as they came.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess};
+use serde_json::value::RawValue;
+
+use crate::types::members::{Fields, Members, fields};
+
+/// Members by name, each value the text it was.
+pub(super) type Rest<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+/// A whole answer, or one event of a stream.
+#[derive(Debug, Default)]
+pub(super) struct Answer<'a> {
+    pub candidates: Vec<Candidate<'a>>,
+    pub usage: Option<&'a RawValue>,
+    pub response_id: Option<Cow<'a, str>>,
+    pub model_version: Option<Cow<'a, str>>,
+    pub prompt_feedback: Option<&'a RawValue>,
+    pub error: Option<&'a RawValue>,
+    pub rest: Rest<'a>,
+}
+
+/// One of the answers, or its next piece.
+#[derive(Debug, Default)]
+pub(super) struct Candidate<'a> {
+    pub index: u32,
+    pub parts: Vec<Part<'a>>,
+    pub finish_reason: Option<Cow<'a, str>>,
+    pub logprobs: Option<&'a RawValue>,
+    pub rest: Rest<'a>,
+}
+
+impl Answer<'_> {
+    /// Whether anything in it belongs to an answer.
+    pub fn is_answer(&self) -> bool {
+        !self.candidates.is_empty() || self.usage.is_some() || self.prompt_feedback.is_some()
+    }
+}
+
+impl<'de> Deserialize<'de> for Answer<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fields(deserializer)
+    }
+}
+
+impl<'de> Fields<'de> for Answer<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        match &*name {
+            "candidates" => self.candidates = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "usageMetadata" => self.usage = map.next_value()?,
+            "responseId" => self.response_id = text(map)?,
+            "modelVersion" => self.model_version = text(map)?,
+            "promptFeedback" => self.prompt_feedback = map.next_value()?,
+            "error" => self.error = map.next_value()?,
+            _ => self.rest.push((name, map.next_value()?)),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Candidate<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fields(deserializer)
+    }
+}
+
+impl<'de> Fields<'de> for Candidate<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
+        #[derive(Deserialize)]
+        struct Content<'a> {
+            #[serde(borrow)]
+            parts: Option<Vec<Part<'a>>>,
+        }
+        match &*name {
+            "index" => self.index = map.next_value::<Option<_>>()?.unwrap_or_default(),
+            "content" => {
+                self.parts = map.next_value::<Option<Content>>()?.and_then(|content| content.parts).unwrap_or_default()
+            }
+            "finishReason" => self.finish_reason = text(map)?,
+            "logprobsResult" => self.logprobs = map.next_value()?,
+            _ => self.rest.push((name, map.next_value()?)),
+        }
+        Ok(())
+    }
+}
+
+/// One part of a message: some text, a call, a picture, …
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Part<'a>(#[serde(borrow)] pub Members<'a>);
+
+/// A call that the model wants made.
+#[derive(Debug, Deserialize)]
+pub(super) struct FunctionCall<'a> {
+    #[serde(default)]
+    pub id: Option<String>,
+    pub name: String,
+    /// An object; absent where the function takes nothing.
+    #[serde(borrow)]
+    pub args: Option<&'a RawValue>,
+}
+
+impl<'a> Part<'a> {
+    fn member(&self, name: &str) -> Option<&'a str> {
+        self.0.some(name)
+    }
+
+    /// Its text, if it has one.
+    pub fn text(&self) -> Option<Cow<'a, str>> {
+        serde_json::from_str::<Text>(self.member("text")?).ok().map(|text| text.0)
+    }
+
+    /// Whether its text is reasoning.
+    pub fn is_thought(&self) -> bool {
+        self.member("thought") == Some("true")
+    }
+
+    /// Whether it is nothing but text, reasoning or not: what can be joined with its neighbour.
+    pub fn is_plain(&self) -> bool {
+        self.0.0.iter().all(|(name, _)| matches!(&**name, "text" | "thought")) && self.member("text").is_some()
+    }
+
+    /// The call, if it is one.
+    ///
+    /// Vertex AI streams a call's arguments in pieces of another shape where it is asked to; those have no name after
+    /// the first and are kept natively only.
+    pub fn call(&self) -> Option<FunctionCall<'a>> {
+        serde_json::from_str(self.member("functionCall")?).ok()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
+    Ok(map.next_value::<Option<Text>>()?.map(|text| text.0))
+}

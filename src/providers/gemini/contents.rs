@@ -1,0 +1,333 @@
+//! OpenAI's messages → Google's `contents` and `systemInstruction`.
+//!
+//! Shapes: <https://ai.google.dev/api/caching#Content>; function calling: <https://ai.google.dev/gemini-api/docs/function-calling>;
+//! thought signatures: <https://ai.google.dev/gemini-api/docs/thought-signatures>.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::DIALECT;
+use super::answer::Part as Native;
+use super::media::{FileData, InlineData, parts};
+use crate::error::{Error, Result};
+use crate::types::members::Members;
+
+/// Who said what.
+#[derive(Debug, Serialize)]
+pub(super) struct Content<'a> {
+    role: &'static str,
+    parts: Vec<Part<'a>>,
+    /// Answers to function calls stay apart from what the user says next.
+    #[serde(skip)]
+    has_responses: bool,
+}
+
+/// The instruction that stands before the conversation.
+#[derive(Debug, Serialize)]
+pub(super) struct Instruction<'a> {
+    parts: Vec<Part<'a>>,
+}
+
+/// One part of a message.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Part<'a> {
+    Text(String),
+    InlineData(InlineData),
+    FileData(FileData),
+    FunctionResponse(FunctionResponse<'a>),
+    #[serde(untagged)]
+    Call(Call<'a>),
+    /// As it came, or as the caller wrote it.
+    #[serde(untagged)]
+    Native(Cow<'a, RawValue>),
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Call<'a> {
+    function_call: FunctionCall<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct FunctionCall<'a> {
+    name: &'a str,
+    args: Box<RawValue>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FunctionResponse<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    name: String,
+    response: Box<RawValue>,
+    /// Pictures and the like that the function gave.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part<'a>>,
+    /// The call's place among those of its message; the answers are sent in that order.
+    #[serde(skip)]
+    place: usize,
+}
+
+/// A message of OpenAI's.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    role: String,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    refusal: Option<String>,
+    #[serde(borrow)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    tool_call_id: Option<String>,
+    name: Option<String>,
+    #[serde(borrow)]
+    provider_specific_fields: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToolCall<'a> {
+    id: Option<String>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Function<'a> {
+    name: String,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+/// A call that was made earlier in the conversation.
+struct Known {
+    name: String,
+    /// The id that the provider gave it, if it gave one: ours are not sent.
+    native_id: Option<String>,
+    place: usize,
+}
+
+/// Calls by OpenAI's ids.
+type Calls = Vec<(String, Known)>;
+
+/// A signature that Google documents for calls it did not make, which the newer models refuse without any.
+const FOREIGN_SIGNATURE: &str = "skip_thought_signature_validator";
+
+/// Translates a conversation. `needs_signatures`: the model refuses function calls without one.
+pub(super) fn translate<'a>(
+    messages: &'a [Message<'a>],
+    needs_signatures: bool,
+) -> Result<(Vec<Content<'a>>, Option<Instruction<'a>>)> {
+    let mut contents: Vec<Content> = Vec::with_capacity(messages.len());
+    let mut instruction = Instruction { parts: Vec::new() };
+    let mut known = HashMap::new();
+    for (place, message) in messages.iter().enumerate() {
+        let failed = |mut error: Box<Error>| {
+            error.message = format!("messages[{place}]: {}", error.message);
+            error
+        };
+        match message.role.as_str() {
+            "system" | "developer" => instruction.parts.extend(parts(message.content).map_err(failed)?),
+            "user" => push(&mut contents, "user", parts(message.content).map_err(failed)?, false),
+            "assistant" => {
+                let (parts, calls) = assistant(message, needs_signatures).map_err(failed)?;
+                known.extend(calls);
+                push(&mut contents, "model", parts, false);
+            }
+            "tool" | "function" => {
+                let response = function_response(message, &known).map_err(failed)?;
+                push(&mut contents, "user", vec![Part::FunctionResponse(response)], true);
+            }
+            role => {
+                return Err(failed(Error::argument(format!(
+                    "role {role:?}: system, developer, user, assistant or tool would be right"
+                ))));
+            }
+        }
+    }
+    for content in contents.iter_mut().filter(|content| content.has_responses) {
+        content.parts.sort_by_key(|part| if let Part::FunctionResponse(response) = part { response.place } else { 0 });
+    }
+    if contents.is_empty() {
+        // A conversation of nothing but instructions, which Google refuses.
+        push(&mut contents, "user", vec![Part::Text(String::new())], false);
+    }
+    Ok((contents, Some(instruction).filter(|instruction| !instruction.parts.is_empty())))
+}
+
+/// Adds a message's parts; two messages of one role in a row become one, as older models want it.
+fn push<'a>(contents: &mut Vec<Content<'a>>, role: &'static str, parts: Vec<Part<'a>>, has_responses: bool) {
+    match contents.last_mut() {
+        _ if parts.is_empty() => {}
+        Some(last) if last.role == role && last.has_responses == has_responses => last.parts.extend(parts),
+        _ => contents.push(Content { role, parts, has_responses }),
+    }
+}
+
+/// The parts of an assistant message, and the calls in it by id.
+///
+/// Native parts go back as they came, if they say what the message says. If the caller changed something, the caller's
+/// version is sent, and only the calls that are still the same keep their native part, with its signature.
+fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Vec<Part<'a>>, Calls)> {
+    let text: Vec<Part> = parts(message.content)?;
+    let joined: String =
+        text.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect();
+    let calls: &[ToolCall] = message.tool_calls.as_deref().unwrap_or_default();
+
+    let native = native_parts(message);
+    let mut unused: Vec<&NativePart> = native.iter().filter(|part| part.call.is_some()).collect();
+    let mut matched = Vec::with_capacity(calls.len());
+    let mut known = Vec::with_capacity(calls.len());
+    for (place, call) in calls.iter().enumerate() {
+        let function =
+            call.function.as_ref().ok_or_else(|| Error::argument(format!("tool_calls[{place}] calls no function")))?;
+        let arguments = arguments(function)
+            .ok_or_else(|| Error::argument(format!("the arguments of tool_calls[{place}] are no JSON object")))?;
+        let same = unused
+            .iter()
+            .position(|part| part.is_same(call, &function.name, &arguments))
+            .map(|place| unused.remove(place));
+        let native_id = same.and_then(|part| part.call.as_ref()?.id.clone());
+        if let Some(id) = &call.id {
+            known.push((id.clone(), Known { name: function.name.clone(), native_id, place }));
+        }
+        matched.push((function, arguments, same));
+    }
+
+    let native_text: String = native.iter().filter_map(|part| part.text.as_deref()).collect();
+    let in_order = matched.iter().map(|(_, _, same)| same.map(|part| part.place)).is_sorted();
+    let is_unchanged =
+        native_text == joined && unused.is_empty() && in_order && matched.iter().all(|(_, _, same)| same.is_some());
+    // Of parallel calls only the first is signed.
+    let as_it_came = |part: &NativePart<'a>, is_first_call: bool| {
+        let lacks_signature = needs_signatures && is_first_call && !part.is_signed;
+        Part::Native(if lacks_signature { Cow::Owned(signed(part.raw)) } else { Cow::Borrowed(part.raw) })
+    };
+    if !native.is_empty() && is_unchanged {
+        let first_call = native.iter().position(|part| part.call.is_some());
+        return Ok((native.iter().map(|part| as_it_came(part, first_call == Some(part.place))).collect(), known));
+    }
+
+    let mut parts: Vec<Part> =
+        text.into_iter().filter(|part| !matches!(part, Part::Text(text) if text.is_empty())).collect();
+    parts.extend(
+        message.refusal.as_ref().filter(|refusal| !refusal.is_empty()).map(|refusal| Part::Text(refusal.clone())),
+    );
+    for (place, (function, args, same)) in matched.into_iter().enumerate() {
+        parts.push(match same {
+            Some(part) => as_it_came(part, place == 0),
+            None => {
+                let thought_signature = (needs_signatures && place == 0).then_some(FOREIGN_SIGNATURE);
+                Part::Call(Call { function_call: FunctionCall { name: &function.name, args }, thought_signature })
+            }
+        });
+    }
+    Ok((parts, known))
+}
+
+/// A function call that an older model made, for a newer one.
+fn signed(call: &RawValue) -> Box<RawValue> {
+    let open = call.get().trim_end().strip_suffix('}').unwrap_or_default();
+    RawValue::from_string(format!("{open},\"thoughtSignature\":\"{FOREIGN_SIGNATURE}\"}}"))
+        .unwrap_or_else(|_| call.to_owned())
+}
+
+/// A native part, and what OpenAI's fields said of it.
+struct NativePart<'a> {
+    raw: &'a RawValue,
+    place: usize,
+    text: Option<String>,
+    call: Option<NativeCall>,
+    is_signed: bool,
+}
+
+struct NativeCall {
+    id: Option<String>,
+    name: String,
+    args: Value,
+}
+
+impl NativePart<'_> {
+    fn is_same(&self, call: &ToolCall, name: &str, arguments: &RawValue) -> bool {
+        self.call.as_ref().is_some_and(|native| {
+            let same_id = native.id.is_none() || native.id == call.id;
+            same_id
+                && native.name == name
+                && serde_json::from_str::<Value>(arguments.get()).is_ok_and(|arguments| arguments == native.args)
+        })
+    }
+}
+
+fn native_parts<'a>(message: &Message<'a>) -> Vec<NativePart<'a>> {
+    #[derive(Deserialize)]
+    struct Own<'a> {
+        #[serde(borrow)]
+        parts: Option<Vec<&'a RawValue>>,
+    }
+    let read = || {
+        let fields = Members::of(message.provider_specific_fields?.get().as_bytes()).ok()?;
+        serde_json::from_str::<Own>(fields.some(DIALECT)?).ok()?.parts
+    };
+    let described = |(place, raw): (usize, &'a RawValue)| {
+        let part: Native = serde_json::from_str(raw.get()).unwrap_or_default();
+        let text = part.text().filter(|_| !part.is_thought()).map(Cow::into_owned);
+        let call = part.call().map(|call| NativeCall {
+            id: call.id.filter(|id| !id.is_empty()),
+            name: call.name,
+            args: call
+                .args
+                .and_then(|args| serde_json::from_str(args.get()).ok())
+                .unwrap_or_else(|| Value::Object(Default::default())),
+        });
+        NativePart { raw, place, text, call, is_signed: part.0.some("thoughtSignature").is_some() }
+    };
+    read().unwrap_or_default().into_iter().enumerate().map(described).collect()
+}
+
+/// A call's arguments as the object they are.
+fn arguments(function: &Function) -> Option<Box<RawValue>> {
+    let given = function.arguments.map_or("{}", RawValue::get);
+    let text: Cow<str> = match serde_json::from_str::<String>(given) {
+        Ok(text) if text.trim().is_empty() => "{}".into(),
+        Ok(text) => text.into(),
+        Err(_) => given.into(),
+    };
+    object(&text)
+}
+
+/// A JSON object, if it is one.
+fn object(text: &str) -> Option<Box<RawValue>> {
+    text.trim_start().starts_with('{').then(|| RawValue::from_string(text.trim().to_owned()).ok()).flatten()
+}
+
+/// A tool message. Google wants the function's name, which OpenAI's message says by the call's id alone.
+fn function_response<'a>(message: &'a Message<'a>, known: &HashMap<String, Known>) -> Result<FunctionResponse<'a>> {
+    let call = message.tool_call_id.as_ref().and_then(|id| known.get(id));
+    let name = call.map(|call| call.name.clone()).or_else(|| message.name.clone()).ok_or_else(|| {
+        let id = message.tool_call_id.as_deref().unwrap_or_default();
+        Error::argument(format!("tool_call_id {id:?} belongs to no call in a message before it, and there is no name"))
+    })?;
+    let mut text = String::new();
+    let mut media = Vec::new();
+    for part in parts(message.content)? {
+        match part {
+            Part::Text(more) => text += &more,
+            part => media.push(part),
+        }
+    }
+    let response = object(&text).unwrap_or_else(|| {
+        // A list stays a list; everything else is what the function wrote.
+        let result = match text.trim_start().starts_with('[') {
+            true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+            false => Value::String(text),
+        };
+        RawValue::from_string(serde_json::json!({ "result": result }).to_string()).expect("it was just written")
+    });
+    let place = call.map_or(usize::MAX, |call| call.place);
+    Ok(FunctionResponse { id: call.and_then(|call| call.native_id.clone()), name, response, parts: media, place })
+}

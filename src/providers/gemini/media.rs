@@ -1,0 +1,159 @@
+//! The parts of OpenAI's messages, texts, pictures, sounds and files, → Google's.
+//!
+//! What Google takes and how: <https://ai.google.dev/gemini-api/docs/file-input-methods>; OpenAI's parts:
+//! <https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages>. `video_url` and the like are
+//! what LiteLLM and OpenRouter have beside those. A part without a `type` is one of Google's own and passes through.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::contents::Part;
+use crate::error::{Error, Result};
+use crate::types::members::Members;
+
+/// Data that stands in the request, base64.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InlineData {
+    mime_type: String,
+    data: String,
+}
+
+/// A file that Google reads itself.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FileData {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<String>,
+    file_uri: String,
+}
+
+/// The parts of a system or user message.
+pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
+    let Some(content) = content else { return Ok(Vec::new()) };
+    if let Ok(text) = serde_json::from_str::<String>(content.get()) {
+        return Ok(vec![Part::Text(text)]);
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(content.get())
+        .map_err(|_| Error::argument("content is neither a str nor a list of parts"))?;
+    let mut parts = Vec::with_capacity(items.len());
+    for (place, item) in items.into_iter().enumerate() {
+        parts.extend(part(item).map_err(|mut error| {
+            error.message = format!("content[{place}]: {}", error.message);
+            error
+        })?);
+    }
+    Ok(parts)
+}
+
+/// One part; none for another provider's reasoning, which Google has no place for.
+fn part(item: &RawValue) -> Result<Option<Part<'_>>> {
+    if let Ok(text) = serde_json::from_str::<String>(item.get()) {
+        return Ok(Some(Part::Text(text)));
+    }
+    let members =
+        Members::of(item.get().as_bytes()).map_err(|_| Error::argument("a part that is neither a dict nor a str"))?;
+    let Some(kind) = members.string("type") else { return Ok(Some(Part::Native(Cow::Borrowed(item)))) };
+    match kind.as_str() {
+        "thinking" | "redacted_thinking" | "reasoning" => Ok(None),
+        kind => typed_part(kind, &members).map(Some),
+    }
+}
+
+/// A part of OpenAI's: what it is stands under the name of its type.
+fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
+    let inside = members.some(kind).unwrap_or("null");
+    // The address may stand there alone, as some clients write it.
+    let source = |name: &str| {
+        let own = Members::of(inside.as_bytes()).unwrap_or_default();
+        let text = |name: &str| own.string(name);
+        (
+            text(name).or_else(|| serde_json::from_str(inside).ok()),
+            text("format").or_else(|| text("mime_type")),
+            text("filename"),
+        )
+    };
+    let lacks = |what: &str| Error::argument(format!("a part of type {kind} without {what}"));
+    match kind {
+        "text" => Ok(Part::Text(members.string("text").ok_or_else(|| lacks("text"))?)),
+        "refusal" => Ok(Part::Text(members.string("refusal").ok_or_else(|| lacks("refusal"))?)),
+        "image_url" | "video_url" | "audio_url" => {
+            let (url, mime_type, _) = source("url");
+            media(url.ok_or_else(|| lacks("url"))?, mime_type, (kind == "image_url").then_some("image/jpeg"))
+        }
+        "input_audio" => {
+            let (data, format, _) = source("data");
+            let data = data.ok_or_else(|| lacks("data"))?;
+            let format = format.unwrap_or_else(|| "wav".to_owned());
+            let mime_type = if format.contains('/') { format } else { format!("audio/{format}") };
+            match data.contains(':') {
+                true => media(data, Some(mime_type), None),
+                false => Ok(Part::InlineData(InlineData { mime_type, data })),
+            }
+        }
+        "file" => {
+            if let (Some(data), mime_type, name) = source("file_data") {
+                let mime_type = mime_type.or_else(|| name.as_deref().and_then(mime_type_of).map(str::to_owned));
+                return match data.contains(':') {
+                    true => media(data, mime_type, None),
+                    false => Ok(Part::InlineData(InlineData {
+                        mime_type: mime_type.unwrap_or_else(|| "application/pdf".to_owned()),
+                        data,
+                    })),
+                };
+            }
+            let (id, mime_type, _) = source("file_id");
+            let id = id.ok_or_else(|| lacks("file_data or file_id"))?;
+            // A file of the Files API by its name.
+            let uri = if id.starts_with("files/") {
+                format!("https://generativelanguage.googleapis.com/v1beta/{id}")
+            } else {
+                id
+            };
+            media(uri, mime_type, None)
+        }
+        _ => Err(Error::argument(format!(
+            "a part of type {kind:?}: text, image_url, input_audio, video_url, file, or a part of Google's own without a type, would be right"
+        ))),
+    }
+}
+
+/// Data that stands in the address, or the address of a file that Google reads.
+fn media<'a>(url: String, mime_type: Option<String>, otherwise: Option<&str>) -> Result<Part<'a>> {
+    let Some(rest) = url.strip_prefix("data:") else {
+        // The Files API and YouTube know what they hold.
+        let knows = url.contains("generativelanguage.googleapis.com/")
+            || url.contains("youtube.com/")
+            || url.contains("youtu.be/");
+        let guessed = mime_type_of(&url).or(otherwise).filter(|_| !knows).map(str::to_owned);
+        return Ok(Part::FileData(FileData { mime_type: mime_type.or(guessed), file_uri: url }));
+    };
+    let (head, data) = rest.split_once(',').ok_or_else(|| Error::argument("a data: address without a comma"))?;
+    let Some(stated) = head.strip_suffix(";base64") else {
+        return Err(Error::argument("a data: address that is not base64: data:image/png;base64,… would be right"));
+    };
+    let stated = Some(stated).filter(|stated| !stated.is_empty()).map(str::to_owned);
+    let mime_type = mime_type.or(stated).unwrap_or_else(|| otherwise.unwrap_or("application/octet-stream").to_owned());
+    Ok(Part::InlineData(InlineData { mime_type, data: data.to_owned() }))
+}
+
+/// What a file's name says of its kind, for the kinds that Gemini reads.
+fn mime_type_of(name: &str) -> Option<&'static str> {
+    #[rustfmt::skip]
+    const KINDS: &[(&str, &str)] = &[
+        ("png", "image/png"), ("jpg", "image/jpeg"), ("jpeg", "image/jpeg"), ("webp", "image/webp"), ("gif", "image/gif"), ("heic", "image/heic"),
+        ("heif", "image/heif"), ("bmp", "image/bmp"), ("tif", "image/tiff"), ("tiff", "image/tiff"), ("svg", "image/svg+xml"), ("avif", "image/avif"),
+        ("mp3", "audio/mpeg"), ("wav", "audio/wav"), ("flac", "audio/flac"), ("ogg", "audio/ogg"), ("oga", "audio/ogg"), ("aac", "audio/aac"),
+        ("aiff", "audio/aiff"), ("m4a", "audio/mp4"), ("opus", "audio/opus"), ("pcm", "audio/pcm"),
+        ("mp4", "video/mp4"), ("mpeg", "video/mpeg"), ("mpg", "video/mpg"), ("mov", "video/mov"), ("avi", "video/avi"), ("flv", "video/x-flv"),
+        ("webm", "video/webm"), ("wmv", "video/wmv"), ("3gp", "video/3gpp"), ("mkv", "video/x-matroska"),
+        ("pdf", "application/pdf"), ("json", "application/json"), ("txt", "text/plain"), ("md", "text/markdown"), ("csv", "text/csv"),
+        ("html", "text/html"), ("htm", "text/html"), ("xml", "text/xml"), ("rtf", "text/rtf"), ("css", "text/css"), ("py", "text/x-python"),
+        ("js", "text/javascript"),
+    ];
+    let path = name.split(['?', '#']).next()?;
+    let (_, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
+    KINDS.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, kind)| *kind)
+}

@@ -1,0 +1,274 @@
+//! Google's `generateContent`: the Gemini API (`gemini`) and Vertex AI (`vertex`), which share everything but their
+//! addresses and credentials.
+//!
+//! Wire format: <https://ai.google.dev/api/generate-content> and
+//! <https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>.
+//!
+//! - [`address`]: where a call goes and with which credentials
+//! - [`request`]: OpenAI's parameters → Google's; [`contents`]: OpenAI's messages → Google's; [`media`]: their parts
+//! - [`embedding`]: embeddings, requests and answers
+//! - [`answer`]: the shape of an answer; [`reader`]: answers → OpenAI's completions and chunks
+
+mod address;
+mod answer;
+mod contents;
+mod embedding;
+mod media;
+mod reader;
+mod request;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use memchr::memmem;
+
+use self::reader::Reader;
+use super::table::{HOSTED, Setting};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::accumulate::Accumulator;
+use crate::types::chat::Request;
+use crate::types::completion::{self, Completion};
+use crate::types::credentials::Kind;
+use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::members::Members;
+
+/// The word under which native parts and metadata are kept in `provider_specific_fields`, for both providers.
+const DIALECT: &str = "gemini";
+
+/// One of the two places that speak this wire.
+pub(super) struct Gemini {
+    row: &'static Row,
+    is_vertex: bool,
+}
+
+/// The Gemini API, with keys from AI Studio.
+pub(super) static GEMINI: Gemini = Gemini { row: &GEMINI_ROW, is_vertex: false };
+/// Vertex AI, on Google Cloud.
+pub(super) static VERTEX: Gemini = Gemini { row: &VERTEX_ROW, is_vertex: true };
+
+static GEMINI_ROW: Row = Row {
+    name: "gemini",
+    docs: "https://ai.google.dev/api/generate-content",
+    base_url: "https://generativelanguage.googleapis.com",
+    key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
+    base_url_variables: &["GOOGLE_GEMINI_BASE_URL"],
+    ..HOSTED
+};
+
+static VERTEX_ROW: Row = Row {
+    name: "vertex",
+    docs: "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
+    // The host of the location "global"; the other locations have hosts of their own (see `address`).
+    base_url: "https://aiplatform.googleapis.com",
+    base_url_variables: &["GOOGLE_VERTEX_BASE_URL"],
+    // There are other credentials than a key; `address` says so when there are none.
+    key: Key::Optional,
+    settings: &[
+        Setting::place("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]),
+        Setting::place("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"]),
+        Setting::secret("vertex_access_token", &["VERTEX_ACCESS_TOKEN"]),
+        // A file's path, or what such a file holds.
+        Setting::caller("vertex_credentials", &["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"]),
+    ],
+    ..HOSTED
+};
+
+impl Provider for Gemini {
+    fn row(&self) -> &'static Row {
+        self.row
+    }
+
+    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
+        match operation {
+            Operation::Chat => Some(self),
+            Operation::Embedding if self.is_vertex => Some(&embedding::Vertex),
+            Operation::Embedding => Some(&embedding::Batch),
+            Operation::Responses => None,
+        }
+    }
+
+    fn credentials(&self, deployment: &Deployment) -> Option<Kind> {
+        let has_token = deployment.api_key.is_some() || deployment.setting("vertex_access_token").is_some();
+        (self.is_vertex && !has_token).then_some(Kind::Google)
+    }
+
+    fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
+        google_said(errors::from_response(self.row.name, response))
+    }
+}
+
+impl Endpoint for Gemini {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let method = if request.stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        let (uri, credentials) = if self.is_vertex {
+            address::vertex(deployment, request, method)?
+        } else {
+            address::gemini(deployment, method)?
+        };
+        let request::Written { body, dropped_params } =
+            request::write(self.row.name, self.is_vertex, &deployment.model, request)?;
+        let accepted = if request.stream { "text/event-stream" } else { "application/json" };
+        let mut headers = Vec::with_capacity(5);
+        headers.extend(credentials);
+        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        headers.push((ACCEPT, HeaderValue::from_static(accepted)));
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
+    }
+
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        if response.body.trim_ascii_start().first() == Some(&b'[') {
+            return self.decode_list(request, response);
+        }
+        let answer = match serde_json::from_slice::<answer::Answer>(&response.body) {
+            Ok(answer) if answer.error.is_some() => return Err(self.decode_error(response)),
+            Ok(answer) if answer.is_answer() => answer,
+            Ok(_) => return Err(self.not_an_answer(response, "a JSON object that is no generateContent answer")),
+            Err(error) => return Err(self.not_an_answer(response, &format!("something that cannot be read ({error})"))),
+        };
+        let mut reader = Reader::new(response.received, &request.model);
+        let choices = reader.whole(&response.body, answer);
+        let provider_specific_fields = reader.untold();
+        let completion = Completion {
+            choices,
+            usage: reader.usage(),
+            provider_specific_fields,
+            ..reader.envelope(completion::COMPLETION)
+        };
+        Ok(completion.to_json())
+    }
+
+    fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
+        let show_usage = request.params.get("stream_options").is_some_and(|options| {
+            Members::of(options).is_ok_and(|options| options.get("include_usage") == Some("true"))
+        });
+        Box::new(Chunks {
+            provider: self.row.name,
+            show_usage,
+            reader: Reader::new(received, &request.model),
+            done: false,
+        })
+    }
+}
+
+impl Gemini {
+    /// `streamGenerateContent` without `alt=sse` answers with a list of what would have been the stream's events.
+    fn decode_list(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        let Ok(events) = serde_json::from_slice::<Vec<&serde_json::value::RawValue>>(&response.body) else {
+            return Err(self.not_an_answer(response, "a list that cannot be read"));
+        };
+        let mut decoder = self.stream_decoder(request, response.received);
+        let mut chunks = Vec::new();
+        for event in events {
+            if let Err(error) = decoder.event(b"", response.body.slice_ref(event.get().as_bytes()), &mut chunks) {
+                return Err(if error.kind == ErrorKind::ApiResponseValidation {
+                    error
+                } else {
+                    self.decode_error(response)
+                });
+            }
+        }
+        if chunks.is_empty() {
+            return Err(self.not_an_answer(response, "a list that holds no answer"));
+        }
+        let mut accumulator = Accumulator::default();
+        chunks.iter().filter_map(|chunk| serde_json::from_slice(chunk).ok()).for_each(|chunk| accumulator.push(chunk));
+        Ok(accumulator.finish().to_string().into())
+    }
+
+    fn not_an_answer(&self, response: &HttpResponse, what: &str) -> Box<Error> {
+        let message =
+            format!("{} answered {} with {what}: {}", self.row.name, response.status, errors::excerpt(&response.body));
+        let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+        error.status = Some(response.status);
+        error.body = Some(response.body.clone());
+        error
+    }
+}
+
+/// What Google's errors say beside their message: <https://cloud.google.com/apis/design/errors#error_model>.
+///
+/// The status' name is the code (`INVALID_ARGUMENT`), a wrong key is a 400 whose details say so, and a delay to wait
+/// for is among the details.
+fn google_said(mut error: Box<Error>) -> Box<Error> {
+    let Some(body) = error.body.clone() else { return error };
+    let inside = match body.trim_ascii() {
+        [b'[', inside @ .., b']'] => inside,
+        body => body,
+    };
+    let Some(said) = Members::of(inside).ok().and_then(|top| top.some("error").map(str::to_owned)) else {
+        return error;
+    };
+    let Ok(said) = Members::of(said.as_bytes()) else { return error };
+    error.code = said.string("status").filter(|status| !status.is_empty()).or(error.code);
+    if memmem::find(inside, b"API_KEY_INVALID").is_some() {
+        error.kind = ErrorKind::Authentication;
+    }
+    let details: Vec<Members> =
+        said.some("details").and_then(|details| serde_json::from_str(details).ok()).unwrap_or_default();
+    let delay = details.iter().find_map(|detail| detail.string("retryDelay")?.strip_suffix('s')?.parse::<f64>().ok());
+    error.retry_after = error.retry_after.or(delay.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
+    error
+}
+
+/// Decodes a stream of answers, each of which holds the next piece.
+struct Chunks {
+    provider: &'static str,
+    /// The caller asked for the chunk that holds nothing but the usage.
+    show_usage: bool,
+    reader: Reader,
+    /// A front said so; Google's own streams just end.
+    done: bool,
+}
+
+impl StreamDecoder for Chunks {
+    fn event(&mut self, _name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        let text = data.trim_ascii();
+        if text == b"[DONE]" {
+            self.done = true;
+        }
+        if text.first() != Some(&b'{') {
+            return Ok(());
+        }
+        let answer = serde_json::from_slice::<answer::Answer>(text).map_err(|error| {
+            let message =
+                format!("{} sent an event that cannot be read ({error}): {}", self.provider, errors::excerpt(text));
+            Error::new(ErrorKind::ApiResponseValidation, message)
+        })?;
+        if answer.error.is_some() {
+            return Err(google_said(errors::from_event(self.provider, &data)));
+        }
+        let choices = self.reader.piece(&data, answer);
+        if !choices.is_empty() {
+            let provider_specific_fields =
+                if self.reader.is_finished() { self.reader.untold() } else { Default::default() };
+            let chunk = Completion { choices, provider_specific_fields, ..self.reader.envelope(completion::CHUNK) };
+            chunks.push(chunk.to_json());
+        }
+        if self.reader.is_finished()
+            && let Some(usage) = self.reader.usage()
+        {
+            chunks.push(Completion { usage: Some(usage), ..self.reader.envelope(completion::CHUNK) }.to_json());
+        }
+        Ok(())
+    }
+
+    fn is_shown(&self, chunk: &[u8]) -> bool {
+        // The first `choices` with unescaped quotes is the chunk's own: id and model come before it, and are strings.
+        self.show_usage
+            || memmem::find(chunk, b"\"choices\":[").is_none_or(|place| chunk.get(place + 11) != Some(&b']'))
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn is_complete(&self) -> bool {
+        self.done || self.reader.is_finished()
+    }
+}
+
+#[cfg(test)]
+mod tests;

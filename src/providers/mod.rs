@@ -1,0 +1,210 @@
+//! Vendors: how each is addressed, what it is sent and what its answers mean. No socket, no clock, no Python.
+//!
+//! A provider is sans-I/O: it encodes a call into an HTTP request and decodes HTTP responses and stream events into
+//! OpenAI-shaped JSON. Adding an OpenAI-compatible provider is one row in [`table`]; adding a native wire is one file
+//! and one line in `NATIVE`.
+
+mod anthropic;
+mod azure;
+mod bedrock;
+mod cohere;
+mod embeddings;
+mod errors;
+mod gemini;
+mod history;
+mod ollama;
+mod openai_compatible;
+mod readable;
+mod resolve;
+mod responses;
+pub mod table;
+mod unsupported;
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::error::{Error, ErrorKind, Result};
+pub use crate::types::chat::Operation;
+use crate::types::chat::{Request, Secret};
+use crate::types::credentials::{Credentials, Kind};
+use crate::types::embedding;
+use crate::types::http::{Framing, HttpRequest, HttpResponse};
+
+pub use embeddings::EmbeddingRow;
+pub use resolve::{Given, resolve};
+pub use table::{About, Key, Row, TABLE};
+
+/// A provider's wire format.
+pub trait Provider: Send + Sync {
+    /// Its name, place and key.
+    fn row(&self) -> &'static Row;
+
+    /// The base URL that the caller's, or the environment's, stands for: checked, and with what may be left out of it.
+    fn base_url(&self, given: &str) -> Result<String> {
+        resolve::versioned_base_url(self.row(), given)
+    }
+
+    /// How it is asked for this operation; `None`: it has no such thing.
+    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint>;
+
+    /// A refusal as an error: the class it belongs to, and everything the provider said.
+    fn decode_error(&self, response: &HttpResponse) -> Box<Error>;
+
+    /// Credentials that a call needs and that only files, programs or other servers can tell; none where the key and
+    /// the settings say everything.
+    fn credentials(&self, _deployment: &Deployment) -> Option<Kind> {
+        None
+    }
+
+    /// Puts on a request what proves who sends it and has to be new for each attempt, such as a signature with the time.
+    fn authorize(&self, _deployment: &Deployment, _request: &mut HttpRequest, _now: SystemTime) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One operation of a provider's: how it is asked, and what its answers mean.
+pub trait Endpoint: Send + Sync {
+    /// The HTTP request for a call. The caller's own headers and query are added by the client.
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded>;
+
+    /// The requests that a call is made up of, where a provider answers less than a whole call at once: they are made
+    /// side by side, and their answers joined. None: the call is one request.
+    fn parts(&self, _request: &Request) -> Result<Vec<Request>> {
+        Ok(Vec::new())
+    }
+
+    /// The answer to a call out of the answers to its parts.
+    fn join(&self, answers: &[Bytes]) -> Result<Bytes> {
+        embedding::join(answers).map_err(|error| Error::new(ErrorKind::ApiResponseValidation, error.to_string()))
+    }
+
+    /// A successful answer in OpenAI's shape, in JSON.
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes>;
+
+    /// How its streams are cut into events.
+    fn framing(&self) -> Framing {
+        Framing::Sse
+    }
+
+    /// A decoder for one stream, which began at `received` (Unix seconds).
+    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        unreachable!("`Deployment::endpoint` refuses a stream of an operation that has none")
+    }
+}
+
+/// Turns one stream's events into OpenAI-shaped chunks.
+pub trait StreamDecoder: Send {
+    /// Decodes one event, appending the chunks that it makes, in JSON.
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()>;
+
+    /// Whether the caller is shown this chunk; one that is not shown still counts for the completion.
+    fn is_shown(&self, _chunk: &[u8]) -> bool {
+        true
+    }
+
+    /// Whether the stream has said that it is over, so that its body's end need not be waited for.
+    fn is_done(&self) -> bool;
+
+    /// Whether what has come is a whole answer, so that a body that ends here is not an error.
+    fn is_complete(&self) -> bool;
+}
+
+/// One model at one provider, with what it takes to call it.
+#[derive(Clone)]
+pub struct Deployment {
+    /// Who serves it.
+    pub provider: &'static dyn Provider,
+    /// The model's name as the provider knows it.
+    pub model: String,
+    /// Base URL without a trailing slash.
+    pub base_url: String,
+    /// The key, if there is one.
+    pub api_key: Option<Secret>,
+    /// The version of the API, where the provider has such a thing.
+    pub api_version: Option<String>,
+    /// What else the provider is told by: a region, a project, credentials of another kind. By argument name.
+    pub settings: Vec<(&'static str, Secret)>,
+    /// Credentials that neither the key nor the settings are: to be found, or found.
+    pub credentials: Credentials,
+}
+
+impl Deployment {
+    /// How this request is asked here; an error where the provider has no such operation.
+    pub fn endpoint(&self, request: &Request) -> Result<&'static dyn Endpoint> {
+        let operation = request.operation;
+        if request.stream && operation == Operation::Embedding {
+            return Err(Error::argument("embeddings do not come as a stream: leave stream out"));
+        }
+        self.provider.endpoint(operation).ok_or_else(|| {
+            let have =
+                all().filter(|provider| provider.endpoint(operation).is_some()).map(|provider| provider.row().name);
+            let have = have.collect::<Vec<_>>().join(", ");
+            let name = self.provider.row().name;
+            Error::new(ErrorKind::UnsupportedParams, format!("{name} has no {}; these have: {have}", operation.noun()))
+        })
+    }
+
+    /// A setting of the row's, if it was given as an argument or in the environment.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.expose())
+    }
+
+    /// Everything about it that nobody may see.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let row = self.provider.row();
+        let is_secret =
+            |name: &str| row.settings.iter().any(|setting| setting.name == name && setting.about == About::Secret);
+        let settings = self.settings.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value);
+        self.api_key.iter().chain(settings).chain(self.credentials.secrets())
+    }
+}
+
+impl std::fmt::Debug for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deployment")
+            .field("provider", &self.provider.row().name)
+            .field("model", &self.model)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call as it is sent.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The request.
+    pub request: HttpRequest,
+    /// Parameters that were left out because the provider lacks them.
+    pub dropped_params: Vec<String>,
+}
+
+/// The wires that are not just OpenAI's: one line each.
+static NATIVE: [&dyn Provider; 7] = [
+    &anthropic::Anthropic,
+    &azure::Azure,
+    &bedrock::Bedrock,
+    &cohere::Cohere,
+    &gemini::GEMINI,
+    &gemini::VERTEX,
+    &ollama::Ollama,
+];
+
+/// Names that LiteLLM has for some of them: (LiteLLM's, ours).
+const ALIASES: &[(&str, &str)] = &[("cohere_chat", "cohere"), ("vertex_ai", "vertex")];
+
+/// The provider of this name.
+pub fn lookup(name: &str) -> Option<&'static dyn Provider> {
+    let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
+    openai_compatible::lookup(name).or_else(|| NATIVE.into_iter().find(|provider| provider.row().name == name))
+}
+
+/// The name of a setting that some provider has, if this is one: such an argument is no parameter of the request.
+pub fn setting_name(name: &str) -> Option<&'static str> {
+    all().flat_map(|provider| provider.row().settings).find(|setting| setting.name == name).map(|setting| setting.name)
+}
+
+/// Every provider there is, in the order of the documentation.
+pub fn all() -> impl Iterator<Item = &'static dyn Provider> {
+    openai_compatible::all().chain(NATIVE)
+}

@@ -1,0 +1,396 @@
+//! OpenAI's chat completions, as OpenAI and the hosts of [`TABLE`] speak them: the bytes pass through. Their other
+//! operations are in `embeddings` and `responses`.
+//!
+//! Wire format: <https://platform.openai.com/docs/api-reference/chat>
+
+use std::collections::VecDeque;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Uri};
+use memchr::memmem::Finder;
+
+use super::embeddings::Embeddings;
+use super::history::without_our_additions;
+use super::readable::readable;
+use super::responses::Responses;
+use super::unsupported::without_unsupported;
+use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::chat::Request;
+use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::members::Members;
+use crate::types::params::Params;
+
+/// A provider that is nothing but its row.
+struct OpenAiCompatible {
+    row: &'static Row,
+    embeddings: Embeddings,
+    responses: Responses,
+}
+
+static PROVIDERS: LazyLock<Vec<OpenAiCompatible>> = LazyLock::new(|| {
+    let provider = |row| OpenAiCompatible {
+        row,
+        embeddings: Embeddings { row, destination },
+        responses: Responses { row, destination },
+    };
+    TABLE.iter().map(provider).collect()
+});
+
+pub(super) fn lookup(name: &str) -> Option<&'static dyn Provider> {
+    PROVIDERS.iter().find(|provider| provider.row.name == name).map(|provider| provider as &dyn Provider)
+}
+
+pub(super) fn all() -> impl Iterator<Item = &'static dyn Provider> {
+    PROVIDERS.iter().map(|provider| provider as &dyn Provider)
+}
+
+impl Provider for OpenAiCompatible {
+    fn row(&self) -> &'static Row {
+        self.row
+    }
+
+    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
+        if !self.row.operations.contains(&operation) {
+            return None;
+        }
+        Some(match operation {
+            Operation::Chat => self,
+            Operation::Embedding => &self.embeddings,
+            Operation::Responses => &self.responses,
+        })
+    }
+
+    fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
+        errors::from_response(self.row.name, response)
+    }
+}
+
+impl Endpoint for OpenAiCompatible {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        encode(self.row, request, &deployment.model, destination(deployment, "chat/completions")?)
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        decode(self.row.name, "choices", response)
+    }
+
+    fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        stream_decoder(self.row, request)
+    }
+}
+
+/// Where a call goes, and what proves who sends it.
+pub(super) type Destination = (Uri, Vec<(HeaderName, HeaderValue)>);
+
+/// The destination for one of the paths below a base URL: the key goes there as a bearer's.
+pub(super) fn destination(deployment: &Deployment, path: &str) -> Result<Destination> {
+    let uri = address(&format!("{}/{path}", deployment.base_url))?;
+    let credentials = deployment.api_key.iter().map(|key| Ok((AUTHORIZATION, bearer(key.expose())?)));
+    Ok((uri, credentials.collect::<Result<_>>()?))
+}
+
+/// A chat call in OpenAI's format, for the host that `row` describes.
+pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Destination) -> Result<Encoded> {
+    let (mut params, dropped_params) = without_unsupported(row, request)?;
+    let is_home = destination.0.host() == row.base_url.split('/').nth(2);
+    if let Some(messages) = params.get("messages").and_then(|messages| without_our_additions(row, is_home, messages)) {
+        params.to_mut().set("messages", messages.as_bytes());
+    }
+
+    if request.stream {
+        if row.usage_unasked {
+            params.to_mut().remove("stream_options");
+        } else if row.stream_usage
+            && let Some(options) = with_usage(params.get("stream_options"))
+        {
+            params.to_mut().set("stream_options", options.as_bytes());
+        }
+    }
+    let body = body(model, request.stream, &params, row.spelled);
+    Ok(Encoded { request: post(destination, request.stream, body), dropped_params })
+}
+
+/// A body in OpenAI's format: the model, and the caller's own members.
+pub(super) fn body(model: &str, stream: bool, params: &Params, spelled: &[(&str, &str)]) -> Bytes {
+    let mut body = Vec::with_capacity(params.len() + model.len() + 80);
+    body.extend_from_slice(b"{\"model\":");
+    serde_json::to_writer(&mut body, model).expect("a string is JSON");
+    if stream {
+        body.extend_from_slice(b",\"stream\":true");
+    }
+    params.write_members(spelled, &mut body);
+    body.push(b'}');
+    body.into()
+}
+
+/// The request that carries a JSON body.
+pub(super) fn post((uri, credential): Destination, stream: bool, body: Bytes) -> HttpRequest {
+    let accept = if stream { "text/event-stream" } else { "application/json" };
+    HttpRequest::post(uri, headers(credential, accept), body)
+}
+
+/// An answer in OpenAI's format: its own bytes, unless a host says something in a way of its own. `essence` is the
+/// member without which it is none.
+pub(super) fn decode(provider: &str, essence: &str, response: &HttpResponse) -> Result<Bytes> {
+    if is_error(&response.body, essence) {
+        return Err(errors::from_response(provider, response));
+    }
+    if response.body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(not_a_completion(provider, response));
+    }
+    Ok(readable(provider, &response.body).unwrap_or_else(|| response.body.clone()))
+}
+
+/// A decoder for streams in OpenAI's format.
+pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
+    let show_usage = asks_for_usage(request) || !row.stream_usage;
+    Box::new(Chunks { provider: row.name, show_usage, done: false, last: VecDeque::new() })
+}
+
+/// An address made out of the base URL.
+pub(super) fn address(text: &str) -> Result<Uri> {
+    Uri::try_from(text).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
+}
+
+/// The header fields of a request with a JSON body.
+pub(super) fn headers(
+    credential: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    accept: &'static str,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers = Vec::with_capacity(6);
+    headers.extend(credential);
+    headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    headers.push((ACCEPT, HeaderValue::from_static(accept)));
+    headers
+}
+
+/// An answer that says it is well and is not what the wire format says.
+pub(super) fn not_a_completion(provider: &str, response: &HttpResponse) -> Box<Error> {
+    let shown = errors::excerpt(&response.body);
+    let message = format!("{provider} answered {} with something that is no completion: {shown}", response.status);
+    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+    error.status = Some(response.status);
+    error.body = Some(response.body.clone());
+    error
+}
+
+/// Whether the caller asked to be shown a stream's usage.
+pub(super) fn asks_for_usage(request: &Request) -> bool {
+    let options = request.params.get("stream_options").and_then(|options| Members::of(options).ok());
+    options.is_some_and(|options| options.get("include_usage") == Some("true"))
+}
+
+/// The header value that carries a key.
+pub(super) fn bearer(key: &str) -> Result<HeaderValue> {
+    secret(&format!("Bearer {key}"))
+}
+
+/// A header value that is not shown anywhere.
+pub(super) fn secret(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        Error::argument("api_key holds characters that no HTTP header may hold (a line break?): pass the key alone")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// `stream_options` that ask for the usage; `None` where the caller has said already whether it is wanted.
+fn with_usage(options: Option<&[u8]>) -> Option<String> {
+    let members = Members::of(options.unwrap_or(b"{}")).ok()?;
+    if members.get("include_usage").is_some() {
+        return None;
+    }
+    let mut text = String::from("{\"include_usage\":true");
+    for (name, value) in &members.0 {
+        text += &format!(",{}:{}", super::readable::quoted(name), value.get());
+    }
+    Some(text + "}")
+}
+
+static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"error\""));
+static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""));
+static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
+
+/// Whether an object that should be a completion, a chunk or the like is an error: it has one, and no essence.
+pub(super) fn is_error(json: &[u8], essence: &str) -> bool {
+    ERROR.find(json).is_some()
+        && Members::of(json)
+            .is_ok_and(|top| top.some("error").is_some() && top.some(essence).is_none_or(|essence| essence == "[]"))
+}
+
+/// Decodes a stream of `chat.completion.chunk` events.
+struct Chunks {
+    provider: &'static str,
+    /// The caller asked for the chunk that holds nothing but the usage, or the host sends none such.
+    show_usage: bool,
+    done: bool,
+    /// The last chunks, to be looked at for a finish if the stream ends without `[DONE]`.
+    last: VecDeque<Bytes>,
+}
+
+/// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
+const LAST: usize = 8;
+
+impl StreamDecoder for Chunks {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        let text = data.trim_ascii();
+        if text == b"[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        if name == b"error" || is_error(text, "choices") {
+            return Err(errors::from_event(self.provider, &data));
+        }
+        if text.first() != Some(&b'{') {
+            // Keep-alives and notes that are not chunks.
+            return Ok(());
+        }
+        let chunk = readable(self.provider, text).unwrap_or_else(|| data.slice_ref(text));
+        if self.last.len() == LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back(chunk.clone());
+        chunks.push(chunk);
+        Ok(())
+    }
+
+    fn is_shown(&self, chunk: &[u8]) -> bool {
+        self.show_usage || !is_usage_chunk(chunk)
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn is_complete(&self) -> bool {
+        self.done || self.last.iter().any(|chunk| has_finish(chunk))
+    }
+}
+
+/// Whether a chunk has nothing but the usage in it.
+pub(super) fn is_usage_chunk(chunk: &[u8]) -> bool {
+    has_empty_choices(chunk) && is_only_usage(chunk)
+}
+
+fn is_only_usage(chunk: &[u8]) -> bool {
+    Members::of(chunk).is_ok_and(|top| top.some("usage").is_some())
+}
+
+fn has_empty_choices(chunk: &[u8]) -> bool {
+    let value = |place: usize| {
+        chunk[place + b"\"choices\"".len()..].trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
+    };
+    let is_empty =
+        |value: &[u8]| value.strip_prefix(b"[").is_some_and(|list| list.trim_ascii_start().first() == Some(&b']'));
+    CHOICES.find(chunk).and_then(value).is_none_or(is_empty)
+}
+
+fn has_finish(chunk: &[u8]) -> bool {
+    FINISH.find_iter(chunk).any(|place| {
+        let rest = chunk[place + b"\"finish_reason\"".len()..].trim_ascii_start();
+        rest.strip_prefix(b":")
+            .is_some_and(|value| matches!(value.trim_ascii_start(), [b'"', first, ..] if *first != b'"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::chat::Secret;
+    use crate::types::params::Params;
+
+    fn encoded(provider: &str, params: &str, stream: bool, drop_params: bool) -> Result<Encoded> {
+        let provider = lookup(provider).unwrap();
+        let deployment = Deployment {
+            provider,
+            model: "m".into(),
+            base_url: "http://h/v1".into(),
+            api_key: Some(Secret::new("k")),
+            api_version: None,
+            settings: Vec::new(),
+            credentials: Default::default(),
+        };
+        let request = Request {
+            model: "m".into(),
+            params: Params::from_json(params.as_bytes()).unwrap(),
+            stream,
+            drop_params,
+            ..Default::default()
+        };
+        deployment.endpoint(&request)?.encode(&deployment, &request)
+    }
+
+    fn body(provider: &str, params: &str, stream: bool) -> String {
+        String::from_utf8(encoded(provider, params, stream, false).unwrap().request.body.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_request_is_the_callers_own_bytes() {
+        assert_eq!(
+            body(
+                "openai",
+                r#"{"messages":[{"role":"user","content":"é\n"}],"temperature":0.10,"made_up":[1e400]}"#,
+                false
+            ),
+            r#"{"model":"m","messages":[{"role":"user","content":"é\n"}],"temperature":0.10,"made_up":[1e400]}"#
+        );
+        let request = encoded("openai", "{}", false, false).unwrap().request;
+        assert_eq!(request.uri, "http://h/v1/chat/completions");
+        assert_eq!(request.headers[0].1, "Bearer k");
+        assert!(!format!("{request:?}").contains("Bearer"));
+    }
+
+    #[test]
+    fn usage_is_always_asked_for_where_it_can_be() {
+        assert_eq!(
+            body("openai", "{}", true),
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#
+        );
+        assert_eq!(
+            body("openai", r#"{"stream_options":{"x":1}}"#, true),
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1}}"#
+        );
+        assert_eq!(
+            body("openai", r#"{"stream_options":{"include_usage":false}}"#, true),
+            r#"{"model":"m","stream":true,"stream_options":{"include_usage":false}}"#
+        );
+    }
+
+    fn streamed(events: &[&'static str]) -> (Vec<String>, Vec<String>, bool) {
+        let mut decoder = stream_decoder(&TABLE[0], &Request::default());
+        let mut chunks = Vec::new();
+        events.iter().for_each(|event| decoder.event(b"", Bytes::from_static(event.as_bytes()), &mut chunks).unwrap());
+        let text = |chunk: &Bytes| String::from_utf8(chunk.to_vec()).unwrap();
+        let shown = chunks.iter().filter(|chunk| decoder.is_shown(chunk)).map(text).collect();
+        (chunks.iter().map(text).collect(), shown, decoder.is_complete())
+    }
+
+    #[test]
+    fn the_usage_chunk_is_kept_and_not_shown() {
+        let usage = r#"{"choices": [ ], "usage": {"total_tokens": 1}}"#;
+        let (all, shown, complete) = streamed(&[
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}],"usage":null}"#,
+            usage,
+            "[DONE]",
+        ]);
+        assert_eq!((all.len(), shown.len(), complete), (2, 1, true));
+    }
+
+    #[test]
+    fn a_stream_is_complete_with_a_finish_or_done() {
+        assert!(streamed(&[r#"{"choices":[{"delta":{},"finish_reason": "stop"}]}"#]).2);
+        assert!(!streamed(&[r#"{"choices":[{"delta":{},"finish_reason":null}]}"#]).2);
+    }
+
+    #[test]
+    fn an_error_in_a_stream_is_an_error() {
+        let mut decoder = stream_decoder(&TABLE[0], &Request::default());
+        let event = Bytes::from_static(br#"{"error":{"message":"m","code":429}}"#);
+        assert_eq!(decoder.event(b"", event, &mut Vec::new()).unwrap_err().kind, ErrorKind::RateLimit);
+        let both = Bytes::from_static(br#"{"error":null,"choices":[{"delta":{"content":"\"error\""}}]}"#);
+        assert!(decoder.event(b"", both, &mut Vec::new()).is_ok());
+    }
+}

@@ -1,0 +1,271 @@
+//! From a model's name to a deployment: which provider, where, with which key.
+
+use std::sync::Arc;
+
+use super::table::{About, Setting};
+use super::{Deployment, Key, Provider, Row, all, lookup};
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::chat::Secret;
+use crate::types::credentials::{Credentials, Wanted};
+
+/// What the caller said about where a call goes.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Instead of the provider's own.
+    pub base_url: Option<String>,
+    /// Instead of the one in the environment.
+    pub api_key: Option<Secret>,
+    /// The version of the API, where the provider has such a thing.
+    pub api_version: Option<String>,
+    /// Settings that some provider has, by argument name.
+    pub settings: Vec<(&'static str, Secret)>,
+}
+
+/// Names that begin like this need no provider in front.
+const FAMILIES: &[(&str, &str)] = &[
+    ("gpt-", "openai"),
+    ("chatgpt-", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("claude-", "anthropic"),
+    ("gemini-", "gemini"),
+];
+
+/// The deployment that `model` names. `environment` reads a variable; one that is set to nothing counts as not set.
+pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
+    let (provider, model) = provider_of(model)?;
+    let row = provider.row();
+    let first_set = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
+
+    let base_url = given.base_url.clone().or_else(|| first_set(row.base_url_variables)).or_else(|| {
+        let root = |(name, path): &(&str, &str)| {
+            environment(name).filter(|url| !url.is_empty()).map(|url| with_path(&url, path))
+        };
+        row.root_url_variables.iter().find_map(root)
+    });
+    let base_url = match base_url {
+        Some(url) => provider.base_url(&url)?,
+        None if row.base_url.is_empty() => return Err(Error::argument(no_base_url(row))),
+        None => row.base_url.to_owned(),
+    };
+
+    let argument =
+        |name: &str| given.settings.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let says_who = |setting: &Setting| setting.about != About::Place;
+    let caller_is_argument = given.api_key.is_some()
+        || row.settings.iter().any(|setting| says_who(setting) && argument(setting.name).is_some());
+
+    let api_key = match &given.api_key {
+        Some(key) => Some(key.clone()),
+        None if caller_is_argument => None,
+        None => match first_set(row.key_variables) {
+            Some(key) => {
+                not_anothers(row, &base_url)?;
+                Some(Secret::new(key))
+            }
+            None => None,
+        },
+    };
+    if api_key.is_none() && row.key == Key::Required {
+        let message = format!("no key for {}: set {}, or pass api_key=", row.name, row.key_variables.join(" or "));
+        let mut error = Error::new(ErrorKind::Authentication, message);
+        error.provider = Some(row.name.to_owned());
+        return Err(error);
+    }
+    let settings = row.settings.iter().filter_map(|setting| {
+        let environment = || match caller_is_argument && says_who(setting) {
+            true => None,
+            false => first_set(setting.variables).map(Secret::new),
+        };
+        Some((setting.name, argument(setting.name).or_else(environment)?))
+    });
+    let settings = settings.collect();
+    let mut deployment = Deployment {
+        provider,
+        model: model.to_owned(),
+        base_url,
+        api_key,
+        api_version: given.api_version.clone(),
+        settings,
+        credentials: Credentials::Given,
+    };
+    if let Some(kind) = provider.credentials(&deployment) {
+        let variables = kind.variables().iter().filter_map(|name| Some((*name, Secret::new(first_set(&[name])?))));
+        let told = deployment.settings.iter().cloned().chain(variables).collect();
+        deployment.credentials = Credentials::Wanted(Arc::new(Wanted::new(kind, told)));
+    }
+    Ok(deployment)
+}
+
+fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
+    let Some((name, rest)) = model.split_once('/') else {
+        let family = FAMILIES.iter().find(|(prefix, _)| model.starts_with(prefix));
+        let provider = family.and_then(|(_, name)| lookup(name));
+        return provider
+            .map(|provider| (provider, model))
+            .ok_or_else(|| unknown(model, model, family.map(|(_, name)| *name)));
+    };
+    match lookup(name) {
+        Some(_) if rest.is_empty() => {
+            Err(Error::argument(format!("model {model:?} names no model: write {name}/ and the model's name")))
+        }
+        Some(provider) => Ok((provider, rest)),
+        None => Err(unknown(model, name, None)),
+    }
+}
+
+/// An error that names the providers and the nearest match.
+fn unknown(model: &str, name: &str, family: Option<&str>) -> Box<Error> {
+    let names: Vec<&str> = all().map(|provider| provider.row().name).collect();
+    let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
+    let hint = match (family, nearest) {
+        (Some(family), _) => format!("; names like this one belong to {family}, which this version does not have"),
+        (None, Some((distance, known))) if distance <= 1 + known.len() / 3 => format!("; did you mean {known}?"),
+        _ => String::new(),
+    };
+    let shown: String = model.chars().take(100).collect();
+    Error::argument(format!(
+        "model {shown:?} names no known provider: write provider/model{hint} (providers: {})",
+        names.join(", ")
+    ))
+}
+
+fn no_base_url(row: &Row) -> String {
+    let roots = row.root_url_variables.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = row.base_url_variables.iter().copied().chain(roots).collect();
+    let or_set = if names.is_empty() { String::new() } else { format!(", or set {}", names.join(" or ")) };
+    format!("{} has no base URL of its own: pass base_url={or_set}", row.name)
+}
+
+/// A base URL that leads to a version, as OpenAI-compatible hosts have it.
+pub(super) fn versioned_base_url(row: &Row, given: &str) -> Result<String> {
+    Ok(with_version(check_url(given)?, row))
+}
+
+/// A base URL without its trailing slashes, if it is one.
+pub(super) fn check_url(url: &str) -> Result<&str> {
+    let refused = |why: &str| Err(Error::argument(format!("base_url {why}, such as \"https://host/v1\"")));
+    let trimmed = url.trim().trim_end_matches('/');
+    let Ok(uri) = trimmed.parse::<http::Uri>() else { return refused("is not an address: write one") };
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
+            refused("must not hold a user or password: write an address without them")
+        }
+        (Some("http" | "https"), Some(_)) if uri.query().is_some() => {
+            refused("must not hold a query (extra_query= adds one): write an address without it")
+        }
+        (Some("http" | "https"), Some(_)) => Ok(trimmed),
+        _ => refused("must begin with http:// or https:// and name a host: write an address"),
+    }
+}
+
+/// A base URL with nothing but a host gets the path that the provider's own has, if that ends in a version.
+fn with_version(url: &str, row: &Row) -> String {
+    let after_host = |url: &'static str| {
+        url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|slash| &rest[slash..])).unwrap_or("")
+    };
+    let has_path = url.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    let path = if row.base_url.is_empty() { "/v1" } else { after_host(row.base_url) };
+    if has_path || !path.rsplit('/').next().is_some_and(is_version) {
+        return url.to_owned();
+    }
+    format!("{url}{path}")
+}
+
+fn with_path(url: &str, path: &str) -> String {
+    let url = url.trim().trim_end_matches('/');
+    if url.ends_with(path) { url.to_owned() } else { format!("{url}{path}") }
+}
+
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
+}
+
+/// A key out of the environment is this provider's: it does not go to a host that is known to be another's.
+fn not_anothers(row: &Row, base_url: &str) -> Result<()> {
+    let host = |url: &str| url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let Some(target) = host(base_url) else { return Ok(()) };
+    if row.base_url.is_empty()
+        || host(row.base_url).as_deref() == Some(target.as_str())
+        || target.parse::<std::net::IpAddr>().is_ok()
+        || target == "localhost"
+    {
+        return Ok(());
+    }
+    let owner =
+        all().map(|provider| provider.row()).find(|other| host(other.base_url).as_deref() == Some(target.as_str()));
+    match owner {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!(
+                "{target} belongs to {}: the key of {} in the environment is not sent there; write {}/… as the model, or pass api_key=",
+                other.name, row.name, other.name
+            );
+            Err(Error::new(ErrorKind::Authentication, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(model: &str, given: Given, variables: &[(&str, &str)]) -> Result<Deployment> {
+        resolve(model, &given, &|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_key_and_a_base_url_come_from_the_environment_or_the_call() {
+        let variables = [("OPENAI_API_KEY", "sk-env"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")];
+        let found = with("openai/gpt-4o", Given::default(), &variables).unwrap();
+        assert_eq!((found.base_url.as_str(), found.model.as_str()), ("http://127.0.0.1:9/v1", "gpt-4o"));
+        assert_eq!(found.api_key.unwrap().expose(), "sk-env");
+        let given =
+            Given { base_url: Some("http://h:1".into()), api_key: Some(Secret::new("sk-arg")), ..Given::default() };
+        let found = with("gpt-4o", given, &variables).unwrap();
+        assert_eq!((found.base_url.as_str(), found.api_key.unwrap().expose()), ("http://h:1/v1", "sk-arg"));
+    }
+
+    #[test]
+    fn a_model_with_slashes_keeps_them() {
+        let found = with("openrouter/meta-llama/llama-3", Given::default(), &[("OPENROUTER_API_KEY", "k")]).unwrap();
+        assert_eq!(found.model, "meta-llama/llama-3");
+    }
+
+    #[test]
+    fn an_unknown_provider_is_answered_with_the_nearest() {
+        let error = with("opnai/gpt-4o", Given::default(), &[]).unwrap_err();
+        assert!(error.message.contains("did you mean openai?") && error.message.contains("groq"), "{error}");
+        assert!(with("no-such-model", Given::default(), &[]).is_err());
+        assert!(with("openai/", Given::default(), &[]).is_err());
+    }
+
+    #[test]
+    fn no_key_is_said_before_anything_is_sent() {
+        let error = with("groq/m", Given::default(), &[("OPENAI_API_KEY", "sk")]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Authentication);
+        assert!(error.message.contains("GROQ_API_KEY"), "{error}");
+        let error = with("groq/m", Given::default(), &[("GROQ_API_KEY", "")]).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Authentication);
+    }
+
+    #[test]
+    fn a_key_in_the_environment_does_not_go_to_another_providers_host() {
+        let given = Given { base_url: Some("https://api.groq.com/openai/v1".into()), ..Given::default() };
+        let error = with("openai/m", given, &[("OPENAI_API_KEY", "sk-canary")]).unwrap_err();
+        assert!(error.message.contains("groq") && !error.message.contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn a_base_url_that_is_none_is_refused() {
+        for url in ["", "localhost:8000", "ftp://h/v1", "http://", "https://user:pass@h/v1", "https://h/v1?x=1", "h h"]
+        {
+            let given = Given { base_url: Some(url.into()), api_key: Some(Secret::new("k")), ..Given::default() };
+            let error = with("openai/m", given, &[]).unwrap_err();
+            assert!(error.message.contains("base_url") && !error.message.contains("pass@"), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! OpenAI's Responses, as OpenAI, Azure and the compatible hosts have them: untouched in both directions.
+//!
+//! - Requests and answers: <https://platform.openai.com/docs/api-reference/responses>
+//! - Streams: <https://platform.openai.com/docs/api-reference/responses-streaming>
+
+use bytes::Bytes;
+
+use super::openai_compatible::{self, Destination};
+use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
+use crate::error::Result;
+use crate::types::chat::Request;
+use crate::types::http::HttpResponse;
+use crate::types::members::Members;
+
+/// OpenAI's Responses, at the host that a row describes.
+pub(super) struct Responses {
+    pub row: &'static Row,
+    /// Where this host has them.
+    pub destination: fn(&Deployment, path: &str) -> Result<Destination>,
+}
+
+impl Endpoint for Responses {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let body = openai_compatible::body(&deployment.model, request.stream, &request.params, &[]);
+        let destination = (self.destination)(deployment, "responses")?;
+        Ok(Encoded { request: openai_compatible::post(destination, request.stream, body), dropped_params: Vec::new() })
+    }
+
+    /// A response that failed is a response: it has an `error`, and an id.
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        openai_compatible::decode(self.row.name, "id", response)
+    }
+
+    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(Events { provider: self.row.name, finished: false })
+    }
+}
+
+/// Passes events on, and notes the one that says that the response is over.
+struct Events {
+    provider: &'static str,
+    finished: bool,
+}
+
+impl StreamDecoder for Events {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        let text = data.trim_ascii();
+        if text.first() != Some(&b'{') {
+            // Keep-alives, and the `[DONE]` that some hosts add.
+            return Ok(());
+        }
+        let named;
+        let kind = match std::str::from_utf8(name) {
+            Ok(name) if !name.is_empty() && name != "message" => name,
+            _ => {
+                named = Members::of(text).ok().and_then(|event| event.string("type"));
+                named.as_deref().unwrap_or_default()
+            }
+        };
+        match kind {
+            "error" => return Err(errors::from_event(self.provider, &data)),
+            // Without a type it is no event of this wire: gateways say their errors so.
+            "" if openai_compatible::is_error(text, "type") => return Err(errors::from_event(self.provider, &data)),
+            "response.completed" | "response.incomplete" | "response.failed" => self.finished = true,
+            _ => {}
+        }
+        chunks.push(data.slice_ref(text));
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.finished
+    }
+
+    fn is_complete(&self) -> bool {
+        self.finished
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::providers::{Given, Operation, resolve};
+    use crate::types::chat::Secret;
+    use crate::types::params::Params;
+
+    fn request(params: &str, stream: bool) -> Request {
+        let params = Params::from_json(params.as_bytes()).unwrap();
+        Request { operation: Operation::Responses, params, stream, ..Default::default() }
+    }
+
+    fn encoded(model: &str, given: Given, request: &Request) -> Result<Encoded> {
+        let given = Given { api_key: Some(Secret::new("k")), ..given };
+        let deployment = resolve(model, &given, &|_| None)?;
+        deployment.endpoint(request)?.encode(&deployment, request)
+    }
+
+    #[test]
+    fn a_request_is_the_callers_own_bytes() {
+        let request = request(r#"{"input":"é","max_output_tokens":5,"made_up":[1e400]}"#, true);
+        let sent = encoded("openai/m", Given::default(), &request).unwrap().request;
+        assert_eq!(sent.uri, "https://api.openai.com/v1/responses");
+        assert_eq!(sent.body, r#"{"model":"m","stream":true,"input":"é","max_output_tokens":5,"made_up":[1e400]}"#);
+    }
+
+    #[test]
+    fn azure_has_its_own_paths() {
+        let address = |base_url: &str, version: Option<&str>| {
+            let api_version = version.map(str::to_owned);
+            let given = Given { base_url: Some(base_url.into()), api_version, ..Given::default() };
+            encoded("azure/m", given, &request("{}", false)).unwrap().request.uri.to_string()
+        };
+        let dated = "https://h/openai/responses?api-version=2025-04-01-preview";
+        for base_url in
+            ["https://h", "https://h/openai", "https://h/openai/deployments/d", "https://h/openai/responses"]
+        {
+            assert_eq!(address(base_url, None), dated, "{base_url}");
+        }
+        assert_eq!(address("https://h/openai/v1", None), "https://h/openai/v1/responses");
+        assert_eq!(address("https://h/openai/v1/responses", None), "https://h/openai/v1/responses");
+        assert_eq!(address("https://h", Some("preview")), "https://h/openai/v1/responses?api-version=preview");
+    }
+
+    #[test]
+    fn who_has_none_says_who_has() {
+        let error = encoded("anthropic/m", Given::default(), &request("{}", false)).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UnsupportedParams);
+        assert!(error.message.contains("openai") && error.message.contains("azure"), "{error}");
+    }
+
+    fn streamed(events: &[(&str, &'static str)]) -> Result<(usize, bool)> {
+        let mut decoder = Events { provider: "p", finished: false };
+        let mut chunks = Vec::new();
+        for (name, data) in events {
+            decoder.event(name.as_bytes(), Bytes::from_static(data.as_bytes()), &mut chunks)?;
+        }
+        Ok((chunks.len(), decoder.is_complete()))
+    }
+
+    #[test]
+    fn a_stream_ends_with_its_response() {
+        let delta = ("response.output_text.delta", r#"{"type":"response.output_text.delta","delta":"a"}"#);
+        assert_eq!(streamed(&[delta, ("", "[DONE]")]).unwrap(), (1, false));
+        for end in ["completed", "incomplete", "failed"] {
+            let name = format!("response.{end}");
+            assert_eq!(streamed(&[delta, (&name, "{}")]).unwrap(), (2, true));
+        }
+        // Not every host writes the line that names an event.
+        assert_eq!(streamed(&[("", r#"{"type":"response.completed","response":{}}"#)]).unwrap(), (1, true));
+    }
+
+    #[test]
+    fn an_error_in_a_stream_is_an_error() {
+        let flat = r#"{"type":"error","code":"rate_limit_exceeded","message":"m","param":null}"#;
+        let nested = r#"{"type":"error","error":{"code":"rate_limit_exceeded","message":"m"}}"#;
+        for event in [("error", flat), ("error", nested), ("", flat), ("", r#"{"error":{"code":429,"message":"m"}}"#)] {
+            let error = streamed(&[event]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::RateLimit, "{event:?}");
+            assert!(error.message.ends_with(": m"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_response_that_failed_is_a_response() {
+        let decode = |body: &'static str| {
+            let body = Bytes::from_static(body.as_bytes());
+            let response = HttpResponse { received: 0, status: 200, headers: Default::default(), body };
+            let row = &crate::providers::TABLE[0];
+            Responses { row, destination: openai_compatible::destination }.decode(&request("{}", false), &response)
+        };
+        let failed = r#"{"id":"resp_1","status":"failed","error":{"message":"m"},"output":[]}"#;
+        assert_eq!(decode(failed).unwrap(), failed);
+        assert_eq!(decode(r#"{"error":{"message":"slow","code":429}}"#).unwrap_err().kind, ErrorKind::RateLimit);
+    }
+}

@@ -1,0 +1,91 @@
+//! Chunks → completion, for `stream_chunk_builder`, `Stream.completion` and errors.
+
+use bytes::Bytes;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use serde_json::{Map, Value};
+
+use super::arguments::wrong;
+use super::errors::argument;
+use super::json_decode::{self, Class};
+use crate::types::accumulate::Accumulator;
+use crate::types::chat::Operation;
+use crate::types::response;
+
+/// The completion, or the response, that these chunks, as JSON, make up so far.
+pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
+    if operation == Operation::Responses {
+        return json_decode::decode(py, &response::accumulate(chunks), Class::Response);
+    }
+    let mut accumulator = Accumulator::default();
+    for chunk in chunks {
+        match serde_json::from_slice(chunk) {
+            Ok(chunk) => accumulator.push(chunk),
+            // What Python takes and serde does not: half a surrogate pair, `NaN`, text that is not UTF-8.
+            Err(_) => match json_decode::decode(py, chunk, Class::Object) {
+                Ok(chunk) => accumulator.push(to_value(&chunk)?),
+                Err(_) => continue,
+            },
+        }
+    }
+    finish(py, accumulator)
+}
+
+/// The completion that these chunks, as dicts, make up.
+pub(super) fn of_dicts<'py>(py: Python<'py>, chunks: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
+    let mut accumulator = Accumulator::default();
+    for (index, chunk) in chunks.iter().enumerate() {
+        if !chunk.is_instance_of::<PyDict>() {
+            return Err(wrong(&format!("chunks[{index}]"), chunk, "a dict, as a stream gives it,"));
+        }
+        accumulator
+            .push(to_value(chunk).map_err(|error| argument(py, format!("chunks[{index}] {}", error.value(py))))?);
+    }
+    finish(py, accumulator)
+}
+
+fn finish(py: Python<'_>, accumulator: Accumulator) -> PyResult<Bound<'_, PyAny>> {
+    json_decode::decode(py, accumulator.finish().to_string().as_bytes(), Class::ChatCompletion)
+}
+
+/// A text that holds half of a surrogate pair, with a replacement mark for it.
+fn with_marks(text: &Bound<'_, PyString>) -> String {
+    let utf16 =
+        text.call_method1("encode", ("utf-16-le", "surrogatepass")).and_then(|bytes| bytes.extract::<Vec<u8>>());
+    let units: Vec<u16> =
+        utf16.unwrap_or_default().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
+    String::from_utf16_lossy(&units)
+}
+
+/// A decoded value as serde has it. What JSON cannot say becomes what comes nearest: half a surrogate pair the
+/// replacement mark, a number that is none null.
+fn to_value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if let Ok(text) = object.cast::<PyString>() {
+        return Ok(Value::String(text.to_str().map_or_else(|_| with_marks(text), str::to_owned)));
+    }
+    if let Ok(dict) = object.cast::<PyDict>() {
+        let members = dict.iter().map(|(name, value)| Ok((name.to_string(), to_value(&value)?)));
+        return Ok(Value::Object(members.collect::<PyResult<Map<_, _>>>()?));
+    }
+    if let Ok(list) = object.cast::<PyList>() {
+        return Ok(Value::Array(list.iter().map(|item| to_value(&item)).collect::<PyResult<_>>()?));
+    }
+    if object.is_none() {
+        return Ok(Value::Null);
+    }
+    if let Ok(flag) = object.cast::<PyBool>() {
+        return Ok(Value::Bool(flag.is_true()));
+    }
+    if object.is_instance_of::<PyInt>() {
+        let number = object.extract::<i64>().map(Value::from).or_else(|_| object.extract::<u64>().map(Value::from));
+        return Ok(number.or_else(|_| object.extract::<f64>().map(Value::from)).unwrap_or(Value::Null));
+    }
+    match object.cast::<PyFloat>() {
+        Ok(float) => Ok(Value::from(float.value())),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "holds a value of type {}, which JSON cannot say",
+            object.get_type().name()?
+        ))),
+    }
+}

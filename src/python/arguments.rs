@@ -1,0 +1,370 @@
+//! Keyword arguments → a call: what is ours is read and checked, everything else is the request's body.
+
+use std::time::Duration;
+
+use super::once::name;
+use http::{HeaderName, HeaderValue};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+
+use super::errors::{argument, exception};
+use super::json_encode::{self, Unencodable};
+use super::vectors::Form;
+use crate::client::Call;
+use crate::providers::{Given, resolve, setting_name};
+use crate::transport::deadline::Timeouts;
+use crate::types::chat::{Operation, Request, Secret};
+use crate::types::params::Params;
+
+/// What a client was made with: each call begins from here.
+#[derive(Clone, Default)]
+pub(super) struct Defaults {
+    pub given: Given,
+    pub timeouts: Timeouts,
+    pub max_retries: Option<u32>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub drop_params: bool,
+}
+
+/// How often a request is repeated when nobody says otherwise.
+const MAX_RETRIES: u32 = 2;
+
+/// A call, and how its caller gets vectors.
+pub(super) struct Asked {
+    pub call: Call,
+    pub vectors: Form,
+}
+
+/// Reads the arguments of a call: `subject` is its messages or its input.
+pub(super) fn asked(
+    defaults: &Defaults,
+    operation: Operation,
+    model: &Bound<'_, PyAny>,
+    subject: &Bound<'_, PyAny>,
+    arguments: &Bound<'_, PyDict>,
+) -> PyResult<Asked> {
+    let py = model.py();
+    let model = text("model", model, "\"provider/model\"")?;
+
+    let mut call = Unresolved {
+        given: defaults.given.clone(),
+        base_url_given: false,
+        timeouts: defaults.timeouts,
+        max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
+        numpy: false,
+        request: Request {
+            operation,
+            extra_headers: defaults.headers.clone(),
+            drop_params: defaults.drop_params,
+            params: Params::with_capacity(512),
+            ..Default::default()
+        },
+    };
+    match operation {
+        Operation::Chat => {
+            check_messages(subject)?;
+            set_param(&mut call.request.params, "messages", subject)?;
+        }
+        Operation::Embedding => {
+            check_input(subject)?;
+            set_param(&mut call.request.params, "input", subject)?;
+        }
+        // A stored prompt or an earlier response may stand for it.
+        Operation::Responses if subject.is_none() => {}
+        Operation::Responses => set_param(&mut call.request.params, "input", subject)?,
+    }
+    // Merged last: they have the say over the parameters of the same name.
+    let mut merged = Vec::new();
+    for (name, value) in arguments.iter() {
+        let name = name.cast_into::<PyString>()?;
+        let name = name.to_str()?;
+        if value.is_none() {
+            // As good as not given.
+            continue;
+        }
+        if matches!(name, "extra_body" | "additional_params") {
+            merged.push((name.to_owned(), value));
+        } else if !call.take(name, &value)? {
+            set_param(&mut call.request.params, name, &value)?;
+        }
+    }
+    for (name, value) in merged {
+        merge(&mut call.request.params, &name, &value)?;
+    }
+    // The body has these already, from arguments of the call.
+    let merged_stream = call.request.params.get("stream").and_then(|value| serde_json::from_slice(value).ok());
+    if call.request.params.remove("stream") {
+        call.request.stream = merged_stream.unwrap_or(call.request.stream);
+    }
+    let merged_model: Option<String> =
+        call.request.params.get("model").and_then(|value| serde_json::from_slice(value).ok());
+    call.request.params.remove("model");
+    // A key that the client was made with is for the address that the client was made with.
+    if call.base_url_given && call.given.api_key == defaults.given.api_key && defaults.given.base_url.is_some() {
+        call.given.api_key = None;
+    }
+    let mut deployment =
+        resolve(&model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+    if let Some(model) = merged_model {
+        deployment.model = model;
+    }
+    call.request.model.clone_from(&deployment.model);
+    let vectors = match (call.request.params.get("encoding_format"), call.numpy) {
+        (Some(b"\"base64\""), true) => {
+            return Err(argument(py, "encoding_format=\"base64\" and output=\"numpy\" are two forms: give one"));
+        }
+        (Some(b"\"base64\""), false) => Form::AsSent,
+        (_, true) => Form::Numpy,
+        (_, false) => Form::List,
+    };
+    let Unresolved { request, timeouts, max_retries, .. } = call;
+    Ok(Asked { call: Call { deployment, request, timeouts, max_retries }, vectors })
+}
+
+/// A call whose model has not been looked up yet.
+struct Unresolved {
+    given: Given,
+    base_url_given: bool,
+    timeouts: Timeouts,
+    max_retries: u32,
+    /// Vectors are wanted as an array.
+    numpy: bool,
+    request: Request,
+}
+
+impl Unresolved {
+    /// Takes an argument that is ours; `false`: it is a parameter of the request.
+    fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match name {
+            "output" if self.request.operation == Operation::Embedding => self.numpy = output(value)?,
+            "stream" => self.request.stream = flag(name, value)?,
+            "drop_params" => self.request.drop_params = flag(name, value)?,
+            "timeout" => self.timeouts = timeouts(self.timeouts, value)?,
+            "max_retries" | "num_retries" => self.max_retries = count(name, value)?,
+            "base_url" | "api_base" => {
+                self.given.base_url = Some(text(name, value, "an address such as \"https://host/v1\"")?);
+                self.base_url_given = true;
+            }
+            "api_key" => self.given.api_key = Some(Secret::new(text(name, value, "the provider's key")?)),
+            "api_version" => self.given.api_version = Some(text(name, value, "the version's name")?),
+            "extra_headers" | "headers" => {
+                for (field, content) in headers(name, value)? {
+                    self.request.extra_headers.retain(|(known, _)| *known != field);
+                    self.request.extra_headers.push((field, content));
+                }
+            }
+            "extra_query" => self.request.extra_query.extend(query(name, value)?),
+            _ => {
+                let Some(setting) = setting_name(name) else { return Ok(false) };
+                // A token may also come as a function that gives the current one, as azure-identity makes them.
+                let called = if value.is_callable() { Some(value.call0()?) } else { None };
+                let value = called.as_ref().unwrap_or(value);
+                self.given
+                    .settings
+                    .push((setting, Secret::new(text(name, value, "a str, or a function that gives one,")?)));
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn set_param(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    params.set_with(name, |out| json_encode::encode(value, out)).map_err(|error| unencodable(value.py(), name, error))
+}
+
+fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyErr {
+    let described = error.describe(name);
+    error.raised().unwrap_or_else(|| argument(py, described))
+}
+
+/// Merges a mapping, or an object's JSON in a string, into the body.
+fn merge(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = value.py();
+    let json = match value.cast::<PyString>() {
+        Ok(text) if name == "additional_params" => text.to_str()?.as_bytes().to_vec(),
+        _ if value.cast::<PyMapping>().is_ok() => {
+            let mut json = Vec::new();
+            json_encode::encode(value, &mut json).map_err(|error| unencodable(py, name, error))?;
+            json
+        }
+        _ => {
+            let right = if name == "additional_params" { "a dict or a JSON string of one" } else { "a dict" };
+            return Err(wrong(name, value, right));
+        }
+    };
+    params.merge_json(&json).map_err(|error| argument(py, format!("{name}: {}", error.message)))
+}
+
+fn check_messages(messages: &Bound<'_, PyAny>) -> PyResult<()> {
+    const RIGHT: &str = "a list of messages such as {\"role\": \"user\", \"content\": \"Hi\"}";
+    let is_message = |item: &Bound<'_, PyAny>| {
+        item.cast::<PyDict>().is_ok() || item.cast::<PyMapping>().is_ok() || item.hasattr("model_dump").unwrap_or(false)
+    };
+    let check = |index: usize, item: &Bound<'_, PyAny>| match is_message(item) {
+        true => Ok(()),
+        false => {
+            Err(wrong(&format!("messages[{index}]"), item, "a dict such as {\"role\": \"user\", \"content\": \"Hi\"}"))
+        }
+    };
+    if let Ok(list) = messages.cast::<PyList>() {
+        list.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+    } else if let Ok(tuple) = messages.cast::<PyTuple>() {
+        tuple.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+    } else {
+        Err(wrong("messages", messages, RIGHT))
+    }
+}
+
+/// A text, or a list of anything: what an item may be is between the caller and the provider.
+fn check_input(input: &Bound<'_, PyAny>) -> PyResult<()> {
+    let is_list = input.cast::<PyList>().is_ok() || input.cast::<PyTuple>().is_ok();
+    match is_list || input.cast::<PyString>().is_ok() {
+        true => Ok(()),
+        false => Err(wrong("input", input, "a str or a list of str")),
+    }
+}
+
+/// `output`: whether vectors are wanted as an array, which takes numpy.
+fn output(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    const RIGHT: &str = "\"list\" or \"numpy\"";
+    let py = value.py();
+    match text("output", value, RIGHT)?.as_str() {
+        "list" => Ok(false),
+        "numpy" => match py.import(name!(py, "numpy")) {
+            Ok(_) => Ok(true),
+            Err(error) => Err(argument(
+                py,
+                format!(
+                    "output=\"numpy\" needs numpy, which cannot be imported ({}): pip install numpy",
+                    error.value(py)
+                ),
+            )),
+        },
+        other => Err(argument(py, format!("output is {other:?}: {RIGHT} would be right"))),
+    }
+}
+
+/// An argument of the wrong type or value.
+pub(super) fn wrong(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyErr {
+    let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |kind| kind.to_string());
+    argument(value.py(), format!("{name} is of type {kind}: {right} would be right"))
+}
+
+/// A string argument that says something.
+pub(super) fn text(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyResult<String> {
+    let text = value.cast::<PyString>().map_err(|_| wrong(name, value, right))?.to_str()?;
+    if text.is_empty() {
+        return Err(argument(value.py(), format!("{name} is an empty str: {right} would be right")));
+    }
+    Ok(text.to_owned())
+}
+
+/// A boolean argument.
+pub(super) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(value.cast::<PyBool>().map_err(|_| wrong(name, value, "True or False"))?.is_true())
+}
+
+/// A whole number, not negative.
+pub(super) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    let is_int = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+    if !is_int {
+        return Err(wrong(name, value, "a whole number, 0 or more,"));
+    }
+    value
+        .extract()
+        .map_err(|_| argument(value.py(), format!("{name} is {value}: a whole number, 0 or more, would be right")))
+}
+
+/// `timeout`: seconds for the whole call, or a mapping with any of connect, first_token, idle and total.
+pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
+    const PARTS: &str = "connect, first_token, idle and total";
+    let mut timeouts = before;
+    let Ok(mapping) = value.cast::<PyMapping>() else {
+        timeouts.total = Some(seconds("timeout", value)?);
+        return Ok(timeouts);
+    };
+    for pair in mapping.items()?.iter() {
+        let (part, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        let part = part.to_string();
+        let limit = match value.is_none() {
+            true => None,
+            false => Some(seconds(&format!("timeout[{part:?}]"), &value)?),
+        };
+        match part.as_str() {
+            "connect" => timeouts.connect = limit,
+            "first_token" => timeouts.first_token = limit,
+            "idle" => timeouts.idle = limit,
+            "total" => timeouts.total = limit,
+            _ => return Err(argument(value.py(), format!("timeout has no part {part:?}: its parts are {PARTS}"))),
+        }
+    }
+    Ok(timeouts)
+}
+
+fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let is_number =
+        (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>();
+    let number: f64 = match is_number {
+        true => value.extract()?,
+        false => return Err(wrong(name, value, "a number of seconds (or, for timeout itself, a dict of them)")),
+    };
+    // Longer than anybody waits is no limit.
+    if number > 1e12 {
+        return Ok(Duration::MAX);
+    }
+    match Duration::try_from_secs_f64(number) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err(argument(value.py(), format!("{name} is {number}: a number of seconds above 0 would be right"))),
+    }
+}
+
+/// Header fields that the caller adds.
+pub(super) fn headers(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<(HeaderName, HeaderValue)>> {
+    let py = value.py();
+    let mut fields = Vec::new();
+    for (field, content) in pairs(name, value)? {
+        let parsed = HeaderName::from_bytes(field.as_bytes())
+            .map_err(|_| argument(py, format!("{name} holds {field:?}, which is no header name")))?;
+        if matches!(parsed.as_str(), "content-length" | "transfer-encoding" | "host" | "connection") {
+            return Err(argument(py, format!("{name} holds {field:?}, which belongs to the connection: leave it out")));
+        }
+        let mut content = HeaderValue::from_bytes(content.as_bytes()).map_err(|_| {
+            argument(py, format!("{name}[{field:?}] holds characters that no HTTP header may hold (a line break?)"))
+        })?;
+        // A header of the caller's may well be a credential.
+        content.set_sensitive(true);
+        fields.push((parsed, content));
+    }
+    Ok(fields)
+}
+
+fn query(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    pairs(name, value)
+}
+
+/// A mapping of strings to strings; numbers and booleans are written out.
+fn pairs(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
+    let mapping = value.cast::<PyMapping>().map_err(|_| wrong(name, value, "a dict of str to str"))?;
+    let mut pairs = Vec::new();
+    for pair in mapping.items()?.iter() {
+        let (key, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        let key: String = key.extract().map_err(|_| wrong(&format!("a key of {name}"), &key, "a str"))?;
+        if content.is_none() {
+            continue;
+        }
+        let content = if let Ok(flag) = content.cast::<PyBool>() {
+            flag.is_true().to_string()
+        } else if content.is_instance_of::<PyInt>()
+            || content.is_instance_of::<PyFloat>()
+            || content.is_instance_of::<PyString>()
+        {
+            content.to_string()
+        } else if let Ok(bytes) = content.cast::<PyBytes>() {
+            String::from_utf8_lossy(bytes.as_bytes()).into_owned()
+        } else {
+            return Err(wrong(&format!("{name}[{key:?}]"), &content, "a str"));
+        };
+        pairs.push((key, content));
+    }
+    Ok(pairs)
+}

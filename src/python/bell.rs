@@ -1,0 +1,69 @@
+//! What the network thread rings to wake an event loop: a descriptor that the loop watches.
+
+#[cfg(target_os = "linux")]
+use std::fs::File;
+use std::io::{Read, Result, Write};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// A counter in the kernel where there is such a thing, a pair of sockets elsewhere.
+pub(super) struct Bell {
+    #[cfg(target_os = "linux")]
+    counter: File,
+    #[cfg(not(target_os = "linux"))]
+    ends: (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream),
+}
+
+#[cfg(target_os = "linux")]
+impl Bell {
+    pub fn new() -> Result<Self> {
+        use std::os::fd::{FromRawFd, OwnedFd};
+        // SAFETY: a plain libc call.
+        let descriptor = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if descriptor < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: just made, and owned by nobody else.
+        Ok(Self { counter: unsafe { OwnedFd::from_raw_fd(descriptor) }.into() })
+    }
+
+    /// What the loop is to watch.
+    pub fn descriptor(&self) -> RawFd {
+        self.counter.as_raw_fd()
+    }
+
+    /// Makes the descriptor readable. A failure changes nothing: a counter that is full has been rung.
+    pub fn ring(&self) {
+        drop((&self.counter).write(&1_u64.to_ne_bytes()));
+    }
+
+    /// Makes the descriptor unreadable again.
+    pub fn silence(&self) {
+        drop((&self.counter).read(&mut [0; 8]));
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Bell {
+    pub fn new() -> Result<Self> {
+        let ends = std::os::unix::net::UnixStream::pair()?;
+        ends.0.set_nonblocking(true)?;
+        ends.1.set_nonblocking(true)?;
+        Ok(Self { ends })
+    }
+
+    /// What the loop is to watch.
+    pub fn descriptor(&self) -> RawFd {
+        self.ends.0.as_raw_fd()
+    }
+
+    /// Makes the descriptor readable. A failure changes nothing: a socket that is full has been rung.
+    pub fn ring(&self) {
+        drop((&self.ends.1).write(&[1]));
+    }
+
+    /// Makes the descriptor unreadable again.
+    pub fn silence(&self) {
+        let mut bytes = [0; 64];
+        while (&self.ends.0).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+    }
+}

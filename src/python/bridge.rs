@@ -1,0 +1,280 @@
+//! tokio → asyncio: finished work reaches an event loop in bursts.
+//!
+//! The network thread pushes outcomes on the loop's queue and, only when the queue was empty, rings the bell that the
+//! loop watches. The loop thread then drains the queue, builds the Python objects and goes on with the tasks that
+//! [wait](Waiter) for them. No thread but the loop's takes the GIL. docs/performance.md has the measured alternatives.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::bell::Bell;
+use super::once::{get_or_make, name};
+use super::waiter::Waiter;
+use futures_util::future::AbortHandle;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+
+use super::runtime::{self, generation};
+
+/// What a finished piece of work turns into, on the loop's thread.
+pub(super) trait Outcome: Send {
+    /// What its task gets, or is raised there.
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
+}
+
+/// The loop's end of the bridge: what the network thread sees of it.
+pub(super) struct Queue {
+    /// Outcomes, each with the key of who waits for it.
+    done: Mutex<Vec<(u64, Box<dyn Outcome>)>>,
+    wake: Wake,
+}
+
+enum Wake {
+    Bell(Bell),
+    /// For loops that cannot watch a socket (Windows' proactor): the only case in which another thread takes the GIL.
+    CallSoon {
+        event_loop: Py<PyWeakrefReference>,
+        drain: Mutex<Option<Py<PyAny>>>,
+    },
+}
+
+impl Queue {
+    /// Hands over an outcome for the waiting `key`.
+    pub fn push(self: &Arc<Self>, key: u64, outcome: Box<dyn Outcome>) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.push((key, outcome));
+        let first = done.len() == 1;
+        drop(done);
+        if first {
+            let queue = self.clone();
+            runtime::at_end_of_turn(move || queue.wake());
+        }
+    }
+
+    fn wake(&self) {
+        match &self.wake {
+            Wake::Bell(bell) => bell.ring(),
+            Wake::CallSoon { event_loop, drain } => {
+                Python::try_attach(|py| {
+                    let drain =
+                        drain.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|drain| drain.clone_ref(py));
+                    if let (Some(event_loop), Some(drain)) = (event_loop.bind(py).upgrade(), drain) {
+                        // A loop that is closed by now wants no answers.
+                        drop(event_loop.call_method1(name!(py, "call_soon_threadsafe"), (drain,)));
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// One event loop's bridge.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Bridge {
+    queue: Arc<Queue>,
+    /// Resolved, with tasks that have not gone on yet.
+    resolved: Mutex<VecDeque<Py<Waiter>>>,
+    /// Weak: a loop is not kept alive by having made a call once.
+    event_loop: Py<PyWeakrefReference>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next_key: u64,
+    waiters: HashMap<u64, Py<Waiter>, std::hash::BuildHasherDefault<KeyHasher>>,
+}
+
+/// Keys are counted up, so they are their own hash.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl std::hash::Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        // hashbrown takes its control bits from the top.
+        self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("keys are u64")
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// The bridges of this process's loops, by the loop's address; a dead loop's entry is replaced or swept.
+static BRIDGES: Mutex<Option<(u64, Bridges)>> = Mutex::new(None);
+
+type Bridges = HashMap<usize, Py<Bridge>>;
+
+impl Bridge {
+    /// The bridge of the loop that runs in this thread. `RuntimeError` when none does.
+    pub fn current(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
+        static GET_RUNNING_LOOP: OnceLock<Py<PyAny>> = OnceLock::new();
+        let get_running_loop =
+            get_or_make(&GET_RUNNING_LOOP, || Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
+        let event_loop = get_running_loop.bind(py).call0()?;
+        match Self::known(&event_loop) {
+            Some(bridge) => Ok(bridge),
+            None => Self::build(&event_loop),
+        }
+    }
+
+    /// The bridge that a loop has, if it has one.
+    fn known<'py>(event_loop: &Bound<'py, PyAny>) -> Option<Bound<'py, Self>> {
+        let known = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let (made, bridges) = known.as_ref()?;
+        let bridge = bridges.get(&(event_loop.as_ptr() as usize))?.bind(event_loop.py());
+        let is_its =
+            *made == generation() && bridge.get().event_loop(event_loop.py()).is_some_and(|known| known.is(event_loop));
+        is_its.then(|| bridge.clone())
+    }
+
+    fn build<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        let bridge = Self::new(event_loop)?;
+        let mut over: Vec<Py<Self>> = Vec::new();
+        let others: Vec<(usize, Py<Self>)> = {
+            let mut all = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.as_ref().is_none_or(|(made, _)| *made != generation()) {
+                // A parent's bridges are sockets shared with the parent: they are forgotten, not closed.
+                std::mem::forget(all.replace((generation(), HashMap::new())));
+            }
+            let (_, bridges) = all.as_mut().expect("put there above");
+            over.extend(bridges.insert(event_loop.as_ptr() as usize, bridge.clone().unbind()));
+            bridges.iter().map(|(address, bridge)| (*address, bridge.clone_ref(py))).collect()
+        };
+        // Asks the loops, which is Python's code, so the lock is not held.
+        for (address, other) in others {
+            if other.get().is_over(py) {
+                let mut all = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+                over.extend(all.as_mut().and_then(|(_, bridges)| bridges.remove(&address)));
+            }
+        }
+        // Calls of a loop that was closed over them are given up.
+        for bridge in over {
+            let waiters = std::mem::take(&mut bridge.get().waiting().waiters);
+            waiters.values().for_each(|waiter| waiter.get().abort_request());
+        }
+        Ok(bridge)
+    }
+
+    fn new<'py>(event_loop: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        let weak = || PyWeakrefReference::new(event_loop).map(Bound::unbind);
+        let make = |wake| {
+            let queue = Arc::new(Queue { done: Mutex::default(), wake });
+            Bound::new(py, Self { queue, resolved: Mutex::default(), event_loop: weak()?, waiting: Mutex::default() })
+        };
+        let bell = Bell::new()?;
+        let descriptor = bell.descriptor();
+        let bridge = make(Wake::Bell(bell))?;
+        let watched =
+            event_loop.call_method1(name!(py, "add_reader"), (descriptor, bridge.getattr(name!(py, "_drain"))?));
+        match watched {
+            Ok(_) => Ok(bridge),
+            Err(error) if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) => {
+                let bridge = make(Wake::CallSoon { event_loop: weak()?, drain: Mutex::default() })?;
+                if let Wake::CallSoon { drain, .. } = &bridge.get().queue.wake {
+                    *drain.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(bridge.getattr(name!(py, "_drain"))?.unbind());
+                }
+                Ok(bridge)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The loop, unless it is gone.
+    pub fn event_loop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.event_loop.bind(py).upgrade()
+    }
+
+    /// Whether its loop is gone or closed.
+    fn is_over(&self, py: Python<'_>) -> bool {
+        let Some(event_loop) = self.event_loop(py) else { return true };
+        event_loop.call_method0(name!(py, "is_closed")).and_then(|closed| closed.is_truthy()).unwrap_or(false)
+    }
+
+    /// Something to wait for in a task of this loop, and the key under which its outcome is to be pushed on the queue.
+    pub fn wait<'py>(slf: &Bound<'py, Self>, abort: AbortHandle) -> PyResult<(u64, Bound<'py, Waiter>)> {
+        let mut waiting = slf.get().waiting();
+        waiting.next_key += 1;
+        let key = waiting.next_key;
+        drop(waiting);
+        let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, abort))?;
+        slf.get().waiting().waiters.insert(key, waiter.clone().unbind());
+        Ok((key, waiter))
+    }
+
+    /// Nobody waits under this key any more.
+    pub fn forget(&self, key: u64) {
+        let forgotten = self.waiting().waiters.remove(&key);
+        // Not under the lock: to drop it may run Python code.
+        drop(forgotten);
+    }
+
+    /// Where outcomes for this loop go.
+    pub fn queue(&self) -> Arc<Queue> {
+        self.queue.clone()
+    }
+
+    fn resolved(&self) -> MutexGuard<'_, VecDeque<Py<Waiter>>> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Py<Waiter>> {
+        self.resolved().pop_front()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Bridge {
+    /// Goes on with the tasks whose outcomes have come. Called by the loop.
+    fn _drain(&self, py: Python<'_>) -> PyResult<()> {
+        if let Wake::Bell(bell) = &self.queue.wake {
+            bell.silence();
+        }
+        let done = std::mem::take(&mut *self.queue.done.lock().unwrap_or_else(PoisonError::into_inner));
+        // First all objects, then all tasks: the calls that the tasks make next come close together, and the network
+        // thread is woken for the first of them only.
+        for (key, outcome) in done {
+            let Some(waiter) = self.waiting().waiters.remove(&key) else { continue };
+            waiter.get().resolve(py, outcome);
+            self.resolved().push_back(waiter);
+        }
+        // Taken one by one, so that another call of this finds the rest: a task may run the loop inside the loop.
+        while let Some(waiter) = self.next() {
+            if let Err(interrupt) = Waiter::go_on(waiter.bind(py)) {
+                // Ctrl-C stops the loop, which may be run again to clean up: the others have not been heard yet.
+                self.queue.wake();
+                return Err(interrupt);
+            }
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(waiting) = self.waiting.try_lock() {
+            for waiter in waiting.waiters.values() {
+                visit.call(waiter)?;
+            }
+        }
+        if let Ok(resolved) = self.resolved.try_lock() {
+            for waiter in resolved.iter() {
+                visit.call(waiter)?;
+            }
+        }
+        if let Wake::CallSoon { drain, .. } = &self.queue.wake
+            && let Ok(drain) = drain.try_lock()
+        {
+            visit.call(&*drain)?;
+        }
+        Ok(())
+    }
+}

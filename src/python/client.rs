@@ -1,0 +1,220 @@
+//! Entry points: a call from Python, handed to the network thread and answered on the caller's loop or thread.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::once::name;
+use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use super::arguments::{self, Asked, Defaults};
+use super::bridge::{Bridge, Outcome};
+use super::errors::exception;
+use super::json_decode::{self, Class};
+use super::meta::Meta;
+use super::object::set_slot;
+use super::runtime::{self, PerProcess};
+use super::stream::{Feed, SIGNALS, Stream};
+use super::waiter::Waiter;
+use crate::error::{Error, ErrorKind};
+use crate::transport::Settings;
+use crate::types::chat::{Answer, Operation};
+
+/// Settings and connections. The package's ``Client`` adds the public methods.
+#[pyclass(frozen, subclass, module = "ritellm._core")]
+pub(super) struct Client {
+    defaults: Defaults,
+    settings: Settings,
+    core: PerProcess<crate::client::Client>,
+}
+
+#[pymethods]
+impl Client {
+    #[new]
+    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
+    fn new(
+        api_key: Option<&Bound<'_, PyAny>>,
+        base_url: Option<&Bound<'_, PyAny>>,
+        api_version: Option<&Bound<'_, PyAny>>,
+        timeout: Option<&Bound<'_, PyAny>>,
+        max_retries: Option<&Bound<'_, PyAny>>,
+        headers: Option<&Bound<'_, PyAny>>,
+        drop_params: Option<&Bound<'_, PyAny>>,
+        http2: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let mut defaults = Defaults::default();
+        let mut settings = Settings::default();
+        if let Some(drop_params) = drop_params {
+            defaults.drop_params = arguments::flag("drop_params", drop_params)?;
+        }
+        if let Some(http2) = http2 {
+            settings.http2 = arguments::flag("http2", http2)?;
+        }
+        if let Some(key) = api_key {
+            defaults.given.api_key =
+                Some(crate::types::chat::Secret::new(arguments::text("api_key", key, "the provider's key")?));
+        }
+        if let Some(url) = base_url {
+            defaults.given.base_url = Some(arguments::text("base_url", url, "an address such as \"https://host/v1\"")?);
+        }
+        if let Some(version) = api_version {
+            defaults.given.api_version = Some(arguments::text("api_version", version, "the version's name")?);
+        }
+        if let Some(timeout) = timeout {
+            defaults.timeouts = arguments::timeouts(defaults.timeouts, timeout)?;
+        }
+        if let Some(retries) = max_retries {
+            defaults.max_retries = Some(arguments::count("max_retries", retries)?);
+        }
+        if let Some(headers) = headers {
+            defaults.headers = arguments::headers("headers", headers)?;
+        }
+        Ok(Self { defaults, settings, core: PerProcess::new() })
+    }
+
+    /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is ``"chat"``,
+    /// ``"embedding"`` or ``"responses"``, and ``subject`` the messages or the input. A task that is cancelled meanwhile
+    /// gives up the call: its request is aborted.
+    fn start<'py>(
+        &self,
+        py: Python<'py>,
+        operation: Asking,
+        model: &Bound<'py, PyAny>,
+        subject: &Bound<'py, PyAny>,
+        arguments: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, Waiter>> {
+        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments)?;
+        let bridge = Bridge::current(py)?;
+        let (abort, registration) = AbortHandle::new_pair();
+        let (key, waiter) = Bridge::wait(&bridge, abort.clone())?;
+        let queue = bridge.get().queue();
+        self.spawn(asked, abort, registration, move |answer| queue.push(key, Box::new(answer)));
+        Ok(waiter)
+    }
+
+    /// Makes a call and waits for the answer or the stream, without the GIL. The arguments are those of `start`.
+    fn call(
+        &self,
+        py: Python<'_>,
+        operation: Asking,
+        model: &Bound<'_, PyAny>,
+        subject: &Bound<'_, PyAny>,
+        arguments: &Bound<'_, PyDict>,
+    ) -> PyResult<Py<PyAny>> {
+        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments)?;
+        let (abort, registration) = AbortHandle::new_pair();
+        let slot = Arc::new((Mutex::new(None), Condvar::new()));
+        let theirs = slot.clone();
+        self.spawn(asked, abort.clone(), registration, move |answer| {
+            *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            theirs.1.notify_one();
+        });
+        loop {
+            let answer = py.detach(|| {
+                let mut answer = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if answer.is_none() {
+                    answer = slot.1.wait_timeout(answer, SIGNALS).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                answer.take()
+            });
+            if let Some(answer) = answer {
+                return Box::new(answer).into_python(py);
+            }
+            py.check_signals().inspect_err(|_| abort.abort())?;
+        }
+    }
+}
+
+/// The operation that an entry point is called for, by its name.
+struct Asking(Operation);
+
+impl FromPyObject<'_, '_> for Asking {
+    type Error = PyErr;
+
+    fn extract(name: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match name.cast::<PyString>()?.to_str()? {
+            "chat" => Ok(Self(Operation::Chat)),
+            "embedding" => Ok(Self(Operation::Embedding)),
+            "responses" => Ok(Self(Operation::Responses)),
+            other => Err(PyValueError::new_err(format!("there is no operation {other:?}"))),
+        }
+    }
+}
+
+/// How a call ended.
+enum End {
+    /// With what was asked: the form that the answer is to have, and the secrets that must not come out in an error.
+    Answer(Answer, Asked),
+    Stream(Stream),
+    Failed(Box<Error>),
+}
+
+impl Client {
+    fn spawn(
+        &self,
+        mut asked: Asked,
+        abort: AbortHandle,
+        registration: AbortRegistration,
+        answer: impl FnOnce(End) + Send + 'static,
+    ) {
+        let core = self.core.get(|| crate::client::Client::new(&self.settings));
+        let work = async move {
+            if !asked.call.request.stream {
+                return answer(match core.call(&mut asked.call).await {
+                    Ok(received) => End::Answer(received, asked),
+                    Err(error) => End::Failed(error),
+                });
+            }
+            // Boxed: a plain call should not carry a stream's memory along.
+            match Box::pin(core.stream(asked.call)).await {
+                Ok(stream) => {
+                    let feed = Arc::new(Feed::default());
+                    answer(End::Stream(Stream::new(feed.clone(), abort, &stream)));
+                    Box::pin(feed.fill(stream)).await;
+                }
+                Err(error) => answer(End::Failed(error)),
+            }
+        };
+        runtime::spawn(async move {
+            let _aborted = Abortable::new(work, registration).await;
+        });
+    }
+}
+
+impl Outcome for End {
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match *self {
+            Self::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
+            Self::Stream(stream) => Ok(Py::new(py, stream)?.into_any()),
+            Self::Failed(error) => Err(exception(py, error)),
+        }
+    }
+}
+
+/// An answer as the caller gets it.
+fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
+    let Answer { body, meta } = answer;
+    match json_decode::decode_with(py, &body, Class::of_answer(asked.call.request.operation), asked.vectors) {
+        Ok(object) => {
+            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta(meta))?.into_any())?;
+            Ok(object)
+        }
+        Err(error) => {
+            let mut invalid = Error::new(
+                ErrorKind::ApiResponseValidation,
+                format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
+            );
+            invalid.status = Some(meta.status);
+            invalid.request_id = meta.request_id().map(str::to_owned);
+            invalid.provider = Some(meta.provider);
+            invalid.headers = Some(meta.headers);
+            invalid.retries = meta.retries;
+            invalid.body = Some(body);
+            invalid.model = Some(meta.model);
+            invalid.hide(&asked.call.secrets());
+            Err(exception(py, invalid))
+        }
+    }
+}

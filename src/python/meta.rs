@@ -1,0 +1,120 @@
+//! `response.meta`: what is known about an answer beside its body.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::types::chat;
+
+/// What is known about an answer beside its body.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Meta(pub chat::Meta);
+
+#[pymethods]
+impl Meta {
+    #[new]
+    fn new(state: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let item = |name: &str| state.get_item(name).map(|value| value.filter(|value| !value.is_none()));
+        let text = |name: &str| item(name)?.map_or(Ok(String::new()), |value| value.extract());
+        let headers: Vec<(String, String)> = item("headers")?.map_or(Ok(Vec::new()), |value| {
+            value.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect()
+        })?;
+        let mut map = http::HeaderMap::new();
+        for (name, value) in headers {
+            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+                map.append(name, value);
+            }
+        }
+        Ok(Self(chat::Meta {
+            provider: text("provider")?,
+            model: text("model")?,
+            status: item("status_code")?.map_or(Ok(0), |value| value.extract())?,
+            headers: (&map).into(),
+            retries: item("retries")?.map_or(Ok(0), |value| value.extract())?,
+            latency: std::time::Duration::try_from_secs_f64(item("latency")?.map_or(Ok(0.0), |value| value.extract())?)
+                .unwrap_or_default(),
+            dropped_params: item("dropped_params")?.map_or(Ok(Vec::new()), |value| value.extract())?,
+        }))
+    }
+
+    /// The provider's name.
+    #[getter]
+    fn provider(&self) -> &str {
+        &self.0.provider
+    }
+
+    /// The model's name as the provider knows it.
+    #[getter]
+    fn model(&self) -> &str {
+        &self.0.model
+    }
+
+    /// HTTP status.
+    #[getter]
+    fn status_code(&self) -> u16 {
+        self.0.status
+    }
+
+    /// The provider's id for the request, if it gave one.
+    #[getter]
+    fn request_id(&self) -> Option<&str> {
+        self.0.request_id()
+    }
+
+    /// The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas.
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        headers(py, &self.0.headers)
+    }
+
+    /// How many times the request was repeated.
+    #[getter]
+    fn retries(&self) -> u32 {
+        self.0.retries
+    }
+
+    /// Seconds from the call to the whole answer, or to the beginning of a stream.
+    #[getter]
+    fn latency(&self) -> f64 {
+        self.0.latency.as_secs_f64()
+    }
+
+    /// Parameters that were left out because the provider lacks them.
+    #[getter]
+    fn dropped_params(&self) -> Vec<String> {
+        self.0.dropped_params.clone()
+    }
+
+    fn __repr__(&self) -> String {
+        let Self(meta) = self;
+        format!(
+            "Meta(provider={:?}, model={:?}, status_code={}, request_id={:?}, retries={}, latency={:.3})",
+            meta.provider,
+            meta.model,
+            meta.status,
+            meta.request_id().unwrap_or(""),
+            meta.retries,
+            meta.latency.as_secs_f64()
+        )
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
+        let state = PyDict::new(slf.py());
+        for name in ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"] {
+            state.set_item(name, slf.getattr(name)?)?;
+        }
+        Ok((slf.get_type().into_any(), (state,)))
+    }
+}
+
+/// Header fields as a dict, names in lower case; values of a repeated name are joined by commas.
+pub(super) fn headers<'py>(py: Python<'py>, headers: &crate::types::http::Headers) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in headers.iter() {
+        let name = name.to_ascii_lowercase();
+        match dict.get_item(&name)? {
+            Some(earlier) => dict.set_item(name, format!("{earlier}, {value}"))?,
+            None => dict.set_item(name, value)?,
+        }
+    }
+    Ok(dict)
+}

@@ -1,0 +1,95 @@
+//! Python: the only room that knows it. Entry points, the asyncio bridge, JSON ↔ objects, streams, errors.
+
+mod accumulate;
+mod arguments;
+mod bell;
+mod bridge;
+mod client;
+mod errors;
+mod json_decode;
+mod json_encode;
+mod meta;
+mod object;
+mod once;
+mod runtime;
+mod stream;
+mod template;
+mod vectors;
+mod waiter;
+
+use pyo3::prelude::*;
+
+/// The native half of the package `ritellm`.
+#[pymodule(gil_used = false)]
+mod _core {
+    use pyo3::prelude::*;
+    use pyo3::types::{PyBytes, PyDict};
+
+    #[pymodule_export]
+    use super::bridge::Bridge;
+    #[pymodule_export]
+    use super::client::Client;
+    #[pymodule_export]
+    use super::meta::Meta;
+    #[pymodule_export]
+    use super::object::Object;
+    #[pymodule_export]
+    use super::stream::{Chunks, Stream};
+
+    use super::{accumulate, errors, json_decode, json_encode};
+    use crate::providers as rows;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::runtime::watch_forks();
+        // Classes that are not exported: made here, not at their first use, which a fork may fall into.
+        let py = module.py();
+        py.get_type::<super::stream::NextChunk>();
+        py.get_type::<super::stream::Done>();
+        py.get_type::<super::waiter::Waiter>();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Every provider: its name, where its documentation is, its base URL, and the variables it is told by.
+    #[pyfunction]
+    fn providers(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+        rows::all()
+            .map(|provider| {
+                let row = provider.row();
+                let dict = PyDict::new(py);
+                dict.set_item("name", row.name)?;
+                dict.set_item("docs", row.docs)?;
+                dict.set_item("base_url", row.base_url)?;
+                dict.set_item("key_variables", row.key_variables)?;
+                let roots = row.root_url_variables.iter().map(|(variable, _)| variable);
+                dict.set_item("base_url_variables", row.base_url_variables.iter().chain(roots).collect::<Vec<_>>())?;
+                dict.set_item("key", if row.key == rows::Key::Required { "required" } else { "optional" })?;
+                Ok(dict)
+            })
+            .collect()
+    }
+
+    /// The chat completion that these chunks make up: a list of dicts, as a stream gives them.
+    #[pyfunction]
+    #[pyo3(name = "accumulate")]
+    fn accumulate_chunks<'py>(py: Python<'py>, chunks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let Ok(iterator) = chunks.try_iter() else {
+            return Err(super::arguments::wrong("chunks", chunks, "a list of a stream's chunks"));
+        };
+        accumulate::of_dicts(py, &iterator.collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// A value's JSON, as UTF-8.
+    #[pyfunction]
+    fn to_json<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut json = Vec::new();
+        json_encode::encode(value, &mut json).map_err(|error| errors::argument(py, error.describe("the value")))?;
+        Ok(PyBytes::new(py, &json))
+    }
+
+    /// A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON.
+    #[pyfunction]
+    fn from_json<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        json_decode::decode(py, json, json_decode::Class::Object)
+    }
+}

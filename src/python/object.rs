@@ -1,0 +1,97 @@
+//! The dict that also reads like an object: the base of every response class.
+
+use std::sync::OnceLock;
+
+use pyo3::exceptions::{PyAttributeError, PyKeyError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFrozenSet, PyString, PyType};
+
+use super::once::get_or_make;
+
+/// A dict whose keys can be read and set as attributes.
+///
+/// Where a key has the name of a dict method (`items`, `get`, …) the attribute is the method and `["items"]` the value.
+#[pyclass(extends = PyDict, subclass, frozen, module = "ritellm._core")]
+pub(super) struct Object;
+
+/// Names that are attributes of the class and never keys.
+fn is_reserved(py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    static RESERVED: OnceLock<Py<PyFrozenSet>> = OnceLock::new();
+    let found = get_or_make(&RESERVED, || {
+        let names: Vec<String> = py.get_type::<Object>().dir()?.extract()?;
+        let own = ["meta", "_array", "model_dump", "model_dump_json", "to_dict"].map(str::to_owned);
+        Ok::<_, PyErr>(PyFrozenSet::new(py, names.into_iter().chain(own))?.unbind())
+    })?;
+    found.bind(py).contains(name)
+}
+
+#[pymethods]
+impl Object {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyAny>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        // dict's own __init__ takes the arguments.
+        Self
+    }
+
+    fn __getattribute__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if let Some(value) = slf.as_super().get_item(name)?
+            && !is_reserved(py, name)?
+        {
+            return Ok(value);
+        }
+        // SAFETY: both are live references; a new reference or null with an exception set comes back.
+        unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyObject_GenericGetAttr(slf.as_ptr(), name.as_ptr())) }
+    }
+
+    /// Asked after `__getattribute__` has found nothing.
+    fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        Err(missing(slf, name))
+    }
+
+    fn __setattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+        match is_reserved(slf.py(), name)? {
+            true => set_slot(slf.as_any(), name, value),
+            false => slf.as_super().set_item(name, value),
+        }
+    }
+
+    fn __delattr__(slf: &Bound<'_, Self>, name: &Bound<'_, PyString>) -> PyResult<()> {
+        slf.as_super().del_item(name).map_err(|error| match error.is_instance_of::<PyKeyError>(slf.py()) {
+            true => missing(slf, name),
+            false => error,
+        })
+    }
+
+    fn __dir__<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let class: Bound<'_, PyType> = slf.get_type();
+        let mut names: Vec<_> = class.dir()?.iter().collect();
+        names.extend(slf.as_super().keys());
+        Ok(names)
+    }
+}
+
+/// Sets an attribute that is a slot of the class, not a key.
+pub(super) fn set_slot(
+    object: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyString>,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    // SAFETY: the three are live references; non-zero means that an exception is set.
+    match unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(object.py())),
+    }
+}
+
+#[cold]
+fn missing(slf: &Bound<'_, Object>, name: &Bound<'_, PyString>) -> PyErr {
+    let keys: Vec<String> = slf.as_super().keys().iter().take(20).map(|key| key.to_string()).collect();
+    let class = slf.get_type().name().map_or_else(|_| "Object".to_owned(), |name| name.to_string());
+    PyAttributeError::new_err(format!(
+        "{class} has no {name}; it has {}",
+        if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
+    ))
+}

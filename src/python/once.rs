@@ -1,0 +1,34 @@
+//! Python values that are made once, at their first use, in a way that a fork cannot break.
+//!
+//! pyo3's `PyOnceLock`, and `intern!` on top of it, let go of the GIL while the value is made. A fork by another thread
+//! in that moment leaves the child with a lock whose holder is gone. Here the value is made first, and setting it takes
+//! no longer than a store.
+
+use std::sync::OnceLock;
+
+use pyo3::prelude::*;
+
+/// The value, made by `make` if nobody has made it yet. Two threads may both make it; the first to be done is kept.
+pub(super) fn get_or_make<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> PyResult<T>) -> PyResult<&'static T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}
+
+/// An interned `str`, for names of attributes and methods.
+macro_rules! name {
+    ($py:expr, $text:expr) => {{
+        static NAME: std::sync::OnceLock<pyo3::Py<pyo3::types::PyString>> = std::sync::OnceLock::new();
+        let name = match NAME.get() {
+            Some(name) => name,
+            None => {
+                let name = pyo3::types::PyString::intern($py, $text).unbind();
+                NAME.get_or_init(|| name)
+            }
+        };
+        name.bind($py)
+    }};
+}
+pub(super) use name;

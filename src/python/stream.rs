@@ -1,0 +1,543 @@
+//! Streams: one object with both iterator protocols.
+//!
+//! The network thread fills a [`Feed`] with chunks, as bytes, up to a limit; the consumer's thread takes them out in
+//! batches and builds the objects. A chunk that is at hand costs no trip through the event loop.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::once::name;
+use bytes::Bytes;
+use futures_util::future::AbortHandle;
+use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use tokio::sync::Notify;
+
+use super::accumulate;
+use super::bridge::{Bridge, Outcome, Queue};
+use super::errors::exception;
+use super::json_decode::{self, Class};
+use super::meta::Meta;
+use super::runtime::generation;
+use super::template;
+use super::waiter::{Waiter, thrown};
+use crate::client;
+use crate::error::{Error, ErrorKind};
+use crate::types::chat::{self, Operation};
+
+/// A feed that holds this many bytes, or …
+const MOST_BYTES: usize = 1 << 20;
+/// … this many chunks, holds back its stream.
+const MOST_CHUNKS: usize = 4096;
+
+/// Chunks on their way from the network thread to the consumer.
+#[derive(Default)]
+pub(super) struct Feed {
+    state: Mutex<FeedState>,
+    /// For consumers that wait in a thread.
+    readable: Condvar,
+    /// For the network thread, when the feed was full.
+    room: Notify,
+}
+
+#[derive(Default)]
+struct FeedState {
+    chunks: VecDeque<Chunk>,
+    bytes: usize,
+    end: Option<Result<(), Box<Error>>>,
+    /// What is known about the answer, when the stream was opened anew since the consumer got it.
+    meta: Option<chat::Meta>,
+    /// Consumers that wait in an event loop.
+    waiting: Vec<(Arc<Queue>, u64)>,
+}
+
+/// A chunk's JSON, and whether the caller is shown it.
+type Chunk = (Bytes, bool);
+
+/// A wake-up for a consumer that waits in an event loop.
+struct WakeUp;
+
+impl Outcome for WakeUp {
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(py.None())
+    }
+}
+
+impl Feed {
+    /// Fills the feed until the stream ends; runs on the network thread.
+    pub async fn fill(&self, mut stream: client::Stream<'_>) {
+        let mut chunks = Vec::new();
+        let mut retries = stream.meta().retries;
+        loop {
+            let more = stream.next(&mut chunks).await;
+            let ended = !matches!(more, Ok(true));
+            let (full, waiting) = {
+                let mut state = self.lock();
+                state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+                state.chunks.extend(chunks.drain(..).map(|chunk| {
+                    let shown = stream.is_shown(&chunk);
+                    (chunk, shown)
+                }));
+                if stream.meta().retries != retries {
+                    retries = stream.meta().retries;
+                    state.meta = Some(stream.meta().clone());
+                }
+                if ended {
+                    state.end = Some(more.map(|_| ()));
+                }
+                let full = state.bytes > MOST_BYTES || state.chunks.len() > MOST_CHUNKS;
+                (full, std::mem::take(&mut state.waiting))
+            };
+            // Without the lock: to wake a loop that cannot watch a socket takes the GIL, and whoever has the GIL may be
+            // waiting for this lock.
+            for (queue, key) in waiting {
+                queue.push(key, Box::new(WakeUp));
+            }
+            self.readable.notify_all();
+            if ended {
+                return stream.finish().await;
+            }
+            if full {
+                self.room.notified().await;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FeedState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A stream of chat completion chunks, or of a response's events: iterate over it with `for` or `async for`.
+#[pyclass(frozen, module = "ritellm._core", weakref)]
+pub(super) struct Stream {
+    feed: Arc<Feed>,
+    abort: AbortHandle,
+    meta: chat::Meta,
+    operation: Operation,
+    /// What must not come out in an error about a chunk.
+    secrets: Vec<chat::Secret>,
+    local: Mutex<Local>,
+    decoder: Mutex<template::Chunks>,
+    made: u64,
+}
+
+/// The consumer's side.
+#[derive(Default)]
+struct Local {
+    /// Taken out of the feed and not given out yet.
+    chunks: VecDeque<Chunk>,
+    /// What the completion is made of.
+    seen: Vec<Bytes>,
+    over: bool,
+}
+
+/// What there is for a consumer.
+enum Taken {
+    Chunk(Bytes),
+    Nothing,
+    End,
+    Failed(Box<Error>),
+}
+
+impl Stream {
+    /// The consumer's side of a stream that was opened.
+    pub fn new(feed: Arc<Feed>, abort: AbortHandle, opened: &client::Stream<'_>) -> Self {
+        let (meta, secrets) = (opened.meta().clone(), opened.secrets());
+        let operation = opened.operation();
+        Self {
+            feed,
+            abort,
+            meta,
+            operation,
+            secrets,
+            local: Mutex::default(),
+            decoder: Mutex::default(),
+            made: generation(),
+        }
+    }
+
+    fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Taken {
+        let mut local = self.local();
+        loop {
+            while let Some((chunk, shown)) = local.chunks.pop_front() {
+                local.seen.push(chunk.clone());
+                if shown {
+                    return Taken::Chunk(chunk);
+                }
+            }
+            if local.over {
+                return Taken::End;
+            }
+            if self.made != generation() {
+                local.over = true;
+                return Taken::Failed(Error::connection(
+                    "this stream was opened before a fork, by the parent process: open another in the child",
+                ));
+            }
+            let mut state = self.feed.lock();
+            if !state.chunks.is_empty() {
+                std::mem::swap(&mut state.chunks, &mut local.chunks);
+                state.bytes = 0;
+                drop(state);
+                self.feed.room.notify_one();
+            } else if let Some(end) = state.end.take() {
+                local.over = true;
+                return match end {
+                    Ok(()) => Taken::End,
+                    Err(error) => Taken::Failed(error),
+                };
+            } else {
+                return Taken::Nothing;
+            }
+        }
+    }
+
+    fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
+        let decoded = match self.decoder.try_lock() {
+            _ if self.operation == Operation::Responses => json_decode::decode(py, chunk, Class::ResponseEvent),
+            Ok(mut decoder) => decoder.decode(py, chunk),
+            // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
+            Err(_) => template::Chunks::default().decode(py, chunk),
+        };
+        decoded.map_err(|error| {
+            self.stop();
+            let mut invalid = Error::new(
+                ErrorKind::ApiResponseValidation,
+                format!("{} sent a chunk that cannot be read: {}", self.meta.provider, error.value(py)),
+            );
+            invalid.provider = Some(self.meta.provider.clone());
+            invalid.model = Some(self.meta.model.clone());
+            invalid.body = Some(chunk.clone());
+            invalid.hide(&self.secrets);
+            exception(py, invalid)
+        })
+    }
+
+    /// The exception for what ended the stream; one that ended without its finish holds what came.
+    fn failed(&self, py: Python<'_>, error: Box<Error>) -> PyErr {
+        let is_incomplete = error.kind == ErrorKind::IncompleteStream;
+        let raised = exception(py, error);
+        if is_incomplete {
+            let seen = self.local().seen.clone();
+            let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
+            if let Err(error) = accumulate::of_json(py, &seen, self.operation).and_then(set) {
+                return error;
+            }
+        }
+        raised
+    }
+
+    /// Ends the stream: an unfinished request is aborted, and nothing more is given out.
+    fn stop(&self) {
+        if self.made != generation() {
+            return;
+        }
+        let mut local = self.local();
+        local.chunks.clear();
+        if !std::mem::replace(&mut local.over, true) {
+            self.abort.abort();
+            // Whoever waits in another thread or task sees the end.
+            let mut state = self.feed.lock();
+            state.end.get_or_insert(Ok(()));
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            for (queue, key) in waiting {
+                queue.push(key, Box::new(WakeUp));
+            }
+            self.feed.readable.notify_all();
+        }
+    }
+
+    /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let state = self.feed.lock();
+            if state.chunks.is_empty() && state.end.is_none() {
+                drop(self.feed.readable.wait_timeout(state, SIGNALS));
+            }
+        });
+        py.check_signals().inspect_err(|_| self.stop())
+    }
+}
+
+/// How often a thread that waits looks for Ctrl-C.
+pub(super) const SIGNALS: Duration = Duration::from_millis(100);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[pymethods]
+impl Stream {
+    fn __iter__(slf: &Bound<'_, Self>) -> Chunks {
+        Chunks { stream: slf.clone().unbind() }
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        loop {
+            match self.take() {
+                Taken::Chunk(chunk) => return self.chunk(py, &chunk).map(Some),
+                Taken::End => return Ok(None),
+                Taken::Failed(error) => return Err(self.failed(py, error)),
+                Taken::Nothing => self.wait(py)?,
+            }
+        }
+    }
+
+    fn __aiter__(slf: &Bound<'_, Self>) -> Chunks {
+        Chunks { stream: slf.clone().unbind() }
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> NextChunk {
+        NextChunk::new(slf)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
+        self.stop();
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> Done {
+        Done { value: Mutex::new(Some(slf.clone().into_any().unbind())) }
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> Done {
+        self.stop();
+        Done { value: Mutex::new(Some(py.None())) }
+    }
+
+    /// Ends the stream; an unfinished request is aborted at once.
+    fn close(&self) {
+        self.stop();
+    }
+
+    /// Ends the stream; an unfinished request is aborted at once.
+    fn aclose(&self, py: Python<'_>) -> Done {
+        self.stop();
+        Done { value: Mutex::new(Some(py.None())) }
+    }
+
+    /// The response accumulated so far, as the call without ``stream=True`` would have given it.
+    #[getter]
+    fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let seen = slf.get().local().seen.clone();
+        let completion = accumulate::of_json(slf.py(), &seen, slf.get().operation)?;
+        super::object::set_slot(&completion, name!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
+        Ok(completion)
+    }
+
+    /// What is known about the answer beside its chunks.
+    #[getter]
+    fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Meta>> {
+        let stream = slf.get();
+        // The feed of a parent may have been locked by its network thread at the moment of the fork, for ever.
+        let renewed = if stream.made == generation() { stream.feed.lock().meta.clone() } else { None };
+        Bound::new(slf.py(), Meta(renewed.unwrap_or_else(|| stream.meta.clone())))
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Stream of {}/{}{}>",
+            self.meta.provider,
+            self.meta.model,
+            if self.local().over { ", over" } else { "" }
+        )
+    }
+}
+
+/// What a `for` loop holds while it runs. A loop that is left drops it, and with it the request.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Chunks {
+    stream: Py<Stream>,
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        self.stream.get().stop();
+    }
+}
+
+#[pymethods]
+impl Chunks {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.stream.get().__next__(py)
+    }
+
+    fn __aiter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __anext__(&self, py: Python<'_>) -> NextChunk {
+        NextChunk::new(self.stream.bind(py))
+    }
+}
+
+/// The awaitable of the next chunk: done already when a chunk is at hand.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct NextChunk {
+    stream: Py<Stream>,
+    state: Mutex<Next>,
+}
+
+enum Next {
+    Ready(Py<PyAny>),
+    /// To be raised when it is awaited, not before: `anext(stream, default)` of CPython 3.11 crashes on an `__anext__`
+    /// that raises.
+    Raises(PyErr),
+    NotAsked,
+    Waiting(Py<Waiter>),
+    Over,
+}
+
+impl NextChunk {
+    fn new(stream: &Bound<'_, Stream>) -> Self {
+        let state = match stream.get().take() {
+            Taken::Chunk(chunk) => {
+                stream.get().chunk(stream.py(), &chunk).map_or_else(Next::Raises, |chunk| Next::Ready(chunk.unbind()))
+            }
+            Taken::End => Next::Raises(PyStopAsyncIteration::new_err(())),
+            Taken::Failed(error) => Next::Raises(stream.get().failed(stream.py(), error)),
+            Taken::Nothing => Next::NotAsked,
+        };
+        Self { stream: stream.clone().unbind(), state: Mutex::new(state) }
+    }
+
+    fn replace(&self, next: Next) -> Next {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), next)
+    }
+
+    /// What the running task waits for until the next chunk comes.
+    fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Waiter>> {
+        let stream = self.stream.get();
+        let bridge = Bridge::current(py)?;
+        let (key, waiter) = Bridge::wait(&bridge, stream.abort.clone())?;
+        let queue = bridge.get().queue();
+        let mut state = stream.feed.lock();
+        if state.chunks.is_empty() && state.end.is_none() {
+            state.waiting.push((queue, key));
+        } else {
+            // Something came since the last look.
+            drop(state);
+            queue.push(key, Box::new(WakeUp));
+        }
+        waiter.get().block();
+        Ok(waiter)
+    }
+}
+
+#[pymethods]
+impl NextChunk {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Waiter>> {
+        match self.replace(Next::Over) {
+            Next::Ready(chunk) => return Err(returned(chunk)),
+            Next::Raises(error) => return Err(error),
+            // Raises a cancellation that was not thrown.
+            Next::Waiting(waiter) => waiter.get().result(py)?,
+            Next::NotAsked => {}
+            Next::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
+        }
+        match self.stream.get().take() {
+            Taken::Chunk(chunk) => Err(returned(self.stream.get().chunk(py, &chunk)?.unbind())),
+            Taken::End => Err(PyStopAsyncIteration::new_err(())),
+            Taken::Failed(error) => Err(self.stream.get().failed(py, error)),
+            Taken::Nothing => {
+                let waiter = self.ask(py)?;
+                self.replace(Next::Waiting(waiter.clone().unbind()));
+                Ok(waiter)
+            }
+        }
+    }
+
+    fn send<'py>(&self, py: Python<'py>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Waiter>> {
+        self.__next__(py)
+    }
+
+    /// A cancelled task throws its cancellation in here: the request is aborted.
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw<'py>(
+        &self,
+        kind: &Bound<'py, PyAny>,
+        value: Option<&Bound<'py, PyAny>>,
+        traceback: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.close();
+        Err(thrown(kind, value, traceback)?)
+    }
+
+    fn close(&self) {
+        if let Next::Waiting(waiter) = self.replace(Next::Over) {
+            self.stream.get().stop();
+            waiter.get().close();
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.stream)?;
+        match self.state.try_lock().as_deref() {
+            Ok(Next::Ready(chunk)) => visit.call(chunk),
+            Ok(Next::Waiting(waiter)) => visit.call(waiter),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an awaitable raises to return a chunk. The bare value, not a tuple of it: CPython then hands it on without
+/// making an exception object.
+fn returned(chunk: Py<PyAny>) -> PyErr {
+    PyStopIteration::new_err(chunk)
+}
+
+/// An awaitable that is done already.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Done {
+    value: Mutex<Option<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl Done {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(PyStopIteration::new_err((value.unwrap_or_else(|| py.None()),)))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.value.try_lock() {
+            Ok(value) => visit.call(&*value),
+            Err(_) => Ok(()),
+        }
+    }
+}

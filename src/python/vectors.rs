@@ -1,0 +1,72 @@
+//! The vectors of embeddings: lists of floats, one numpy array, or base64 as it was sent.
+
+use super::once::name;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyDict, PyFloat, PyInt, PyList};
+
+use super::object::set_slot;
+
+/// How the caller gets vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Lists of numbers.
+    List,
+    /// The rows of one array.
+    Numpy,
+    /// Base64, for which the caller asked.
+    AsSent,
+}
+
+/// The 32-bit floats, little-endian, that base64 stands for; `None` when it stands for none.
+pub(super) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text).ok().filter(|bytes| bytes.len() % 4 == 0)
+}
+
+/// A list of Python's numbers.
+pub(super) fn list<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, floats(bytes).map(|float| PyFloat::new(py, float.into())))
+}
+
+fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> {
+    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four of them")))
+}
+
+/// The rows of an array in the making: 32-bit floats, little-endian, one after the other.
+#[derive(Default)]
+pub(super) struct Rows {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
+}
+
+impl Rows {
+    /// Adds a row; its place.
+    pub fn push(&mut self, row: &[u8]) -> usize {
+        self.bytes.extend_from_slice(row);
+        self.lengths.push(row.len() / 4);
+        self.lengths.len() - 1
+    }
+
+    /// Puts one array of all the rows into the response, and each of them where its place stands.
+    pub fn put_into(self, response: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = response.py();
+        let width = self.lengths.first().copied().unwrap_or(0);
+        if self.lengths.iter().any(|length| *length != width) {
+            return Err(PyValueError::new_err("vectors of different lengths make no array"));
+        }
+        let numpy = py.import(name!(py, "numpy"))?;
+        let buffer = PyByteArray::new(py, &self.bytes);
+        let array = numpy.call_method1(name!(py, "frombuffer"), (buffer, name!(py, "<f4")))?;
+        let array = array.call_method1(name!(py, "reshape"), (self.lengths.len(), width))?;
+        let data = response.cast::<PyDict>()?.get_item(name!(py, "data"))?;
+        for embedding in data.iter().flat_map(|data| data.try_iter()).flatten() {
+            let embedding = embedding?.cast_into::<PyDict>()?;
+            let place = embedding.get_item(name!(py, "embedding"))?;
+            if let Some(place) = place.filter(|place| place.is_exact_instance_of::<PyInt>()) {
+                embedding.set_item(name!(py, "embedding"), array.get_item(place)?)?;
+            }
+        }
+        set_slot(response, name!(py, "_array"), &array)
+    }
+}

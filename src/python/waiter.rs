@@ -1,0 +1,271 @@
+//! What a task waits for: as much of an `asyncio.Future` as `asyncio.Task` uses, and the awaitable in one.
+//!
+//! A future would tell the loop to call its task some time soon, which costs more than all the rest of the bridge; the
+//! bridge is called by the loop already, and goes on with the task at once. What a task asks of what it waits for is in
+//! CPython's `Lib/asyncio/tasks.py`: `_asyncio_future_blocking`, `get_loop`, `add_done_callback`, `cancel`, `result`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::AbortHandle;
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::bridge::{Bridge, Outcome};
+use super::once::{get_or_make, name};
+
+/// One wait of one task.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Waiter {
+    bridge: Py<Bridge>,
+    key: u64,
+    /// The work behind it.
+    abort: AbortHandle,
+    /// Yielded to a task, which has not seen it yet: its way to tell an `await` from a bare `yield`.
+    blocking: AtomicBool,
+    state: Mutex<State>,
+}
+
+enum State {
+    Waiting(Option<Task>),
+    Done {
+        result: PyResult<Py<PyAny>>,
+        /// Has not heard of it.
+        task: Option<Task>,
+    },
+    /// With the message that was given.
+    Cancelled(Option<Py<PyAny>>),
+    Over,
+}
+
+/// How a task is told to go on: its callback, and the context that this is to be called in.
+type Task = (Py<PyAny>, Option<Py<PyAny>>);
+
+impl Waiter {
+    pub fn new(bridge: Py<Bridge>, key: u64, abort: AbortHandle) -> Self {
+        let state = Mutex::new(State::Waiting(None));
+        Self { bridge, key, abort, blocking: AtomicBool::new(false), state }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Aborts the work behind it.
+    pub fn abort_request(&self) {
+        self.abort.abort();
+    }
+
+    /// To be yielded to the task by an awaitable that waits for this one.
+    pub fn block(&self) {
+        self.blocking.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes the outcome. What has come for a task that was cancelled is dropped.
+    pub fn resolve(&self, py: Python<'_>, outcome: Box<dyn Outcome>) {
+        if self.done() {
+            return;
+        }
+        let result = outcome.into_python(py);
+        let mut state = self.state();
+        if let State::Waiting(task) = &mut *state {
+            *state = State::Done { result, task: task.take() };
+        }
+    }
+
+    /// Goes on with the task, after `resolve`. Fails with what stops the loop: `KeyboardInterrupt`, `SystemExit`.
+    pub fn go_on(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let task = match &mut *slf.get().state() {
+            State::Done { task, .. } => task.take(),
+            _ => None,
+        };
+        let Some((callback, context)) = task else { return Ok(()) };
+        match context {
+            Some(context) => context.bind(py).call_method1(name!(py, "run"), (callback, slf))?,
+            None => callback.bind(py).call1((slf,))?,
+        };
+        Ok(())
+    }
+
+    /// Gives up, unless it is over: the work is aborted. What the task wanted to be called by, if it said so.
+    fn give_up(&self, state: State) -> Option<Task> {
+        let mut current = self.state();
+        if !matches!(*current, State::Waiting(_)) {
+            return None;
+        }
+        let State::Waiting(callback) = std::mem::replace(&mut *current, state) else { unreachable!("just looked") };
+        drop(current);
+        self.abort.abort();
+        self.bridge.get().forget(self.key);
+        callback
+    }
+}
+
+#[pymethods]
+impl Waiter {
+    // ---- the awaitable
+
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
+        let waiter = slf.get();
+        let mut state = waiter.state();
+        match std::mem::replace(&mut *state, State::Over) {
+            // The bare value, not a tuple of it: CPython then hands it on without making an exception object.
+            State::Done { result: Ok(value), .. } => Err(PyStopIteration::new_err(value)),
+            State::Done { result: Err(error), .. } => Err(error),
+            State::Cancelled(message) => Err(cancelled(slf.py(), message.as_ref())),
+            State::Over => Err(PyRuntimeError::new_err("this was awaited before")),
+            waiting @ State::Waiting(_) => {
+                *state = waiting;
+                if waiter.blocking.swap(true, Ordering::Relaxed) {
+                    return Err(PyRuntimeError::new_err("this can be awaited by an asyncio task only"));
+                }
+                Ok(slf.clone())
+            }
+        }
+    }
+
+    fn send<'py>(slf: &Bound<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        Self::__next__(slf)
+    }
+
+    /// A cancelled task throws its cancellation in here: the request is aborted.
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw<'py>(
+        &self,
+        kind: &Bound<'py, PyAny>,
+        value: Option<&Bound<'py, PyAny>>,
+        traceback: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.close();
+        Err(thrown(kind, value, traceback)?)
+    }
+
+    pub fn close(&self) {
+        drop(self.give_up(State::Over));
+    }
+
+    // ---- the future
+
+    #[getter(_asyncio_future_blocking)]
+    fn is_blocking(&self) -> bool {
+        self.blocking.load(Ordering::Relaxed)
+    }
+
+    #[setter(_asyncio_future_blocking)]
+    fn set_blocking(&self, blocking: bool) {
+        self.blocking.store(blocking, Ordering::Relaxed);
+    }
+
+    fn get_loop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let event_loop = self.bridge.get().event_loop(py);
+        event_loop.ok_or_else(|| PyRuntimeError::new_err("the event loop is gone"))
+    }
+
+    #[pyo3(signature = (callback, *, context=None))]
+    fn add_done_callback(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+        let mut state = slf.get().state();
+        match &mut *state {
+            State::Waiting(Some(_)) => Err(PyRuntimeError::new_err("one task waits for this, and no other can")),
+            State::Waiting(waits) => {
+                *waits = Some((callback, context));
+                Ok(())
+            }
+            _ => {
+                drop(state);
+                call_soon(slf, callback, context)
+            }
+        }
+    }
+
+    /// The task is cancelled while it waits: it hears of it in the loop's next turn.
+    #[pyo3(signature = (msg=None))]
+    fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
+        if slf.get().done() {
+            return Ok(false);
+        }
+        if let Some((callback, context)) = slf.get().give_up(State::Cancelled(msg)) {
+            call_soon(slf, callback, context)?;
+        }
+        Ok(true)
+    }
+
+    fn done(&self) -> bool {
+        !matches!(*self.state(), State::Waiting(_))
+    }
+
+    fn cancelled(&self) -> bool {
+        matches!(*self.state(), State::Cancelled(_))
+    }
+
+    /// Only says that the task can go on, or that it is cancelled: the value is what the await gives.
+    pub fn result(&self, py: Python<'_>) -> PyResult<()> {
+        match &*self.state() {
+            State::Cancelled(message) => Err(cancelled(py, message.as_ref())),
+            State::Waiting(_) => Err(PyRuntimeError::new_err("this is not done yet")),
+            State::Done { .. } | State::Over => Ok(()),
+        }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.bridge)?;
+        if let Ok(state) = self.state.try_lock() {
+            if let State::Waiting(Some((callback, context))) | State::Done { task: Some((callback, context)), .. } =
+                &*state
+            {
+                visit.call(callback)?;
+                visit.call(context)?;
+            }
+            match &*state {
+                State::Done { result: Ok(value), .. } => visit.call(value)?,
+                State::Cancelled(message) => visit.call(message)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn call_soon(waiter: &Bound<'_, Waiter>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
+    let py = waiter.py();
+    let keywords = PyDict::new(py);
+    keywords.set_item("context", context)?;
+    let event_loop = waiter.get().get_loop(py)?;
+    event_loop.call_method(name!(py, "call_soon"), (callback, waiter), Some(&keywords))?;
+    Ok(())
+}
+
+fn cancelled(py: Python<'_>, message: Option<&Py<PyAny>>) -> PyErr {
+    static CANCELLED: std::sync::OnceLock<Py<PyAny>> = std::sync::OnceLock::new();
+    let class = get_or_make(&CANCELLED, || Ok(py.import("asyncio")?.getattr("CancelledError")?.unbind()));
+    let made = class.and_then(|class| match message.filter(|message| !message.is_none(py)) {
+        Some(message) => class.bind(py).call1((message,)),
+        None => class.bind(py).call0(),
+    });
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// The exception that was thrown into an awaitable.
+pub(super) fn thrown(
+    kind: &Bound<'_, PyAny>,
+    value: Option<&Bound<'_, PyAny>>,
+    _traceback: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyErr> {
+    let raised = match value.filter(|value| !value.is_none()) {
+        Some(value) if value.is_instance_of::<pyo3::exceptions::PyBaseException>() => value.clone(),
+        Some(value) => kind.call1((value,))?,
+        None if kind.is_instance_of::<pyo3::types::PyType>() => kind.call0()?,
+        None => kind.clone(),
+    };
+    Ok(PyErr::from_value(raised))
+}

@@ -1,0 +1,56 @@
+//! How a streamed body is cut into events: one parser for each framing.
+
+use bytes::Bytes;
+
+use super::{aws_event_stream, ndjson, sse};
+use crate::error::Result;
+use crate::types::http::Framing;
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What kind of event it is; empty where the framing has no such thing or the stream does not say.
+    pub name: Bytes,
+    /// Its content.
+    pub data: Bytes,
+}
+
+/// Cuts a body that may arrive in any pieces into events.
+#[derive(Debug)]
+pub enum Parser {
+    /// Server-sent events.
+    Sse(sse::Parser),
+    /// One JSON text a line.
+    Ndjson(ndjson::Parser),
+    /// AWS's binary frames.
+    AwsEventStream(aws_event_stream::Parser),
+}
+
+impl Parser {
+    /// A parser that refuses events of more than `limit` bytes.
+    pub fn new(framing: Framing, limit: usize) -> Self {
+        match framing {
+            Framing::Ndjson => Self::Ndjson(ndjson::Parser::new(limit)),
+            Framing::Sse => Self::Sse(sse::Parser::new(limit)),
+            Framing::AwsEventStream => Self::AwsEventStream(aws_event_stream::Parser::new(limit)),
+        }
+    }
+
+    /// Takes the next piece of the body and gives the events that it completes to `emit`.
+    pub fn feed(&mut self, piece: Bytes, emit: impl FnMut(Event)) -> Result<()> {
+        match self {
+            Self::Sse(parser) => parser.feed(piece, emit),
+            Self::Ndjson(parser) => parser.feed(piece, emit),
+            Self::AwsEventStream(parser) => parser.feed(piece, emit),
+        }
+    }
+
+    /// The body has ended: what lacks only its end mark is given out too.
+    pub fn finish(&mut self, emit: impl FnMut(Event)) -> Result<()> {
+        match self {
+            Self::Sse(parser) => parser.finish(emit),
+            Self::Ndjson(parser) => parser.finish(emit),
+            Self::AwsEventStream(parser) => parser.finish(emit),
+        }
+    }
+}

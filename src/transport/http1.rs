@@ -1,0 +1,423 @@
+//! HTTP/1.1 on one connection: a request out, its answer in, one at a time.
+//!
+//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Written by hand because it is the hot path: the request
+//! leaves in one write, the answer's body is handed on as the bytes it was read into, and nothing is spawned
+//! (docs/decisions.md has the measurement).
+
+use std::cell::RefCell;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderValue, Method};
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_write_buf;
+
+use super::connect::Io;
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::http::{Headers, HttpRequest};
+
+/// An answer's head may be this long.
+const LONGEST_HEAD: usize = 64 * 1024;
+/// … and have this many fields.
+const MOST_HEADERS: usize = 128;
+/// A chunk's size line, or a trailer line, may be this long.
+const LONGEST_LINE: usize = 8 * 1024;
+/// What is asked of the socket at a time.
+const READ: usize = 64 * 1024;
+/// A request of up to this size is copied behind its head, so that one write sends both.
+const COPIED_BODY: usize = 16 * 1024;
+
+thread_local! {
+    /// Where all connections of a thread read to, before the bytes are copied into memory of their size.
+    static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ));
+}
+
+/// One connection that is not shared.
+pub(super) struct Connection {
+    io: Io,
+    buffer: BytesMut,
+    framing: Framing,
+    reusable: bool,
+    forward_proxy: Option<Option<HeaderValue>>,
+}
+
+/// What is left of the answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Done,
+    Length(u64),
+    UntilClose,
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailer,
+}
+
+/// What the bytes at hand say about the body.
+enum Decoded {
+    Data(Bytes),
+    Done,
+    NeedsMore,
+}
+
+/// An answer's first part.
+pub(super) struct Head {
+    pub status: u16,
+    pub headers: Headers,
+}
+
+/// A request that got no whole head in answer.
+pub(super) struct Unanswered {
+    pub error: Box<Error>,
+    /// Not one byte of an answer came: on a connection that had been idle, the server closed it before it saw the request.
+    pub silent: bool,
+}
+
+/// A request on its way out.
+struct Outgoing {
+    rest: Chain<Bytes, Bytes>,
+    flushed: bool,
+    /// Why it will not get there whole.
+    broken: Option<std::io::Error>,
+}
+
+impl Outgoing {
+    fn is_done(&self) -> bool {
+        self.flushed
+    }
+
+    fn poll_write(&mut self, io: &mut Io, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while self.rest.has_remaining() {
+            // A vectored write is the dearer system call, and most requests are in one piece.
+            let written = match self.rest.first_ref().has_remaining() && self.rest.last_ref().has_remaining() {
+                true => ready!(poll_write_buf(Pin::new(&mut *io), context, &mut self.rest))?,
+                false => {
+                    let written = ready!(Pin::new(&mut *io).poll_write(context, self.rest.chunk()))?;
+                    self.rest.advance(written);
+                    written
+                }
+            };
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+        }
+        ready!(Pin::new(io).poll_flush(context))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connection {
+    pub fn new(io: Io, forward_proxy: Option<Option<HeaderValue>>) -> Self {
+        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, forward_proxy }
+    }
+
+    /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.
+    pub fn is_usable(&mut self) -> bool {
+        if !self.reusable || self.framing != Framing::Done || !self.buffer.is_empty() {
+            return false;
+        }
+        // Costs no system call unless the reactor has seen the socket become readable, which it should not have.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut byte = [0; 1];
+        Pin::new(&mut self.io).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Sends a request and reads its answer's head; informational answers are passed over.
+    pub async fn send(&mut self, request: &HttpRequest) -> Result<Head, Unanswered> {
+        self.reusable = false;
+        let mut outgoing = self.outgoing(request);
+        let mut scanned = 0;
+        loop {
+            let read = self.exchange(&mut outgoing).await;
+            let silent = self.buffer.is_empty();
+            match read {
+                Ok(0) => {
+                    let error = match outgoing.broken {
+                        Some(error) => format!("the connection broke before an answer came: {error}"),
+                        None => "the server closed the connection without an answer".to_owned(),
+                    };
+                    return Err(Unanswered { error: Error::connection(error), silent });
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let error = outgoing.broken.unwrap_or(error);
+                    let error = Error::connection(format!("the connection broke before an answer came: {error}"));
+                    return Err(Unanswered { error, silent });
+                }
+            }
+            loop {
+                match self.head(scanned) {
+                    Ok(Some(head)) if head.status < 200 => scanned = 0,
+                    Ok(Some(head)) => {
+                        // A server that answers before it has read everything does not want the rest.
+                        self.reusable &= outgoing.is_done();
+                        return Ok(head);
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Err(Unanswered { error, silent: false }),
+                }
+            }
+            scanned = self.buffer.len();
+        }
+    }
+
+    fn outgoing(&self, request: &HttpRequest) -> Outgoing {
+        let copied = request.body.len() <= COPIED_BODY;
+        let mut head = Vec::with_capacity(512 + if copied { request.body.len() } else { 0 });
+        head.extend_from_slice(request.method.as_str().as_bytes());
+        head.push(b' ');
+        if self.forward_proxy.is_some() {
+            head.extend_from_slice(b"http://");
+            head.extend_from_slice(request.uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
+        }
+        head.extend_from_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+        head.extend_from_slice(request.uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
+        for (name, value) in &request.headers {
+            head.extend_from_slice(b"\r\n");
+            head.extend_from_slice(name.as_str().as_bytes());
+            head.extend_from_slice(b": ");
+            head.extend_from_slice(value.as_bytes());
+        }
+        if let Some(Some(authorization)) = &self.forward_proxy {
+            head.extend_from_slice(b"\r\nproxy-authorization: ");
+            head.extend_from_slice(authorization.as_bytes());
+        }
+        // A GET without a body has no length either: servers may take one that says 0 for a mistake.
+        if request.method != Method::GET || !request.body.is_empty() {
+            head.extend_from_slice(b"\r\ncontent-length: ");
+            head.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
+        }
+        head.extend_from_slice(b"\r\n\r\n");
+        let body = if copied {
+            head.extend_from_slice(&request.body);
+            Bytes::new()
+        } else {
+            request.body.clone()
+        };
+        Outgoing { rest: Bytes::from(head).chain(body), flushed: false, broken: None }
+    }
+
+    /// Writes what is left of a request and reads what there is of its answer: whichever is possible, until something
+    /// was read. A server may answer, and stop reading, long before it has seen the whole of a large request.
+    async fn exchange(&mut self, outgoing: &mut Outgoing) -> std::io::Result<usize> {
+        std::future::poll_fn(|context| {
+            if !outgoing.is_done()
+                && outgoing.broken.is_none()
+                && let Poll::Ready(Err(error)) = outgoing.poll_write(&mut self.io, context)
+            {
+                outgoing.broken = Some(error);
+            }
+            self.poll_read(context)
+        })
+        .await
+    }
+
+    async fn read(&mut self) -> std::io::Result<usize> {
+        std::future::poll_fn(|context| self.poll_read(context)).await
+    }
+
+    /// Reads what there is, and takes just as much memory: a connection that waits holds no buffer.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut scratch = ReadBuf::uninit(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(context, &mut scratch))?;
+            self.buffer.extend_from_slice(scratch.filled());
+            Poll::Ready(Ok(scratch.filled().len()))
+        })
+    }
+
+    /// The head, if it is all there. `scanned` bytes were there at the last look.
+    fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
+        let from = scanned.saturating_sub(3);
+        let ended = memchr::memmem::find(&self.buffer[from..], b"\n\r\n").is_some()
+            || memchr::memmem::find(&self.buffer[from..], b"\n\n").is_some();
+        if !ended {
+            if self.buffer.len() > LONGEST_HEAD {
+                return Err(malformed(format!("a head of more than {LONGEST_HEAD} bytes")));
+            }
+            return Ok(None);
+        }
+        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = httparse::ParserConfig::default()
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .parse_response_with_uninit_headers(&mut response, &self.buffer, &mut headers)
+            .map_err(|error| malformed(error.to_string()))?;
+        let httparse::Status::Complete(length) = parsed else { return Ok(None) };
+        let status = response.code.unwrap_or(0);
+        let http10 = response.version == Some(0);
+
+        let base = self.buffer.as_ptr() as usize;
+        let place = |bytes: &[u8]| -> Range<u32> {
+            let start = (bytes.as_ptr() as usize).wrapping_sub(base) as u32;
+            start..start + bytes.len() as u32
+        };
+        let fields = response.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
+
+        let mut framing = Framing::UntilClose;
+        let mut chunked = false;
+        let mut keep_alive = !http10;
+        for field in response.headers.iter() {
+            if field.name.eq_ignore_ascii_case("content-length") {
+                let length = std::str::from_utf8(field.value).ok().and_then(|text| text.trim().parse().ok());
+                let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
+                if matches!(framing, Framing::Length(other) if other != length) {
+                    return Err(malformed("two different content-lengths"));
+                }
+                framing = Framing::Length(length);
+            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+                let value = field.value.trim_ascii();
+                chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
+            } else if field.name.eq_ignore_ascii_case("connection") {
+                for option in field.value.split(|byte| *byte == b',') {
+                    if option.trim_ascii().eq_ignore_ascii_case(b"close") {
+                        keep_alive = false;
+                    } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
+                        keep_alive = true;
+                    }
+                }
+            }
+        }
+        if chunked {
+            framing = Framing::ChunkSize;
+        }
+        if matches!(status, 204 | 304) || framing == Framing::Length(0) {
+            framing = Framing::Done;
+        }
+        self.reusable = keep_alive && framing != Framing::UntilClose;
+        if status >= 200 {
+            self.framing = framing;
+        }
+        let headers = Headers::new(self.buffer.split_to(length).freeze(), fields);
+        Ok(Some(Head { status, headers }))
+    }
+
+    /// The next piece of the body, `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.decode()? {
+                Decoded::Data(data) => return Ok(Some(data)),
+                Decoded::Done => return Ok(None),
+                Decoded::NeedsMore => {
+                    let read = self.read().await.map_err(|error| {
+                        Error::connection(format!("the connection broke in the middle of an answer: {error}"))
+                    })?;
+                    if read == 0 {
+                        if self.framing != Framing::UntilClose {
+                            self.reusable = false;
+                            return Err(Error::connection("the connection closed in the middle of an answer"));
+                        }
+                        self.framing = Framing::Done;
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many bytes the body is known to have left, so that they can be read in one piece.
+    pub fn known_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            _ => None,
+        }
+    }
+
+    /// Reads until `length` bytes are at hand, into one piece of memory.
+    pub async fn gather(&mut self, length: usize) -> Result<()> {
+        self.buffer.reserve(length.saturating_sub(self.buffer.len()));
+        while self.buffer.len() < length {
+            match self.io.read_buf(&mut self.buffer).await {
+                Ok(0) => return Err(Error::connection("the connection closed in the middle of an answer")),
+                Ok(_) => {}
+                Err(error) => {
+                    return Err(Error::connection(format!("the connection broke in the middle of an answer: {error}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next piece of the body, if it has been read already. Never waits: what is at hand may be the mere end of a
+    /// chunk, behind which nothing comes for a while.
+    pub fn buffered(&mut self) -> Result<Option<Bytes>> {
+        match self.decode()? {
+            Decoded::Data(data) => Ok(Some(data)),
+            Decoded::Done | Decoded::NeedsMore => Ok(None),
+        }
+    }
+
+    /// Whether the body has been read to its end and the connection may carry another request.
+    pub fn is_reusable(&self) -> bool {
+        self.framing == Framing::Done && self.reusable && self.buffer.is_empty()
+    }
+
+    /// Gives the read buffer back: an idle connection should not hold one.
+    pub fn shrink(&mut self) {
+        self.buffer = BytesMut::new();
+    }
+
+    fn decode(&mut self) -> Result<Decoded> {
+        loop {
+            match self.framing {
+                Framing::Done => return Ok(Decoded::Done),
+                Framing::UntilClose if self.buffer.is_empty() => return Ok(Decoded::NeedsMore),
+                Framing::UntilClose => return Ok(Decoded::Data(self.buffer.split().freeze())),
+                Framing::Length(left) | Framing::ChunkData(left) => {
+                    if self.buffer.is_empty() {
+                        return Ok(Decoded::NeedsMore);
+                    }
+                    let taken = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let data = self.buffer.split_to(taken).freeze();
+                    let left = left - taken as u64;
+                    self.framing = match self.framing {
+                        Framing::Length(_) if left == 0 => Framing::Done,
+                        Framing::Length(_) => Framing::Length(left),
+                        _ if left == 0 => Framing::ChunkEnd,
+                        _ => Framing::ChunkData(left),
+                    };
+                    return Ok(Decoded::Data(data));
+                }
+                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
+                    let Some(end) = memchr(b'\n', &self.buffer) else {
+                        if self.buffer.len() > LONGEST_LINE {
+                            return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
+                        }
+                        return Ok(Decoded::NeedsMore);
+                    };
+                    let line = self.buffer[..end].trim_ascii();
+                    self.framing = match self.framing {
+                        Framing::ChunkSize => match chunk_size(line)? {
+                            0 => Framing::Trailer,
+                            size => Framing::ChunkData(size),
+                        },
+                        Framing::ChunkEnd if line.is_empty() => Framing::ChunkSize,
+                        Framing::ChunkEnd => return Err(malformed("a chunk that is longer than it said")),
+                        Framing::Trailer if line.is_empty() => Framing::Done,
+                        other => other,
+                    };
+                    self.buffer.advance(end + 1);
+                }
+            }
+        }
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let size = std::str::from_utf8(digits)
+        .ok()
+        .filter(|text| text.len() <= 15)
+        .and_then(|text| u64::from_str_radix(text, 16).ok());
+    size.ok_or_else(|| malformed("a chunk whose size is no number"))
+}
+
+fn malformed(what: impl std::fmt::Display) -> Box<Error> {
+    Error::new(ErrorKind::ApiConnection, format!("the answer is not HTTP/1.1: {what}"))
+}

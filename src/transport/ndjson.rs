@@ -1,0 +1,76 @@
+//! One JSON text a line, out of bytes that may be cut anywhere.
+//!
+//! Format: <https://github.com/ndjson/ndjson-spec>
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+
+use super::framing::Event;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Splits a body into lines; each that is not blank is an event without a name.
+#[derive(Debug)]
+pub struct Parser {
+    partial: BytesMut,
+    limit: usize,
+}
+
+impl Parser {
+    /// A parser that refuses lines of more than `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { partial: BytesMut::new(), limit }
+    }
+
+    /// Takes the next piece of the body and gives the lines that it completes to `emit`.
+    pub fn feed(&mut self, mut piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
+        while let Some(end) = memchr(b'\n', &piece) {
+            let mut line = piece.split_to(end + 1);
+            if !self.partial.is_empty() {
+                self.partial.extend_from_slice(&line);
+                line = self.partial.split().freeze();
+            }
+            emit_line(&line, &mut emit);
+        }
+        self.partial.extend_from_slice(&piece);
+        if self.partial.len() > self.limit {
+            return Err(Error::new(
+                ErrorKind::ApiResponseValidation,
+                format!("a line of the stream is larger than {} bytes", self.limit),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The body has ended: a last line without its end is given out too.
+    pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
+        emit_line(&self.partial.split().freeze(), &mut emit);
+        Ok(())
+    }
+}
+
+fn emit_line(line: &Bytes, emit: &mut impl FnMut(Event)) {
+    let text = line.trim_ascii();
+    if !text.is_empty() {
+        emit(Event { name: Bytes::new(), data: line.slice_ref(text) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_anywhere_the_lines_are_the_same() {
+        let body = b"{\"a\":1}\r\n\n {\"b\":2}\n{\"c\":3}";
+        for cut in 0..=body.len() {
+            let mut parser = Parser::new(100);
+            let mut lines = Vec::new();
+            let (first, second) = body.split_at(cut);
+            for piece in [first, second] {
+                parser.feed(Bytes::copy_from_slice(piece), |event| lines.push(event.data)).unwrap();
+            }
+            parser.finish(|event| lines.push(event.data)).unwrap();
+            assert_eq!(lines, [&b"{\"a\":1}"[..], b"{\"b\":2}", b"{\"c\":3}"], "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Which failures are worth repeating, and after how long a pause.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::types::http::Headers;
+
+/// The first pause is at most this; each further one may be twice as long.
+const BASE: Duration = Duration::from_millis(500);
+/// No pause of our own choosing is longer.
+const CAP: Duration = Duration::from_secs(8);
+/// A provider that asks for a longer pause than this is not waited for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Whether a failure may pass when the same request is sent again.
+///
+/// The provider's own word (`x-should-retry`) goes first. A quota that is used up does not refill by waiting.
+pub fn is_retryable(error: &Error) -> bool {
+    if let Some(word) = error.should_retry {
+        return word;
+    }
+    match error.kind {
+        ErrorKind::RateLimit => error.code.as_deref() != Some("insufficient_quota"),
+        ErrorKind::Timeout
+        | ErrorKind::ApiConnection
+        | ErrorKind::InternalServer
+        | ErrorKind::ServiceUnavailable
+        | ErrorKind::Conflict => true,
+        // A stream that broke off; the client repeats it only while nothing of it was delivered.
+        ErrorKind::IncompleteStream => true,
+        _ => false,
+    }
+}
+
+/// The pause before the next try, or `None` when there is to be none.
+///
+/// `retries` so far, of at most `max_retries`; `remaining` of the total deadline; `chance` is between 0 and 1.
+/// Without a word from the provider: exponential back-off, capped, with full jitter.
+pub fn pause(
+    error: &Error,
+    retries: u32,
+    max_retries: u32,
+    remaining: Option<Duration>,
+    chance: f64,
+) -> Option<Duration> {
+    if retries >= max_retries || !is_retryable(error) {
+        return None;
+    }
+    let pause = match error.retry_after {
+        Some(asked) if asked > LONGEST_RETRY_AFTER => return None,
+        Some(asked) => asked,
+        None => BASE.saturating_mul(1u32.checked_shl(retries).unwrap_or(u32::MAX)).min(CAP).mul_f64(chance),
+    };
+    // A pause that ends after the deadline would only turn this error into a less telling one.
+    remaining.is_none_or(|left| pause < left).then_some(pause)
+}
+
+/// What the provider asks for in `retry-after-ms` or `retry-after` (seconds, or a date).
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
+pub fn retry_after(headers: &Headers) -> Option<Duration> {
+    let seconds = |text: &str, unit: f64| {
+        let number: f64 = text.trim().parse().ok()?;
+        Duration::try_from_secs_f64(number.max(0.0) * unit).ok()
+    };
+    if let Some(pause) = headers.get("retry-after-ms").and_then(|text| seconds(text, 0.001)) {
+        return Some(pause);
+    }
+    let text = headers.get("retry-after")?;
+    seconds(text, 1.0).or_else(|| {
+        let date = httpdate::parse_http_date(text.trim()).ok()?;
+        Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> Headers {
+        let mut map = http::HeaderMap::new();
+        map.insert(name, value.parse().unwrap());
+        Headers::from(&map)
+    }
+
+    fn failed(status: u16) -> Box<Error> {
+        Error::new(ErrorKind::from_status(status), "")
+    }
+
+    #[test]
+    fn every_status_has_its_decision() {
+        let repeated: Vec<u16> = (400..600).filter(|status| is_retryable(&failed(*status))).collect();
+        let mut expected = vec![408, 409, 429];
+        expected.extend(500..600);
+        assert_eq!(repeated, expected);
+    }
+
+    #[test]
+    fn the_providers_word_goes_first() {
+        let mut error = failed(500);
+        error.should_retry = Some(false);
+        assert!(!is_retryable(&error));
+        let mut error = failed(400);
+        error.should_retry = Some(true);
+        assert!(is_retryable(&error));
+        let mut error = failed(429);
+        error.code = Some("insufficient_quota".into());
+        assert!(!is_retryable(&error));
+    }
+
+    #[test]
+    fn pauses_grow_are_capped_and_jittered() {
+        let error = failed(503);
+        let pauses: Vec<u64> =
+            (0..8).map(|retries| pause(&error, retries, 99, None, 1.0).unwrap().as_millis() as u64).collect();
+        assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
+        assert_eq!(pause(&error, 0, 99, None, 0.0), Some(Duration::ZERO));
+        assert_eq!(pause(&error, 2, 2, None, 1.0), None);
+    }
+
+    #[test]
+    fn a_pause_fits_into_the_deadline() {
+        let mut error = failed(429);
+        error.retry_after = Some(Duration::from_secs(5));
+        assert_eq!(pause(&error, 0, 2, Some(Duration::from_secs(6)), 1.0), Some(Duration::from_secs(5)));
+        assert_eq!(pause(&error, 0, 2, Some(Duration::from_secs(5)), 1.0), None);
+        error.retry_after = Some(Duration::from_secs(3600));
+        assert_eq!(pause(&error, 0, 2, None, 1.0), None);
+    }
+
+    #[test]
+    fn every_form_of_retry_after() {
+        assert_eq!(retry_after(&headers("retry-after", "3")), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after(&headers("retry-after", "0.25")), Some(Duration::from_millis(250)));
+        assert_eq!(retry_after(&headers("retry-after-ms", "1500")), Some(Duration::from_millis(1500)));
+        assert_eq!(retry_after(&headers("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")), Some(Duration::ZERO));
+        let soon = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(30));
+        let asked = retry_after(&headers("retry-after", &soon)).unwrap();
+        assert!(asked > Duration::from_secs(25) && asked <= Duration::from_secs(30));
+        assert_eq!(retry_after(&headers("retry-after", "soon")), None);
+        assert_eq!(retry_after(&headers("retry-after", "-1")), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,190 @@
+//! Server-sent events, out of bytes that may be cut anywhere.
+//!
+//! Format: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
+
+use super::framing::Event;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Splits a body into events. No byte is looked at twice, and an event that arrives in one piece is not copied.
+#[derive(Debug)]
+pub struct Parser {
+    /// The beginning of a line whose end has not come yet.
+    partial: BytesMut,
+    name: Bytes,
+    data: Option<Bytes>,
+    /// The data of an event with more than one `data:` line.
+    joined: BytesMut,
+    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    after_return: bool,
+    /// No byte has been seen, so a byte order mark may come.
+    at_start: bool,
+    limit: usize,
+}
+
+impl Parser {
+    /// A parser that refuses events of more than `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            partial: BytesMut::new(),
+            name: Bytes::new(),
+            data: None,
+            joined: BytesMut::new(),
+            after_return: false,
+            at_start: true,
+            limit,
+        }
+    }
+
+    /// Takes the next piece of the body and gives the events that it completes to `emit`.
+    pub fn feed(&mut self, mut piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.after_return) && piece[0] == b'\n' {
+            piece = piece.slice(1..);
+        }
+        let mut start = 0;
+        while let Some(found) = memchr2(b'\n', b'\r', &piece[start..]) {
+            let end = start + found;
+            let line = match self.partial.is_empty() {
+                true => piece.slice(start..end),
+                false => {
+                    self.partial.extend_from_slice(&piece[start..end]);
+                    self.partial.split().freeze()
+                }
+            };
+            start = end + 1;
+            if piece[end] == b'\r' {
+                match piece.get(start) {
+                    Some(b'\n') => start += 1,
+                    Some(_) => {}
+                    None => self.after_return = true,
+                }
+            }
+            self.line(line, &mut emit)?;
+        }
+        self.partial.extend_from_slice(&piece[start..]);
+        self.check_size(self.partial.len())
+    }
+
+    /// The body has ended: an event that lacks only its blank line is given out too, since some servers leave it out.
+    pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
+        if !self.partial.is_empty() {
+            let line = self.partial.split().freeze();
+            self.line(line, &mut emit)?;
+        }
+        self.line(Bytes::new(), &mut emit)
+    }
+
+    fn line(&mut self, mut line: Bytes, emit: &mut impl FnMut(Event)) -> Result<()> {
+        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xEF\xBB\xBF") {
+            line = line.slice(3..);
+        }
+        if line.is_empty() {
+            let name = std::mem::take(&mut self.name);
+            let first = self.data.take();
+            let data = match self.joined.is_empty() {
+                true => first,
+                false => Some(self.joined.split().freeze()),
+            };
+            if let Some(data) = data {
+                emit(Event { name, data });
+            }
+        } else if let Some(value) = field(&line, b"data") {
+            match &self.data {
+                None => self.data = Some(value),
+                Some(first) => {
+                    if self.joined.is_empty() {
+                        self.joined.extend_from_slice(first);
+                    }
+                    self.joined.extend_from_slice(b"\n");
+                    self.joined.extend_from_slice(&value);
+                }
+            }
+            self.check_size(self.joined.len().max(self.data.as_ref().map_or(0, Bytes::len)))?;
+        } else if let Some(value) = field(&line, b"event") {
+            self.name = value;
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, size: usize) -> Result<()> {
+        if size <= self.limit {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::ApiResponseValidation,
+            format!("an event of the stream is larger than {} bytes", self.limit),
+        ))
+    }
+}
+
+/// The value of a line that is this field: what follows the colon, less one space.
+fn field(line: &Bytes, name: &[u8]) -> Option<Bytes> {
+    let rest = line.strip_prefix(name)?;
+    match rest {
+        [] => Some(Bytes::new()),
+        [b':', b' ', ..] => Some(line.slice(name.len() + 2..)),
+        [b':', ..] => Some(line.slice(name.len() + 1..)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(pieces: &[&[u8]]) -> Vec<(String, String)> {
+        let mut parser = Parser::new(1 << 20);
+        let mut events = Vec::new();
+        let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+        for piece in pieces {
+            parser
+                .feed(Bytes::copy_from_slice(piece), |event| events.push((text(&event.name), text(&event.data))))
+                .unwrap();
+        }
+        parser.finish(|event| events.push((text(&event.name), text(&event.data)))).unwrap();
+        events
+    }
+
+    fn event(name: &str, data: &str) -> (String, String) {
+        (name.into(), data.into())
+    }
+
+    const STREAM: &str = "\u{feff}: hello\nretry: 10\nid: 7\nevent: a\ndata: {\"x\":\"é\"}\n\ndata:1\r\ndata: 2\r\n\r\n\n\n: ping\n\ndata\r\revent: b\rdata:  3\r\rdata: [DONE]";
+
+    #[test]
+    fn every_kind_of_line_end_and_field() {
+        let expected =
+            [event("a", "{\"x\":\"é\"}"), event("", "1\n2"), event("", ""), event("b", " 3"), event("", "[DONE]")];
+        assert_eq!(parsed(&[STREAM.as_bytes()]), expected);
+    }
+
+    #[test]
+    fn cut_anywhere_the_events_are_the_same() {
+        let bytes = STREAM.as_bytes();
+        let whole = parsed(&[bytes]);
+        for cut in 0..=bytes.len() {
+            for second in cut..=bytes.len() {
+                assert_eq!(
+                    parsed(&[&bytes[..cut], &bytes[cut..second], &bytes[second..]]),
+                    whole,
+                    "cut at {cut} and {second}"
+                );
+            }
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(parsed(&single), whole);
+    }
+
+    #[test]
+    fn an_event_without_end_is_refused() {
+        let mut parser = Parser::new(100);
+        let long = Bytes::from(vec![b'x'; 60]);
+        assert!(parser.feed(long.clone(), |_| ()).is_ok());
+        assert!(parser.feed(long, |_| ()).is_err());
+    }
+}

@@ -1,0 +1,115 @@
+//! A call on its way: where it goes, what is asked, and what came back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+
+use super::http::Headers;
+use super::params::Params;
+
+/// A key or token. It has no `Display` and its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key itself, for the one place that writes it into a request.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What can be asked of a model, each with an endpoint of its own at most providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Operation {
+    /// Chat completions.
+    #[default]
+    Chat,
+    /// Vectors for texts.
+    Embedding,
+    /// OpenAI's Responses.
+    Responses,
+}
+
+impl Operation {
+    /// What a provider has that offers it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Chat => "chat completions",
+            Self::Embedding => "embeddings",
+            Self::Responses => "responses",
+        }
+    }
+}
+
+/// What the caller asks of a model.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// What is asked for.
+    pub operation: Operation,
+    /// The model's name as the provider knows it.
+    pub model: String,
+    /// Everything else of the request body, `messages` or `input` included, without `model` and `stream`.
+    pub params: Params,
+    /// Whether the answer is to come as a stream.
+    pub stream: bool,
+    /// Drop parameters that the provider lacks instead of refusing them.
+    pub drop_params: bool,
+    /// Header fields the caller adds; they replace ours of the same name.
+    pub extra_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Query parameters the caller adds.
+    pub extra_query: Vec<(String, String)>,
+}
+
+/// What is known about an answer beside its body.
+#[derive(Debug, Clone, Default)]
+pub struct Meta {
+    /// The provider's name.
+    pub provider: String,
+    /// The model's name as the provider knows it.
+    pub model: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The answer's headers.
+    pub headers: Headers,
+    /// How many times the request was repeated.
+    pub retries: u32,
+    /// From the call to the whole answer, or to a stream's headers.
+    pub latency: Duration,
+    /// Parameters that were dropped because the provider lacks them.
+    pub dropped_params: Vec<String>,
+}
+
+impl Meta {
+    /// The provider's id for the request, under whichever header name it gives it.
+    pub fn request_id(&self) -> Option<&str> {
+        request_id(&self.headers)
+    }
+}
+
+/// The provider's id for a request, under whichever header name it gives it.
+pub fn request_id(headers: &Headers) -> Option<&str> {
+    ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"]
+        .into_iter()
+        .find_map(|name| headers.get(name))
+}
+
+/// An OpenAI-shaped answer, as JSON, and what is known about it.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The chat completion, list of embeddings or response, as JSON.
+    pub body: Bytes,
+    /// What is known about it beside that.
+    pub meta: Meta,
+}

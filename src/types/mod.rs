@@ -1,0 +1,12 @@
+//! OpenAI's shapes and plain HTTP messages. No vendor's words, no socket, no Python.
+
+pub mod accumulate;
+pub mod chat;
+pub mod completion;
+pub mod credentials;
+pub mod embedding;
+pub mod http;
+pub mod members;
+pub mod object;
+pub mod params;
+pub mod response;
