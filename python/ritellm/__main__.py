@@ -1,0 +1,256 @@
+"""The command line: `ritellm` and `python -m ritellm`.
+
+    ritellm chat "Why is the sky blue?"             ask, and watch the answer arrive
+    ritellm chat -m groq/llama-3.3-70b-versatile -s "Answer in French." < question.txt
+    ritellm chat --json "Hi" | jq .usage            the whole response
+    ritellm providers                               which providers there are, and whose key is set
+
+Exit codes: 0 success; 1 the provider refused or failed, or any other error; 2 wrong usage; 3 the key is missing,
+wrong or not allowed to do this; 4 rate limit; 5 no connection, or too slow; 130 stopped by Ctrl-C; 141 nobody reads
+the output any more. Errors are one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from . import __version__, _core, completion, local
+from .exceptions import (
+    APIConnectionError,
+    AuthenticationError,
+    PermissionDeniedError,
+    RateLimitError,
+    RiteLLMError,
+    Timeout,
+)
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_KEY = 3
+EXIT_RATE_LIMIT = 4
+EXIT_CONNECTION = 5
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for `cat` too
+
+EPILOG = """\
+exit codes:
+  0    success
+  1    the provider refused or failed, or any other error
+  2    wrong usage
+  3    the key is missing, wrong or not allowed to do this
+  4    rate limit
+  5    no connection, or too slow
+  130  stopped by Ctrl-C
+  141  nobody reads the output any more
+"""
+
+# Without -m and RITELLM_MODEL, the first of these whose provider's key is set. Cheap models: this is for trying out.
+MODELS = (
+    "openai/gpt-4o-mini",
+    "anthropic/claude-haiku-4-5",
+    "gemini/gemini-2.5-flash",
+    "groq/llama-3.3-70b-versatile",
+    "mistral/mistral-small-latest",
+    "openrouter/openrouter/auto",
+    "deepseek/deepseek-chat",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments without the program's name; those of the process by default.
+
+    Returns:
+        The exit code, as the module's docstring lists them. (argparse itself exits on wrong usage and --help.)
+    """
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a character that the terminal cannot show is no reason to stop
+            stream.reconfigure(errors="replace")
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except RiteLLMError as error:
+        return fail(f"{type(error).__name__}: {error}", exit_code(error))
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments that `main` understands; `run` of the result is the command's function."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        "ritellm",
+        description="One OpenAI-format interface to every LLM provider.",
+        epilog=EPILOG,
+        formatter_class=formatter,
+    )
+    top.add_argument("--version", action="version", version=f"ritellm {__version__}")
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    chat_parser = commands.add_parser("chat", help="ask a model", epilog=EPILOG, formatter_class=formatter)
+    chat_parser.set_defaults(run=chat)
+    chat_parser.add_argument(
+        "prompt", nargs="*", metavar="PROMPT", help="the user's message; standard input if absent or '-'"
+    )
+    chat_parser.add_argument(
+        "-m",
+        "--model",
+        help="as provider/model; by default $RITELLM_MODEL, else a small model of the first well-known provider "
+        "whose key is set, else the local model",
+    )
+    chat_parser.add_argument("-s", "--system", help="the system message")
+    chat_parser.add_argument("--no-stream", dest="stream", action="store_false", help="wait for the whole answer")
+    chat_parser.add_argument("--json", action="store_true", help="print the whole response as JSON, at the end")
+
+    providers_parser = commands.add_parser("providers", help="list the providers, and whose key is set")
+    providers_parser.set_defaults(run=providers)
+    providers_parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    return top
+
+
+def chat(arguments: argparse.Namespace) -> int:
+    """`ritellm chat`: one question, one answer."""
+    prompt = read_prompt(arguments.prompt)
+    if not prompt.strip():
+        return fail("the prompt is empty", EXIT_USAGE)
+    model = arguments.model or default_model()
+    if model is None:
+        return fail(
+            "no model named, and no key set. Name one with -m or RITELLM_MODEL, set a key (OPENAI_API_KEY, "
+            f"ANTHROPIC_API_KEY, …), or install the local model: {local.INSTALL_SERVER}; {local.INSTALL_WEIGHTS}",
+            EXIT_KEY,
+        )
+    if arguments.model is None and sys.stderr.isatty():
+        print(f"ritellm: asking {model}", file=sys.stderr)
+
+    messages = [{"role": "user", "content": prompt}]
+    if arguments.system is not None:
+        messages.insert(0, {"role": "system", "content": arguments.system})
+
+    # Any, because the two forms of the call return two types.
+    answer: Any = completion(model=model, messages=messages, stream=arguments.stream)
+    if arguments.stream:
+        with answer as stream:
+            for chunk in stream:
+                if not arguments.json:
+                    print(text_of(chunk, "delta"), end="", flush=True)
+        answer = stream.completion
+    elif not arguments.json:
+        print(text_of(answer, "message"), end="")
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if arguments.json else "")
+    return 0
+
+
+def read_prompt(words: Sequence[str]) -> str:
+    """The prompt from the command line, or from standard input if there is none, or only `-`."""
+    if words and list(words) != ["-"]:
+        return " ".join(words)
+    if sys.stdin.isatty():
+        print("ritellm: type the prompt, then Ctrl-D", file=sys.stderr)
+    return sys.stdin.read()
+
+
+def text_of(response: Mapping[str, Any], part: str) -> str:
+    """The text of a response's (`part` is `message`) or chunk's (`delta`) first choice; "" if it has none."""
+    for choice in response.get("choices") or ():
+        if choice.get("index", 0) == 0:
+            return (choice.get(part) or {}).get("content") or ""
+    return ""
+
+
+def default_model() -> str | None:
+    """The model to use when none was named, or None."""
+    if model := os.environ.get("RITELLM_MODEL"):
+        return model
+    keys = {row["name"]: row["key_variables"] for row in _core.providers()}
+    for model in MODELS:
+        if any(map(os.environ.get, keys.get(model.split("/")[0], ()))):
+            return model
+    return local.DEFAULT_MODEL if local.available() else None
+
+
+def providers(arguments: argparse.Namespace) -> int:
+    """`ritellm providers`: the table of providers. Says whether a key is set, never the key."""
+    rows = [describe(row) for row in _core.providers()]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    lines = [("PROVIDER", "KEY VARIABLE", "KEY", "BASE URL")]
+    for row in rows:
+        key_variable = next(filter(os.environ.get, row["key_variables"]), next(iter(row["key_variables"]), "-"))
+        needed = next(iter(row["base_url_variables"]), None)
+        base_url = row["base_url"] or (f"from {needed}" if needed else "its own server, on this machine")
+        lines.append((row["name"], key_variable, row["status"], base_url))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return 0
+
+
+def describe(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A provider's row of the core's table, as things stand in this environment.
+
+    Returns:
+        `name`, `key_variables`, `status`, `base_url` ("" if only the environment or the caller can name it),
+        `base_url_variables` and `docs`, in this order.
+    """
+    base_url = next(filter(None, map(os.environ.get, row["base_url_variables"])), row["base_url"])
+    if row["name"] == "local" and not local.available():
+        status = "not installed"
+    elif any(map(os.environ.get, row["key_variables"])):
+        status = "set"
+    else:
+        status = "no key needed" if row["key"] == "optional" else "not set"
+    return {
+        "name": row["name"],
+        "key_variables": list(row["key_variables"]),
+        "status": status,
+        "base_url": without_secrets(base_url or ""),
+        "base_url_variables": list(row["base_url_variables"]),
+        "docs": row["docs"],
+    }
+
+
+def without_secrets(url: str) -> str:
+    """A base URL without the user, password and query that someone's environment variable may have in it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "not a URL"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def exit_code(error: RiteLLMError) -> int:
+    """What a script should be able to tell apart."""
+    if isinstance(error, (AuthenticationError, PermissionDeniedError)):
+        return EXIT_KEY
+    if isinstance(error, RateLimitError):
+        return EXIT_RATE_LIMIT
+    if isinstance(error, (APIConnectionError, Timeout)):
+        return EXIT_CONNECTION
+    return EXIT_ERROR
+
+
+def fail(message: str, code: int) -> int:
+    """Print an error as one line, below what has been printed of an answer, and return `code`."""
+    sys.stdout.flush()
+    print(f"ritellm: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

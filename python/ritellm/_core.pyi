@@ -1,0 +1,177 @@
+"""The native half of the package: what src/python/ exports, file by file."""
+
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypedDict, final, type_check_only
+
+from typing_extensions import Self, disjoint_base
+
+from ritellm.types import ChatCompletion, ChatCompletionChunk
+
+__all__ = [
+    "Bridge",
+    "Chunks",
+    "Client",
+    "Meta",
+    "Object",
+    "Stream",
+    "__version__",
+    "accumulate",
+    "from_json",
+    "providers",
+    "to_json",
+]
+
+# mod.rs
+
+__version__: str
+
+@type_check_only
+class _Provider(TypedDict):
+    name: str
+    docs: str
+    base_url: str | None
+    key_variables: list[str]
+    base_url_variables: list[str]
+    key: Literal["required", "optional"]
+
+def providers() -> list[_Provider]:
+    """Every provider: its name, where its documentation is, its base URL, and the variables it is told by."""
+
+def accumulate(chunks: Iterable[Mapping[str, Any]]) -> ChatCompletion:
+    """The chat completion that these chunks make up: a list of dicts, as a stream gives them."""
+
+def to_json(value: object) -> bytes:
+    """A value's JSON, as UTF-8."""
+
+def from_json(json: bytes) -> Any:
+    """A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON."""
+
+# client.rs
+
+@disjoint_base
+class Client:
+    """Settings and connections. The package's ``Client`` adds the public methods."""
+
+    def __new__(
+        cls,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        timeout: float | Mapping[str, float | None] | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str | bytes | float | None] | None = None,
+        drop_params: bool | None = None,
+        http2: bool | None = None,
+    ) -> Self: ...
+    def start(
+        self,
+        operation: Literal["chat", "embedding", "responses"],
+        model: str,
+        subject: Any,
+        arguments: dict[str, Any],
+    ) -> Awaitable[Any]:
+        """Starts a call; a task of the running loop awaits the answer or the stream."""
+
+    def call(
+        self,
+        operation: Literal["chat", "embedding", "responses"],
+        model: str,
+        subject: Any,
+        arguments: dict[str, Any],
+    ) -> Any:
+        """Makes a call and waits for the answer or the stream, without the GIL."""
+
+# stream.rs
+
+@final
+class Stream:
+    """A stream of chat completion chunks: iterate over it with `for` or `async for`."""
+
+    def __iter__(self) -> Chunks: ...
+    def __next__(self) -> ChatCompletionChunk: ...
+    def __aiter__(self) -> Chunks: ...
+    def __anext__(self) -> Awaitable[ChatCompletionChunk]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(self, *_exception: object) -> Awaitable[None]: ...
+    def close(self) -> None:
+        """Ends the stream; an unfinished request is aborted at once."""
+
+    def aclose(self) -> Awaitable[None]:
+        """Ends the stream; an unfinished request is aborted at once."""
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The response accumulated so far, as the call without ``stream=True`` would have given it."""
+
+    @property
+    def meta(self) -> Meta:
+        """What is known about the answer beside its chunks."""
+
+@final
+class Chunks(Iterator[ChatCompletionChunk], AsyncIterator[ChatCompletionChunk]):
+    """What a `for` loop holds while it runs. A loop that is left drops it, and with it the request."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> ChatCompletionChunk: ...
+    def __aiter__(self) -> Self: ...
+    def __anext__(self) -> Awaitable[ChatCompletionChunk]: ...
+
+# meta.rs
+
+@final
+class Meta:
+    """What is known about an answer beside its body."""
+
+    def __new__(cls, state: dict[str, Any]) -> Self: ...
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+
+    @property
+    def model(self) -> str:
+        """The model's name as the provider knows it."""
+
+    @property
+    def status_code(self) -> int:
+        """HTTP status."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id for the request, if it gave one."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas."""
+
+    @property
+    def retries(self) -> int:
+        """How many times the request was repeated."""
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the call to the whole answer, or to the beginning of a stream."""
+
+    @property
+    def dropped_params(self) -> list[str]:
+        """Parameters that were left out because the provider lacks them."""
+
+# object.rs
+
+class Object(dict[str, Any]):
+    """A dict whose keys can be read and set as attributes.
+
+    Where a key has the name of a dict method (`items`, `get`, …) the attribute is the method and `["items"]` the value.
+    """
+
+    def __getattribute__(self, name: str, /) -> Any: ...
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+    def __delattr__(self, name: str, /) -> None: ...
+
+# bridge.rs
+
+@final
+class Bridge:
+    """One event loop's bridge."""

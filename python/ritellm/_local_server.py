@@ -1,0 +1,81 @@
+"""The program that runs llama.cpp's HTTP server, in a process of its own, for the provider `local`.
+
+`ritellm.local` starts it by path (`python -I _local_server.py`), so that the server's work stays away from the
+caller's GIL and CPU time. It therefore imports nothing of RiteLLM.
+
+Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "..."}`.
+Standard output and error: llama.cpp's log, then one line `ready http://127.0.0.1:<port>`, then nothing.
+
+It serves until standard input ends. That happens when the process that started it is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from typing import Any
+
+SLOTS = 8  # requests decoded together; on 2 cores 16 and 32 gave no more tokens/s, and took 0.5 and 1.2 GiB more
+CONTEXT_PER_SLOT = 2048  # tokens, prompt and answer; 8 x 2048 cost SmolLM2-135M about 370 MiB
+
+# llama.cpp gives each open connection a thread, and keeps it there for 5 idle seconds after a reply. With its default
+# (some 60 threads) the last of 64 connections waited for one to become free: 64 calls took 28 s instead of 5 s.
+HTTP_THREADS = 256
+
+# Every step of the model waits for all its threads, spinning, so one that loses its core stops them all. On 2 cores
+# 2 threads make 230 tokens/s when nothing else runs and 11 to 27 beside one busy process; 1 thread makes 130 and 90.
+# So one core is left free. More than 8 threads gain little.
+MOST_THREADS = 8
+
+PROMPT_CACHE_MIB = 256  # llama.cpp would take 8 GiB for prompts that it has seen
+
+
+def parameters(xllamacpp: Any, weights: str, name: str) -> Any:
+    """llama.cpp's settings for this server, as a `xllamacpp.CommonParams`."""
+    params = xllamacpp.CommonParams()
+    params.model.path = weights
+    params.model_alias = {name}  # what responses say as `model`; without it, the path on this machine
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0  # a free one
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * CONTEXT_PER_SLOT
+    for processors in (params.cpuparams, params.cpuparams_batch):
+        processors.n_threads = max(1, min(MOST_THREADS, usable_processors() - 1))
+        processors.poll = 0  # sleep, not spin, between two steps
+    params.n_threads_http = HTTP_THREADS
+    params.cache_ram_mib = PROMPT_CACHE_MIB
+    params.fit_params = False  # a trial load to fit the context to the memory; the context is set above
+    params.verbosity = 2  # warnings and errors
+    params.ui = False
+    params.endpoint_slots = False  # would show everyone's prompts
+    params.cors_origins = "http://127.0.0.1"  # the default lets every web page that is open in a browser use the server
+    return params
+
+
+def usable_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def main() -> None:
+    config = json.loads(sys.stdin.readline())
+    sys.path[:] = config["sys_path"]  # xllamacpp comes from where the parent would import it
+    try:
+        xllamacpp = importlib.import_module("xllamacpp")
+        server = xllamacpp.Server(parameters(xllamacpp, config["weights"], config["name"]))
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        os._exit(1)
+    os.write(1, f"\nready {server.listening_address}\n".encode())  # whole, whatever the C++ side is writing
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)  # from here on nobody reads the log
+    os.dup2(silence, 2)
+    sys.stdin.read()
+    os._exit(0)  # at once: nobody is left to wait for running requests
+
+
+if __name__ == "__main__":
+    main()

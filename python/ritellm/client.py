@@ -1,0 +1,193 @@
+"""``Client``, and the functions of the package, which use a client of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ritellm import _core
+from ritellm.types import ChatCompletion, EmbeddingResponse
+
+__all__ = [
+    "Client",
+    "acompletion",
+    "aembedding",
+    "aresponses",
+    "completion",
+    "embedding",
+    "responses",
+    "stream_chunk_builder",
+]
+
+
+class Client(_core.Client):
+    """Settings and connections of one's own, with the same methods as the package has functions.
+
+    Each setting is what a call gets that does not give its own. A client may be used by any number of threads, tasks
+    and event loops at once, and by the children of a fork.
+
+    Args:
+        api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
+        base_url: instead of the provider's own address.
+        api_version: the version of the API, where the provider has such a thing.
+        timeout: seconds for a whole call, or a mapping with any of ``connect`` (10), ``first_token`` (no limit),
+            ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit away.
+        max_retries: how often a request that failed in passing is repeated; 2 by default.
+        headers: header fields added to every request.
+        drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
+        http2: offer HTTP/2 to servers that are reached by TLS.
+
+    Raises:
+        InvalidArgumentError: a setting that cannot be used.
+    """
+
+    def completion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
+        """Makes a chat call and waits for its answer; other threads run meanwhile.
+
+        Args:
+            model: ``provider/model``, such as ``"openai/gpt-4o-mini"``; ``ritellm providers`` lists the providers. A
+                ``gpt-…`` without a provider is OpenAI's.
+            messages: the conversation so far, in OpenAI's format. A message of an earlier response may be put in as it is.
+            stream: return a `Stream` of chunks instead of the whole completion.
+            timeout: seconds for the whole call, or a mapping with any of ``connect``, ``first_token``, ``idle``, ``total``.
+            max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
+            base_url: instead of the provider's own address. Also ``api_base``.
+            api_key: instead of the one in the provider's environment variable.
+            api_version: the version of the API, where the provider has such a thing.
+            extra_headers: header fields added to the request. Also ``headers``.
+            extra_query: query parameters added to its address.
+            extra_body: members merged into its body, over parameters of the same name.
+            additional_params: the same, and may be a JSON string.
+            drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
+            **params: every chat parameter of OpenAI's, by its own name (``temperature``, ``max_tokens``, ``tools``,
+                ``response_format`` …); a name that OpenAI does not define is passed to the provider untouched. ``None`` is
+                as good as not given.
+
+        Returns:
+            `ChatCompletion`, or `Stream` with ``stream=True``.
+
+        Raises:
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy.
+        """
+        if _is_local(model):
+            _use_local_server(model, params)
+        return self.call("chat", model, messages, params)
+
+    async def acompletion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
+        """Makes a chat call without blocking the event loop; any number may be in flight at once.
+
+        Cancelling the task aborts the request. Arguments, result and errors are those of `completion`.
+        """
+        if _is_local(model):
+            await _ause_local_server(model, params)
+        return await self.start("chat", model, messages, params)
+
+    def embedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
+        """Asks for the vectors of texts and waits for them; other threads run meanwhile.
+
+        Args:
+            model: ``provider/model``, such as ``"openai/text-embedding-3-small"``.
+            input: a text or a list of texts; where a provider takes them, also tokens or lists of tokens.
+            output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for the rows of one float32 array.
+            **params: ``dimensions``, ``encoding_format``, ``user`` and whatever else the provider takes
+                (``input_type``, ``task_type``, ``truncate`` …), and what every call takes: see `completion`.
+
+        Returns:
+            `EmbeddingResponse`: ``response.data[0].embedding``, and ``response.embeddings`` for all of them.
+
+        Raises:
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy.
+        """
+        if _is_local(model):
+            _use_local_server(model, params)
+        response: EmbeddingResponse = self.call("embedding", model, input, params)
+        return response
+
+    async def aembedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
+        """Asks for the vectors of texts without blocking the event loop.
+
+        Cancelling the task aborts the request. Arguments, result and errors are those of `embedding`.
+        """
+        if _is_local(model):
+            await _ause_local_server(model, params)
+        response: EmbeddingResponse = await self.start("embedding", model, input, params)
+        return response
+
+    def responses(self, model: str, input: Any = None, **params: Any) -> Any:
+        """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
+
+        OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched.
+
+        Args:
+            model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.
+            input: a text or a list of items; may be left out beside a stored ``prompt``.
+            stream: return a `Stream` of events; its ``completion`` is the response that the last of them holds.
+            **params: every parameter of the Responses API by its own name (``instructions``, ``tools``,
+                ``previous_response_id`` …), and what every call takes: see `completion`.
+
+        Returns:
+            `Response`, or `Stream` with ``stream=True``.
+
+        Raises:
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy.
+        """
+        if _is_local(model):
+            _use_local_server(model, params)
+        return self.call("responses", model, input, params)
+
+    async def aresponses(self, model: str, input: Any = None, **params: Any) -> Any:
+        """Makes a call of OpenAI's Responses API without blocking the event loop.
+
+        Cancelling the task aborts the request. Arguments, result and errors are those of `responses`.
+        """
+        if _is_local(model):
+            await _ause_local_server(model, params)
+        return await self.start("responses", model, input, params)
+
+
+def _is_local(model: object) -> bool:
+    return type(model) is str and model.startswith("local/")
+
+
+def _use_local_server(model: str, params: dict[str, Any]) -> None:
+    if params.get("base_url") is None and params.get("api_base") is None:
+        from ritellm import local
+
+        params["base_url"] = local.base_url(model)
+
+
+async def _ause_local_server(model: str, params: dict[str, Any]) -> None:
+    if params.get("base_url") is None and params.get("api_base") is None:
+        from ritellm import local
+
+        params["base_url"] = await local.abase_url(model)
+
+
+class _DefaultClient(Client):
+    """The one behind the package's functions; pickled as a name, so that they can be handed to other processes."""
+
+    def __reduce__(self) -> str:
+        return "_default"
+
+
+_default = _DefaultClient()
+completion = _default.completion
+acompletion = _default.acompletion
+embedding = _default.embedding
+aembedding = _default.aembedding
+responses = _default.responses
+aresponses = _default.aresponses
+
+
+def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion:
+    """The completion that a stream's chunks make up: the same message as the call without ``stream=True``.
+
+    Args:
+        chunks: the chunks, in their order.
+        messages: taken for LiteLLM's sake, and not needed.
+
+    Raises:
+        InvalidArgumentError: a chunk that is no dict of JSON values.
+    """
+    built: ChatCompletion = _core.accumulate(chunks)
+    return built

@@ -1,0 +1,222 @@
+"""Responses: dicts that also read like the OpenAI SDK's objects.
+
+They hold what the provider sent, nothing taken out: a key that is not described here is there all the same, as
+``response["key"]`` and as ``response.key``. A key that OpenAI describes as optional and the provider left out reads as
+``None`` by attribute, and is missing as a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ritellm import _core
+
+__all__ = [
+    "ChatCompletion",
+    "ChatCompletionChunk",
+    "Choice",
+    "Delta",
+    "Embedding",
+    "EmbeddingResponse",
+    "Function",
+    "Message",
+    "Object",
+    "Response",
+    "ResponseEvent",
+    "ToolCall",
+    "Usage",
+]
+
+
+def _plain(value: Any, exclude_none: bool) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v, exclude_none) for k, v in value.items() if not (exclude_none and v is None)}
+    if isinstance(value, list):
+        return [_plain(item, exclude_none) for item in value]
+    return value
+
+
+class Object(_core.Object):
+    """A dict whose keys are also attributes; every JSON object of a response is one."""
+
+    __slots__ = ()
+
+    def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
+        """A plain dict of plain dicts and lists; ``exclude_none`` leaves out keys whose value is ``None``.
+
+        The other keywords of pydantic's method are taken and have no effect.
+        """
+        dumped: dict[str, Any] = _plain(self, exclude_none)
+        return dumped
+
+    to_dict = model_dump
+
+    def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False, **_: Any) -> str:
+        """The same as JSON; ``indent`` is the number of spaces for each level."""
+        plain = _plain(self, exclude_none)
+        if indent is None:
+            return _core.to_json(plain).decode()
+        import json
+
+        return json.dumps(plain, indent=indent, ensure_ascii=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({super().__repr__()})"
+
+
+# What an attribute reads as when the provider left its key out. Of type `Any`, so that what OpenAI always sends can be
+# described as always there; an attribute that need not be there says so by its own type.
+_absent: Any = None
+
+
+class Function(Object):
+    """The function of a tool call: ``name``, and ``arguments`` as JSON in a string."""
+
+    __slots__ = ()
+    name: str = _absent
+    arguments: str = _absent
+
+
+class ToolCall(Object):
+    """One call the model wants made. In a chunk, a piece of one: whatever it has not come with reads as ``None``."""
+
+    __slots__ = ()
+    id: str = _absent
+    type: str = _absent
+    index: int | None = None
+    function: Function = _absent
+
+
+class Message(Object):
+    """What the model said."""
+
+    __slots__ = ()
+    role: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    annotations: list[Any] | None = None
+    audio: Any = None
+    provider_specific_fields: Any = None
+    thinking_blocks: list[Any] | None = None
+
+
+class Delta(Message):
+    """What a chunk adds to the message."""
+
+    __slots__ = ()
+
+
+class Usage(Object):
+    """Tokens, as counted by the provider."""
+
+    __slots__ = ()
+    prompt_tokens: int = _absent
+    completion_tokens: int = _absent
+    total_tokens: int = _absent
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
+
+
+class Choice(Object):
+    """One answer of a completion (with ``message``) or of a chunk (with ``delta``)."""
+
+    __slots__ = ()
+    index: int = _absent
+    finish_reason: str | None = None
+    logprobs: Any = None
+    message: Message = _absent
+    delta: Delta = _absent
+
+
+class ChatCompletion(Object):
+    """The answer to a chat call; ``meta`` is not a key but an attribute."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str = _absent
+    object: str = _absent
+    created: int = _absent
+    model: str = _absent
+    choices: list[Choice] = _absent
+    usage: Usage | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    provider_specific_fields: Any = None
+
+
+class ChatCompletionChunk(Object):
+    """One piece of a streamed answer."""
+
+    __slots__ = ()
+    id: str = _absent
+    object: str = _absent
+    created: int = _absent
+    model: str = _absent
+    choices: list[Choice] = _absent
+    usage: Usage | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    provider_specific_fields: Any = None
+
+
+class Embedding(Object):
+    """One input's vector: a list of floats, a row of an array with ``output="numpy"``, or base64 if that was asked for."""
+
+    __slots__ = ()
+    object: str = _absent
+    index: int = _absent
+    embedding: Any = _absent
+
+
+class EmbeddingResponse(Object):
+    """The answer to an embedding call; ``meta`` is not a key but an attribute."""
+
+    __slots__ = ("_array", "meta")
+    meta: _core.Meta
+    object: str = _absent
+    data: list[Embedding] = _absent
+    model: str = _absent
+    usage: Usage | None = None
+    provider_specific_fields: Any = None
+
+    @property
+    def embeddings(self) -> Any:
+        """All vectors, in the order of the inputs: with ``output="numpy"`` one array of shape (inputs, dimensions)."""
+        try:
+            return self._array
+        except AttributeError:
+            return [item.embedding for item in self.data]
+
+
+class Response(Object):
+    """The answer to a Responses call; ``meta`` is not a key but an attribute."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str = _absent
+    object: str = _absent
+    created_at: float = _absent
+    model: str = _absent
+    status: str | None = None
+    output: list[Any] = _absent
+    usage: Any = None
+    error: Any = None
+    incomplete_details: Any = None
+
+    @property
+    def output_text(self) -> str:
+        """All text of the answer's messages, in one piece."""
+        contents = (item.get("content") or () for item in self.get("output") or () if item.get("type") == "message")
+        return "".join(part.get("text") or "" for parts in contents for part in parts if part["type"] == "output_text")
+
+
+class ResponseEvent(Object):
+    """One event of a streamed response; ``type`` says what else is in it."""
+
+    __slots__ = ()
+    type: str = _absent
+    sequence_number: int | None = None
+    response: Response | None = None
