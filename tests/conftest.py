@@ -1,0 +1,156 @@
+"""What every test has: a server of its own, no keys and no proxies in its environment, an end to its patience."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from server import MESSAGES, MODEL, PATIENCE, Server
+
+import ritellm
+from ritellm import _core
+
+LONGEST = 120
+"""Seconds after which a test is taken to hang."""
+
+UNCAPTURED = pytest.StashKey[int]()
+"""Where pytest prints to."""
+
+Call = Callable[..., Any]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("timeout", None) is None:
+        for item in items:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(LONGEST))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        config.stash[UNCAPTURED] = os.dup(2)
+    # A shell's background jobs ignore Ctrl-C, and so would every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Ends the run where a test hangs in native code, out of a signal's reach: all stacks are printed."""
+    faulthandler.dump_traceback_later(LONGEST + 60, exit=True, file=item.config.stash[UNCAPTURED])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    """Nothing of the machine's own keys, credential files, addresses and proxies."""
+    names = {name for row in _core.providers() for name in [*row["key_variables"], *row["base_url_variables"]]}
+    for name in list(os.environ):
+        if name in names or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "CLOUDSDK_CONFIG"):
+        monkeypatch.setenv(name, os.devnull if name.startswith("AWS") else str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+    assert not server.failures, "the server's script failed"
+
+
+@pytest.fixture
+def at_openai(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The server, in OpenAI's place."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest, at_openai: Server) -> Call:
+    """Makes a plain call, with `completion` and with `acompletion`."""
+
+    def call(model: str = MODEL, messages: Any = MESSAGES, client: Any = ritellm, **params: Any) -> Any:
+        if request.param == "sync":
+            return client.completion(model, messages, **params)
+        return asyncio.run(client.acompletion(model, messages, **params))
+
+    return call
+
+
+@pytest.fixture(params=["sync", "async"])
+def read(request: pytest.FixtureRequest, at_openai: Server) -> Call:
+    """Makes a streamed call and reads it to its end: the chunks and the stream. With ``into``, the chunks go there."""
+
+    def read(
+        model: str = MODEL, messages: Any = MESSAGES, client: Any = ritellm, into: Any = None, **params: Any
+    ) -> Any:
+        chunks: list[Any] = [] if into is None else into
+
+        async def read_async() -> Any:
+            stream = await client.acompletion(model, messages, stream=True, **params)
+            async for chunk in stream:
+                chunks.append(chunk)
+            return stream
+
+        if request.param == "async":
+            return chunks, asyncio.run(read_async())
+        stream = client.completion(model, messages, stream=True, **params)
+        for chunk in stream:
+            chunks.append(chunk)
+        return chunks, stream
+
+    return read
+
+
+def python(source: str, *arguments: str) -> list[str]:
+    """The command that runs a Python program."""
+    # Python 3.12 and later warn about what the fork tests do on purpose.
+    return [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", textwrap.dedent(source), *arguments]
+
+
+class Program:
+    """A Python program that has ended."""
+
+    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
+        self.code = process.returncode
+        self.output = process.stdout
+        self.errors = process.stderr
+
+    def check(self) -> str:
+        """Its output, after it ended well and in silence."""
+        assert (self.code, self.errors) == (0, ""), f"exit code {self.code}\n{self.output}\n{self.errors}"
+        return self.output
+
+
+RunProgram = Callable[..., Program]
+
+
+@pytest.fixture
+def run_program(at_openai: Server) -> RunProgram:
+    """Runs a Python program in a process of its own."""
+
+    def run(source: str, *arguments: str, **environment: str) -> Program:
+        env = {**os.environ, **environment}
+        return Program(
+            subprocess.run(python(source, *arguments), env=env, capture_output=True, text=True, timeout=2 * PATIENCE)
+        )
+
+    return run

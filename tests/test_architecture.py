@@ -1,0 +1,183 @@
+"""Which room may look where: the arrows of the map in src/lib.rs, read off the source.
+
+python → client → { providers, credentials } → { types, error }
+            └→ transport ←┘       transport   → { types, error }
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ritellm import _core
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src"
+
+ARROWS = {
+    "lib": {"client", "credentials", "error", "providers", "python", "transport", "types"},
+    "python": {"client", "error", "providers", "transport", "types"},
+    "client": {"credentials", "error", "providers", "transport", "types"},
+    "credentials": {"error", "transport", "types"},
+    "providers": {"error", "types"},
+    "transport": {"error", "types"},
+    "types": {"error"},
+    "error": {"types"},
+}
+
+# What a folder's code must not name. Of the whole of `std::net`, an address's type is no socket.
+FORBIDDEN = {
+    "providers": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net(?!::(IpAddr|Ipv4Addr|Ipv6Addr)\b)|\bInstant\b|\bSystemTime::now\b|\bstd::(fs|process|thread)\b",
+    "types": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime::now\b|\bstd::(env|fs|process|thread)\b",
+    "transport": r"\b(pyo3|libc)\b",
+    "client": r"\b(pyo3|libc)\b",
+    "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
+    "error": r"\b(tokio|hyper|rustls|pyo3|libc)\b",
+    "lib": r"\b(pyo3|libc)\b",
+}
+
+FILES = sorted(SOURCE.rglob("*.rs"))
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".rs")
+
+
+def code_of(file: Path) -> str:
+    """A file's code without its comments."""
+    text = file.read_text()
+    strings_and_comments = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
+    return strings_and_comments.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
+
+
+def without_strings(code: str) -> str:
+    return re.sub(r'"(?:\\.|[^"\\])*"', '""', code, flags=re.DOTALL)
+
+
+def without_tests(code: str) -> str:
+    """Code without its `#[cfg(test)] mod tests`, which stands at the end."""
+    return code.partition("#[cfg(test)]")[0]
+
+
+def paths_in(code: str) -> set[str]:
+    """Every path that begins with `crate` or `super`, lists in braces spelled out."""
+    found = set()
+    for start in re.finditer(r"\b(crate|super)\b(?=\s*::)", code):
+        found |= set(spelled_out(code[start.start() :]))
+    return found
+
+
+def spelled_out(text: str) -> list[str]:
+    """The paths that `text` begins with: `a::{b, c::d}` is `a::b` and `a::c::d`."""
+    name = re.match(r"\s*([A-Za-z_]\w*|\*)", text)
+    if name is None:
+        return []
+    rest = text[name.end() :]
+    follows = re.match(r"\s*::\s*", rest)
+    if follows is None:
+        return [name[1]]
+    rest = rest[follows.end() :]
+    if not rest.startswith("{"):
+        return [f"{name[1]}::{path}" for path in spelled_out(rest)] or [name[1]]
+    paths, depth, item = [], 0, ""
+    for character in rest:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if (character == "," and depth == 1) or (character == "}" and depth == 0):
+            paths += [f"{name[1]}::{path}" for path in spelled_out(item)]
+            item = ""
+            if depth == 0:
+                break
+        elif not (character == "{" and depth == 1):
+            item += character
+    return paths
+
+
+def rooms_named(file: Path) -> set[str]:
+    """The rooms that a file's paths lead to."""
+    parts = list(file.relative_to(SOURCE).with_suffix("").parts)
+    if parts[-1] in ("mod", "lib"):
+        parts.pop()
+    rooms = set()
+    code = without_strings(code_of(file))
+    body, _, tests = code.partition("#[cfg(test)]")
+    # Inside `mod tests`, `super` is the file itself.
+    for path in paths_in(body) | {re.sub(r"^super(?=::)", "self", path) for path in paths_in(tests)}:
+        steps = path.split("::")
+        place = list(parts)
+        if steps[0] == "crate":
+            place = []
+            steps.pop(0)
+        elif steps[0] == "self":
+            steps.pop(0)
+        while steps and steps[0] == "super":
+            if place:
+                place.pop()
+            steps.pop(0)
+        whole = place + steps
+        if whole and whole[0] in ARROWS:
+            rooms.add(whole[0])
+    return rooms
+
+
+def test_paths_are_read() -> None:
+    """Of what the tests below rely on."""
+    assert paths_in("use crate::a::{b, c::{d, e as f}, self}; let x = super::super::g::h(1);") == {
+        "crate::a::b",
+        "crate::a::c::d",
+        "crate::a::c::e",
+        "crate::a::self",
+        "super::super::g::h",
+        "super::g::h",
+    }
+    assert rooms_named(SOURCE / "client.rs") >= {"error", "providers", "transport", "types"}
+    assert FILES
+
+
+def test_every_room_is_on_the_map() -> None:
+    assert {room_of(file) for file in FILES} == set(ARROWS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_arrows_point_one_way(file: Path) -> None:
+    room = room_of(file)
+    named = rooms_named(file) - {room}
+    assert named <= ARROWS[room], f"{room} looks into {sorted(named - ARROWS[room])}"
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if room_of(file) in FORBIDDEN], ids=lambda file: str(file.relative_to(SOURCE))
+)
+def test_what_a_room_does_not_know(file: Path) -> None:
+    found = re.search(FORBIDDEN[room_of(file)], without_strings(without_tests(code_of(file))))
+    assert found is None, f"{file.name}: {found}"
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if room_of(file) == "transport"], ids=lambda file: file.name)
+def test_transport_names_no_vendor(file: Path) -> None:
+    # `local` is an everyday word, in code and in prose.
+    vendors = {row["name"] for row in _core.providers()} - {"local"}
+    words = set(re.findall(r"[a-z0-9]+(?:_[a-z0-9]+)*", without_tests(code_of(file)).lower()))
+    assert not words & (vendors | {"openai", "claude", "gpt"})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for file in FILES if room_of(file) in ("types", "client", "error")],
+    ids=lambda file: str(file.relative_to(SOURCE)),
+)
+def test_the_core_names_no_vendor_but_openai(file: Path) -> None:
+    vendors = {row["name"] for row in _core.providers()} - {"local", "openai"}
+    words = set(re.findall(r"[a-z0-9]+(?:_[a-z0-9]+)*", without_tests(code_of(file)).lower()))
+    assert not words & vendors
+
+
+def test_the_core_builds_without_python() -> None:
+    """`pyo3` and `libc` come with the feature `python` alone."""
+    manifest = (ROOT / "Cargo.toml").read_text()
+    for name in ("pyo3", "libc"):
+        declared = re.search(rf"^{name} = (.*)$", manifest, re.MULTILINE)
+        assert declared is not None
+        assert "optional = true" in declared[1]
+    assert re.search(r'#\[cfg\(feature = "python"\)\]\s*(pub )?mod python;', (SOURCE / "lib.rs").read_text())

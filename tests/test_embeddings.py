@@ -1,0 +1,234 @@
+"""Embeddings: what is sent, and the vectors as lists, as an array and as they came."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import json
+import pickle
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from server import Answer, Request, Server
+
+import ritellm
+from ritellm import Client, EmbeddingResponse, aembedding, embedding
+
+MODEL = "openai/text-embedding-3-small"
+VECTORS = [[0.5, -1.25, 3.0], [0.1, 0.0, -2.0]]
+USAGE = {"prompt_tokens": 2, "total_tokens": 2}
+
+
+def packed(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def answer(vectors: list[Any], **members: Any) -> Answer:
+    data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]
+    body = {"object": "list", "data": data, "model": "m", "usage": USAGE, **members}
+    return Answer(body=json.dumps(body).encode())
+
+
+def client_of(server: Server) -> Client:
+    return Client(api_key="k", base_url=server.base_url)
+
+
+def single(vectors: list[list[float]]) -> list[list[float]]:
+    """The vectors in single precision, in which base64 carries them."""
+    return [list(struct.unpack(f"<{len(v)}f", struct.pack(f"<{len(v)}f", *v))) for v in vectors]
+
+
+@pytest.fixture(params=["sync", "async"])
+def embed(request: pytest.FixtureRequest, at_openai: Server) -> Any:
+    def embed(input: Any = ("a", "b"), model: str = MODEL, **params: Any) -> EmbeddingResponse:
+        if request.param == "sync":
+            return embedding(model, input, **params)
+        return asyncio.run(aembedding(model, input, **params))
+
+    return embed
+
+
+class TestVectors:
+    def test_base64_is_asked_for_and_comes_out_as_lists(self, embed: Any, server: Server) -> None:
+        server.answer(answer([packed(v) for v in VECTORS]))
+        response = embed(["a", "b"], dimensions=3, user="u")
+        assert server.last.path == "/v1/embeddings"
+        assert server.last.json == {
+            "model": "text-embedding-3-small",
+            "input": ["a", "b"],
+            "dimensions": 3,
+            "user": "u",
+            "encoding_format": "base64",
+        }
+        assert isinstance(response, EmbeddingResponse)
+        assert [item.embedding for item in response.data] == single(VECTORS) == response.embeddings
+        assert type(response.data[0].embedding) is list
+        assert response["data"][1]["index"] == 1
+        assert response.usage.prompt_tokens == 2
+        assert response.meta.provider == "openai"
+
+    def test_a_host_that_answers_with_numbers_all_the_same(self, embed: Any, server: Server) -> None:
+        server.answer(answer(VECTORS))
+        assert embed().embeddings == VECTORS
+
+    @pytest.mark.parametrize("vectors", [[packed(v) for v in VECTORS], VECTORS], ids=["base64", "numbers"])
+    def test_an_array(self, embed: Any, server: Server, vectors: list[Any]) -> None:
+        server.answer(answer(vectors))
+        response = embed(output="numpy")
+        assert "output" not in server.last.json
+        array = response.embeddings
+        assert (array.dtype, array.shape, array.flags.writeable) == (np.float32, (2, 3), True)
+        np.testing.assert_array_equal(array, np.array(VECTORS, dtype=np.float32))
+        row = response.data[1].embedding
+        assert row.shape == (3,) and np.shares_memory(row, array)
+
+    def test_an_array_survives_copies(self, embed: Any, server: Server) -> None:
+        server.answer(answer([packed(v) for v in VECTORS]))
+        response = embed(output="numpy")
+        for other in (copy.deepcopy(response), pickle.loads(pickle.dumps(response))):
+            np.testing.assert_array_equal(other.embeddings, response.embeddings)
+            assert list(other) == list(response)
+
+    def test_base64_that_was_asked_for_is_left_alone(self, embed: Any, server: Server) -> None:
+        server.answer(answer([packed(v) for v in VECTORS]))
+        assert embed(encoding_format="base64").embeddings == [packed(v) for v in VECTORS]
+
+    def test_numbers_that_were_asked_for(self, embed: Any, server: Server) -> None:
+        server.answer(answer(VECTORS))
+        assert embed(encoding_format="float").embeddings == VECTORS
+        assert server.last.json["encoding_format"] == "float"
+
+    def test_no_input_makes_no_vectors(self, embed: Any, server: Server) -> None:
+        server.answer(answer([]))
+        assert embed([]).embeddings == []
+        assert embed([], output="numpy").embeddings.shape == (0, 0)
+
+    def test_vectors_of_different_lengths_make_no_array(self, embed: Any, server: Server) -> None:
+        server.answer(answer([[1.0], [1.0, 2.0]]))
+        with pytest.raises(ritellm.APIResponseValidationError, match="different lengths"):
+            embed(output="numpy")
+
+    def test_text_that_is_not_base64_is_left_alone(self, embed: Any, server: Server) -> None:
+        server.answer(answer(["not base64!", packed(VECTORS[0])[:-4]]))
+        assert embed().embeddings == ["not base64!", packed(VECTORS[0])[:-4]]
+
+
+class TestInput:
+    @pytest.mark.parametrize("input", ["a", ["a"], ("a", "b"), [1, 2], [[1], [2, 3]]], ids=repr)
+    def test_what_openai_takes_is_sent(self, embed: Any, server: Server, input: Any) -> None:
+        server.answer(answer(VECTORS))
+        embed(input)
+        assert server.last.json["input"] == json.loads(json.dumps(input))
+
+    @pytest.mark.parametrize("input", [None, 3, {"a": 1}], ids=repr)
+    def test_what_nobody_takes_is_refused(self, embed: Any, input: Any) -> None:
+        with pytest.raises(ritellm.InvalidArgumentError, match="input is of type"):
+            embed(input)
+
+    def test_output_is_checked(self, embed: Any) -> None:
+        with pytest.raises(ritellm.InvalidArgumentError, match='"list" or "numpy"'):
+            embed(output="torch")
+        with pytest.raises(ritellm.InvalidArgumentError, match="two forms"):
+            embed(output="numpy", encoding_format="base64")
+        with pytest.raises(ritellm.InvalidArgumentError, match="stream"):
+            embed(stream=True)
+
+    def test_numpy_has_to_be_there(self, embed: Any, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "numpy", None)
+        with pytest.raises(ritellm.InvalidArgumentError, match="pip install numpy"):
+            embed(output="numpy")
+        assert not server.requests
+
+    def test_numpy_is_not_imported_without_need(self, run_program: Any, server: Server) -> None:
+        server.answer(answer([packed(VECTORS[0])]))
+        run_program(
+            """
+            import sys
+            from ritellm import embedding
+            embedding("openai/m", "a")
+            assert "numpy" not in sys.modules
+            """
+        ).check()
+
+
+class TestProviders:
+    def test_voyage(self, server: Server) -> None:
+        server.answer(answer([packed(v) for v in VECTORS], usage={"total_tokens": 5}))
+        response = client_of(server).embedding("voyage/voyage-3.5", "a", dimensions=256, input_type="query")
+        assert server.last.json == {
+            "model": "voyage-3.5",
+            "input": "a",
+            "input_type": "query",
+            "output_dimension": 256,
+            "encoding_format": "base64",
+        }
+        assert response.usage == {"prompt_tokens": 5, "total_tokens": 5}
+        assert response.embeddings == single(VECTORS)
+
+    def test_vectors_that_are_no_floats_are_not_asked_for_as_base64(self, server: Server) -> None:
+        server.answer(answer([[1, -2]]))
+        response = client_of(server).embedding("voyage/voyage-3.5", "a", output_dtype="int8")
+        assert "encoding_format" not in server.last.json
+        assert response.embeddings == [[1, -2]]
+
+    def test_azure_names_the_deployment_in_the_path(self, server: Server) -> None:
+        server.answer(answer([packed(v) for v in VECTORS]))
+        client = Client(api_key="k", base_url=server.url, api_version="2024-10-21")
+        client.embedding("azure/mine", ["a", "b"])
+        assert server.last.path == "/openai/deployments/mine/embeddings"
+        assert server.last.query == {"api-version": "2024-10-21"}
+
+    def test_a_model_that_takes_one_text_a_request(self, server: Server) -> None:
+        def script(request: Request) -> Answer:
+            text = request.json["inputText"]
+            body = {"embedding": [float(text)], "inputTextTokenCount": 2}
+            return Answer(body=json.dumps(body).encode())
+
+        server.script = script
+        client = client_of(server)
+        texts = [str(i) for i in range(40)]
+        response = client.embedding("bedrock/amazon.titan-embed-text-v2:0", texts, aws_region_name="us-east-1")
+        assert response.embeddings == [[float(i)] for i in range(40)]
+        assert [item.index for item in response.data] == list(range(40))
+        assert response.usage.prompt_tokens == 80
+        assert len(server.requests) == 40
+
+    def test_a_part_that_fails_fails_the_call(self, server: Server) -> None:
+        def script(request: Request) -> Answer:
+            if request.json["inputText"] == "bad":
+                return Answer(status=400, body=b'{"message": "no"}')
+            return Answer(body=b'{"embedding": [1.0], "inputTextTokenCount": 2}')
+
+        server.script = script
+        with pytest.raises(ritellm.BadRequestError, match="no"):
+            client_of(server).embedding(
+                "bedrock/amazon.titan-embed-text-v2:0", ["a", "bad", "b"], aws_region_name="us-east-1"
+            )
+
+    def test_who_has_none_says_who_has(self) -> None:
+        with pytest.raises(ritellm.UnsupportedParamsError, match=r"anthropic has no embeddings; these have: openai, "):
+            embedding("anthropic/claude", "a", api_key="k")
+
+    def test_tokens_go_to_who_takes_them(self, server: Server) -> None:
+        with pytest.raises(ritellm.UnsupportedParamsError, match="cohere takes texts"):
+            client_of(server).embedding("cohere/embed-v4.0", [[1, 2]])
+
+    def test_what_is_lacking_is_refused_or_dropped(self, server: Server) -> None:
+        server.answer(answer(VECTORS))
+        client = client_of(server)
+        with pytest.raises(ritellm.UnsupportedParamsError, match="user"):
+            client.embedding("mistral/mistral-embed", "a", user="u")
+        response = client.embedding("mistral/mistral-embed", "a", user="u", drop_params=True)
+        assert response.meta.dropped_params == ["user"]
+
+    def test_a_refusal_is_an_error(self, embed: Any, server: Server) -> None:
+        server.answer(Answer(status=401, body=b'{"error": {"message": "no", "code": "invalid_api_key"}}'))
+        with pytest.raises(ritellm.AuthenticationError):
+            embed()
+        server.answer(Answer(body=b'{"error": {"message": "slow down", "code": 429}}'))
+        with pytest.raises(ritellm.RateLimitError):
+            embed(max_retries=0)

@@ -1,0 +1,96 @@
+"""Proxies, as the environment names them: the scripted server stands in for one."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from server import KEY, MESSAGES, Answer, Server, completion_of, plain, streamed
+
+from ritellm import APIConnectionError, Client, RiteLLMError
+
+ELSEWHERE = "http://provider.invalid/v1"
+
+
+@pytest.fixture
+def proxy(server: Server) -> Server:
+    server.answer(plain())
+    return server
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_http_goes_to_the_proxy_with_its_whole_address(
+    proxy: Server, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, proxy.url)
+    client = Client(base_url=ELSEWHERE, api_key=KEY)
+    assert client.completion("openai/m", MESSAGES) == completion_of()
+    assert client.completion("openai/m", MESSAGES) == completion_of()
+    request = proxy.last
+    assert request.target == f"{ELSEWHERE}/chat/completions"
+    assert request.headers["host"] == "provider.invalid"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert proxy.connections == 1
+
+
+def test_its_password(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//user:pass%20word@"))
+    Client(base_url=ELSEWHERE, api_key=KEY).completion("openai/m", MESSAGES)
+    expected = base64.b64encode(b"user:pass word").decode()
+    assert proxy.last.headers["proxy-authorization"] == f"Basic {expected}"
+
+
+def test_a_stream(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy.answer(streamed("Hi"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    assert len(list(Client(base_url=ELSEWHERE, api_key=KEY).completion("openai/m", MESSAGES, stream=True))) == 3
+
+
+@pytest.mark.parametrize("value", ["provider.invalid", ".invalid", "a.example,provider.invalid", "*"])
+def test_no_proxy(proxy: Server, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", value)
+    with pytest.raises(APIConnectionError):
+        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0, timeout=60).completion("openai/m", MESSAGES)
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_server_on_this_machine_is_not_behind_a_proxy(
+    server: Server, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    server.answer(plain())
+    other = Server()
+    monkeypatch.setenv("HTTP_PROXY", other.url)
+    client = Client(base_url=server.base_url.replace("127.0.0.1", host), api_key=KEY)
+    assert client.completion("openai/m", MESSAGES) == completion_of()
+    assert other.requests == []
+    other.close()
+
+
+def test_https_goes_through_a_tunnel(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:s3cret-word@"))
+    proxy.answer(Answer(407, body=b"no"))
+    client = Client(base_url=ELSEWHERE.replace("http", "https"), api_key=KEY, max_retries=0)
+    with pytest.raises(APIConnectionError, match="proxy") as caught:
+        client.completion("openai/m", MESSAGES)
+    assert (proxy.last.method, proxy.last.target) == ("CONNECT", "provider.invalid:443")
+    # The key is for the provider alone.
+    assert KEY not in repr(proxy.last)
+    assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_a_proxy_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.close()
+
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-word@127.0.0.1:{server.port}")
+    with pytest.raises(APIConnectionError, match=f"through the proxy 127.0.0.1:{server.port}") as caught:
+        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0).completion("openai/m", MESSAGES)
+    assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
+
+
+def test_a_kind_of_proxy_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "https://user:s3cret-word@127.0.0.1:1")
+    with pytest.raises(RiteLLMError) as caught:
+        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0, timeout=60).completion("openai/m", MESSAGES)
+    assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))

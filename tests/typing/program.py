@@ -1,0 +1,201 @@
+"""A user's program as mypy --strict sees it. It is checked and not run; `make check` has the command.
+
+A ``type: ignore`` says that mypy must object there: one that is not needed is an error too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
+
+from typing_extensions import assert_type
+
+import ritellm
+from ritellm import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Choice,
+    Client,
+    Delta,
+    IncompleteStreamError,
+    InvalidArgumentError,
+    Message,
+    Meta,
+    RateLimitError,
+    RiteLLMError,
+    Stream,
+    ToolCall,
+    Usage,
+    acompletion,
+    completion,
+    stream_chunk_builder,
+)
+
+MODEL = "openai/gpt-4o-mini"
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def plain() -> str:
+    response = completion(model=MODEL, messages=QUESTION, temperature=0.2, max_tokens=100, stop=["\n"])
+    assert_type(response, ChatCompletion)
+    assert_type(response.choices, list[Choice])
+    assert_type(response.choices[0].message, Message)
+    assert_type(response.choices[0].finish_reason, str | None)
+    assert_type(response.usage, Usage | None)
+    assert_type(response.meta, Meta)
+    assert_type(response.meta.request_id, str | None)
+    assert_type(response.meta.headers["x-request-id"], str)
+    assert_type(response["choices"][0]["message"]["content"], Any)
+    assert_type(response.citations, Any)  # what only this provider says
+    assert_type(response.model_dump(exclude_none=True), dict[str, Any])
+    assert_type(response.model_dump_json(indent=2), str)
+    if response.usage is not None:
+        print(response.usage.prompt_tokens + response.usage.completion_tokens)
+    response.choices[0].message.content = "Because."
+    assert_type(response.choices[0].message.reasoning_content, str | None)
+    return response.choices[0].message.content or ""
+
+
+def tools() -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "How warm is it in Oslo?"}]
+    response = completion(MODEL, messages, tools=[WEATHER], tool_choice="auto", parallel_tool_calls=False)
+    answer = response.choices[0].message
+    assert_type(answer.tool_calls, list[ToolCall] | None)
+    messages.append(answer)
+    for call in answer.tool_calls or ():
+        arguments = json.loads(call.function.arguments)
+        messages.append({"role": "tool", "tool_call_id": call.id, "content": f"{arguments['city']}: 4 °C"})
+    return messages
+
+
+def streamed() -> str:
+    text = ""
+    with completion(model=MODEL, messages=QUESTION, stream=True, stream_options={"include_usage": True}) as stream:
+        assert_type(stream, Stream)
+        for chunk in stream:
+            assert_type(chunk, ChatCompletionChunk)
+            for choice in chunk.choices:
+                assert_type(choice.delta, Delta)
+                text += choice.delta.content or ""
+    assert_type(stream.completion, ChatCompletion)
+    assert_type(stream.meta, Meta)
+    assert_type(next(stream), ChatCompletionChunk)
+    stream.close()
+    assert_type(stream_chunk_builder(list(stream)), ChatCompletion)
+    return text
+
+
+def either(stream: bool) -> Iterator[str]:
+    answer = completion(model=MODEL, messages=QUESTION, stream=stream)
+    assert_type(answer, ChatCompletion | Stream)
+    if isinstance(answer, ChatCompletion):
+        yield answer.choices[0].message.content or ""
+    else:
+        for chunk in answer:
+            yield chunk.choices[0].delta.content or ""
+
+
+async def many(prompts: list[str]) -> list[str]:
+    calls = [acompletion(model=MODEL, messages=[{"role": "user", "content": prompt}]) for prompt in prompts]
+    responses = await asyncio.gather(*calls)
+    assert_type(responses, list[ChatCompletion])
+    task = asyncio.create_task(acompletion(model=MODEL, messages=QUESTION, timeout={"first_token": 5, "total": None}))
+    assert_type(await asyncio.wait_for(task, timeout=10), ChatCompletion)
+    return [response.choices[0].message.content or "" for response in responses]
+
+
+async def astreamed() -> AsyncIterator[str]:
+    stream = await acompletion(model=MODEL, messages=QUESTION, stream=True)
+    assert_type(stream, Stream)
+    async with stream as same:
+        assert_type(same, Stream)
+        assert_type(await anext(stream), ChatCompletionChunk)
+        async for chunk in stream:
+            assert_type(chunk, ChatCompletionChunk)
+            yield chunk.choices[0].delta.content or ""
+        for chunk in stream:
+            assert_type(chunk, ChatCompletionChunk)
+    await stream.aclose()
+
+
+async def own_client(wanted: bool) -> None:
+    client = Client(
+        api_key="sk-…",
+        base_url="http://127.0.0.1:8000/v1",
+        timeout={"connect": 2, "idle": 30.5},
+        max_retries=5,
+        headers={"x-team": "search"},
+        drop_params=True,
+    )
+    assert_type(client.completion("openai_compatible/llama", QUESTION), ChatCompletion)
+    assert_type(client.completion("openai_compatible/llama", QUESTION, stream=True), Stream)
+    assert_type(await client.acompletion("openai_compatible/llama", QUESTION), ChatCompletion)
+    assert_type(await client.acompletion("openai_compatible/llama", QUESTION, stream=True), Stream)
+    assert_type(await client.acompletion("openai_compatible/llama", QUESTION, stream=wanted), ChatCompletion | Stream)
+
+
+def every_spelling() -> None:
+    """Ours, LiteLLM's, and a parameter that only some provider knows."""
+    completion(
+        model="groq/openai/gpt-oss-20b",
+        messages=({"role": "user", "content": [{"type": "text", "text": "Hi"}]},),
+        api_base="http://127.0.0.1:8000/v1",
+        num_retries=0,
+        headers={"x-trace": "1"},
+        extra_query={"version": 2, "verbose": True},
+        extra_body={"safe_prompt": True},
+        additional_params='{"top_k": 40}',
+        reasoning_effort="low",
+        service_tier="on_demand",
+        min_p=0.05,
+        temperature=None,
+        stream=None,
+    )
+
+
+def wrapped(**params: Any) -> ChatCompletion | Stream:
+    """Parameters that come from elsewhere; ``stream`` may be among them."""
+    answer: ChatCompletion | Stream = completion(MODEL, QUESTION, **params)
+    return answer
+
+
+def errors() -> IncompleteStreamError | None:
+    try:
+        plain()
+    except RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+        assert_type(error.status_code, int | None)
+        assert_type(error.headers, dict[str, str])
+    except InvalidArgumentError as error:
+        wrong_type: TypeError = error
+        wrong_value: ValueError = error
+        print(wrong_type, wrong_value)
+    except IncompleteStreamError as error:
+        return error
+    except RiteLLMError as error:
+        assert_type(error.message, str)
+        assert_type(error.provider, str | None)
+    return None
+
+
+def function_types() -> tuple[object, object]:
+    """The functions can be handed on as what they are."""
+    assert_type(ritellm.__version__, str)
+    call: Coroutine[Any, Any, ChatCompletion] = acompletion(MODEL, QUESTION)
+    return call, Client().completion
+
+
+def refused() -> None:
+    completion(MODEL)  # type: ignore[call-overload]
+    completion(MODEL, "Hi")  # type: ignore[arg-type]
+    completion(MODEL, QUESTION, temperature="hot")  # type: ignore[call-overload]
+    completion(MODEL, QUESTION, max_tokens="100", stream=True)  # type: ignore[call-overload]
+    completion(MODEL, QUESTION, stream="yes")  # type: ignore[call-overload]
+    completion(MODEL, QUESTION, timeout="10s")  # type: ignore[call-overload]
+    completion(MODEL, QUESTION, tools=WEATHER)  # type: ignore[call-overload]
+    print(completion(MODEL, QUESTION).choices.message)  # type: ignore[attr-defined]
+    print(completion(MODEL, QUESTION).usage.total_tokens)  # type: ignore[union-attr]
+    Client(key="sk-…")  # type: ignore[call-arg]
