@@ -1,0 +1,112 @@
+"""Compare what calls cost through RiteLLM and through other clients.
+
+    python benches/bench.py            everything, 25 minutes, written to benches/RESULTS.md
+    python benches/bench.py --quick    a first impression in a minute or two, only printed
+
+It builds and starts the mock server, then lets the clients take turns (`runner.py`), each turn in a
+fresh process (`driver.py`, or the Rust floor client). The clients to compare with are listed in
+requirements.txt; one that is not installed is reported as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import native
+from contenders import NAMES, contenders
+from report import report
+from runner import Runner
+from scenarios import CONCURRENCIES, MODES, Scenario
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+#: More than the highest concurrency, with room for what a process opens besides.
+OPEN_FILES = 4096
+
+
+def main() -> None:
+    options = parse_arguments()
+    raise_open_files_limit()
+    programs = native.programs(options.binaries) if options.binaries else native.build()
+    takers = contenders(options.clients, programs[native.FLOOR_CLIENT])
+    scenarios = [Scenario(MODES[name], concurrency) for name in options.only for concurrency in options.concurrency]
+    with native.server(programs[native.SERVER]) as url:
+        runner = Runner(url, options.rounds, options.seconds, options.timeout, options.patience)
+        results = {scenario: runner.run_all(scenario, takers) for scenario in scenarios}
+    text = report(command_line(), takers, results)
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two short rounds, 64 calls at a time")
+    parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument("--seconds", type=float, help="a measurement's rough length, default: 1")
+    parser.add_argument("--clients", type=several(NAMES), help=",".join(NAMES))
+    parser.add_argument("--only", type=several(list(MODES)), help=",".join(MODES))
+    parser.add_argument("--concurrency", type=numbers, help="default: 1,64,512")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds after which a run counts as failed")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30,
+        help="a client whose measurement took more than these seconds is not repeated",
+    )
+    parser.add_argument("--binaries", type=Path, metavar="FOLDER", help="use these Rust programs, build none")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: RESULTS.md, if nothing is left out")
+    options = parser.parse_args()
+    partial = options.quick or options.clients or options.only or options.concurrency
+    options.output = options.output or (None if partial else RESULTS)
+    options.rounds = options.rounds or (2 if options.quick else 5)
+    options.seconds = options.seconds or (0.3 if options.quick else 1.0)
+    options.clients = options.clients or NAMES
+    options.only = options.only or list(MODES)
+    options.concurrency = options.concurrency or ([64] if options.quick else CONCURRENCIES)
+    return options
+
+
+def several(known: list[str]) -> Callable[[str], list[str]]:
+    """An argument type: some of the known names, separated by commas."""
+
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        if unknown := [name for name in chosen if name not in known]:
+            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        return chosen
+
+    return parse
+
+
+def numbers(text: str) -> list[int]:
+    """An argument type: numbers, separated by commas."""
+    return [int(number) for number in text.split(",")]
+
+
+def raise_open_files_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def command_line() -> str:
+    """How to repeat this, less the options that name a place on this machine."""
+    arguments = iter(sys.argv[1:])
+    kept = []
+    for argument in arguments:
+        name, _, attached = argument.partition("=")
+        if name not in ("--binaries", "--output"):
+            kept.append(argument)
+        elif not attached:
+            next(arguments, None)
+    return shlex.join(["python", "benches/bench.py", *kept])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What a result depends on besides the code: the machine and the versions."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import native
+
+
+def describe() -> str:
+    """One line about the machine, without its name."""
+    kernel = re.match(r"\d+(\.\d+)*", platform.release())
+    system = f"{platform.system()} {kernel[0] if kernel else ''}".strip()
+    return f"{processor()}, {os.cpu_count()} cores, {platform.machine()}, {system}"
+
+
+def processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    return name[1] if name else platform.processor()
+
+
+def python_version() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()}"
+
+
+def rust_version() -> str:
+    found = re.match(r"rustc (\S+)", output("rustc", "--version"))
+    return found[1] if found else "unknown"
+
+
+def distribution_versions(*names: str) -> str | None:
+    """The versions of these Python packages, or None if one of them is not installed."""
+    try:
+        return ", ".join(f"{name} {version(name)}" for name in names)
+    except PackageNotFoundError:
+        return None
+
+
+def crate_versions(*names: str) -> str:
+    """The versions of these crates, as the benchmark's package has them."""
+    listing = output(*("cargo", "tree", "--package", native.PACKAGE, "--depth", "1", "--prefix", "none"))
+    versions = dict(re.findall(r"^(\S+) v(\S+)", listing, re.MULTILINE))
+    return ", ".join(f"{name} {versions.get(name, '(version unknown)')}" for name in names)
+
+
+def output(*command: str) -> str:
+    """What a command prints; nothing if it fails."""
+    try:
+        done = subprocess.run(command, cwd=native.ROOT, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
