@@ -388,7 +388,7 @@ def unknown_members(value: object) -> Iterator[str]:
 
 def ollamas(body: Json) -> None:
     pytest.importorskip("ollama", reason="it has Ollama's types")
-    from ollama._types import Request, Message
+    from ollama._types import Message, Request
 
     validated = Request.model_validate(body).model_dump(by_alias=True, exclude_none=True)
     # To a request, a message may also be any mapping; and its pictures are objects before they are sent.
