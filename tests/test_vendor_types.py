@@ -388,9 +388,9 @@ def unknown_members(value: object) -> Iterator[str]:
 
 def ollamas(body: Json) -> None:
     pytest.importorskip("ollama", reason="it has Ollama's types")
-    from ollama._types import Message, Request
+    from ollama._types import ChatRequest, Message
 
-    validated = Request.model_validate(body).model_dump(by_alias=True, exclude_none=True)
+    validated = ChatRequest.model_validate(body).model_dump(by_alias=True, exclude_none=True)
     # To a request, a message may also be any mapping; and its pictures are objects before they are sent.
     with_pictures = [m | {"images": [{"value": picture} for picture in m.get("images", [])]} for m in body["messages"]]
     messages = [Message.model_validate(message) for message in with_pictures]
