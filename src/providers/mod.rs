@@ -20,6 +20,7 @@ mod responses;
 pub mod table;
 mod unsupported;
 
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -201,7 +202,14 @@ pub fn lookup(name: &str) -> Option<&'static dyn Provider> {
 
 /// The name of a setting that some provider has, if this is one: such an argument is no parameter of the request.
 pub fn setting_name(name: &str) -> Option<&'static str> {
-    all().flat_map(|provider| provider.row().settings).find(|setting| setting.name == name).map(|setting| setting.name)
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+        let mut names: Vec<&str> =
+            all().flat_map(|provider| provider.row().settings).map(|setting| setting.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    });
+    NAMES.binary_search(&name).ok().map(|place| NAMES[place])
 }
 
 /// Every provider there is, in the order of the documentation.

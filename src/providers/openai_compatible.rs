@@ -3,6 +3,7 @@
 //!
 //! Wire format: <https://platform.openai.com/docs/api-reference/chat>
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::LazyLock;
 
@@ -18,7 +19,7 @@ use super::responses::Responses;
 use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
+use crate::types::chat::{Request, Secret};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::params::Params;
@@ -86,10 +87,42 @@ impl Endpoint for OpenAiCompatible {
 pub(super) type Destination = (Uri, Vec<(HeaderName, HeaderValue)>);
 
 /// The destination for one of the paths below a base URL: the key goes there as a bearer's.
-pub(super) fn destination(deployment: &Deployment, path: &str) -> Result<Destination> {
-    let uri = address(&format!("{}/{path}", deployment.base_url))?;
-    let credentials = deployment.api_key.iter().map(|key| Ok((AUTHORIZATION, bearer(key.expose())?)));
-    Ok((uri, credentials.collect::<Result<_>>()?))
+///
+/// Made once and then copied, since a program's calls go to the same place most of the time.
+pub(super) fn destination(deployment: &Deployment, path: &'static str) -> Result<Destination> {
+    RECENT.with_borrow_mut(|recent| {
+        if let Some(recent) = recent.as_ref().filter(|recent| recent.is_for(deployment, path)) {
+            return Ok(recent.destination.clone());
+        }
+        let uri = address(&format!("{}/{path}", deployment.base_url))?;
+        let credentials = deployment.api_key.iter().map(|key| Ok((AUTHORIZATION, bearer(key.expose())?)));
+        let destination = (uri, credentials.collect::<Result<Vec<_>>>()?);
+        *recent = Some(Recent {
+            base_url: deployment.base_url.clone(),
+            path,
+            api_key: deployment.api_key.clone(),
+            destination: destination.clone(),
+        });
+        Ok(destination)
+    })
+}
+
+/// The destination that a thread made last, and what it was made of.
+struct Recent {
+    base_url: String,
+    path: &'static str,
+    api_key: Option<Secret>,
+    destination: Destination,
+}
+
+impl Recent {
+    fn is_for(&self, deployment: &Deployment, path: &str) -> bool {
+        self.path == path && self.base_url == deployment.base_url && self.api_key == deployment.api_key
+    }
+}
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
 }
 
 /// A chat call in OpenAI's format, for the host that `row` describes.
@@ -299,7 +332,6 @@ fn has_finish(chunk: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
 
     fn encoded(provider: &str, params: &str, stream: bool, drop_params: bool) -> Result<Encoded> {

@@ -22,7 +22,8 @@ static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""))
 /// A completion or chunk with its differences made readable, or `None` when it has none (the usual case, decided by
 /// searches for substrings).
 pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
-    if REASONING.find(json).is_none() && !has_list_content(json) && GROQ.find(json).is_none() {
+    let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
+    if !has_groq_usage && REASONING.find(json).is_none() && !has_list_content(json) {
         return None;
     }
     let mut top = Members::of(json).ok()?;

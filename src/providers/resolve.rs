@@ -1,6 +1,7 @@
 //! From a model's name to a deployment: which provider, where, with which key.
 
-use std::sync::Arc;
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock};
 
 use super::table::{About, Setting};
 use super::{Deployment, Key, Provider, Row, all, lookup};
@@ -45,7 +46,7 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
         row.root_url_variables.iter().find_map(root)
     });
     let base_url = match base_url {
-        Some(url) => provider.base_url(&url)?,
+        Some(url) => checked_base_url(provider, &url)?,
         None if row.base_url.is_empty() => return Err(Error::argument(no_base_url(row))),
         None => row.base_url.to_owned(),
     };
@@ -96,6 +97,22 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
         deployment.credentials = Credentials::Wanted(Arc::new(Wanted::new(kind, told)));
     }
     Ok(deployment)
+}
+
+/// What `Provider::base_url` makes of an address; made once and then copied, since a program gives the same one each time.
+fn checked_base_url(provider: &'static dyn Provider, given: &str) -> Result<String> {
+    thread_local! {
+        static RECENT: RefCell<Option<(&'static str, String, String)>> = const { RefCell::new(None) };
+    }
+    let name = provider.row().name;
+    RECENT.with_borrow_mut(|recent| match recent {
+        Some((of, from, checked)) if *of == name && from == given => Ok(checked.clone()),
+        _ => {
+            let checked = provider.base_url(given)?;
+            *recent = Some((name, given.to_owned(), checked.clone()));
+            Ok(checked)
+        }
+    })
 }
 
 fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
@@ -184,26 +201,32 @@ fn is_version(segment: &str) -> bool {
 
 /// A key out of the environment is this provider's: it does not go to a host that is known to be another's.
 fn not_anothers(row: &Row, base_url: &str) -> Result<()> {
-    let host = |url: &str| url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
-    let Some(target) = host(base_url) else { return Ok(()) };
-    if row.base_url.is_empty()
-        || host(row.base_url).as_deref() == Some(target.as_str())
-        || target.parse::<std::net::IpAddr>().is_ok()
-        || target == "localhost"
-    {
+    static OWNERS: LazyLock<Vec<(&str, &Row)>> = LazyLock::new(|| {
+        let rows = all().map(|provider| provider.row());
+        rows.map(|row| (host(row.base_url), row)).filter(|(host, _)| !matches!(*host, "" | "localhost")).collect()
+    });
+    let target = host(base_url);
+    if row.base_url.is_empty() || target.eq_ignore_ascii_case(host(row.base_url)) {
         return Ok(());
     }
-    let owner =
-        all().map(|provider| provider.row()).find(|other| host(other.base_url).as_deref() == Some(target.as_str()));
-    match owner {
+    match OWNERS.iter().find(|(host, _)| target.eq_ignore_ascii_case(host)) {
         None => Ok(()),
-        Some(other) => {
+        Some((target, owner)) => {
             let message = format!(
                 "{target} belongs to {}: the key of {} in the environment is not sent there; write {}/… as the model, or pass api_key=",
-                other.name, row.name, other.name
+                owner.name, row.name, owner.name
             );
             Err(Error::new(ErrorKind::Authentication, message))
         }
+    }
+}
+
+/// The host of an address that was checked before, without its port.
+fn host(url: &str) -> &str {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or("");
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
     }
 }
 

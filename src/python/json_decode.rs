@@ -186,7 +186,8 @@ struct Name {
 }
 
 impl Names {
-    const SLOTS: usize = 512;
+    const BITS: u32 = 9;
+    const SLOTS: usize = 1 << Self::BITS;
     /// Longer names are rare, and may be data.
     const LONGEST: usize = 40;
 
@@ -207,10 +208,18 @@ impl Names {
         Some((interned, class))
     }
 
+    /// Out of the length and both ends, in a few instructions: names are many, and short.
     fn slot(text: &[u8]) -> usize {
-        let hash =
-            text.iter().fold(text.len() as u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-        (hash ^ (hash >> 15)) as usize % Self::SLOTS
+        let ends = match text {
+            [.., _, _, _, _, _, _, _, _] => text
+                .first_chunk()
+                .zip(text.last_chunk())
+                .map(|(first, last)| u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29)),
+            _ => None,
+        };
+        let ends = ends.unwrap_or_else(|| text.iter().fold(0, |ends, byte| ends << 8 | u64::from(*byte)));
+        let hash = (ends ^ text.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (hash >> (u64::BITS - Self::BITS)) as usize
     }
 }
 
@@ -290,7 +299,7 @@ impl<'py> Decoder<'_, 'py> {
         }
         let start = self.at + 1;
         let window = &self.json[start..self.json.len().min(start + Names::LONGEST)];
-        if let Some(length) = window.iter().position(|byte| *byte == b'"' || *byte == b'\\')
+        if let Some(length) = memchr2(b'"', b'\\', window)
             && window[length] == b'"'
         {
             let text = &window[..length];
@@ -392,10 +401,26 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn text(&self, utf8: &[u8], errors: &std::ffi::CStr) -> PyResult<Bound<'py, PyString>> {
+        // Python keeps the empty string and those of one character.
+        if utf8.len() > 1 && utf8.is_ascii() {
+            return self.ascii(utf8);
+        }
         // SAFETY: pointer and length are one slice's, `errors` ends in NUL; a new reference to a str or null comes back.
         unsafe {
             let text = ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as ffi::Py_ssize_t, errors.as_ptr());
             Ok(Bound::from_owned_ptr_or_err(self.py, text)?.cast_into_unchecked())
+        }
+    }
+
+    /// A str of ASCII, without looking for what else it might be.
+    fn ascii(&self, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
+        // SAFETY: a new str of so many characters, each of one byte since the largest is 127, holds as many bytes behind
+        // its head, which nobody else has seen yet.
+        unsafe {
+            let new = ffi::PyUnicode_New(text.len() as ffi::Py_ssize_t, 127);
+            let new = Bound::from_owned_ptr_or_err(self.py, new)?;
+            std::ptr::copy_nonoverlapping(text.as_ptr(), ffi::PyUnicode_DATA(new.as_ptr()).cast(), text.len());
+            Ok(new.cast_into_unchecked())
         }
     }
 

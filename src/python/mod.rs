@@ -19,6 +19,12 @@ mod waiter;
 
 use pyo3::prelude::*;
 
+/// What one thread of a call allocates, the other frees, which is where glibc's allocator is at its dearest: it locks.
+/// docs/decisions.md has the measurement. Tools that watch the heap want the system's: `--cfg system_allocator`.
+#[cfg(not(system_allocator))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The native half of the package `ritellm`.
 #[pymodule(gil_used = false)]
 mod _core {

@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -23,8 +22,6 @@ use crate::types::http::{Headers, HttpRequest};
 
 /// An answer's head may be this long.
 const LONGEST_HEAD: usize = 64 * 1024;
-/// … and have this many fields.
-const MOST_HEADERS: usize = 128;
 /// A chunk's size line, or a trailer line, may be this long.
 const LONGEST_LINE: usize = 8 * 1024;
 /// What is asked of the socket at a time.
@@ -235,54 +232,47 @@ impl Connection {
 
     /// The head, if it is all there. `scanned` bytes were there at the last look.
     fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
-        let from = scanned.saturating_sub(3);
-        let ended = memchr::memmem::find(&self.buffer[from..], b"\n\r\n").is_some()
-            || memchr::memmem::find(&self.buffer[from..], b"\n\n").is_some();
-        if !ended {
+        let Some((end, folded)) = end_of_head(&self.buffer, scanned) else {
             if self.buffer.len() > LONGEST_HEAD {
                 return Err(malformed(format!("a head of more than {LONGEST_HEAD} bytes")));
             }
             return Ok(None);
-        }
-        let mut headers = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-        let mut response = httparse::Response::new(&mut []);
-        let parsed = httparse::ParserConfig::default()
-            .allow_obsolete_multiline_headers_in_responses(true)
-            .parse_response_with_uninit_headers(&mut response, &self.buffer, &mut headers)
-            .map_err(|error| malformed(error.to_string()))?;
-        let httparse::Status::Complete(length) = parsed else { return Ok(None) };
-        let status = response.code.unwrap_or(0);
-        let http10 = response.version == Some(0);
-
-        let base = self.buffer.as_ptr() as usize;
-        let place = |bytes: &[u8]| -> Range<u32> {
-            let start = (bytes.as_ptr() as usize).wrapping_sub(base) as u32;
-            start..start + bytes.len() as u32
         };
-        let fields = response.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
+        let mut head = self.buffer.split_to(end).freeze();
+        let start = memchr(b'\n', &head).map_or(end, |found| found + 1);
+        let (http10, status) = status_line(&head[..start])?;
+        head.advance(start);
+        if folded {
+            head = unfolded(&head);
+        }
+        let headers = Headers::new(head);
 
         let mut framing = Framing::UntilClose;
         let mut chunked = false;
         let mut keep_alive = !http10;
-        for field in response.headers.iter() {
-            if field.name.eq_ignore_ascii_case("content-length") {
-                let length = std::str::from_utf8(field.value).ok().and_then(|text| text.trim().parse().ok());
-                let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
-                if matches!(framing, Framing::Length(other) if other != length) {
-                    return Err(malformed("two different content-lengths"));
+        for (name, value) in headers.fields() {
+            match name.len() {
+                14 if name.eq_ignore_ascii_case(b"content-length") => {
+                    let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                    let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
+                    if matches!(framing, Framing::Length(other) if other != length) {
+                        return Err(malformed("two different content-lengths"));
+                    }
+                    framing = Framing::Length(length);
                 }
-                framing = Framing::Length(length);
-            } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
-                let value = field.value.trim_ascii();
-                chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
-            } else if field.name.eq_ignore_ascii_case("connection") {
-                for option in field.value.split(|byte| *byte == b',') {
-                    if option.trim_ascii().eq_ignore_ascii_case(b"close") {
-                        keep_alive = false;
-                    } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
-                        keep_alive = true;
+                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                    chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
+                }
+                10 if name.eq_ignore_ascii_case(b"connection") => {
+                    for option in value.split(|byte| *byte == b',') {
+                        if option.trim_ascii().eq_ignore_ascii_case(b"close") {
+                            keep_alive = false;
+                        } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
+                            keep_alive = true;
+                        }
                     }
                 }
+                _ => {}
             }
         }
         if chunked {
@@ -295,7 +285,6 @@ impl Connection {
         if status >= 200 {
             self.framing = framing;
         }
-        let headers = Headers::new(self.buffer.split_to(length).freeze(), fields);
         Ok(Some(Head { status, headers }))
     }
 
@@ -407,6 +396,54 @@ impl Connection {
             }
         }
     }
+}
+
+/// Where the head ends, its empty line included, if it is all there, and whether a field may go on in another line.
+/// `scanned` bytes were there at the last look.
+fn end_of_head(bytes: &[u8], scanned: usize) -> Option<(usize, bool)> {
+    // Whatever stood at the end may be the beginning of the empty line.
+    let mut at = scanned.saturating_sub(2);
+    let mut folded = at > 0;
+    while let Some(found) = memchr(b'\n', &bytes[at..]) {
+        at += found + 1;
+        match &bytes[at..] {
+            [b'\n', ..] => return Some((at + 1, folded)),
+            [b'\r', b'\n', ..] => return Some((at + 2, folded)),
+            [b' ' | b'\t', ..] => folded = true,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether it is HTTP/1.0, and the status.
+fn status_line(line: &[u8]) -> Result<(bool, u16)> {
+    match line {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', status @ ..] => {
+            let (digits, rest) = status.split_at(status.len().min(3));
+            let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+            match (status, rest.first()) {
+                (Some(status @ 100..), Some(b' ' | b'\r' | b'\n')) => Ok((*minor == b'0', status)),
+                _ => Err(malformed("a status that is not three digits")),
+            }
+        }
+        _ => Err(malformed("it does not begin with HTTP/1.1 or HTTP/1.0")),
+    }
+}
+
+/// The lines, each field in one; old servers go on in lines that begin with a space:
+/// <https://www.rfc-editor.org/rfc/rfc9112#section-5.2>.
+fn unfolded(lines: &[u8]) -> Bytes {
+    let mut whole = lines.to_vec();
+    for at in 1..whole.len() {
+        if matches!(whole[at], b' ' | b'\t') && whole[at - 1] == b'\n' {
+            whole[at - 1] = b' ';
+            if at > 1 && whole[at - 2] == b'\r' {
+                whole[at - 2] = b' ';
+            }
+        }
+    }
+    whole.into()
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64> {

@@ -74,10 +74,9 @@ impl Transport {
     /// A request that died in silence on a connection that had been idle is sent once more on a fresh one: the server
     /// had closed it before the request came. That is no retry, since nobody saw the first.
     pub async fn send(&self, request: &HttpRequest, timeouts: &Timeouts) -> Result<Response> {
-        let origin = connect::Origin::of(&request.uri)?;
         let mut fresh = false;
         loop {
-            let Lease { connection, reused } = self.pool.lease(&origin, &request.uri, timeouts.connect, fresh).await?;
+            let Lease { connection, reused } = self.pool.lease(&request.uri, timeouts.connect, fresh).await?;
             let answer = within(timeouts.first_token, "the beginning of the answer", async {
                 Ok(match connection {
                     Connection::Http1(mut kept) => {

@@ -17,12 +17,19 @@ const IDLE: Duration = Duration::from_secs(55);
 /// All connections of one client.
 pub(super) struct Pool {
     connector: Connector,
-    hosts: Mutex<HashMap<Origin, Arc<Host>>>,
+    hosts: Mutex<Hosts>,
+}
+
+#[derive(Default)]
+struct Hosts {
+    by_origin: HashMap<Origin, Arc<Host>>,
+    /// The one that was asked for last, and by which address: most programs call one host.
+    recent: Option<(Uri, Arc<Host>)>,
 }
 
 /// One origin's connections.
-#[derive(Default)]
 struct Host {
+    origin: Origin,
     connections: Mutex<Connections>,
     /// Held while a connection is opened whose version is not known, or to which others may be added: a burst of
     /// calls to an HTTP/2 server should share connections, not open one each.
@@ -60,30 +67,34 @@ impl Pool {
         Self { connector: Connector::new(http2), hosts: Mutex::default() }
     }
 
-    /// A connection to `origin`: an idle one unless `fresh` is wanted, or a new one within `timeout`.
-    pub async fn lease(&self, origin: &Origin, uri: &Uri, timeout: Option<Duration>, fresh: bool) -> Result<Lease> {
-        let host = {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            match hosts.get(origin) {
-                Some(host) => host.clone(),
-                None => hosts.entry(origin.clone()).or_default().clone(),
-            }
-        };
+    /// A connection to where `uri` leads: an idle one unless `fresh` is wanted, or a new one within `timeout`.
+    pub async fn lease(&self, uri: &Uri, timeout: Option<Duration>, fresh: bool) -> Result<Lease> {
+        let host = self.host(uri)?;
         if !fresh && let Some(lease) = host.idle() {
             return Ok(lease);
         }
         // Boxed: it is rare, and kilobytes large, which every call in flight would carry along.
-        Box::pin(self.open(host, origin, uri, timeout, fresh)).await
+        Box::pin(self.open(host, uri, timeout, fresh)).await
     }
 
-    async fn open(
-        &self,
-        host: Arc<Host>,
-        origin: &Origin,
-        uri: &Uri,
-        timeout: Option<Duration>,
-        fresh: bool,
-    ) -> Result<Lease> {
+    fn host(&self, uri: &Uri) -> Result<Arc<Host>> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, host)) = &hosts.recent
+            && known.authority().map(|authority| authority.as_str())
+                == uri.authority().map(|authority| authority.as_str())
+            && known.scheme() == uri.scheme()
+        {
+            return Ok(host.clone());
+        }
+        let origin = Origin::of(uri)?;
+        let host =
+            hosts.by_origin.entry(origin).or_insert_with_key(|origin| Arc::new(Host::new(origin.clone()))).clone();
+        hosts.recent = Some((uri.clone(), host.clone()));
+        Ok(host)
+    }
+
+    async fn open(&self, host: Arc<Host>, uri: &Uri, timeout: Option<Duration>, fresh: bool) -> Result<Lease> {
+        let origin = &host.origin;
         within(timeout, &format!("connecting to {origin}"), async {
             let turn = match origin.https && !host.lock().speaks_http1 {
                 true => Some(host.opening.lock().await),
@@ -112,6 +123,10 @@ impl Pool {
 }
 
 impl Host {
+    fn new(origin: Origin) -> Self {
+        Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }

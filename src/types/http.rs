@@ -1,9 +1,8 @@
 //! Plain HTTP messages: what a provider encodes into and decodes from.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use memchr::memchr;
 
 /// A request, ready to be sent.
 #[derive(Debug, Clone)]
@@ -50,62 +49,70 @@ pub struct HttpResponse {
     pub body: Bytes,
 }
 
-/// An answer's header fields: the bytes as they came, and where each name and value stands in them.
+/// An answer's header fields: the lines as they came.
 ///
-/// Most calls look at one or two headers of twenty, so nothing is copied and nothing is hashed.
+/// Most calls look at one or two headers of twenty, so nothing is copied, parsed or indexed before somebody looks.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
-    raw: Bytes,
-    fields: Box<[(Range<u32>, Range<u32>)]>,
+    /// One field a line; a line without a colon is none.
+    lines: Bytes,
 }
 
 impl Headers {
-    /// Headers out of a block of bytes and the places of names and values in it.
-    pub fn new(raw: Bytes, fields: Vec<(Range<u32>, Range<u32>)>) -> Self {
-        Self { raw, fields: fields.into_boxed_slice() }
+    /// Headers out of a block of lines, one field each.
+    pub fn new(lines: Bytes) -> Self {
+        Self { lines }
     }
 
     /// Every field, in order, names as they were written. A value that is not UTF-8 is shown with replacement marks.
     pub fn iter(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.fields.iter().map(|(name, value)| {
-            (std::str::from_utf8(self.at(name)).unwrap_or("?"), String::from_utf8_lossy(self.at(value)))
-        })
+        self.fields().map(|(name, value)| (std::str::from_utf8(name).unwrap_or("?"), String::from_utf8_lossy(value)))
     }
 
     /// The first value of this name, whatever its case, if it is text.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(field, _)| self.at(field).eq_ignore_ascii_case(name.as_bytes()))
-            .and_then(|(_, value)| std::str::from_utf8(self.at(value)).ok())
+        self.fields()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// Puts asterisks where a secret stands in a value.
     pub fn hide(&mut self, secret: &str) {
-        if memchr::memmem::find(&self.raw, secret.as_bytes()).is_some() {
-            let hidden = memchr::memmem::find_iter(&self.raw, secret.as_bytes()).collect::<Vec<_>>();
-            let mut raw = self.raw.to_vec();
-            hidden.into_iter().for_each(|place| raw[place..place + secret.len()].fill(b'*'));
-            self.raw = raw.into();
+        if memchr::memmem::find(&self.lines, secret.as_bytes()).is_some() {
+            let hidden = memchr::memmem::find_iter(&self.lines, secret.as_bytes()).collect::<Vec<_>>();
+            let mut lines = self.lines.to_vec();
+            hidden.into_iter().for_each(|place| lines[place..place + secret.len()].fill(b'*'));
+            self.lines = lines.into();
         }
     }
 
-    fn at(&self, range: &Range<u32>) -> &[u8] {
-        &self.raw[range.start as usize..range.end as usize]
+    /// Names and values, as bytes.
+    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &self.lines[..];
+        std::iter::from_fn(move || {
+            while !rest.is_empty() {
+                let end = memchr(b'\n', rest).unwrap_or(rest.len());
+                let line = &rest[..end];
+                rest = rest.get(end + 1..).unwrap_or_default();
+                if let Some(colon) = memchr(b':', line) {
+                    return Some((&line[..colon], line[colon + 1..].trim_ascii()));
+                }
+            }
+            None
+        })
     }
 }
 
 impl From<&HeaderMap> for Headers {
     fn from(map: &HeaderMap) -> Self {
-        let mut raw = Vec::with_capacity(map.len() * 48);
-        let mut place = |bytes: &[u8]| {
-            let start = raw.len() as u32;
-            raw.extend_from_slice(bytes);
-            start..raw.len() as u32
-        };
-        let fields =
-            map.iter().map(|(name, value)| (place(name.as_str().as_bytes()), place(value.as_bytes()))).collect();
-        Self::new(raw.into(), fields)
+        let mut lines = Vec::with_capacity(map.len() * 48);
+        for (name, value) in map {
+            lines.extend_from_slice(name.as_str().as_bytes());
+            lines.extend_from_slice(b": ");
+            lines.extend_from_slice(value.as_bytes());
+            lines.push(b'\n');
+        }
+        Self::new(lines.into())
     }
 }
 
