@@ -21,11 +21,12 @@ static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"thinking_bl
 /// - What other hosts call their reasoning is taken out where it is refused. `openai` with a base URL elsewhere (`is_home`
 ///   says whether it is its own) is how many name any host: what that one may have said itself goes back to it.
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
-pub(super) fn without_our_additions(row: &Row, is_home: bool, messages: &[u8]) -> Option<String> {
+pub(super) fn without_our_additions(row: &Row, is_home: impl FnOnce() -> bool, messages: &[u8]) -> Option<String> {
     if [&*SPECIFIC, &*REASONING, &*THINKING].iter().all(|finder| finder.find(messages).is_none()) {
         return None;
     }
     let messages: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;
+    let is_home = is_home();
     let messages: Vec<String> = messages
         .iter()
         .map(|message| cleaned(row, is_home, message).unwrap_or_else(|| message.get().to_owned()))
@@ -75,7 +76,7 @@ mod tests {
     fn sent_to(provider: &str, is_home: bool, message: Value) -> Value {
         let row = crate::providers::lookup(provider).unwrap().row();
         let messages = json!([{"role": "user", "content": "hi"}, message]).to_string();
-        let cleaned = without_our_additions(row, is_home, messages.as_bytes()).unwrap_or(messages);
+        let cleaned = without_our_additions(row, || is_home, messages.as_bytes()).unwrap_or(messages);
         serde_json::from_str::<Value>(&cleaned).unwrap()[1].take()
     }
 

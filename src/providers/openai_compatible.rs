@@ -4,12 +4,12 @@
 //! Wire format: <https://platform.openai.com/docs/api-reference/chat>
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Uri};
+use memchr::memchr2;
 use memchr::memmem::Finder;
 
 use super::embeddings::Embeddings;
@@ -128,7 +128,7 @@ thread_local! {
 /// A chat call in OpenAI's format, for the host that `row` describes.
 pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Destination) -> Result<Encoded> {
     let (mut params, dropped_params) = without_unsupported(row, request)?;
-    let is_home = destination.0.host() == row.base_url.split('/').nth(2);
+    let is_home = || destination.0.host() == row.base_url.split('/').nth(2);
     if let Some(messages) = params.get("messages").and_then(|messages| without_our_additions(row, is_home, messages)) {
         params.to_mut().set("messages", messages.as_bytes());
     }
@@ -180,7 +180,7 @@ pub(super) fn decode(provider: &str, essence: &str, response: &HttpResponse) -> 
 /// A decoder for streams in OpenAI's format.
 pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
     let show_usage = asks_for_usage(request) || !row.stream_usage;
-    Box::new(Chunks { provider: row.name, show_usage, done: false, last: VecDeque::new() })
+    Box::new(Chunks { provider: row.name, show_usage, done: false, since_finish: None, plain: None })
 }
 
 /// An address made out of the base URL.
@@ -245,6 +245,7 @@ fn with_usage(options: Option<&[u8]>) -> Option<String> {
 
 static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"error\""));
 static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""));
+static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
 /// Whether an object that should be a completion, a chunk or the like is an error: it has one, and no essence.
@@ -260,8 +261,10 @@ struct Chunks {
     /// The caller asked for the chunk that holds nothing but the usage, or the host sends none such.
     show_usage: bool,
     done: bool,
-    /// The last chunks, to be looked at for a finish if the stream ends without `[DONE]`.
-    last: VecDeque<Bytes>,
+    /// How many chunks have come since the last one with a finish.
+    since_finish: Option<usize>,
+    /// The last chunk that was looked at in full and had nothing in it but text.
+    plain: Option<Plain>,
 }
 
 /// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
@@ -269,6 +272,11 @@ const LAST: usize = 8;
 
 impl StreamDecoder for Chunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        if name.is_empty() && self.is_plain(&data) {
+            self.since_finish = self.since_finish.map(|since| since + 1);
+            chunks.push(data);
+            return Ok(());
+        }
         let text = data.trim_ascii();
         if text == b"[DONE]" {
             self.done = true;
@@ -281,17 +289,21 @@ impl StreamDecoder for Chunks {
             // Keep-alives and notes that are not chunks.
             return Ok(());
         }
-        let chunk = readable(self.provider, text).unwrap_or_else(|| data.slice_ref(text));
-        if self.last.len() == LAST {
-            self.last.pop_front();
+        let rewritten = readable(self.provider, text);
+        let is_rewritten = rewritten.is_some();
+        let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
+        if has_finish(&chunk) {
+            self.since_finish = Some(0);
+        } else {
+            self.since_finish = self.since_finish.map(|since| since + 1);
+            self.plain = if is_rewritten || has_empty_choices(&chunk) { None } else { Plain::of(&chunk) };
         }
-        self.last.push_back(chunk.clone());
         chunks.push(chunk);
         Ok(())
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.show_usage || !is_usage_chunk(chunk)
+        self.show_usage || self.is_plain(chunk) || !is_usage_chunk(chunk)
     }
 
     fn is_done(&self) -> bool {
@@ -299,7 +311,38 @@ impl StreamDecoder for Chunks {
     }
 
     fn is_complete(&self) -> bool {
-        self.done || self.last.iter().any(|chunk| has_finish(chunk))
+        self.done || self.since_finish.is_some_and(|since| since < LAST)
+    }
+}
+
+impl Chunks {
+    /// Whether a chunk differs from the last plain one in its text alone, so that it needs no look at the rest.
+    fn is_plain(&self, chunk: &[u8]) -> bool {
+        self.plain.as_ref().is_some_and(|plain| plain.is_like(chunk))
+    }
+}
+
+/// A chunk, cut where its text stands.
+struct Plain {
+    before: Bytes,
+    after: Bytes,
+}
+
+impl Plain {
+    /// A chunk that has one text, with nothing in it that JSON escapes.
+    fn of(chunk: &Bytes) -> Option<Self> {
+        let mut places = CONTENT.find_iter(chunk);
+        let (place, None) = (places.next()?, places.next()) else { return None };
+        let value = chunk[place + b"\"content\"".len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let text = value.strip_prefix(b"\"")?;
+        let start = chunk.len() - text.len();
+        let end = start + memchr2(b'"', b'\\', text)?;
+        (chunk[end] == b'"').then(|| Self { before: chunk.slice(..start), after: chunk.slice(end..) })
+    }
+
+    fn is_like(&self, chunk: &[u8]) -> bool {
+        let text = chunk.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
+        text.is_some_and(|text| memchr2(b'"', b'\\', text).is_none())
     }
 }
 

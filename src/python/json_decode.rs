@@ -197,14 +197,18 @@ impl Names {
 
     /// The interned name; `None` when it is not UTF-8.
     fn get<'py>(&mut self, py: Python<'py>, text: &[u8]) -> Option<(Bound<'py, PyString>, Class)> {
-        let slot = &mut self.0[Self::slot(text)];
-        if let Some(name) = slot
-            && *name.text == *text
-        {
-            return Some((name.interned.bind(py).clone(), name.class));
+        let first = Self::slot(text);
+        for slot in [first, first ^ 1] {
+            if let Some(name) = &self.0[slot]
+                && *name.text == *text
+            {
+                return Some((name.interned.bind(py).clone(), name.class));
+            }
         }
         let (interned, class) = intern_name(py, text)?;
-        *slot = Some(Name { text: text.into(), interned: interned.clone().unbind(), class });
+        // Of the two that may stand here, the newer stays.
+        self.0.swap(first, first ^ 1);
+        self.0[first] = Some(Name { text: text.into(), interned: interned.clone().unbind(), class });
         Some((interned, class))
     }
 
@@ -225,9 +229,9 @@ impl Names {
 
 /// Appends text, with replacement marks for what is not UTF-8.
 fn push_utf8(text: &[u8], out: &mut Vec<u8>) {
-    match std::str::from_utf8(text) {
-        Ok(_) => out.extend_from_slice(text),
-        Err(_) => out.extend_from_slice(String::from_utf8_lossy(text).as_bytes()),
+    match text.is_ascii() || std::str::from_utf8(text).is_ok() {
+        true => out.extend_from_slice(text),
+        false => out.extend_from_slice(String::from_utf8_lossy(text).as_bytes()),
     }
 }
 
@@ -512,9 +516,13 @@ impl<'py> Decoder<'_, 'py> {
         Ok(value)
     }
 
+    #[inline]
     fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.at += 1;
+        // Most texts have none.
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            let rest = &self.json[self.at..];
+            let space = rest.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t'));
+            self.at += space.unwrap_or(rest.len());
         }
     }
 

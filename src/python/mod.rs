@@ -12,6 +12,7 @@ mod meta;
 mod object;
 mod once;
 mod runtime;
+mod send;
 mod stream;
 mod template;
 mod vectors;
@@ -50,9 +51,9 @@ mod _core {
         super::runtime::watch_forks();
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();
-        py.get_type::<super::stream::NextChunk>();
+        super::send::fill_slot::<super::stream::NextChunk>(py);
+        super::send::fill_slot::<super::waiter::Waiter>(py);
         py.get_type::<super::stream::Done>();
-        py.get_type::<super::waiter::Waiter>();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

@@ -11,6 +11,7 @@ use super::once::name;
 use bytes::Bytes;
 use futures_util::future::AbortHandle;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use super::errors::exception;
 use super::json_decode::{self, Class};
 use super::meta::Meta;
 use super::runtime::generation;
+use super::send::{self, Awaitable, Step};
 use super::template;
 use super::waiter::{Waiter, thrown};
 use crate::client;
@@ -279,7 +281,7 @@ impl Drop for Stream {
 #[pymethods]
 impl Stream {
     fn __iter__(slf: &Bound<'_, Self>) -> Chunks {
-        Chunks { stream: slf.clone().unbind() }
+        Chunks::new(slf)
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -294,7 +296,7 @@ impl Stream {
     }
 
     fn __aiter__(slf: &Bound<'_, Self>) -> Chunks {
-        Chunks { stream: slf.clone().unbind() }
+        Chunks::new(slf)
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> NextChunk {
@@ -363,6 +365,18 @@ impl Stream {
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Chunks {
     stream: Py<Stream>,
+    /// What the last chunk was awaited with; it serves again once nobody else has it.
+    last: Mutex<Option<Py<NextChunk>>>,
+}
+
+impl Chunks {
+    fn new(stream: &Bound<'_, Stream>) -> Self {
+        Self { stream: stream.clone().unbind(), last: Mutex::new(None) }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Py<NextChunk>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Chunks {
@@ -385,8 +399,29 @@ impl Chunks {
         slf
     }
 
-    fn __anext__(&self, py: Python<'_>) -> NextChunk {
-        NextChunk::new(self.stream.bind(py))
+    fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextChunk>> {
+        let stream = self.stream.bind(py);
+        // Taken out meanwhile: to decode a chunk may run a finaliser, and that may come here again.
+        let last = self.last().take();
+        // SAFETY: a live reference.
+        let is_ours = |last: &Py<NextChunk>| unsafe { ffi::Py_REFCNT(last.as_ptr()) == 1 };
+        let next = match last.filter(is_ours) {
+            Some(last) => {
+                last.get().replace(NextChunk::look(stream));
+                last.into_bound(py)
+            }
+            None => Bound::new(py, NextChunk::new(stream))?,
+        };
+        *self.last() = Some(next.clone().unbind());
+        Ok(next)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.stream)?;
+        match self.last.try_lock() {
+            Ok(last) => visit.call(&*last),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -409,15 +444,19 @@ enum Next {
 
 impl NextChunk {
     fn new(stream: &Bound<'_, Stream>) -> Self {
-        let state = match stream.get().take() {
+        Self { stream: stream.clone().unbind(), state: Mutex::new(Self::look(stream)) }
+    }
+
+    /// What there is for it now.
+    fn look(stream: &Bound<'_, Stream>) -> Next {
+        match stream.get().take() {
             Taken::Chunk(chunk) => {
                 stream.get().chunk(stream.py(), &chunk).map_or_else(Next::Raises, |chunk| Next::Ready(chunk.unbind()))
             }
             Taken::End => Next::Raises(PyStopAsyncIteration::new_err(())),
             Taken::Failed(error) => Next::Raises(stream.get().failed(stream.py(), error)),
             Taken::Nothing => Next::NotAsked,
-        };
-        Self { stream: stream.clone().unbind(), state: Mutex::new(state) }
+        }
     }
 
     fn replace(&self, next: Next) -> Next {
@@ -443,6 +482,42 @@ impl NextChunk {
     }
 }
 
+impl Awaitable for NextChunk {
+    fn ready(&self) -> Option<Py<PyAny>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            Next::Ready(_) => match std::mem::replace(&mut *state, Next::Over) {
+                Next::Ready(chunk) => Some(chunk),
+                _ => unreachable!("just looked"),
+            },
+            _ => None,
+        }
+    }
+
+    fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
+        let (py, next) = (slf.py(), slf.get());
+        match next.replace(Next::Over) {
+            Next::Ready(chunk) => return Ok(Step::Returns(chunk)),
+            Next::Raises(error) => return Err(error),
+            // Raises a cancellation that was not thrown.
+            Next::Waiting(waiter) => waiter.get().result(py)?,
+            Next::NotAsked => {}
+            Next::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
+        }
+        let stream = next.stream.get();
+        match stream.take() {
+            Taken::Chunk(chunk) => Ok(Step::Returns(stream.chunk(py, &chunk)?.unbind())),
+            Taken::End => Err(PyStopAsyncIteration::new_err(())),
+            Taken::Failed(error) => Err(stream.failed(py, error)),
+            Taken::Nothing => {
+                let waiter = next.ask(py)?;
+                next.replace(Next::Waiting(waiter.clone().unbind()));
+                Ok(Step::Waits(waiter))
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl NextChunk {
     fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -453,29 +528,12 @@ impl NextChunk {
         slf
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Waiter>> {
-        match self.replace(Next::Over) {
-            Next::Ready(chunk) => return Err(returned(chunk)),
-            Next::Raises(error) => return Err(error),
-            // Raises a cancellation that was not thrown.
-            Next::Waiting(waiter) => waiter.get().result(py)?,
-            Next::NotAsked => {}
-            Next::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
-        }
-        match self.stream.get().take() {
-            Taken::Chunk(chunk) => Err(returned(self.stream.get().chunk(py, &chunk)?.unbind())),
-            Taken::End => Err(PyStopAsyncIteration::new_err(())),
-            Taken::Failed(error) => Err(self.stream.get().failed(py, error)),
-            Taken::Nothing => {
-                let waiter = self.ask(py)?;
-                self.replace(Next::Waiting(waiter.clone().unbind()));
-                Ok(waiter)
-            }
-        }
+    fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Waiter>> {
+        send::next(slf)
     }
 
-    fn send<'py>(&self, py: Python<'py>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Waiter>> {
-        self.__next__(py)
+    fn send<'py>(slf: &Bound<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Waiter>> {
+        send::next(slf)
     }
 
     /// A cancelled task throws its cancellation in here: the request is aborted.
@@ -505,12 +563,6 @@ impl NextChunk {
             _ => Ok(()),
         }
     }
-}
-
-/// What an awaitable raises to return a chunk. The bare value, not a tuple of it: CPython then hands it on without
-/// making an exception object.
-fn returned(chunk: Py<PyAny>) -> PyErr {
-    PyStopIteration::new_err(chunk)
 }
 
 /// An awaitable that is done already.

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::bridge::{Bridge, Outcome};
 use super::once::{get_or_make, name};
+use super::send::{self, Awaitable, Step};
 
 /// One wait of one task.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -104,6 +105,37 @@ impl Waiter {
     }
 }
 
+impl Awaitable for Waiter {
+    fn ready(&self) -> Option<Py<PyAny>> {
+        let mut state = self.state();
+        match &*state {
+            State::Done { result: Ok(_), task: None } => match std::mem::replace(&mut *state, State::Over) {
+                State::Done { result: Ok(value), .. } => Some(value),
+                _ => unreachable!("just looked"),
+            },
+            _ => None,
+        }
+    }
+
+    fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
+        let waiter = slf.get();
+        let mut state = waiter.state();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Done { result: Ok(value), .. } => Ok(Step::Returns(value)),
+            State::Done { result: Err(error), .. } => Err(error),
+            State::Cancelled(message) => Err(cancelled(slf.py(), message.as_ref())),
+            State::Over => Err(PyRuntimeError::new_err("this was awaited before")),
+            waiting @ State::Waiting(_) => {
+                *state = waiting;
+                if waiter.blocking.swap(true, Ordering::Relaxed) {
+                    return Err(PyRuntimeError::new_err("this can be awaited by an asyncio task only"));
+                }
+                Ok(Step::Waits(slf.clone()))
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl Waiter {
     // ---- the awaitable
@@ -117,22 +149,7 @@ impl Waiter {
     }
 
     fn __next__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Self>> {
-        let waiter = slf.get();
-        let mut state = waiter.state();
-        match std::mem::replace(&mut *state, State::Over) {
-            // The bare value, not a tuple of it: CPython then hands it on without making an exception object.
-            State::Done { result: Ok(value), .. } => Err(PyStopIteration::new_err(value)),
-            State::Done { result: Err(error), .. } => Err(error),
-            State::Cancelled(message) => Err(cancelled(slf.py(), message.as_ref())),
-            State::Over => Err(PyRuntimeError::new_err("this was awaited before")),
-            waiting @ State::Waiting(_) => {
-                *state = waiting;
-                if waiter.blocking.swap(true, Ordering::Relaxed) {
-                    return Err(PyRuntimeError::new_err("this can be awaited by an asyncio task only"));
-                }
-                Ok(slf.clone())
-            }
-        }
+        send::next(slf)
     }
 
     fn send<'py>(slf: &Bound<'py, Self>, _value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {

@@ -12,13 +12,13 @@ use std::task::{Context, Poll, ready};
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderValue, Method};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
 use super::connect::Io;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::http::{Headers, HttpRequest};
+use crate::types::http::{Headers, HttpRequest, Lines, field_of};
 
 /// An answer's head may be this long.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -232,47 +232,50 @@ impl Connection {
 
     /// The head, if it is all there. `scanned` bytes were there at the last look.
     fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
-        let Some((end, folded)) = end_of_head(&self.buffer, scanned) else {
+        let Some(end) = end_of_head(&self.buffer, scanned) else {
             if self.buffer.len() > LONGEST_HEAD {
                 return Err(malformed(format!("a head of more than {LONGEST_HEAD} bytes")));
             }
             return Ok(None);
         };
         let mut head = self.buffer.split_to(end).freeze();
-        let start = memchr(b'\n', &head).map_or(end, |found| found + 1);
-        let (http10, status) = status_line(&head[..start])?;
-        head.advance(start);
-        if folded {
-            head = unfolded(&head);
-        }
-        let headers = Headers::new(head);
+        let mut lines = Lines(&head);
+        let status_line = lines.next().unwrap_or_default();
+        let (http10, status) = read_status_line(status_line)?;
+        let start = status_line.len() + 1;
 
         let mut framing = Framing::UntilClose;
         let mut chunked = false;
         let mut keep_alive = !http10;
-        for (name, value) in headers.fields() {
-            match name.len() {
-                14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                    let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
-                    if matches!(framing, Framing::Length(other) if other != length) {
-                        return Err(malformed("two different content-lengths"));
+        let mut folded = false;
+        for line in lines {
+            // Few lines matter here, and all of those begin with one of two letters.
+            match line.first() {
+                Some(b'c' | b'C' | b't' | b'T') => {}
+                Some(b' ' | b'\t') => {
+                    folded = true;
+                    continue;
+                }
+                _ => continue,
+            }
+            let Some((name, value)) = field_of(line) else { continue };
+            if name.eq_ignore_ascii_case(b"content-length") {
+                let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
+                if matches!(framing, Framing::Length(other) if other != length) {
+                    return Err(malformed("two different content-lengths"));
+                }
+                framing = Framing::Length(length);
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
+            } else if name.eq_ignore_ascii_case(b"connection") {
+                for option in value.split(|byte| *byte == b',') {
+                    if option.trim_ascii().eq_ignore_ascii_case(b"close") {
+                        keep_alive = false;
+                    } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
+                        keep_alive = true;
                     }
-                    framing = Framing::Length(length);
                 }
-                17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                    chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
-                }
-                10 if name.eq_ignore_ascii_case(b"connection") => {
-                    for option in value.split(|byte| *byte == b',') {
-                        if option.trim_ascii().eq_ignore_ascii_case(b"close") {
-                            keep_alive = false;
-                        } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
-                            keep_alive = true;
-                        }
-                    }
-                }
-                _ => {}
             }
         }
         if chunked {
@@ -285,6 +288,8 @@ impl Connection {
         if status >= 200 {
             self.framing = framing;
         }
+        head.advance(start);
+        let headers = Headers::new(if folded { unfolded(&head) } else { head });
         Ok(Some(Head { status, headers }))
     }
 
@@ -398,32 +403,25 @@ impl Connection {
     }
 }
 
-/// Where the head ends, its empty line included, if it is all there, and whether a field may go on in another line.
-/// `scanned` bytes were there at the last look.
-fn end_of_head(bytes: &[u8], scanned: usize) -> Option<(usize, bool)> {
+/// Where the head ends, its empty line included, if it is all there. `scanned` bytes were there at the last look.
+fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     // Whatever stood at the end may be the beginning of the empty line.
-    let mut at = scanned.saturating_sub(2);
-    let mut folded = at > 0;
-    while let Some(found) = memchr(b'\n', &bytes[at..]) {
-        at += found + 1;
-        match &bytes[at..] {
-            [b'\n', ..] => return Some((at + 1, folded)),
-            [b'\r', b'\n', ..] => return Some((at + 2, folded)),
-            [b' ' | b'\t', ..] => folded = true,
-            _ => {}
-        }
-    }
-    None
+    let from = scanned.saturating_sub(3);
+    memchr_iter(b'\n', &bytes[from..]).map(|found| from + found + 1).find_map(|at| match &bytes[at..] {
+        [b'\n', ..] => Some(at + 1),
+        [b'\r', b'\n', ..] => Some(at + 2),
+        _ => None,
+    })
 }
 
 /// Whether it is HTTP/1.0, and the status.
-fn status_line(line: &[u8]) -> Result<(bool, u16)> {
+fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
     match line {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', status @ ..] => {
             let (digits, rest) = status.split_at(status.len().min(3));
             let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
             match (status, rest.first()) {
-                (Some(status @ 100..), Some(b' ' | b'\r' | b'\n')) => Ok((*minor == b'0', status)),
+                (Some(status @ 100..), Some(b' ' | b'\r') | None) => Ok((*minor == b'0', status)),
                 _ => Err(malformed("a status that is not three digits")),
             }
         }

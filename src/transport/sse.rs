@@ -49,13 +49,13 @@ impl Parser {
         let mut start = 0;
         while let Some(found) = memchr2(b'\n', b'\r', &piece[start..]) {
             let end = start + found;
-            let line = match self.partial.is_empty() {
-                true => piece.slice(start..end),
-                false => {
-                    self.partial.extend_from_slice(&piece[start..end]);
-                    self.partial.split().freeze()
-                }
-            };
+            if self.partial.is_empty() {
+                self.line(&piece[start..end], &piece, &mut emit)?;
+            } else {
+                self.partial.extend_from_slice(&piece[start..end]);
+                let line = self.partial.split().freeze();
+                self.line(&line, &line, &mut emit)?;
+            }
             start = end + 1;
             if piece[end] == b'\r' {
                 match piece.get(start) {
@@ -64,7 +64,6 @@ impl Parser {
                     None => self.after_return = true,
                 }
             }
-            self.line(line, &mut emit)?;
         }
         self.partial.extend_from_slice(&piece[start..]);
         self.check_size(self.partial.len())
@@ -74,14 +73,15 @@ impl Parser {
     pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         if !self.partial.is_empty() {
             let line = self.partial.split().freeze();
-            self.line(line, &mut emit)?;
+            self.line(&line, &line, &mut emit)?;
         }
-        self.line(Bytes::new(), &mut emit)
+        self.line(b"", &Bytes::new(), &mut emit)
     }
 
-    fn line(&mut self, mut line: Bytes, emit: &mut impl FnMut(Event)) -> Result<()> {
-        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xEF\xBB\xBF") {
-            line = line.slice(3..);
+    /// A line, and the bytes it is part of.
+    fn line(&mut self, mut line: &[u8], source: &Bytes, emit: &mut impl FnMut(Event)) -> Result<()> {
+        if std::mem::take(&mut self.at_start) {
+            line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
         }
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
@@ -93,20 +93,20 @@ impl Parser {
             if let Some(data) = data {
                 emit(Event { name, data });
             }
-        } else if let Some(value) = field(&line, b"data") {
+        } else if let Some(value) = field(line, b"data") {
             match &self.data {
-                None => self.data = Some(value),
+                None => self.data = Some(source.slice_ref(value)),
                 Some(first) => {
                     if self.joined.is_empty() {
                         self.joined.extend_from_slice(first);
                     }
                     self.joined.extend_from_slice(b"\n");
-                    self.joined.extend_from_slice(&value);
+                    self.joined.extend_from_slice(value);
                 }
             }
             self.check_size(self.joined.len().max(self.data.as_ref().map_or(0, Bytes::len)))?;
-        } else if let Some(value) = field(&line, b"event") {
-            self.name = value;
+        } else if let Some(value) = field(line, b"event") {
+            self.name = source.slice_ref(value);
         }
         Ok(())
     }
@@ -123,12 +123,10 @@ impl Parser {
 }
 
 /// The value of a line that is this field: what follows the colon, less one space.
-fn field(line: &Bytes, name: &[u8]) -> Option<Bytes> {
-    let rest = line.strip_prefix(name)?;
-    match rest {
-        [] => Some(Bytes::new()),
-        [b':', b' ', ..] => Some(line.slice(name.len() + 2..)),
-        [b':', ..] => Some(line.slice(name.len() + 1..)),
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    match line.strip_prefix(name)? {
+        [] => Some(&[]),
+        [b':', b' ', value @ ..] | [b':', value @ ..] => Some(value),
         _ => None,
     }
 }

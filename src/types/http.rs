@@ -86,21 +86,32 @@ impl Headers {
         }
     }
 
-    /// Names and values, as bytes.
-    pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.lines[..];
-        std::iter::from_fn(move || {
-            while !rest.is_empty() {
-                let end = memchr(b'\n', rest).unwrap_or(rest.len());
-                let line = &rest[..end];
-                rest = rest.get(end + 1..).unwrap_or_default();
-                if let Some(colon) = memchr(b':', line) {
-                    return Some((&line[..colon], line[colon + 1..].trim_ascii()));
-                }
-            }
-            None
-        })
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        Lines(&self.lines).filter_map(field_of)
     }
+}
+
+/// Lines without their line feeds.
+pub struct Lines<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let end = memchr(b'\n', self.0).unwrap_or(self.0.len());
+        let line = &self.0[..end];
+        self.0 = self.0.get(end + 1..).unwrap_or_default();
+        Some(line)
+    }
+}
+
+/// A header line's name and value; `None` where it has no colon.
+pub fn field_of(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr(b':', line)?;
+    Some((&line[..colon], line[colon + 1..].trim_ascii()))
 }
 
 impl From<&HeaderMap> for Headers {

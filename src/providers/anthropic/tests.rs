@@ -275,7 +275,7 @@ fn nothing_of_anthropics_goes_to_another_provider() {
     assert_eq!(message["annotations"][0]["url_citation"]["url"], "u");
     let cleaned = without_our_additions(
         crate::providers::lookup("openai").unwrap().row(),
-        true,
+        || true,
         json!([message]).to_string().as_bytes(),
     )
     .unwrap();

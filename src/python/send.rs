@@ -1,0 +1,83 @@
+//! How an awaitable hands its value to the task that awaits it: CPython's slot `am_send`.
+//!
+//! Without it the value travels as a `StopIteration`, made for each chunk and each answer and thrown away by the caller.
+//! pyo3 has no way to fill the slot, so it is filled here, once for each class and before its first instance.
+//! <https://docs.python.org/3/c-api/typeobj.html#c.PyAsyncMethods.am_send>
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::pyclass::PyClass;
+use pyo3::pyclass::boolean_struct::True;
+use pyo3::types::PyType;
+
+use super::waiter::Waiter;
+
+/// What an awaitable does next.
+pub(super) enum Step<'py> {
+    /// It is done, with this value.
+    Returns(Py<PyAny>),
+    /// Its task is to wait.
+    Waits(Bound<'py, Waiter>),
+}
+
+/// A class whose instances are awaited.
+pub(super) trait Awaitable: PyClass<Frozen = True> + Sync {
+    /// The value, if it is at hand: what the next step would return. Must leave all reference counts alone.
+    fn ready(&self) -> Option<Py<PyAny>>;
+
+    /// Goes on.
+    fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>>;
+}
+
+/// Fills the slot of a class.
+pub(super) fn fill_slot<T: Awaitable>(py: Python<'_>) {
+    let class: Bound<'_, PyType> = py.get_type::<T>();
+    // SAFETY: the class is ours, just made, has an `__await__` and therefore its table of async methods, which is as
+    // long-lived as the class; `send::<T>` is what the slot asks for, and is called with instances of this class only.
+    unsafe { (*(*class.as_type_ptr()).tp_as_async).am_send = Some(send::<T>) };
+}
+
+unsafe extern "C" fn send<T: Awaitable>(
+    slf: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: CPython calls this attached, with a live instance of T and a place for the result.
+    unsafe {
+        let awaitable = Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<T>();
+        if let Some(value) = awaitable.get().ready() {
+            *result = value.into_ptr();
+            return ffi::PySendResult::PYGEN_RETURN;
+        }
+        // What follows counts references, for which pyo3 wants to know that the thread is attached.
+        Python::attach(|py| {
+            let awaitable = Borrowed::from_ptr(py, slf).cast_unchecked::<T>();
+            let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| T::step(&awaitable)));
+            let step = step.unwrap_or_else(|_| Err(pyo3::panic::PanicException::new_err("a fault of RiteLLM's")));
+            match step {
+                Ok(Step::Returns(value)) => {
+                    *result = value.into_ptr();
+                    ffi::PySendResult::PYGEN_RETURN
+                }
+                Ok(Step::Waits(waiter)) => {
+                    *result = waiter.into_ptr();
+                    ffi::PySendResult::PYGEN_NEXT
+                }
+                Err(error) => {
+                    *result = std::ptr::null_mut();
+                    error.restore(py);
+                    ffi::PySendResult::PYGEN_ERROR
+                }
+            }
+        })
+    }
+}
+
+/// The same as `__next__` says it: a value is returned by raising it.
+pub(super) fn next<'py, T: Awaitable>(slf: &Bound<'py, T>) -> PyResult<Bound<'py, Waiter>> {
+    match T::step(slf)? {
+        Step::Waits(waiter) => Ok(waiter),
+        // The bare value, not a tuple of it: CPython then hands it on without making an exception object.
+        Step::Returns(value) => Err(pyo3::exceptions::PyStopIteration::new_err(value)),
+    }
+}
