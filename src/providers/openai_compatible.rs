@@ -296,7 +296,9 @@ impl StreamDecoder for Chunks {
             self.since_finish = Some(0);
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
-            self.plain = if is_rewritten || has_empty_choices(&chunk) { None } else { Plain::of(&chunk) };
+            if !is_rewritten && !has_empty_choices(&chunk) {
+                self.plain = Plain::of(&chunk).or(self.plain.take());
+            }
         }
         chunks.push(chunk);
         Ok(())

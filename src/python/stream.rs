@@ -53,6 +53,8 @@ struct FeedState {
     meta: Option<chat::Meta>,
     /// Consumers that wait in an event loop.
     waiting: Vec<(Arc<Queue>, u64)>,
+    /// How many consumers wait in a thread: to notify nobody is a system call too.
+    threads: usize,
 }
 
 /// A chunk's JSON, and whether the caller is shown it.
@@ -75,7 +77,7 @@ impl Feed {
         loop {
             let more = stream.next(&mut chunks).await;
             let ended = !matches!(more, Ok(true));
-            let (full, waiting) = {
+            let (full, waiting, threads) = {
                 let mut state = self.lock();
                 state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
                 state.chunks.extend(chunks.drain(..).map(|chunk| {
@@ -90,14 +92,16 @@ impl Feed {
                     state.end = Some(more.map(|_| ()));
                 }
                 let full = state.bytes > MOST_BYTES || state.chunks.len() > MOST_CHUNKS;
-                (full, std::mem::take(&mut state.waiting))
+                (full, std::mem::take(&mut state.waiting), state.threads)
             };
             // Without the lock: to wake a loop that cannot watch a socket takes the GIL, and whoever has the GIL may be
             // waiting for this lock.
             for (queue, key) in waiting {
                 queue.push(key, Box::new(WakeUp));
             }
-            self.readable.notify_all();
+            if threads > 0 {
+                self.readable.notify_all();
+            }
             if ended {
                 return stream.finish().await;
             }
@@ -260,9 +264,12 @@ impl Stream {
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
-            let state = self.feed.lock();
+            let mut state = self.feed.lock();
             if state.chunks.is_empty() && state.end.is_none() {
-                drop(self.feed.readable.wait_timeout(state, SIGNALS));
+                state.threads += 1;
+                let (mut state, _) =
+                    self.feed.readable.wait_timeout(state, SIGNALS).unwrap_or_else(PoisonError::into_inner);
+                state.threads -= 1;
             }
         });
         py.check_signals().inspect_err(|_| self.stop())
