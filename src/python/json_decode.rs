@@ -158,11 +158,18 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
 }
 
 /// A copy of one of our dicts, one level deep, of the same class.
-pub(super) fn copy<'py>(dict: &Bound<'py, PyDict>, class: Class) -> PyResult<Bound<'py, PyDict>> {
-    let py = dict.py();
-    let copy = new_object(&classes(py)?[class as usize], &PyTuple::empty(py))?.cast_into::<PyDict>()?;
-    copy.update(dict.as_mapping())?;
-    Ok(copy)
+pub(super) fn copy<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+    // SAFETY: the dict's class is one of those that `new_object` may make; both are live references to dicts.
+    unsafe {
+        let new = ffi::PyDict_Type.tp_new.expect("dict can be made");
+        let empty = PyTuple::empty(dict.py());
+        let copy = new(ffi::Py_TYPE(dict.as_ptr()), empty.as_ptr(), std::ptr::null_mut());
+        let copy = Bound::from_owned_ptr_or_err(dict.py(), copy)?.cast_into_unchecked::<PyDict>();
+        match ffi::PyDict_Update(copy.as_ptr(), dict.as_ptr()) {
+            0 => Ok(copy),
+            _ => Err(PyErr::fetch(dict.py())),
+        }
+    }
 }
 
 /// An empty instance of one of the package's dict classes: what `cls()` gives, without the call.

@@ -54,6 +54,7 @@ mod _core {
         super::send::fill_slot::<super::stream::NextChunk>(py);
         super::send::fill_slot::<super::waiter::Waiter>(py);
         py.get_type::<super::stream::Done>();
+        super::object::free_as_dicts(py);
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

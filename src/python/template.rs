@@ -20,6 +20,8 @@ const TRIES: u8 = 4;
 pub(super) struct Chunks {
     template: Option<Template>,
     tried: u8,
+    /// How many chunks in a row were not like the template.
+    unlike: u8,
 }
 
 /// A chunk, and what it was decoded to. The objects are never given out.
@@ -38,10 +40,13 @@ impl Chunks {
         if let Some(template) = &self.template
             && let Some(chunk) = template.decode(py, json)?
         {
+            self.unlike = 0;
             return Ok(chunk);
         }
         let chunk = json_decode::decode(py, json, Class::ChatCompletionChunk)?;
-        if self.tried < TRIES {
+        self.unlike = self.unlike.saturating_add(1);
+        // The first chunk and the last are like no others.
+        if self.unlike > 1 && self.tried < TRIES {
             self.tried += 1;
             self.template = Template::learn(py, json)?;
         }
@@ -102,11 +107,11 @@ impl Template {
         if end - 1 != json.len() - after.len() {
             return Ok(None);
         }
-        let delta = json_decode::copy(self.delta.bind(py), Class::Delta)?;
+        let delta = json_decode::copy(self.delta.bind(py))?;
         delta.set_item(name!(py, "content"), text)?;
-        let choice = json_decode::copy(self.choice.bind(py), Class::Choice)?;
+        let choice = json_decode::copy(self.choice.bind(py))?;
         choice.set_item(name!(py, "delta"), delta)?;
-        let chunk = json_decode::copy(self.chunk.bind(py), Class::ChatCompletionChunk)?;
+        let chunk = json_decode::copy(self.chunk.bind(py))?;
         chunk.set_item(name!(py, "choices"), PyList::new(py, [choice])?)?;
         Ok(Some(chunk.into_any()))
     }
