@@ -11,12 +11,12 @@ requirements.txt; one that is not installed is reported as such.
 from __future__ import annotations
 
 import argparse
-import resource
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import machine
 import native
 from contenders import NAMES, contenders
 from report import report
@@ -24,13 +24,13 @@ from runner import Runner
 from scenarios import CONCURRENCIES, MODES, Scenario
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-#: More than the highest concurrency, with room for what a process opens besides.
-OPEN_FILES = 4096
+#: More than the most calls in flight, with room for what a process opens besides.
+OPEN_FILES = 11_000
 
 
 def main() -> None:
     options = parse_arguments()
-    raise_open_files_limit()
+    machine.raise_open_files_limit(OPEN_FILES)
     programs = native.programs(options.binaries) if options.binaries else native.build()
     takers = contenders(options.clients, programs[native.FLOOR_CLIENT])
     scenarios = [Scenario(MODES[name], concurrency) for name in options.only for concurrency in options.concurrency]
@@ -86,13 +86,6 @@ def several(known: list[str]) -> Callable[[str], list[str]]:
 def numbers(text: str) -> list[int]:
     """An argument type: numbers, separated by commas."""
     return [int(number) for number in text.split(",")]
-
-
-def raise_open_files_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def command_line() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -48,6 +49,14 @@ def crate_versions(*names: str) -> str:
     listing = output(*("cargo", "tree", "--package", native.PACKAGE, "--depth", "1", "--prefix", "none"))
     versions = dict(re.findall(r"^(\S+) v(\S+)", listing, re.MULTILINE))
     return ", ".join(f"{name} {versions.get(name, '(version unknown)')}" for name in names)
+
+
+def raise_open_files_limit(wanted: int) -> None:
+    """Lets this process, and what it starts, have so many files and sockets, if the machine allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def output(*command: str) -> str:

@@ -94,7 +94,7 @@ impl Endpoint for Azure {
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        openai_compatible::decode(ROW.name, "choices", response)
+        openai_compatible::decode(ROW.name, response)
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {

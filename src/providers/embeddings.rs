@@ -59,14 +59,16 @@ impl Endpoint for Embeddings {
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = openai_compatible::decode(self.row.name, "data", response)?;
+        let body = openai_compatible::checked(self.row.name, "data", response)?;
         Ok(with_prompt_tokens(&body).unwrap_or(body))
     }
 }
 
 /// Some hosts count nothing but the total, all of which is the inputs'.
 fn with_prompt_tokens(body: &[u8]) -> Option<Bytes> {
-    if memmem::find(body, b"\"prompt_tokens\"").is_some() {
+    // The usage stands at an end, and the vectors between are long.
+    let end = &body[body.len().saturating_sub(1024)..];
+    if [end, body].iter().any(|text| memmem::find(text, b"\"prompt_tokens\"").is_some()) {
         return None;
     }
     let top = Members::of(body).ok()?;

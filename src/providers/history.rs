@@ -9,6 +9,7 @@ use super::Row;
 use super::readable::{readable_content, rewrite};
 use crate::types::members::Members;
 
+static ASSISTANT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"assistant\""));
 static SPECIFIC: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"provider_specific_fields\""));
 /// The beginning of `reasoning_content` and `reasoning_details` too.
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
@@ -22,7 +23,9 @@ static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"thinking_bl
 ///   says whether it is its own) is how many name any host: what that one may have said itself goes back to it.
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
 pub(super) fn without_our_additions(row: &Row, is_home: impl FnOnce() -> bool, messages: &[u8]) -> Option<String> {
-    if [&*SPECIFIC, &*REASONING, &*THINKING].iter().all(|finder| finder.find(messages).is_none()) {
+    let has = |finder: &Finder| finder.find(messages).is_some();
+    // They are answers, and a large request is mostly one without any: a picture, a text to be read.
+    if !has(&ASSISTANT) || !(has(&SPECIFIC) || has(&REASONING) || has(&THINKING)) {
         return None;
     }
     let messages: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Uri};
 use memchr::memchr2;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 
 use super::embeddings::Embeddings;
 use super::history::without_our_additions;
@@ -75,7 +75,7 @@ impl Endpoint for OpenAiCompatible {
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        decode(self.row.name, "choices", response)
+        decode(self.row.name, response)
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
@@ -165,16 +165,22 @@ pub(super) fn post((uri, credential): Destination, stream: bool, body: Bytes) ->
     HttpRequest::post(uri, headers(credential, accept), body)
 }
 
-/// An answer in OpenAI's format: its own bytes, unless a host says something in a way of its own. `essence` is the
-/// member without which it is none.
-pub(super) fn decode(provider: &str, essence: &str, response: &HttpResponse) -> Result<Bytes> {
+/// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
+pub(super) fn decode(provider: &str, response: &HttpResponse) -> Result<Bytes> {
+    let body = checked(provider, "choices", response)?;
+    Ok(readable(provider, &body).unwrap_or(body))
+}
+
+/// An answer's bytes, if it is none of the errors that come with a good status. `essence` is the member without which it
+/// is no answer.
+pub(super) fn checked(provider: &str, essence: &str, response: &HttpResponse) -> Result<Bytes> {
     if is_error(&response.body, essence) {
         return Err(errors::from_response(provider, response));
     }
     if response.body.trim_ascii_start().first() != Some(&b'{') {
         return Err(not_a_completion(provider, response));
     }
-    Ok(readable(provider, &response.body).unwrap_or_else(|| response.body.clone()))
+    Ok(response.body.clone())
 }
 
 /// A decoder for streams in OpenAI's format.
@@ -248,11 +254,29 @@ static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""))
 static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
+/// How much of a large answer is looked at first: they begin with what they are.
+const BEGINNING: usize = 2048;
+
 /// Whether an object that should be a completion, a chunk or the like is an error: it has one, and no essence.
 pub(super) fn is_error(json: &[u8], essence: &str) -> bool {
+    let beginning = &json[..json.len().min(BEGINNING)];
+    if ERROR.find(beginning).is_none() && (beginning.len() == json.len() || has_essence(beginning, essence)) {
+        return false;
+    }
     ERROR.find(json).is_some()
         && Members::of(json)
             .is_ok_and(|top| top.some("error").is_some() && top.some(essence).is_none_or(|essence| essence == "[]"))
+}
+
+/// Whether the essence begins in the beginning of an answer, and not as an empty list.
+fn has_essence(beginning: &[u8], essence: &str) -> bool {
+    let value = |place: usize| beginning[place + essence.len() + 2..].trim_ascii_start().strip_prefix(b":");
+    let value = memmem::find(beginning, format!("\"{essence}\"").as_bytes()).and_then(value);
+    match value.map(<[u8]>::trim_ascii_start) {
+        Some([b'[', items @ ..]) => items.trim_ascii_start().first().is_some_and(|first| *first != b']'),
+        Some([b'"' | b'{', ..]) => true,
+        _ => false,
+    }
 }
 
 /// Decodes a stream of `chat.completion.chunk` events.

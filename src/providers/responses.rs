@@ -28,7 +28,7 @@ impl Endpoint for Responses {
 
     /// A response that failed is a response: it has an `error`, and an id.
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        openai_compatible::decode(self.row.name, "id", response)
+        openai_compatible::checked(self.row.name, "id", response)
     }
 
     fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {

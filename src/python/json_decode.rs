@@ -348,20 +348,27 @@ impl<'py> Decoder<'_, 'py> {
 
     /// What stands under `embedding`: numbers, base64 of 32-bit floats, or something else that is left as it is.
     fn vector(&mut self, depth: usize) -> PyResult<Bound<'py, PyAny>> {
-        let floats = match self.peek() {
-            Some(b'"') if self.vectors != Form::AsSent => {
+        let vector = match (self.peek(), self.vectors) {
+            (Some(b'"'), Form::List | Form::Numpy) => {
                 let start = self.at + 1;
                 let length = memchr2(b'"', b'\\', &self.json[start..]).unwrap_or(0);
-                vectors::from_base64(&self.json[start..start + length]).inspect(|_| self.at = start + length + 1)
+                let base64 = &self.json[start..start + length];
+                let vector = match self.vectors {
+                    Form::Numpy => {
+                        // All the rest of the text, at the most.
+                        self.rows.reserve((self.json.len() - start) / 4 * 3);
+                        self.rows.push_base64(base64).map(|place| PyInt::new(self.py, place).into_any())
+                    }
+                    _ => vectors::list(self.py, base64)?.map(Bound::into_any),
+                };
+                vector.inspect(|_| self.at = start + length + 1)
             }
-            Some(b'[') if self.vectors == Form::Numpy => self.floats()?,
+            (Some(b'['), Form::Numpy) => {
+                self.floats()?.map(|floats| PyInt::new(self.py, self.rows.push(&floats)).into_any())
+            }
             _ => None,
         };
-        match (floats, self.vectors) {
-            (Some(floats), Form::Numpy) => Ok(PyInt::new(self.py, self.rows.push(&floats)).into_any()),
-            (Some(floats), _) => Ok(vectors::list(self.py, &floats)?.into_any()),
-            (None, _) => self.value(Class::Object, depth),
-        }
+        vector.map_or_else(|| self.value(Class::Object, depth), Ok)
     }
 
     /// A list of numbers as 32-bit floats; `None`, and nothing read, when there is something else in it.
@@ -389,6 +396,10 @@ impl<'py> Decoder<'_, 'py> {
             self.at = end + 1;
             return self.text(&self.json[start..end], c"replace");
         }
+        if let Some((text, end)) = self.simply_escaped(start, end)? {
+            self.at = end;
+            return Ok(text);
+        }
         let mut text = Vec::with_capacity((end - start) * 2 + 64);
         push_utf8(&self.json[start..end], &mut text);
         self.at = end;
@@ -411,6 +422,44 @@ impl<'py> Decoder<'_, 'py> {
         self.text(&text, if lone_surrogates { c"surrogatepass" } else { c"replace" })
     }
 
+    /// A string whose escapes are those of one letter, and which is ASCII: its length is known before it is made, so that
+    /// it is written just once. `escape` is where the first of them stands; the string comes with where its text ends.
+    fn simply_escaped(&self, start: usize, escape: usize) -> PyResult<Option<(Bound<'py, PyString>, usize)>> {
+        let mut escapes = 0;
+        let mut at = escape;
+        let end = loop {
+            let Some(found) = memchr2(b'"', b'\\', &self.json[at..]) else { return Ok(None) };
+            at += found;
+            match (self.json[at], self.json.get(at + 1)) {
+                (b'"', _) => break at,
+                (_, Some(letter)) if unescaped(*letter).is_some() => escapes += 1,
+                _ => return Ok(None),
+            }
+            at += 2;
+        };
+        let raw = &self.json[start..end];
+        if !raw.is_ascii() || raw.len() - escapes < 2 {
+            return Ok(None);
+        }
+        let (text, mut to) = self.blank(raw.len() - escapes)?;
+        let mut rest = raw;
+        while !rest.is_empty() {
+            let plain = memchr(b'\\', rest).unwrap_or(rest.len());
+            let letter = rest.get(plain + 1).and_then(|letter| unescaped(*letter));
+            // SAFETY: what is written is the text less one byte for each escape, which is what the place has room for.
+            unsafe {
+                std::ptr::copy_nonoverlapping(rest.as_ptr(), to, plain);
+                to = to.add(plain);
+                if let Some(letter) = letter {
+                    to.write(letter);
+                    to = to.add(1);
+                }
+            }
+            rest = rest.get(plain + 2..).unwrap_or_default();
+        }
+        Ok(Some((text, end + 1)))
+    }
+
     fn text(&self, utf8: &[u8], errors: &std::ffi::CStr) -> PyResult<Bound<'py, PyString>> {
         // Python keeps the empty string and those of one character.
         if utf8.len() > 1 && utf8.is_ascii() {
@@ -425,25 +474,26 @@ impl<'py> Decoder<'_, 'py> {
 
     /// A str of ASCII, without looking for what else it might be.
     fn ascii(&self, text: &[u8]) -> PyResult<Bound<'py, PyString>> {
-        // SAFETY: a new str of so many characters, each of one byte since the largest is 127, holds as many bytes behind
-        // its head, which nobody else has seen yet.
+        let (new, bytes) = self.blank(text.len())?;
+        // SAFETY: the place is as long as the text, and nobody else's.
+        unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), bytes, text.len()) };
+        Ok(new)
+    }
+
+    /// A str of so many characters of ASCII, and the place of as many bytes where they are still to be written.
+    fn blank(&self, length: usize) -> PyResult<(Bound<'py, PyString>, *mut u8)> {
+        // SAFETY: a new str whose largest character is 127 has one byte for each, behind its head; nobody has seen it yet.
         unsafe {
-            let new = ffi::PyUnicode_New(text.len() as ffi::Py_ssize_t, 127);
+            let new = ffi::PyUnicode_New(length as ffi::Py_ssize_t, 127);
             let new = Bound::from_owned_ptr_or_err(self.py, new)?;
-            std::ptr::copy_nonoverlapping(text.as_ptr(), ffi::PyUnicode_DATA(new.as_ptr()).cast(), text.len());
-            Ok(new.cast_into_unchecked())
+            let bytes = ffi::PyUnicode_DATA(new.as_ptr()).cast();
+            Ok((new.cast_into_unchecked(), bytes))
         }
     }
 
     /// What follows a backslash; says whether it was half a surrogate pair, which is written as its three bytes.
     fn escape(&mut self, text: &mut Vec<u8>) -> PyResult<bool> {
-        let plain = match self.next() {
-            Some(byte @ (b'"' | b'\\' | b'/')) => byte,
-            Some(b'n') => b'\n',
-            Some(b't') => b'\t',
-            Some(b'r') => b'\r',
-            Some(b'b') => 8,
-            Some(b'f') => 12,
+        match self.next() {
             Some(b'u') => {
                 let mut unit = self.hex4()?;
                 if (0xD800..0xDC00).contains(&unit) && self.json[self.at..].starts_with(b"\\u") {
@@ -460,12 +510,16 @@ impl<'py> Decoder<'_, 'py> {
                         text.extend_from_slice(&[0xED, 0x80 | (unit >> 6 & 0x3F) as u8, 0x80 | (unit & 0x3F) as u8])
                     }
                 }
-                return Ok(char::from_u32(unit).is_none());
+                Ok(char::from_u32(unit).is_none())
             }
-            _ => return Err(self.wrong_before("an escape")),
-        };
-        text.push(plain);
-        Ok(false)
+            letter => match letter.and_then(unescaped) {
+                Some(plain) => {
+                    text.push(plain);
+                    Ok(false)
+                }
+                None => Err(self.wrong_before("an escape")),
+            },
+        }
     }
 
     fn hex4(&mut self) -> PyResult<u32> {
@@ -569,6 +623,19 @@ impl<'py> Decoder<'_, 'py> {
             None => format!("no JSON: it ends at byte {} where {wanted} was expected", self.json.len()),
         })
     }
+}
+
+/// What a backslash and this letter stand for.
+fn unescaped(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'"' | b'\\' | b'/' => letter,
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 8,
+        b'f' => 12,
+        _ => return None,
+    })
 }
 
 /// A float of few digits, and where it ends: what follows the `count` digits before its point, which make up `whole`.

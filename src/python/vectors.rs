@@ -1,7 +1,7 @@
 //! The vectors of embeddings: lists of floats, one numpy array, or base64 as it was sent.
 
 use super::once::name;
-use base64::prelude::{BASE64_STANDARD, Engine as _};
+use base64_simd::STANDARD;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict, PyFloat, PyInt, PyList};
@@ -19,18 +19,11 @@ pub(super) enum Form {
     AsSent,
 }
 
-/// The 32-bit floats, little-endian, that base64 stands for; `None` when it stands for none.
-pub(super) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
-    BASE64_STANDARD.decode(text).ok().filter(|bytes| bytes.len() % 4 == 0)
-}
-
-/// A list of Python's numbers.
-pub(super) fn list<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, floats(bytes).map(|float| PyFloat::new(py, float.into())))
-}
-
-fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> {
-    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("four of them")))
+/// A list of Python's numbers, out of base64 of 32-bit floats, little-endian; `None` when it is not that.
+pub(super) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound<'py, PyList>>> {
+    let Ok(bytes) = STANDARD.decode_to_vec(base64) else { return Ok(None) };
+    let (floats, []) = bytes.as_chunks::<4>() else { return Ok(None) };
+    PyList::new(py, floats.iter().map(|float| PyFloat::new(py, f32::from_le_bytes(*float).into()))).map(Some)
 }
 
 /// The rows of an array in the making: 32-bit floats, little-endian, one after the other.
@@ -41,6 +34,24 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// Makes room for so many bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
+    /// Adds a row, out of base64; its place, or `None` when it is no base64 of 32-bit floats.
+    pub fn push_base64(&mut self, base64: &[u8]) -> Option<usize> {
+        let before = self.bytes.len();
+        let decoded = STANDARD.decode_append(base64, &mut self.bytes);
+        let added = self.bytes.len() - before;
+        if decoded.is_err() || !added.is_multiple_of(4) {
+            self.bytes.truncate(before);
+            return None;
+        }
+        self.lengths.push(added / 4);
+        Some(self.lengths.len() - 1)
+    }
+
     /// Adds a row; its place.
     pub fn push(&mut self, row: &[u8]) -> usize {
         self.bytes.extend_from_slice(row);

@@ -111,8 +111,8 @@ pub(super) fn conversation(messages: &[u8], system: Option<&str>) -> Result<Conv
 /// <https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>.
 fn stays_in_place(message: &Message) -> bool {
     let has_native_block = || {
-        let blocks: Vec<Members> =
-            message.content.and_then(|content| serde_json::from_str(content.get()).ok()).unwrap_or_default();
+        let list = message.content.filter(|content| content.get().starts_with('['));
+        let blocks: Vec<Members> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
         blocks.iter().any(|block| block.string("type").is_some_and(|kind| kind != "text"))
     };
     message.role.0 == "system" && (message.clear_at.is_some() || message.output_config.is_some() || has_native_block())

@@ -1,0 +1,339 @@
+"""What one program makes of something other than plain calls and streams, in this fresh process: one JSON line.
+
+    python probes.py numpy --client ritellm --url http://127.0.0.1:PORT
+
+Each probe is a function that takes the client's name and the server's URL and returns the figure that `goals.py`
+compares: CPU µs a call unless its docstring says something else. What came back is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from clients import CLIENTS, KEY, REQUEST, Tally
+from driver import cpu_seconds, run
+from machine import raise_open_files_limit
+
+MESSAGES = REQUEST["messages"]
+TEXTS = ["The blade of my hedge trimmer stops."] * 256
+DIMENSIONS = 1536
+TWO_MB = 2_000_000
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * (TWO_MB // 11)}}]}]
+
+
+async def cost_of(call: Callable[[], Awaitable[Any]], concurrency: int, calls: int, warmup: int) -> float:
+    async def counted(tally: Tally) -> None:
+        await call()
+
+    await run(counted, warmup, concurrency)
+    before = cpu_seconds()
+    await run(counted, calls, concurrency)
+    return (cpu_seconds() - before) * 1e6 / calls
+
+
+# ---- Native wires ----
+
+
+def wire(model: str, path: str, stream: bool) -> Callable[[str, str], float]:
+    """A plain or streamed call of one wire; streamed, the CPU is that of a chunk."""
+
+    def measure(client: str, url: str) -> float:
+        from ritellm import acompletion
+
+        arguments = {"model": model, "messages": MESSAGES, "base_url": f"{url}/s600-n100{path}", "api_key": KEY}
+        chunks = 0
+
+        async def plain() -> None:
+            response = await acompletion(**arguments)
+            assert len(response["choices"][0]["message"]["content"]) == 600
+
+        async def streamed() -> None:
+            nonlocal chunks
+            length = 0
+            async for chunk in await acompletion(**arguments, stream=True):
+                for choice in chunk["choices"]:
+                    length += len(choice["delta"].get("content") or "")
+            assert length == 600
+            chunks += 100
+
+        if stream:
+            return asyncio.run(cost_of(streamed, 64, 2000, 64)) / 100
+        return asyncio.run(cost_of(plain, 64, 30_000, 640))
+
+    return measure
+
+
+# ---- Large bodies, vectors ----
+
+
+def large(client: str, url: str) -> float:
+    """A request of 2 MB, an image as base64, and an answer of 2 MB, 4 at a time."""
+    base_url = f"{url}/s{TWO_MB}/v1"
+    if client == "ritellm":
+        from ritellm import acompletion
+
+        async def call() -> None:
+            response = await acompletion("openai/gpt-4o-mini", PICTURE, base_url=base_url, api_key=KEY)
+            assert len(response["choices"][0]["message"]["content"]) == TWO_MB
+
+        return asyncio.run(cost_of(call, 4, 100, 8))
+
+    async def measure() -> float:
+        post = posts_of_aiohttp(f"{base_url}/chat/completions")
+
+        async def call() -> None:
+            answer = await post({"model": "gpt-4o-mini", "messages": PICTURE})
+            assert len(answer["choices"][0]["message"]["content"]) == TWO_MB
+
+        return await cost_of(call, 4, 100, 8)
+
+    return asyncio.run(measure())
+
+
+def vectors(output: str) -> Callable[[str, str], float]:
+    """256 vectors of 1536 floats."""
+
+    def measure(client: str, url: str) -> float:
+        base_url = f"{url}/e{len(TEXTS)}-w{DIMENSIONS}/v1"
+        if client == "ritellm":
+            from ritellm import aembedding
+
+            async def call() -> None:
+                response = await aembedding("openai/m", TEXTS, base_url=base_url, api_key=KEY, output=output)
+                assert len(response.embeddings) == len(TEXTS)
+                assert len(response.embeddings[-1]) == DIMENSIONS
+
+            return asyncio.run(cost_of(call, 2, 40, 4))
+
+        async def of_aiohttp() -> float:
+            post = posts_of_aiohttp(f"{base_url}/embeddings")
+
+            async def call() -> None:
+                answer = await post({"model": "m", "input": TEXTS})
+                assert len(answer["data"]) == len(TEXTS)
+                assert len(answer["data"][-1]["embedding"]) == DIMENSIONS
+
+            return await cost_of(call, 2, 40, 4)
+
+        return asyncio.run(of_aiohttp())
+
+    return measure
+
+
+def posts_of_aiohttp(url: str) -> Callable[[Any], Awaitable[Any]]:
+    """What posts JSON and reads JSON by aiohttp and orjson; to be made in the loop that it is used in."""
+    import aiohttp
+    import orjson
+
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={"content-type": "application/json"})
+
+    async def post(body: Any) -> Any:
+        async with session.post(url, data=orjson.dumps(body)) as response:
+            response.raise_for_status()
+            return orjson.loads(await response.read())
+
+    return post
+
+
+# ---- Threads ----
+
+
+def threads(client: str, url: str) -> float:
+    """Calls of `completion` from 32 threads."""
+    from ritellm import completion
+
+    calls, width = 20_000, 32
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            response = completion("openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2)
+            assert len(response["choices"][0]["message"]["content"]) == 600
+
+    with ThreadPoolExecutor(width) as pool:
+        list(pool.map(work, [20] * width))
+        before = cpu_seconds()
+        list(pool.map(work, [calls // width] * width))
+        return (cpu_seconds() - before) * 1e6 / calls
+
+
+def tasks(client: str, url: str) -> float:
+    """The same calls by `acompletion`, 32 at a time."""
+    from ritellm import acompletion
+
+    async def call() -> None:
+        response = await acompletion("openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2)
+        assert len(response["choices"][0]["message"]["content"]) == 600
+
+    return asyncio.run(cost_of(call, 32, 20_000, 640))
+
+
+def beside(client: str, url: str) -> float:
+    """Milliseconds that a thread of pure Python adds to a call, one call at a time (median)."""
+
+    async def latency(calls: int) -> float:
+        async def one() -> float:
+            started = time.perf_counter()
+            assert len(await caller.plain()) == 600
+            return (time.perf_counter() - started) * 1e3
+
+        await one()
+        return statistics.median([await one() for _ in range(calls)])
+
+    async def both() -> float:
+        nonlocal caller
+        caller = CLIENTS[client](f"{url}/s600/v1")
+        alone = await latency(300)
+        over = threading.Event()
+
+        def busy() -> None:
+            while not over.is_set():
+                sum(range(1000))
+
+        thread = threading.Thread(target=busy)
+        thread.start()
+        try:
+            return await latency(100) - alone
+        finally:
+            over.set()
+            thread.join()
+
+    caller: Any = None
+    return asyncio.run(both())
+
+
+# ---- TLS and HTTP/2 ----
+
+
+def http2(client: str, url: str) -> float:
+    """256 calls at a time by TLS and HTTP/2, to a server whose authority SSL_CERT_FILE has."""
+    width, calls = 256, 4096
+    if client == "ritellm":
+        caller: Any = CLIENTS["ritellm"](f"{url}/v1")
+
+        async def call() -> None:
+            assert len(await caller.plain()) == 600
+
+        return asyncio.run(cost_of(call, width, calls, width))
+
+    async def measure() -> float:
+        import ssl
+
+        import httpx
+
+        context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        session = httpx.AsyncClient(http2=True, verify=context, limits=limits, timeout=None)
+
+        async def call() -> None:
+            response = await session.post(f"{url}/v1/chat/completions", json=REQUEST)
+            assert response.http_version == "HTTP/2"
+            assert len(response.json()["choices"][0]["message"]["content"]) == 600
+
+        return await cost_of(call, width, calls, width)
+
+    return asyncio.run(measure())
+
+
+# ---- Memory and size ----
+
+
+def in_flight(client: str, url: str) -> float:
+    """kB that each of 10,000 calls takes that wait for an answer, all of which comes."""
+    from ritellm import acompletion
+
+    count = 10_000
+
+    async def call(delay: int) -> int:
+        response = await acompletion("openai/m", MESSAGES, base_url=f"{url}/d{delay}-s600/v1", api_key=KEY, timeout=120)
+        return len(response["choices"][0]["message"]["content"])
+
+    async def measure() -> float:
+        raise_open_files_limit(count + 500)
+        await call(0)
+        before = status("VmRSS")
+        answers = await asyncio.gather(*(call(2000) for _ in range(count)))
+        assert answers == [600] * count
+        return (status("VmHWM") - before) / count
+
+    return asyncio.run(measure())
+
+
+def million(client: str, url: str) -> float:
+    """MB of growth between the 50,000th and the 1,000,000th call."""
+    caller = CLIENTS["ritellm"](f"{url}/s600/v1")
+
+    async def call(tally: Tally) -> None:
+        tally.characters += len(await caller.plain())
+
+    async def measure() -> float:
+        await run(call, 50_000, 64)
+        before = status("VmRSS")
+        tally = await run(call, 950_000, 64)
+        assert tally.characters == 950_000 * 600
+        return (status("VmRSS") - before) / 1024
+
+    return asyncio.run(measure())
+
+
+def first_call(client: str, url: str) -> float:
+    """MB that the package and a first call add to a program that has run an event loop."""
+
+    async def nothing() -> None:
+        pass
+
+    asyncio.run(nothing())
+    before = status("VmRSS")
+    from ritellm import acompletion
+
+    asyncio.run(acompletion("openai/m", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY))
+    return (status("VmRSS") - before) / 1024
+
+
+def status(name: str) -> int:
+    """A line of /proc/self/status, in kB."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition(f"{name}:")[2].split()[0])
+
+
+PROBES: dict[str, Callable[[str, str], float]] = {
+    "openai": wire("openai/gpt-4o-mini", "/v1", stream=False),
+    "openai-stream": wire("openai/gpt-4o-mini", "/v1", stream=True),
+    "anthropic": wire("anthropic/claude-sonnet-4-5", "", stream=False),
+    "anthropic-stream": wire("anthropic/claude-sonnet-4-5", "", stream=True),
+    "gemini": wire("gemini/gemini-2.5-flash", "", stream=False),
+    "gemini-stream": wire("gemini/gemini-2.5-flash", "", stream=True),
+    "large": large,
+    "vectors": vectors("list"),
+    "numpy": vectors("numpy"),
+    "threads": threads,
+    "tasks": tasks,
+    "beside": beside,
+    "http2": http2,
+    "in-flight": in_flight,
+    "million": million,
+    "first-call": first_call,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("probe", choices=PROBES)
+    parser.add_argument("--client", default="ritellm")
+    parser.add_argument("--url", required=True)
+    options = parser.parse_args()
+    print(json.dumps({"figure": PROBES[options.probe](options.client, options.url)}), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
