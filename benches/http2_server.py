@@ -1,6 +1,6 @@
 """A server for TLS and HTTP/2: hypercorn with an authority of its own, which answers every call with one completion.
 
-    python http2_server.py FOLDER     prints its port; FOLDER gets the authority's certificate, ca.pem
+python http2_server.py FOLDER     prints its port; FOLDER gets the authority's certificate, ca.pem
 """
 
 from __future__ import annotations

@@ -28,7 +28,14 @@ MESSAGES = REQUEST["messages"]
 TEXTS = ["The blade of my hedge trimmer stops."] * 256
 DIMENSIONS = 1536
 TWO_MB = 2_000_000
-PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * (TWO_MB // 11)}}]}]
+PICTURE = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * (TWO_MB // 11)}}
+        ],
+    }
+]
 
 
 async def cost_of(call: Callable[[], Awaitable[Any]], concurrency: int, calls: int, warmup: int) -> float:
@@ -113,7 +120,7 @@ def vectors(output: str) -> Callable[[str, str], float]:
                 assert len(response.embeddings) == len(TEXTS)
                 assert len(response.embeddings[-1]) == DIMENSIONS
 
-            return asyncio.run(cost_of(call, 2, 40, 4))
+            return asyncio.run(cost_of(call, 2, 200, 8))
 
         async def of_aiohttp() -> float:
             post = posts_of_aiohttp(f"{base_url}/embeddings")
@@ -123,7 +130,7 @@ def vectors(output: str) -> Callable[[str, str], float]:
                 assert len(answer["data"]) == len(TEXTS)
                 assert len(answer["data"][-1]["embedding"]) == DIMENSIONS
 
-            return await cost_of(call, 2, 40, 4)
+            return await cost_of(call, 2, 60, 4)
 
         return asyncio.run(of_aiohttp())
 
@@ -135,7 +142,9 @@ def posts_of_aiohttp(url: str) -> Callable[[Any], Awaitable[Any]]:
     import aiohttp
     import orjson
 
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={"content-type": "application/json"})
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), headers={"content-type": "application/json"}
+    )
 
     async def post(body: Any) -> Any:
         async with session.post(url, data=orjson.dumps(body)) as response:
@@ -156,7 +165,9 @@ def threads(client: str, url: str) -> float:
 
     def work(count: int) -> None:
         for _ in range(count):
-            response = completion("openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2)
+            response = completion(
+                "openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2
+            )
             assert len(response["choices"][0]["message"]["content"]) == 600
 
     with ThreadPoolExecutor(width) as pool:
@@ -171,7 +182,9 @@ def tasks(client: str, url: str) -> float:
     from ritellm import acompletion
 
     async def call() -> None:
-        response = await acompletion("openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2)
+        response = await acompletion(
+            "openai/gpt-4o-mini", MESSAGES, base_url=f"{url}/s600/v1", api_key=KEY, temperature=0.2
+        )
         assert len(response["choices"][0]["message"]["content"]) == 600
 
     return asyncio.run(cost_of(call, 32, 20_000, 640))

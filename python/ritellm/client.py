@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
 from ritellm import _core
-from ritellm.types import ChatCompletion, EmbeddingResponse
+
+# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from ritellm.types import ChatCompletion, EmbeddingResponse
 
 __all__ = [
     "Client",

@@ -25,7 +25,10 @@ They are raised by the native core, can be pickled, and never show a key.
 
 from __future__ import annotations
 
-from typing import Any
+# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "APIConnectionError",

@@ -7,9 +7,12 @@ They hold what the provider sent, nothing taken out: a key that is not described
 
 from __future__ import annotations
 
-from typing import Any
-
 from ritellm import _core
+
+# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ChatCompletion",

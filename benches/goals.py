@@ -1,0 +1,261 @@
+"""What RiteLLM is held to: each goal is a ratio, or a size, with the figure that it must reach.
+
+The two sides of a ratio take turns, each time in a fresh process; the figure is the ratio of their medians.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from report import markdown_table, readable
+from runner import is_proxy_variable
+from scenarios import MODES
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a ratio: a program, and the figure that its last line of output holds."""
+
+    command: tuple[str, ...]
+    per: str = ""
+    server: str = "mock"
+
+    def figure(self, line: Any) -> float:
+        if not self.per:
+            return float(line["figure"])
+        return float(line["cpu_s"] * 1e6 / line[self.per])
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`ours` and `theirs` in a ratio, or `ours` alone as a size."""
+
+    title: str
+    unit: str
+    must: float
+    stretch: float | None
+    above: Side
+    below: Side | None = None
+    at_least: bool = False
+    rounds: int | None = None
+
+    def verdict(self, figure: float) -> str:
+        def reached(wanted: float) -> bool:
+            return figure >= wanted if self.at_least else figure <= wanted
+
+        if self.stretch is not None and reached(self.stretch):
+            return "stretch"
+        return "met" if reached(self.must) else "**missed**"
+
+
+@dataclass
+class Outcome:
+    """What was measured for a goal."""
+
+    above: list[float] = field(default_factory=list)
+    below: list[float] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def figure(self) -> float:
+        return median(self.above) / (median(self.below) if self.below else 1)
+
+
+def calls(client: str, mode: str, concurrency: int, count: int) -> Side:
+    """A run of `driver.py`, or of the floor client: CPU for a call, or for a chunk."""
+    one = MODES[mode]
+    program = ("FLOOR",) if client == "floor" else (sys.executable, str(FOLDER / "driver.py"), "--client", client)
+    flags = {
+        "mode": one.driver_mode,
+        "concurrency": concurrency,
+        "calls": count,
+        "warmup": max(concurrency, 500 if count > 1000 else 10),
+    }
+    arguments = tuple(part for name, value in flags.items() for part in (f"--{name}", str(value)))
+    return Side((*program, *arguments, "--url", f"SERVER/{one.knobs}/v1"), "chunks" if one.chunks else "calls")
+
+
+def probe(name: str, client: str = "ritellm", server: str = "mock") -> Side:
+    """A run of `probes.py`."""
+    return Side((sys.executable, str(FOLDER / "probes.py"), name, "--client", client, "--url", "SERVER"), server=server)
+
+
+def milliseconds(*program: str) -> Side:
+    """How long a Python program takes, from start to end."""
+    return Side((sys.executable, str(FOLDER / "stopwatch.py"), *program))
+
+
+PLAIN = calls("ritellm", "plain", 64, 40_000)
+GOALS = [
+    Goal(
+        "plain call, 64 at a time: aiohttp + orjson ÷ ours", "", 6, 9, calls("aiohttp", "plain", 64, 6_000), PLAIN, True
+    ),
+    Goal("plain call, 64 at a time: ours ÷ the Rust floor", "", 1.5, 1.0, PLAIN, calls("floor", "plain", 64, 40_000)),
+    Goal(
+        "plain call, 1 at a time: ours ÷ the Rust floor",
+        "",
+        2.2,
+        1.5,
+        calls("ritellm", "plain", 1, 6_000),
+        calls("floor", "plain", 1, 6_000),
+    ),
+    Goal(
+        "chunk of a burst, 64 at a time: aiohttp + orjson ÷ ours",
+        "",
+        5,
+        9,
+        calls("aiohttp", "burst", 64, 1_000),
+        calls("ritellm", "burst", 64, 3_000),
+        True,
+    ),
+    Goal(
+        "chunk, dripped 10 at a time, 64 streams: ours ÷ the Rust floor",
+        "",
+        1.5,
+        1.2,
+        calls("ritellm", "drip", 64, 1_500),
+        calls("floor", "drip", 64, 1_500),
+    ),
+    Goal("Anthropic's wire, plain call: ours ÷ our OpenAI path", "", 1.6, 1.2, probe("anthropic"), probe("openai")),
+    Goal(
+        "Anthropic's wire, chunk: ours ÷ our OpenAI path",
+        "",
+        1.6,
+        1.2,
+        probe("anthropic-stream"),
+        probe("openai-stream"),
+    ),
+    Goal("Gemini's wire, plain call: ours ÷ our OpenAI path", "", 1.6, 1.2, probe("gemini"), probe("openai")),
+    Goal("Gemini's wire, chunk: ours ÷ our OpenAI path", "", 1.6, 1.2, probe("gemini-stream"), probe("openai-stream")),
+    Goal("plain call, 64 at a time: openai SDK ÷ ours", "", 100, 150, calls("openai", "plain", 64, 300), PLAIN, True),
+    Goal("plain call, 64 at a time: LiteLLM ÷ ours", "", 150, 250, calls("litellm", "plain", 64, 600), PLAIN, True),
+    Goal(
+        "2 MB request and 2 MB answer: ours ÷ aiohttp + orjson", "", 0.5, 0.3, probe("large"), probe("large", "aiohttp")
+    ),
+    Goal("`completion` from 32 threads ÷ `acompletion`, 32 at a time", "", 1.5, 1.1, probe("threads"), probe("tasks")),
+    Goal(
+        "embeddings, 256 × 1536, lists: ours ÷ aiohttp + orjson",
+        "",
+        0.5,
+        None,
+        probe("vectors"),
+        probe("vectors", "aiohttp"),
+    ),
+    Goal(
+        "embeddings, 256 × 1536, numpy: ours ÷ aiohttp + orjson",
+        "",
+        0.05,
+        None,
+        probe("numpy"),
+        probe("vectors", "aiohttp"),
+    ),
+    Goal(
+        "TLS and HTTP/2, 256 at a time: ours ÷ httpx",
+        "",
+        0.15,
+        0.08,
+        probe("http2", server="http2"),
+        probe("http2", "httpx", "http2"),
+        rounds=3,
+    ),
+    Goal("10,000 calls in flight: memory for each", "kB", 40, 20, probe("in-flight"), rounds=3),
+    Goal("import, over the bare interpreter", "ms", 15, 8, milliseconds("ritellm"), rounds=21),
+    Goal("memory after the first call", "MB", 12, 8, probe("first-call")),
+    Goal("plain call: 4096 at a time ÷ 64 at a time", "", 1.3, 1.1, calls("ritellm", "plain", 4096, 60_000), PLAIN),
+    Goal("1,000,000 calls: growth after the first 50,000", "MB", 2, 0, probe("million"), rounds=1),
+    Goal(
+        "a busy Python thread beside it, added latency: ours ÷ aiohttp",
+        "",
+        0.6,
+        None,
+        probe("beside"),
+        probe("beside", "aiohttp"),
+    ),
+]
+
+
+def measure(goals: Sequence[Goal], rounds: int, timeout: float, mock: str, floor: Path) -> dict[Goal, Outcome]:
+    """All goals, one after the other; within each, the sides take turns."""
+    outcomes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for goal in goals:
+            servers = {"mock": mock}
+            needs_http2 = goal.above.server == "http2"
+            with http2_server(Path(folder)) if needs_http2 else nothing() as url:
+                servers["http2"] = url
+                environment = {"SSL_CERT_FILE": str(Path(folder) / "ca.pem")} if needs_http2 else {}
+                outcomes[goal] = outcome = Outcome()
+                for _ in range(goal.rounds or rounds):
+                    for side, figures in ((goal.above, outcome.above), (goal.below, outcome.below)):
+                        if side is None or outcome.error:
+                            continue
+                        try:
+                            figures.append(run(side, servers, floor, timeout, environment))
+                        except RuntimeError as error:
+                            outcome.error = str(error)
+            print(f"{goal.title}: {outcome.error or readable(outcome.figure)}", file=sys.stderr)
+    return outcomes
+
+
+def run(side: Side, servers: dict[str, str], floor: Path, timeout: float, environment: dict[str, str]) -> float:
+    values = {"FLOOR": str(floor), "SERVER": servers[side.server]}
+    command = [
+        values.get(part, part.replace("SERVER", servers[side.server], 1) if part.startswith("SERVER") else part)
+        for part in side.command
+    ]
+    # numpy's threads would spin beside what is measured.
+    inherited = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
+    env = {**inherited, "OPENBLAS_NUM_THREADS": "1", **environment}
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout, env=env)
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no result within {timeout:g} s") from None
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"])[0][:200])
+    return side.figure(json.loads(done.stdout.splitlines()[-1]))
+
+
+@contextmanager
+def http2_server(folder: Path) -> Iterator[str]:
+    command = [sys.executable, str(FOLDER / "http2_server.py"), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        try:
+            yield f"https://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def nothing() -> Iterator[str]:
+    yield ""
+
+
+def table(outcomes: dict[Goal, Outcome], wheel_mb: float | None) -> str:
+    """The goals as Markdown, with what was measured."""
+    rows = []
+    for goal, outcome in outcomes.items():
+        sign = "≥" if goal.at_least else "≤"
+        unit = f" {goal.unit}" if goal.unit else ""
+        stretch = "" if goal.stretch is None else f"{sign} {goal.stretch:g}{unit}"
+        if outcome.error or not outcome.above:
+            measured, verdict = f"failed: {outcome.error}", "**not measured**"
+        else:
+            measured, verdict = f"{readable(outcome.figure)}{unit}", goal.verdict(outcome.figure)
+        rows.append([goal.title, f"{sign} {goal.must:g}{unit}", stretch, measured, verdict, str(len(outcome.above))])
+    if wheel_mb is not None:
+        verdict = "stretch" if wheel_mb < 5 else "met" if wheel_mb < 8 else "**missed**"
+        rows.append(["the wheel", "≤ 8 MB", "≤ 5 MB", f"{readable(wheel_mb)} MB", verdict, "1"])
+    return markdown_table(("goal", "must", "stretch", "measured", "verdict", "runs"), rows)
