@@ -1,7 +1,8 @@
 """Compare what calls cost through RiteLLM and through other clients.
 
-    python benches/bench.py            everything, 25 minutes, written to benches/RESULTS.md
+    python benches/bench.py            everything, 30 minutes: benches/RESULTS.md, docs/cost.svg, the README's table
     python benches/bench.py --quick    a first impression in a minute or two, only printed
+    python benches/bench.py --goals    only what RiteLLM is held to (goals.py), only printed
 
 It builds and starts the mock server, then lets the clients take turns (`runner.py`), each turn in a
 fresh process (`driver.py`, or the Rust floor client). The clients to compare with are listed in
@@ -16,8 +17,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import goals
 import machine
 import native
+import picture
 from contenders import NAMES, contenders
 from report import report
 from runner import Runner
@@ -34,18 +37,26 @@ def main() -> None:
     programs = native.programs(options.binaries) if options.binaries else native.build()
     takers = contenders(options.clients, programs[native.FLOOR_CLIENT])
     scenarios = [Scenario(MODES[name], concurrency) for name in options.only for concurrency in options.concurrency]
+    results, outcomes = {}, {}
     with native.server(programs[native.SERVER]) as url:
-        runner = Runner(url, options.rounds, options.seconds, options.timeout, options.patience)
-        results = {scenario: runner.run_all(scenario, takers) for scenario in scenarios}
-    text = report(command_line(), takers, results)
+        if options.goals or options.output:
+            floor = programs[native.FLOOR_CLIENT]
+            outcomes = goals.measure(goals.chosen(options.match), options.rounds, options.timeout, url, floor)
+        if not options.goals:
+            runner = Runner(url, options.rounds, options.seconds, options.timeout, options.patience)
+            results = {scenario: runner.run_all(scenario, takers) for scenario in scenarios}
+    text = report(command_line(), takers, results, goals.table(outcomes, machine.wheel_mb()) if outcomes else "")
     print(text)
     if options.output:
         options.output.write_text(text)
+        picture.publish(takers, results)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two short rounds, 64 calls at a time")
+    parser.add_argument("--goals", action="store_true", help="only what RiteLLM is held to")
+    parser.add_argument("--match", default="", metavar="TEXT", help="of the goals, those with this in their title")
     parser.add_argument("--rounds", type=int, help="default: 5")
     parser.add_argument("--seconds", type=float, help="a measurement's rough length, default: 1")
     parser.add_argument("--clients", type=several(NAMES), help=",".join(NAMES))
@@ -61,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--binaries", type=Path, metavar="FOLDER", help="use these Rust programs, build none")
     parser.add_argument("--output", type=Path, metavar="FILE", help="default: RESULTS.md, if nothing is left out")
     options = parser.parse_args()
-    partial = options.quick or options.clients or options.only or options.concurrency
+    partial = options.goals or options.quick or options.clients or options.only or options.concurrency
     options.output = options.output or (None if partial else RESULTS)
     options.rounds = options.rounds or (2 if options.quick else 5)
     options.seconds = options.seconds or (0.3 if options.quick else 1.0)

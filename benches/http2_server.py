@@ -48,6 +48,8 @@ def main() -> None:
         config.certfile = config.keyfile = str(folder / "server.pem")
         config.alpn_protocols = ["h2"]
         config.h2_max_concurrent_streams = 100
+        # httpx fails when a connection is closed in order after so many requests, which is hypercorn's default at 1000.
+        config.keep_alive_max_requests = 1_000_000
         print(listening.getsockname()[1], flush=True)
         asyncio.run(serve(answer, config))  # type: ignore[arg-type]
 

@@ -51,6 +51,12 @@ def crate_versions(*names: str) -> str:
     return ", ".join(f"{name} {versions.get(name, '(version unknown)')}" for name in names)
 
 
+def wheel_mb() -> float | None:
+    """The size of the wheel that `make wheel` built, if it is there."""
+    wheels = list((native.ROOT / "dist").glob("*.whl"))
+    return wheels[0].stat().st_size / 1e6 if wheels else None
+
+
 def raise_open_files_limit(wanted: int) -> None:
     """Lets this process, and what it starts, have so many files and sockets, if the machine allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -28,10 +28,18 @@ shares the machine.
 """
 
 
-def report(command: str, contenders: list[Contender], results: dict[Scenario, dict[str, Cell]]) -> str:
-    """The whole page."""
-    tables = (table(scenario, contenders, cells) for scenario, cells in results.items())
-    return "\n".join([INTRODUCTION, circumstances(command, contenders), *tables])
+GOALS = """\
+### What RiteLLM is held to
+
+Ratios of medians, or sizes; `goals.py` says what each is measured with. A ratio's two sides took turns in fresh processes.
+"""
+
+
+def report(command: str, contenders: list[Contender], results: dict[Scenario, dict[str, Cell]], goals: str) -> str:
+    """The whole page; `goals` is the table of what RiteLLM is held to, if that was measured."""
+    tables = [table(scenario, contenders, cells) for scenario, cells in results.items()]
+    held_to = [f"{GOALS}\n{goals}"] if goals else []
+    return "\n".join([INTRODUCTION, circumstances(command, contenders), *held_to, *tables])
 
 
 def circumstances(command: str, contenders: list[Contender]) -> str:
