@@ -32,7 +32,7 @@ use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{HttpRequest, HttpResponse};
-use crate::types::members::{Members, Text};
+use crate::types::members::{Members, Text, read};
 use crate::types::object::ObjectWriter;
 
 pub(super) struct Cohere;
@@ -629,7 +629,7 @@ impl StreamDecoder for Events {
         let wrong = |error| {
             Error::new(ErrorKind::ApiResponseValidation, format!("cohere sent an event that cannot be read: {error}"))
         };
-        let event: Event = serde_json::from_slice(text).map_err(wrong)?;
+        let event: Event = read(text).map_err(wrong)?;
         let delta = event.delta.unwrap_or_default();
         let message = delta.message.unwrap_or_default();
         match &*event.kind {

@@ -5,6 +5,15 @@ use std::borrow::Cow;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+/// Reads a JSON text. Its encoding is checked once, for the whole of it, and not for each string in it again.
+pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        // Says where it is wrong; what is raw may be so.
+        Err(_) => serde_json::from_slice(json),
+    }
+}
+
 /// A JSON object's members, in order, each value the text it was.
 #[derive(Debug, Default)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -12,7 +21,7 @@ pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> Members<'a> {
     /// Reads an object.
     pub fn of(json: &'a [u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(json)
+        read(json)
     }
 
     /// A member's value as text; the last one of that name, as JSON readers have it.

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::super::readable::quoted;
 use super::content::{block, is_blank, marked, parts, text_block};
 use crate::error::{Error, Result};
-use crate::types::members::{Members, Text};
+use crate::types::members::{Members, Text, read};
 
 /// A conversation as Anthropic has it, in JSON.
 pub(super) struct Conversation {
@@ -72,8 +72,7 @@ struct Function<'a> {
 
 /// Turns `messages` around. `system` is the caller's own parameter of that name; it goes first.
 pub(super) fn conversation(messages: &[u8], system: Option<&str>) -> Result<Conversation> {
-    let list: Vec<&RawValue> =
-        serde_json::from_slice(messages).map_err(|_| Error::argument("messages is no list of messages"))?;
+    let list: Vec<&RawValue> = read(messages).map_err(|_| Error::argument("messages is no list of messages"))?;
     let mut instructions = Instructions::default();
     if let Some(system) = system {
         instructions.add(system, None)?;

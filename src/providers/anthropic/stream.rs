@@ -16,7 +16,7 @@ use super::messages::input;
 use super::response::{Said, annotations, arguments, beside, finish_reason, native_fields, usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
-use crate::types::members::{Members, Text};
+use crate::types::members::{Members, Text, read};
 
 /// Decodes one stream.
 pub(super) struct Chunks {
@@ -278,7 +278,7 @@ impl StreamDecoder for Chunks {
             }
             return Ok(());
         }
-        let event: Event = serde_json::from_slice(&data).map_err(|error| {
+        let event: Event = read(&data).map_err(|error| {
             let mut invalid = Error::new(
                 ErrorKind::ApiResponseValidation,
                 format!("{} sent an event that cannot be read ({error}): {}", ROW.name, errors::excerpt(&data)),

@@ -16,7 +16,7 @@ use crate::types::completion::{
     COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
-use crate::types::members::Members;
+use crate::types::members::{Members, read};
 
 #[derive(Deserialize)]
 struct Answer<'a> {
@@ -112,7 +112,7 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
         error.body = Some(response.body.clone());
         error
     };
-    let answer: Answer = serde_json::from_slice(&response.body).map_err(|error| refused(&error.to_string()))?;
+    let answer: Answer = read(&response.body).map_err(|error| refused(&error.to_string()))?;
     let message = message(&answer.output.message.content).map_err(|error| refused(&error.to_string()))?;
     let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
     let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));

@@ -6,6 +6,7 @@
 //! OpenAI's deltas cannot say goes out with the last of them, whole.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use aws_smithy_types::base64;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::providers::StreamDecoder;
 use crate::providers::errors::excerpt;
 use crate::types::chat::Request;
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
-use crate::types::members::Members;
+use crate::types::members::{Members, read};
 
 /// Decodes one stream.
 pub(super) struct Decoder {
@@ -329,6 +330,8 @@ fn join_base64(known: &str, more: &str) -> String {
     }
 }
 
+static NO_CHOICES: LazyLock<memchr::memmem::Finder> = LazyLock::new(|| memchr::memmem::Finder::new(b"\"choices\":[]"));
+
 impl StreamDecoder for Decoder {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let name = std::str::from_utf8(name).unwrap_or_default();
@@ -339,7 +342,7 @@ impl StreamDecoder for Decoder {
             let message = format!("{NAME} sent a {name} event that cannot be read ({error}): {}", excerpt(&data));
             Error::new(ErrorKind::ApiResponseValidation, message)
         };
-        let read = || serde_json::from_slice::<Event>(&data).map_err(unread);
+        let read = || read::<Event>(&data).map_err(unread);
         let members = || Members::of(&data).map_err(unread);
         match name {
             "messageStart" => {
@@ -370,8 +373,7 @@ impl StreamDecoder for Decoder {
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
         // Only the chunk with the counts has no choices.
-        self.show_usage
-            || memchr::memmem::find(chunk, b"\"choices\":[]").is_none_or(|place| chunk[..place].contains(&b'['))
+        self.show_usage || NO_CHOICES.find(chunk).is_none_or(|place| chunk[..place].contains(&b'['))
     }
 
     fn is_done(&self) -> bool {

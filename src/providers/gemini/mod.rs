@@ -17,6 +17,7 @@ mod media;
 mod reader;
 mod request;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ use crate::types::chat::Request;
 use crate::types::completion::{self, Completion};
 use crate::types::credentials::Kind;
 use crate::types::http::{HttpRequest, HttpResponse};
-use crate::types::members::Members;
+use crate::types::members::{Members, read};
 
 /// The word under which native parts and metadata are kept in `provider_specific_fields`, for both providers.
 const DIALECT: &str = "gemini";
@@ -122,7 +123,7 @@ impl Endpoint for Gemini {
         if response.body.trim_ascii_start().first() == Some(&b'[') {
             return self.decode_list(request, response);
         }
-        let answer = match serde_json::from_slice::<answer::Answer>(&response.body) {
+        let answer = match read::<answer::Answer>(&response.body) {
             Ok(answer) if answer.error.is_some() => return Err(self.decode_error(response)),
             Ok(answer) if answer.is_answer() => answer,
             Ok(_) => return Err(self.not_an_answer(response, "a JSON object that is no generateContent answer")),
@@ -223,6 +224,8 @@ struct Chunks {
     done: bool,
 }
 
+static CHOICES: LazyLock<memmem::Finder> = LazyLock::new(|| memmem::Finder::new(b"\"choices\":["));
+
 impl StreamDecoder for Chunks {
     fn event(&mut self, _name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let text = data.trim_ascii();
@@ -232,7 +235,7 @@ impl StreamDecoder for Chunks {
         if text.first() != Some(&b'{') {
             return Ok(());
         }
-        let answer = serde_json::from_slice::<answer::Answer>(text).map_err(|error| {
+        let answer = read::<answer::Answer>(text).map_err(|error| {
             let message =
                 format!("{} sent an event that cannot be read ({error}): {}", self.provider, errors::excerpt(text));
             Error::new(ErrorKind::ApiResponseValidation, message)
@@ -257,8 +260,7 @@ impl StreamDecoder for Chunks {
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
         // The first `choices` with unescaped quotes is the chunk's own: id and model come before it, and are strings.
-        self.show_usage
-            || memmem::find(chunk, b"\"choices\":[").is_none_or(|place| chunk.get(place + 11) != Some(&b']'))
+        self.show_usage || CHOICES.find(chunk).is_none_or(|place| chunk.get(place + 11) != Some(&b']'))
     }
 
     fn is_done(&self) -> bool {
