@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 BENCH_VENV ?= .venv-bench
+GUARD_VENV ?= .venv-guard
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -63,6 +64,10 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/RESULTS.md (ARGS=--quick: only a first impression)
 	$(BENCH_VENV)/bin/python benches/bench.py $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: $(GUARD_VENV)/.done-guard ## count the instructions of a call against the recorded figures (ARGS=--record: record them)
+	$(GUARD_VENV)/bin/python benches/guard.py $(ARGS)
+
 .PHONY: fmt
 fmt: $(VENV)/.done-check ## format everything
 	cargo fmt --all
@@ -78,7 +83,7 @@ wheel: dist/.done-wheel ## build the release wheel into dist/
 .PHONY: clean
 clean: ## remove what all of these have made
 	cargo clean
-	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/ritellm/*.so
 	find benches examples python tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -123,4 +128,8 @@ $(DEMO_VENV)/.done-demo: dist/.done-wheel | $(DEMO_VENV)/.done-venv
 $(BENCH_VENV)/.done-bench: dist/.done-wheel benches/requirements.txt | $(BENCH_VENV)/.done-venv
 	$(BENCH_VENV)/bin/pip install --force-reinstall --no-deps dist/*.whl
 	$(BENCH_VENV)/bin/pip install -r benches/requirements.txt
+	touch $@
+
+$(GUARD_VENV)/.done-guard: dist/.done-wheel | $(GUARD_VENV)/.done-venv
+	$(GUARD_VENV)/bin/pip install --force-reinstall --no-deps dist/*.whl
 	touch $@

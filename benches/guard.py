@@ -1,0 +1,98 @@
+"""Holds what a call costs: instructions for a plain call and for a streamed chunk, counted by callgrind.
+
+    python benches/guard.py             compares with guard.json; more or less than that, by more than 2 %, fails
+    python benches/guard.py --record    writes guard.json
+
+Unlike time, the count hardly depends on what else the machine does; the least of three is taken, since the threads'
+turns now and then fall unluckily (a plain call 5 % dearer in one run of four, the others alike to 0.1 %). It is the whole
+process's, Python's own instructions included, 16 calls at a time, so it holds for one version of everything that takes
+part; elsewhere the guard says so and passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import machine
+import native
+
+RECORD = Path(__file__).with_name("guard.json")
+#: The driver, without the collector of cycles: when that comes by is chance.
+DRIVER = "import gc; gc.disable(); import driver; driver.main()"
+TOLERANCE = 0.02
+WIDTH = 16
+#: What is counted: the driver's mode, the server's knobs, units in a call, and how many calls few and many are.
+COUNTED = {"plain call": ("plain", "s600", 1, 300, 1300), "chunk": ("stream", "s600-n100", 100, 16, 116)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="take today's figures as those to hold")
+    parser.add_argument("--binaries", type=Path, metavar="FOLDER", help="use this mock server, build none")
+    options = parser.parse_args()
+    if not shutil.which("valgrind"):
+        print("bench-guard: skipped, valgrind is not installed")
+        return
+    here = circumstances()
+    recorded = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    if not options.record and recorded.get("circumstances") != here:
+        print(f"bench-guard: skipped, the figures are for {recorded.get('circumstances')}, and this is {here}")
+        return
+    programs = native.programs(options.binaries) if options.binaries else native.build()
+    with native.server(programs[native.SERVER]) as url:
+        figures = {name: min(count(url, *what) for _ in range(3)) for name, what in COUNTED.items()}
+    if options.record:
+        RECORD.write_text(json.dumps({"circumstances": here, "instructions": figures}, indent=2) + "\n")
+        print(f"bench-guard: recorded {figures}")
+        return
+    failed = [name for name, figure in figures.items() if not holds(name, figure, recorded["instructions"][name])]
+    sys.exit(1 if failed else 0)
+
+
+def holds(name: str, figure: int, held: int) -> bool:
+    change = figure / held - 1
+    print(f"bench-guard: a {name} takes {figure:,} instructions, {change:+.1%} against {held:,}")
+    if change > TOLERANCE:
+        print("  that is dearer: find out why, or record it with --record and say why in the commit")
+    if change < -TOLERANCE:
+        print("  that is cheaper: hold it with --record")
+    return abs(change) <= TOLERANCE
+
+
+def circumstances() -> dict[str, str]:
+    """What the counts depend on, beside the code."""
+    return {
+        "python": platform.python_version(),
+        "rust": machine.rust_version(),
+        "valgrind": machine.output("valgrind", "--version").strip(),
+        "libc": " ".join(platform.libc_ver()),
+        "machine": platform.machine(),
+    }
+
+
+def count(url: str, mode: str, knobs: str, units: int, few: int, many: int) -> int:
+    """Instructions for one unit: the difference of two runs, so that starting up and ending do not count."""
+    return (instructions(url, mode, knobs, many) - instructions(url, mode, knobs, few)) // ((many - few) * units)
+
+
+def instructions(url: str, mode: str, knobs: str, calls: int) -> int:
+    driver = [sys.executable, "-c", DRIVER, "--client", "ritellm", "--mode", mode, "--concurrency", str(WIDTH)]
+    driver += ["--calls", str(calls), "--warmup", str(WIDTH), "--url", f"{url}/{knobs}/v1"]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *driver]
+    environment = {"PYTHONHASHSEED": "0", "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600, env=environment)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode or not found:
+        sys.exit(f"bench-guard: the driver failed\n{done.stderr[-1000:]}")
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    main()
