@@ -351,7 +351,8 @@ impl<'py> Decoder<'_, 'py> {
         let vector = match (self.peek(), self.vectors) {
             (Some(b'"'), Form::List | Form::Numpy) => {
                 let start = self.at + 1;
-                let length = memchr2(b'"', b'\\', &self.json[start..]).unwrap_or(0);
+                // Base64 has no escapes; a text that has some is none, and is found to be that.
+                let length = memchr(b'"', &self.json[start..]).unwrap_or(0);
                 let base64 = &self.json[start..start + length];
                 let vector = match self.vectors {
                     Form::Numpy => {
