@@ -16,9 +16,6 @@ use crate::types::chat::{Answer, Meta, Operation, Request, Secret, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::http::{HttpRequest, HttpResponse};
 
-/// One event of a stream may be this many bytes.
-const LARGEST_EVENT: usize = 32 << 20;
-
 /// Requests of one call that are under way at the same time, at most.
 const PARTS_AT_ONCE: usize = 16;
 
@@ -83,10 +80,11 @@ impl Client {
     ) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
             encode(call, endpoint).map_err(|error| finished(call, error, retries))?;
+        let end = deadline.end();
         loop {
             let answer = deadline.run(async {
                 call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
-                let Response { status, headers, body } = self.transport.send(&request, &call.timeouts).await?;
+                let Response { status, headers, body } = self.transport.send(&request, &call.timeouts, end).await?;
                 Ok(HttpResponse {
                     received: unix_seconds(),
                     status,
@@ -227,9 +225,10 @@ impl Stream<'_> {
     async fn open(&mut self) -> Result<()> {
         self.opened = Instant::now();
         let Self { transport, endpoint, call, request, deadline, .. } = self;
+        let end = deadline.end();
         let response = deadline.run(async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
-            let response = transport.send(request, &call.timeouts).await?;
+            let response = transport.send(request, &call.timeouts, end).await?;
             let is_stream = response
                 .headers
                 .get("content-type")
@@ -251,7 +250,7 @@ impl Stream<'_> {
         self.meta = meta(&self.call, status, headers, self.retries, &self.deadline, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
-        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), LARGEST_EVENT)));
+        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.transport.max_event)));
         Ok(())
     }
 

@@ -275,9 +275,22 @@ pub(super) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
         .map_err(|_| argument(value.py(), format!("{name} is {value}: a whole number, 0 or more, would be right")))
 }
 
-/// `timeout`: seconds for the whole call, or a mapping with any of connect, first_token, idle and total.
+/// A whole number above 0: how many, or how many bytes.
+pub(super) fn limit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    const RIGHT: &str = "a whole number above 0";
+    let is_int = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+    if !is_int {
+        return Err(wrong(name, value, RIGHT));
+    }
+    match value.extract::<u64>() {
+        Ok(limit) if limit > 0 => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
+        _ => Err(argument(value.py(), format!("{name} is {value}: {RIGHT} would be right"))),
+    }
+}
+
+/// `timeout`: seconds for the whole call, or a mapping with any of connect, pool, first_token, idle and total.
 pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
-    const PARTS: &str = "connect, first_token, idle and total";
+    const PARTS: &str = "connect, pool, first_token, idle and total";
     let mut timeouts = before;
     let Ok(mapping) = value.cast::<PyMapping>() else {
         timeouts.total = Some(seconds("timeout", value)?);
@@ -292,6 +305,7 @@ pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<T
         };
         match part.as_str() {
             "connect" => timeouts.connect = limit,
+            "pool" => timeouts.pool = limit,
             "first_token" => timeouts.first_token = limit,
             "idle" => timeouts.idle = limit,
             "total" => timeouts.total = limit,

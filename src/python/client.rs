@@ -32,7 +32,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None))]
+    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
         api_key: Option<&Bound<'_, PyAny>>,
@@ -43,6 +43,10 @@ impl Client {
         headers: Option<&Bound<'_, PyAny>>,
         drop_params: Option<&Bound<'_, PyAny>>,
         http2: Option<&Bound<'_, PyAny>>,
+        max_connections: Option<&Bound<'_, PyAny>>,
+        max_header_size: Option<&Bound<'_, PyAny>>,
+        max_body_size: Option<&Bound<'_, PyAny>>,
+        max_event_size: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let mut defaults = Defaults::default();
         let mut settings = Settings::default();
@@ -51,6 +55,18 @@ impl Client {
         }
         if let Some(http2) = http2 {
             settings.http2 = arguments::flag("http2", http2)?;
+        }
+        if let Some(limit) = max_connections {
+            settings.max_connections = Some(arguments::limit("max_connections", limit)?);
+        }
+        for (name, given, limit) in [
+            ("max_header_size", max_header_size, &mut settings.max_header),
+            ("max_body_size", max_body_size, &mut settings.max_body),
+            ("max_event_size", max_event_size, &mut settings.max_event),
+        ] {
+            if let Some(given) = given {
+                *limit = arguments::limit(name, given)?;
+            }
         }
         if let Some(key) = api_key {
             defaults.given.api_key =

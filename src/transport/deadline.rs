@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 pub struct Timeouts {
     /// To be connected, TLS included.
     pub connect: Option<Duration>,
+    /// Until a connection is free, where their number is limited and all are in use.
+    pub pool: Option<Duration>,
     /// From the beginning of a try, connecting included, to the first byte of its answer or the first chunk of its stream.
     pub first_token: Option<Duration>,
     /// Between two pieces of an answer.
@@ -26,6 +28,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Some(Duration::from_secs(10)),
+            pool: None,
             first_token: None,
             idle: None,
             total: Some(Duration::from_secs(600)),
@@ -55,9 +58,14 @@ impl Deadline {
         self.started.elapsed()
     }
 
+    /// When it ends; `None` when there is no end.
+    pub fn end(&self) -> Option<Instant> {
+        self.timer.as_ref().map(|timer| timer.deadline())
+    }
+
     /// What is left of it; `None` when there is no end.
     pub fn remaining(&self) -> Option<Duration> {
-        self.timer.as_ref().map(|timer| timer.deadline().saturating_duration_since(Instant::now()))
+        self.end().map(|end| end.saturating_duration_since(Instant::now()))
     }
 
     /// Runs `work`, but not beyond the deadline.

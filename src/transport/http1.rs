@@ -20,8 +20,6 @@ use super::connect::Io;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest, Lines, field_of};
 
-/// An answer's head may be this long.
-const LONGEST_HEAD: usize = 64 * 1024;
 /// A chunk's size line, or a trailer line, may be this long.
 const LONGEST_LINE: usize = 8 * 1024;
 /// What is asked of the socket at a time.
@@ -41,6 +39,8 @@ pub(super) struct Connection {
     framing: Framing,
     reusable: bool,
     forward_proxy: Option<Option<HeaderValue>>,
+    /// An answer's head may be this long.
+    max_head: usize,
 }
 
 /// What is left of the answer's body.
@@ -73,6 +73,8 @@ pub(super) struct Unanswered {
     pub error: Box<Error>,
     /// Not one byte of an answer came: on a connection that had been idle, the server closed it before it saw the request.
     pub silent: bool,
+    /// The server has said that it did not look at the request.
+    pub refused: bool,
 }
 
 /// A request on its way out.
@@ -110,8 +112,8 @@ impl Outgoing {
 }
 
 impl Connection {
-    pub fn new(io: Io, forward_proxy: Option<Option<HeaderValue>>) -> Self {
-        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, forward_proxy }
+    pub fn new(io: Io, forward_proxy: Option<Option<HeaderValue>>, max_head: usize) -> Self {
+        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, forward_proxy, max_head }
     }
 
     /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.
@@ -139,13 +141,13 @@ impl Connection {
                         Some(error) => format!("the connection broke before an answer came: {error}"),
                         None => "the server closed the connection without an answer".to_owned(),
                     };
-                    return Err(Unanswered { error: Error::connection(error), silent });
+                    return Err(Unanswered { error: Error::connection(error), silent, refused: false });
                 }
                 Ok(_) => {}
                 Err(error) => {
                     let error = outgoing.broken.unwrap_or(error);
                     let error = Error::connection(format!("the connection broke before an answer came: {error}"));
-                    return Err(Unanswered { error, silent });
+                    return Err(Unanswered { error, silent, refused: false });
                 }
             }
             loop {
@@ -157,7 +159,7 @@ impl Connection {
                         return Ok(head);
                     }
                     Ok(None) => break,
-                    Err(error) => return Err(Unanswered { error, silent: false }),
+                    Err(error) => return Err(Unanswered { error, silent: false, refused: false }),
                 }
             }
             scanned = self.buffer.len();
@@ -233,16 +235,22 @@ impl Connection {
     /// The head, if it is all there. `scanned` bytes were there at the last look.
     fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
         let Some(end) = end_of_head(&self.buffer, scanned) else {
-            if self.buffer.len() > LONGEST_HEAD {
-                return Err(malformed(format!("a head of more than {LONGEST_HEAD} bytes")));
-            }
-            return Ok(None);
+            return match self.buffer.len() > self.max_head {
+                true => Err(head_too_large(self.max_head)),
+                false => Ok(None),
+            };
         };
+        if end > self.max_head {
+            return Err(head_too_large(self.max_head));
+        }
         let mut head = self.buffer.split_to(end).freeze();
         let mut lines = Lines(&head);
         let status_line = lines.next().unwrap_or_default();
         let (http10, status) = read_status_line(status_line)?;
         let start = status_line.len() + 1;
+        if status == 101 {
+            return Err(malformed("a switch to another protocol that nobody asked for"));
+        }
 
         let mut framing = Framing::UntilClose;
         let mut chunked = false;
@@ -260,14 +268,17 @@ impl Connection {
             }
             let Some((name, value)) = field_of(line) else { continue };
             if name.eq_ignore_ascii_case(b"content-length") {
-                let length = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                let length = length.ok_or_else(|| malformed("a content-length that is no number"))?;
+                let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
                 if matches!(framing, Framing::Length(other) if other != length) {
                     return Err(malformed("two different content-lengths"));
                 }
                 framing = Framing::Length(length);
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                chunked = value.len() >= 7 && value[value.len() - 7..].eq_ignore_ascii_case(b"chunked");
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    let coding = String::from_utf8_lossy(value);
+                    return Err(malformed(format!("a transfer-encoding of {coding}, and only chunked is known")));
+                }
+                chunked = true;
             } else if name.eq_ignore_ascii_case(b"connection") {
                 for option in value.split(|byte| *byte == b',') {
                     if option.trim_ascii().eq_ignore_ascii_case(b"close") {
@@ -279,6 +290,8 @@ impl Connection {
             }
         }
         if chunked {
+            // With a length beside it, somebody on the way may have believed that one: what follows is not to be trusted.
+            keep_alive &= framing == Framing::UntilClose;
             framing = Framing::ChunkSize;
         }
         if matches!(status, 204 | 304) || framing == Framing::Length(0) {
@@ -446,11 +459,17 @@ fn unfolded(lines: &[u8]) -> Bytes {
 
 fn chunk_size(line: &[u8]) -> Result<u64> {
     let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let size = std::str::from_utf8(digits)
-        .ok()
-        .filter(|text| text.len() <= 15)
-        .and_then(|text| u64::from_str_radix(text, 16).ok());
-    size.ok_or_else(|| malformed("a chunk whose size is no number"))
+    number(digits, 16).ok_or_else(|| malformed("a chunk whose size is no number"))
+}
+
+/// A number that is written with digits alone.
+fn number(text: &[u8], radix: u32) -> Option<u64> {
+    let is_number = text.len() <= 15 && text.iter().all(|byte| char::from(*byte).is_digit(radix));
+    u64::from_str_radix(std::str::from_utf8(text).ok().filter(|_| is_number)?, radix).ok()
+}
+
+fn head_too_large(max: usize) -> Box<Error> {
+    Error::new(ErrorKind::ApiResponseValidation, format!("the answer's head is larger than {max} bytes (max_header_size)"))
 }
 
 fn malformed(what: impl std::fmt::Display) -> Box<Error> {

@@ -1,57 +1,133 @@
 //! HTTP/2: many requests on one connection, by hyper.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
+use h2::Reason;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Notify;
 
 use super::connect::{Io, Origin, causes};
 use super::http1::{Head, Unanswered};
+use super::seats::{Seat, Seats};
 use crate::error::{Error, Result};
 use crate::types::http::{Headers, HttpRequest};
 
-/// Requests that one connection is given at a time before another is opened: what servers commonly allow.
+/// Requests that one connection is given at a time, at most, whatever the server allows: they share its fate and its line.
 const STREAMS: usize = 100;
+/// What one answer may send ahead of its reader. All of a connection's answers together may send as much each: readers
+/// that are slow do not hold up the others.
+const WINDOW: u32 = 512 << 10;
+/// The limit of a server that has not said one yet.
+const UNKNOWN: usize = usize::MAX - 1;
+
+/// What runs a connection, and knows what the server allows on it.
+type Driver = Pin<Box<hyper::client::conn::http2::Connection<TokioIo<Io>, Full<Bytes>, Watched>>>;
 
 /// One connection, shared by the requests on it.
 #[derive(Clone)]
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
+    driver: Arc<Mutex<Driver>>,
     in_flight: Arc<AtomicUsize>,
+    seats: Option<Arc<Seats>>,
+    #[expect(dead_code, reason = "held as long as the connection is")]
+    seat: Option<Arc<Seat>>,
 }
 
 /// A request's place on a connection; given back when dropped.
-pub(super) struct Place(Arc<AtomicUsize>);
+pub(super) struct Place {
+    in_flight: Arc<AtomicUsize>,
+    seats: Option<Arc<Seats>>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(seats) = &self.seats {
+            seats.notify();
+        }
+    }
+}
+
+/// Runs a connection's tasks, and says when one of them has done something.
+#[derive(Clone)]
+struct Watched(Arc<Notify>);
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Watched {
+    fn execute(&self, task: F) {
+        let changed = self.0.clone();
+        tokio::spawn(async move {
+            let mut task = std::pin::pin!(task);
+            std::future::poll_fn(|context| {
+                let polled = task.as_mut().poll(context);
+                changed.notify_waiters();
+                polled
+            })
+            .await
+        });
     }
 }
 
 impl Connection {
-    /// Shakes hands; the new connection comes with a place on it.
-    pub async fn open(io: Io, origin: &Origin) -> Result<(Self, Place)> {
-        let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    /// Shakes hands, and waits for the server's settings: how many requests it takes at a time. The new connection comes
+    /// with a place on it.
+    pub async fn open(
+        io: Io,
+        origin: &Origin,
+        max_head: usize,
+        seat: Option<Seat>,
+        seats: Option<Arc<Seats>>,
+    ) -> Result<(Self, Place)> {
+        let changed = Arc::new(Notify::new());
+        let mut builder = hyper::client::conn::http2::Builder::new(Watched(changed.clone()));
         builder
             .timer(TokioTimer::new())
-            .initial_stream_window_size(1 << 20)
-            .initial_connection_window_size(4 << 20)
+            .initial_max_send_streams(UNKNOWN)
+            .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW * STREAMS as u32)
             .keep_alive_interval(Some(std::time::Duration::from_secs(30)))
             .keep_alive_timeout(std::time::Duration::from_secs(20));
-        let (sender, connection) = builder
-            .handshake(TokioIo::new(io))
-            .await
-            .map_err(|error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(&error))))?;
+        let failed = |error: &hyper::Error| {
+            Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(error)))
+        };
+        let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(|error| failed(&error))?;
+        let mut driver = Box::pin(driver);
+        loop {
+            let mut change = std::pin::pin!(changed.notified());
+            change.as_mut().enable();
+            if driver.current_max_send_streams() != UNKNOWN {
+                break;
+            }
+            match select(change, driver.as_mut()).await {
+                Either::Left(_) => {}
+                Either::Right((Err(error), _)) => return Err(failed(&error)),
+                Either::Right((Ok(()), _)) => {
+                    return Err(Error::connection(format!("{origin} closed the connection before its HTTP/2 settings")));
+                }
+            }
+        }
+        let driver = Arc::new(Mutex::new(driver));
+        let (driven, line) = (driver.clone(), seats.clone());
         // Its end is seen by the requests on it, and by `place` before the next one.
-        tokio::spawn(async move { drop(connection.await) });
+        tokio::spawn(async move {
+            drop(std::future::poll_fn(|context| lock(&driven).as_mut().poll(context)).await);
+            if let Some(seats) = line {
+                seats.notify();
+            }
+        });
         let in_flight = Arc::new(AtomicUsize::new(1));
-        Ok((Self { sender, in_flight: in_flight.clone() }, Place(in_flight)))
+        let place = Place { in_flight: in_flight.clone(), seats: seats.clone() };
+        Ok((Self { sender, driver, in_flight, seats, seat: seat.map(Arc::new) }, place))
     }
 
     pub fn is_open(&self) -> bool {
@@ -60,11 +136,20 @@ impl Connection {
 
     /// A place for one more request, if there is one.
     pub fn place(&self) -> Option<Place> {
-        if !self.is_open() || self.in_flight.load(Ordering::Relaxed) >= STREAMS {
+        if !self.is_open() || self.in_flight.load(Ordering::Relaxed) >= self.streams() {
             return None;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Some(Place(self.in_flight.clone()))
+        Some(Place { in_flight: self.in_flight.clone(), seats: self.seats.clone() })
+    }
+
+    /// How many requests the server takes on this connection at a time, as it last said. One that takes none for now is
+    /// waited for here rather than on one more connection.
+    fn streams(&self) -> usize {
+        match lock(&self.driver).current_max_send_streams() {
+            0 => STREAMS,
+            allowed => allowed.min(STREAMS),
+        }
     }
 
     pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, Incoming), Unanswered> {
@@ -75,17 +160,32 @@ impl Connection {
         let message = message.body(Full::new(request.body.clone())).map_err(|error| Unanswered {
             error: Error::argument(format!("the request cannot be written: {error}")),
             silent: false,
+            refused: false,
         })?;
         let failed = |error: hyper::Error| Unanswered {
             error: Error::connection(format!("the connection broke before an answer came: {}", causes(&error))),
-            // GOAWAY and REFUSED_STREAM come as cancellations: the server says that it has not looked at the request.
-            silent: error.is_canceled() || error.is_closed() || causes(&error).contains("refused"),
+            silent: false,
+            refused: is_unseen(&error),
         };
         self.sender.ready().await.map_err(failed)?;
         let response = self.sender.send_request(message).await.map_err(failed)?;
         let head = Head { status: response.status().as_u16(), headers: Headers::from(response.headers()) };
         Ok((head, response.into_body()))
     }
+}
+
+fn lock(driver: &Mutex<Driver>) -> std::sync::MutexGuard<'_, Driver> {
+    driver.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether no server has looked at the request: it was never sent, or was refused (REFUSED_STREAM), or came after the
+/// last one that the server says it took (GOAWAY).
+fn is_unseen(error: &hyper::Error) -> bool {
+    let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    let refused = |said: &h2::Error| {
+        said.is_remote() && (said.reason() == Some(Reason::REFUSED_STREAM) || said.is_go_away())
+    };
+    error.is_canceled() || error.is_closed() || said.is_some_and(refused)
 }
 
 /// The next piece of a body, if it has come already.

@@ -3,34 +3,48 @@
 pub mod aws_event_stream;
 mod connect;
 pub mod deadline;
+mod encoding;
 pub mod framing;
 mod http1;
 mod http2;
 pub mod ndjson;
 mod pool;
+mod redirect;
 pub mod retry;
+mod seats;
 pub mod sse;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest};
 use deadline::{Timeouts, within};
-use pool::{Connection, Kept, Lease, Pool};
+use encoding::Decoder;
+use pool::{Connection, Kept, Lease, Pool, Wanted};
 
-/// How a client connects.
+/// How often one request may be given back unseen before that counts as a failure.
+const MOST_REFUSALS: u32 = 3;
+
+/// How a client connects, and how much it takes in.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Offer HTTP/2 to servers that are reached by TLS.
     pub http2: bool,
-    /// An answer's body may be this many bytes.
+    /// Connections to one origin, at most; `None`: as many as the calls in flight need.
+    pub max_connections: Option<usize>,
+    /// An answer's head may be this many bytes.
+    pub max_header: usize,
+    /// An answer's body may be this many bytes, after decompression.
     pub max_body: usize,
+    /// One event of a stream may be this many bytes.
+    pub max_event: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { http2: true, max_body: 256 << 20 }
+        Self { http2: true, max_connections: None, max_header: 64 << 10, max_body: 256 << 20, max_event: 32 << 20 }
     }
 }
 
@@ -38,6 +52,8 @@ impl Default for Settings {
 pub struct Transport {
     pool: Pool,
     max_body: usize,
+    /// One event of a stream may be this many bytes.
+    pub max_event: usize,
 }
 
 /// An answer whose body is still to be read. Dropping it aborts the request and closes its connection.
@@ -53,6 +69,8 @@ pub struct Response {
 /// A body on its way in.
 pub struct Body {
     source: Source,
+    /// Where it came compressed.
+    decoder: Option<Box<Decoder>>,
     max: usize,
     idle: Option<std::time::Duration>,
 }
@@ -66,17 +84,52 @@ enum Source {
 impl Transport {
     /// A transport without connections yet.
     pub fn new(settings: &Settings) -> Self {
-        Self { pool: Pool::new(settings.http2), max_body: settings.max_body }
+        Self { pool: Pool::new(settings), max_body: settings.max_body, max_event: settings.max_event }
     }
 
-    /// Sends a request and waits for its answer's head.
+    /// Sends a request and waits for its answer's head. `end` is when the whole call ends, for whoever waits in line.
+    pub async fn send(&self, request: &HttpRequest, timeouts: &Timeouts, end: Option<Instant>) -> Result<Response> {
+        let response = self.exchange(request, timeouts, end).await?;
+        match response.status {
+            // Boxed: it is rare, and as large as all of this.
+            300..400 => Box::pin(self.follow(request, response, timeouts, end)).await,
+            _ => Ok(response),
+        }
+    }
+
+    /// Goes where an answer redirects to.
+    async fn follow(
+        &self,
+        request: &HttpRequest,
+        mut response: Response,
+        timeouts: &Timeouts,
+        end: Option<Instant>,
+    ) -> Result<Response> {
+        let mut request = request.clone();
+        for _ in 0..redirect::MOST {
+            match redirect::target(&request, &request.uri, response.status, &response.headers)? {
+                Some(target) => request.uri = target,
+                None => return Ok(response),
+            }
+            response = self.exchange(&request, timeouts, end).await?;
+        }
+        match redirect::target(&request, &request.uri, response.status, &response.headers)? {
+            Some(_) => Err(redirect::too_many(response.status, &response.headers)),
+            None => Ok(response),
+        }
+    }
+
+    /// Sends a request and waits for the head of whatever its answer is.
     ///
     /// A request that died in silence on a connection that had been idle is sent once more on a fresh one: the server
-    /// had closed it before the request came. That is no retry, since nobody saw the first.
-    pub async fn send(&self, request: &HttpRequest, timeouts: &Timeouts) -> Result<Response> {
+    /// had closed it before the request came. So is one that the server gave back unseen. That is no retry, since
+    /// nobody saw the first.
+    async fn exchange(&self, request: &HttpRequest, timeouts: &Timeouts, end: Option<Instant>) -> Result<Response> {
         let mut fresh = false;
+        let mut refusals = 0;
         loop {
-            let Lease { connection, reused } = self.pool.lease(&request.uri, timeouts.connect, fresh).await?;
+            let wanted = Wanted { uri: &request.uri, timeouts, end, fresh };
+            let Lease { connection, reused } = self.pool.lease(wanted).await?;
             let answer = within(timeouts.first_token, "the beginning of the answer", async {
                 Ok(match connection {
                     Connection::Http1(mut kept) => {
@@ -92,13 +145,18 @@ impl Transport {
             });
             let (head, source) = match answer.await? {
                 Ok(answer) => answer,
+                Err(unanswered) if unanswered.refused && refusals < MOST_REFUSALS => {
+                    refusals += 1;
+                    continue;
+                }
                 Err(unanswered) if unanswered.silent && reused && !fresh => {
                     fresh = true;
                     continue;
                 }
                 Err(unanswered) => return Err(unanswered.error),
             };
-            let body = Body { source, max: self.max_body, idle: timeouts.idle };
+            let decoder = Decoder::of(head.headers.get("content-encoding"))?.map(Box::new);
+            let body = Body { source, decoder, max: self.max_body, idle: timeouts.idle };
             return Ok(Response { status: head.status, headers: head.headers, body });
         }
     }
@@ -107,6 +165,26 @@ impl Transport {
 impl Body {
     /// The next piece, `None` at the end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
+        if self.decoder.is_none() {
+            return self.raw_chunk().await;
+        }
+        loop {
+            if let Some(decoder) = &mut self.decoder
+                && let Some(piece) = decoder.decode()?
+            {
+                return Ok(Some(piece));
+            }
+            let piece = self.raw_chunk().await?;
+            let Some(decoder) = &mut self.decoder else { return Ok(piece) };
+            match piece {
+                Some(piece) => decoder.feed(piece),
+                None => return decoder.finish().map(|()| None),
+            }
+        }
+    }
+
+    /// The next piece as it was sent.
+    async fn raw_chunk(&mut self) -> Result<Option<Bytes>> {
         let next = match &mut self.source {
             Source::Http1(kept) => within(self.idle, "the next piece of the answer", kept.connection.chunk()).await?,
             Source::Http2(incoming, _) => {
@@ -122,8 +200,12 @@ impl Body {
         Ok(next)
     }
 
-    /// The next piece, if it has come already.
+    /// The next piece, if it has come already. A compressed body is read piece by piece: what is at hand of it may stand
+    /// for any amount.
     pub fn buffered(&mut self) -> Result<Option<Bytes>> {
+        if self.decoder.is_some() {
+            return Ok(None);
+        }
         match &mut self.source {
             Source::Http1(kept) => kept.connection.buffered(),
             Source::Http2(incoming, _) => http2::buffered(incoming),
@@ -135,6 +217,7 @@ impl Body {
     pub async fn collect(mut self) -> Result<Bytes> {
         if let Source::Http1(kept) = &mut self.source
             && let Some(length) = kept.connection.known_length()
+            && self.decoder.is_none()
         {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             self.check_size(length)?;
@@ -145,7 +228,9 @@ impl Body {
             }
         }
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
+        self.check_size(first.len())?;
         let Some(second) = self.chunk().await? else { return Ok(first) };
+        self.check_size(first.len() + second.len())?;
         let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
@@ -160,6 +245,6 @@ impl Body {
         if size <= self.max {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::ApiResponseValidation, format!("the answer is larger than {} bytes", self.max)))
+        Err(Error::new(ErrorKind::ApiResponseValidation, format!("the answer is larger than {} bytes (max_body_size)", self.max)))
     }
 }

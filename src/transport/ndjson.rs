@@ -35,7 +35,7 @@ impl Parser {
         if self.partial.len() > self.limit {
             return Err(Error::new(
                 ErrorKind::ApiResponseValidation,
-                format!("a line of the stream is larger than {} bytes", self.limit),
+                format!("a line of the stream is larger than {} bytes (max_event_size)", self.limit),
             ));
         }
         Ok(())

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use http::Uri;
 
 use super::connect::{Connector, Origin};
-use super::deadline::within;
-use super::{http1, http2};
-use crate::error::Result;
+use super::deadline::{Timeouts, within};
+use super::seats::{Seat, Seats};
+use super::{Settings, http1, http2};
+use crate::error::{Error, Result};
 
 /// An idle connection is kept this long; many load balancers close theirs after 60 s.
 const IDLE: Duration = Duration::from_secs(55);
@@ -18,6 +19,8 @@ const IDLE: Duration = Duration::from_secs(55);
 pub(super) struct Pool {
     connector: Connector,
     hosts: Mutex<Hosts>,
+    max_connections: Option<usize>,
+    max_head: usize,
 }
 
 #[derive(Default)]
@@ -34,14 +37,32 @@ struct Host {
     /// Held while a connection is opened whose version is not known, or to which others may be added: a burst of
     /// calls to an HTTP/2 server should share connections, not open one each.
     opening: tokio::sync::Mutex<()>,
+    /// Where the number of connections is limited.
+    seats: Option<Arc<Seats>>,
 }
 
 #[derive(Default)]
 struct Connections {
     /// Idle HTTP/1.1 connections, the one used last at the end.
-    idle: Vec<(Box<http1::Connection>, Instant)>,
+    idle: Vec<Idle>,
     http2: Vec<http2::Connection>,
     speaks_http1: bool,
+}
+
+struct Idle {
+    connection: Box<http1::Connection>,
+    seat: Option<Seat>,
+    since: Instant,
+}
+
+/// What a request needs a connection for.
+pub(super) struct Wanted<'a> {
+    pub uri: &'a Uri,
+    pub timeouts: &'a Timeouts,
+    /// When the whole call ends.
+    pub end: Option<tokio::time::Instant>,
+    /// One that has carried no request yet.
+    pub fresh: bool,
 }
 
 /// A connection, for one request.
@@ -60,21 +81,37 @@ pub(super) enum Connection {
 pub(super) struct Kept {
     pub connection: Box<http1::Connection>,
     host: Arc<Host>,
+    seat: Option<Seat>,
+}
+
+/// What a place in the line leads to.
+enum Turn {
+    Lease(Lease),
+    Seat(Seat),
 }
 
 impl Pool {
-    pub fn new(http2: bool) -> Self {
-        Self { connector: Connector::new(http2), hosts: Mutex::default() }
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            connector: Connector::new(settings.http2),
+            hosts: Mutex::default(),
+            max_connections: settings.max_connections,
+            max_head: settings.max_header,
+        }
     }
 
-    /// A connection to where `uri` leads: an idle one unless `fresh` is wanted, or a new one within `timeout`.
-    pub async fn lease(&self, uri: &Uri, timeout: Option<Duration>, fresh: bool) -> Result<Lease> {
-        let host = self.host(uri)?;
-        if !fresh && let Some(lease) = host.idle() {
+    /// A connection: an idle one unless a fresh one is wanted, or a new one.
+    pub async fn lease(&self, wanted: Wanted<'_>) -> Result<Lease> {
+        let host = self.host(wanted.uri)?;
+        let has_line = host.seats.as_ref().is_some_and(|seats| seats.has_line());
+        if !wanted.fresh
+            && !has_line
+            && let Some(lease) = host.idle()
+        {
             return Ok(lease);
         }
         // Boxed: it is rare, and kilobytes large, which every call in flight would carry along.
-        Box::pin(self.open(host, uri, timeout, fresh)).await
+        Box::pin(self.open(host, wanted)).await
     }
 
     fn host(&self, uri: &Uri) -> Result<Arc<Host>> {
@@ -86,16 +123,23 @@ impl Pool {
         {
             return Ok(host.clone());
         }
-        let origin = Origin::of(uri)?;
-        let host =
-            hosts.by_origin.entry(origin).or_insert_with_key(|origin| Arc::new(Host::new(origin.clone()))).clone();
+        let host = |origin: &Origin| Arc::new(Host::new(origin.clone(), self.max_connections));
+        let host = hosts.by_origin.entry(Origin::of(uri)?).or_insert_with_key(host).clone();
         hosts.recent = Some((uri.clone(), host.clone()));
         Ok(host)
     }
 
-    async fn open(&self, host: Arc<Host>, uri: &Uri, timeout: Option<Duration>, fresh: bool) -> Result<Lease> {
+    async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
+        let Wanted { uri, timeouts, fresh, .. } = wanted;
         let origin = &host.origin;
-        within(timeout, &format!("connecting to {origin}"), async {
+        let seat = match &host.seats {
+            None => None,
+            Some(seats) => match host.turn(seats, &wanted).await? {
+                Turn::Lease(lease) => return Ok(lease),
+                Turn::Seat(seat) => Some(seat),
+            },
+        };
+        within(timeouts.connect, &format!("connecting to {origin}"), async {
             let turn = match origin.https && !host.lock().speaks_http1 {
                 true => Some(host.opening.lock().await),
                 false => None,
@@ -108,13 +152,17 @@ impl Pool {
             }
             let connected = self.connector.connect(origin, uri).await?;
             let connection = if connected.http2 {
-                let (connection, place) = http2::Connection::open(connected.io, origin).await?;
-                host.lock().http2.push(connection.clone());
-                Connection::Http2(connection, place)
+                let seats = host.seats.clone();
+                let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, seats).await?;
+                host.lock().http2.push(opened.0.clone());
+                // Whoever is next in line finds room on it.
+                host.notify();
+                Connection::Http2(opened.0, opened.1)
             } else {
                 host.lock().speaks_http1 = true;
-                let connection = Box::new(http1::Connection::new(connected.io, connected.forward_proxy));
-                Connection::Http1(Kept { connection, host: host.clone() })
+                let connection =
+                    Box::new(http1::Connection::new(connected.io, connected.forward_proxy, self.max_head));
+                Connection::Http1(Kept { connection, host: host.clone(), seat })
             };
             Ok(Lease { connection, reused: false })
         })
@@ -123,21 +171,60 @@ impl Pool {
 }
 
 impl Host {
-    fn new(origin: Origin) -> Self {
-        Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default() }
+    fn new(origin: Origin, max_connections: Option<usize>) -> Self {
+        let seats = max_connections.map(|limit| Arc::new(Seats::new(limit)));
+        Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default(), seats }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Connections> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn notify(&self) {
+        if let Some(seats) = &self.seats {
+            seats.notify();
+        }
+    }
+
+    /// Waits in line for a connection, or for leave to open one.
+    async fn turn(self: &Arc<Self>, seats: &Arc<Seats>, wanted: &Wanted<'_>) -> Result<Turn> {
+        let attempt = || {
+            if !wanted.fresh
+                && let Some(lease) = self.idle()
+            {
+                return Some(Turn::Lease(lease));
+            }
+            if wanted.fresh
+                && let Some(seat) = seats.take().or_else(|| self.lock().idle.pop()?.seat)
+            {
+                return Some(Turn::Seat(seat));
+            }
+            seats.take().map(Turn::Seat)
+        };
+        let now = tokio::time::Instant::now();
+        let rest = wanted.end.map(|end| end.saturating_duration_since(now));
+        let (limit, which) = match (wanted.timeouts.pool, rest) {
+            (Some(pool), Some(rest)) if rest < pool => (Some(rest), "rest of the total timeout, "),
+            (None, Some(rest)) => (Some(rest), "rest of the total timeout, "),
+            (pool, _) => (pool, "timeout of "),
+        };
+        let Some(limit) = limit else { return Ok(seats.wait(attempt).await) };
+        tokio::time::timeout(limit, seats.wait(attempt)).await.map_err(|_| {
+            let what = seats.describe(&self.origin);
+            let mut error = Error::timeout(format!("{what} was not to be had within the {which}{} s", limit.as_secs_f64()));
+            // The line is no shorter for whoever stands at its end once more.
+            error.should_retry = Some(false);
+            error
+        })
+    }
+
     /// A connection that is open already and has room.
     fn idle(self: &Arc<Self>) -> Option<Lease> {
         let mut connections = self.lock();
-        while let Some((mut connection, since)) = connections.idle.pop() {
+        while let Some(Idle { mut connection, seat, since }) = connections.idle.pop() {
             if since.elapsed() < IDLE && connection.is_usable() {
                 return Some(Lease {
-                    connection: Connection::Http1(Kept { connection, host: self.clone() }),
+                    connection: Connection::Http1(Kept { connection, host: self.clone(), seat }),
                     reused: true,
                 });
             }
@@ -158,9 +245,11 @@ impl Kept {
         self.connection.shrink();
         let mut connections = self.host.lock();
         // The oldest stand in front; one look at each return keeps the list short.
-        if connections.idle.first().is_some_and(|(_, since)| since.elapsed() >= IDLE) {
+        if connections.idle.first().is_some_and(|oldest| oldest.since.elapsed() >= IDLE) {
             connections.idle.remove(0);
         }
-        connections.idle.push((self.connection, Instant::now()));
+        connections.idle.push(Idle { connection: self.connection, seat: self.seat, since: Instant::now() });
+        drop(connections);
+        self.host.notify();
     }
 }

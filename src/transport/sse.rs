@@ -117,7 +117,7 @@ impl Parser {
         }
         Err(Error::new(
             ErrorKind::ApiResponseValidation,
-            format!("an event of the stream is larger than {} bytes", self.limit),
+            format!("an event of the stream is larger than {} bytes (max_event_size)", self.limit),
         ))
     }
 }

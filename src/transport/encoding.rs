@@ -1,0 +1,145 @@
+//! Bodies that came compressed: some proxies send them so though nobody asked.
+//!
+//! <https://www.rfc-editor.org/rfc/rfc9110#field.content-encoding>
+
+use bytes::{Buf, Bytes};
+use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
+use compression_core::util::{PartialBuffer, WriteBuffer};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What is decoded at a time: a small piece may stand for a huge one.
+const PIECE: usize = 64 * 1024;
+
+/// Decodes a body as it comes.
+pub(super) struct Decoder {
+    coding: Coding,
+    codec: Option<Box<dyn DecodeV2 + Send>>,
+    input: Bytes,
+    output: Box<[u8]>,
+    /// The codec may have more to give, even without input.
+    full: bool,
+    /// The codec has seen the end of what it decodes.
+    ended: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Decoder {
+    /// For a body with this `content-encoding`; `None` if it is encoded in no way.
+    pub fn of(encoding: Option<&str>) -> Result<Option<Self>> {
+        let Some(encoding) = encoding else { return Ok(None) };
+        let coding = match encoding.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => return Ok(None),
+            "gzip" | "x-gzip" => Coding::Gzip,
+            "deflate" => Coding::Deflate,
+            "br" => Coding::Brotli,
+            "zstd" => Coding::Zstd,
+            other => {
+                return Err(Error::new(
+                    ErrorKind::ApiResponseValidation,
+                    format!("the answer came with the content-encoding {other:?}: gzip, deflate, br and zstd are known"),
+                ));
+            }
+        };
+        let output = vec![0; PIECE].into_boxed_slice();
+        Ok(Some(Self { coding, codec: None, input: Bytes::new(), output, full: false, ended: false }))
+    }
+
+    /// Takes the next piece of the body; all of the one before must have been decoded.
+    pub fn feed(&mut self, piece: Bytes) {
+        debug_assert!(self.input.is_empty());
+        self.input = piece;
+    }
+
+    /// The next decoded piece; `None`: there has to be more input first.
+    pub fn decode(&mut self) -> Result<Option<Bytes>> {
+        while self.full || !self.input.is_empty() {
+            if self.ended && !self.begin_another()? {
+                self.input.clear();
+                break;
+            }
+            let codec = match &mut self.codec {
+                Some(codec) => codec,
+                None => {
+                    self.codec.insert(codec(self.coding, self.input.first().copied().unwrap_or_default()))
+                }
+            };
+            let mut input = PartialBuffer::new(&self.input[..]);
+            let mut output = WriteBuffer::new_initialized(&mut self.output);
+            let decoded = match self.input.is_empty() {
+                false => codec.decode(&mut input, &mut output),
+                true => codec.flush(&mut output).map(|_| false),
+            };
+            let (taken, given) = (input.written_len(), output.written_len());
+            self.ended = decoded.map_err(|error| self.broken(&error))?;
+            self.full = given == self.output.len() && !self.ended;
+            let stuck = taken == 0 && given == 0 && !self.ended;
+            self.input.advance(taken);
+            if given > 0 {
+                return Ok(Some(Bytes::copy_from_slice(&self.output[..given])));
+            }
+            if stuck && !self.input.is_empty() {
+                return Err(self.broken(&"it goes on without an end"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The body is over: what was encoded must be too.
+    pub fn finish(&self) -> Result<()> {
+        if self.ended || self.codec.is_none() {
+            return Ok(());
+        }
+        Err(Error::connection(format!("the answer's {} body was cut off", self.coding.name())))
+    }
+
+    /// Behind the end: gzip and zstd may go on with another member. Of the others, nothing more is expected.
+    fn begin_another(&mut self) -> Result<bool> {
+        let goes_on = matches!(self.coding, Coding::Gzip | Coding::Zstd) && !self.input.is_empty();
+        if goes_on && let Some(codec) = &mut self.codec {
+            codec.reinit().map_err(|error| broken(self.coding, &error))?;
+            self.ended = false;
+        }
+        Ok(goes_on)
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Box<Error> {
+        broken(self.coding, error)
+    }
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+fn broken(coding: Coding, error: &dyn std::fmt::Display) -> Box<Error> {
+    Error::new(
+        ErrorKind::ApiResponseValidation,
+        format!("the answer's {} body cannot be decoded: {error}", coding.name()),
+    )
+}
+
+fn codec(coding: Coding, first: u8) -> Box<dyn DecodeV2 + Send> {
+    match coding {
+        Coding::Gzip => Box::new(GzipDecoder::new()),
+        Coding::Brotli => Box::new(BrotliDecoder::new()),
+        Coding::Zstd => Box::new(ZstdDecoder::new()),
+        // "deflate" means zlib's format, and some send it without that one's head.
+        Coding::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
+        Coding::Deflate => Box::new(DeflateDecoder::new()),
+    }
+}

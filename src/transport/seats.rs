@@ -1,0 +1,143 @@
+//! A budget of connections: so many to one origin, and whoever finds them all in use waits in line.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{Mutex, Notify};
+
+/// The connections that one origin may have.
+#[derive(Debug)]
+pub(super) struct Seats {
+    limit: usize,
+    taken: AtomicUsize,
+    waiting: AtomicUsize,
+    /// Held by whoever is first in line; it is given on in the order of arrival.
+    line: Mutex<()>,
+    changed: Notify,
+}
+
+/// One connection's part of the budget; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<Seats>);
+
+impl Seats {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            line: Mutex::new(()),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Somebody waits: whoever comes now stands behind them.
+    pub fn has_line(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A seat, if one is left.
+    pub fn take(self: &Arc<Self>) -> Option<Seat> {
+        let left = |taken: usize| (taken < self.limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
+        Some(Seat(self.clone()))
+    }
+
+    /// Waits in line, and at its head for `attempt` to find something, which it is asked again after each change.
+    ///
+    /// Dropping this at any moment loses nothing: the next in line looks for itself.
+    pub async fn wait<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
+        let _waiting = Waiting::new(&self.waiting);
+        let _head = self.line.lock().await;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = attempt() {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// A connection may have become free, or have room.
+    pub fn notify(&self) {
+        self.changed.notify_one();
+    }
+
+    /// What a call that waited in vain says.
+    pub fn describe(&self, origin: &impl std::fmt::Display) -> String {
+        let others = self.waiting.load(Ordering::Relaxed);
+        format!(
+            "a free connection to {origin}, of which all {} that max_connections allows were in use and {others} other calls waited,",
+            self.limit
+        )
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.notify();
+    }
+}
+
+/// Counts one that waits.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_and_the_cancelled_lose_nothing() {
+        let seats = Arc::new(Seats::new(1));
+        let held = seats.take().unwrap();
+        assert!(seats.take().is_none());
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for number in 0..20 {
+            let (seats, order) = (seats.clone(), order.clone());
+            tasks.push(tokio::spawn(async move {
+                let seat = seats.wait(|| seats.take()).await;
+                order.lock().unwrap().push(number);
+                tokio::task::yield_now().await;
+                drop(seat);
+            }));
+            settle().await;
+        }
+        assert!(seats.has_line());
+        // The head of the line, one in the middle, the last; and the head again, at the moment that it is woken.
+        for gone in [0, 7, 19] {
+            tasks[gone].abort();
+        }
+        settle().await;
+        drop(held);
+        tasks[1].abort();
+        for task in tasks {
+            drop(task.await);
+        }
+        let expected: Vec<i32> = (2..19).filter(|number| *number != 7).collect();
+        assert_eq!(*order.lock().unwrap(), expected);
+        assert!(!seats.has_line());
+        assert!(seats.take().is_some());
+    }
+}
