@@ -34,12 +34,17 @@ class Client(_core.Client):
         api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
         base_url: instead of the provider's own address.
         api_version: the version of the API, where the provider has such a thing.
-        timeout: seconds for a whole call, or a mapping with any of ``connect`` (10), ``first_token`` (no limit),
-            ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit away.
+        timeout: seconds for a whole call, or a mapping with any of ``connect`` (10), ``pool`` (no limit), ``first_token``
+            (no limit), ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit away.
         max_retries: how often a request that failed in passing is repeated; 2 by default.
         headers: header fields added to every request.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         http2: offer HTTP/2 to servers that are reached by TLS.
+        max_connections: connections to one server, at most; no limit by default. Calls beyond them wait in line, first
+            come, first served, for as long as the timeouts ``pool`` and ``total`` allow.
+        max_header_size: an answer's head may be so many bytes; 64 KiB by default.
+        max_body_size: an answer may be so many bytes, after decompression; 256 MiB by default.
+        max_event_size: one event of a stream may be so many bytes; 32 MiB by default.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.
@@ -53,7 +58,7 @@ class Client(_core.Client):
                 ``gpt-…`` without a provider is OpenAI's.
             messages: the conversation so far, in OpenAI's format. A message of an earlier response may be put in as it is.
             stream: return a `Stream` of chunks instead of the whole completion.
-            timeout: seconds for the whole call, or a mapping with any of ``connect``, ``first_token``, ``idle``, ``total``.
+            timeout: seconds for the whole call, or a mapping with any of ``connect``, ``pool``, ``first_token``, ``idle``, ``total``.
             max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
             base_url: instead of the provider's own address. Also ``api_base``.
             api_key: instead of the one in the provider's environment variable.

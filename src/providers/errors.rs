@@ -61,7 +61,10 @@ pub(super) fn read(body: &[u8]) -> Said {
 pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Error> {
     let said = read(&response.body);
     // A gateway may answer 200 and put the real status in the body.
-    let status = if response.status < 400 { said.status.unwrap_or(500) } else { response.status };
+    let status = match response.status {
+        200..300 => said.status.unwrap_or(500),
+        status => status,
+    };
     let shown = said.message.clone().unwrap_or_else(|| excerpt(&response.body));
     let mut error = Error::new(kind(status, &said), format!("{provider} answered {status}: {shown}"));
     error.provider = Some(provider.to_owned());

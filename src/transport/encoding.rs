@@ -21,6 +21,8 @@ pub(super) struct Decoder {
     full: bool,
     /// The codec has seen the end of what it decodes.
     ended: bool,
+    /// Why it goes on no further, for whoever has taken what came before.
+    failed: Option<Box<Error>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Decoder {
             }
         };
         let output = vec![0; PIECE].into_boxed_slice();
-        Ok(Some(Self { coding, codec: None, input: Bytes::new(), output, full: false, ended: false }))
+        Ok(Some(Self { coding, codec: None, input: Bytes::new(), output, full: false, ended: false, failed: None }))
     }
 
     /// Takes the next piece of the body; all of the one before must have been decoded.
@@ -60,6 +62,9 @@ impl Decoder {
 
     /// The next decoded piece; `None`: there has to be more input first.
     pub fn decode(&mut self) -> Result<Option<Bytes>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         while self.full || !self.input.is_empty() {
             if self.ended && !self.begin_another()? {
                 self.input.clear();
@@ -78,7 +83,11 @@ impl Decoder {
                 true => codec.flush(&mut output).map(|_| false),
             };
             let (taken, given) = (input.written_len(), output.written_len());
-            self.ended = decoded.map_err(|error| self.broken(&error))?;
+            match decoded {
+                Ok(ended) => self.ended = ended,
+                Err(error) if given == 0 => return Err(self.broken(&error)),
+                Err(error) => self.failed = Some(self.broken(&error)),
+            }
             self.full = given == self.output.len() && !self.ended;
             let stuck = taken == 0 && given == 0 && !self.ended;
             self.input.advance(taken);

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -36,7 +37,8 @@ type Driver = Pin<Box<hyper::client::conn::http2::Connection<TokioIo<Io>, Full<B
 #[derive(Clone)]
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    driver: Arc<Mutex<Driver>>,
+    /// `None` when the connection has ended.
+    driver: Arc<Mutex<Option<Driver>>>,
     in_flight: Arc<AtomicUsize>,
     seats: Option<Arc<Seats>>,
     #[expect(dead_code, reason = "held as long as the connection is")]
@@ -116,11 +118,17 @@ impl Connection {
                 }
             }
         }
-        let driver = Arc::new(Mutex::new(driver));
+        let driver = Arc::new(Mutex::new(Some(driver)));
         let (driven, line) = (driver.clone(), seats.clone());
-        // Its end is seen by the requests on it, and by `place` before the next one.
         tokio::spawn(async move {
-            drop(std::future::poll_fn(|context| lock(&driven).as_mut().poll(context)).await);
+            std::future::poll_fn(|context| match lock(&driven).as_mut() {
+                Some(driver) => driver.as_mut().poll(context).map(drop),
+                None => Poll::Ready(()),
+            })
+            .await;
+            // Dropped, so that the requests on it, and `place` before the next one, see its end.
+            let ended = lock(&driven).take();
+            drop(ended);
             if let Some(seats) = line {
                 seats.notify();
             }
@@ -146,9 +154,9 @@ impl Connection {
     /// How many requests the server takes on this connection at a time, as it last said. One that takes none for now is
     /// waited for here rather than on one more connection.
     fn streams(&self) -> usize {
-        match lock(&self.driver).current_max_send_streams() {
-            0 => STREAMS,
-            allowed => allowed.min(STREAMS),
+        match lock(&self.driver).as_ref().map(|driver| driver.current_max_send_streams()) {
+            None | Some(0) => STREAMS,
+            Some(allowed) => allowed.min(STREAMS),
         }
     }
 
@@ -174,7 +182,7 @@ impl Connection {
     }
 }
 
-fn lock(driver: &Mutex<Driver>) -> std::sync::MutexGuard<'_, Driver> {
+fn lock(driver: &Mutex<Option<Driver>>) -> std::sync::MutexGuard<'_, Option<Driver>> {
     driver.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

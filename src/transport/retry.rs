@@ -60,8 +60,9 @@ pub fn pause(
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 pub fn retry_after(headers: &Headers) -> Option<Duration> {
     let seconds = |text: &str, unit: f64| {
-        let number: f64 = text.trim().parse().ok()?;
-        Duration::try_from_secs_f64(number.max(0.0) * unit).ok()
+        let number = text.trim().parse::<f64>().ok().filter(|number| !number.is_nan())?;
+        // What is too long to be written down is too long to be waited for.
+        Some(Duration::try_from_secs_f64(number.max(0.0) * unit).unwrap_or(Duration::MAX))
     };
     if let Some(pause) = headers.get("retry-after-ms").and_then(|text| seconds(text, 0.001)) {
         return Some(pause);

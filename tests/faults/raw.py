@@ -142,15 +142,18 @@ class RawServer:
 
     def __exit__(self, *_: object) -> None:
         self.closing = True
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
+        self.stop_listening()
         with self.lock:
             sockets = list(self._sockets)
         for one in sockets:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
         assert not self.failures, f"the server itself failed: {self.failures!r}"
+
+    def stop_listening(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
     @property
     def base_url(self) -> str:

@@ -421,8 +421,8 @@ def packed_in_pieces(connection: Connection, request: Request) -> None:
 
 
 def damage(data: bytes) -> bytes:
-    middle = len(data) // 2
-    return data[:middle] + bytes(byte ^ 0x5A for byte in data[middle : middle + 8]) + data[middle + 8 :]
+    """Where the first block begins: what is inside, only a checksum would tell."""
+    return data[:6] + b"\xff" * 8 + data[14:]
 
 
 def bomb(connection: Connection, request: Request) -> None:
@@ -548,7 +548,7 @@ FAULTS: Sequence[Fault] = [
     Fault("Bodies that end too early", "reset in the middle", first_then_reset, Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1)),
     Fault("Bodies that end too early", "chunked, whole, but for the last chunk", no_last_chunk, Raises("APIConnectionError", MIDDLE, 1), Answers()),
     Fault("Bodies that end too early", "until the connection closes, whole", until_close, **OK),
-    Fault("Bodies that end too early", "a stream that ends without its finish", events(FIRST), Answers(), Raises("IncompleteStreamError", "without its finish", chunks=1), then=True),
+    Fault("Bodies that end too early", "a stream that ends without its finish", events(FIRST), Answers(), Raises("IncompleteStreamError", "without its finish", chunks=1)),
     Fault("Bodies that end too early", "a stream without anything in it", events(b": ping\n\n"), Answers(), Raises("IncompleteStreamError", "without its finish", 1)),
     #
     Fault("Streams in every form", "lines end with CRLF", events(stream_lines(b"\r\n")), **OK),

@@ -158,7 +158,7 @@ def test_fault(
         server = stack.enter_context(server_of(fault, authority))
         base_url = server.base_url
         if fault.server == "nothing listens":
-            server.socket.close()
+            server.stop_listening()
         elif fault.server == "backlog full":
             base_url = f"http://127.0.0.1:{request.getfixturevalue('full')}/v1"
         elif fault.server in ("https stalls", "plain as https"):
