@@ -91,8 +91,13 @@ impl<'a> Ask<'a> {
 
     /// A server's answer, whatever its status.
     pub async fn server(&self, request: HttpRequest, limit: Duration) -> Result<HttpResponse> {
-        let timeouts =
-            Timeouts { connect: Some(limit.min(Duration::from_secs(10))), pool: None, first_token: None, idle: None, total: None };
+        let timeouts = Timeouts {
+            connect: Some(limit.min(Duration::from_secs(10))),
+            pool: None,
+            first_token: None,
+            idle: None,
+            total: None,
+        };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         // Boxed: it is rare, and its future large.
         let answer = Box::pin(async {

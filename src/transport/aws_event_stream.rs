@@ -37,7 +37,10 @@ impl Parser {
                 return Err(invalid("a frame of the stream is shorter than its own head"));
             }
             if length > self.limit {
-                return Err(invalid(format!("a frame of the stream is larger than {} bytes (max_event_size)", self.limit)));
+                return Err(invalid(format!(
+                    "a frame of the stream is larger than {} bytes (max_event_size)",
+                    self.limit
+                )));
             }
             if self.partial.len() < length {
                 break;

@@ -46,7 +46,9 @@ impl Decoder {
             other => {
                 return Err(Error::new(
                     ErrorKind::ApiResponseValidation,
-                    format!("the answer came with the content-encoding {other:?}: gzip, deflate, br and zstd are known"),
+                    format!(
+                        "the answer came with the content-encoding {other:?}: gzip, deflate, br and zstd are known"
+                    ),
                 ));
             }
         };
@@ -72,9 +74,7 @@ impl Decoder {
             }
             let codec = match &mut self.codec {
                 Some(codec) => codec,
-                None => {
-                    self.codec.insert(codec(self.coding, self.input.first().copied().unwrap_or_default()))
-                }
+                None => self.codec.insert(codec(self.coding, self.input.first().copied().unwrap_or_default())),
             };
             let mut input = PartialBuffer::new(&self.input[..]);
             let mut output = WriteBuffer::new_initialized(&mut self.output);

@@ -257,16 +257,20 @@ impl Connection {
         let mut keep_alive = !http10;
         let mut folded = false;
         for line in lines {
-            // Few lines matter here, and all of those begin with one of two letters.
             match line.first() {
-                Some(b'c' | b'C' | b't' | b'T') => {}
+                // The empty line at the end.
+                None | Some(b'\r') => continue,
                 Some(b' ' | b'\t') => {
                     folded = true;
                     continue;
                 }
-                _ => continue,
+                Some(_) => {}
             }
-            let Some((name, value)) = field_of(line) else { continue };
+            let (name, value) = field_of(line).ok_or_else(|| malformed("a header field without a colon"))?;
+            // Few fields matter here, and all of those begin with one of two letters.
+            if !matches!(name.first(), Some(b'c' | b'C' | b't' | b'T')) {
+                continue;
+            }
             if name.eq_ignore_ascii_case(b"content-length") {
                 let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
                 if matches!(framing, Framing::Length(other) if other != length) {
@@ -469,7 +473,10 @@ fn number(text: &[u8], radix: u32) -> Option<u64> {
 }
 
 fn head_too_large(max: usize) -> Box<Error> {
-    Error::new(ErrorKind::ApiResponseValidation, format!("the answer's head is larger than {max} bytes (max_header_size)"))
+    Error::new(
+        ErrorKind::ApiResponseValidation,
+        format!("the answer's head is larger than {max} bytes (max_header_size)"),
+    )
 }
 
 fn malformed(what: impl std::fmt::Display) -> Box<Error> {

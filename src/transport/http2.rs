@@ -99,9 +99,8 @@ impl Connection {
             .initial_connection_window_size(WINDOW * STREAMS as u32)
             .keep_alive_interval(Some(std::time::Duration::from_secs(30)))
             .keep_alive_timeout(std::time::Duration::from_secs(20));
-        let failed = |error: &hyper::Error| {
-            Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(error)))
-        };
+        let failed =
+            |error: &hyper::Error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(error)));
         let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(|error| failed(&error))?;
         let mut driver = Box::pin(driver);
         loop {
@@ -114,7 +113,9 @@ impl Connection {
                 Either::Left(_) => {}
                 Either::Right((Err(error), _)) => return Err(failed(&error)),
                 Either::Right((Ok(()), _)) => {
-                    return Err(Error::connection(format!("{origin} closed the connection before its HTTP/2 settings")));
+                    return Err(Error::connection(format!(
+                        "{origin} closed the connection before its HTTP/2 settings"
+                    )));
                 }
             }
         }
@@ -190,9 +191,8 @@ fn lock(driver: &Mutex<Option<Driver>>) -> std::sync::MutexGuard<'_, Option<Driv
 /// last one that the server says it took (GOAWAY).
 fn is_unseen(error: &hyper::Error) -> bool {
     let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    let refused = |said: &h2::Error| {
-        said.is_remote() && (said.reason() == Some(Reason::REFUSED_STREAM) || said.is_go_away())
-    };
+    let refused =
+        |said: &h2::Error| said.is_remote() && (said.reason() == Some(Reason::REFUSED_STREAM) || said.is_go_away());
     error.is_canceled() || error.is_closed() || said.is_some_and(refused)
 }
 

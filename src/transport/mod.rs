@@ -245,6 +245,9 @@ impl Body {
         if size <= self.max {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::ApiResponseValidation, format!("the answer is larger than {} bytes (max_body_size)", self.max)))
+        Err(Error::new(
+            ErrorKind::ApiResponseValidation,
+            format!("the answer is larger than {} bytes (max_body_size)", self.max),
+        ))
     }
 }

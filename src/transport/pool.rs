@@ -160,8 +160,7 @@ impl Pool {
                 Connection::Http2(opened.0, opened.1)
             } else {
                 host.lock().speaks_http1 = true;
-                let connection =
-                    Box::new(http1::Connection::new(connected.io, connected.forward_proxy, self.max_head));
+                let connection = Box::new(http1::Connection::new(connected.io, connected.forward_proxy, self.max_head));
                 Connection::Http1(Kept { connection, host: host.clone(), seat })
             };
             Ok(Lease { connection, reused: false })
@@ -211,7 +210,8 @@ impl Host {
         let Some(limit) = limit else { return Ok(seats.wait(attempt).await) };
         tokio::time::timeout(limit, seats.wait(attempt)).await.map_err(|_| {
             let what = seats.describe(&self.origin);
-            let mut error = Error::timeout(format!("{what} was not to be had within the {which}{} s", limit.as_secs_f64()));
+            let mut error =
+                Error::timeout(format!("{what} was not to be had within the {which}{} s", limit.as_secs_f64()));
             // The line is no shorter for whoever stands at its end once more.
             error.should_retry = Some(false);
             error

@@ -100,7 +100,9 @@ class Fault:
     """Settings of the client, beside ``max_retries=1``."""
     warm: bool = False
     """A good call goes before, so that a connection is there."""
-    server: Literal["http", "on connect", "nothing listens", "backlog full", "https stalls", "http/2", "plain as https"] = "http"
+    server: Literal[
+        "http", "on connect", "nothing listens", "backlog full", "https stalls", "http/2", "plain as https"
+    ] = "http"
     then: bool = False
     """A good call must work on the same client afterwards."""
 
@@ -187,7 +189,9 @@ def only_streams(serve: Serve) -> Serve:
 
 
 def refuses(status: int, *fields: str, message: str = "no, thank you") -> Serve:
-    return sends(whole(json.dumps({"error": {"message": message, "type": "t", "code": None}}).encode(), status, *fields))
+    return sends(
+        whole(json.dumps({"error": {"message": message, "type": "t", "code": None}}).encode(), status, *fields)
+    )
 
 
 def reset(connection: Connection, request: Request) -> None:
@@ -277,9 +281,7 @@ SHORT = 0.3
 IN_SUM = f"not done within its total timeout of {SHORT} s"
 
 
-def timed(
-    name: str, serve: Any, part: str, plain: Outcome, stream: Outcome | None = None, **more: Any
-) -> Fault:
+def timed(name: str, serve: Any, part: str, plain: Outcome, stream: Outcome | None = None, **more: Any) -> Fault:
     limits = {**{"connect": None, "total": None}, part: SHORT}
     title = f"{name}; `timeout={{{part!r}: …}}`".replace("'", '"')
     return Fault("Time", title, serve, plain, stream or plain, client={"timeout": limits}, **more)
@@ -299,7 +301,9 @@ def cut(framing: str) -> Serve:
     def serve(connection: Connection, request: Request) -> None:
         stream = request.wants_stream
         if framing == "chunked":
-            connection.send(STREAM_HEAD + chunked(FIRST) if stream else head(200, "transfer-encoding: chunked") + b"ff\r\n{")
+            connection.send(
+                STREAM_HEAD + chunked(FIRST) if stream else head(200, "transfer-encoding: chunked") + b"ff\r\n{"
+            )
         else:
             body, kind = body_of(request)
             connection.send(whole(body, kind=kind)[: -len(body) + len(FIRST) if stream else -10])
@@ -335,10 +339,14 @@ def stream_lines(end: bytes) -> bytes:
     return b"".join(b"data: " + data + end + end for data in CHUNKS)
 
 
-MULTI_LINE = b"".join(
-    b"".join(b"data: " + line + b"\n" for line in json.dumps(json.loads(data), indent=1).encode().split(b"\n")) + b"\n"
-    for data in CHUNKS[:-1]
-) + REST[-1]
+MULTI_LINE = (
+    b"".join(
+        b"".join(b"data: " + line + b"\n" for line in json.dumps(json.loads(data), indent=1).encode().split(b"\n"))
+        + b"\n"
+        for data in CHUNKS[:-1]
+    )
+    + REST[-1]
+)
 LONG = TEXT + "x" * 10_000_000
 LONG_EVENT = STREAM.replace(FIRST, b"data: " + chunk({"content": "x" * 10_000_000}) + b"\n\n" + FIRST)
 
@@ -358,6 +366,12 @@ def endless_head(connection: Connection, request: Request) -> None:
     connection.send(b"HTTP/1.1 200 OK\r\n")
     while True:
         connection.send(b"x-more: " + b"x" * 1000 + b"\r\n")
+
+
+def many_fields(connection: Connection, request: Request) -> None:
+    body, kind = body_of(request)
+    fields = [f"content-length: {len(body)}", *[f"x-{number}: 1" for number in range(200)]]
+    connection.send(head(200, *fields, kind=kind) + body)
 
 
 def one_endless_field(connection: Connection, request: Request) -> None:
@@ -413,7 +427,9 @@ def packed_in_pieces(connection: Connection, request: Request) -> None:
     body, kind = body_of(request)
     compress = zlib.compressobj(wbits=31)
     data = b"".join(
-        compress.compress(piece) + compress.flush(zlib.Z_SYNC_FLUSH) for piece in body.split(b"\n\n") for piece in [piece + b"\n\n"]
+        compress.compress(piece) + compress.flush(zlib.Z_SYNC_FLUSH)
+        for piece in body.split(b"\n\n")
+        for piece in [piece + b"\n\n"]
     )
     data += compress.flush()
     connection.send(head(200, "transfer-encoding: chunked", "content-encoding: gzip", kind=kind))
@@ -488,7 +504,9 @@ INVALID = "APIResponseValidationError"
 
 
 def answers_with(status: int, error: str, retries: int, says: str = "no, thank you") -> Fault:
-    return Fault("Refusals", f"{status}, always", refuses(status, "retry-after: 0"), **same(Raises(error, says, retries)))
+    return Fault(
+        "Refusals", f"{status}, always", refuses(status, "retry-after: 0"), **same(Raises(error, says, retries))
+    )
 
 
 def message(name: str, answer: Callable[[bytes, str], bytes], outcome: Outcome, **more: Any) -> Fault:
@@ -511,23 +529,66 @@ def not_http(name: str, answer: Callable[[bytes, str], bytes], says: str) -> Fau
 NOT_HTTP = "the answer is not HTTP/1.1"
 
 FAULTS: Sequence[Fault] = [
-    Fault("Connections", "nothing listens at the port", None, **same(Raises("APIConnectionError", CONNECT, 1, requests=0)), server="nothing listens"),
-    Fault("Connections", "closed as soon as it is made", Connection.close, **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)), server="on connect"),
-    Fault("Connections", "reset as soon as it is made", Connection.reset, **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)), server="on connect"),
+    Fault(
+        "Connections",
+        "nothing listens at the port",
+        None,
+        **same(Raises("APIConnectionError", CONNECT, 1, requests=0)),
+        server="nothing listens",
+    ),
+    Fault(
+        "Connections",
+        "closed as soon as it is made",
+        Connection.close,
+        **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)),
+        server="on connect",
+    ),
+    Fault(
+        "Connections",
+        "reset as soon as it is made",
+        Connection.reset,
+        **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)),
+        server="on connect",
+    ),
     Fault("Connections", "closed after the request", closes(), **same(Raises("APIConnectionError", NO_ANSWER, 1))),
     Fault("Connections", "reset after the request", reset, **same(Raises("APIConnectionError", BROKE, 1))),
-    Fault("Connections", "closed in the head", closes(b"HTTP/1.1 200 OK\r\ncont"), **same(Raises("APIConnectionError", NO_ANSWER, 1))),
+    Fault(
+        "Connections",
+        "closed in the head",
+        closes(b"HTTP/1.1 200 OK\r\ncont"),
+        **same(Raises("APIConnectionError", NO_ANSWER, 1)),
+    ),
     Fault("Connections", "closed while idle, though it said keep-alive", closes_after, **OK, warm=True, then=True),
     Fault("Connections", "closed while idle, as it said", says_close, **OK, warm=True, then=True),
-    Fault("Connections", "an idle one is closed as the next request arrives", later(closes()), **same(Answers(requests=2)), warm=True),
-    Fault("Connections", "an idle one is reset as the next request arrives", later(reset), **same(Answers(requests=2)), warm=True),
+    Fault(
+        "Connections",
+        "an idle one is closed as the next request arrives",
+        later(closes()),
+        **same(Answers(requests=2)),
+        warm=True,
+    ),
+    Fault(
+        "Connections",
+        "an idle one is reset as the next request arrives",
+        later(reset),
+        **same(Answers(requests=2)),
+        warm=True,
+    ),
     Fault("Connections", "an answer that nobody asked for stands behind the first", answers_unasked, **OK, then=True),
-    Fault("Connections", "a server without TLS behind `https://`", sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"), **same(Raises("APIConnectionError", CONNECT, 1, requests=0)), server="plain as https"),
+    Fault(
+        "Connections",
+        "a server without TLS behind `https://`",
+        sends(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+        **same(Raises("APIConnectionError", CONNECT, 1, requests=0)),
+        server="plain as https",
+    ),
     #
     Fault("Time", "answers late, no limit", late, **OK),
     timed("takes no connection", None, "connect", late_by(CONNECTING, retries=1, requests=0), server="backlog full"),
     timed("takes no connection", None, "total", late_by(IN_SUM, requests=0), server="backlog full"),
-    timed("the TLS handshake stalls", stalls, "connect", late_by(CONNECTING, retries=1, requests=0), server="https stalls"),
+    timed(
+        "the TLS handshake stalls", stalls, "connect", late_by(CONNECTING, retries=1, requests=0), server="https stalls"
+    ),
     timed("the TLS handshake stalls", stalls, "total", late_by(IN_SUM, requests=0), server="https stalls"),
     timed("no answer", stalls, "first_token", late_by(BEGINNING, retries=1)),
     timed("no answer", stalls, "total", late_by(IN_SUM)),
@@ -535,96 +596,379 @@ FAULTS: Sequence[Fault] = [
     timed("stalls in the head", stalls_in_head, "total", late_by(IN_SUM)),
     timed("stalls after the head", stalls_after_head, "idle", late_by(PIECE, retries=1)),
     timed("stalls after the head", stalls_after_head, "total", late_by(IN_SUM)),
-    timed("a stream stalls after its head", only_streams(stalls_after_head), "first_token", Answers(), late_by(FIRST_CHUNK, retries=1)),
-    timed("a stream sends pings and no chunk", only_streams(stalls_after_pings), "first_token", Answers(), late_by(FIRST_CHUNK, retries=1)),
+    timed(
+        "a stream stalls after its head",
+        only_streams(stalls_after_head),
+        "first_token",
+        Answers(),
+        late_by(FIRST_CHUNK, retries=1),
+    ),
+    timed(
+        "a stream sends pings and no chunk",
+        only_streams(stalls_after_pings),
+        "first_token",
+        Answers(),
+        late_by(FIRST_CHUNK, retries=1),
+    ),
     timed("a stream sends pings and no chunk", only_streams(stalls_after_pings), "total", Answers(), late_by(IN_SUM)),
     timed("stalls inside its body", stalls_inside, "idle", late_by(PIECE, retries=1), late_by(PIECE, chunks=1)),
     timed("stalls inside its body", stalls_inside, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
     timed("drips for ever", drips_for_ever, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
     Fault("Time", "drips single bytes, no limit", drips, **OK, then=True),
     #
-    Fault("Bodies that end too early", "chunked, cut", cut("chunked"), Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1)),
-    Fault("Bodies that end too early", "with a length, cut", cut("length"), Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1)),
-    Fault("Bodies that end too early", "reset in the middle", first_then_reset, Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1)),
-    Fault("Bodies that end too early", "chunked, whole, but for the last chunk", no_last_chunk, Raises("APIConnectionError", MIDDLE, 1), Answers()),
+    Fault(
+        "Bodies that end too early",
+        "chunked, cut",
+        cut("chunked"),
+        Raises("APIConnectionError", MIDDLE, 1),
+        Raises("IncompleteStreamError", "broke off", chunks=1),
+    ),
+    Fault(
+        "Bodies that end too early",
+        "with a length, cut",
+        cut("length"),
+        Raises("APIConnectionError", MIDDLE, 1),
+        Raises("IncompleteStreamError", "broke off", chunks=1),
+    ),
+    Fault(
+        "Bodies that end too early",
+        "reset in the middle",
+        first_then_reset,
+        Raises("APIConnectionError", MIDDLE, 1),
+        Raises("IncompleteStreamError", "broke off", chunks=1),
+    ),
+    Fault(
+        "Bodies that end too early",
+        "chunked, whole, but for the last chunk",
+        no_last_chunk,
+        Raises("APIConnectionError", MIDDLE, 1),
+        Answers(),
+    ),
     Fault("Bodies that end too early", "until the connection closes, whole", until_close, **OK),
-    Fault("Bodies that end too early", "a stream that ends without its finish", events(FIRST), Answers(), Raises("IncompleteStreamError", "without its finish", chunks=1)),
-    Fault("Bodies that end too early", "a stream without anything in it", events(b": ping\n\n"), Answers(), Raises("IncompleteStreamError", "without its finish", 1)),
+    Fault(
+        "Bodies that end too early",
+        "a stream that ends without its finish",
+        events(FIRST),
+        Answers(),
+        Raises("IncompleteStreamError", "without its finish", chunks=1),
+    ),
+    Fault(
+        "Bodies that end too early",
+        "a stream without anything in it",
+        events(b": ping\n\n"),
+        Answers(),
+        Raises("IncompleteStreamError", "without its finish", 1),
+    ),
     #
     Fault("Streams in every form", "lines end with CRLF", events(stream_lines(b"\r\n")), **OK),
     Fault("Streams in every form", "lines end with CR", events(stream_lines(b"\r")), **OK),
     Fault("Streams in every form", "lines end with LF", events(stream_lines(b"\n")), **OK),
     Fault("Streams in every form", "a byte order mark", events(b"\xef\xbb\xbf" + STREAM), **OK),
-    Fault("Streams in every form", "comments, `id:`, `retry:`, unknown fields", events(b": hi\n\nretry: 10\nid: 7\nx: y\n" + STREAM.replace(b"\n\n", b"\n: c\n\n:\n\n")), **OK),
+    Fault(
+        "Streams in every form",
+        "comments, `id:`, `retry:`, unknown fields",
+        events(b": hi\n\nretry: 10\nid: 7\nx: y\n" + STREAM.replace(b"\n\n", b"\n: c\n\n:\n\n")),
+        **OK,
+    ),
     Fault("Streams in every form", "an event in many `data:` lines", events(MULTI_LINE), **OK),
     Fault("Streams in every form", "no space after `data:`", events(STREAM.replace(b"data: ", b"data:")), **OK),
-    Fault("Streams in every form", "each byte alone: UTF-8 and CRLF cut everywhere", events(*each_byte(stream_lines(b"\r\n"))), **OK),
+    Fault(
+        "Streams in every form",
+        "each byte alone: UTF-8 and CRLF cut everywhere",
+        events(*each_byte(stream_lines(b"\r\n"))),
+        **OK,
+    ),
     Fault("Streams in every form", "no `[DONE]`", events(b"".join([FIRST, *REST[:-1]])), **OK),
-    Fault("Streams in every form", "no blank line at the end", events(b"".join([FIRST, *REST[:-2]]) + REST[-2].rstrip(b"\n")), **OK),
+    Fault(
+        "Streams in every form",
+        "no blank line at the end",
+        events(b"".join([FIRST, *REST[:-2]]) + REST[-2].rstrip(b"\n")),
+        **OK,
+    ),
     Fault("Streams in every form", "more after `[DONE]`", events(STREAM + FIRST), **OK),
     Fault("Streams in every form", "no content type", no_kind, **OK),
     Fault("Streams in every form", "the content type of a text", wrong_kind, **OK),
     #
     Fault("Sizes", "an event, or an answer, of 10 MB", long_answer, **OK),
-    Fault("Sizes", "a head without end", endless_head, **same(over("head is larger than 65536 bytes", "max_header_size"))),
-    Fault("Sizes", "a header field without end", one_endless_field, **same(over("head is larger than 65536 bytes", "max_header_size"))),
-    Fault("Sizes", "200 header fields", sends(head(200, "content-length: 2", *[f"x-{number}: 1" for number in range(200)]) + b"{}"), **same(Raises(INVALID, "more than 128 header fields"))),
-    Fault("Sizes", "a body without end; `max_body_size=1_000_000`", endless_body, **same(over("larger than 1000000 bytes", "max_body_size")), client={"max_body_size": 1_000_000}),
-    Fault("Sizes", "a body whose length says too much", sends(head(200, "content-length: 99999999999")), **same(over("larger than 268435456 bytes", "max_body_size"))),
-    Fault("Sizes", "an event without end; `max_event_size=1_000_000`", only_streams(endless_event), Answers(), over("larger than 1000000 bytes", "max_event_size"), client={"max_event_size": 1_000_000}),
-    Fault("Sizes", "JSON that is nested too deep", sends(whole(b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")), **same(Raises(INVALID, ""))),
+    Fault(
+        "Sizes", "a head without end", endless_head, **same(over("head is larger than 65536 bytes", "max_header_size"))
+    ),
+    Fault(
+        "Sizes",
+        "a header field without end",
+        one_endless_field,
+        **same(over("head is larger than 65536 bytes", "max_header_size")),
+    ),
+    Fault("Sizes", "200 header fields", many_fields, **OK),
+    Fault(
+        "Sizes",
+        "a body without end; `max_body_size=1_000_000`",
+        endless_body,
+        **same(over("larger than 1000000 bytes", "max_body_size")),
+        client={"max_body_size": 1_000_000},
+    ),
+    Fault(
+        "Sizes",
+        "a body whose length says too much",
+        sends(head(200, "content-length: 99999999999")),
+        **same(over("larger than 268435456 bytes", "max_body_size")),
+    ),
+    Fault(
+        "Sizes",
+        "an event without end; `max_event_size=1_000_000`",
+        only_streams(endless_event),
+        Answers(),
+        over("larger than 1000000 bytes", "max_event_size"),
+        client={"max_event_size": 1_000_000},
+    ),
+    Fault(
+        "Sizes",
+        "JSON that is nested too deep",
+        sends(whole(b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
+        **same(Raises(INVALID, "")),
+    ),
     #
-    Fault("Answers that are not what was asked for", "an error under a status of 200", error_in_200, **same(Raises("ServiceUnavailableError", "overloaded, sorry", 1))),
-    Fault("Answers that are not what was asked for", "an error in the middle of a stream", error_after_a_chunk, Answers(), Raises("ServiceUnavailableError", "overloaded, sorry", chunks=1)),
-    Fault("Answers that are not what was asked for", "a chunk that is no JSON", events(FIRST, BAD_CHUNK), Answers(), Raises(INVALID, "cannot be read", chunks=1)),
+    Fault(
+        "Answers that are not what was asked for",
+        "an error under a status of 200",
+        error_in_200,
+        **same(Raises("ServiceUnavailableError", "overloaded, sorry", 1)),
+    ),
+    Fault(
+        "Answers that are not what was asked for",
+        "an error in the middle of a stream",
+        error_after_a_chunk,
+        Answers(),
+        Raises("ServiceUnavailableError", "overloaded, sorry", chunks=1),
+    ),
+    Fault(
+        "Answers that are not what was asked for",
+        "a chunk that is no JSON",
+        events(FIRST, BAD_CHUNK),
+        Answers(),
+        Raises(INVALID, "cannot be read", chunks=1),
+    ),
     Fault("Answers that are not what was asked for", "a list", sends(whole(b"[1, 2]")), **same(Raises(INVALID, ""))),
     Fault("Answers that are not what was asked for", "a string", sends(whole(b'"hello"')), **same(Raises(INVALID, ""))),
     Fault("Answers that are not what was asked for", "null", sends(whole(b"null")), **same(Raises(INVALID, ""))),
     Fault("Answers that are not what was asked for", "an empty body", sends(whole(b"")), **same(Raises(INVALID, ""))),
-    Fault("Answers that are not what was asked for", "204, no content", sends(b"HTTP/1.1 204 No Content\r\n\r\n"), Raises(INVALID, ""), Raises("IncompleteStreamError", "without its finish", 1)),
-    Fault("Answers that are not what was asked for", "a page of HTML, status 200", sends(whole(HTML, kind="text/html")), Raises(INVALID, ""), Raises("IncompleteStreamError", "without its finish", 1)),
-    Fault("Answers that are not what was asked for", "a page of HTML, status 502, once", first(sends(whole(HTML, 502, kind="text/html"))), **same(Answers(retries=1))),
-    Fault("Answers that are not what was asked for", "a page of HTML, status 502", sends(whole(HTML, 502, kind="text/html")), **same(Raises("ServiceUnavailableError", "502", 1))),
+    Fault(
+        "Answers that are not what was asked for",
+        "204, no content",
+        sends(b"HTTP/1.1 204 No Content\r\n\r\n"),
+        Raises(INVALID, ""),
+        Raises("IncompleteStreamError", "without its finish", 1),
+    ),
+    Fault(
+        "Answers that are not what was asked for",
+        "a page of HTML, status 200",
+        sends(whole(HTML, kind="text/html")),
+        Raises(INVALID, ""),
+        Raises("IncompleteStreamError", "without its finish", 1),
+    ),
+    Fault(
+        "Answers that are not what was asked for",
+        "a page of HTML, status 502, once",
+        first(sends(whole(HTML, 502, kind="text/html"))),
+        **same(Answers(retries=1)),
+    ),
+    Fault(
+        "Answers that are not what was asked for",
+        "a page of HTML, status 502",
+        sends(whole(HTML, 502, kind="text/html")),
+        **same(Raises("ServiceUnavailableError", "502", 1)),
+    ),
     #
-    *[Fault("Compression", f"{name}, unasked", packed(coding, pack), **OK, then=True) for name, (coding, pack) in PACKERS.items()],
+    *[
+        Fault("Compression", f"{name}, unasked", packed(coding, pack), **OK, then=True)
+        for name, (coding, pack) in PACKERS.items()
+    ],
     Fault("Compression", "gzip, each byte alone", packed_in_pieces, **OK, then=True),
     *[
-        Fault("Compression", f"{coding}, damaged", packed(coding, pack, damage), **same(Raises(INVALID, f"{coding} body cannot be decoded")))
+        Fault(
+            "Compression",
+            f"{coding}, damaged",
+            packed(coding, pack, damage),
+            **same(Raises(INVALID, f"{coding} body cannot be decoded")),
+        )
         for coding, pack in PACKERS.values()
         if coding in ("br", "zstd")
     ],
-    Fault("Compression", "gzip, its checksum wrong", packed("gzip", gzip.compress, lambda data: data[:-8] + b"12345678"), Raises(INVALID, "gzip body cannot be decoded"), Answers()),
-    Fault("Compression", "says gzip and is not", packed("gzip", lambda data: data), **same(Raises(INVALID, "gzip body cannot be decoded"))),
-    Fault("Compression", "gzip, cut", packed("gzip", gzip.compress, lambda data: data[:30]), Raises("APIConnectionError", "gzip body was cut off", 1), Raises("IncompleteStreamError", "gzip body was cut off", 1)),
-    Fault("Compression", "100 MB in a hundred bytes; `max_body_size` and `max_event_size` of 1 MB", bomb, over("larger than 1000000 bytes", "max_body_size"), over("larger than 1000000 bytes", "max_event_size"), client={"max_body_size": 1_000_000, "max_event_size": 1_000_000}),
-    Fault("Compression", "an encoding that is not known", packed("compress", lambda data: data), **same(Raises(INVALID, "content-encoding \"compress\""))),
+    Fault(
+        "Compression",
+        "gzip, its checksum wrong",
+        packed("gzip", gzip.compress, lambda data: data[:-8] + b"12345678"),
+        Raises(INVALID, "gzip body cannot be decoded"),
+        Answers(),
+    ),
+    Fault(
+        "Compression",
+        "says gzip and is not",
+        packed("gzip", lambda data: data),
+        **same(Raises(INVALID, "gzip body cannot be decoded")),
+    ),
+    Fault(
+        "Compression",
+        "gzip, cut",
+        packed("gzip", gzip.compress, lambda data: data[:30]),
+        Raises("APIConnectionError", "gzip body was cut off", 1),
+        Raises("IncompleteStreamError", "gzip body was cut off", 1),
+    ),
+    Fault(
+        "Compression",
+        "100 MB in a hundred bytes; `max_body_size` and `max_event_size` of 1 MB",
+        bomb,
+        over("larger than 1000000 bytes", "max_body_size"),
+        over("larger than 1000000 bytes", "max_event_size"),
+        client={"max_body_size": 1_000_000, "max_event_size": 1_000_000},
+    ),
+    Fault(
+        "Compression",
+        "an encoding that is not known",
+        packed("compress", lambda data: data),
+        **same(Raises(INVALID, 'content-encoding "compress"')),
+    ),
     #
-    *[Fault("Redirects", f"{status}, to another path", redirects(status, "/other"), **same(Answers(requests=2)), then=True) for status in (307, 308)],
-    Fault("Redirects", "307, to another path, by its whole address", redirects(307, "http://127.0.0.1:{port}/other"), **same(Answers(requests=2))),
-    *[Fault("Redirects", f"{status}, to another path", redirects(status, "/other"), **same(Raises("BadRequestError", "would turn the call into a GET"))) for status in (301, 302, 303)],
-    *[Fault("Redirects", f"{status}, to another host", redirects(status, "https://elsewhere.test/v1/chat"), **same(Raises("BadRequestError", "https://elsewhere.test/v1/chat, another server: nothing was sent there"))) for status in (302, 307, 308)],
-    Fault("Redirects", "307, to another port", redirects(307, "http://127.0.0.1:1/v1"), **same(Raises("BadRequestError", "another server"))),
-    Fault("Redirects", "307, to the same host by `https`", redirects(307, "https://127.0.0.1:{port}/other"), **same(Raises("BadRequestError", "another server"))),
-    Fault("Redirects", "in a circle", redirects(308, "/v1/chat/again"), **same(Raises("BadRequestError", "more than 10 times", requests=11))),
+    *[
+        Fault(
+            "Redirects",
+            f"{status}, to another path",
+            redirects(status, "/other"),
+            **same(Answers(requests=2)),
+            then=True,
+        )
+        for status in (307, 308)
+    ],
+    Fault(
+        "Redirects",
+        "307, to another path, by its whole address",
+        redirects(307, "http://127.0.0.1:{port}/other"),
+        **same(Answers(requests=2)),
+    ),
+    *[
+        Fault(
+            "Redirects",
+            f"{status}, to another path",
+            redirects(status, "/other"),
+            **same(Raises("BadRequestError", "would turn the call into a GET")),
+        )
+        for status in (301, 302, 303)
+    ],
+    *[
+        Fault(
+            "Redirects",
+            f"{status}, to another host",
+            redirects(status, "https://elsewhere.test/v1/chat"),
+            **same(Raises("BadRequestError", "https://elsewhere.test/v1/chat, another server: nothing was sent there")),
+        )
+        for status in (302, 307, 308)
+    ],
+    Fault(
+        "Redirects",
+        "307, to another port",
+        redirects(307, "http://127.0.0.1:1/v1"),
+        **same(Raises("BadRequestError", "another server")),
+    ),
+    Fault(
+        "Redirects",
+        "307, to the same host by `https`",
+        redirects(307, "https://127.0.0.1:{port}/other"),
+        **same(Raises("BadRequestError", "another server")),
+    ),
+    Fault(
+        "Redirects",
+        "in a circle",
+        redirects(308, "/v1/chat/again"),
+        **same(Raises("BadRequestError", "more than 10 times", requests=11)),
+    ),
     Fault("Redirects", "307, to nowhere", redirects(307, "http://"), **same(Raises("BadRequestError", "no address"))),
     Fault("Redirects", "307, without saying where", refuses(307), **same(Raises("BadRequestError", "no, thank you"))),
     #
-    message("100 and 103 before the answer", lambda body, kind: b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + whole(body, kind=kind), Answers()),
-    not_http("101, a switch of protocols", lambda body, kind: b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n", "switch to another protocol"),
+    message(
+        "100 and 103 before the answer",
+        lambda body, kind: (
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + whole(body, kind=kind)
+        ),
+        Answers(),
+    ),
+    not_http(
+        "101, a switch of protocols",
+        lambda body, kind: b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+        "switch to another protocol",
+    ),
     message("HTTP/1.0", lambda body, kind: whole(body, kind=kind).replace(b"HTTP/1.1", b"HTTP/1.0", 1), Answers()),
-    message("lines end with LF", lambda body, kind: whole(b"", kind=kind).replace(b"\r\n", b"\n").replace(b"length: 0", b"length: %d" % len(body)) + body, Answers()),
-    message("no reason behind the status", lambda body, kind: whole(body, kind=kind).replace(b"200 Status", b"200", 1), Answers()),
-    message("extensions of chunks, and trailers", lambda body, kind: head(200, "transfer-encoding: chunked", kind=kind) + b"%x;a=b\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(body), body), Answers()),
-    message("a length and chunks, both", lambda body, kind: head(200, "content-length: 3", "transfer-encoding: chunked", kind=kind) + chunked(body) + b"0\r\n\r\n", Answers()),
-    message("the same length twice", lambda body, kind: whole(body, 200, f"content-length: {len(body)}", kind=kind), Answers()),
-    not_http("two different lengths", lambda body, kind: whole(body, 200, "content-length: 3", kind=kind), "two different content-lengths"),
-    not_http("a length with a sign", lambda body, kind: head(200, "content-length: +3") + body, "content-length that is no number"),
-    not_http("a transfer-encoding other than chunked", lambda body, kind: head(200, "transfer-encoding: gzip, chunked") + chunked(body), "transfer-encoding of gzip, chunked"),
-    not_http("chunked twice", lambda body, kind: head(200, "transfer-encoding: chunked", "transfer-encoding: chunked") + chunked(body), "transfer-encoding of chunked"),
+    message(
+        "lines end with LF",
+        lambda body, kind: (
+            whole(b"", kind=kind).replace(b"\r\n", b"\n").replace(b"length: 0", b"length: %d" % len(body)) + body
+        ),
+        Answers(),
+    ),
+    message(
+        "no reason behind the status",
+        lambda body, kind: whole(body, kind=kind).replace(b"200 Status", b"200", 1),
+        Answers(),
+    ),
+    message(
+        "extensions of chunks, and trailers",
+        lambda body, kind: (
+            head(200, "transfer-encoding: chunked", kind=kind)
+            + b"%x;a=b\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(body), body)
+        ),
+        Answers(),
+    ),
+    message(
+        "a length and chunks, both",
+        lambda body, kind: (
+            head(200, "content-length: 3", "transfer-encoding: chunked", kind=kind) + chunked(body) + b"0\r\n\r\n"
+        ),
+        Answers(),
+    ),
+    message(
+        "the same length twice",
+        lambda body, kind: whole(body, 200, f"content-length: {len(body)}", kind=kind),
+        Answers(),
+    ),
+    not_http(
+        "two different lengths",
+        lambda body, kind: whole(body, 200, "content-length: 3", kind=kind),
+        "two different content-lengths",
+    ),
+    not_http(
+        "a length with a sign",
+        lambda body, kind: head(200, "content-length: +3") + body,
+        "content-length that is no number",
+    ),
+    not_http(
+        "a transfer-encoding other than chunked",
+        lambda body, kind: head(200, "transfer-encoding: gzip, chunked") + chunked(body),
+        "transfer-encoding of gzip, chunked",
+    ),
+    not_http(
+        "chunked twice",
+        lambda body, kind: head(200, "transfer-encoding: chunked", "transfer-encoding: chunked") + chunked(body),
+        "transfer-encoding of chunked",
+    ),
     not_http("not HTTP", lambda body, kind: b"SSH-2.0-OpenSSH_9.9\r\n\r\n", NOT_HTTP),
     not_http("a header without a colon", lambda body, kind: b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", NOT_HTTP),
-    Fault("HTTP/1.1 messages", "a chunk whose size is no number", lambda connection, request: connection.send(head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"+3\r\n{}\r\n"), Raises("APIConnectionError", "a chunk whose size is no number", 1), Raises("IncompleteStreamError", "a chunk whose size is no number", 1)),
-    Fault("HTTP/1.1 messages", "a chunk that is longer than it said", lambda connection, request: connection.send(head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"2\r\n{}{}\r\n"), Raises("APIConnectionError", "longer than it said", 1), Raises("IncompleteStreamError", "longer than it said", 1)),
+    Fault(
+        "HTTP/1.1 messages",
+        "a chunk whose size is no number",
+        lambda connection, request: connection.send(
+            head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"+3\r\n{}\r\n"
+        ),
+        Raises("APIConnectionError", "a chunk whose size is no number", 1),
+        Raises("IncompleteStreamError", "a chunk whose size is no number", 1),
+    ),
+    Fault(
+        "HTTP/1.1 messages",
+        "a chunk that is longer than it said",
+        lambda connection, request: connection.send(
+            head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"2\r\n{}{}\r\n"
+        ),
+        Raises("APIConnectionError", "longer than it said", 1),
+        Raises("IncompleteStreamError", "longer than it said", 1),
+    ),
     #
     answers_with(400, "BadRequestError", 0),
     answers_with(401, "AuthenticationError", 0),
@@ -648,20 +992,93 @@ FAULTS: Sequence[Fault] = [
     retry_after("`retry-after: -5`", "retry-after: -5"),
     retry_after("`retry-after: soon`", "retry-after: soon", status=529),
     retry_after("`retry-after: NaN`", "retry-after: NaN"),
-    Fault("Refusals", "429 with `retry-after: 3600`: longer than anybody waits", refuses(429, "retry-after: 3600"), **same(Raises("RateLimitError", "no, thank you"))),
-    Fault("Refusals", "429 with `retry-after: 1e999`", refuses(429, "retry-after: 1e999"), **same(Raises("RateLimitError", "no, thank you"))),
-    Fault("Refusals", "503 with `retry-after: 30`; `timeout=20`: longer than is left", refuses(503, "retry-after: 30"), **same(Raises("ServiceUnavailableError", "no, thank you")), client={"timeout": 20}),
+    Fault(
+        "Refusals",
+        "429 with `retry-after: 3600`: longer than anybody waits",
+        refuses(429, "retry-after: 3600"),
+        **same(Raises("RateLimitError", "no, thank you")),
+    ),
+    Fault(
+        "Refusals",
+        "429 with `retry-after: 1e999`",
+        refuses(429, "retry-after: 1e999"),
+        **same(Raises("RateLimitError", "no, thank you")),
+    ),
+    Fault(
+        "Refusals",
+        "503 with `retry-after: 30`; `timeout=20`: longer than is left",
+        refuses(503, "retry-after: 30"),
+        **same(Raises("ServiceUnavailableError", "no, thank you")),
+        client={"timeout": 20},
+    ),
     #
-    Fault("HTTP/2", "GOAWAY before the request was looked at", "go away once", **same(Answers(requests=2)), server="http/2"),
-    Fault("HTTP/2", "GOAWAY, again and again", "go away", **same(Raises("APIConnectionError", "before an answer came", 1, requests=8)), server="http/2"),
-    Fault("HTTP/2", "GOAWAY, and closed, with the request taken", "take and go away", **same(Raises("APIConnectionError", "before an answer came", 1)), server="http/2"),
+    Fault(
+        "HTTP/2",
+        "GOAWAY before the request was looked at",
+        "go away once",
+        **same(Answers(requests=2)),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "GOAWAY, again and again",
+        "go away",
+        **same(Raises("APIConnectionError", "before an answer came", 1, requests=8)),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "GOAWAY, and closed, with the request taken",
+        "take and go away",
+        **same(Raises("APIConnectionError", "before an answer came", 1)),
+        server="http/2",
+    ),
     Fault("HTTP/2", "REFUSED_STREAM once", "refuse once", **same(Answers(requests=2)), server="http/2"),
-    Fault("HTTP/2", "REFUSED_STREAM, again and again", "refuse", **same(Raises("APIConnectionError", "refused", 1, requests=8)), server="http/2"),
-    Fault("HTTP/2", "RST_STREAM", "reset", **same(Raises("APIConnectionError", "before an answer came", 1)), server="http/2"),
-    Fault("HTTP/2", "RST_STREAM in the middle of the answer", "reset inside", Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1), server="http/2"),
-    Fault("HTTP/2", "the connection closes in the middle of the answer", "close inside", Raises("APIConnectionError", MIDDLE, 1), Raises("IncompleteStreamError", "broke off", chunks=1), server="http/2"),
-    Fault("HTTP/2", "bytes that are not HTTP/2", "garbage", **same(Raises("APIConnectionError", "cannot speak HTTP/2 with", 1, requests=0)), server="http/2"),
-    Fault("HTTP/2", "the handshake's settings never come", "no settings", **same(Raises("Timeout", CONNECTING, 1, requests=0)), client={"timeout": {"connect": SHORT}}, server="http/2"),
+    Fault(
+        "HTTP/2",
+        "REFUSED_STREAM, again and again",
+        "refuse",
+        **same(Raises("APIConnectionError", "refused", 1, requests=8)),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "RST_STREAM",
+        "reset",
+        **same(Raises("APIConnectionError", "before an answer came", 1)),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "RST_STREAM in the middle of the answer",
+        "reset inside",
+        Raises("APIConnectionError", MIDDLE, 1),
+        Raises("IncompleteStreamError", "broke off", chunks=1),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "the connection closes in the middle of the answer",
+        "close inside",
+        Raises("APIConnectionError", MIDDLE, 1),
+        Raises("IncompleteStreamError", "broke off", chunks=1),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "bytes that are not HTTP/2",
+        "garbage",
+        **same(Raises("APIConnectionError", "cannot speak HTTP/2 with", 1, requests=0)),
+        server="http/2",
+    ),
+    Fault(
+        "HTTP/2",
+        "the handshake's settings never come",
+        "no settings",
+        **same(Raises("Timeout", CONNECTING, 1, requests=0)),
+        client={"timeout": {"connect": SHORT}},
+        server="http/2",
+    ),
 ]
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "faults.md"
@@ -681,7 +1098,9 @@ def page() -> str:
         if fault.group != group:
             group = fault.group
             lines += ["", f"## {group}", "", "| the server | a plain call | a stream |", "|---|---|---|"]
-        plain, stream = (str(outcome).replace("|", " or ").replace("“…  …”", "") for outcome in (fault.plain, fault.stream))
+        plain, stream = (
+            str(outcome).replace("|", " or ").replace("“…  …”", "") for outcome in (fault.plain, fault.stream)
+        )
         lines.append(f"| {fault.name} | {plain.removesuffix(': ')} | {stream.removesuffix(': ')} |")
     return "\n".join(lines) + "\n"
 

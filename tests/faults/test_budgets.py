@@ -132,7 +132,9 @@ class TestMaxConnections:
             waiting = asyncio.create_task(client.acompletion("openai/m", asks("x")))
             with pytest.raises(Timeout) as caught:
                 await client.acompletion("openai/m", asks("x"), timeout=timeout)
-            assert re.search(r"all 2 that max_connections allows were in use and 1 other calls waited", str(caught.value))
+            assert re.search(
+                r"all 2 that max_connections allows were in use and 1 other calls waited", str(caught.value)
+            )
             assert which in str(caught.value)
             assert caught.value.retries == 0
             held.opened.set()
