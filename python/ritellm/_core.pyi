@@ -63,6 +63,10 @@ class Client:
         headers: Mapping[str, str | bytes | float | None] | None = None,
         drop_params: bool | None = None,
         http2: bool | None = None,
+        max_connections: int | None = None,
+        max_header_size: int | None = None,
+        max_body_size: int | None = None,
+        max_event_size: int | None = None,
     ) -> Self: ...
     def start(
         self,

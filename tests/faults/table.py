@@ -282,7 +282,7 @@ IN_SUM = f"not done within its total timeout of {SHORT} s"
 
 
 def timed(name: str, serve: Any, part: str, plain: Outcome, stream: Outcome | None = None, **more: Any) -> Fault:
-    limits = {**{"connect": None, "total": None}, part: SHORT}
+    limits = {"connect": None, "total": None, part: SHORT}
     title = f"{name}; `timeout={{{part!r}: …}}`".replace("'", '"')
     return Fault("Time", title, serve, plain, stream or plain, client={"timeout": limits}, **more)
 

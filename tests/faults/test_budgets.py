@@ -193,9 +193,8 @@ class TestSettings:
                 client_of(server, max_body_size=len(BODY) - 1).completion("openai/m", asks("x"))
 
     def test_the_head(self) -> None:
-        with RawServer(good) as server:
-            with pytest.raises(APIResponseValidationError, match="max_header_size"):
-                client_of(server, max_header_size=20).completion("openai/m", asks("x"))
+        with RawServer(good) as server, pytest.raises(APIResponseValidationError, match="max_header_size"):
+            client_of(server, max_header_size=20).completion("openai/m", asks("x"))
 
 
 BIG = b"data: " + chunk({"content": "x" * 10_000}) + b"\n\n"
