@@ -318,7 +318,6 @@ BROKEN: dict[str, Answer] = {
         body=b"zz\r\n{}\r\n0\r\n\r\n",
         framing="length",
     ),
-    "an endless head": Answer(before=[b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 100_000 + b"\r\n", Close()]),
 }
 
 
