@@ -68,6 +68,10 @@ bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/
 bench-guard: $(GUARD_VENV)/.done-guard ## count the instructions of a call against the recorded figures (ARGS=--record: record them)
 	$(GUARD_VENV)/bin/python benches/guard.py $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.done-build $(VENV)/.done-test ## a million calls and what may be left of them: nothing
+	$(VENV)/bin/python tests/soak.py $(ARGS)
+
 .PHONY: fmt
 fmt: $(VENV)/.done-check ## format everything
 	cargo fmt --all

@@ -1,0 +1,22 @@
+"""The short form of `make soak`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks into Linux's /proc")
+def test_nothing_is_left() -> None:
+    """A fiftieth of the long one. What a process grows by in its first seconds is more than it grows by later."""
+    program = Path(__file__).with_name("soak.py")
+    counts = ["--calls", "20000", "--streams", "3000", "--failures", "1100", "--growth", "4"]
+    done = subprocess.run([sys.executable, str(program), *counts], capture_output=True, text=True, timeout=110)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and not done.stderr, f"{done.stdout}\n{done.stderr}"
+    assert [line["what"] for line in lines] == ["calls", "calls from threads", "streams", "failures"]
