@@ -1,20 +1,30 @@
 //! The hot path, top to bottom: (credentials →) encode → send (retry, deadlines) → decode.
 
+mod accounts;
+mod journal;
+mod promise;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{HeaderName, HeaderValue, Uri};
 
+pub use accounts::Figures;
+pub use journal::{Attempt, Journal};
+pub use promise::Promise;
+
 use crate::credentials::Keyring;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::{Deadline, Timeouts, within_rest};
-use crate::transport::{Body, Response, Settings, Transport, framing, retry};
+use crate::transport::{Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
 use crate::types::chat::{Answer, Meta, Operation, Request, Secret, request_id};
 use crate::types::credentials::Credentials;
-use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::http::{Headers, HttpRequest, HttpResponse};
+use accounts::{Account, Accounts, InFlight};
 
 /// Requests of one call that are under way at the same time, at most.
 const PARTS_AT_ONCE: usize = 16;
@@ -30,12 +40,25 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// How often a request that failed in passing is repeated, at most.
     pub max_retries: u32,
+    /// Whether a key may go to another machine without TLS.
+    pub allow_http: bool,
+    /// Where its attempts are written down, if anybody reads it.
+    pub journal: Option<Arc<Journal>>,
 }
 
 /// Makes calls over connections of its own.
 pub struct Client {
     transport: Transport,
     keyring: Keyring,
+    accounts: Accounts,
+}
+
+/// How far a call has come.
+struct Course {
+    deadline: Deadline,
+    retries: u32,
+    /// What it counts for.
+    account: Arc<Account>,
 }
 
 impl Call {
@@ -52,39 +75,44 @@ impl Call {
 impl Client {
     /// A client without connections yet.
     pub fn new(settings: &Settings) -> Self {
-        Self { transport: Transport::new(settings), keyring: Keyring::default() }
+        Self { transport: Transport::new(settings), keyring: Keyring::default(), accounts: Accounts::default() }
+    }
+
+    /// What it has done so far, by provider.
+    pub fn stats(&self) -> Vec<(&'static str, Figures)> {
+        self.accounts.figures(&self.transport)
+    }
+
+    fn begin(&self, call: &Call) -> (Course, InFlight) {
+        let (account, in_flight) = self.accounts.begin(call.deployment.provider.row().name);
+        (Course { deadline: Deadline::start(call.timeouts.total), retries: 0, account }, in_flight)
     }
 
     /// A whole answer.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
-        let mut deadline = Deadline::start(call.timeouts.total);
-        let mut retries = 0;
-        self.find_credentials(call, &mut deadline, &mut retries).await?;
+        let (mut course, _in_flight) = self.begin(call);
+        self.find_credentials(call, &mut course).await?;
         let call = &*call;
-        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| finished(call, error, retries))?;
-        let parts = endpoint.parts(&call.request).map_err(|error| finished(call, error, retries))?;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(call, error))?;
+        let parts = endpoint.parts(&call.request).map_err(|error| course.finished(call, error))?;
         match parts.is_empty() {
-            true => self.exchange(call, endpoint, deadline, retries).await,
+            true => self.exchange(call, endpoint, course).await,
             // Boxed: a call should not carry the memory for its parts along.
-            false => Box::pin(self.call_in_parts(call, endpoint, parts, deadline)).await,
+            false => Box::pin(self.call_in_parts(call, endpoint, parts, course)).await,
         }
     }
 
     /// The answer to one request, repeated where that may help.
-    async fn exchange(
-        &self,
-        call: &Call,
-        endpoint: &dyn Endpoint,
-        mut deadline: Deadline,
-        mut retries: u32,
-    ) -> Result<Answer> {
+    async fn exchange(&self, call: &Call, endpoint: &dyn Endpoint, mut course: Course) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
-            encode(call, endpoint).map_err(|error| finished(call, error, retries))?;
-        let end = deadline.end();
+            encode(call, endpoint).map_err(|error| course.finished(call, error))?;
         loop {
+            course.begin_attempt(call);
+            let Course { deadline, account, .. } = &mut course;
+            let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
             let answer = deadline.run(async {
                 call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
-                let Response { status, headers, body } = self.transport.send(&request, &call.timeouts, end).await?;
+                let Response { status, headers, body } = self.transport.send(&request, terms).await?;
                 Ok(HttpResponse {
                     received: unix_seconds(),
                     status,
@@ -100,10 +128,10 @@ impl Client {
                 Ok((body, response)) => {
                     return Ok(Answer {
                         body,
-                        meta: meta(call, response.status, response.headers, retries, &deadline, dropped_params),
+                        meta: course.answered(call, response.status, response.headers, dropped_params),
                     });
                 }
-                Err(error) => pause_or_fail(call, error, &mut retries, &mut deadline).await?,
+                Err(error) => course.pause_or_fail(call, error).await?,
             }
         }
     }
@@ -114,34 +142,39 @@ impl Client {
         call: &Call,
         endpoint: &dyn Endpoint,
         parts: Vec<Request>,
-        mut deadline: Deadline,
+        mut course: Course,
     ) -> Result<Answer> {
         let answers = parts.into_iter().map(|request| {
             let part = Call { request, ..call.clone() };
-            async move { self.exchange(&part, endpoint, Deadline::start(part.timeouts.total), 0).await }
+            let deadline = Deadline::start(part.timeouts.total);
+            let course = Course { deadline, retries: 0, account: course.account.clone() };
+            async move { self.exchange(&part, endpoint, course).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
-        let answers = deadline.run(answers).await.map_err(|error| {
-            let retries = error.retries;
-            finished(call, error, retries)
+        let answers = course.deadline.run(answers).await.map_err(|error| {
+            course.retries = error.retries;
+            course.finished(call, error)
         })?;
         let bodies: Vec<Bytes> = answers.iter().map(|answer| answer.body.clone()).collect();
         let retries = answers.iter().map(|answer| answer.meta.retries).sum();
         let last = answers.into_iter().next_back().expect("there are parts");
-        Ok(Answer { body: endpoint.join(&bodies)?, meta: Meta { retries, latency: deadline.elapsed(), ..last.meta } })
+        Ok(Answer {
+            body: endpoint.join(&bodies)?,
+            meta: Meta { retries, latency: course.deadline.elapsed(), ..last.meta },
+        })
     }
 
     /// An answer as a stream, opened: it has begun well.
     pub async fn stream(&self, mut call: Call) -> Result<Stream<'_>> {
-        let mut deadline = Deadline::start(call.timeouts.total);
-        let mut retries = 0;
-        self.find_credentials(&mut call, &mut deadline, &mut retries).await?;
-        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| finished(&call, error, retries))?;
+        let (mut course, in_flight) = self.begin(&call);
+        self.find_credentials(&mut call, &mut course).await?;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(&call, error))?;
         let Encoded { request, dropped_params } =
-            encode(&call, endpoint).map_err(|error| finished(&call, error, retries))?;
+            encode(&call, endpoint).map_err(|error| course.finished(&call, error))?;
         let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
         let mut stream = Stream {
-            deadline,
+            course,
+            _in_flight: in_flight,
             transport: &self.transport,
             endpoint,
             call,
@@ -150,20 +183,19 @@ impl Client {
             decoder,
             events: VecDeque::new(),
             meta: Meta { dropped_params, ..Meta::default() },
-            retries,
             opened: Instant::now(),
             delivered: false,
         };
         loop {
             match stream.open().await {
                 Ok(()) => return Ok(stream),
-                Err(error) => pause_or_fail(&stream.call, error, &mut stream.retries, &mut stream.deadline).await?,
+                Err(error) => stream.course.pause_or_fail(&stream.call, error).await?,
             }
         }
     }
 
     /// Fills in credentials that neither the key nor the settings are. Most calls have no such thing to wait for.
-    async fn find_credentials(&self, call: &mut Call, deadline: &mut Deadline, retries: &mut u32) -> Result<()> {
+    async fn find_credentials(&self, call: &mut Call, course: &mut Course) -> Result<()> {
         let Credentials::Wanted(wanted) = &call.deployment.credentials else { return Ok(()) };
         // A caller who brings an authorization of their own needs none of ours.
         if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
@@ -171,15 +203,76 @@ impl Client {
         }
         let wanted = wanted.clone();
         loop {
+            let Course { deadline, account, .. } = &mut *course;
             // Boxed: the other calls should not carry its memory along.
-            match Box::pin(deadline.run(self.keyring.find(&self.transport, &wanted))).await {
+            match Box::pin(deadline.run(self.keyring.find(&self.transport, &account.traffic, &wanted))).await {
                 Ok(found) => {
                     call.deployment.credentials = found;
                     return Ok(());
                 }
-                Err(error) => pause_or_fail(call, error, retries, deadline).await?,
+                Err(error) => course.pause_or_fail(call, error).await?,
             }
         }
+    }
+}
+
+impl Course {
+    fn begin_attempt(&self, call: &Call) {
+        if let Some(journal) = &call.journal {
+            journal.begin(self.retries + 1);
+        }
+    }
+
+    /// What there is to say about an answer beside its body. A host may repeat the key even there.
+    fn answered(&self, call: &Call, status: u16, mut headers: Headers, dropped_params: Vec<String>) -> Meta {
+        call.deployment.secrets().for_each(|secret| headers.hide(secret));
+        if !call.request.extra_headers.is_empty() {
+            call.secrets().iter().for_each(|secret| headers.hide(secret));
+        }
+        if let Some(journal) = &call.journal {
+            journal.answered(self.retries + 1, status, &headers, &call.secrets());
+        }
+        Meta {
+            provider: call.deployment.provider.row().name.to_owned(),
+            model: call.deployment.model.clone(),
+            status,
+            headers,
+            retries: self.retries,
+            latency: self.deadline.elapsed(),
+            dropped_params,
+        }
+    }
+
+    /// Waits before the next try, or gives the error back when there is to be none.
+    async fn pause_or_fail(&mut self, call: &Call, mut error: Box<Error>) -> Result<()> {
+        if let Some(headers) = &error.headers {
+            // Some providers say it in the body.
+            error.retry_after = retry::retry_after(headers).or(error.retry_after);
+        }
+        let remaining = self.deadline.remaining();
+        let pause = retry::pause(&error, self.retries, call.max_retries, remaining, fastrand::f64());
+        if let Some(journal) = &call.journal {
+            journal.failed(self.retries + 1, &error, pause, &call.secrets());
+        }
+        let Some(pause) = pause else { return Err(self.finished(call, error)) };
+        // Before the pause: an error and what it holds should not wait with it.
+        drop(error);
+        tokio::time::sleep(pause).await;
+        self.retries += 1;
+        self.account.count_retry();
+        Ok(())
+    }
+
+    /// An error as the caller gets it: with the provider's name and request id, and without the key.
+    fn finished(&self, call: &Call, mut error: Box<Error>) -> Box<Error> {
+        error.retries = self.retries;
+        error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
+        error.model = Some(call.deployment.model.clone());
+        if error.request_id.is_none() {
+            error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
+        }
+        error.hide(&call.secrets());
+        error
     }
 }
 
@@ -193,8 +286,8 @@ pub struct Stream<'a> {
     decoder: Box<dyn StreamDecoder>,
     events: VecDeque<framing::Event>,
     meta: Meta,
-    deadline: Deadline,
-    retries: u32,
+    course: Course,
+    _in_flight: InFlight,
     /// When this try began.
     opened: Instant,
     delivered: bool,
@@ -224,11 +317,12 @@ impl Stream<'_> {
     /// Sends the request and waits until its answer begins.
     async fn open(&mut self) -> Result<()> {
         self.opened = Instant::now();
-        let Self { transport, endpoint, call, request, deadline, .. } = self;
-        let end = deadline.end();
+        self.course.begin_attempt(&self.call);
+        let Self { transport, endpoint, call, request, course: Course { deadline, account, .. }, .. } = self;
+        let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
         let response = deadline.run(async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
-            let response = transport.send(request, &call.timeouts, end).await?;
+            let response = transport.send(request, terms).await?;
             let is_stream = response
                 .headers
                 .get("content-type")
@@ -247,7 +341,7 @@ impl Stream<'_> {
         });
         let Response { status, headers, body } = response.await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
-        self.meta = meta(&self.call, status, headers, self.retries, &self.deadline, dropped_params);
+        self.meta = self.course.answered(&self.call, status, headers, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
         self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.transport.max_event)));
@@ -272,11 +366,14 @@ impl Stream<'_> {
                 // What came before the failure is in `chunks`.
                 Err(mut error) if self.delivered || !chunks.is_empty() => {
                     error.should_retry = Some(false);
-                    return Err(finished(&self.call, error, self.retries));
+                    if let Some(journal) = &self.call.journal {
+                        journal.failed(self.course.retries + 1, &error, None, &self.call.secrets());
+                    }
+                    return Err(self.course.finished(&self.call, error));
                 }
                 Err(error) => {
                     self.attempt = None;
-                    pause_or_fail(&self.call, error, &mut self.retries, &mut self.deadline).await?;
+                    self.course.pause_or_fail(&self.call, error).await?;
                 }
             }
         }
@@ -289,7 +386,7 @@ impl Stream<'_> {
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
-        let more = self.deadline.run(within_rest(first_token, spent, "the first chunk of the stream", async {
+        let more = self.course.deadline.run(within_rest(first_token, spent, "the first chunk of the stream", async {
             let more = match body.chunk().await? {
                 Some(piece) => parser.feed(piece, |event| events.push_back(event)).map(|()| true)?,
                 None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
@@ -346,7 +443,30 @@ fn encode(call: &Call, endpoint: &dyn Endpoint) -> Result<Encoded> {
     if !call.request.extra_query.is_empty() {
         request.uri = with_query(&request.uri, &call.request.extra_query)?;
     }
+    if request.uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
+        check_confidence(call, &request.uri)?;
+    }
     Ok(encoded)
+}
+
+/// Header fields that are credentials wherever they are found.
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
+
+/// Refuses to send a key where anybody on the way can read it.
+fn check_confidence(call: &Call, uri: &Uri) -> Result<()> {
+    let host = uri.host().unwrap_or_default();
+    let has_key = || {
+        let mut headers = call.request.extra_headers.iter();
+        call.deployment.secrets().next().is_some() || headers.any(|(name, _)| CREDENTIALS.contains(&name.as_str()))
+    };
+    if call.allow_http || is_loopback(host) || !has_key() {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "base_url begins with http://, and what is sent to {host} would show the key to everybody on the way: write \
+         https://, or allow it with allow_http=True"
+    )))
 }
 
 /// A body without its byte order mark, which JSON does not have and some servers send.
@@ -390,49 +510,5 @@ fn with_query(uri: &Uri, extra: &[(String, String)]) -> Result<Uri> {
     text.parse().map_err(|error| Error::argument(format!("extra_query cannot be used: {error}")))
 }
 
-fn meta(
-    call: &Call,
-    status: u16,
-    headers: crate::types::http::Headers,
-    retries: u32,
-    deadline: &Deadline,
-    dropped_params: Vec<String>,
-) -> Meta {
-    Meta {
-        provider: call.deployment.provider.row().name.to_owned(),
-        model: call.deployment.model.clone(),
-        status,
-        headers,
-        retries,
-        latency: deadline.elapsed(),
-        dropped_params,
-    }
-}
-
-/// Waits before the next try, or gives the error back when there is to be none.
-async fn pause_or_fail(call: &Call, mut error: Box<Error>, retries: &mut u32, deadline: &mut Deadline) -> Result<()> {
-    if let Some(headers) = &error.headers {
-        // Some providers say it in the body.
-        error.retry_after = retry::retry_after(headers).or(error.retry_after);
-    }
-    match retry::pause(&error, *retries, call.max_retries, deadline.remaining(), fastrand::f64()) {
-        Some(pause) => {
-            tokio::time::sleep(pause).await;
-            *retries += 1;
-            Ok(())
-        }
-        None => Err(finished(call, error, *retries)),
-    }
-}
-
-/// An error as the caller gets it: with the provider's name and request id, and without the key.
-fn finished(call: &Call, mut error: Box<Error>, retries: u32) -> Box<Error> {
-    error.retries = retries;
-    error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
-    error.model = Some(call.deployment.model.clone());
-    if error.request_id.is_none() {
-        error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
-    }
-    error.hide(&call.secrets());
-    error
-}
+#[cfg(test)]
+mod tests;

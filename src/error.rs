@@ -8,9 +8,6 @@ use serde_json::Value;
 use crate::types::chat::Secret;
 use crate::types::http::Headers;
 
-/// What is shorter is a placeholder, and may well be a word of the message.
-const SHORTEST_SECRET: usize = 4;
-
 /// The core's results. The error is boxed: it is large, rare, and should not widen every return value.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
@@ -148,19 +145,18 @@ impl Error {
 
     /// Takes secrets out of everything that was said: some hosts repeat the key that they were sent.
     pub fn hide(&mut self, secrets: &[Secret]) {
-        for secret in secrets.iter().map(Secret::expose).filter(|secret| secret.len() >= SHORTEST_SECRET) {
-            self.message = self.message.replace(secret, "***");
-            self.code = self.code.take().map(|code| code.replace(secret, "***"));
-            self.request_id = self.request_id.take().map(|id| id.replace(secret, "***"));
+        for secret in secrets {
+            hide(&mut self.message, secret);
+            self.code.iter_mut().chain(&mut self.request_id).for_each(|text| hide(text, secret));
             if let Some(headers) = &mut self.headers {
                 headers.hide(secret);
             }
             if let Some(held) = &mut self.body {
-                if memchr::memmem::find(held, secret.as_bytes()).is_some() {
-                    *held = String::from_utf8_lossy(held).replace(secret, "***").into();
+                if let Some(hidden) = secret.hidden_in(held) {
+                    *held = hidden.into();
                 }
-                // A JSON text may spell it with escapes.
-                if memchr::memchr(b'\\', held).is_some()
+                // A JSON text may spell any character by its number.
+                if memchr::memmem::find(held, b"\\u").is_some()
                     && let Ok(mut value) = serde_json::from_slice::<Value>(held)
                     && hide_in(&mut value, secret)
                 {
@@ -186,12 +182,20 @@ impl Error {
     }
 }
 
+/// Takes a secret out of a text.
+pub fn hide(text: &mut String, secret: &Secret) {
+    if let Some(hidden) = secret.hidden_in(text.as_bytes()) {
+        *text = String::from_utf8_lossy(&hidden).into_owned();
+    }
+}
+
 /// Takes a secret out of every string of a JSON value; says whether one had it.
-fn hide_in(value: &mut Value, secret: &str) -> bool {
+fn hide_in(value: &mut Value, secret: &Secret) -> bool {
     match value {
-        Value::String(text) if text.contains(secret) => {
-            *text = text.replace(secret, "***");
-            true
+        Value::String(text) => {
+            let before = text.len();
+            hide(text, secret);
+            text.len() != before
         }
         Value::Array(items) => items.iter_mut().fold(false, |found, item| found | hide_in(item, secret)),
         Value::Object(members) => members.values_mut().fold(false, |found, member| found | hide_in(member, secret)),

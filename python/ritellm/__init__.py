@@ -15,6 +15,7 @@ from ritellm.client import (
     completion,
     embedding,
     responses,
+    stats,
     stream_chunk_builder,
 )
 from ritellm.exceptions import (
@@ -97,5 +98,6 @@ __all__ = [
     "completion",
     "embedding",
     "responses",
+    "stats",
     "stream_chunk_builder",
 ]

@@ -1,6 +1,7 @@
 """The native half of the package: what src/python/ exports, file by file."""
 
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from os import PathLike
 from typing import Any, Literal, TypedDict, final, type_check_only
 
 from typing_extensions import Self, disjoint_base
@@ -63,6 +64,10 @@ class Client:
         headers: Mapping[str, str | bytes | float | None] | None = None,
         drop_params: bool | None = None,
         http2: bool | None = None,
+        allow_http: bool | None = None,
+        ca_bundle: str | PathLike[str] | None = None,
+        verify: bool | None = None,
+        proxy: str | None = None,
         max_connections: int | None = None,
         max_header_size: int | None = None,
         max_body_size: int | None = None,
@@ -85,6 +90,9 @@ class Client:
         arguments: dict[str, Any],
     ) -> Any:
         """Makes a call and waits for the answer or the stream, without the GIL."""
+
+    def stats(self) -> dict[str, Any]:
+        """What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider."""
 
 # stream.rs
 

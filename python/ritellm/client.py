@@ -20,6 +20,7 @@ __all__ = [
     "completion",
     "embedding",
     "responses",
+    "stats",
     "stream_chunk_builder",
 ]
 
@@ -40,6 +41,12 @@ class Client(_core.Client):
         headers: header fields added to every request.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         http2: offer HTTP/2 to servers that are reached by TLS.
+        allow_http: let a key go to another machine by plain ``http://``, where everybody on the way can read it; refused
+            by default.
+        ca_bundle: a PEM file with the certificates of the authorities that are believed, instead of the machine's.
+        verify: ``False`` believes every certificate, so that whoever stands in between can read and change everything.
+        proxy: ``http://[user:password@]host:port``, or ``socks5`` or ``socks5h`` in front; otherwise ``HTTP_PROXY``,
+            ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in the environment say.
         max_connections: connections to one server, at most; no limit by default. Calls beyond them wait in line, first
             come, first served, for as long as the timeouts ``pool`` and ``total`` allow.
         max_header_size: an answer's head may be so many bytes; 64 KiB by default.
@@ -68,6 +75,7 @@ class Client(_core.Client):
             extra_body: members merged into its body, over parameters of the same name.
             additional_params: the same, and may be a JSON string.
             drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
+            allow_http: let the key go to another machine by plain ``http://``.
             **params: every chat parameter of OpenAI's, by its own name (``temperature``, ``max_tokens``, ``tools``,
                 ``response_format`` …); a name that OpenAI does not define is passed to the provider untouched. ``None`` is
                 as good as not given.
@@ -186,6 +194,7 @@ embedding = _default.embedding
 aembedding = _default.aembedding
 responses = _default.responses
 aresponses = _default.aresponses
+stats = _default.stats
 
 
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion:

@@ -1,6 +1,6 @@
 """What type checkers and editors see of client.py: every keyword by name, and the result by ``stream``."""
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
 
 from ritellm import _core
@@ -15,6 +15,7 @@ __all__ = [
     "completion",
     "embedding",
     "responses",
+    "stats",
     "stream_chunk_builder",
 ]
 
@@ -98,6 +99,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         extra_body: Mapping[str, Any] | None = None,
         additional_params: str | Mapping[str, Any] | None = None,
         drop_params: bool | None = None,
+        allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
     ) -> _Plain: ...
@@ -157,6 +159,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         extra_body: Mapping[str, Any] | None = None,
         additional_params: str | Mapping[str, Any] | None = None,
         drop_params: bool | None = None,
+        allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
     ) -> _Streamed: ...
@@ -216,6 +219,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         extra_body: Mapping[str, Any] | None = None,
         additional_params: str | Mapping[str, Any] | None = None,
         drop_params: bool | None = None,
+        allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
     ) -> _Either: ...
@@ -277,5 +281,6 @@ embedding: _Embed
 aembedding: _Aembed
 responses: _Respond
 aresponses: _Arespond
+stats: Callable[[], dict[str, Any]]
 
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion: ...

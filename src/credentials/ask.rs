@@ -3,6 +3,7 @@
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_smithy_types::date_time::{DateTime, Format};
@@ -11,8 +12,8 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::Transport;
 use crate::transport::deadline::{Timeouts, within};
+use crate::transport::{Terms, Traffic, Transport};
 use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -29,6 +30,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub transport: &'a Transport,
+    pub traffic: &'a Arc<Traffic>,
     pub wanted: &'a Wanted,
 }
 
@@ -98,10 +100,11 @@ impl<'a> Ask<'a> {
             idle: None,
             total: None,
         };
+        let terms = Terms { timeouts: &timeouts, end: None, traffic: self.traffic };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         // Boxed: it is rare, and its future large.
         let answer = Box::pin(async {
-            let answer = self.transport.send(&request, &timeouts, None).await?;
+            let answer = self.transport.send(&request, terms).await?;
             let (status, headers) = (answer.status, answer.headers);
             Ok(HttpResponse { received: 0, status, headers, body: answer.body.collect().await? })
         });

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Result;
-use crate::transport::Transport;
+use crate::transport::{Traffic, Transport};
 use crate::types::credentials::{Credentials, Kind, Wanted};
 use ask::Ask;
 use cache::Cache;
@@ -30,8 +30,13 @@ pub struct Keyring {
 
 impl Keyring {
     /// The credentials that are wanted: those that are at hand, or found now.
-    pub async fn find(&self, transport: &Transport, wanted: &Arc<Wanted>) -> Result<Credentials> {
-        let ask = Ask { transport, wanted };
+    pub async fn find(
+        &self,
+        transport: &Transport,
+        traffic: &Arc<Traffic>,
+        wanted: &Arc<Wanted>,
+    ) -> Result<Credentials> {
+        let ask = Ask { transport, traffic, wanted };
         let search = async {
             match wanted.kind {
                 Kind::Aws | Kind::AwsRegion => aws::find(&ask).await,

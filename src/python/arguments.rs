@@ -12,6 +12,7 @@ use super::json_encode::{self, Unencodable};
 use super::vectors::Form;
 use crate::client::Call;
 use crate::providers::{Given, resolve, setting_name};
+use crate::transport::Trust;
 use crate::transport::deadline::Timeouts;
 use crate::types::chat::{Operation, Request, Secret};
 use crate::types::params::Params;
@@ -24,6 +25,7 @@ pub(super) struct Defaults {
     pub max_retries: Option<u32>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub drop_params: bool,
+    pub allow_http: bool,
 }
 
 /// How often a request is repeated when nobody says otherwise.
@@ -51,6 +53,7 @@ pub(super) fn asked(
         base_url_given: false,
         timeouts: defaults.timeouts,
         max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
+        allow_http: defaults.allow_http,
         numpy: false,
         request: Request {
             operation,
@@ -117,8 +120,8 @@ pub(super) fn asked(
         (_, true) => Form::Numpy,
         (_, false) => Form::List,
     };
-    let Unresolved { request, timeouts, max_retries, .. } = call;
-    Ok(Asked { call: Call { deployment, request, timeouts, max_retries }, vectors })
+    let Unresolved { request, timeouts, max_retries, allow_http, .. } = call;
+    Ok(Asked { call: Call { deployment, request, timeouts, max_retries, allow_http, journal: None }, vectors })
 }
 
 /// A call whose model has not been looked up yet.
@@ -127,6 +130,7 @@ struct Unresolved {
     base_url_given: bool,
     timeouts: Timeouts,
     max_retries: u32,
+    allow_http: bool,
     /// Vectors are wanted as an array.
     numpy: bool,
     request: Request,
@@ -138,6 +142,7 @@ impl Unresolved {
         match name {
             "output" if self.request.operation == Operation::Embedding => self.numpy = output(value)?,
             "stream" => self.request.stream = flag(name, value)?,
+            "allow_http" => self.allow_http = flag(name, value)?,
             "drop_params" => self.request.drop_params = flag(name, value)?,
             "timeout" => self.timeouts = timeouts(self.timeouts, value)?,
             "max_retries" | "num_retries" => self.max_retries = count(name, value)?,
@@ -329,6 +334,36 @@ fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     match Duration::try_from_secs_f64(number) {
         Ok(limit) if !limit.is_zero() => Ok(limit),
         _ => Err(argument(value.py(), format!("{name} is {number}: a number of seconds above 0 would be right"))),
+    }
+}
+
+/// The authorities in a file.
+pub(super) fn ca_bundle(value: &Bound<'_, PyAny>) -> PyResult<Trust> {
+    let py = value.py();
+    let path: std::path::PathBuf =
+        value.extract().map_err(|_| wrong("ca_bundle", value, "the path of a PEM file of certificates"))?;
+    let pem = std::fs::read(&path)
+        .map_err(|error| argument(py, format!("ca_bundle: {} cannot be read: {error}", path.display())))?;
+    Trust::bundle(&pem).map_err(|why| argument(py, format!("ca_bundle: {} {why}", path.display())))
+}
+
+/// A proxy's address. It may hold a password, so no error shows it.
+pub(super) fn proxy(value: &Bound<'_, PyAny>) -> PyResult<Secret> {
+    let address = text("proxy", value, "an address such as \"http://host:3128\"")?;
+    let uri = address.parse::<http::Uri>().ok();
+    let is_known = |uri: &http::Uri| {
+        let kind = matches!(uri.scheme_str(), Some("http" | "socks5" | "socks5h"));
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        // A slash in a password ends the host before its time.
+        kind && host && matches!(uri.path(), "" | "/") && uri.port().is_none_or(|port| !port.as_str().is_empty())
+    };
+    match uri.as_ref().is_some_and(is_known) {
+        true => Ok(Secret::new(address)),
+        false => Err(argument(
+            value.py(),
+            "proxy is no address of the kind http, socks5 or socks5h: write one such as \"http://host:3128\", with special \
+             characters of a password percent-encoded",
+        )),
     }
 }
 

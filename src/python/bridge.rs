@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::bell::Bell;
 use super::once::{get_or_make, name};
-use super::waiter::Waiter;
-use futures_util::future::AbortHandle;
+use super::waiter::{Waiter, Work};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -155,7 +154,7 @@ impl Bridge {
         // Calls of a loop that was closed over them are given up.
         for bridge in over {
             let waiters = std::mem::take(&mut bridge.get().waiting().waiters);
-            waiters.values().for_each(|waiter| waiter.get().abort_request());
+            waiters.values().for_each(|waiter| waiter.get().abort_request(py));
         }
         Ok(bridge)
     }
@@ -198,12 +197,12 @@ impl Bridge {
     }
 
     /// Something to wait for in a task of this loop, and the key under which its outcome is to be pushed on the queue.
-    pub fn wait<'py>(slf: &Bound<'py, Self>, abort: AbortHandle) -> PyResult<(u64, Bound<'py, Waiter>)> {
+    pub fn wait<'py>(slf: &Bound<'py, Self>, work: Work) -> PyResult<(u64, Bound<'py, Waiter>)> {
         let mut waiting = slf.get().waiting();
         waiting.next_key += 1;
         let key = waiting.next_key;
         drop(waiting);
-        let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, abort))?;
+        let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, work))?;
         slf.get().waiting().waiters.insert(key, waiter.clone().unbind());
         Ok((key, waiter))
     }

@@ -10,15 +10,17 @@ use pyo3::types::{PyDict, PyString};
 
 use super::arguments::{self, Asked, Defaults};
 use super::bridge::{Bridge, Outcome};
-use super::errors::exception;
+use super::errors::{argument, exception};
 use super::json_decode::{self, Class};
+use super::log::{self, Log};
 use super::meta::Meta;
 use super::object::set_slot;
 use super::runtime::{self, PerProcess};
 use super::stream::{Feed, SIGNALS, Stream};
-use super::waiter::Waiter;
+use super::waiter::{Waiter, Work};
+use crate::client::{Figures, Promise};
 use crate::error::{Error, ErrorKind};
-use crate::transport::Settings;
+use crate::transport::{Settings, Trust};
 use crate::types::chat::{Answer, Operation};
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
@@ -32,7 +34,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None))]
+    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
         api_key: Option<&Bound<'_, PyAny>>,
@@ -43,6 +45,10 @@ impl Client {
         headers: Option<&Bound<'_, PyAny>>,
         drop_params: Option<&Bound<'_, PyAny>>,
         http2: Option<&Bound<'_, PyAny>>,
+        allow_http: Option<&Bound<'_, PyAny>>,
+        ca_bundle: Option<&Bound<'_, PyAny>>,
+        verify: Option<&Bound<'_, PyAny>>,
+        proxy: Option<&Bound<'_, PyAny>>,
         max_connections: Option<&Bound<'_, PyAny>>,
         max_header_size: Option<&Bound<'_, PyAny>>,
         max_body_size: Option<&Bound<'_, PyAny>>,
@@ -55,6 +61,23 @@ impl Client {
         }
         if let Some(http2) = http2 {
             settings.http2 = arguments::flag("http2", http2)?;
+        }
+        if let Some(allow) = allow_http {
+            defaults.allow_http = arguments::flag("allow_http", allow)?;
+        }
+        if let Some(path) = ca_bundle {
+            settings.trust = arguments::ca_bundle(path)?;
+        }
+        if let Some(verify) = verify
+            && !arguments::flag("verify", verify)?
+        {
+            if ca_bundle.is_some() {
+                return Err(argument(verify.py(), "verify=False and ca_bundle exclude each other: give one"));
+            }
+            settings.trust = Trust::Anybody;
+        }
+        if let Some(proxy) = proxy {
+            settings.proxy = Some(arguments::proxy(proxy)?);
         }
         if let Some(limit) = max_connections {
             settings.max_connections = Some(arguments::limit("max_connections", limit)?);
@@ -101,12 +124,12 @@ impl Client {
         subject: &Bound<'py, PyAny>,
         arguments: &Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, Waiter>> {
-        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments)?;
+        let (asked, log) = self.asked(operation, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
         let (abort, registration) = AbortHandle::new_pair();
-        let (key, waiter) = Bridge::wait(&bridge, abort.clone())?;
+        let (key, waiter) = Bridge::wait(&bridge, Work { abort: abort.clone(), log: log.clone() })?;
         let queue = bridge.get().queue();
-        self.spawn(asked, abort, registration, move |answer| queue.push(key, Box::new(answer)));
+        self.spawn(asked, log, abort, registration, move |answer| queue.push(key, Box::new(answer)));
         Ok(waiter)
     }
 
@@ -119,16 +142,16 @@ impl Client {
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
-        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments)?;
+        let (asked, log) = self.asked(operation, model, subject, arguments)?;
         let (abort, registration) = AbortHandle::new_pair();
         let slot = Arc::new((Mutex::new(None), Condvar::new()));
         let theirs = slot.clone();
-        self.spawn(asked, abort.clone(), registration, move |answer| {
+        self.spawn(asked, log.clone(), abort.clone(), registration, move |answer| {
             *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             theirs.1.notify_one();
         });
         loop {
-            let answer = py.detach(|| {
+            let answer = runtime::wait(py, || {
                 let mut answer = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if answer.is_none() {
                     answer = slot.1.wait_timeout(answer, SIGNALS).unwrap_or_else(PoisonError::into_inner).0;
@@ -138,9 +161,42 @@ impl Client {
             if let Some(answer) = answer {
                 return Box::new(answer).into_python(py);
             }
-            py.check_signals().inspect_err(|_| abort.abort())?;
+            py.check_signals().inspect_err(|_| {
+                abort.abort();
+                if let Some(log) = &log {
+                    log.give_up(py);
+                }
+            })?;
         }
     }
+
+    /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let figures = self.core.get(|| crate::client::Client::new(&self.settings)).stats();
+        let stats = totals(py, figures.iter().map(|(_, figures)| figures))?;
+        let by_provider = PyDict::new(py);
+        for (provider, figures) in &figures {
+            by_provider.set_item(provider, totals(py, std::iter::once(figures))?)?;
+        }
+        stats.set_item("by_provider", by_provider)?;
+        Ok(stats)
+    }
+}
+
+fn totals<'py, 'a>(
+    py: Python<'py>,
+    figures: impl Iterator<Item = &'a Figures> + Clone,
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let sum = |of: fn(&Figures) -> u64| figures.clone().map(of).sum::<u64>();
+    dict.set_item("calls", sum(|of| of.calls))?;
+    dict.set_item("in_flight", sum(|of| of.in_flight as u64))?;
+    dict.set_item("retries", sum(|of| of.retries))?;
+    dict.set_item("connections_open", sum(|of| of.connections_open as u64))?;
+    dict.set_item("connections_idle", sum(|of| of.connections_idle as u64))?;
+    dict.set_item("bytes_sent", sum(|of| of.bytes_sent))?;
+    dict.set_item("bytes_received", sum(|of| of.bytes_received))?;
+    Ok(dict)
 }
 
 /// The operation that an entry point is called for, by its name.
@@ -168,18 +224,48 @@ enum End {
     Failed(Box<Error>),
 }
 
+/// How a call ended, and the log of how it came to that.
+struct Ended {
+    end: End,
+    log: Option<Arc<Log>>,
+}
+
 impl Client {
+    /// Reads the arguments of a call.
+    fn asked(
+        &self,
+        operation: Asking,
+        model: &Bound<'_, PyAny>,
+        subject: &Bound<'_, PyAny>,
+        arguments: &Bound<'_, PyDict>,
+    ) -> PyResult<(Asked, Option<Arc<Log>>)> {
+        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments);
+        // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
+        // not to be there.
+        arguments.clear();
+        let mut asked = asked?;
+        asked.call.journal = log::journal(model.py())?;
+        let log = asked.call.journal.clone().map(|journal| {
+            let deployment = &asked.call.deployment;
+            Arc::new(Log { journal, provider: deployment.provider.row().name, model: deployment.model.clone() })
+        });
+        Ok((asked, log))
+    }
+
     fn spawn(
         &self,
         mut asked: Asked,
+        log: Option<Arc<Log>>,
         abort: AbortHandle,
         registration: AbortRegistration,
-        answer: impl FnOnce(End) + Send + 'static,
+        answer: impl FnOnce(Ended) + Send + 'static,
     ) {
+        let theirs = log.clone();
+        let promise = Promise::new(move |end| answer(Ended { end, log: theirs }), End::Failed);
         let core = self.core.get(|| crate::client::Client::new(&self.settings));
         let work = async move {
             if !asked.call.request.stream {
-                return answer(match core.call(&mut asked.call).await {
+                return promise.keep(match core.call(&mut asked.call).await {
                     Ok(received) => End::Answer(received, asked),
                     Err(error) => End::Failed(error),
                 });
@@ -188,10 +274,12 @@ impl Client {
             match Box::pin(core.stream(asked.call)).await {
                 Ok(stream) => {
                     let feed = Arc::new(Feed::default());
-                    answer(End::Stream(Stream::new(feed.clone(), abort, &stream)));
+                    promise.keep(End::Stream(Stream::new(feed.clone(), Work { abort, log }, &stream)));
+                    let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
                     Box::pin(feed.fill(stream)).await;
+                    rest.release();
                 }
-                Err(error) => answer(End::Failed(error)),
+                Err(error) => promise.keep(End::Failed(error)),
             }
         };
         runtime::spawn(async move {
@@ -200,12 +288,15 @@ impl Client {
     }
 }
 
-impl Outcome for End {
+impl Outcome for Ended {
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        match *self {
-            Self::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
-            Self::Stream(stream) => Ok(Py::new(py, stream)?.into_any()),
-            Self::Failed(error) => Err(exception(py, error)),
+        if let Some(log) = &self.log {
+            log.write(py);
+        }
+        match self.end {
+            End::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
+            End::Stream(stream) => Ok(Py::new(py, stream)?.into_any()),
+            End::Failed(error) => Err(exception(py, error)),
         }
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod errors;
 mod json_decode;
 mod json_encode;
+mod log;
 mod meta;
 mod object;
 mod once;
@@ -26,6 +27,12 @@ use pyo3::prelude::*;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Run at exit, after what was registered later: after whatever the program wanted to do then.
+#[pyfunction]
+fn begin_exit() {
+    runtime::begin_exit();
+}
+
 /// The native half of the package `ritellm`.
 #[pymodule(gil_used = false)]
 mod _core {
@@ -43,7 +50,7 @@ mod _core {
     #[pymodule_export]
     use super::stream::{Chunks, Stream};
 
-    use super::{accumulate, errors, json_decode, json_encode};
+    use super::{accumulate, begin_exit, errors, json_decode, json_encode};
     use crate::providers as rows;
 
     #[pymodule_init]
@@ -55,6 +62,7 @@ mod _core {
         super::send::fill_slot::<super::waiter::Waiter>(py);
         py.get_type::<super::stream::Done>();
         super::object::free_as_dicts(py);
+        py.import("atexit")?.call_method1("register", (wrap_pyfunction!(begin_exit, py)?,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

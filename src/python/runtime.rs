@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use pyo3::prelude::*;
 use tokio::sync::Notify;
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -204,6 +205,30 @@ fn run(runtime: &'static Runtime) {
             }
         }
     });
+}
+
+/// The interpreter is about to shut down, or does so.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// To be called at exit, after whatever the program wanted to do then.
+pub(super) fn begin_exit() {
+    EXITING.store(true, Ordering::Relaxed);
+}
+
+/// Waits without the GIL.
+///
+/// A thread that wants the GIL back while the interpreter shuts down is ended where it stands, by an unwinding that Rust
+/// takes for a reason to abort the process (CPython before 3.14). So one that began to wait before stays here instead, as
+/// it does after. Whoever begins now is the thread that shuts down.
+pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    let may_end = EXITING.load(Ordering::Relaxed);
+    py.detach(|| {
+        let done = work();
+        while EXITING.load(Ordering::Relaxed) && !may_end {
+            std::thread::park();
+        }
+        done
+    })
 }
 
 /// Something that belongs to this process and is made anew after a fork.

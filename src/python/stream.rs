@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::once::name;
 use bytes::Bytes;
-use futures_util::future::AbortHandle;
 use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -21,10 +20,10 @@ use super::bridge::{Bridge, Outcome, Queue};
 use super::errors::exception;
 use super::json_decode::{self, Class};
 use super::meta::Meta;
-use super::runtime::generation;
+use super::runtime::{self, generation};
 use super::send::{self, Awaitable, Step};
 use super::template;
-use super::waiter::{Waiter, thrown};
+use super::waiter::{Waiter, Work, thrown};
 use crate::client;
 use crate::error::{Error, ErrorKind};
 use crate::types::chat::{self, Operation};
@@ -111,6 +110,18 @@ impl Feed {
         }
     }
 
+    /// Ends it before its stream does, unless it has ended.
+    pub fn end(&self, how: Result<(), Box<Error>>) {
+        let mut state = self.lock();
+        state.end.get_or_insert(how);
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for (queue, key) in waiting {
+            queue.push(key, Box::new(WakeUp));
+        }
+        self.readable.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, FeedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +131,7 @@ impl Feed {
 #[pyclass(frozen, module = "ritellm._core", weakref)]
 pub(super) struct Stream {
     feed: Arc<Feed>,
-    abort: AbortHandle,
+    work: Work,
     meta: chat::Meta,
     operation: Operation,
     /// What must not come out in an error about a chunk.
@@ -150,12 +161,12 @@ enum Taken {
 
 impl Stream {
     /// The consumer's side of a stream that was opened.
-    pub fn new(feed: Arc<Feed>, abort: AbortHandle, opened: &client::Stream<'_>) -> Self {
+    pub fn new(feed: Arc<Feed>, work: Work, opened: &client::Stream<'_>) -> Self {
         let (meta, secrets) = (opened.meta().clone(), opened.secrets());
         let operation = opened.operation();
         Self {
             feed,
-            abort,
+            work,
             meta,
             operation,
             secrets,
@@ -206,6 +217,9 @@ impl Stream {
     }
 
     fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(log) = &self.work.log {
+            log.write(py);
+        }
         let decoded = match self.decoder.try_lock() {
             _ if self.operation == Operation::Responses => json_decode::decode(py, chunk, Class::ResponseEvent),
             Ok(mut decoder) => decoder.decode(py, chunk),
@@ -228,6 +242,9 @@ impl Stream {
 
     /// The exception for what ended the stream; one that ended without its finish holds what came.
     fn failed(&self, py: Python<'_>, error: Box<Error>) -> PyErr {
+        if let Some(log) = &self.work.log {
+            log.write(py);
+        }
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
         if is_incomplete {
@@ -248,22 +265,15 @@ impl Stream {
         let mut local = self.local();
         local.chunks.clear();
         if !std::mem::replace(&mut local.over, true) {
-            self.abort.abort();
+            self.work.abort.abort();
             // Whoever waits in another thread or task sees the end.
-            let mut state = self.feed.lock();
-            state.end.get_or_insert(Ok(()));
-            let waiting = std::mem::take(&mut state.waiting);
-            drop(state);
-            for (queue, key) in waiting {
-                queue.push(key, Box::new(WakeUp));
-            }
-            self.feed.readable.notify_all();
+            self.feed.end(Ok(()));
         }
     }
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| {
+        runtime::wait(py, || {
             let mut state = self.feed.lock();
             if state.chunks.is_empty() && state.end.is_none() {
                 state.threads += 1;
@@ -474,7 +484,7 @@ impl NextChunk {
     fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Waiter>> {
         let stream = self.stream.get();
         let bridge = Bridge::current(py)?;
-        let (key, waiter) = Bridge::wait(&bridge, stream.abort.clone())?;
+        let (key, waiter) = Bridge::wait(&bridge, stream.work.clone())?;
         let queue = bridge.get().queue();
         let mut state = stream.feed.lock();
         if state.chunks.is_empty() && state.end.is_none() {
@@ -551,14 +561,14 @@ impl NextChunk {
         value: Option<&Bound<'py, PyAny>>,
         traceback: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.close();
+        self.close(kind.py());
         Err(thrown(kind, value, traceback)?)
     }
 
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
         if let Next::Waiting(waiter) = self.replace(Next::Over) {
             self.stream.get().stop();
-            waiter.get().close();
+            waiter.get().close(py);
         }
     }
 

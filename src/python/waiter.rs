@@ -5,7 +5,7 @@
 //! CPython's `Lib/asyncio/tasks.py`: `_asyncio_future_blocking`, `get_loop`, `add_done_callback`, `cancel`, `result`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
 use pyo3::exceptions::PyRuntimeError;
@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::bridge::{Bridge, Outcome};
+use super::log::Log;
 use super::once::{get_or_make, name};
 use super::send::{self, Awaitable, Step};
 
@@ -22,11 +23,27 @@ use super::send::{self, Awaitable, Step};
 pub(super) struct Waiter {
     bridge: Py<Bridge>,
     key: u64,
-    /// The work behind it.
-    abort: AbortHandle,
+    work: Work,
     /// Yielded to a task, which has not seen it yet: its way to tell an `await` from a bare `yield`.
     blocking: AtomicBool,
     state: Mutex<State>,
+}
+
+/// The work behind it: how to end it, and where it writes down how it goes.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub abort: AbortHandle,
+    pub log: Option<Arc<Log>>,
+}
+
+impl Work {
+    /// Nobody waits for it any more.
+    pub fn give_up(&self, py: Python<'_>) {
+        self.abort.abort();
+        if let Some(log) = &self.log {
+            log.give_up(py);
+        }
+    }
 }
 
 enum State {
@@ -45,9 +62,9 @@ enum State {
 type Task = (Py<PyAny>, Option<Py<PyAny>>);
 
 impl Waiter {
-    pub fn new(bridge: Py<Bridge>, key: u64, abort: AbortHandle) -> Self {
+    pub fn new(bridge: Py<Bridge>, key: u64, work: Work) -> Self {
         let state = Mutex::new(State::Waiting(None));
-        Self { bridge, key, abort, blocking: AtomicBool::new(false), state }
+        Self { bridge, key, work, blocking: AtomicBool::new(false), state }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -55,8 +72,8 @@ impl Waiter {
     }
 
     /// Aborts the work behind it.
-    pub fn abort_request(&self) {
-        self.abort.abort();
+    pub fn abort_request(&self, py: Python<'_>) {
+        self.work.give_up(py);
     }
 
     /// To be yielded to the task by an awaitable that waits for this one.
@@ -92,14 +109,14 @@ impl Waiter {
     }
 
     /// Gives up, unless it is over: the work is aborted. What the task wanted to be called by, if it said so.
-    fn give_up(&self, state: State) -> Option<Task> {
+    fn give_up(&self, py: Python<'_>, state: State) -> Option<Task> {
         let mut current = self.state();
         if !matches!(*current, State::Waiting(_)) {
             return None;
         }
         let State::Waiting(callback) = std::mem::replace(&mut *current, state) else { unreachable!("just looked") };
         drop(current);
-        self.abort.abort();
+        self.work.give_up(py);
         self.bridge.get().forget(self.key);
         callback
     }
@@ -164,12 +181,12 @@ impl Waiter {
         value: Option<&Bound<'py, PyAny>>,
         traceback: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.close();
+        self.close(kind.py());
         Err(thrown(kind, value, traceback)?)
     }
 
-    pub fn close(&self) {
-        drop(self.give_up(State::Over));
+    pub fn close(&self, py: Python<'_>) {
+        drop(self.give_up(py, State::Over));
     }
 
     // ---- the future
@@ -211,7 +228,7 @@ impl Waiter {
         if slf.get().done() {
             return Ok(false);
         }
-        if let Some((callback, context)) = slf.get().give_up(State::Cancelled(msg)) {
+        if let Some((callback, context)) = slf.get().give_up(slf.py(), State::Cancelled(msg)) {
             call_soon(slf, callback, context)?;
         }
         Ok(true)

@@ -15,10 +15,13 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tower_service::Service;
 
+use super::Settings;
+use super::traffic::{Counted, Traffic};
+use super::trust::Trust;
 use crate::error::{Error, Result};
 
 /// A connection's bytes, encrypted or not.
-pub(super) type Io = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(super) type Io = Counted<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
 
 /// Where a connection leads: what has to be equal for it to be used again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,13 +45,18 @@ impl Origin {
 
     /// On this machine, or on its own link: such addresses mean something only to whoever stands there.
     fn is_near(&self) -> bool {
-        let host = self.host.trim_matches(['[', ']']);
-        let is_near = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.is_loopback() || address.is_link_local(),
-            IpAddr::V6(address) => address.is_loopback() || address.is_unicast_link_local(),
+        let is_link_local = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
         };
-        host == "localhost" || host.parse().is_ok_and(is_near)
+        is_loopback(&self.host) || self.host.trim_matches(['[', ']']).parse().is_ok_and(is_link_local)
     }
+}
+
+/// Whether a host is this machine, so that what is sent to it does not leave it.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl std::fmt::Display for Origin {
@@ -70,36 +78,53 @@ pub(super) struct Connected {
 pub(super) struct Connector {
     tcp: HttpConnector,
     proxies: Matcher,
+    /// The caller named the proxy, rather than the environment.
+    proxy_given: bool,
     tls: OnceCell<TlsConnector>,
+    trust: Trust,
     http2: bool,
 }
 
 impl Connector {
-    /// Proxies are taken from `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case, as they are now.
-    pub fn new(http2: bool) -> Self {
+    /// Where the settings name no proxy, `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` do, in either case, as
+    /// they are now.
+    pub fn new(settings: &Settings) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(std::time::Duration::from_secs(60)));
-        Self { tcp, proxies: Matcher::from_env(), tls: OnceCell::new(), http2 }
+        let proxies = match &settings.proxy {
+            Some(proxy) => Matcher::builder().all(proxy.expose()).build(),
+            None => Matcher::from_env(),
+        };
+        Self {
+            tcp,
+            proxies,
+            proxy_given: settings.proxy.is_some(),
+            tls: OnceCell::new(),
+            trust: settings.trust.clone(),
+            http2: settings.http2,
+        }
     }
 
-    pub async fn connect(&self, origin: &Origin, uri: &Uri) -> Result<Connected> {
-        // A server on this machine, or beside it, is not behind a proxy.
-        let proxy = if origin.is_near() { None } else { self.proxies.intercept(uri) };
+    pub async fn connect(&self, origin: &Origin, uri: &Uri, traffic: &Arc<Traffic>) -> Result<Connected> {
+        // A server on this machine, or beside it, is not behind a proxy of the environment.
+        let direct = origin.is_near() && !self.proxy_given;
+        let proxy = if direct { None } else { self.proxies.intercept(uri) };
+        let counted = |io| Counted::new(io, traffic.clone());
         let (tcp, forward_proxy) = match &proxy {
             None => (self.tcp(uri.clone()).await.map_err(|error| failed(origin, &*error))?, None),
             Some(proxy) => self.through(proxy, origin, uri).await?,
         };
         if !origin.https {
-            return Ok(Connected { io: Either::Left(tcp), http2: false, forward_proxy });
+            return Ok(Connected { io: counted(Either::Left(tcp)), http2: false, forward_proxy });
         }
-        let tls = self.tls.get_or_try_init(|| tls_connector(self.http2)).await?;
+        let tls = self.tls.get_or_try_init(|| tls_connector(self.trust.clone(), self.http2)).await?;
         let name = ServerName::try_from(origin.host.trim_matches(['[', ']']).to_owned())
             .map_err(|_| Error::argument(format!("{} is not a host name that TLS can check", origin.host)))?;
         let stream = tls.connect(name, tcp).await.map_err(|error| failed(origin, &error))?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connected { io: Either::Right(Box::new(stream)), http2, forward_proxy: None })
+        Ok(Connected { io: counted(Either::Right(Box::new(stream))), http2, forward_proxy: None })
     }
 
     async fn tcp(&self, uri: Uri) -> Result<TcpStream, Box<dyn std::error::Error + Send + Sync>> {
@@ -112,13 +137,10 @@ impl Connector {
         origin: &Origin,
         uri: &Uri,
     ) -> Result<(TcpStream, Option<Option<HeaderValue>>)> {
-        let at = format!(
-            "{origin} through the proxy {}",
-            proxy.uri().authority().map_or("?", |authority| {
-                // What stands before the @ is the proxy's password.
-                authority.as_str().rsplit('@').next().unwrap_or("?")
-            })
-        );
+        // Host and port alone: before them may stand a password.
+        let host = proxy.uri().host().unwrap_or("?");
+        let port = proxy.uri().port_u16().map_or(String::new(), |port| format!(":{port}"));
+        let at = format!("{origin} through the proxy {host}{port}");
         let failed = |error: &(dyn std::error::Error + 'static)| {
             Error::connection(format!("cannot connect to {at}: {}", causes(error)))
         };
@@ -168,25 +190,9 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// TLS with the machine's certificate authorities (`SSL_CERT_FILE` and `SSL_CERT_DIR` have the say), or Mozilla's where it has none.
-async fn tls_connector(http2: bool) -> Result<TlsConnector> {
-    let config = tokio::task::spawn_blocking(move || {
-        let mut roots = rustls::RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::connection(format!("TLS cannot be set up: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols =
-            if http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-        Ok::<_, Box<Error>>(config)
-    });
-    let config = config.await.map_err(|error| Error::connection(format!("TLS cannot be set up: {error}")))??;
+/// Made elsewhere, since to read the machine's certificates takes a while.
+async fn tls_connector(trust: Trust, http2: bool) -> Result<TlsConnector> {
+    let config = tokio::task::spawn_blocking(move || trust.config(http2)).await;
+    let config = config.map_err(|error| Error::connection(format!("TLS cannot be set up: {error}")))??;
     Ok(TlsConnector::from(Arc::new(config)))
 }

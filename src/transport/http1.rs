@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
 use super::connect::Io;
+use super::traffic::Traffic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest, Lines, field_of};
 
@@ -114,6 +116,10 @@ impl Outgoing {
 impl Connection {
     pub fn new(io: Io, forward_proxy: Option<Option<HeaderValue>>, max_head: usize) -> Self {
         Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, forward_proxy, max_head }
+    }
+
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        self.io.traffic()
     }
 
     /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.

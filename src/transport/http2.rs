@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use super::connect::{Io, Origin, causes};
 use super::http1::{Head, Unanswered};
 use super::seats::{Seat, Seats};
+use super::traffic::Traffic;
 use crate::error::{Error, Result};
 use crate::types::http::{Headers, HttpRequest};
 
@@ -40,6 +41,7 @@ pub(super) struct Connection {
     /// `None` when the connection has ended.
     driver: Arc<Mutex<Option<Driver>>>,
     in_flight: Arc<AtomicUsize>,
+    traffic: Arc<Traffic>,
     seats: Option<Arc<Seats>>,
     #[expect(dead_code, reason = "held as long as the connection is")]
     seat: Option<Arc<Seat>>,
@@ -89,6 +91,7 @@ impl Connection {
         seat: Option<Seat>,
         seats: Option<Arc<Seats>>,
     ) -> Result<(Self, Place)> {
+        let traffic = io.traffic().clone();
         let changed = Arc::new(Notify::new());
         let mut builder = hyper::client::conn::http2::Builder::new(Watched(changed.clone()));
         builder
@@ -136,11 +139,16 @@ impl Connection {
         });
         let in_flight = Arc::new(AtomicUsize::new(1));
         let place = Place { in_flight: in_flight.clone(), seats: seats.clone() };
-        Ok((Self { sender, driver, in_flight, seats, seat: seat.map(Arc::new) }, place))
+        Ok((Self { sender, driver, in_flight, traffic, seats, seat: seat.map(Arc::new) }, place))
     }
 
     pub fn is_open(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    /// Whether it is open, of this account, and carries nothing.
+    pub fn is_idle_of(&self, traffic: &Arc<Traffic>) -> bool {
+        self.is_open() && Arc::ptr_eq(&self.traffic, traffic) && self.in_flight.load(Ordering::Relaxed) == 0
     }
 
     /// A place for one more request, if there is one.

@@ -13,12 +13,21 @@ mod redirect;
 pub mod retry;
 mod seats;
 pub mod sse;
+mod traffic;
+mod trust;
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+pub use connect::is_loopback;
+pub use traffic::Traffic;
+pub use trust::Trust;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::types::chat::Secret;
 use crate::types::http::{Headers, HttpRequest};
 use deadline::{Timeouts, within};
 use encoding::Decoder;
@@ -32,6 +41,10 @@ const MOST_REFUSALS: u32 = 3;
 pub struct Settings {
     /// Offer HTTP/2 to servers that are reached by TLS.
     pub http2: bool,
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// The proxy's address, which may hold a password; `None`: whatever the environment says.
+    pub proxy: Option<Secret>,
     /// Connections to one origin, at most; `None`: as many as the calls in flight need.
     pub max_connections: Option<usize>,
     /// An answer's head may be this many bytes.
@@ -44,8 +57,27 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { http2: true, max_connections: None, max_header: 64 << 10, max_body: 256 << 20, max_event: 32 << 20 }
+        Self {
+            http2: true,
+            trust: Trust::default(),
+            proxy: None,
+            max_connections: None,
+            max_header: 64 << 10,
+            max_body: 256 << 20,
+            max_event: 32 << 20,
+        }
     }
+}
+
+/// On what terms a request is sent.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    /// How long each part of it may take.
+    pub timeouts: &'a Timeouts,
+    /// When the whole call ends, for whoever waits in line.
+    pub end: Option<Instant>,
+    /// The account of a connection that is opened for it.
+    pub traffic: &'a Arc<Traffic>,
 }
 
 /// Sends requests over connections that it keeps.
@@ -87,31 +119,30 @@ impl Transport {
         Self { pool: Pool::new(settings), max_body: settings.max_body, max_event: settings.max_event }
     }
 
-    /// Sends a request and waits for its answer's head. `end` is when the whole call ends, for whoever waits in line.
-    pub async fn send(&self, request: &HttpRequest, timeouts: &Timeouts, end: Option<Instant>) -> Result<Response> {
-        let response = self.exchange(request, timeouts, end).await?;
+    /// How many connections of this account are open and carry nothing.
+    pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
+        self.pool.idle(traffic)
+    }
+
+    /// Sends a request and waits for its answer's head.
+    pub async fn send(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
+        let response = self.exchange(request, terms).await?;
         match response.status {
             // Boxed: it is rare, and as large as all of this.
-            300..400 => Box::pin(self.follow(request, response, timeouts, end)).await,
+            300..400 => Box::pin(self.follow(request, response, terms)).await,
             _ => Ok(response),
         }
     }
 
     /// Goes where an answer redirects to.
-    async fn follow(
-        &self,
-        request: &HttpRequest,
-        mut response: Response,
-        timeouts: &Timeouts,
-        end: Option<Instant>,
-    ) -> Result<Response> {
+    async fn follow(&self, request: &HttpRequest, mut response: Response, terms: Terms<'_>) -> Result<Response> {
         let mut request = request.clone();
         for _ in 0..redirect::MOST {
             match redirect::target(&request, &request.uri, response.status, &response.headers)? {
                 Some(target) => request.uri = target,
                 None => return Ok(response),
             }
-            response = self.exchange(&request, timeouts, end).await?;
+            response = self.exchange(&request, terms).await?;
         }
         match redirect::target(&request, &request.uri, response.status, &response.headers)? {
             Some(_) => Err(redirect::too_many(response.status, &response.headers)),
@@ -124,13 +155,13 @@ impl Transport {
     /// A request that died in silence on a connection that had been idle is sent once more on a fresh one: the server
     /// had closed it before the request came. So is one that the server gave back unseen. That is no retry, since
     /// nobody saw the first.
-    async fn exchange(&self, request: &HttpRequest, timeouts: &Timeouts, end: Option<Instant>) -> Result<Response> {
+    async fn exchange(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
         let mut fresh = false;
         let mut refusals = 0;
         loop {
-            let wanted = Wanted { uri: &request.uri, timeouts, end, fresh };
+            let wanted = Wanted { uri: &request.uri, terms, fresh };
             let Lease { connection, reused } = self.pool.lease(wanted).await?;
-            let answer = within(timeouts.first_token, "the beginning of the answer", async {
+            let answer = within(terms.timeouts.first_token, "the beginning of the answer", async {
                 Ok(match connection {
                     Connection::Http1(mut kept) => {
                         kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
@@ -156,7 +187,7 @@ impl Transport {
                 Err(unanswered) => return Err(unanswered.error),
             };
             let decoder = Decoder::of(head.headers.get("content-encoding"))?.map(Box::new);
-            let body = Body { source, decoder, max: self.max_body, idle: timeouts.idle };
+            let body = Body { source, decoder, max: self.max_body, idle: terms.timeouts.idle };
             return Ok(Response { status: head.status, headers: head.headers, body });
         }
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use http::Uri;
 
 use super::connect::{Connector, Origin};
-use super::deadline::{Timeouts, within};
+use super::deadline::within;
 use super::seats::{Seat, Seats};
-use super::{Settings, http1, http2};
+use super::{Settings, Terms, Traffic, http1, http2};
 use crate::error::{Error, Result};
 
 /// An idle connection is kept this long; many load balancers close theirs after 60 s.
@@ -58,9 +58,7 @@ struct Idle {
 /// What a request needs a connection for.
 pub(super) struct Wanted<'a> {
     pub uri: &'a Uri,
-    pub timeouts: &'a Timeouts,
-    /// When the whole call ends.
-    pub end: Option<tokio::time::Instant>,
+    pub terms: Terms<'a>,
     /// One that has carried no request yet.
     pub fresh: bool,
 }
@@ -93,7 +91,7 @@ enum Turn {
 impl Pool {
     pub fn new(settings: &Settings) -> Self {
         Self {
-            connector: Connector::new(settings.http2),
+            connector: Connector::new(settings),
             hosts: Mutex::default(),
             max_connections: settings.max_connections,
             max_head: settings.max_header,
@@ -114,6 +112,21 @@ impl Pool {
         Box::pin(self.open(host, wanted)).await
     }
 
+    /// How many connections of this account carry nothing.
+    pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
+        let hosts: Vec<Arc<Host>> = {
+            let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            hosts.by_origin.values().cloned().collect()
+        };
+        let idle = |host: &Arc<Host>| {
+            let connections = host.lock();
+            let http1 = connections.idle.iter().filter(|idle| Arc::ptr_eq(idle.connection.traffic(), traffic));
+            let http2 = connections.http2.iter().filter(|connection| connection.is_idle_of(traffic));
+            http1.count() + http2.count()
+        };
+        hosts.iter().map(idle).sum()
+    }
+
     fn host(&self, uri: &Uri) -> Result<Arc<Host>> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, host)) = &hosts.recent
@@ -130,7 +143,7 @@ impl Pool {
     }
 
     async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
-        let Wanted { uri, timeouts, fresh, .. } = wanted;
+        let Wanted { uri, terms, fresh } = wanted;
         let origin = &host.origin;
         let seat = match &host.seats {
             None => None,
@@ -139,7 +152,7 @@ impl Pool {
                 Turn::Seat(seat) => Some(seat),
             },
         };
-        within(timeouts.connect, &format!("connecting to {origin}"), async {
+        within(terms.timeouts.connect, &format!("connecting to {origin}"), async {
             let turn = match origin.https && !host.lock().speaks_http1 {
                 true => Some(host.opening.lock().await),
                 false => None,
@@ -150,7 +163,7 @@ impl Pool {
             {
                 return Ok(lease);
             }
-            let connected = self.connector.connect(origin, uri).await?;
+            let connected = self.connector.connect(origin, uri, terms.traffic).await?;
             let connection = if connected.http2 {
                 let seats = host.seats.clone();
                 let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, seats).await?;
@@ -201,8 +214,8 @@ impl Host {
             seats.take().map(Turn::Seat)
         };
         let now = tokio::time::Instant::now();
-        let rest = wanted.end.map(|end| end.saturating_duration_since(now));
-        let (limit, which) = match (wanted.timeouts.pool, rest) {
+        let rest = wanted.terms.end.map(|end| end.saturating_duration_since(now));
+        let (limit, which) = match (wanted.terms.timeouts.pool, rest) {
             (Some(pool), Some(rest)) if rest < pool => (Some(rest), "rest of the total timeout, "),
             (None, Some(rest)) => (Some(rest), "rest of the total timeout, "),
             (pool, _) => (pool, "timeout of "),

@@ -88,13 +88,52 @@ mod tests {
         Error::new(ErrorKind::from_status(status), "")
     }
 
+    /// Every status and every kind of error, against `retry_decisions.txt`.
     #[test]
-    fn every_status_has_its_decision() {
-        let repeated: Vec<u16> = (400..600).filter(|status| is_retryable(&failed(*status))).collect();
-        let mut expected = vec![408, 409, 429];
-        expected.extend(500..600);
-        assert_eq!(repeated, expected);
+    fn every_decision_is_written_down() {
+        let decision = |error: &Error| {
+            let repeated = if is_retryable(error) { "repeated" } else { "not repeated" };
+            format!("{} {repeated}", error.kind.class_name())
+        };
+        let mut lines: Vec<(u16, u16, String)> = Vec::new();
+        for status in 100..600 {
+            let decided = decision(&failed(status));
+            match lines.last_mut() {
+                Some((_, last, same)) if *same == decided => *last = status,
+                _ => lines.push((status, status, decided)),
+            }
+        }
+        let mut found = String::new();
+        for (first, last, decided) in lines {
+            let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            found += &format!("{range} {decided}\n");
+        }
+        for kind in KINDS {
+            found += &format!("{kind:?} {}\n", decision(&Error::new(kind, "")));
+        }
+        assert_eq!(found, include_str!("retry_decisions.txt"), "found:\n{found}");
     }
+
+    const KINDS: [ErrorKind; 18] = [
+        ErrorKind::InvalidArgument,
+        ErrorKind::UnsupportedParams,
+        ErrorKind::BadRequest,
+        ErrorKind::ContextWindowExceeded,
+        ErrorKind::ContentPolicyViolation,
+        ErrorKind::Authentication,
+        ErrorKind::PermissionDenied,
+        ErrorKind::NotFound,
+        ErrorKind::Conflict,
+        ErrorKind::UnprocessableEntity,
+        ErrorKind::RateLimit,
+        ErrorKind::Timeout,
+        ErrorKind::ApiConnection,
+        ErrorKind::InternalServer,
+        ErrorKind::ServiceUnavailable,
+        ErrorKind::ApiResponseValidation,
+        ErrorKind::IncompleteStream,
+        ErrorKind::Internal,
+    ];
 
     #[test]
     fn the_providers_word_goes_first() {
@@ -140,5 +179,15 @@ mod tests {
         assert!(asked > Duration::from_secs(25) && asked <= Duration::from_secs(30));
         assert_eq!(retry_after(&headers("retry-after", "soon")), None);
         assert_eq!(retry_after(&headers("retry-after", "-1")), Some(Duration::ZERO));
+        assert_eq!(retry_after(&headers("retry-after", "NaN")), None);
+        for absurd in ["1e999", "inf", "99999999999999999999999999"] {
+            assert_eq!(retry_after(&headers("retry-after", absurd)), Some(Duration::MAX), "{absurd}");
+            assert_eq!(
+                retry_after(&headers("retry-after-ms", absurd)).map(|pause| pause > LONGEST_RETRY_AFTER),
+                Some(true)
+            );
+        }
+        let far = retry_after(&headers("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")).unwrap();
+        assert!(far > LONGEST_RETRY_AFTER);
     }
 }

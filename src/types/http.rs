@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use memchr::memchr;
 
+use super::chat::Secret;
+
 /// A request, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
@@ -76,13 +78,10 @@ impl Headers {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// Puts asterisks where a secret stands in a value.
-    pub fn hide(&mut self, secret: &str) {
-        if memchr::memmem::find(&self.lines, secret.as_bytes()).is_some() {
-            let hidden = memchr::memmem::find_iter(&self.lines, secret.as_bytes()).collect::<Vec<_>>();
-            let mut lines = self.lines.to_vec();
-            hidden.into_iter().for_each(|place| lines[place..place + secret.len()].fill(b'*'));
-            self.lines = lines.into();
+    /// Puts asterisks where a secret stands.
+    pub fn hide(&mut self, secret: &Secret) {
+        if let Some(hidden) = secret.hidden_in(&self.lines) {
+            self.lines = hidden.into();
         }
     }
 

@@ -66,6 +66,12 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
 
     let project = deployment.setting("vertex_project").or(found.and_then(|found| found.project.as_deref()));
     let location = deployment.setting("vertex_location").unwrap_or("global");
+    // It becomes part of a host name.
+    if !location.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        let message =
+            format!("vertex_location is {location:?}, which is no location: write one such as \"us-central1\"");
+        return Err(Error::argument(message));
+    }
     let model = match (&deployment.model, project) {
         (model, _) if model.starts_with("projects/") => model.clone(),
         (model, Some(project)) => format!("projects/{project}/locations/{location}/{}", publisher_model(model)),

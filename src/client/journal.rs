@@ -1,0 +1,110 @@
+//! What a call's attempts came to, for its caller's log.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, hide};
+use crate::types::chat::{Secret, request_id};
+use crate::types::http::Headers;
+
+/// A provider's message may be this many characters.
+const LONGEST_MESSAGE: usize = 300;
+
+/// The attempts of one call.
+#[derive(Debug, Default)]
+pub struct Journal(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    over: Vec<Attempt>,
+    /// Under way: their numbers, and when they began.
+    open: Vec<(u32, Instant)>,
+}
+
+/// One attempt that is over.
+#[derive(Debug)]
+pub struct Attempt {
+    /// Counted from 1.
+    pub number: u32,
+    /// From its beginning to the whole answer, to a stream's headers, or to its failure.
+    pub latency: Duration,
+    /// HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    /// The provider's id for the request.
+    pub request_id: Option<String>,
+    /// The exception's class and message, or that it was given up.
+    pub failure: Option<String>,
+    /// After how long there is to be another.
+    pub pause: Option<Duration>,
+}
+
+impl Journal {
+    /// An attempt begins.
+    pub fn begin(&self, number: u32) {
+        self.entries().open.push((number, Instant::now()));
+    }
+
+    /// It was answered, or its stream has begun.
+    pub fn answered(&self, number: u32, status: u16, headers: &Headers, secrets: &[Secret]) {
+        let id = request_id(headers).map(|id| hidden(id, secrets));
+        self.end(number, |number, latency| Attempt {
+            number,
+            latency,
+            status: Some(status),
+            request_id: id,
+            failure: None,
+            pause: None,
+        });
+    }
+
+    /// It failed, and there is to be another after the `pause`, if there is one.
+    pub fn failed(&self, number: u32, error: &Error, pause: Option<Duration>, secrets: &[Secret]) {
+        let message: String = hidden(&error.message, secrets).chars().take(LONGEST_MESSAGE).collect();
+        let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(request_id));
+        let id = id.map(|id| hidden(id, secrets));
+        self.end(number, |number, latency| Attempt {
+            number,
+            latency,
+            status: error.status,
+            request_id: id,
+            failure: Some(format!("{}: {message}", error.kind.class_name())),
+            pause,
+        });
+    }
+
+    /// What is over and was not taken before.
+    pub fn take(&self) -> Vec<Attempt> {
+        std::mem::take(&mut self.entries().over)
+    }
+
+    /// The caller wants no answer any more: whatever is under way ends here.
+    pub fn give_up(&self) {
+        let Entries { over, open } = &mut *self.entries();
+        over.extend(open.drain(..).map(|(number, begun)| Attempt {
+            number,
+            latency: begun.elapsed(),
+            status: None,
+            request_id: None,
+            failure: Some("given up by its caller".into()),
+            pause: None,
+        }));
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, number: u32, attempt: impl FnOnce(u32, Duration) -> Attempt) {
+        let mut entries = self.entries();
+        let place = entries.open.iter().position(|(open, _)| *open == number);
+        // A stream that breaks was answered before: the second line is about the same attempt.
+        let latency = place.map_or(Duration::ZERO, |place| entries.open.swap_remove(place).1.elapsed());
+        entries.over.push(attempt(number, latency));
+    }
+}
+
+fn hidden(text: &str, secrets: &[Secret]) -> String {
+    let mut text = text.to_owned();
+    secrets.iter().for_each(|secret| hide(&mut text, secret));
+    text
+}

@@ -1,0 +1,93 @@
+//! The retry loop by a clock that stands still until everybody sleeps.
+
+use std::time::Duration;
+
+use super::*;
+use crate::providers::{Given, resolve};
+use tokio::time::Instant;
+
+fn call(max_retries: u32) -> Call {
+    let given = Given { api_key: Some(Secret::new("sk-test-0123456789")), ..Given::default() };
+    let deployment = resolve("openai/m", &given, &|_| None).unwrap();
+    let timeouts = Timeouts::default();
+    Call { deployment, request: Request::default(), timeouts, max_retries, allow_http: false, journal: None }
+}
+
+/// Fails as `failure` says until it is given up; the pauses between, and the error.
+async fn fail(
+    max_retries: u32,
+    total: Option<Duration>,
+    failure: impl Fn() -> Box<Error>,
+) -> (Vec<Duration>, Box<Error>) {
+    let call = call(max_retries);
+    let mut course = Course { deadline: Deadline::start(total), retries: 0, account: Arc::default() };
+    let mut pauses = Vec::new();
+    loop {
+        let before = Instant::now();
+        match course.pause_or_fail(&call, failure()).await {
+            Ok(()) => pauses.push(before.elapsed()),
+            Err(error) => return (pauses, error),
+        }
+    }
+}
+
+fn unavailable() -> Box<Error> {
+    Error::new(ErrorKind::ServiceUnavailable, "busy")
+}
+
+fn asking(name: &'static str, value: &str) -> Box<Error> {
+    let mut map = http::HeaderMap::new();
+    map.insert(name, value.parse().unwrap());
+    let mut error = Error::new(ErrorKind::RateLimit, "busy");
+    error.headers = Some((&map).into());
+    error
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_up_to_their_cap() {
+    let (pauses, error) = fail(20, None, unavailable).await;
+    assert_eq!((pauses.len(), error.retries), (20, 20));
+    for (number, pause) in pauses.iter().enumerate() {
+        let most = Duration::from_millis(500 * (1 << number.min(4)));
+        // The clock counts whole milliseconds.
+        assert!(*pause <= most + Duration::from_millis(1), "pause {number} was {pause:?}");
+    }
+    // All of twenty jittered pauses are short about once in the age of the universe.
+    assert!(pauses.iter().sum::<Duration>() > Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_deadline_holds_across_retries() {
+    let started = Instant::now();
+    let (pauses, error) = fail(u32::MAX, Some(Duration::from_secs(30)), || asking("retry-after", "7")).await;
+    // A fifth pause would end after the deadline, so the fifth failure is the caller's at once.
+    assert_eq!(pauses, [Duration::from_secs(7); 4]);
+    assert_eq!((error.kind, error.retries), (ErrorKind::RateLimit, 4));
+    assert_eq!(started.elapsed(), Duration::from_secs(28));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_provider_asks_for_is_what_is_waited() {
+    for (name, value, pause) in
+        [("retry-after", "3", 3000), ("retry-after", "0.25", 250), ("retry-after-ms", "1500", 1500)]
+    {
+        let (pauses, _) = fail(2, None, || asking(name, value)).await;
+        assert_eq!(pauses, [Duration::from_millis(pause); 2], "{name}: {value}");
+    }
+    for value in ["61", "1e999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let (pauses, error) = fail(2, None, || asking("retry-after", value)).await;
+        assert!(pauses.is_empty() && error.retry_after.is_some(), "{value}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_ends_with_the_deadline() {
+    let mut deadline = Deadline::start(Some(Duration::from_secs(5)));
+    let work = || async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        Ok(())
+    };
+    deadline.run(work()).await.unwrap();
+    let error = deadline.run(work()).await.unwrap_err();
+    assert_eq!((error.kind, deadline.elapsed()), (ErrorKind::Timeout, Duration::from_secs(5)));
+}

@@ -1,0 +1,90 @@
+//! `logging` under the name `ritellm`: at the level DEBUG, a line for each attempt of a call.
+//!
+//! The lines are written by the thread that made the call, when it gets the answer or gives up: the network's thread
+//! never runs Python code. A program that has not imported `logging` has nobody who reads it, and pays a look into a dict.
+
+use std::sync::{Arc, OnceLock};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::once::name;
+use crate::client::{Attempt, Journal};
+
+const DEBUG: u8 = 10;
+
+/// Where a call's attempts are written down, if somebody wants to read of them.
+pub(super) fn journal(py: Python<'_>) -> PyResult<Option<Arc<Journal>>> {
+    let Some(logger) = logger(py)? else { return Ok(None) };
+    let wanted = logger.bind(py).call_method1(name!(py, "isEnabledFor"), (DEBUG,))?.is_truthy()?;
+    Ok(wanted.then(Arc::default))
+}
+
+fn logger(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
+    static LOGGER: OnceLock<Py<PyAny>> = OnceLock::new();
+    if let Some(logger) = LOGGER.get() {
+        return Ok(Some(logger));
+    }
+    let modules = py.import(name!(py, "sys"))?.getattr(name!(py, "modules"))?.cast_into::<PyDict>()?;
+    let Some(logging) = modules.get_item(name!(py, "logging"))? else { return Ok(None) };
+    // Half imported, by another thread.
+    let Ok(get_logger) = logging.getattr(name!(py, "getLogger")) else { return Ok(None) };
+    let logger = get_logger.call1((name!(py, "ritellm"),))?.unbind();
+    Ok(Some(LOGGER.get_or_init(|| logger)))
+}
+
+/// Which model a journal is about.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    pub journal: Arc<Journal>,
+    pub provider: &'static str,
+    pub model: String,
+}
+
+impl Log {
+    /// Writes the lines that have not been written. What a handler of the program's raises is reported and goes no
+    /// further: the call has its own outcome.
+    pub fn write(&self, py: Python<'_>) {
+        for attempt in self.journal.take() {
+            if let Err(error) = self.line(py, &attempt) {
+                error.write_unraisable(py, None);
+            }
+        }
+    }
+
+    /// The same, of a call that its caller has given up.
+    pub fn give_up(&self, py: Python<'_>) {
+        self.journal.give_up();
+        self.write(py);
+    }
+
+    fn line(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<()> {
+        let Attempt { number, latency, status, request_id, failure, pause } = attempt;
+        let seconds = latency.as_secs_f64();
+        let mut text = format!("{}/{} attempt {number}: ", self.provider, self.model);
+        match (status, failure) {
+            (Some(status), Some(failure)) => text += &format!("{status}, {failure} after {seconds:.3} s"),
+            (None, Some(failure)) => text += &format!("{failure} after {seconds:.3} s"),
+            (status, None) => text += &format!("{} in {seconds:.3} s", status.unwrap_or_default()),
+        }
+        if let Some(id) = request_id {
+            text += &format!(", request id {id}");
+        }
+        if let Some(pause) = pause {
+            text += &format!(", again in {:.3} s", pause.as_secs_f64());
+        }
+        let extra = PyDict::new(py);
+        extra.set_item("provider", self.provider)?;
+        extra.set_item("model", &self.model)?;
+        extra.set_item("attempt", number)?;
+        extra.set_item("status", status)?;
+        extra.set_item("latency", seconds)?;
+        extra.set_item("request_id", request_id)?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("extra", extra)?;
+        if let Some(logger) = logger(py)? {
+            logger.bind(py).call_method(name!(py, "debug"), ("%s", text), Some(&keywords))?;
+        }
+        Ok(())
+    }
+}
