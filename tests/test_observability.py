@@ -1,0 +1,249 @@
+"""What the library says about itself: `logging` under the name ``ritellm``, and ``stats()``."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Call, RunProgram
+from server import MESSAGES, MODEL, Answer, Close, Server, Stall, eventually, plain, refusal, stream_of, streamed
+
+import ritellm
+from ritellm import Client, IncompleteStreamError, RateLimitError
+
+Lines = Callable[[], list[Any]]
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    """What was logged."""
+    caplog.set_level(logging.DEBUG, "ritellm")
+    return lambda: [record for record in caplog.get_records("call") if record.name == "ritellm"]
+
+
+class TestLogging:
+    def test_a_line_per_attempt(self, call: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(
+            refusal(429, "slow down", headers={"retry-after-ms": "20", "x-request-id": "req_1"}),
+            Answer(headers={"content-length": "99"}, framing="close", body=[b"{", Close()]),
+            plain(headers={"x-request-id": "req_3"}),
+        )
+        call(max_retries=2)
+        first, second, third = lines()
+        assert {line.levelno for line in lines()} == {logging.DEBUG}
+        for line, number in zip(lines(), (1, 2, 3), strict=True):
+            assert line.getMessage().startswith(f"openai/gpt-4o-mini attempt {number}: ")
+            assert (line.provider, line.model, line.attempt) == ("openai", "gpt-4o-mini", number)
+            assert 0 < line.latency < 30
+        assert [(line.status, line.request_id) for line in lines()] == [(429, "req_1"), (None, None), (200, "req_3")]
+        assert (
+            "429, RateLimitError: openai answered 429: slow down after 0." in first.getMessage()
+            and ", again in 0.020 s" in first.getMessage()
+        )
+        assert "APIConnectionError" in second.getMessage() and ", again in " in second.getMessage()
+        assert third.getMessage().endswith("request id req_3") and "again" not in third.getMessage()
+
+    def test_a_call_that_fails(self, call: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(refusal(429, headers={"retry-after-ms": "1"}))
+        with pytest.raises(RateLimitError):
+            call(max_retries=1)
+        assert ["again" in line.getMessage() for line in lines()] == [True, False]
+
+    def test_a_stream(self, read: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(refusal(503, headers={"retry-after-ms": "1"}), streamed("Hi"))
+        read()
+        assert [line.status for line in lines()] == [503, 200]
+
+    def test_a_stream_that_is_opened_again(self, read: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(stream_of(Close()), streamed("Hi"))
+        read()
+        said = [line.getMessage().partition(" attempt ")[2][: len("1: 200")] for line in lines()]
+        assert said == ["1: 200", "1: Inc", "2: 200"]
+
+    def test_a_stream_that_breaks(self, read: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(stream_of(*streamed("Hi").pieces()[:2], Close()))
+        with pytest.raises(IncompleteStreamError):
+            read()
+        assert "IncompleteStreamError" in lines()[-1].getMessage()
+
+    async def test_a_task_that_is_cancelled(self, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(Answer(before=[Stall()]))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(ritellm.acompletion(MODEL, MESSAGES), 0.1)
+        (line,) = lines()
+        assert "attempt 1: given up by its caller after 0." in line.getMessage()
+
+    def test_many_at_once_each_say_their_own(self, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(plain())
+
+        async def main() -> None:
+            await asyncio.gather(*(ritellm.acompletion(f"openai/m{number}", MESSAGES) for number in range(50)))
+
+        asyncio.run(main())
+        assert sorted(line.model for line in lines()) == sorted(f"m{number}" for number in range(50))
+
+    @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
+    def test_nothing_above_debug(
+        self, call: Call, at_openai: Server, caplog: pytest.LogCaptureFixture, level: int
+    ) -> None:
+        caplog.set_level(level, "ritellm")
+        at_openai.answer(refusal(500, headers={"retry-after-ms": "1"}), plain())
+        call()
+        assert caplog.records == []
+
+    def test_a_handler_that_fails_is_not_the_calls_matter(
+        self, call: Call, at_openai: Server, lines: Lines, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at_openai.answer(plain())
+
+        def fail(_record: logging.LogRecord) -> bool:
+            raise ValueError("as this test wants it")
+
+        logger = logging.getLogger("ritellm")
+        logger.addFilter(fail)
+        unraised: list[Any] = []
+        monkeypatch.setattr("sys.unraisablehook", lambda unraisable: unraised.append(unraisable.exc_value))
+        try:
+            assert call().choices[0].message.content == "Hello!"
+        finally:
+            logger.removeFilter(fail)
+        assert [str(error) for error in unraised] == ["as this test wants it"]
+
+    def test_a_handler_that_makes_calls(self, call: Call, at_openai: Server, lines: Lines) -> None:
+        at_openai.answer(plain())
+        inside: list[Any] = []
+
+        class Calling(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if not inside:
+                    inside.append(None)
+                    inside.append(ritellm.completion("openai/inside", MESSAGES))
+
+        handler = Calling()
+        logging.getLogger("ritellm").addHandler(handler)
+        try:
+            call()
+        finally:
+            logging.getLogger("ritellm").removeHandler(handler)
+        assert inside[1].choices[0].message.content == "Hello!"
+
+    def test_nothing_unless_it_is_wanted(self, run_program: RunProgram, at_openai: Server) -> None:
+        """Not even the import of `logging`, and nothing on stdout or stderr."""
+        at_openai.answer(refusal(500, headers={"retry-after-ms": "1"}), plain())
+        source = """
+            import sys, ritellm
+            ritellm.completion("openai/m", [{"role": "user", "content": "Hi"}])
+            assert "logging" not in sys.modules
+            import logging
+            ritellm.completion("openai/m", [{"role": "user", "content": "Hi"}])
+        """
+        assert run_program(source).check() == ""
+
+    def test_all_of_it_goes_where_the_program_says(self, run_program: RunProgram, at_openai: Server) -> None:
+        at_openai.answer(plain())
+        source = """
+            import logging, ritellm
+            logging.basicConfig(level="DEBUG", format="%(name)s:%(message)s")
+            ritellm.completion("openai/m", [{"role": "user", "content": "Hi"}])
+        """
+        program = run_program(source)
+        assert program.output == ""
+        assert program.errors.startswith("ritellm:openai/m attempt 1: 200 in 0.")
+
+
+class TestStats:
+    def test_a_client_that_did_nothing(self) -> None:
+        stats = Client().stats()
+        assert stats.pop("by_provider") == {}
+        assert set(stats) == {
+            "calls",
+            "in_flight",
+            "retries",
+            "connections_open",
+            "connections_idle",
+            "bytes_sent",
+            "bytes_received",
+        }
+        assert set(stats.values()) == {0}
+
+    def test_calls_retries_and_bytes(self, call: Call, at_openai: Server) -> None:
+        client = Client()
+        at_openai.answer(refusal(500, headers={"retry-after-ms": "1"}), plain())
+        call(client=client)
+        call(client=client)
+        stats = client.stats()
+        assert (stats["calls"], stats["retries"], stats["in_flight"]) == (2, 1, 0)
+        assert (stats["connections_open"], stats["connections_idle"]) == (1, 1)
+        bodies = sum(len(request.body) for request in at_openai.requests)
+        assert bodies + 3 * 100 < stats["bytes_sent"] < bodies + 3 * 400
+        assert stats["bytes_received"] > 2 * len(plain().pieces()[0])  # type: ignore[arg-type]
+        assert stats["by_provider"] == {"openai": {key: stats[key] for key in stats if key != "by_provider"}}
+
+    def test_by_provider(self, server: Server) -> None:
+        server.answer(plain())
+        other = Server()
+        other.answer(plain())
+        client = Client(api_key="k")
+        for _ in range(2):
+            client.completion("groq/m", MESSAGES, base_url=server.base_url)
+        client.completion("mistral/m", MESSAGES, base_url=other.base_url)
+        stats = client.stats()
+        calls = {name: (of["calls"], of["connections_open"]) for name, of in stats["by_provider"].items()}
+        assert calls == {"groq": (2, 1), "mistral": (1, 1)}
+        assert stats["calls"] == 3 and stats["connections_open"] == 2
+        other.close()
+
+    async def test_in_flight(self, at_openai: Server) -> None:
+        client = Client()
+        at_openai.answer(Answer(before=[Stall()]))
+        tasks = [asyncio.ensure_future(client.acompletion(MODEL, MESSAGES)) for _ in range(7)]
+        await asyncio.to_thread(at_openai.wait_for_requests, 7)
+        stats = client.stats()
+        assert (stats["in_flight"], stats["connections_open"], stats["connections_idle"]) == (7, 7, 0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(eventually, lambda: client.stats()["in_flight"] == 0)
+        await asyncio.to_thread(eventually, lambda: client.stats()["connections_open"] == 0)
+
+    def test_a_stream_is_in_flight_until_its_end(self, at_openai: Server) -> None:
+        client = Client()
+        at_openai.answer(stream_of(*streamed("Hi").pieces()[:2], Stall()))
+        stream = client.completion(MODEL, MESSAGES, stream=True)
+        next(stream)
+        assert client.stats()["in_flight"] == 1
+        stream.close()
+        eventually(lambda: client.stats()["in_flight"] == 0 and client.stats()["connections_open"] == 0)
+
+    def test_a_call_that_failed_is_over(self, call: Call, at_openai: Server) -> None:
+        client = Client()
+        at_openai.answer(refusal(400))
+        with pytest.raises(ritellm.BadRequestError):
+            call(client=client)
+        assert client.stats()["in_flight"] == 0
+
+    def test_the_package_s_own(self, call: Call, at_openai: Server) -> None:
+        at_openai.answer(plain())
+        before = ritellm.stats()["calls"]
+        call()
+        assert ritellm.stats()["calls"] == before + 1
+
+    def test_from_a_thread_without_a_loop_while_another_calls(self, at_openai: Server) -> None:
+        at_openai.answer(plain())
+        client = Client()
+
+        async def main() -> list[int]:
+            calls = asyncio.gather(*(client.acompletion(MODEL, MESSAGES) for _ in range(200)))
+            seen = []
+            while not calls.done():
+                seen.append(await asyncio.to_thread(lambda: client.stats()["calls"]))
+            await calls
+            return seen
+
+        seen = asyncio.run(main())
+        assert seen == sorted(seen) and client.stats()["calls"] == 200
+        gc.collect()
