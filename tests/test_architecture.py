@@ -181,3 +181,17 @@ def test_the_core_builds_without_python() -> None:
         assert declared is not None
         assert "optional = true" in declared[1]
     assert re.search(r'#\[cfg\(feature = "python"\)\]\s*(pub )?mod python;', (SOURCE / "lib.rs").read_text())
+
+
+def test_every_unsafe_block_is_on_its_page() -> None:
+    page = (ROOT / "docs/unsafe.md").read_text()
+    listed = {file: int(count) for file, count in re.findall(r"^\| (src/\S+) \| (\d+) \|", page, re.MULTILINE)}
+    counts = {str(file.relative_to(ROOT)): len(re.findall(r"\bunsafe\b", code_of(file))) for file in FILES}
+    assert listed == {file: count for file, count in counts.items() if count}
+
+
+def test_every_dependency_has_its_reason() -> None:
+    manifest = (ROOT / "Cargo.toml").read_text().partition("\n[dependencies]\n")[2].partition("\n[")[0]
+    table = (ROOT / "docs/decisions.md").read_text().partition("## Why each Rust dependency is there")[2]
+    reasons = {name for row in re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE) for name in row.split(", ")}
+    assert set(re.findall(r"^([\w-]+) = ", manifest, re.MULTILINE)) == reasons - {"crate"} - {"---"}

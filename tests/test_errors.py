@@ -343,7 +343,7 @@ class TestConnections:
 
     def test_a_host_that_does_not_exist(self, call: Call) -> None:
         with pytest.raises(APIConnectionError, match=r"no-such-host\.invalid"):
-            call(base_url="http://no-such-host.invalid/v1", api_key=KEY, max_retries=0, timeout=60)
+            call(base_url="https://no-such-host.invalid/v1", api_key=KEY, max_retries=0, timeout=60)
 
     @pytest.mark.parametrize("rest", [[], [Stall()]], ids=["closed", "kept open"])
     def test_a_server_that_refuses_a_large_request_unread(

@@ -54,6 +54,7 @@ NAMES = [
     "completion",
     "embedding",
     "responses",
+    "stats",
     "stream_chunk_builder",
 ]
 

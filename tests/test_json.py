@@ -118,7 +118,7 @@ class TestNumbers:
             _core.to_json({"x": number})
 
     @pytest.mark.parametrize(
-        "number", ["01", "-", "+1", ".5", "1e", "1e+", "--1", "1.2.3", "0x1", "1_000", "-NaN", "Inf"]
+        "number", ["01", "-", "+1", ".5", "1e", "1e+", "1.", "1.e5", "--1", "1.2.3", "0x1", "1_000", "-NaN", "Inf"]
     )
     def test_what_is_no_number(self, number: str) -> None:
         with pytest.raises(ValueError, match="no JSON"):

@@ -23,7 +23,7 @@ def test_http_goes_to_the_proxy_with_its_whole_address(
     proxy: Server, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, proxy.url)
-    client = Client(base_url=ELSEWHERE, api_key=KEY)
+    client = Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True)
     assert client.completion("openai/m", MESSAGES) == completion_of()
     assert client.completion("openai/m", MESSAGES) == completion_of()
     request = proxy.last
@@ -35,7 +35,7 @@ def test_http_goes_to_the_proxy_with_its_whole_address(
 
 def test_its_password(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//user:pass%20word@"))
-    Client(base_url=ELSEWHERE, api_key=KEY).completion("openai/m", MESSAGES)
+    Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True).completion("openai/m", MESSAGES)
     expected = base64.b64encode(b"user:pass word").decode()
     assert proxy.last.headers["proxy-authorization"] == f"Basic {expected}"
 
@@ -43,7 +43,12 @@ def test_its_password(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stream(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy.answer(streamed("Hi"))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
-    assert len(list(Client(base_url=ELSEWHERE, api_key=KEY).completion("openai/m", MESSAGES, stream=True))) == 3
+    assert (
+        len(
+            list(Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True).completion("openai/m", MESSAGES, stream=True))
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize("value", ["provider.invalid", ".invalid", "a.example,provider.invalid", "*"])
@@ -51,7 +56,9 @@ def test_no_proxy(proxy: Server, monkeypatch: pytest.MonkeyPatch, value: str) ->
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", value)
     with pytest.raises(APIConnectionError):
-        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0, timeout=60).completion("openai/m", MESSAGES)
+        Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True, max_retries=0, timeout=60).completion(
+            "openai/m", MESSAGES
+        )
     assert proxy.requests == []
 
 
@@ -85,12 +92,14 @@ def test_a_proxy_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-word@127.0.0.1:{server.port}")
     with pytest.raises(APIConnectionError, match=f"through the proxy 127.0.0.1:{server.port}") as caught:
-        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0).completion("openai/m", MESSAGES)
+        Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True, max_retries=0).completion("openai/m", MESSAGES)
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
 
 
 def test_a_kind_of_proxy_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "https://user:s3cret-word@127.0.0.1:1")
     with pytest.raises(RiteLLMError) as caught:
-        Client(base_url=ELSEWHERE, api_key=KEY, max_retries=0, timeout=60).completion("openai/m", MESSAGES)
+        Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True, max_retries=0, timeout=60).completion(
+            "openai/m", MESSAGES
+        )
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))

@@ -194,7 +194,17 @@ embedding = _default.embedding
 aembedding = _default.aembedding
 responses = _default.responses
 aresponses = _default.aresponses
-stats = _default.stats
+
+
+def stats() -> dict[str, Any]:
+    """What the functions of the package have done so far in this process.
+
+    Returns:
+        ``calls``, ``in_flight``, ``retries``, ``connections_open``, ``connections_idle``, ``bytes_sent`` and
+        ``bytes_received`` in all, and under ``by_provider`` the same for each provider. Clients of one's own are not in
+        it: each has a method of this name.
+    """
+    return _default.stats()
 
 
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion:

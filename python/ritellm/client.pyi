@@ -1,6 +1,6 @@
 """What type checkers and editors see of client.py: every keyword by name, and the result by ``stream``."""
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
 
 from ritellm import _core
@@ -281,6 +281,6 @@ embedding: _Embed
 aembedding: _Aembed
 responses: _Respond
 aresponses: _Arespond
-stats: Callable[[], dict[str, Any]]
 
+def stats() -> dict[str, Any]: ...
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion: ...

@@ -556,6 +556,10 @@ impl<'py> Decoder<'_, 'py> {
             let text = std::str::from_utf8(&self.json[start..self.at]).expect("digits");
             return self.py.get_type::<PyInt>().call1((text,));
         }
+        if self.peek() == Some(b'.') && !self.json.get(self.at + 1).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+            return Err(self.wrong("a digit"));
+        }
         if let Some((float, end)) = short_float(&self.json[self.at..], value, count) {
             self.at += end;
             return Ok(PyFloat::new(self.py, if negative { -float } else { float }).into_any());

@@ -1,0 +1,22 @@
+//! Every provider's decoders of whole answers and of errors: whatever a server says, they give JSON or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ritellm::types::http::{Headers, HttpResponse};
+use ritellm_fuzz::Case;
+
+fuzz_target!(|input: &[u8]| {
+    let Some(Case { deployment, request, endpoint, number: status, body }) = Case::read(input, false) else { return };
+    let response = HttpResponse { received: 1, status, headers: Headers::default(), body };
+    match status {
+        200..300 => {
+            if let Ok(answer) = endpoint.decode(&request, &response)
+                // OpenAI's own format passes untouched: what is no JSON is found out when the object is built.
+                && answer != response.body
+            {
+                serde_json::from_slice::<serde_json::Value>(&answer).expect("a decoder writes JSON");
+            }
+        }
+        _ => drop(deployment.provider.decode_error(&response)),
+    }
+});

@@ -1,0 +1,49 @@
+//! Every provider's stream decoder, behind its framing: whatever a server says, they give JSON or an error.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ritellm::providers::Endpoint;
+use ritellm::transport::framing::Event;
+use ritellm::types::accumulate::Accumulator;
+use ritellm::types::chat::{Operation, Request};
+use ritellm::types::http::Framing;
+use ritellm_fuzz::Case;
+
+fuzz_target!(|input: &[u8]| {
+    let Some(Case { request, endpoint, number, body, .. }) = Case::read(input, true) else { return };
+    if endpoint.framing() != Framing::AwsEventStream {
+        let pieces = ritellm_fuzz::cut(body, number as u8);
+        return decode(&request, endpoint, ritellm_fuzz::events(endpoint.framing(), pieces).0);
+    }
+    // AWS's frames have checksums, which a fuzzer does not find. Here an event is a line: its name, a tab, its content.
+    let lines = body.split(|byte| *byte == b'\n').map(|line| {
+        let tab = line.iter().position(|byte| *byte == b'\t').unwrap_or(line.len());
+        Event { name: body.slice_ref(&line[..tab]), data: body.slice_ref(line.get(tab + 1..).unwrap_or_default()) }
+    });
+    decode(&request, endpoint, lines.collect());
+});
+
+fn decode(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) {
+    let mut decoder = endpoint.stream_decoder(request, 1);
+    let mut chunks = Vec::new();
+    for event in events {
+        let said = event.data.clone();
+        let known = chunks.len();
+        if decoder.is_done() || decoder.event(&event.name, event.data, &mut chunks).is_err() {
+            break;
+        }
+        for chunk in &chunks[known..] {
+            decoder.is_shown(chunk);
+            // OpenAI's own chunks pass untouched.
+            if *chunk != said {
+                serde_json::from_slice::<serde_json::Value>(chunk).expect("a stream decoder writes JSON");
+            }
+        }
+    }
+    decoder.is_complete();
+    if request.operation == Operation::Chat {
+        let mut whole = Accumulator::default();
+        chunks.iter().filter_map(|chunk| serde_json::from_slice(chunk).ok()).for_each(|chunk| whole.push(chunk));
+        whole.finish();
+    }
+}

@@ -1,0 +1,81 @@
+//! What the targets share: bodies cut into pieces, and answers of every provider.
+
+use bytes::Bytes;
+use ritellm::providers::{Deployment, Endpoint, Given, resolve};
+use ritellm::transport::framing::{Event, Parser};
+use ritellm::types::chat::{Operation, Request, Secret};
+use ritellm::types::http::Framing;
+
+/// One event may be this large: small enough for the fuzzer to reach.
+const LARGEST_EVENT: usize = 4096;
+
+/// Feeds a body in pieces and holds what comes of it against the same body in one piece: where a body is cut must make
+/// no difference.
+pub fn check_cuts(framing: Framing, input: &[u8]) {
+    let Some((seed, body)) = input.split_first() else { return };
+    let body = Bytes::copy_from_slice(body);
+    let whole = events(framing, [body.clone()]);
+    let pieces = events(framing, cut(body, *seed));
+    // An error says the same wherever it was found; the events before it are the same.
+    assert_eq!(whole.0, pieces.0);
+    assert_eq!(whole.1, pieces.1);
+}
+
+/// The events of a body, and whether it ended in order.
+pub fn events(framing: Framing, pieces: impl IntoIterator<Item = Bytes>) -> (Vec<Event>, Result<(), String>) {
+    let mut parser = Parser::new(framing, LARGEST_EVENT);
+    let mut events = Vec::new();
+    for piece in pieces {
+        if let Err(error) = parser.feed(piece, |event| events.push(event)) {
+            return (events, Err(error.message));
+        }
+    }
+    let end = parser.finish(|event| events.push(event)).map_err(|error| error.message);
+    (events, end)
+}
+
+/// A body in pieces of one to sixteen bytes, in an order that the seed chooses.
+pub fn cut(mut body: Bytes, seed: u8) -> Vec<Bytes> {
+    let mut state = u32::from(seed) * 2 + 1;
+    let mut pieces = Vec::new();
+    while !body.is_empty() {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let length = (state >> 28) as usize + 1;
+        pieces.push(body.split_to(length.min(body.len())));
+    }
+    pieces
+}
+
+/// What an input is about: its first line names a provider, an operation and a number, and the rest is a body.
+pub struct Case {
+    pub deployment: Deployment,
+    pub request: Request,
+    pub endpoint: &'static dyn Endpoint,
+    pub number: u16,
+    pub body: Bytes,
+}
+
+impl Case {
+    /// `None` where the first line names nothing that there is.
+    pub fn read(input: &[u8], stream: bool) -> Option<Self> {
+        let end = input.iter().position(|byte| *byte == b'\n')?;
+        let mut words = std::str::from_utf8(&input[..end]).ok()?.split(' ');
+        let (provider, operation, number) = (words.next()?, words.next()?, words.next()?);
+        let operation = match operation {
+            "chat" => Operation::Chat,
+            "embedding" if !stream => Operation::Embedding,
+            "responses" => Operation::Responses,
+            _ => return None,
+        };
+        let given = Given {
+            base_url: Some("http://localhost/v1".into()),
+            api_key: Some(Secret::new("key")),
+            ..Given::default()
+        };
+        let deployment = resolve(&format!("{provider}/m"), &given, &|_| None).ok()?;
+        let request = Request { operation, model: "m".into(), stream, ..Request::default() };
+        let endpoint = deployment.endpoint(&request).ok()?;
+        let body = Bytes::copy_from_slice(&input[end + 1..]);
+        Some(Self { deployment, request, endpoint, number: number.parse().ok()?, body })
+    }
+}
