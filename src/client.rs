@@ -5,6 +5,7 @@ mod journal;
 mod promise;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -110,7 +111,7 @@ impl Client {
             course.begin_attempt(call);
             let Course { deadline, account, .. } = &mut course;
             let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
-            let answer = deadline.run(async {
+            let attempt = async {
                 call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
                 let Response { status, headers, body } = self.transport.send(&request, terms).await?;
                 Ok(HttpResponse {
@@ -119,8 +120,9 @@ impl Client {
                     headers,
                     body: without_mark(body.collect().await?),
                 })
-            });
-            let decoded = answer.await.and_then(|response| match decode(call, endpoint, &response) {
+            };
+            let received = deadline.run(pin!(attempt)).await;
+            let decoded = received.and_then(|response| match decode(call, endpoint, &response) {
                 Ok(body) => Ok((body, response)),
                 Err(error) => Err(error),
             });
@@ -151,7 +153,8 @@ impl Client {
             async move { self.exchange(&part, endpoint, course).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
-        let answers = course.deadline.run(answers).await.map_err(|error| {
+        let answered = course.deadline.run(pin!(answers)).await;
+        let answers = answered.map_err(|error| {
             course.retries = error.retries;
             course.finished(call, error)
         })?;
@@ -205,7 +208,9 @@ impl Client {
         loop {
             let Course { deadline, account, .. } = &mut *course;
             // Boxed: the other calls should not carry its memory along.
-            match Box::pin(deadline.run(self.keyring.find(&self.transport, &account.traffic, &wanted))).await {
+            let search = Box::pin(self.keyring.find(&self.transport, &account.traffic, &wanted));
+            let found = deadline.run(pin!(search)).await;
+            match found {
                 Ok(found) => {
                     call.deployment.credentials = found;
                     return Ok(());
@@ -320,7 +325,7 @@ impl Stream<'_> {
         self.course.begin_attempt(&self.call);
         let Self { transport, endpoint, call, request, course: Course { deadline, account, .. }, .. } = self;
         let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
-        let response = deadline.run(async {
+        let attempt = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
             let response = transport.send(request, terms).await?;
             let is_stream = response
@@ -338,8 +343,8 @@ impl Stream<'_> {
             let message =
                 format!("{} was asked for a stream and answered with a plain one", call.deployment.provider.row().name);
             Err(answered(Error::new(ErrorKind::ApiResponseValidation, message), &response))
-        });
-        let Response { status, headers, body } = response.await?;
+        };
+        let Response { status, headers, body } = deadline.run(pin!(attempt)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
         self.meta = self.course.answered(&self.call, status, headers, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
@@ -386,7 +391,7 @@ impl Stream<'_> {
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
-        let more = self.course.deadline.run(within_rest(first_token, spent, "the first chunk of the stream", async {
+        let piece = async {
             let more = match body.chunk().await? {
                 Some(piece) => parser.feed(piece, |event| events.push_back(event)).map(|()| true)?,
                 None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
@@ -396,9 +401,13 @@ impl Stream<'_> {
                 parser.feed(piece, |event| events.push_back(event))?;
             }
             Ok(more)
-        }));
+        };
         // A body that breaks after its stream has said that it is over has lost nothing.
-        let read = more.await;
+        let read = self
+            .course
+            .deadline
+            .run(pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))))
+            .await;
         while let Some(event) = self.events.pop_front() {
             if !self.decoder.is_done() {
                 self.decoder.event(&event.name, event.data, chunks)?;
@@ -420,8 +429,8 @@ impl Stream<'_> {
     }
 
     /// After the end: reads what is left of the body, so that the connection can be used again.
-    pub async fn finish(mut self) {
-        if let Some((mut body, _)) = self.attempt.take() {
+    pub async fn finish(&mut self) {
+        if let Some((body, _)) = &mut self.attempt {
             let rest = async { while let Ok(Some(_)) = body.chunk().await {} };
             drop(tokio::time::timeout(std::time::Duration::from_secs(1), rest).await);
         }

@@ -11,10 +11,11 @@ fuzz_target!(|input: &[u8]| {
     match status {
         200..300 => {
             if let Ok(answer) = endpoint.decode(&request, &response)
-                // OpenAI's own format passes untouched: what is no JSON is found out when the object is built.
+                // OpenAI's own format passes as it is: what is no JSON is found out when the object is built.
                 && answer != response.body
+                && ritellm_fuzz::is_json(&response.body)
             {
-                serde_json::from_slice::<serde_json::Value>(&answer).expect("a decoder writes JSON");
+                assert!(ritellm_fuzz::is_json(&answer), "a decoder writes JSON");
             }
         }
         _ => drop(deployment.provider.decode_error(&response)),

@@ -55,7 +55,8 @@ fn check() -> &'static Py<PyAny> {
         unsafe { pyo3::ffi::PyImport_AppendInittab(c"_core".as_ptr(), Some(PyInit__core)) };
         Python::attach(|py| {
             let code = CString::new(CHECK).expect("no zero byte stands in it");
-            let module = PyModule::from_code(py, &code, c"check.py", c"check").expect("PYTHONPATH leads to the package");
+            let module =
+                PyModule::from_code(py, &code, c"check.py", c"check").expect("PYTHONPATH leads to the package");
             module.getattr("check").expect("it is defined there").unbind()
         })
     })

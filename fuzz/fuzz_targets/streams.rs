@@ -34,9 +34,10 @@ fn decode(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) {
         }
         for chunk in &chunks[known..] {
             decoder.is_shown(chunk);
-            // OpenAI's own chunks pass untouched.
-            if *chunk != said {
-                serde_json::from_slice::<serde_json::Value>(chunk).expect("a stream decoder writes JSON");
+            // OpenAI's own chunks pass as they are, or with something put in: what is no JSON is found out when the
+            // object is built.
+            if *chunk != said && ritellm_fuzz::is_json(&said) {
+                assert!(ritellm_fuzz::is_json(chunk), "a stream decoder writes JSON");
             }
         }
     }

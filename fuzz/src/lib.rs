@@ -46,6 +46,12 @@ pub fn cut(mut body: Bytes, seed: u8) -> Vec<Bytes> {
     pieces
 }
 
+/// Whether bytes are one JSON text. A provider's strings pass as they are, its lone surrogates and its bytes that are no
+/// UTF-8 too: the builder of Python's objects replaces them.
+pub fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_str::<&serde_json::value::RawValue>(&String::from_utf8_lossy(bytes)).is_ok()
+}
+
 /// What an input is about: its first line names a provider, an operation and a number, and the rest is a body.
 pub struct Case {
     pub deployment: Deployment,

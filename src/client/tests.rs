@@ -87,7 +87,7 @@ async fn work_ends_with_the_deadline() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         Ok(())
     };
-    deadline.run(work()).await.unwrap();
-    let error = deadline.run(work()).await.unwrap_err();
+    deadline.run(pin!(work())).await.unwrap();
+    let error = deadline.run(pin!(work())).await.unwrap_err();
     assert_eq!((error.kind, deadline.elapsed()), (ErrorKind::Timeout, Duration::from_secs(5)));
 }

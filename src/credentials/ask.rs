@@ -103,12 +103,12 @@ impl<'a> Ask<'a> {
         let terms = Terms { timeouts: &timeouts, end: None, traffic: self.traffic };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         // Boxed: it is rare, and its future large.
-        let answer = Box::pin(async {
+        let mut answer = Box::pin(async {
             let answer = self.transport.send(&request, terms).await?;
             let (status, headers) = (answer.status, answer.headers);
             Ok(HttpResponse { received: 0, status, headers, body: answer.body.collect().await? })
         });
-        within(Some(limit), &format!("asking {host} for credentials"), answer).await
+        within(Some(limit), &format!("asking {host} for credentials"), answer.as_mut()).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::once::name;
+use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -263,28 +264,28 @@ impl Client {
         let theirs = log.clone();
         let promise = Promise::new(move |end| answer(Ended { end, log: theirs }), End::Failed);
         let core = self.core.get(|| crate::client::Client::new(&self.settings));
-        let work = async move {
-            if !asked.call.request.stream {
-                return promise.keep(match core.call(&mut asked.call).await {
+        if !asked.call.request.stream {
+            let work = async move {
+                promise.keep(match core.call(&mut asked.call).await {
                     Ok(received) => End::Answer(received, asked),
                     Err(error) => End::Failed(error),
                 });
-            }
-            // Boxed: a plain call should not carry a stream's memory along.
-            match Box::pin(core.stream(asked.call)).await {
-                Ok(stream) => {
+            };
+            return runtime::spawn(Abortable::new(work, registration).map(drop));
+        }
+        let work = async move {
+            match core.stream(asked.call).await {
+                Ok(mut stream) => {
                     let feed = Arc::new(Feed::default());
                     promise.keep(End::Stream(Stream::new(feed.clone(), Work { abort, log }, &stream)));
                     let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
-                    Box::pin(feed.fill(stream)).await;
+                    feed.fill(&mut stream).await;
                     rest.release();
                 }
                 Err(error) => promise.keep(End::Failed(error)),
             }
         };
-        runtime::spawn(async move {
-            let _aborted = Abortable::new(work, registration).await;
-        });
+        runtime::spawn(Abortable::new(work, registration).map(drop));
     }
 }
 

@@ -70,7 +70,7 @@ impl Outcome for WakeUp {
 
 impl Feed {
     /// Fills the feed until the stream ends; runs on the network thread.
-    pub async fn fill(&self, mut stream: client::Stream<'_>) {
+    pub async fn fill(&self, stream: &mut client::Stream<'_>) {
         let mut chunks = Vec::new();
         let mut retries = stream.meta().retries;
         loop {

@@ -55,6 +55,9 @@ impl Origin {
 
 /// Whether a host is this machine, so that what is sent to it does not leave it.
 pub fn is_loopback(host: &str) -> bool {
+    if host == "127.0.0.1" {
+        return true;
+    }
     let host = host.trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

@@ -69,9 +69,10 @@ impl Deadline {
     }
 
     /// Runs `work`, but not beyond the deadline.
-    pub async fn run<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    ///
+    /// Pinned where it was made: an argument of an `async fn` is in its memory twice.
+    pub async fn run<T>(&mut self, mut work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
         let Some(timer) = &mut self.timer else { return work.await };
-        let mut work = std::pin::pin!(work);
         let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
             Poll::Pending => timer.as_mut().poll(context).map(|()| None),
@@ -84,7 +85,11 @@ impl Deadline {
 }
 
 /// Runs `work` for at most `limit`; `what` says in the error which limit that was.
-pub async fn within<T>(limit: Option<Duration>, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn within<T>(
+    limit: Option<Duration>,
+    what: &str,
+    work: Pin<&mut impl Future<Output = Result<T>>>,
+) -> Result<T> {
     within_rest(limit, Duration::ZERO, what, work).await
 }
 
@@ -93,7 +98,7 @@ pub async fn within_rest<T>(
     limit: Option<Duration>,
     spent: Duration,
     what: &str,
-    work: impl Future<Output = Result<T>>,
+    work: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     let Some(limit) = limit else { return work.await };
     match tokio::time::timeout(limit.saturating_sub(spent), work).await {

@@ -68,6 +68,8 @@ enum Decoded {
 pub(super) struct Head {
     pub status: u16,
     pub headers: Headers,
+    /// There is a `content-encoding` among them.
+    pub is_encoded: bool,
 }
 
 /// A request that got no whole head in answer.
@@ -262,6 +264,7 @@ impl Connection {
         let mut chunked = false;
         let mut keep_alive = !http10;
         let mut folded = false;
+        let mut is_encoded = false;
         for line in lines {
             match line.first() {
                 // The empty line at the end.
@@ -289,6 +292,8 @@ impl Connection {
                     return Err(malformed(format!("a transfer-encoding of {coding}, and only chunked is known")));
                 }
                 chunked = true;
+            } else if name.eq_ignore_ascii_case(b"content-encoding") {
+                is_encoded = true;
             } else if name.eq_ignore_ascii_case(b"connection") {
                 for option in value.split(|byte| *byte == b',') {
                     if option.trim_ascii().eq_ignore_ascii_case(b"close") {
@@ -313,7 +318,7 @@ impl Connection {
         }
         head.advance(start);
         let headers = Headers::new(if folded { unfolded(&head) } else { head });
-        Ok(Some(Head { status, headers }))
+        Ok(Some(Head { status, headers, is_encoded }))
     }
 
     /// The next piece of the body, `None` at its end.

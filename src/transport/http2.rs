@@ -186,7 +186,11 @@ impl Connection {
         };
         self.sender.ready().await.map_err(failed)?;
         let response = self.sender.send_request(message).await.map_err(failed)?;
-        let head = Head { status: response.status().as_u16(), headers: Headers::from(response.headers()) };
+        let head = Head {
+            status: response.status().as_u16(),
+            headers: Headers::from(response.headers()),
+            is_encoded: response.headers().contains_key(http::header::CONTENT_ENCODING),
+        };
         Ok((head, response.into_body()))
     }
 }

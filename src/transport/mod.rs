@@ -16,6 +16,7 @@ pub mod sse;
 mod traffic;
 mod trust;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,9 @@ use pool::{Connection, Kept, Lease, Pool, Wanted};
 
 /// How often one request may be given back unseen before that counts as a failure.
 const MOST_REFUSALS: u32 = 3;
+
+/// What an answer's `idle` timeout is about.
+const NEXT_PIECE: &str = "the next piece of the answer";
 
 /// How a client connects, and how much it takes in.
 #[derive(Debug, Clone)]
@@ -161,7 +165,7 @@ impl Transport {
         loop {
             let wanted = Wanted { uri: &request.uri, terms, fresh };
             let Lease { connection, reused } = self.pool.lease(wanted).await?;
-            let answer = within(terms.timeouts.first_token, "the beginning of the answer", async {
+            let answer = pin!(async {
                 Ok(match connection {
                     Connection::Http1(mut kept) => {
                         kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
@@ -174,7 +178,8 @@ impl Transport {
                     }
                 })
             });
-            let (head, source) = match answer.await? {
+            let (head, source) = match within(terms.timeouts.first_token, "the beginning of the answer", answer).await?
+            {
                 Ok(answer) => answer,
                 Err(unanswered) if unanswered.refused && refusals < MOST_REFUSALS => {
                     refusals += 1;
@@ -186,7 +191,10 @@ impl Transport {
                 }
                 Err(unanswered) => return Err(unanswered.error),
             };
-            let decoder = Decoder::of(head.headers.get("content-encoding"))?.map(Box::new);
+            let decoder = match head.is_encoded {
+                true => Decoder::of(head.headers.get("content-encoding"))?.map(Box::new),
+                false => None,
+            };
             let body = Body { source, decoder, max: self.max_body, idle: terms.timeouts.idle };
             return Ok(Response { status: head.status, headers: head.headers, body });
         }
@@ -217,10 +225,8 @@ impl Body {
     /// The next piece as it was sent.
     async fn raw_chunk(&mut self) -> Result<Option<Bytes>> {
         let next = match &mut self.source {
-            Source::Http1(kept) => within(self.idle, "the next piece of the answer", kept.connection.chunk()).await?,
-            Source::Http2(incoming, _) => {
-                within(self.idle, "the next piece of the answer", http2::chunk(incoming)).await?
-            }
+            Source::Http1(kept) => within(self.idle, NEXT_PIECE, pin!(kept.connection.chunk())).await?,
+            Source::Http2(incoming, _) => within(self.idle, NEXT_PIECE, pin!(http2::chunk(incoming))).await?,
             Source::Done => None,
         };
         if next.is_none()

@@ -29,16 +29,22 @@ impl Parser {
                 self.partial.extend_from_slice(&line);
                 line = self.partial.split().freeze();
             }
+            self.check(line.len() - 1)?;
             emit_line(&line, &mut emit);
         }
         self.partial.extend_from_slice(&piece);
-        if self.partial.len() > self.limit {
-            return Err(Error::new(
-                ErrorKind::ApiResponseValidation,
-                format!("a line of the stream is larger than {} bytes (max_event_size)", self.limit),
-            ));
+        self.check(self.partial.len())
+    }
+
+    /// A line is as long in one piece as in several.
+    fn check(&self, length: usize) -> Result<()> {
+        if length <= self.limit {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::new(
+            ErrorKind::ApiResponseValidation,
+            format!("a line of the stream is larger than {} bytes (max_event_size)", self.limit),
+        ))
     }
 
     /// The body has ended: a last line without its end is given out too.
@@ -71,6 +77,20 @@ mod tests {
             }
             parser.finish(|event| lines.push(event.data)).unwrap();
             assert_eq!(lines, [&b"{\"a\":1}"[..], b"{\"b\":2}", b"{\"c\":3}"], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_line_too_long_is_refused_wherever_it_is_cut() {
+        let body = b"12345678
+1
+";
+        for cut in 0..=body.len() {
+            let mut parser = Parser::new(7);
+            let (first, second) = body.split_at(cut);
+            let mut pieces = [first, second].into_iter().map(Bytes::copy_from_slice);
+            let refused = pieces.any(|piece| parser.feed(piece, |_| panic!("given out")).is_err());
+            assert!(refused, "cut at {cut}");
         }
     }
 }

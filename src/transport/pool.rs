@@ -1,6 +1,7 @@
 //! Connections that are kept: which one a request gets, and when another is opened.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -152,7 +153,7 @@ impl Pool {
                 Turn::Seat(seat) => Some(seat),
             },
         };
-        within(terms.timeouts.connect, &format!("connecting to {origin}"), async {
+        let opening = pin!(async {
             let turn = match origin.https && !host.lock().speaks_http1 {
                 true => Some(host.opening.lock().await),
                 false => None,
@@ -177,8 +178,8 @@ impl Pool {
                 Connection::Http1(Kept { connection, host: host.clone(), seat })
             };
             Ok(Lease { connection, reused: false })
-        })
-        .await
+        });
+        within(terms.timeouts.connect, &format!("connecting to {origin}"), opening).await
     }
 }
 
