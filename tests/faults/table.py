@@ -547,7 +547,7 @@ FAULTS: Sequence[Fault] = [
         "Connections",
         "reset as soon as it is made",
         Connection.reset,
-        **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)),
+        **same(Raises("APIConnectionError", "cannot connect|before an answer came|without an answer", 1, requests=0)),
         server="on connect",
     ),
     Fault("Connections", "closed after the request", closes(), **same(Raises("APIConnectionError", NO_ANSWER, 1))),
