@@ -7,13 +7,16 @@ import faulthandler
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from raw_http2 import Authority
 from server import MESSAGES, MODEL, PATIENCE, Server
 
 import ritellm
@@ -81,6 +84,32 @@ def at_openai(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return server
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs for `localhost`."""
+    return Authority(str(tmp_path_factory.mktemp("tls") / "authority.pem"))
+
+
+@pytest.fixture(scope="session")
+def full() -> Iterator[int]:
+    """The port of a server that takes no more connections: its queue is full."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        port: int = listening.getsockname()[1]
+        for _ in range(16):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+        except TimeoutError:
+            yield port
+        else:
+            pytest.skip("this system takes connections beyond the length of a socket's queue")
 
 
 @pytest.fixture(params=["sync", "async"])

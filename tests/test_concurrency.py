@@ -271,6 +271,52 @@ class TestCancellation:
         assert at_openai.requests == []
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are there from Python 3.12 on")
+class TestEagerTasks:
+    """Tasks that begin where they are made: a call may be under way before its task is known to the loop."""
+
+    @pytest.fixture(autouse=True)
+    async def eager(self) -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+
+    async def test_calls_and_streams(self, at_openai: Server) -> None:
+        at_openai.script = echo
+        tasks = [asyncio.create_task(ask(str(number))) for number in range(20)]
+        assert await asyncio.gather(*tasks) == [str(number) for number in range(20)]
+        at_openai.script = plain_or_streamed("Hel", "lo")
+
+        async def read() -> str:
+            stream = await acompletion(MODEL, MESSAGES, stream=True)
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+        assert await asyncio.gather(*[asyncio.create_task(read()) for _ in range(20)]) == ["Hello"] * 20
+
+    async def test_cancelled_at_once_and_later(self, at_openai: Server) -> None:
+        tasks = [asyncio.create_task(waits(at_openai)) for _ in range(10)]
+        for task in tasks[:5]:
+            task.cancel()
+        await asyncio.sleep(0.1)
+        for task in tasks[5:]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        await asyncio.to_thread(at_openai.wait_for_connections, 0)
+
+    async def test_an_error_before_anything_is_sent(self, at_openai: Server) -> None:
+        task = asyncio.create_task(acompletion(MODEL, MESSAGES, max_retries="many"))
+        with pytest.raises(RiteLLMError, match="max_retries"):
+            await task
+
+    async def test_a_task_group_and_a_timeout(self, at_openai: Server) -> None:
+        at_openai.script = echo
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(str(number))) for number in range(5)]
+        assert [task.result() for task in tasks] == [str(number) for number in range(5)]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await asyncio.create_task(waits(at_openai))
+
+
 class NoReaders(asyncio.SelectorEventLoop):
     """As Windows' proactor loop: it cannot watch a socket for others."""
 

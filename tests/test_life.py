@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -329,6 +331,36 @@ class TestExit:
         wait = "import time; time.sleep(0.3); print('end')"
         assert run_program(program(textwrap.dedent(body) + wait)).check() == "end\n"
         assert at_openai.requests
+
+    def test_200_times_over(self, at_openai: Server) -> None:
+        """Other moments each time: some with answers arriving, some with none ever to come."""
+        at_openai.script = lambda request: (
+            plain_or_streamed(*["word "] * 50)(request)
+            if random.random() < 0.7
+            else (stream_of(*STALLED) if request.wants_stream else Answer(before=[Stall()]))
+        )
+        source = program("""
+            import random, time
+            def forever(work):
+                while True:
+                    work()
+            for work in (sync, in_loop, stream, astream):
+                threading.Thread(target=forever, args=(work,), daemon=True).start()
+            async def main():
+                tasks.extend(asyncio.ensure_future(work()) for work in (_one, _astream))
+                await asyncio.sleep(random.random() / 10)
+            tasks = []
+            asyncio.run(main())
+            print("end")
+        """)
+
+        def run(_: int) -> tuple[int, str, str]:
+            ended = subprocess.run(python(source), capture_output=True, text=True, timeout=PATIENCE)
+            return ended.returncode, ended.stdout, ended.stderr
+
+        with ThreadPoolExecutor(4) as pool:
+            ends = list(pool.map(run, range(200)))
+        assert [end for end in ends if end != (0, "end\n", "")] == []
 
     def test_with_streams_open(self, run_program: RunProgram, at_openai: Server) -> None:
         at_openai.answer(stream_of(*STALLED))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -195,27 +193,6 @@ class TestDefaults:
             await Client(timeout=SHORT).acompletion("openai/m", MESSAGES)
         with pytest.raises(Timeout):
             await acompletion("openai/m", MESSAGES, timeout=SHORT)
-
-
-@pytest.fixture(scope="module")
-def full() -> Iterator[int]:
-    """The port of a server that takes no more connections: its queue is full."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port: int = listening.getsockname()[1]
-        waiting = [socket.socket() for _ in range(16)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        try:
-            with pytest.raises(TimeoutError):
-                socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-        except pytest.fail.Exception:
-            pytest.skip("this system takes connections beyond the length of a socket's queue")
-        yield port
-        for one in waiting:
-            one.close()
 
 
 class TestConnect:

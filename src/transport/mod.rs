@@ -130,12 +130,15 @@ impl Transport {
 
     /// Sends a request and waits for its answer's head.
     pub async fn send(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
-        let response = self.exchange(request, terms).await?;
-        match response.status {
-            // Boxed: it is rare, and as large as all of this.
-            300..400 => Box::pin(self.follow(request, response, terms)).await,
-            _ => Ok(response),
-        }
+        let answer = pin!(async {
+            let response = self.exchange(request, terms).await?;
+            match response.status {
+                // Boxed: it is rare, and as large as all of this.
+                300..400 => Box::pin(self.follow(request, response, terms)).await,
+                _ => Ok(response),
+            }
+        });
+        within(terms.timeouts.first_token, "the beginning of the answer", answer).await
     }
 
     /// Goes where an answer redirects to.
@@ -165,21 +168,16 @@ impl Transport {
         loop {
             let wanted = Wanted { uri: &request.uri, terms, fresh };
             let Lease { connection, reused } = self.pool.lease(wanted).await?;
-            let answer = pin!(async {
-                Ok(match connection {
-                    Connection::Http1(mut kept) => {
-                        kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
-                    }
-                    Connection::Http2(mut connection, place) => {
-                        // Boxed: HTTP/1.1 calls should not carry its kilobyte along.
-                        Box::pin(connection.send(request))
-                            .await
-                            .map(|(head, incoming)| (head, Source::Http2(incoming, place)))
-                    }
-                })
-            });
-            let (head, source) = match within(terms.timeouts.first_token, "the beginning of the answer", answer).await?
-            {
+            let answer = match connection {
+                Connection::Http1(mut kept) => {
+                    kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
+                }
+                // Boxed: HTTP/1.1 calls should not carry its kilobyte along.
+                Connection::Http2(mut connection, place) => Box::pin(connection.send(request))
+                    .await
+                    .map(|(head, incoming)| (head, Source::Http2(incoming, place))),
+            };
+            let (head, source) = match answer {
                 Ok(answer) => answer,
                 Err(unanswered) if unanswered.refused && refusals < MOST_REFUSALS => {
                     refusals += 1;

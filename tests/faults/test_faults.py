@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,31 +18,6 @@ from ritellm import Client
 
 KEY = "sk-canary-0123456789abcdef"
 MESSAGES = [{"role": "user", "content": "Hi"}]
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(str(tmp_path_factory.mktemp("tls") / "authority.pem"))
-
-
-@pytest.fixture(scope="module")
-def full() -> Iterator[int]:
-    """The port of a server that takes no more connections: its queue is full."""
-    with ExitStack() as stack:
-        listening = stack.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port: int = listening.getsockname()[1]
-        for _ in range(16):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", port))
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-        except TimeoutError:
-            yield port
-        else:
-            pytest.skip("this system takes connections beyond the length of a socket's queue")
 
 
 def answer(stream: Stream) -> None:
