@@ -41,6 +41,9 @@ def providers() -> list[_Provider]:
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> ChatCompletion:
     """The chat completion that these chunks make up: a list of dicts, as a stream gives them."""
 
+def act_as_dict(class_: type[Object], /) -> None:
+    """Lets a class of responses read, and be freed, the way dicts do; before it has instances."""
+
 def to_json(value: object) -> bytes:
     """A value's JSON, as UTF-8."""
 

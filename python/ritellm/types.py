@@ -223,3 +223,22 @@ class ResponseEvent(Object):
     type: str = _absent
     sequence_number: int | None = None
     response: Response | None = None
+
+
+for _class in (
+    Object,
+    Function,
+    ToolCall,
+    Message,
+    Delta,
+    Usage,
+    Choice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    Embedding,
+    EmbeddingResponse,
+    Response,
+    ResponseEvent,
+):
+    _core.act_as_dict(_class)
+del _class

@@ -357,16 +357,17 @@ impl<'py> Decoder<'_, 'py> {
                 let vector = match self.vectors {
                     Form::Numpy => {
                         // All the rest of the text, at the most.
-                        self.rows.reserve((self.json.len() - start) / 4 * 3);
-                        self.rows.push_base64(base64).map(|place| PyInt::new(self.py, place).into_any())
+                        self.rows.reserve(self.py, (self.json.len() - start) / 4 * 3)?;
+                        self.rows.push_base64(self.py, base64)?.map(|place| PyInt::new(self.py, place).into_any())
                     }
                     _ => vectors::list(self.py, base64)?.map(Bound::into_any),
                 };
                 vector.inspect(|_| self.at = start + length + 1)
             }
-            (Some(b'['), Form::Numpy) => {
-                self.floats()?.map(|floats| PyInt::new(self.py, self.rows.push(&floats)).into_any())
-            }
+            (Some(b'['), Form::Numpy) => match self.floats()? {
+                Some(floats) => Some(PyInt::new(self.py, self.rows.push(self.py, &floats)?).into_any()),
+                None => None,
+            },
             _ => None,
         };
         vector.map_or_else(|| self.value(Class::Object, depth), Ok)

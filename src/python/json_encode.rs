@@ -186,7 +186,8 @@ fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Result<(), Unen
         }
         false => Unencodable::from(error),
     })?;
-    out.reserve(text.len() + 2);
+    // With room for what commonly follows: a large text must not be moved for a closing bracket.
+    out.reserve(text.len() + 256);
     out.push(b'"');
     push_escaped(text.as_bytes(), out);
     out.push(b'"');

@@ -37,7 +37,7 @@ fn begin_exit() {
 #[pymodule(gil_used = false)]
 mod _core {
     use pyo3::prelude::*;
-    use pyo3::types::{PyBytes, PyDict};
+    use pyo3::types::{PyBytes, PyDict, PyType};
 
     #[pymodule_export]
     use super::bridge::Bridge;
@@ -83,6 +83,13 @@ mod _core {
                 Ok(dict)
             })
             .collect()
+    }
+
+    /// Lets a class of responses read, and be freed, the way dicts do.
+    #[pyfunction]
+    #[pyo3(signature = (class, /))]
+    fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
+        super::object::act_as_dict(class)
     }
 
     /// The chat completion that these chunks make up: a list of dicts, as a stream gives them.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::{PyAttributeError, PyKeyError};
+use pyo3::exceptions::{PyAttributeError, PyKeyError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyString, PyType};
@@ -73,20 +73,45 @@ impl Object {
     }
 }
 
+/// Frees an object the way dicts are freed.
+unsafe extern "C" fn free(object: *mut ffi::PyObject) {
+    // SAFETY: CPython calls this attached, for an instance of `Object` that nobody refers to. Its memory is a dict's and
+    // goes the dict's way; then it is for us to let go of its class, which an instance of a class like ours holds.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        ffi::PyDict_Type.tp_dealloc.expect("dicts can be freed")(object);
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
 /// Lets objects be freed the way dicts are: they have nothing of ours to drop, and pyo3's way to find that out costs three
 /// times as much, for each of the three or eight objects of a chunk or a response.
 pub(super) fn free_as_dicts(py: Python<'_>) {
-    unsafe extern "C" fn free(object: *mut ffi::PyObject) {
-        // SAFETY: CPython calls this attached, for an instance of `Object` that nobody refers to. Its memory is a dict's
-        // and goes the dict's way; then it is for us to let go of its class, which a class of its own kind holds.
-        unsafe {
-            let class = ffi::Py_TYPE(object);
-            ffi::PyDict_Type.tp_dealloc.expect("dicts can be freed")(object);
-            ffi::Py_DECREF(class.cast());
-        }
-    }
     // SAFETY: the class is ours and has no instances yet; its own data is empty, so that nothing is left undropped.
     unsafe { (*py.get_type::<Object>().as_type_ptr()).tp_dealloc = Some(free) };
+}
+
+/// Lets a class of ours that is written in Python read, and be freed, the way dicts do. For its first instance it is too
+/// late.
+///
+/// CPython gives such a class slots that look `__getitem__` and `__contains__` up and call them, although they are dict's
+/// own, and a way to be freed that looks for what these classes do not have. It may be overridden in a class below it.
+pub(super) fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
+    if !class.is_subclass_of::<Object>()? {
+        return Err(PyTypeError::new_err(format!("expected a subclass of Object, not {}", class.name()?)));
+    }
+    let bare = class.py().get_type::<Object>().as_type_ptr();
+    let class = class.as_type_ptr();
+    // SAFETY: a class made by a `class` statement has tables of its own, as long-lived as itself; what is put into them is
+    // dict's, and its instances are dicts. `free` suits what is no larger than an `Object`: it has no slots to clear.
+    unsafe {
+        (*(*class).tp_as_mapping).mp_subscript = (*ffi::PyDict_Type.tp_as_mapping).mp_subscript;
+        (*(*class).tp_as_sequence).sq_contains = (*ffi::PyDict_Type.tp_as_sequence).sq_contains;
+        if (*class).tp_basicsize == (*bare).tp_basicsize {
+            (*class).tp_dealloc = Some(free);
+        }
+    }
+    Ok(())
 }
 
 /// Sets an attribute that is a slot of the class, not a key.

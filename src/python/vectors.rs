@@ -1,8 +1,11 @@
 //! The vectors of embeddings: lists of floats, one numpy array, or base64 as it was sent.
 
+use std::mem::MaybeUninit;
+
 use super::once::name;
-use base64_simd::STANDARD;
+use base64_simd::{AsOut, STANDARD};
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict, PyFloat, PyInt, PyList};
 
@@ -26,49 +29,76 @@ pub(super) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound
     PyList::new(py, floats.iter().map(|float| PyFloat::new(py, f32::from_le_bytes(*float).into()))).map(Some)
 }
 
-/// The rows of an array in the making: 32-bit floats, little-endian, one after the other.
+/// The rows of an array in the making: 32-bit floats, little-endian, one after the other, where numpy will find them.
 #[derive(Default)]
 pub(super) struct Rows {
-    bytes: Vec<u8>,
+    bytes: Option<Py<PyByteArray>>,
+    filled: usize,
     lengths: Vec<usize>,
 }
 
 impl Rows {
     /// Makes room for so many bytes.
-    pub fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
+    pub fn reserve(&mut self, py: Python<'_>, room: usize) -> PyResult<()> {
+        let size = self.filled + room;
+        match &self.bytes {
+            Some(bytes) if bytes.bind(py).len() >= size => Ok(()),
+            Some(bytes) => bytes.bind(py).resize(size.max(self.filled * 2)),
+            None => {
+                // SAFETY: without a source it is a new array whose contents are not yet anything, or null.
+                let bytes = unsafe {
+                    let bytes = ffi::PyByteArray_FromStringAndSize(std::ptr::null(), size as ffi::Py_ssize_t);
+                    Bound::from_owned_ptr_or_err(py, bytes)?.cast_into_unchecked::<PyByteArray>()
+                };
+                self.bytes = Some(bytes.unbind());
+                Ok(())
+            }
+        }
     }
 
     /// Adds a row, out of base64; its place, or `None` when it is no base64 of 32-bit floats.
-    pub fn push_base64(&mut self, base64: &[u8]) -> Option<usize> {
-        let before = self.bytes.len();
-        let decoded = STANDARD.decode_append(base64, &mut self.bytes);
-        let added = self.bytes.len() - before;
-        if decoded.is_err() || !added.is_multiple_of(4) {
-            self.bytes.truncate(before);
-            return None;
-        }
-        self.lengths.push(added / 4);
-        Some(self.lengths.len() - 1)
+    pub fn push_base64(&mut self, py: Python<'_>, base64: &[u8]) -> PyResult<Option<usize>> {
+        let Ok(length) = STANDARD.decoded_length(base64) else { return Ok(None) };
+        let place = self.place(py, length)?;
+        let is_row = STANDARD.decode(base64, place.as_out()).is_ok() && length.is_multiple_of(4);
+        Ok(is_row.then(|| self.keep(length)))
     }
 
     /// Adds a row; its place.
-    pub fn push(&mut self, row: &[u8]) -> usize {
-        self.bytes.extend_from_slice(row);
-        self.lengths.push(row.len() / 4);
+    pub fn push(&mut self, py: Python<'_>, row: &[u8]) -> PyResult<usize> {
+        for (place, byte) in self.place(py, row.len())?.iter_mut().zip(row) {
+            place.write(*byte);
+        }
+        Ok(self.keep(row.len()))
+    }
+
+    /// Where the next so many bytes go.
+    fn place(&mut self, py: Python<'_>, length: usize) -> PyResult<&mut [MaybeUninit<u8>]> {
+        self.reserve(py, length)?;
+        let bytes = self.bytes.as_ref().expect("there is room");
+        // SAFETY: nobody else knows of the array yet; it has at least `length` bytes behind those that are filled, and
+        // keeps them where they are until the next `reserve`, which needs this borrow to be over.
+        unsafe { Ok(std::slice::from_raw_parts_mut(bytes.bind(py).data().add(self.filled).cast(), length)) }
+    }
+
+    fn keep(&mut self, length: usize) -> usize {
+        self.filled += length;
+        self.lengths.push(length / 4);
         self.lengths.len() - 1
     }
 
     /// Puts one array of all the rows into the response, and each of them where its place stands.
-    pub fn put_into(self, response: &Bound<'_, PyAny>) -> PyResult<()> {
+    pub fn put_into(mut self, response: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = response.py();
         let width = self.lengths.first().copied().unwrap_or(0);
         if self.lengths.iter().any(|length| *length != width) {
             return Err(PyValueError::new_err("vectors of different lengths make no array"));
         }
         let numpy = py.import(name!(py, "numpy"))?;
-        let buffer = PyByteArray::new(py, &self.bytes);
-        let array = numpy.call_method1(name!(py, "frombuffer"), (buffer, name!(py, "<f4")))?;
+        self.reserve(py, 0)?;
+        let bytes = self.bytes.as_ref().expect("there is room").bind(py);
+        bytes.resize(self.filled)?;
+        let array = numpy.call_method1(name!(py, "frombuffer"), (bytes, name!(py, "<f4")))?;
         let array = array.call_method1(name!(py, "reshape"), (self.lengths.len(), width))?;
         let data = response.cast::<PyDict>()?.get_item(name!(py, "data"))?;
         for embedding in data.iter().flat_map(|data| data.try_iter()).flatten() {
