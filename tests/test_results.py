@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
+import sys
+import weakref
 from typing import Any
 
 import pytest
 from conftest import Call
 from server import KEY, MESSAGES, USAGE, Answer, Server, completion_of, dumped, plain
 
-from ritellm import ChatCompletion, Choice, Function, Message, Meta, Object, ToolCall, Usage, completion
+from ritellm import ChatCompletion, Choice, Function, Message, Meta, Object, ToolCall, Usage, _core, completion
 
 TOOL_CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
 
@@ -168,6 +171,73 @@ class TestChanges:
         assert Message({"role": "user"}).content is None
         assert Object([("a", 1)], b=2) == {"a": 1, "b": 2}
         assert Object().model_dump() == {}
+
+
+class TestSubclasses:
+    """A class below ours is a Python class like any other."""
+
+    def test_its_own_getitem_contains_and_missing(self) -> None:
+        class Mine(Message):
+            def __getitem__(self, key: str) -> Any:
+                return "mine" if key == "content" else super().__getitem__(key)
+
+            def __contains__(self, key: object) -> bool:
+                return key == "made up" or super().__contains__(key)
+
+            def __missing__(self, key: str) -> str:
+                return f"no {key}"
+
+        mine = Mine(role="user", content="Hi")
+        assert (mine["content"], mine["role"], mine["other"]) == ("mine", "user", "no other")
+        assert ("made up" in mine, "role" in mine, "other" in mine) == (True, True, False)
+
+    def test_a_getitem_that_is_set_later(self) -> None:
+        class Mine(Message):
+            pass
+
+        mine = Mine(role="user")
+        assert mine["role"] == "user"
+        Mine.__getitem__ = lambda self, key: key  # type: ignore[method-assign]
+        assert mine["role"] == "role"
+        del Mine.__getitem__
+        assert mine["role"] == "user"
+
+    def test_slots_finalisers_weak_references_and_cycles(self) -> None:
+        ended: list[str] = []
+
+        class Mine(Message):
+            __slots__ = ("__weakref__", "more")
+            more: Any
+
+            def __del__(self) -> None:
+                ended.append(self["role"])
+
+        held = Object(x=1)
+        mine = Mine(role="first")
+        mine.__class__.more.__set__(mine, held)  # type: ignore[attr-defined]
+        weak = weakref.ref(mine)
+        del mine
+        assert (ended, weak(), sys.getrefcount(held)) == (["first"], None, 2)
+        mine = Mine(role="second")
+        mine["self"] = mine
+        del mine
+        gc.collect()
+        assert ended == ["first", "second"]
+
+    @pytest.mark.parametrize("cls", [Object, Message, Choice, ChatCompletion, ToolCall])
+    def test_ours_hold_no_reference_to_their_class_when_they_are_gone(self, cls: type[Object]) -> None:
+        gc.collect()
+        before = sys.getrefcount(cls)
+        many = [cls(number=number) for number in range(100)]
+        for one in many[:50]:
+            one["self"] = one
+        del many, one
+        gc.collect()
+        assert sys.getrefcount(cls) == before
+
+    def test_a_class_that_is_none_of_ours_is_refused(self) -> None:
+        with pytest.raises(TypeError, match="expected a subclass of Object, not dict"):
+            _core.act_as_dict(dict)  # type: ignore[arg-type]
 
 
 class TestCopies:

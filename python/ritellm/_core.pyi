@@ -17,6 +17,7 @@ __all__ = [
     "Stream",
     "__version__",
     "accumulate",
+    "act_as_dict",
     "from_json",
     "providers",
     "to_json",

@@ -127,6 +127,7 @@ pub(super) fn decode_with<'py>(
         empty: PyTuple::empty(py),
         vectors,
         rows: Rows::default(),
+        escapes: Vec::new(),
     };
     let value = decoder.value(class, 0)?;
     decoder.space();
@@ -153,6 +154,7 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
         empty: PyTuple::empty(py),
         vectors: Form::List,
         rows: Rows::default(),
+        escapes: Vec::new(),
     };
     Ok((decoder.string()?, decoder.at))
 }
@@ -257,6 +259,8 @@ struct Decoder<'a, 'py> {
     vectors: Form,
     /// The vectors so far, where they are to be an array; their places stand in for them.
     rows: Rows,
+    /// Where a string's escapes stand.
+    escapes: Vec<usize>,
 }
 
 impl<'py> Decoder<'_, 'py> {
@@ -426,38 +430,38 @@ impl<'py> Decoder<'_, 'py> {
 
     /// A string whose escapes are those of one letter, and which is ASCII: its length is known before it is made, so that
     /// it is written just once. `escape` is where the first of them stands; the string comes with where its text ends.
-    fn simply_escaped(&self, start: usize, escape: usize) -> PyResult<Option<(Bound<'py, PyString>, usize)>> {
-        let mut escapes = 0;
+    fn simply_escaped(&mut self, start: usize, escape: usize) -> PyResult<Option<(Bound<'py, PyString>, usize)>> {
+        self.escapes.clear();
         let mut at = escape;
         let end = loop {
             let Some(found) = memchr2(b'"', b'\\', &self.json[at..]) else { return Ok(None) };
             at += found;
             match (self.json[at], self.json.get(at + 1)) {
                 (b'"', _) => break at,
-                (_, Some(letter)) if unescaped(*letter).is_some() => escapes += 1,
+                (_, Some(letter)) if unescaped(*letter).is_some() => self.escapes.push(at),
                 _ => return Ok(None),
             }
             at += 2;
         };
         let raw = &self.json[start..end];
-        if !raw.is_ascii() || raw.len() - escapes < 2 {
+        let length = raw.len() - self.escapes.len();
+        if !raw.is_ascii() || length < 2 {
             return Ok(None);
         }
-        let (text, mut to) = self.blank(raw.len() - escapes)?;
-        let mut rest = raw;
-        while !rest.is_empty() {
-            let plain = memchr(b'\\', rest).unwrap_or(rest.len());
-            let letter = rest.get(plain + 1).and_then(|letter| unescaped(*letter));
+        let (text, mut to) = self.blank(length)?;
+        let mut from = start;
+        for escape in self.escapes.iter().copied().chain([end]) {
+            let plain = &self.json[from..escape];
             // SAFETY: what is written is the text less one byte for each escape, which is what the place has room for.
             unsafe {
-                std::ptr::copy_nonoverlapping(rest.as_ptr(), to, plain);
-                to = to.add(plain);
-                if let Some(letter) = letter {
-                    to.write(letter);
+                std::ptr::copy_nonoverlapping(plain.as_ptr(), to, plain.len());
+                to = to.add(plain.len());
+                if escape < end {
+                    to.write(unescaped(self.json[escape + 1]).unwrap_or_default());
                     to = to.add(1);
                 }
             }
-            rest = rest.get(plain + 2..).unwrap_or_default();
+            from = escape + 2;
         }
         Ok(Some((text, end + 1)))
     }
