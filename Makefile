@@ -23,6 +23,8 @@ export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 unexport CONDA_PREFIX
 # What dates the wheel and the list of what is in it: two builds of a commit give the same bytes.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
+# The builder's folders are in no wheel.
+WHEEL_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
 
 CRATE := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
@@ -108,6 +110,7 @@ sbom: dist/.done-wheel ## write what is built into the wheel to dist/ritellm.cyc
 reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch, and compare the two byte by byte
 	rm -rf target/reproducible
 	for build in 1 2; do \
+		RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" \
 		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) \
 			--target-dir target/reproducible/$$build --out target/reproducible/dist-$$build; \
 	done
@@ -149,7 +152,8 @@ $(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv
 
 dist/.done-wheel: $(CRATE) $(PACKAGE) $(VENV)/.done-maturin
 	rm -f dist/*.whl
-	$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --out dist
+	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
+		--interpreter $(PYO3_PYTHON) --out dist
 	touch $@
 
 # `--force-reinstall --no-deps`: the version may be the one that is installed, and the wheel another all the same.
