@@ -236,6 +236,8 @@ impl Bridge {
 impl Bridge {
     /// Goes on with the tasks whose outcomes have come. Called by the loop.
     fn _drain(&self, py: Python<'_>) -> PyResult<()> {
+        // The tasks run below this.
+        let _exposed = runtime::Exposed::enter(py);
         if let Wake::Bell(bell) = &self.queue.wake {
             bell.silence();
         }

@@ -160,6 +160,7 @@ impl Client {
                 answer.take()
             });
             if let Some(answer) = answer {
+                let _exposed = runtime::Exposed::enter(py);
                 return Box::new(answer).into_python(py);
             }
             py.check_signals().inspect_err(|_| {
@@ -240,6 +241,8 @@ impl Client {
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Asked, Option<Arc<Log>>)> {
+        // Whatever the caller gave may run code of its own, and so may the garbage that is collected meanwhile.
+        let _exposed = runtime::Exposed::enter(model.py());
         let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.

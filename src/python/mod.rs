@@ -29,8 +29,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Run at exit, after what was registered later: after whatever the program wanted to do then.
 #[pyfunction]
-fn begin_exit() {
-    runtime::begin_exit();
+fn begin_exit(py: Python<'_>) {
+    runtime::begin_exit(py);
 }
 
 /// The native half of the package `ritellm`.

@@ -46,6 +46,7 @@ pub(super) fn watch_forks() {
             RUNTIME.store(std::ptr::null_mut(), Ordering::Relaxed);
             GENERATION.fetch_add(1, Ordering::Relaxed);
             rest::end_fork_in_child();
+            exit::forget_others();
         }
         // SAFETY: the handlers use atomics, the clock and sleep, all of which are allowed around a fork; they live for
         // ever, since extension modules are never unloaded.
@@ -207,28 +208,114 @@ fn run(runtime: &'static Runtime) {
     });
 }
 
-/// The interpreter is about to shut down, or does so.
-static EXITING: AtomicBool = AtomicBool::new(false);
+/// Threads at exit.
+///
+/// A thread that wants the GIL while the interpreter shuts down is ended where it stands, by an unwinding that Rust takes
+/// for a reason to abort the process (CPython before 3.14). So the daemon threads that may be about to ask for it from
+/// below our code are waited for, for a while, and from then on those that come to such a place stay there, as they would
+/// have anyway.
+mod exit {
+    use std::sync::OnceLock;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread::ThreadId;
+
+    use super::{AtomicBool, Duration, Instant, Ordering, PyAnyMethods, Python, generation};
+
+    static EXITING: AtomicBool = AtomicBool::new(false);
+    static EXITING_THREAD: OnceLock<ThreadId> = OnceLock::new();
+    /// How many threads are where they must not be ended.
+    static EXPOSED: AtomicUsize = AtomicUsize::new(0);
+
+    /// What a thread does there may take as long as it likes; the program's exit may not.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const LOOK: Duration = Duration::from_micros(50);
+
+    /// While it lives, its thread may ask for the GIL from below our code.
+    pub struct Exposed {
+        /// A child of a fork begins to count anew.
+        generation: u64,
+    }
+
+    impl Exposed {
+        /// With the GIL.
+        pub fn enter(py: Python<'_>) -> Self {
+            if EXITING.load(Ordering::SeqCst) && !is_waited_for(py) {
+                py.detach(|| stay());
+            }
+            Self::count()
+        }
+
+        /// Without it. `exempt`: the exit waits for this thread anyway.
+        pub fn enter_detached(exempt: bool) -> Self {
+            let exposed = Self::count();
+            if !EXITING.load(Ordering::SeqCst) || exempt {
+                return exposed;
+            }
+            drop(exposed);
+            stay()
+        }
+
+        fn count() -> Self {
+            EXPOSED.fetch_add(1, Ordering::SeqCst);
+            Self { generation: generation() }
+        }
+    }
+
+    impl Drop for Exposed {
+        fn drop(&mut self) {
+            if self.generation == generation() {
+                EXPOSED.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn stay() -> ! {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// Whether this thread may go on though the interpreter is about to shut down: it is the one that does that, or one
+    /// that this one has started since and waits for.
+    pub fn is_exempt(py: Python<'_>) -> bool {
+        EXITING.load(Ordering::SeqCst) && is_waited_for(py)
+    }
+
+    fn is_waited_for(py: Python<'_>) -> bool {
+        if EXITING_THREAD.get() == Some(&std::thread::current().id()) {
+            return true;
+        }
+        let thread = py.import("threading").and_then(|threading| threading.call_method0("current_thread"));
+        thread.and_then(|thread| thread.getattr("daemon")?.extract()).is_ok_and(|is_daemon: bool| !is_daemon)
+    }
+
+    pub fn begin(py: Python<'_>) {
+        EXITING_THREAD.get_or_init(|| std::thread::current().id());
+        EXITING.store(true, Ordering::SeqCst);
+        let begun = Instant::now();
+        while EXPOSED.load(Ordering::SeqCst) > 0 && begun.elapsed() < PATIENCE {
+            py.detach(|| std::thread::sleep(LOOK));
+        }
+    }
+
+    /// The child of a fork has one thread, and that one is not about to be ended.
+    pub fn forget_others() {
+        EXPOSED.store(0, Ordering::SeqCst);
+    }
+}
+
+pub(super) use exit::Exposed;
 
 /// To be called at exit, after whatever the program wanted to do then.
-pub(super) fn begin_exit() {
-    EXITING.store(true, Ordering::Relaxed);
+pub(super) fn begin_exit(py: Python<'_>) {
+    exit::begin(py);
 }
 
 /// Waits without the GIL.
-///
-/// A thread that wants the GIL back while the interpreter shuts down is ended where it stands, by an unwinding that Rust
-/// takes for a reason to abort the process (CPython before 3.14). So one that began to wait before stays here instead, as
-/// it does after. Whoever begins now is the thread that shuts down.
 pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
-    let may_end = EXITING.load(Ordering::Relaxed);
-    py.detach(|| {
-        let done = work();
-        while EXITING.load(Ordering::Relaxed) && !may_end {
-            std::thread::park();
-        }
-        done
-    })
+    let exempt = exit::is_exempt(py);
+    let (done, _exposed) = py.detach(|| (work(), Exposed::enter_detached(exempt)));
+    done
 }
 
 /// Something that belongs to this process and is made anew after a fork.
