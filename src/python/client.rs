@@ -125,6 +125,7 @@ impl Client {
         subject: &Bound<'py, PyAny>,
         arguments: &Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, Waiter>> {
+        let _exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
         let (abort, registration) = AbortHandle::new_pair();
@@ -143,7 +144,9 @@ impl Client {
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
+        let exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
+        drop(exposed);
         let (abort, registration) = AbortHandle::new_pair();
         let slot = Arc::new((Mutex::new(None), Condvar::new()));
         let theirs = slot.clone();
@@ -241,8 +244,6 @@ impl Client {
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Asked, Option<Arc<Log>>)> {
-        // Whatever the caller gave may run code of its own, and so may the garbage that is collected meanwhile.
-        let _exposed = runtime::Exposed::enter(model.py());
         let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
