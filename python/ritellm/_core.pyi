@@ -76,6 +76,7 @@ class Client:
         max_header_size: int | None = None,
         max_body_size: int | None = None,
         max_event_size: int | None = None,
+        max_nesting: int | None = None,
     ) -> Self: ...
     def start(
         self,

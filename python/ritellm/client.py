@@ -52,6 +52,7 @@ class Client(_core.Client):
         max_header_size: an answer's head may be so many bytes; 64 KiB by default.
         max_body_size: an answer may be so many bytes, after decompression; 256 MiB by default.
         max_event_size: one event of a stream may be so many bytes; 32 MiB by default.
+        max_nesting: the JSON of an answer may be nested so many levels deep; 256 by default, 512 at most.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.

@@ -26,6 +26,8 @@ pub(super) struct Defaults {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub drop_params: bool,
     pub allow_http: bool,
+    /// How many levels of nesting an answer may have.
+    pub deepest: usize,
 }
 
 /// How often a request is repeated when nobody says otherwise.
@@ -35,6 +37,8 @@ const MAX_RETRIES: u32 = 2;
 pub(super) struct Asked {
     pub call: Call,
     pub vectors: Form,
+    /// How many levels of nesting an answer may have.
+    pub deepest: usize,
 }
 
 /// Reads the arguments of a call: `subject` is its messages or its input.
@@ -121,7 +125,11 @@ pub(super) fn asked(
         (_, false) => Form::List,
     };
     let Unresolved { request, timeouts, max_retries, allow_http, .. } = call;
-    Ok(Asked { call: Call { deployment, request, timeouts, max_retries, allow_http, journal: None }, vectors })
+    Ok(Asked {
+        call: Call { deployment, request, timeouts, max_retries, allow_http, journal: None },
+        vectors,
+        deepest: defaults.deepest,
+    })
 }
 
 /// A call whose model has not been looked up yet.

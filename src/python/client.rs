@@ -35,7 +35,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None))]
+    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None, max_nesting=None))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
         api_key: Option<&Bound<'_, PyAny>>,
@@ -54,8 +54,9 @@ impl Client {
         max_header_size: Option<&Bound<'_, PyAny>>,
         max_body_size: Option<&Bound<'_, PyAny>>,
         max_event_size: Option<&Bound<'_, PyAny>>,
+        max_nesting: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let mut defaults = Defaults::default();
+        let mut defaults = Defaults { deepest: json_decode::DEEP, ..Defaults::default() };
         let mut settings = Settings::default();
         if let Some(drop_params) = drop_params {
             defaults.drop_params = arguments::flag("drop_params", drop_params)?;
@@ -90,6 +91,19 @@ impl Client {
         ] {
             if let Some(given) = given {
                 *limit = arguments::limit(name, given)?;
+            }
+        }
+        if let Some(given) = max_nesting {
+            defaults.deepest = arguments::limit("max_nesting", given)?;
+            if defaults.deepest > json_decode::DEEPEST {
+                return Err(argument(
+                    given.py(),
+                    format!(
+                        "max_nesting is {}: a whole number up to {} would be right",
+                        defaults.deepest,
+                        json_decode::DEEPEST
+                    ),
+                ));
             }
         }
         if let Some(key) = api_key {
@@ -281,7 +295,7 @@ impl Client {
             match core.stream(asked.call).await {
                 Ok(mut stream) => {
                     let feed = Arc::new(Feed::default());
-                    promise.keep(End::Stream(Stream::new(feed.clone(), Work { abort, log }, &stream)));
+                    promise.keep(End::Stream(Stream::new(feed.clone(), Work { abort, log }, &stream, asked.deepest)));
                     let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
                     feed.fill(&mut stream).await;
                     rest.release();
@@ -309,7 +323,13 @@ impl Outcome for Ended {
 /// An answer as the caller gets it.
 fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
     let Answer { body, meta } = answer;
-    match json_decode::decode_with(py, &body, Class::of_answer(asked.call.request.operation), asked.vectors) {
+    match json_decode::decode_with(
+        py,
+        &body,
+        Class::of_answer(asked.call.request.operation),
+        asked.vectors,
+        asked.deepest,
+    ) {
         Ok(object) => {
             set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta(meta))?.into_any())?;
             Ok(object)

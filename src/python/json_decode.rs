@@ -15,8 +15,11 @@ use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTu
 use super::vectors::{self, Form, Rows};
 use crate::types::chat::Operation;
 
-/// Deeper nesting is refused, since each level takes stack.
-const DEEPEST: usize = 256;
+/// Deeper nesting than this is refused by default.
+pub(super) const DEEP: usize = 256;
+
+/// The deepest nesting that may be allowed, since each level takes stack.
+pub(super) const DEEPEST: usize = 512;
 
 /// The class an object gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,15 +108,16 @@ fn classes(py: Python<'_>) -> PyResult<&'static [Py<PyType>]> {
 
 /// Decodes a JSON text. `ValueError` says where it is none.
 pub(super) fn decode<'py>(py: Python<'py>, json: &[u8], class: Class) -> PyResult<Bound<'py, PyAny>> {
-    decode_with(py, json, class, Form::List)
+    decode_with(py, json, class, Form::List, DEEPEST)
 }
 
-/// The same; the vectors of an `EmbeddingResponse` come out in this form.
+/// The same; the vectors of an `EmbeddingResponse` come out in this form, and more than `deepest` levels are refused.
 pub(super) fn decode_with<'py>(
     py: Python<'py>,
     json: &[u8],
     class: Class,
     vectors: Form,
+    deepest: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
     static NAMES: Mutex<Names> = Mutex::new(Names::new());
     // Another thread, or a finaliser that runs in the midst of this, goes without the cache.
@@ -126,6 +130,7 @@ pub(super) fn decode_with<'py>(
         classes: classes(py)?,
         empty: PyTuple::empty(py),
         vectors,
+        deepest,
         rows: Rows::default(),
         escapes: Vec::new(),
     };
@@ -153,6 +158,7 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
         classes: &[],
         empty: PyTuple::empty(py),
         vectors: Form::List,
+        deepest: DEEPEST,
         rows: Rows::default(),
         escapes: Vec::new(),
     };
@@ -257,6 +263,8 @@ struct Decoder<'a, 'py> {
     classes: &'static [Py<PyType>],
     empty: Bound<'py, PyTuple>,
     vectors: Form,
+    /// How many levels of nesting there may be.
+    deepest: usize,
     /// The vectors so far, where they are to be an array; their places stand in for them.
     rows: Rows,
     /// Where a string's escapes stand.
@@ -615,10 +623,10 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn check_depth(&self, depth: usize) -> PyResult<()> {
-        if depth < DEEPEST {
+        if depth < self.deepest {
             return Ok(());
         }
-        Err(PyValueError::new_err(format!("JSON nested more than {DEEPEST} deep")))
+        Err(PyValueError::new_err(format!("JSON nested more than {} deep (max_nesting)", self.deepest)))
     }
 
     fn wrong_before(&mut self, wanted: &str) -> PyErr {

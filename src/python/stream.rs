@@ -23,6 +23,7 @@ use super::meta::Meta;
 use super::runtime::{self, generation};
 use super::send::{self, Awaitable, Step};
 use super::template;
+use super::vectors::Form;
 use super::waiter::{Waiter, Work, thrown};
 use crate::client;
 use crate::error::{Error, ErrorKind};
@@ -138,6 +139,8 @@ pub(super) struct Stream {
     secrets: Vec<chat::Secret>,
     local: Mutex<Local>,
     decoder: Mutex<template::Chunks>,
+    /// How many levels of nesting a chunk may have.
+    deepest: usize,
     made: u64,
 }
 
@@ -161,7 +164,7 @@ enum Taken {
 
 impl Stream {
     /// The consumer's side of a stream that was opened.
-    pub fn new(feed: Arc<Feed>, work: Work, opened: &client::Stream<'_>) -> Self {
+    pub fn new(feed: Arc<Feed>, work: Work, opened: &client::Stream<'_>, deepest: usize) -> Self {
         let (meta, secrets) = (opened.meta().clone(), opened.secrets());
         let operation = opened.operation();
         Self {
@@ -172,6 +175,7 @@ impl Stream {
             secrets,
             local: Mutex::default(),
             decoder: Mutex::default(),
+            deepest,
             made: generation(),
         }
     }
@@ -221,10 +225,12 @@ impl Stream {
             log.write(py);
         }
         let decoded = match self.decoder.try_lock() {
-            _ if self.operation == Operation::Responses => json_decode::decode(py, chunk, Class::ResponseEvent),
-            Ok(mut decoder) => decoder.decode(py, chunk),
+            _ if self.operation == Operation::Responses => {
+                json_decode::decode_with(py, chunk, Class::ResponseEvent, Form::List, self.deepest)
+            }
+            Ok(mut decoder) => decoder.decode(py, chunk, self.deepest),
             // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
-            Err(_) => template::Chunks::default().decode(py, chunk),
+            Err(_) => template::Chunks::default().decode(py, chunk, self.deepest),
         };
         decoded.map_err(|error| {
             self.stop();

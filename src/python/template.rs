@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::json_decode::{self, Class};
+use super::vectors::Form;
 
 /// A stream's chunks are given up on as alike after this many tries.
 const TRIES: u8 = 4;
@@ -35,15 +36,15 @@ struct Template {
 }
 
 impl Chunks {
-    /// Decodes the stream's next chunk. `ValueError` says where it is no JSON.
-    pub fn decode<'py>(&mut self, py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    /// Decodes the stream's next chunk. `ValueError` says where it is no JSON, or nested more than `deepest` levels.
+    pub fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], deepest: usize) -> PyResult<Bound<'py, PyAny>> {
         if let Some(template) = &self.template
             && let Some(chunk) = template.decode(py, json)?
         {
             self.unlike = 0;
             return Ok(chunk);
         }
-        let chunk = json_decode::decode(py, json, Class::ChatCompletionChunk)?;
+        let chunk = json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)?;
         self.unlike = self.unlike.saturating_add(1);
         // The first chunk and the last are like no others.
         if self.unlike > 1 && self.tried < TRIES {

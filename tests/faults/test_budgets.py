@@ -171,7 +171,9 @@ class TestMaxConnections:
 
 
 class TestSettings:
-    @pytest.mark.parametrize("name", ["max_connections", "max_header_size", "max_body_size", "max_event_size"])
+    @pytest.mark.parametrize(
+        "name", ["max_connections", "max_header_size", "max_body_size", "max_event_size", "max_nesting"]
+    )
     @pytest.mark.parametrize("value", [0, -1, 1.5, True, "10"])
     def test_what_cannot_be_used_is_named(self, name: str, value: Any) -> None:
         with pytest.raises(InvalidArgumentError, match=f"{name} is .*a whole number above 0 would be right"):
@@ -182,6 +184,36 @@ class TestSettings:
             client_of(server, max_body_size=len(BODY)).completion("openai/m", asks("x"))
             with pytest.raises(APIResponseValidationError, match="max_body_size"):
                 client_of(server, max_body_size=len(BODY) - 1).completion("openai/m", asks("x"))
+
+    @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+    @pytest.mark.parametrize(("limit", "settings"), [(256, {}), (10, {"max_nesting": 10}), (512, {"max_nesting": 512})])
+    def test_nesting(self, limit: int, settings: dict[str, int], stream: bool) -> None:
+        depth = limit
+
+        def serve(connection: Connection, request: Request) -> None:
+            # The object itself is a level.
+            nested = b"[" * (depth - 1) + b"]" * (depth - 1)
+            if request.wants_stream:
+                data = b'data: {"x":' + nested + b"," + chunk({"content": TEXT}, "stop")[1:] + b"\n\n"
+                connection.send(STREAM_HEAD + chunked(data) + b"0\r\n\r\n")
+            else:
+                body = b'{"x":' + nested + b"," + BODY[1:]
+                connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+
+        def read(client: Client) -> None:
+            answer: Any = client.completion("openai/m", asks("x"), stream=stream)
+            for _ in answer if stream else ():
+                pass
+
+        with RawServer(serve) as server:
+            read(client_of(server, **settings))
+            depth += 1
+            with pytest.raises(APIResponseValidationError, match=rf"nested more than {limit} deep \(max_nesting\)"):
+                read(client_of(server, **settings))
+
+    def test_nesting_that_no_stack_could_hold(self) -> None:
+        with pytest.raises(InvalidArgumentError, match="max_nesting is 513: a whole number up to 512 would be right"):
+            Client(max_nesting=513)
 
     @pytest.mark.parametrize("pieces", [1, 2, 3])
     def test_a_body_without_a_length(self, pieces: int) -> None:
