@@ -55,6 +55,7 @@ impl Origin {
 
 /// Whether a host is this machine, so that what is sent to it does not leave it.
 pub fn is_loopback(host: &str) -> bool {
+    // What a local server is mostly called, asked of every call without TLS.
     if host == "127.0.0.1" {
         return true;
     }
