@@ -6,8 +6,10 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,6 +118,26 @@ class TestManyAtOnce:
             at_openai.wait_for_requests(32)
             gate.open()
             assert list(answers) == texts
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_thread_that_has_its_answer_holds_up_no_other(self, at_openai: Server, stream: bool) -> None:
+        gate = Gate()
+        answer = plain_or_streamed("Hel", "lo")
+        at_openai.script = lambda request: replace(answer(request), before=[gate])
+        everybody_answered = threading.Barrier(32)
+
+        def work(_: int) -> None:
+            for _ in range(3):
+                response = completion(MODEL, MESSAGES, stream=stream)
+                if stream:
+                    next(response)
+                everybody_answered.wait(PATIENCE)
+
+        with ThreadPoolExecutor(32) as pool:
+            done = pool.map(work, range(32))
+            at_openai.wait_for_requests(32)
+            gate.open()
+            list(done)
 
     def test_one_client_in_threads_and_loops(self, at_openai: Server) -> None:
         at_openai.script = echo

@@ -1,6 +1,6 @@
 //! Entry points: a call from Python, handed to the network thread and answered on the caller's loop or thread.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::once::name;
 use futures_util::FutureExt;
@@ -17,7 +17,8 @@ use super::log::{self, Log};
 use super::meta::Meta;
 use super::object::set_slot;
 use super::runtime::{self, PerProcess};
-use super::stream::{Feed, SIGNALS, Stream};
+use super::stream::{Feed, Stream};
+use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
 use crate::client::{Figures, Promise};
 use crate::error::{Error, ErrorKind};
@@ -162,23 +163,16 @@ impl Client {
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
         drop(exposed);
         let (abort, registration) = AbortHandle::new_pair();
-        let slot = Arc::new((Mutex::new(None), Condvar::new()));
-        let theirs = slot.clone();
+        let sleeper = Sleeper::new();
+        let theirs = sleeper.clone();
         self.spawn(asked, log.clone(), abort.clone(), registration, move |answer| {
-            *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            theirs.1.notify_one();
+            runtime::turns().push(&theirs, Box::new(answer));
         });
+        let limit = runtime::signals(py)?;
         loop {
-            let answer = runtime::wait(py, || {
-                let mut answer = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
-                if answer.is_none() {
-                    answer = slot.1.wait_timeout(answer, SIGNALS).unwrap_or_else(PoisonError::into_inner).0;
-                }
-                answer.take()
-            });
-            if let Some(answer) = answer {
+            if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
                 let _exposed = runtime::Exposed::enter(py);
-                return Box::new(answer).into_python(py);
+                return outcome.into_python(py);
             }
             py.check_signals().inspect_err(|_| {
                 abort.abort();

@@ -16,6 +16,7 @@ mod runtime;
 mod send;
 mod stream;
 mod template;
+mod turns;
 mod vectors;
 mod waiter;
 
@@ -56,6 +57,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::runtime::watch_forks();
+        super::turns::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();
         super::send::fill_slot::<super::stream::NextChunk>(py);

@@ -5,7 +5,7 @@
 //! it and starts its own. A fork waits until the thread is at rest, so that nothing in the child's memory is half done:
 //! no lock held, no value of a library half made.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use tokio::sync::Notify;
 
+use super::turns::{self, Turns};
+
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where jobs are handed to the thread.
+/// Where jobs are handed to the thread, and how threads take turns in going on with their answers.
 struct Runtime {
     jobs: Mutex<Vec<Job>>,
     arrived: Notify,
+    turns: Turns,
 }
 
 static RUNTIME: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
@@ -115,6 +118,11 @@ pub(super) fn spawn(job: impl Future<Output = ()> + Send + 'static) {
     }
 }
 
+/// The turns of the threads that wait for answers.
+pub(super) fn turns() -> &'static Turns {
+    &runtime().turns
+}
+
 thread_local! {
     /// What the network thread does at the end of its turn; `None` on all other threads.
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
@@ -158,7 +166,8 @@ fn runtime() -> &'static Runtime {
     if let Some(runtime) = unsafe { known.as_ref() } {
         return runtime;
     }
-    let fresh = Box::into_raw(Box::new(Runtime { jobs: Mutex::default(), arrived: Notify::new() }));
+    let fresh = Runtime { jobs: Mutex::default(), arrived: Notify::new(), turns: Turns::default() };
+    let fresh = Box::into_raw(Box::new(fresh));
     match RUNTIME.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
             // SAFETY: just made, and never freed.
@@ -314,8 +323,31 @@ pub(super) fn begin_exit(py: Python<'_>) {
 /// Waits without the GIL.
 pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     let exempt = exit::is_exempt(py);
-    let (done, _exposed) = py.detach(|| (work(), Exposed::enter_detached(exempt)));
+    let (done, _exposed) = py.detach(|| {
+        turns::pass();
+        (work(), Exposed::enter_detached(exempt))
+    });
     done
+}
+
+/// How often this thread is to look for Ctrl-C while it waits: only the main thread is told of signals.
+pub(super) fn signals(py: Python<'_>) -> PyResult<Option<Duration>> {
+    thread_local! {
+        /// Whether this is the main thread; in the child of a fork, another one may be.
+        static IS_MAIN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    }
+    const LOOK: Duration = Duration::from_millis(100);
+    let is_main = match IS_MAIN.get() {
+        Some((made, is_main)) if made == generation() => is_main,
+        _ => {
+            let threading = py.import("threading")?;
+            let main = threading.call_method0("main_thread")?.getattr("ident")?;
+            let is_main = threading.call_method0("get_ident")?.eq(main)?;
+            IS_MAIN.set(Some((generation(), is_main)));
+            is_main
+        }
+    };
+    Ok(is_main.then_some(LOOK))
 }
 
 /// Something that belongs to this process and is made anew after a fork.

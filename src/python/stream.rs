@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::once::name;
 use bytes::Bytes;
@@ -279,21 +278,22 @@ impl Stream {
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        let limit = runtime::signals(py)?;
         runtime::wait(py, || {
             let mut state = self.feed.lock();
             if state.chunks.is_empty() && state.end.is_none() {
                 state.threads += 1;
-                let (mut state, _) =
-                    self.feed.readable.wait_timeout(state, SIGNALS).unwrap_or_else(PoisonError::into_inner);
+                let readable = &self.feed.readable;
+                let mut state = match limit {
+                    Some(limit) => readable.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
+                    None => readable.wait(state).unwrap_or_else(PoisonError::into_inner),
+                };
                 state.threads -= 1;
             }
         });
         py.check_signals().inspect_err(|_| self.stop())
     }
 }
-
-/// How often a thread that waits looks for Ctrl-C.
-pub(super) const SIGNALS: Duration = Duration::from_millis(100);
 
 impl Drop for Stream {
     fn drop(&mut self) {
