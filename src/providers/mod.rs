@@ -4,6 +4,7 @@
 //! OpenAI-shaped JSON. Adding an OpenAI-compatible provider is one row in [`table`]; adding a native wire is one file
 //! and one line in `NATIVE`.
 
+mod alike;
 mod anthropic;
 mod azure;
 mod bedrock;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::super::alike::Alike;
 use super::super::readable::quoted;
 use super::super::{StreamDecoder, errors};
 use super::ROW;
@@ -25,6 +26,8 @@ pub(super) struct Chunks {
     id: String,
     model: String,
     blocks: Vec<Block>,
+    /// The last event, if it was some text of a block.
+    last: Option<Alike>,
     /// How many of the blocks are calls.
     calls: u32,
     /// What has no place in OpenAI's format.
@@ -76,6 +79,7 @@ impl Chunks {
             id: String::new(),
             model: String::new(),
             blocks: Vec::new(),
+            last: None,
             calls: 0,
             beside: Object::default(),
             usage: Object::default(),
@@ -83,6 +87,16 @@ impl Chunks {
             finished: false,
             done: false,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_last(&mut self) {
+        self.last = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows(&self, event: &[u8]) -> bool {
+        self.last.as_ref().is_some_and(|last| last.news(without_padding(event)).is_some())
     }
 
     fn chunk(&self) -> Completion<'_> {
@@ -269,8 +283,22 @@ impl Chunks {
     }
 }
 
+/// An event up to the last white space: Anthropic hides how long a text is behind more or less of it.
+fn without_padding(event: &[u8]) -> &[u8] {
+    event.strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
+}
+
 impl StreamDecoder for Chunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        if let Some(last) = &self.last
+            && let Some(news) = last.news(without_padding(&data))
+            && let Some(block) = self.blocks.iter_mut().rfind(|block| block.index == last.index)
+        {
+            block.append("text", &news.text);
+            chunks.push(last.chunk(&news));
+            return Ok(());
+        }
+        self.last = None;
         if data.trim_ascii_start().first() != Some(&b'{') {
             // Nothing of Anthropic's; some hosts end their streams as OpenAI does.
             if data.trim_ascii() == b"[DONE]" {
@@ -290,7 +318,11 @@ impl StreamDecoder for Chunks {
         match kind {
             b"content_block_delta" => {
                 if let Some(delta) = event.delta {
-                    self.grow(event.index.unwrap_or(0), delta, &data, chunks);
+                    let (index, text, known) = (event.index.unwrap_or(0), delta.text.clone(), chunks.len());
+                    self.grow(index, delta, &data, chunks);
+                    if let (Some(_), Some(text), [chunk]) = (event.kind, text, &chunks[known..]) {
+                        self.last = Alike::of(index, data.slice_ref(without_padding(&data)), &text.0, None, chunk);
+                    }
                 }
             }
             b"content_block_start" => {

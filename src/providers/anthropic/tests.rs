@@ -569,6 +569,81 @@ fn only_the_usage_chunk_is_hidden() {
     }
 }
 
+/// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
+fn read_with(events: &[(&str, Vec<u8>)], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
+    let mut decoder = stream::Chunks::new(true, 7);
+    let (mut chunks, mut alike, mut error) = (Vec::new(), 0, None);
+    for (name, event) in events {
+        if each_anew {
+            decoder.forget_last();
+        }
+        alike += usize::from(decoder.knows(event));
+        if let Err(failed) = decoder.event(name.as_bytes(), event.clone().into(), &mut chunks) {
+            error = Some(failed.message);
+            break;
+        }
+    }
+    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, alike)
+}
+
+#[test]
+fn events_that_are_alike_say_what_they_say_alone() {
+    let delta = "content_block_delta";
+    let text = |index: u32, text: &str, rest: &str| {
+        let text = format!(
+            r#"{{"type":"content_block_delta","index":{index},"delta":{{"type":"text_delta","text":"{text}"{rest}"#
+        );
+        (delta, text.into_bytes())
+    };
+    let json = |name, event: Value| (name, event.to_string().into_bytes());
+    let start = json("message_start", json!({"type": "message_start", "message": {"id": "i", "model": "m"}}));
+    let words: Vec<_> =
+        (0..5).map(|count| text(0, &format!("word {count} "), &format!("}}{}}}", " ".repeat(count)))).collect();
+    let plain = [&[start][..], &words].concat();
+    assert_eq!(read_with(&plain, false).2, 4);
+    let end = json("message_delta", json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}));
+
+    let others = [
+        text(0, r#"\n\"\\ \u003c \ud83d\ude00 é"#, "}}"),
+        text(0, "", "}}"),
+        text(1, "another block", "}}"),
+        text(0, "a", r#","x":1}}"#),
+        text(0, "a", r#"},"x":1}"#),
+        text(0, r#"a","text":"b"#, "}}"),
+        text(0, "half \\ud83d", "}}"),
+        text(0, "a bare \n break", "}}"),
+        text(0, "never ends \\", ""),
+        text(0, "a", "} } }"),
+        (delta, [&text(0, "not ", "").1[..], b"\xff UTF-8\"}}"].concat()),
+        (delta, br#"{"index":0,"delta":{"type":"text_delta","text":"of a kind that its name says"}}"#.to_vec()),
+        ("ping", br#"{"index":0,"delta":{"type":"text_delta","text":"of no kind"}}"#.to_vec()),
+        (delta, Vec::new()),
+        json(
+            delta,
+            json!({"type": delta, "index": 0, "delta": {"type": "thinking_delta", "thinking": "t", "text": "t"}}),
+        ),
+        json(
+            "content_block_start",
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "x"}}),
+        ),
+        json("content_block_stop", json!({"type": "content_block_stop", "index": 0})),
+        end.clone(),
+        json("error", json!({"type": "error", "error": {"type": "overloaded_error", "message": "m"}})),
+    ];
+    for other in &others {
+        let shown = String::from_utf8_lossy(&other.1).into_owned();
+        for place in 1..=plain.len() {
+            let mut events = plain.to_vec();
+            events.insert(place, other.clone());
+            events.push(end.clone());
+            let (chunks, error, _) = read_with(&events, false);
+            let (expected, expected_error, _) = read_with(&events, true);
+            assert_eq!(chunks, expected, "{shown}");
+            assert_eq!(error, expected_error, "{shown}");
+        }
+    }
+}
+
 #[test]
 fn streams_of_looser_hosts_are_read() {
     let events = [

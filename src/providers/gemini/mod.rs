@@ -26,12 +26,13 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use memchr::memmem;
 
 use self::reader::Reader;
+use super::alike::Alike;
 use super::table::{HOSTED, Setting};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Request;
-use crate::types::completion::{self, Completion};
+use crate::types::completion::{self, Choice, Completion, Content, Message};
 use crate::types::credentials::Kind;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::{Members, read};
@@ -149,6 +150,7 @@ impl Endpoint for Gemini {
             provider: self.row.name,
             show_usage,
             reader: Reader::new(received, &request.model),
+            last: None,
             done: false,
         })
     }
@@ -220,6 +222,8 @@ struct Chunks {
     /// The caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,
     reader: Reader,
+    /// The last event, if it had nothing but text.
+    last: Option<Alike>,
     /// A front said so; Google's own streams just end.
     done: bool,
 }
@@ -228,6 +232,14 @@ static CHOICES: LazyLock<memmem::Finder> = LazyLock::new(|| memmem::Finder::new(
 
 impl StreamDecoder for Chunks {
     fn event(&mut self, _name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        if let Some(last) = &self.last
+            && let Some(news) = last.news(&data)
+        {
+            self.reader.go_on(&data, last.index, &news);
+            chunks.push(last.chunk(&news));
+            return Ok(());
+        }
+        self.last = None;
         let text = data.trim_ascii();
         if text == b"[DONE]" {
             self.done = true;
@@ -243,17 +255,24 @@ impl StreamDecoder for Chunks {
         if answer.error.is_some() {
             return Err(google_said(errors::from_event(self.provider, &data)));
         }
+        let usage = answer.usage.map(|usage| usage.get());
         let choices = self.reader.piece(&data, answer);
         if !choices.is_empty() {
             let provider_specific_fields =
                 if self.reader.is_finished() { self.reader.untold() } else { Default::default() };
             let chunk = Completion { choices, provider_specific_fields, ..self.reader.envelope(completion::CHUNK) };
-            chunks.push(chunk.to_json());
+            let json = chunk.to_json();
+            if let [Choice { index, delta: Some(Message { content: Content::Text(text), .. }), .. }] = &*chunk.choices {
+                self.last = Alike::of(u64::from(*index), data.clone(), text, usage, &json);
+            }
+            chunks.push(json);
         }
-        if self.reader.is_finished()
-            && let Some(usage) = self.reader.usage()
-        {
-            chunks.push(Completion { usage: Some(usage), ..self.reader.envelope(completion::CHUNK) }.to_json());
+        if self.reader.is_finished() {
+            // From here on an event is told about with the usage that it brings.
+            self.last = None;
+            if let Some(usage) = self.reader.usage() {
+                chunks.push(Completion { usage: Some(usage), ..self.reader.envelope(completion::CHUNK) }.to_json());
+            }
         }
         Ok(())
     }

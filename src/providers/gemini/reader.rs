@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::DIALECT;
 use super::answer::{Answer, Candidate, Part, Rest};
+use crate::providers::alike::News;
 use crate::types::completion::{
     Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
@@ -99,6 +100,14 @@ impl Reader {
             return vec![Choice { delta: Some(delta), finish_reason: Some("content_filter"), ..Choice::default() }];
         }
         answer.candidates.into_iter().map(|candidate| self.choice(data, candidate)).collect()
+    }
+
+    /// The next piece of one choice, from an event that differs from the one before in this alone.
+    pub fn go_on(&mut self, data: &Bytes, candidate: u64, news: &News) {
+        turn(&mut self.turns, candidate as u32).parts.add_text(&news.text, false);
+        if !news.counts.is_empty() {
+            self.usage = Some(data.slice_ref(news.counts));
+        }
     }
 
     fn choice<'a>(&mut self, data: &Bytes, candidate: Candidate<'a>) -> Choice<'a> {
@@ -308,12 +317,7 @@ struct Parts {
 impl Parts {
     fn add(&mut self, part: &Part) {
         if part.is_plain() {
-            if part.is_thought() != self.is_thought {
-                self.close_text();
-                self.is_thought = part.is_thought();
-            }
-            self.needed |= self.is_thought;
-            self.text.push_str(&part.text().unwrap_or_default());
+            self.add_text(&part.text().unwrap_or_default(), part.is_thought());
         } else {
             self.close_text();
             self.needed = true;
@@ -324,6 +328,15 @@ impl Parts {
                 .map(|(name, value)| (name.to_string(), serde_json::from_str(value.get()).unwrap_or_default()));
             self.ready.push(Value::Object(members.collect()));
         }
+    }
+
+    fn add_text(&mut self, text: &str, is_thought: bool) {
+        if is_thought != self.is_thought {
+            self.close_text();
+            self.is_thought = is_thought;
+        }
+        self.needed |= is_thought;
+        self.text.push_str(text);
     }
 
     fn close_text(&mut self) {

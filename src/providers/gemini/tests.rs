@@ -451,6 +451,70 @@ fn a_stream_of_text_holds_nothing_but_text() {
     assert_eq!(all[1]["model"], "m");
 }
 
+/// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
+fn read_with(events: &[Vec<u8>], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
+    let mut decoder =
+        Chunks { provider: "gemini", show_usage: true, reader: Reader::new(7, "m"), last: None, done: false };
+    let (mut chunks, mut alike, mut error) = (Vec::new(), 0, None);
+    for event in events {
+        if each_anew {
+            decoder.last = None;
+        }
+        alike += usize::from(decoder.last.as_ref().is_some_and(|last| last.news(event).is_some()));
+        if let Err(failed) = decoder.event(b"", event.clone().into(), &mut chunks) {
+            error = Some(failed.message);
+            break;
+        }
+    }
+    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, alike)
+}
+
+#[test]
+fn events_that_are_alike_say_what_they_say_alone() {
+    let event = |text: &str, rest: &str| {
+        let text = format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}],"role":"model"}}{rest}"#);
+        text.into_bytes()
+    };
+    let counts = |count: u32| format!(r#"}}],"usageMetadata":{{"a":{count},"b":[{{"c":"d 1"}}]}},"responseId":"r1"}}"#);
+    let plain: Vec<_> = (0..5).map(|count| event(&format!("word {count} "), &counts(9 + count))).collect();
+    // All but the first, whose delta has a role, and the one that the others are like.
+    assert_eq!(read_with(&plain, false).2, 3);
+    let end = event("end", r#","finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}"#);
+
+    let others = [
+        event(r#"\n\"\\ \u003c \ud83d\ude00 é"#, &counts(1)),
+        event("", &counts(1)),
+        event("a", r#"}],"usageMetadata":{"a":7,"b":[{"c":"d 1"}],"e":1},"responseId":"r1"}"#),
+        event("a", r#"}],"usageMetadata":{"a":7,"b":[{"c":"e 1"}]},"responseId":"r1"}"#),
+        event("a", r#"}],"usageMetadata":{"a":7,"b":[{"c":"d 1"}]},"promptFeedback":{"x":1},"responseId":"r1"}"#),
+        event("a", r#"}],"usageMetadata":{"a":7,"b":[{"c":"d 1"}]},"responseId":"r2"}"#),
+        event("a", r#","index":1}],"usageMetadata":{"a":7,"b":[{"c":"d 1"}]},"responseId":"r1"}"#),
+        event("a", r#","safetyRatings":[1]}],"usageMetadata":{"a":7,"b":[{"c":"d 1"}]},"responseId":"r1"}"#),
+        event(r#"a","thought":true,"x":""#, &counts(1)),
+        event(r#"a","thoughtSignature":"s"#, &counts(1)),
+        event(r#"a"},{"functionCall":{"name":"f"}},{"text":"b"#, &counts(1)),
+        event("half \\ud83d", &counts(1)),
+        event("a bare \n break", &counts(1)),
+        event("never ends \\", ""),
+        [&event("not ", "")[..], b"\xff UTF-8", counts(1).as_bytes()].concat(),
+        event("a", r#","finishReason":"MAX_TOKENS"}],"responseId":"r1"}"#),
+        br#"{"error":{"code":503,"message":"m"}}"#.to_vec(),
+        b"[DONE]".to_vec(),
+    ];
+    for other in &others {
+        let shown = String::from_utf8_lossy(other).into_owned();
+        for place in 0..=plain.len() {
+            let mut events = plain.clone();
+            events.insert(place, other.clone());
+            events.push(end.clone());
+            let (chunks, error, _) = read_with(&events, false);
+            let (expected, expected_error, _) = read_with(&events, true);
+            assert_eq!(chunks, expected, "{shown}");
+            assert_eq!(error, expected_error, "{shown}");
+        }
+    }
+}
+
 #[test]
 fn grounding_that_comes_in_pieces_is_whole_in_the_end() {
     let event = |grounding: Value| json!({"candidates": [{"content": {"parts": [{"text": "x"}]}, "groundingMetadata": grounding}]});

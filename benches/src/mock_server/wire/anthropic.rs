@@ -53,8 +53,10 @@ pub fn stream(settings: &Settings) -> Reply {
     let start = event("message_start", &format!(r#","message":{}"#, message("", "null", 1)))
         + &event("content_block_start", r#","index":0,"content_block":{"type":"text","text":""}"#)
         + &event("ping", "");
-    let delta = |text: &String| {
-        let fields = format!(r#","index":0,"delta":{{"type":"text_delta","text":{text}}}"#);
+    // With white space of some length before the end, as Anthropic hides how long a text is.
+    let delta = |(place, text): (usize, &String)| {
+        let padding = " ".repeat(place % 15);
+        let fields = format!(r#","index":0,"delta":{{"type":"text_delta","text":{text}}}{padding}"#);
         event("content_block_delta", &fields)
     };
     let answer_tokens = text::tokens(&text::answer(settings.size));
@@ -63,7 +65,7 @@ pub fn stream(settings: &Settings) -> Reply {
     );
     let end = event("content_block_stop", r#","index":0"#) + &event("message_delta", &finish);
     let contents = deltas(settings);
-    let events = std::iter::once(start).chain(contents.iter().map(delta)).chain([end]);
+    let events = std::iter::once(start).chain(contents.iter().enumerate().map(delta)).chain([end]);
     let events: Vec<_> = events.collect();
     Reply::stream(&headers(), &events, &event("message_stop", ""), settings)
 }

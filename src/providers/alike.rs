@@ -1,0 +1,137 @@
+//! Most events of a stream differ from the one before in their text and perhaps in some counts, and in nothing else. What
+//! follows from the rest is not found out again: their chunks differ in their text.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use memchr::{memchr2, memmem::Finder};
+
+use crate::types::members::{Text, read};
+
+/// An event whose chunk has nothing but a text.
+pub(super) struct Alike {
+    /// The index of what the text belongs to: of a candidate, or of a block.
+    pub index: u64,
+    event: Bytes,
+    /// Where in the event its text stands, without the quotes, …
+    text: Range<usize>,
+    /// … and behind it the counts.
+    counts: Range<usize>,
+    /// The chunk, up to its text and from there on.
+    before: Bytes,
+    after: Bytes,
+}
+
+/// What is new in an event.
+pub(super) struct News<'a> {
+    /// The text, as JSON has it.
+    raw: &'a [u8],
+    pub text: Cow<'a, str>,
+    /// Empty where there are none.
+    pub counts: &'a [u8],
+}
+
+impl Alike {
+    /// An event, the text and the counts in it, and the chunk that it became; `None` if the chunk has more in it than the
+    /// text, or the text has escapes.
+    pub fn of(index: u64, event: Bytes, text: &str, counts: Option<&str>, chunk: &Bytes) -> Option<Self> {
+        static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\":{\"content\":\""));
+        let text = place(&event, text)?;
+        let counts = match counts {
+            Some(counts) => place(&event, counts)?,
+            None => event.len()..event.len(),
+        };
+        // No string of the chunk has a quote that is not escaped, so this is where its delta stands.
+        let start = DELTA.find(chunk)? + DELTA.needle().len();
+        let after = chunk.slice(start + text.len()..);
+        (counts.start > text.end && *after == *b"\"},\"finish_reason\":null}]}").then(|| Self {
+            index,
+            event,
+            text,
+            counts,
+            before: chunk.slice(..start),
+            after,
+        })
+    }
+
+    /// What is new in an event, if it is alike.
+    pub fn news<'a>(&self, event: &'a [u8]) -> Option<News<'a>> {
+        let rest = event.strip_prefix(&self.event[..self.text.start])?;
+        let rest = rest.strip_suffix(&self.event[self.counts.end..])?;
+        let end = end_of_string(rest)?;
+        let counts = rest[end..].strip_prefix(&self.event[self.text.end..self.counts.start])?;
+        if !differ_in_digits(&self.event[self.counts.clone()], counts) {
+            return None;
+        }
+        let Text(text) = read(&event[self.text.start - 1..][..end + 2]).ok()?;
+        (!text.is_empty()).then_some(News { raw: &rest[..end], text, counts })
+    }
+
+    /// The chunk of an event that is alike.
+    pub fn chunk(&self, news: &News) -> Bytes {
+        [&self.before, news.raw, &self.after].concat().into()
+    }
+}
+
+/// Where a part of an event stands in it.
+fn place(event: &[u8], part: &str) -> Option<Range<usize>> {
+    let start = (part.as_ptr() as usize).checked_sub(event.as_ptr() as usize)?;
+    let place = start..start + part.len();
+    event.get(place.clone()).is_some_and(|there| there == part.as_bytes()).then_some(place)
+}
+
+/// Where the string ends that `rest` begins in: the place of its quote.
+fn end_of_string(rest: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Whether two texts are the same but for the numbers in them.
+fn differ_in_digits(mut known: &[u8], mut given: &[u8]) -> bool {
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    loop {
+        let same = known.iter().zip(given).take_while(|(known, given)| known == given && !known.is_ascii_digit());
+        let same = same.count();
+        (known, given) = (&known[same..], &given[same..]);
+        let (in_known, in_given) = (digits(known), digits(given));
+        if in_known == 0 || in_given == 0 {
+            return known.is_empty() && given.is_empty();
+        }
+        (known, given) = (&known[in_known..], &given[in_given..]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_may_differ_and_nothing_else() {
+        let alike = |known: &str, given: &str| differ_in_digits(known.as_bytes(), given.as_bytes());
+        assert!(alike(r#"{"a":1,"b":[20]}"#, r#"{"a":345,"b":[6]}"#));
+        assert!(alike("", ""));
+        for other in
+            [r#"{"a":1,"b":[]}"#, r#"{"a":1,"b":[20]},"c":{}"#, r#"{"a":-1,"b":[20]}"#, r#"{"a":1,"b":[20]"#, ""]
+        {
+            assert!(!alike(r#"{"a":1,"b":[20]}"#, other), "{other}");
+            assert!(!alike(other, r#"{"a":1,"b":[20]}"#), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_string_ends_with_the_first_quote_that_is_not_escaped() {
+        for (rest, end) in
+            [(r#"a\"b\\" c"#, Some(6)), (r#"""#, Some(0)), (r"\", None), (r#"\""#, None), ("a", None), ("", None)]
+        {
+            assert_eq!(end_of_string(rest.as_bytes()), end, "{rest}");
+        }
+    }
+}
