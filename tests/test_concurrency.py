@@ -109,6 +109,31 @@ class TestManyAtOnce:
         gate.open()
         assert await task == completion_of()
 
+    def test_an_interrupt_in_the_midst_of_many_answers(self, at_openai: Server) -> None:
+        """The loop may be run again afterwards; until then nobody hears of the other answers, and none is lost."""
+        gate = Gate()
+        at_openai.script = lambda request: Answer(before=[gate], body=echo(request).body)
+        client = Client()
+
+        async def work(number: int) -> Any:
+            response = await client.acompletion(MODEL, [{"role": "user", "content": str(number)}])
+            if number == 40:
+                raise KeyboardInterrupt
+            return response.choices[0].message.content
+
+        loop = asyncio.new_event_loop()
+        tasks = [loop.create_task(work(number)) for number in range(100)]
+        loop.run_until_complete(came(at_openai, 100))
+        gate.open()
+        eventually(lambda: client.stats()["in_flight"] == 0)
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(asyncio.gather(*tasks))
+        assert not all(task.done() for task in tasks)
+        loop.run_until_complete(asyncio.wait(tasks))
+        assert isinstance(tasks[40].exception(), KeyboardInterrupt)
+        assert [task.result() for task in tasks if task is not tasks[40]] == [str(n) for n in range(100) if n != 40]
+        loop.close()
+
     def test_sync_calls_from_32_threads(self, at_openai: Server) -> None:
         gate = Gate()
         at_openai.script = lambda request: Answer(before=[gate], body=echo(request).body)

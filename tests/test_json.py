@@ -152,6 +152,27 @@ class TestText:
         with pytest.raises(ValueError, match="no JSON"):
             _core.from_json(written)
 
+    @pytest.mark.parametrize("rest", ["", ', "é and \\u00e9 behind it, for more than a block of whatever size there may be"'])
+    def test_escapes_at_every_place(self, rest: str) -> None:
+        """Long strings are read by blocks, and an escape may lie across two."""
+        for length in range(200):
+            plain = "x" * length
+            for text in (
+                f"\n{plain}",
+                f'{plain}"',
+                f"{plain}\\{plain}/\b\f\r\t",
+                f'\n{plain}\\\\"{plain}',
+                f"\n{plain}é",
+                f"\n{plain}\x01",
+                f"é{plain}\n",
+            ):
+                escaped = json.dumps(text, ensure_ascii=False).replace("/", "\\/")
+                written = f"[{escaped}{rest}]".encode()
+                assert _core.from_json(written) == json.loads(written)
+            for broken in (f"\\n{plain}", f"\\n{plain}\\", f'\\n{plain}\\"', f'\\n{plain}\\x"', f'\\n{plain}\\u12x4"'):
+                with pytest.raises(ValueError, match="no JSON"):
+                    _core.from_json(f'["{broken}'.encode())
+
     def test_bytes_that_are_not_utf_8_get_replacement_marks(self) -> None:
         assert _core.from_json(b'{"a": "caf\xe9 \xff"}') == {"a": "caf\ufffd \ufffd"}
         assert _core.from_json(b'{"caf\xe9": 1}') == {"caf\ufffd": 1}

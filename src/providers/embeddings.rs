@@ -53,7 +53,7 @@ impl Endpoint for Embeddings {
         if row.base64 && params.get("encoding_format").is_none() && params.get("output_dtype").is_none() {
             params.set("encoding_format", b"\"base64\"");
         }
-        let body = openai_compatible::body(&deployment.model, false, &params, row.spelled);
+        let body = params.as_body(&deployment.model, false, row.spelled);
         let destination = (self.destination)(deployment, "embeddings")?;
         Ok(Encoded { request: openai_compatible::post(destination, false, body), dropped_params })
     }

@@ -3,6 +3,7 @@
 //!
 //! Wire format: <https://platform.openai.com/docs/api-reference/chat>
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
@@ -22,7 +23,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
-use crate::types::params::Params;
 
 /// A provider that is nothing but its row.
 struct OpenAiCompatible {
@@ -142,21 +142,11 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Des
             params.to_mut().set("stream_options", options.as_bytes());
         }
     }
-    let body = body(model, request.stream, &params, row.spelled);
-    Ok(Encoded { request: post(destination, request.stream, body), dropped_params })
-}
-
-/// A body in OpenAI's format: the model, and the caller's own members.
-pub(super) fn body(model: &str, stream: bool, params: &Params, spelled: &[(&str, &str)]) -> Bytes {
-    let mut body = Vec::with_capacity(params.len() + model.len() + 80);
-    body.extend_from_slice(b"{\"model\":");
-    serde_json::to_writer(&mut body, model).expect("a string is JSON");
-    if stream {
-        body.extend_from_slice(b",\"stream\":true");
+    if let Cow::Owned(params) = &mut params {
+        params.close();
     }
-    params.write_members(spelled, &mut body);
-    body.push(b'}');
-    body.into()
+    let body = params.as_body(model, request.stream, row.spelled);
+    Ok(Encoded { request: post(destination, request.stream, body), dropped_params })
 }
 
 /// The request that carries a JSON body.

@@ -21,7 +21,7 @@ pub(super) struct Responses {
 
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let body = openai_compatible::body(&deployment.model, request.stream, &request.params, &[]);
+        let body = request.params.as_body(&deployment.model, request.stream, &[]);
         let destination = (self.destination)(deployment, "responses")?;
         Ok(Encoded { request: openai_compatible::post(destination, request.stream, body), dropped_params: Vec::new() })
     }

@@ -63,40 +63,47 @@ pub(super) fn asked(
             operation,
             extra_headers: defaults.headers.clone(),
             drop_params: defaults.drop_params,
-            params: Params::with_capacity(512),
             ..Default::default()
         },
     };
     match operation {
-        Operation::Chat => {
-            check_messages(subject)?;
-            set_param(&mut call.request.params, "messages", subject)?;
-        }
-        Operation::Embedding => {
-            check_input(subject)?;
-            set_param(&mut call.request.params, "input", subject)?;
-        }
-        // A stored prompt or an earlier response may stand for it.
-        Operation::Responses if subject.is_none() => {}
-        Operation::Responses => set_param(&mut call.request.params, "input", subject)?,
+        Operation::Chat => check_messages(subject)?,
+        Operation::Embedding => check_input(subject)?,
+        Operation::Responses => {}
     }
+    let mut params = Vec::with_capacity(arguments.len());
     // Merged last: they have the say over the parameters of the same name.
     let mut merged = Vec::new();
     for (name, value) in arguments.iter() {
         let name = name.cast_into::<PyString>()?;
-        let name = name.to_str()?;
         if value.is_none() {
             // As good as not given.
             continue;
         }
-        if matches!(name, "extra_body" | "additional_params") {
-            merged.push((name.to_owned(), value));
-        } else if !call.take(name, &value)? {
-            set_param(&mut call.request.params, name, &value)?;
+        if matches!(name.to_str()?, "extra_body" | "additional_params") {
+            merged.push((name, value));
+        } else if !call.take(name.to_str()?, &value)? {
+            params.push((name, value));
         }
     }
-    for (name, value) in merged {
-        merge(&mut call.request.params, &name, &value)?;
+    // A key that the client was made with is for the address that the client was made with.
+    if call.base_url_given && call.given.api_key == defaults.given.api_key && defaults.given.base_url.is_some() {
+        call.given.api_key = None;
+    }
+    let mut deployment =
+        resolve(&model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+
+    call.request.params = Params::of_call(&deployment.model, call.request.stream);
+    // A stored prompt or an earlier response may stand for it.
+    if operation != Operation::Responses || !subject.is_none() {
+        let name = if operation == Operation::Chat { "messages" } else { "input" };
+        set_param(&mut call.request.params, name, subject)?;
+    }
+    for (name, value) in &params {
+        set_param(&mut call.request.params, name.to_str()?, value)?;
+    }
+    for (name, value) in &merged {
+        merge(&mut call.request.params, name.to_str()?, value)?;
     }
     // The body has these already, from arguments of the call.
     let merged_stream = call.request.params.get("stream").and_then(|value| serde_json::from_slice(value).ok());
@@ -106,12 +113,7 @@ pub(super) fn asked(
     let merged_model: Option<String> =
         call.request.params.get("model").and_then(|value| serde_json::from_slice(value).ok());
     call.request.params.remove("model");
-    // A key that the client was made with is for the address that the client was made with.
-    if call.base_url_given && call.given.api_key == defaults.given.api_key && defaults.given.base_url.is_some() {
-        call.given.api_key = None;
-    }
-    let mut deployment =
-        resolve(&model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+    call.request.params.close();
     if let Some(model) = merged_model {
         deployment.model = model;
     }

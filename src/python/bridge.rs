@@ -20,7 +20,17 @@ use super::runtime::{self, generation};
 pub(super) trait Outcome: Send {
     /// What its task gets, or is raised there.
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
+
+    /// How much there is to turn, in bytes.
+    fn size(&self) -> usize {
+        0
+    }
 }
+
+/// So many outcomes become objects before their tasks go on, …
+const AT_ONCE: usize = 32;
+/// … or so many bytes of them: what is large is better gone before the next comes, for its memory serves again.
+const LARGE: usize = 128 * 1024;
 
 /// The loop's end of the bridge: what the network thread sees of it.
 pub(super) struct Queue {
@@ -74,6 +84,8 @@ pub(super) struct Bridge {
     queue: Arc<Queue>,
     /// Resolved, with tasks that have not gone on yet.
     resolved: Mutex<VecDeque<Py<Waiter>>>,
+    /// Taken off the queue, and not turned into objects yet.
+    arrived: Mutex<VecDeque<(u64, Box<dyn Outcome>)>>,
     /// Weak: a loop is not kept alive by having made a call once.
     event_loop: Py<PyWeakrefReference>,
     waiting: Mutex<Waiting>,
@@ -164,7 +176,17 @@ impl Bridge {
         let weak = || PyWeakrefReference::new(event_loop).map(Bound::unbind);
         let make = |wake| {
             let queue = Arc::new(Queue { done: Mutex::default(), wake });
-            Bound::new(py, Self { queue, resolved: Mutex::default(), event_loop: weak()?, waiting: Mutex::default() })
+            let event_loop = weak()?;
+            Bound::new(
+                py,
+                Self {
+                    queue,
+                    event_loop,
+                    resolved: Mutex::default(),
+                    arrived: Mutex::default(),
+                    waiting: Mutex::default(),
+                },
+            )
         };
         let bell = Bell::new()?;
         let descriptor = bell.descriptor();
@@ -223,8 +245,16 @@ impl Bridge {
         self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next(&self) -> Option<Py<Waiter>> {
+    fn next_resolved(&self) -> Option<Py<Waiter>> {
         self.resolved().pop_front()
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, VecDeque<(u64, Box<dyn Outcome>)>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_arrived(&self) -> Option<(u64, Box<dyn Outcome>)> {
+        self.arrived().pop_front()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -242,22 +272,34 @@ impl Bridge {
             bell.silence();
         }
         let done = std::mem::take(&mut *self.queue.done.lock().unwrap_or_else(PoisonError::into_inner));
-        // First all objects, then all tasks: the calls that the tasks make next come close together, and the network
-        // thread is woken for the first of them only.
-        for (key, outcome) in done {
-            let Some(waiter) = self.waiting().waiters.remove(&key) else { continue };
-            waiter.get().resolve(py, outcome);
-            self.resolved().push_back(waiter);
-        }
-        // Taken one by one, so that another call of this finds the rest: a task may run the loop inside the loop.
-        while let Some(waiter) = self.next() {
-            if let Err(interrupt) = Waiter::go_on(waiter.bind(py)) {
-                // Ctrl-C stops the loop, which may be run again to clean up: the others have not been heard yet.
-                self.queue.wake();
-                return Err(interrupt);
+        self.arrived().extend(done);
+        // First some objects, then their tasks: the calls that these make next come close together, and the network
+        // thread is woken for the first of them only. Not all objects of thousands: Python's garbage collector would look
+        // through them again and again, and they would be in no cache when their tasks come to them.
+        loop {
+            // Taken one by one, so that another call of this finds the rest: a task may run the loop inside the loop.
+            let mut size = 0;
+            for _ in 0..AT_ONCE {
+                let Some((key, outcome)) = self.next_arrived() else { break };
+                let Some(waiter) = self.waiting().waiters.remove(&key) else { continue };
+                size += outcome.size();
+                waiter.get().resolve(py, outcome);
+                self.resolved().push_back(waiter);
+                if size > LARGE {
+                    break;
+                }
+            }
+            while let Some(waiter) = self.next_resolved() {
+                if let Err(interrupt) = Waiter::go_on(waiter.bind(py)) {
+                    // Ctrl-C stops the loop, which may be run again to clean up: the others have not been heard yet.
+                    self.queue.wake();
+                    return Err(interrupt);
+                }
+            }
+            if self.arrived().is_empty() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

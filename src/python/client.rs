@@ -302,6 +302,13 @@ impl Client {
 }
 
 impl Outcome for Ended {
+    fn size(&self) -> usize {
+        match &self.end {
+            End::Answer(answer, _) => answer.body.len(),
+            _ => 0,
+        }
+    }
+
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         if let Some(log) = &self.log {
             log.write(py);

@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, OnceLock};
 
+use super::escapes::{self, unescaped};
 use super::once::{get_or_make, name};
 use memchr::{memchr, memchr2};
 use pyo3::exceptions::PyValueError;
@@ -436,41 +437,22 @@ impl<'py> Decoder<'_, 'py> {
         self.text(&text, if lone_surrogates { c"surrogatepass" } else { c"replace" })
     }
 
-    /// A string whose escapes are those of one letter, and which is ASCII: its length is known before it is made, so that
-    /// it is written just once. `escape` is where the first of them stands; the string comes with where its text ends.
+    /// A string of ASCII whose escapes are those of one letter. `escape` is where the first of them stands; the string
+    /// comes with where its text ends.
     fn simply_escaped(&mut self, start: usize, escape: usize) -> PyResult<Option<(Bound<'py, PyString>, usize)>> {
-        self.escapes.clear();
-        let mut at = escape;
-        let end = loop {
-            let Some(found) = memchr2(b'"', b'\\', &self.json[at..]) else { return Ok(None) };
-            at += found;
-            match (self.json[at], self.json.get(at + 1)) {
-                (b'"', _) => break at,
-                (_, Some(letter)) if unescaped(*letter).is_some() => self.escapes.push(at),
-                _ => return Ok(None),
-            }
-            at += 2;
-        };
-        let raw = &self.json[start..end];
-        let length = raw.len() - self.escapes.len();
-        if !raw.is_ascii() || length < 2 {
+        if !self.json[start..escape].is_ascii() {
             return Ok(None);
         }
-        let (text, mut to) = self.blank(length)?;
-        let mut from = start;
-        for escape in self.escapes.iter().copied().chain([end]) {
-            let plain = &self.json[from..escape];
-            // SAFETY: what is written is the text less one byte for each escape, which is what the place has room for.
-            unsafe {
-                std::ptr::copy_nonoverlapping(plain.as_ptr(), to, plain.len());
-                to = to.add(plain.len());
-                if escape < end {
-                    to.write(unescaped(self.json[escape + 1]).unwrap_or_default());
-                    to = to.add(1);
-                }
-            }
-            from = escape + 2;
+        let Some(end) = escapes::find(self.json, escape, &mut self.escapes) else { return Ok(None) };
+        let raw = &self.json[start..end];
+        let length = raw.len() - self.escapes.len();
+        // Python keeps the strings of one character.
+        if length < 2 {
+            return Ok(None);
         }
+        let (text, place) = self.blank(length)?;
+        // SAFETY: the place has just that length, and the escapes were found in this text.
+        unsafe { escapes::write(raw, start, &self.escapes, place) };
         Ok(Some((text, end + 1)))
     }
 
@@ -641,19 +623,6 @@ impl<'py> Decoder<'_, 'py> {
             None => format!("no JSON: it ends at byte {} where {wanted} was expected", self.json.len()),
         })
     }
-}
-
-/// What a backslash and this letter stand for.
-fn unescaped(letter: u8) -> Option<u8> {
-    Some(match letter {
-        b'"' | b'\\' | b'/' => letter,
-        b'n' => b'\n',
-        b't' => b'\t',
-        b'r' => b'\r',
-        b'b' => 8,
-        b'f' => 12,
-        _ => return None,
-    })
 }
 
 /// A float of few digits, and where it ends: what follows the `count` digits before its point, which make up `whole`.

@@ -198,9 +198,12 @@ fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
+/// How much is looked at before it is copied: what is still in the nearest cache then.
+const STRETCH: usize = 8 * 1024;
+
 fn push_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     while !text.is_empty() {
-        let plain = plain_prefix(text);
+        let plain = plain_prefix(&text[..text.len().min(STRETCH)]);
         out.extend_from_slice(&text[..plain]);
         text = &text[plain..];
         while let Some((&byte, rest)) = text.split_first().filter(|(byte, _)| needs_escape(**byte)) {

@@ -32,6 +32,8 @@ const COPIED_BODY: usize = 16 * 1024;
 thread_local! {
     /// Where all connections of a thread read to, before the bytes are copied into memory of their size.
     static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ));
+    /// Where they put a request together.
+    static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// One connection that is not shared.
@@ -138,7 +140,7 @@ impl Connection {
     /// Sends a request and reads its answer's head; informational answers are passed over.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<Head, Unanswered> {
         self.reusable = false;
-        let mut outgoing = self.outgoing(request);
+        let mut outgoing = std::future::poll_fn(|context| Poll::Ready(self.begin(request, context))).await;
         let mut scanned = 0;
         loop {
             let read = self.exchange(&mut outgoing).await;
@@ -174,9 +176,29 @@ impl Connection {
         }
     }
 
-    fn outgoing(&self, request: &HttpRequest) -> Outgoing {
-        let copied = request.body.len() <= COPIED_BODY;
-        let mut head = Vec::with_capacity(512 + if copied { request.body.len() } else { 0 });
+    /// Begins to send a request: most leave in one write, and what is left of the others is kept.
+    fn begin(&mut self, request: &HttpRequest, context: &mut Context<'_>) -> Outgoing {
+        HEAD.with_borrow_mut(|head| {
+            head.clear();
+            self.write_head(request, head);
+            if request.body.len() > COPIED_BODY {
+                return Outgoing {
+                    rest: Bytes::copy_from_slice(head).chain(request.body.clone()),
+                    flushed: false,
+                    broken: None,
+                };
+            }
+            head.extend_from_slice(&request.body);
+            let (written, broken) = match Pin::new(&mut self.io).poll_write(context, head) {
+                Poll::Ready(Ok(written)) => (written, None),
+                Poll::Ready(Err(error)) => (0, Some(error)),
+                Poll::Pending => (0, None),
+            };
+            Outgoing { rest: Bytes::copy_from_slice(&head[written..]).chain(Bytes::new()), flushed: false, broken }
+        })
+    }
+
+    fn write_head(&self, request: &HttpRequest, head: &mut Vec<u8>) {
         head.extend_from_slice(request.method.as_str().as_bytes());
         head.push(b' ');
         if self.forward_proxy.is_some() {
@@ -202,13 +224,6 @@ impl Connection {
             head.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
         }
         head.extend_from_slice(b"\r\n\r\n");
-        let body = if copied {
-            head.extend_from_slice(&request.body);
-            Bytes::new()
-        } else {
-            request.body.clone()
-        };
-        Outgoing { rest: Bytes::from(head).chain(body), flushed: false, broken: None }
     }
 
     /// Writes what is left of a request and reads what there is of its answer: whichever is possible, until something

@@ -1,6 +1,8 @@
 //! A call's parameters: a JSON object kept as bytes, its top-level members indexed.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
+
+use bytes::Bytes;
 
 use super::members::Members;
 use crate::error::{Error, Result};
@@ -10,11 +12,51 @@ use crate::error::{Error, Result};
 /// A provider that speaks OpenAI's format sends them on without parsing them; another one parses just the members it maps.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
-    /// `"name":value` after `"name":value`, separated by commas.
-    text: Vec<u8>,
+    text: Text,
+    /// How much of the text stands before the first member.
+    head: usize,
     members: Vec<Member>,
     /// Whether `text` is exactly the members in order, so that it can be sent in one piece.
     whole: bool,
+}
+
+/// `"name":value` after `"name":value`, separated by commas; before them, perhaps, the beginning of a body.
+#[derive(Debug, Clone)]
+enum Text {
+    Open(Vec<u8>),
+    /// With the bracket that ends a body, and to be shared.
+    Closed(Bytes),
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Open(Vec::new())
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Open(text) => text,
+            Self::Closed(body) => &body[..body.len() - 1],
+        }
+    }
+}
+
+impl Text {
+    fn open(&mut self) -> &mut Vec<u8> {
+        if let Self::Closed(body) = self {
+            let mut text = Vec::from(std::mem::take(body));
+            text.pop();
+            *self = Self::Open(text);
+        }
+        match self {
+            Self::Open(text) => text,
+            Self::Closed(_) => unreachable!("just opened"),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +71,18 @@ struct Member {
 impl Params {
     /// No members, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { text: Vec::with_capacity(capacity), members: Vec::with_capacity(8), whole: true }
+        let text = Text::Open(Vec::with_capacity(capacity));
+        Self { text, head: 0, members: Vec::with_capacity(8), whole: true }
+    }
+
+    /// No members yet, and room for those of a call's body in OpenAI's format: [`as_body`](Self::as_body) may then give
+    /// that without a copy.
+    pub fn of_call(model: &str, stream: bool) -> Self {
+        let mut params = Self::with_capacity(512);
+        let text = params.text.open();
+        write_head(model, stream, text);
+        params.head = text.len();
+        params
     }
 
     /// The members of a JSON object.
@@ -60,26 +113,28 @@ impl Params {
 
     /// Gives `name` the value that `write` appends. What a failing `write` appended is taken back.
     pub fn set_with<E>(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        let before = self.text.len();
+        let text = self.text.open();
+        let before = text.len();
         if before > 0 {
-            self.text.push(b',');
+            text.push(b',');
         }
-        let start = self.text.len();
+        let start = text.len();
         if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            self.text.push(b'"');
-            self.text.extend_from_slice(name.as_bytes());
-            self.text.push(b'"');
+            text.push(b'"');
+            text.extend_from_slice(name.as_bytes());
+            text.push(b'"');
         } else {
-            serde_json::to_writer(&mut self.text, name).expect("a string is JSON");
+            serde_json::to_writer(&mut *text, name).expect("a string is JSON");
         }
-        self.text.push(b':');
-        let value = self.text.len();
-        if let Err(error) = write(&mut self.text) {
-            self.text.truncate(before);
+        text.push(b':');
+        let value = text.len();
+        if let Err(error) = write(text) {
+            text.truncate(before);
             return Err(error);
         }
+        let value = value..text.len();
         self.remove(name);
-        self.members.push(Member { name: name.into(), start, value: value..self.text.len() });
+        self.members.push(Member { name: name.into(), start, value });
         Ok(())
     }
 
@@ -104,7 +159,7 @@ impl Params {
 
     /// How many bytes the members take.
     pub fn len(&self) -> usize {
-        self.text.len()
+        self.text.len() - self.head
     }
 
     /// Whether there is no member.
@@ -112,13 +167,40 @@ impl Params {
         self.members.is_empty()
     }
 
+    /// No more members are to come, most likely.
+    pub fn close(&mut self) {
+        let mut text = std::mem::take(self.text.open());
+        text.push(b'}');
+        self.text = Text::Closed(text.into());
+    }
+
+    /// A body in OpenAI's format: the model and whether its answer is to be streamed, then the members, those in `renamed`
+    /// under their other name.
+    pub fn as_body(&self, model: &str, stream: bool, renamed: &[(&str, &str)]) -> Bytes {
+        let mut body = Vec::with_capacity(model.len() + 32);
+        write_head(model, stream, &mut body);
+        if let Text::Closed(whole) = &self.text
+            && self.in_one_piece(renamed)
+            && self.text[..self.head] == *body
+        {
+            return whole.clone();
+        }
+        body.reserve(self.len() + 1);
+        self.write_members(renamed, &mut body);
+        body.push(b'}');
+        body.into()
+    }
+
+    fn in_one_piece(&self, renamed: &[(&str, &str)]) -> bool {
+        self.whole && !self.members.iter().any(|member| renamed.iter().any(|(name, _)| *name == &*member.name))
+    }
+
     /// Appends `,"name":value` for each member, those in `renamed` under their other name.
     pub fn write_members(&self, renamed: &[(&str, &str)], out: &mut Vec<u8>) {
-        let touched = self.members.iter().any(|member| renamed.iter().any(|(name, _)| *name == &*member.name));
-        if self.whole && !touched {
-            if !self.text.is_empty() {
+        if self.in_one_piece(renamed) {
+            if let Some(first) = self.members.first() {
                 out.push(b',');
-                out.extend_from_slice(&self.text);
+                out.extend_from_slice(&self.text[first.start..]);
             }
             return;
         }
@@ -138,6 +220,14 @@ impl Params {
                 None => out.extend_from_slice(&self.text[member.start..member.value.end]),
             }
         }
+    }
+}
+
+fn write_head(model: &str, stream: bool, body: &mut Vec<u8>) {
+    body.extend_from_slice(b"{\"model\":");
+    serde_json::to_writer(&mut *body, model).expect("a string is JSON");
+    if stream {
+        body.extend_from_slice(b",\"stream\":true");
     }
 }
 
@@ -174,6 +264,44 @@ mod tests {
         assert_eq!(written(&params, &renamed), r#","max_tokens":5,"x":1"#);
         params.set("max_tokens", b"7");
         assert_eq!(written(&params, &renamed), r#","x":1,"max_tokens":7"#);
+    }
+
+    #[test]
+    fn a_body_is_the_text_itself_where_that_says_the_same() {
+        for (model, stream) in [("m", false), ("a \"b\"", true)] {
+            let mut params = Params::of_call(model, stream);
+            params.set("a", b"1");
+            params.set("b", b"[2]");
+            params.close();
+            let written = |params: &Params, model: &str, stream: bool, renamed: &[(&str, &str)]| {
+                let mut fresh = Params::from_json(b"{}").unwrap();
+                params.iter().for_each(|(name, value)| fresh.set(name, value));
+                let body = params.as_body(model, stream, renamed);
+                assert_eq!(body, fresh.as_body(model, stream, renamed));
+                body
+            };
+            let body = written(&params, model, stream, &[]);
+            let Text::Closed(shared) = &params.text else { panic!("it is closed") };
+            assert_eq!(body.as_ptr(), shared.as_ptr());
+            written(&params, "other", stream, &[]);
+            written(&params, model, !stream, &[]);
+            written(&params, model, stream, &[("a", "c")]);
+            let mut changed = params.clone();
+            changed.remove("a");
+            written(&changed, model, stream, &[]);
+            changed = params.clone();
+            changed.set("c", b"3");
+            written(&changed, model, stream, &[]);
+            changed.set("a", b"4");
+            changed.close();
+            written(&changed, model, stream, &[]);
+            assert_eq!(written(&params, model, stream, &[]), body);
+        }
+        let mut empty = Params::of_call("m", false);
+        assert_eq!(written(&empty, &[]), "");
+        empty.close();
+        assert_eq!(written(&empty, &[]), "");
+        assert_eq!(empty.as_body("m", false, &[]), r#"{"model":"m"}"#);
     }
 
     #[test]
