@@ -152,7 +152,9 @@ class TestText:
         with pytest.raises(ValueError, match="no JSON"):
             _core.from_json(written)
 
-    @pytest.mark.parametrize("rest", ["", ', "é and \\u00e9 behind it, for more than a block of whatever size there may be"'])
+    @pytest.mark.parametrize(
+        "rest", ["", ', "é and \\u00e9 behind it, for more than a block of whatever size there may be"']
+    )
     def test_escapes_at_every_place(self, rest: str) -> None:
         """Long strings are read by blocks, and an escape may lie across two."""
         for length in range(200):
