@@ -14,6 +14,7 @@ use super::bridge::{Bridge, Outcome};
 use super::errors::{argument, exception};
 use super::json_decode::{self, Class};
 use super::log::{self, Log};
+use super::memory;
 use super::meta::Meta;
 use super::object::set_slot;
 use super::runtime::{self, PerProcess};
@@ -279,7 +280,10 @@ impl Client {
         if !asked.call.request.stream {
             let work = async move {
                 promise.keep(match core.call(&mut asked.call).await {
-                    Ok(received) => End::Answer(received, asked),
+                    Ok(received) => {
+                        memory::allocated(received.body.len());
+                        End::Answer(received, asked)
+                    }
                     Err(error) => End::Failed(error),
                 });
             };

@@ -10,6 +10,7 @@ mod escapes;
 mod json_decode;
 mod json_encode;
 mod log;
+mod memory;
 mod meta;
 mod object;
 mod once;
@@ -22,30 +23,6 @@ mod vectors;
 mod waiter;
 
 use pyo3::prelude::*;
-
-/// What one thread of a call allocates, the other frees, which is where glibc's allocator is at its dearest: it locks.
-/// docs/decisions.md has the measurement. Tools that watch the heap want the system's: `--cfg system_allocator`.
-#[cfg(not(system_allocator))]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Freed memory stays with the process for a fifth of a second instead of mimalloc's hundredth: until the next answer of
-/// megabytes comes it would be gone, and each page of it is fetched again at a microsecond or two.
-#[cfg(not(system_allocator))]
-fn keep_freed_memory_for_a_while() {
-    use std::ffi::{c_int, c_long};
-
-    unsafe extern "C" {
-        fn mi_option_set(option: c_int, value: c_long);
-    }
-    /// `mi_option_purge_delay` of mimalloc 2, in milliseconds.
-    const PURGE_DELAY: c_int = 15;
-
-    if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
-        // SAFETY: a function of the allocator's, which is linked in, with an option that it has; it stores a number.
-        unsafe { mi_option_set(PURGE_DELAY, 200) };
-    }
-}
 
 /// Run at exit, after what was registered later: after whatever the program wanted to do then.
 #[pyfunction]
@@ -75,8 +52,6 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        #[cfg(not(system_allocator))]
-        super::keep_freed_memory_for_a_while();
         super::runtime::watch_forks();
         super::turns::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.

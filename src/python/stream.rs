@@ -18,6 +18,7 @@ use super::accumulate;
 use super::bridge::{Bridge, Outcome, Queue};
 use super::errors::exception;
 use super::json_decode::{self, Class};
+use super::memory;
 use super::meta::Meta;
 use super::runtime::{self, generation};
 use super::send::{self, Awaitable, Step};
@@ -76,6 +77,7 @@ impl Feed {
         loop {
             let more = stream.next(&mut chunks).await;
             let ended = !matches!(more, Ok(true));
+            memory::allocated(chunks.iter().map(Bytes::len).max().unwrap_or_default());
             let (full, waiting, threads) = {
                 let mut state = self.lock();
                 state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
