@@ -45,7 +45,7 @@ impl Alike {
         };
         // No string of the chunk has a quote that is not escaped, so this is where its delta stands.
         let start = DELTA.find(chunk)? + DELTA.needle().len();
-        let after = chunk.slice(start + text.len()..);
+        let after = chunk.slice_ref(chunk[start..].strip_prefix(&event[text.clone()])?);
         (counts.start > text.end && *after == *b"\"},\"finish_reason\":null}]}").then(|| Self {
             index,
             event,

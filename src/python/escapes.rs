@@ -4,7 +4,7 @@
 use memchr::memchr2;
 
 /// How much of a string is looked at in one go: what is still in the nearest cache when it is looked at again.
-const STRETCH: usize = 8 * 1024;
+pub(super) const STRETCH: usize = 8 * 1024;
 
 /// Pieces of up to so many bytes between two escapes are copied as if they had so many.
 const WIDE: usize = 64;

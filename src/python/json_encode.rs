@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::escapes::STRETCH;
 use super::once::name;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
@@ -197,9 +198,6 @@ fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Result<(), Unen
 fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
-
-/// How much is looked at before it is copied: what is still in the nearest cache then.
-const STRETCH: usize = 8 * 1024;
 
 fn push_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     while !text.is_empty() {

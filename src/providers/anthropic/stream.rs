@@ -27,7 +27,7 @@ pub(super) struct Chunks {
     model: String,
     blocks: Vec<Block>,
     /// The last event, if it was some text of a block.
-    last: Option<Alike>,
+    pub(super) last: Option<Alike>,
     /// How many of the blocks are calls.
     calls: u32,
     /// What has no place in OpenAI's format.
@@ -87,16 +87,6 @@ impl Chunks {
             finished: false,
             done: false,
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn forget_last(&mut self) {
-        self.last = None;
-    }
-
-    #[cfg(test)]
-    pub(super) fn knows(&self, event: &[u8]) -> bool {
-        self.last.as_ref().is_some_and(|last| last.news(without_padding(event)).is_some())
     }
 
     fn chunk(&self) -> Completion<'_> {
@@ -284,7 +274,7 @@ impl Chunks {
 }
 
 /// An event up to the last white space: Anthropic hides how long a text is behind more or less of it.
-fn without_padding(event: &[u8]) -> &[u8] {
+pub(super) fn without_padding(event: &[u8]) -> &[u8] {
     event.strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
 }
 
