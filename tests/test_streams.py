@@ -11,6 +11,7 @@ import json
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ from ritellm import (
     RateLimitError,
     ServiceUnavailableError,
     Stream,
+    _core,
     acompletion,
     completion,
     stream_chunk_builder,
@@ -293,6 +295,197 @@ CALLS = [
     ),
     chunk_of({}, "tool_calls"),
 ]
+
+
+MANY = (
+    "a",
+    "b",
+    "",
+    'quo"tes',
+    "back\\slash",
+    "c",
+    "c",
+    "wörld",
+    "🍓",
+    "\n",
+    "\0ritellm 0",
+    "d",
+    '"}',
+    "e" * 300,
+    "f",
+    "g",
+) * 2
+
+ALIKE: dict[str, Callable[[str, str], Json]] = {
+    "a text": lambda text, _: chunk_of({"content": text}),
+    "a text, and padding": lambda text, more: {**chunk_of({"content": text}), "obfuscation": more},
+    "reasoning": lambda text, _: chunk_of({"content": None, "reasoning_content": text}),
+    "a tool's arguments": lambda text, _: chunk_of(
+        {"tool_calls": [{"index": 0, "function": {"name": None, "arguments": text}}]}
+    ),
+    "two texts in one": lambda text, more: chunk_of({"content": text, "parts": [{"n": [1, []]}, {"text": more}]}),
+    "a text in a list": lambda text, _: chunk_of({"content": "same", "parts": [text]}),
+    "five texts": lambda text, more: chunk_of({"content": text, **dict.fromkeys("abcd", more)}),
+    "a name": lambda text, _: chunk_of({"content": "same", text: "same"}),
+    "a number": lambda text, more: chunk_of({"content": text, "n": len(more)}),
+    "deep": lambda text, _: chunk_of({"content": text, "a": [[[[[[[[{"b": text}]]]]]]]]}),
+}
+"""Chunks of a stream, by what differs in them."""
+
+
+def add_a_key(chunk: Any) -> None:
+    chunk["more"] = []
+
+
+def change_a_value(chunk: Any) -> None:
+    chunk.model = "another"
+
+
+def put_a_value_back(chunk: Any) -> None:
+    chunk.model = chunk.pop("model")
+
+
+def change_a_name(chunk: Any) -> None:
+    chunk["Model"] = chunk.pop("model")
+
+
+def change_the_delta(chunk: Any) -> None:
+    chunk.choices[0].delta.role = "user"
+
+
+def change_the_text(chunk: Any) -> None:
+    chunk.choices[0].delta.content = ["another"]
+
+
+def put_another_delta(chunk: Any) -> None:
+    chunk.choices[0].delta = Delta(content="another")
+
+
+def put_plain_objects(chunk: Any) -> None:
+    chunk["choices"] = (dict(chunk.choices[0]),)
+
+
+def append_a_choice(chunk: Any) -> None:
+    chunk.choices.append(chunk.choices[0])
+
+
+def take_the_choice(chunk: Any) -> None:
+    chunk.choices.clear()
+
+
+def change_the_order(chunk: Any) -> None:
+    chunk.choices[0].update(delta=chunk.choices[0].pop("delta"))
+
+
+def change_the_class(chunk: Any) -> None:
+    chunk.choices[0].__class__ = Delta
+
+
+def forget_everything(chunk: Any) -> None:
+    chunk.clear()
+
+
+class TestAlike:
+    """Of chunks that are alike, only what differs is decoded, and one that nobody has any more serves again."""
+
+    @pytest.fixture(params=ALIKE.values(), ids=ALIKE)
+    def chunks(self, request: pytest.FixtureRequest) -> list[Json]:
+        texts = zip(MANY, reversed(MANY), strict=True)
+        return [*(request.param(*both) for both in texts), chunk_of({}, "stop")]
+
+    def test_all_at_once(self, read: Call, at_openai: Server, chunks: list[Json]) -> None:
+        at_openai.answer(stream_of(*events(chunks)))
+        read_chunks, _ = read()
+        assert list(map(dumped, read_chunks)) == list(map(dumped, chunks))
+        assert {type(chunk) for chunk in read_chunks} == {ChatCompletionChunk}
+        assert {type(chunk.choices[0].delta) for chunk in read_chunks} == {Delta}
+
+    def test_one_by_one(self, at_openai: Server, chunks: list[Json]) -> None:
+        at_openai.answer(stream_of(*events(chunks)))
+        left = iter(chunks)
+        for chunk in open_stream():
+            assert dumped(chunk) == dumped(next(left))
+        assert not list(left)
+
+    async def test_one_by_one_in_a_task(self, at_openai: Server, chunks: list[Json]) -> None:
+        at_openai.answer(stream_of(*events(chunks)))
+        left = iter(chunks)
+        async for chunk in await aopen_stream():
+            assert dumped(chunk) == dumped(next(left))
+        assert not list(left)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            add_a_key,
+            change_a_value,
+            put_a_value_back,
+            change_a_name,
+            change_the_delta,
+            change_the_text,
+            put_another_delta,
+            put_plain_objects,
+            append_a_choice,
+            take_the_choice,
+            change_the_order,
+            change_the_class,
+            forget_everything,
+        ],
+    )
+    def test_what_is_done_to_a_chunk_is_not_seen_in_another(self, at_openai: Server, change: Any) -> None:
+        chunks = [*(chunk_of({"content": text}) for text in MANY), chunk_of({}, "stop")]
+        at_openai.answer(stream_of(*events(chunks)))
+        left = iter(chunks)
+        for chunk in open_stream():
+            assert dumped(chunk) == dumped(next(left))
+            assert [type(choice) for choice in chunk.choices] == [Choice]
+            change(chunk)
+        assert not list(left)
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            lambda chunk: chunk,
+            lambda chunk: chunk.choices,
+            lambda chunk: chunk.choices[0],
+            lambda chunk: chunk.choices[0].delta,
+            lambda chunk: chunk.choices[0].delta.items(),
+        ],
+        ids=["the chunk", "choices", "a choice", "a delta", "a delta's items"],
+    )
+    @pytest.mark.parametrize("every", [1, 2, 3, 5])
+    def test_a_part_that_is_kept_stays_what_it_is(self, at_openai: Server, part: Any, every: int) -> None:
+        chunks = [chunk_of({"content": text}) for text in MANY]
+        at_openai.answer(stream_of(*events([*chunks, chunk_of({}, "stop")])))
+        kept = [part(chunk) if place % every == 0 else None for place, chunk in enumerate(open_stream())]
+        for place, chunk in enumerate(chunks):
+            if place % every == 0:
+                assert list(kept[place]) == list(part(_core.from_json(dumped(chunk))))
+
+    def test_a_chunk_that_knows_its_stream_is_no_leak(self, at_openai: Server) -> None:
+        at_openai.answer(streamed(*MANY))
+        stream = open_stream()
+        for _ in range(10):
+            next(stream)["stream"] = stream
+        last = weakref.ref(stream)
+        del stream
+        gc.collect()
+        assert last() is None
+
+    def test_an_object_in_a_chunk_goes_with_the_stream(self, at_openai: Server) -> None:
+        class Mine:
+            pass
+
+        at_openai.answer(streamed(*MANY))
+        mine = Mine()
+        there = weakref.ref(mine)
+        stream = open_stream()
+        for _ in range(10):
+            next(stream)["mine"] = mine
+        del mine
+        stream.close()
+        del stream
+        assert there() is None
 
 
 class TestCompletion:

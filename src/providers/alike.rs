@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem::Finder};
+use memchr::memmem::Finder;
 
 use crate::types::members::{Text, read};
+use crate::types::shape::end_of_string;
 
 /// An event whose chunk has nothing but a text.
 pub(super) struct Alike {
@@ -82,18 +83,6 @@ fn place(event: &[u8], part: &str) -> Option<Range<usize>> {
     event.get(place.clone()).is_some_and(|there| there == part.as_bytes()).then_some(place)
 }
 
-/// Where the string ends that `rest` begins in: the place of its quote.
-fn end_of_string(rest: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', rest.get(at..)?)?;
-        if rest[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
 /// Whether two texts are the same but for the numbers in them.
 fn differ_in_digits(mut known: &[u8], mut given: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -123,15 +112,6 @@ mod tests {
         {
             assert!(!alike(r#"{"a":1,"b":[20]}"#, other), "{other}");
             assert!(!alike(other, r#"{"a":1,"b":[20]}"#), "{other}");
-        }
-    }
-
-    #[test]
-    fn a_string_ends_with_the_first_quote_that_is_not_escaped() {
-        for (rest, end) in
-            [(r#"a\"b\\" c"#, Some(6)), (r#"""#, Some(0)), (r"\", None), (r#"\""#, None), ("a", None), ("", None)]
-        {
-            assert_eq!(end_of_string(rest.as_bytes()), end, "{rest}");
         }
     }
 }

@@ -10,7 +10,6 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Uri};
-use memchr::memchr2;
 use memchr::memmem::{self, Finder};
 
 use super::embeddings::Embeddings;
@@ -23,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
+use crate::types::shape::Shape;
 
 /// A provider that is nothing but its row.
 struct OpenAiCompatible {
@@ -176,7 +176,7 @@ pub(super) fn checked(provider: &str, essence: &str, response: &HttpResponse) ->
 /// A decoder for streams in OpenAI's format.
 pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
     let show_usage = asks_for_usage(request) || !row.stream_usage;
-    Box::new(Chunks { provider: row.name, show_usage, done: false, since_finish: None, plain: None })
+    Box::new(Chunks { provider: row.name, show_usage, done: false, since_finish: None, last: None, plain: None })
 }
 
 /// An address made out of the base URL.
@@ -241,7 +241,6 @@ fn with_usage(options: Option<&[u8]>) -> Option<String> {
 
 static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"error\""));
 static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""));
-static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
 /// How much of a large answer is looked at first: they begin with what they are.
@@ -277,8 +276,11 @@ struct Chunks {
     done: bool,
     /// How many chunks have come since the last one with a finish.
     since_finish: Option<usize>,
-    /// The last chunk that was looked at in full and had nothing in it but text.
-    plain: Option<Plain>,
+    /// The last chunk that was looked at in full and has nothing to it.
+    last: Option<Bytes>,
+    /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
+    /// and from what is no string.
+    plain: Option<Shape<Bytes>>,
 }
 
 /// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
@@ -311,7 +313,8 @@ impl StreamDecoder for Chunks {
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
             if !is_rewritten && !has_empty_choices(&chunk) {
-                self.plain = Plain::of(&chunk).or(self.plain.take());
+                let last = self.last.replace(chunk.clone()).unwrap_or_default();
+                self.plain = Shape::of(&last, chunk.clone()).or(self.plain.take());
             }
         }
         chunks.push(chunk);
@@ -332,33 +335,9 @@ impl StreamDecoder for Chunks {
 }
 
 impl Chunks {
-    /// Whether a chunk differs from the last plain one in its text alone, so that it needs no look at the rest.
+    /// Whether a chunk differs from the last plain one in strings alone, so that it needs no look at the rest.
     fn is_plain(&self, chunk: &[u8]) -> bool {
-        self.plain.as_ref().is_some_and(|plain| plain.is_like(chunk))
-    }
-}
-
-/// A chunk, cut where its text stands.
-struct Plain {
-    before: Bytes,
-    after: Bytes,
-}
-
-impl Plain {
-    /// A chunk that has one text, with nothing in it that JSON escapes.
-    fn of(chunk: &Bytes) -> Option<Self> {
-        let mut places = CONTENT.find_iter(chunk);
-        let (place, None) = (places.next()?, places.next()) else { return None };
-        let value = chunk[place + b"\"content\"".len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-        let text = value.strip_prefix(b"\"")?;
-        let start = chunk.len() - text.len();
-        let end = start + memchr2(b'"', b'\\', text)?;
-        (chunk[end] == b'"').then(|| Self { before: chunk.slice(..start), after: chunk.slice(end..) })
-    }
-
-    fn is_like(&self, chunk: &[u8]) -> bool {
-        let text = chunk.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
-        text.is_some_and(|text| memchr2(b'"', b'\\', text).is_none())
+        self.plain.as_ref().is_some_and(|plain| plain.places(chunk).is_some())
     }
 }
 
@@ -474,6 +453,53 @@ mod tests {
     fn a_stream_is_complete_with_a_finish_or_done() {
         assert!(streamed(&[r#"{"choices":[{"delta":{},"finish_reason": "stop"}]}"#]).2);
         assert!(!streamed(&[r#"{"choices":[{"delta":{},"finish_reason":null}]}"#]).2);
+    }
+
+    #[test]
+    fn a_chunk_that_needs_no_look_is_what_a_look_would_have_made_of_it() {
+        let text = |text: &str, more: &str| {
+            format!(r#"{{"choices":[{{"delta":{{"content":{text}}},"finish_reason":null}}],"obfuscation":"x"{more}}}"#)
+        };
+        let finish =
+            |finish: &str| format!(r#"{{"choices":[{{"delta":{{"content":"a"}},"finish_reason":"{finish}"}}]}}"#);
+        let reasoning = |name: &str, text: &str| format!(r#"{{"choices":[{{"delta":{{"{name}":"{text}"}}}}]}}"#);
+        let events = [
+            text(r#""a""#, ""),
+            text(r#""b""#, ""),
+            text(r#""error""#, ""),
+            text(r#""\"error\"""#, ""),
+            text(r#""c""#, r#","usage":{"total_tokens":1}"#),
+            text(r#"[{"type":"text","text":"d"}]"#, ""),
+            text(r#"[{"type":"text","text":"e"}]"#, ""),
+            text(r#"[{"type":"text","text":"f"}]"#, ""),
+            reasoning("reasoning", "g"),
+            reasoning("reasoning", "h"),
+            reasoning("reasoning", "i"),
+            reasoning("reasoning_content", "j"),
+            reasoning("reasoning_content", "k"),
+            reasoning("reasoning_content", "l"),
+            r#"{"choices":[],"id":"a","usage":{"total_tokens":1}}"#.to_owned(),
+            r#"{"choices":[],"id":"b","usage":{"total_tokens":1}}"#.to_owned(),
+            r#"{"choices":[],"id":"c","usage":{"total_tokens":1}}"#.to_owned(),
+            finish(""),
+            finish(""),
+            finish("stop"),
+            finish("length"),
+            finish("tool_calls"),
+        ];
+        let decoder = || stream_decoder(lookup("groq").unwrap().row(), &Request::default());
+        let mut one = decoder();
+        for event in events {
+            let event = Bytes::from(event);
+            let (mut chunks, mut expected) = (Vec::new(), Vec::new());
+            one.event(b"", event.clone(), &mut chunks).unwrap();
+            let mut fresh = decoder();
+            fresh.event(b"", event, &mut expected).unwrap();
+            assert_eq!(chunks, expected);
+            assert_eq!(one.is_shown(&chunks[0]), fresh.is_shown(&chunks[0]), "{chunks:?}");
+            assert!(one.is_complete() >= fresh.is_complete());
+        }
+        assert!(one.is_complete());
     }
 
     #[test]

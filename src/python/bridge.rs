@@ -5,8 +5,9 @@
 //! [wait](Waiter) for them. No thread but the loop's takes the GIL. docs/performance.md has the measured alternatives.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::attached::Attached;
 use super::bell::Bell;
 use super::once::{get_or_make, name};
 use super::waiter::{Waiter, Work};
@@ -83,12 +84,12 @@ impl Queue {
 pub(super) struct Bridge {
     queue: Arc<Queue>,
     /// Resolved, with tasks that have not gone on yet.
-    resolved: Mutex<VecDeque<Py<Waiter>>>,
+    resolved: Attached<VecDeque<Py<Waiter>>>,
     /// Taken off the queue, and not turned into objects yet.
-    arrived: Mutex<VecDeque<(u64, Box<dyn Outcome>)>>,
+    arrived: Attached<VecDeque<(u64, Box<dyn Outcome>)>>,
     /// Weak: a loop is not kept alive by having made a call once.
     event_loop: Py<PyWeakrefReference>,
-    waiting: Mutex<Waiting>,
+    waiting: Attached<Waiting>,
 }
 
 #[derive(Default)]
@@ -115,7 +116,7 @@ impl std::hash::Hasher for KeyHasher {
 }
 
 /// The bridges of this process's loops, by the loop's address; a dead loop's entry is replaced or swept.
-static BRIDGES: Mutex<Option<(u64, Bridges)>> = Mutex::new(None);
+static BRIDGES: Attached<Option<(u64, Bridges)>> = Attached::new(None);
 
 type Bridges = HashMap<usize, Py<Bridge>>;
 
@@ -134,7 +135,7 @@ impl Bridge {
 
     /// The bridge that a loop has, if it has one.
     fn known<'py>(event_loop: &Bound<'py, PyAny>) -> Option<Bound<'py, Self>> {
-        let known = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = BRIDGES.lock(event_loop.py());
         let (made, bridges) = known.as_ref()?;
         let bridge = bridges.get(&(event_loop.as_ptr() as usize))?.bind(event_loop.py());
         let is_its =
@@ -147,7 +148,7 @@ impl Bridge {
         let bridge = Self::new(event_loop)?;
         let mut over: Vec<Py<Self>> = Vec::new();
         let others: Vec<(usize, Py<Self>)> = {
-            let mut all = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = BRIDGES.lock(py);
             if all.as_ref().is_none_or(|(made, _)| *made != generation()) {
                 // A parent's bridges are sockets shared with the parent: they are forgotten, not closed.
                 std::mem::forget(all.replace((generation(), HashMap::new())));
@@ -159,13 +160,13 @@ impl Bridge {
         // Asks the loops, which is Python's code, so the lock is not held.
         for (address, other) in others {
             if other.get().is_over(py) {
-                let mut all = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut all = BRIDGES.lock(py);
                 over.extend(all.as_mut().and_then(|(_, bridges)| bridges.remove(&address)));
             }
         }
         // Calls of a loop that was closed over them are given up.
         for bridge in over {
-            let waiters = std::mem::take(&mut bridge.get().waiting().waiters);
+            let waiters = std::mem::take(&mut bridge.get().waiting.lock(event_loop.py()).waiters);
             waiters.values().for_each(|waiter| waiter.get().abort_request(py));
         }
         Ok(bridge)
@@ -182,9 +183,9 @@ impl Bridge {
                 Self {
                     queue,
                     event_loop,
-                    resolved: Mutex::default(),
-                    arrived: Mutex::default(),
-                    waiting: Mutex::default(),
+                    resolved: Attached::default(),
+                    arrived: Attached::default(),
+                    waiting: Attached::default(),
                 },
             )
         };
@@ -220,18 +221,18 @@ impl Bridge {
 
     /// Something to wait for in a task of this loop, and the key under which its outcome is to be pushed on the queue.
     pub fn wait<'py>(slf: &Bound<'py, Self>, work: Work) -> PyResult<(u64, Bound<'py, Waiter>)> {
-        let mut waiting = slf.get().waiting();
+        let mut waiting = slf.get().waiting.lock(slf.py());
         waiting.next_key += 1;
         let key = waiting.next_key;
         drop(waiting);
         let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, work))?;
-        slf.get().waiting().waiters.insert(key, waiter.clone().unbind());
+        slf.get().waiting.lock(slf.py()).waiters.insert(key, waiter.clone().unbind());
         Ok((key, waiter))
     }
 
     /// Nobody waits under this key any more.
-    pub fn forget(&self, key: u64) {
-        let forgotten = self.waiting().waiters.remove(&key);
+    pub fn forget(&self, py: Python<'_>, key: u64) {
+        let forgotten = self.waiting.lock(py).waiters.remove(&key);
         // Not under the lock: to drop it may run Python code.
         drop(forgotten);
     }
@@ -241,24 +242,12 @@ impl Bridge {
         self.queue.clone()
     }
 
-    fn resolved(&self) -> MutexGuard<'_, VecDeque<Py<Waiter>>> {
-        self.resolved.lock().unwrap_or_else(PoisonError::into_inner)
+    fn next_resolved(&self, py: Python<'_>) -> Option<Py<Waiter>> {
+        self.resolved.lock(py).pop_front()
     }
 
-    fn next_resolved(&self) -> Option<Py<Waiter>> {
-        self.resolved().pop_front()
-    }
-
-    fn arrived(&self) -> MutexGuard<'_, VecDeque<(u64, Box<dyn Outcome>)>> {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_arrived(&self) -> Option<(u64, Box<dyn Outcome>)> {
-        self.arrived().pop_front()
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn next_arrived(&self, py: Python<'_>) -> Option<(u64, Box<dyn Outcome>)> {
+        self.arrived.lock(py).pop_front()
     }
 }
 
@@ -272,7 +261,7 @@ impl Bridge {
             bell.silence();
         }
         let done = std::mem::take(&mut *self.queue.done.lock().unwrap_or_else(PoisonError::into_inner));
-        self.arrived().extend(done);
+        self.arrived.lock(py).extend(done);
         // First some objects, then their tasks: the calls that these make next come close together, and the network
         // thread is woken for the first of them only. Not all objects of thousands: Python's garbage collector would look
         // through them again and again, and they would be in no cache when their tasks come to them.
@@ -280,35 +269,35 @@ impl Bridge {
             // Taken one by one, so that another call of this finds the rest: a task may run the loop inside the loop.
             let mut size = 0;
             for _ in 0..AT_ONCE {
-                let Some((key, outcome)) = self.next_arrived() else { break };
-                let Some(waiter) = self.waiting().waiters.remove(&key) else { continue };
+                let Some((key, outcome)) = self.next_arrived(py) else { break };
+                let Some(waiter) = self.waiting.lock(py).waiters.remove(&key) else { continue };
                 size += outcome.size();
                 waiter.get().resolve(py, outcome);
-                self.resolved().push_back(waiter);
+                self.resolved.lock(py).push_back(waiter);
                 if size > LARGE {
                     break;
                 }
             }
-            while let Some(waiter) = self.next_resolved() {
+            while let Some(waiter) = self.next_resolved(py) {
                 if let Err(interrupt) = Waiter::go_on(waiter.bind(py)) {
                     // Ctrl-C stops the loop, which may be run again to clean up: the others have not been heard yet.
                     self.queue.wake();
                     return Err(interrupt);
                 }
             }
-            if self.arrived().is_empty() {
+            if self.arrived.lock(py).is_empty() {
                 return Ok(());
             }
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(waiting) = self.waiting.try_lock() {
+        if let Some(waiting) = self.waiting.visit(&visit) {
             for waiter in waiting.waiters.values() {
                 visit.call(waiter)?;
             }
         }
-        if let Ok(resolved) = self.resolved.try_lock() {
+        if let Some(resolved) = self.resolved.visit(&visit) {
             for waiter in resolved.iter() {
                 visit.call(waiter)?;
             }

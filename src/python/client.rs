@@ -229,8 +229,7 @@ impl FromPyObject<'_, '_> for Asking {
     }
 }
 
-/// How a call ended.
-#[expect(clippy::large_enum_variant, reason = "each lives in a box of its own, and is there once")]
+/// How a call ended. Each lives in a box of its own.
 enum End {
     /// With what was asked: the form that the answer is to have, and the secrets that must not come out in an error.
     Answer(Answer, Asked),

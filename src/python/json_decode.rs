@@ -3,8 +3,9 @@
 //! Objects become the package's dict classes, chosen by the name they stand under; names are interned. What Python's
 //! own `json` takes is taken: lone surrogates, `NaN`, numbers of any size. Text that is not UTF-8 gets replacement marks.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
+use super::attached::Attached;
 use super::escapes::{self, unescaped};
 use super::once::{get_or_make, name};
 use memchr::{memchr, memchr2};
@@ -120,9 +121,9 @@ pub(super) fn decode_with<'py>(
     vectors: Form,
     deepest: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NAMES: Mutex<Names> = Mutex::new(Names::new());
+    static NAMES: Attached<Names> = Attached::new(Names::new());
     // Another thread, or a finaliser that runs in the midst of this, goes without the cache.
-    let mut names = NAMES.try_lock().ok();
+    let mut names = NAMES.try_lock(py);
     let mut decoder = Decoder {
         py,
         json,

@@ -2,6 +2,7 @@
 
 mod accumulate;
 mod arguments;
+mod attached;
 mod bell;
 mod bridge;
 mod client;
@@ -53,7 +54,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::runtime::watch_forks();
-        super::turns::look_for_gil(module.py())?;
+        super::attached::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();
         super::send::fill_slot::<super::stream::NextChunk>(py);

@@ -23,7 +23,7 @@ pub(super) enum Step<'py> {
 /// A class whose instances are awaited.
 pub(super) trait Awaitable: PyClass<Frozen = True> + Sync {
     /// The value, if it is at hand: what the next step would return. Must leave all reference counts alone.
-    fn ready(&self) -> Option<Py<PyAny>>;
+    fn ready(&self, py: Python<'_>) -> Option<Py<PyAny>>;
 
     /// Goes on.
     fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>>;
@@ -45,7 +45,7 @@ unsafe extern "C" fn send<T: Awaitable>(
     // SAFETY: CPython calls this attached, with a live instance of T and a place for the result.
     unsafe {
         let awaitable = Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<T>();
-        if let Some(value) = awaitable.get().ready() {
+        if let Some(value) = awaitable.get().ready(awaitable.py()) {
             *result = value.into_ptr();
             return ffi::PySendResult::PYGEN_RETURN;
         }

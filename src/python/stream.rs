@@ -12,9 +12,11 @@ use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::accumulate;
+use super::attached::Attached;
 use super::bridge::{Bridge, Outcome, Queue};
 use super::errors::exception;
 use super::json_decode::{self, Class};
@@ -52,7 +54,7 @@ struct FeedState {
     /// What is known about the answer, when the stream was opened anew since the consumer got it.
     meta: Option<chat::Meta>,
     /// Consumers that wait in an event loop.
-    waiting: Vec<(Arc<Queue>, u64)>,
+    waiting: SmallVec<[(Arc<Queue>, u64); 1]>,
     /// How many consumers wait in a thread: to notify nobody is a system call too.
     threads: usize,
 }
@@ -138,8 +140,8 @@ pub(super) struct Stream {
     operation: Operation,
     /// What must not come out in an error about a chunk.
     secrets: Vec<chat::Secret>,
-    local: Mutex<Local>,
-    decoder: Mutex<template::Chunks>,
+    local: Attached<Local>,
+    decoder: Attached<template::Chunks>,
     /// How many levels of nesting a chunk may have.
     deepest: usize,
     made: u64,
@@ -174,19 +176,15 @@ impl Stream {
             meta,
             operation,
             secrets,
-            local: Mutex::default(),
-            decoder: Mutex::default(),
+            local: Attached::default(),
+            decoder: Attached::default(),
             deepest,
             made: generation(),
         }
     }
 
-    fn local(&self) -> MutexGuard<'_, Local> {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> Taken {
-        let mut local = self.local();
+    fn take(&self, py: Python<'_>) -> Taken {
+        let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
                 local.seen.push(chunk.clone());
@@ -225,16 +223,16 @@ impl Stream {
         if let Some(log) = &self.work.log {
             log.write(py);
         }
-        let decoded = match self.decoder.try_lock() {
+        let decoded = match self.decoder.try_lock(py) {
             _ if self.operation == Operation::Responses => {
                 json_decode::decode_with(py, chunk, Class::ResponseEvent, Form::List, self.deepest)
             }
-            Ok(mut decoder) => decoder.decode(py, chunk, self.deepest),
+            Some(mut decoder) => decoder.decode(py, chunk, self.deepest),
             // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
-            Err(_) => template::Chunks::default().decode(py, chunk, self.deepest),
+            None => template::Chunks::default().decode(py, chunk, self.deepest),
         };
         decoded.map_err(|error| {
-            self.stop();
+            self.stop(py);
             let mut invalid = Error::new(
                 ErrorKind::ApiResponseValidation,
                 format!("{} sent a chunk that cannot be read: {}", self.meta.provider, error.value(py)),
@@ -255,7 +253,7 @@ impl Stream {
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
         if is_incomplete {
-            let seen = self.local().seen.clone();
+            let seen = self.local.lock(py).seen.clone();
             let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
             if let Err(error) = accumulate::of_json(py, &seen, self.operation).and_then(set) {
                 return error;
@@ -265,13 +263,15 @@ impl Stream {
     }
 
     /// Ends the stream: an unfinished request is aborted, and nothing more is given out.
-    fn stop(&self) {
+    fn stop(&self, py: Python<'_>) {
         if self.made != generation() {
             return;
         }
-        let mut local = self.local();
+        let mut local = self.local.lock(py);
         local.chunks.clear();
-        if !std::mem::replace(&mut local.over, true) {
+        let was_over = std::mem::replace(&mut local.over, true);
+        drop(local);
+        if !was_over {
             self.work.abort.abort();
             // Whoever waits in another thread or task sees the end.
             self.feed.end(Ok(()));
@@ -293,13 +293,13 @@ impl Stream {
                 state.threads -= 1;
             }
         });
-        py.check_signals().inspect_err(|_| self.stop())
+        py.check_signals().inspect_err(|_| self.stop(py))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.stop();
+        Python::attach(|py| self.stop(py));
     }
 }
 
@@ -311,7 +311,7 @@ impl Stream {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         loop {
-            match self.take() {
+            match self.take(py) {
                 Taken::Chunk(chunk) => return self.chunk(py, &chunk).map(Some),
                 Taken::End => return Ok(None),
                 Taken::Failed(error) => return Err(self.failed(py, error)),
@@ -333,35 +333,35 @@ impl Stream {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, PyAny>) {
-        self.stop();
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
+        self.stop(py);
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> Done {
-        Done { value: Mutex::new(Some(slf.clone().into_any().unbind())) }
+        Done { value: Attached::new(Some(slf.clone().into_any().unbind())) }
     }
 
     #[pyo3(signature = (*_exception))]
     fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> Done {
-        self.stop();
-        Done { value: Mutex::new(Some(py.None())) }
+        self.stop(py);
+        Done { value: Attached::new(Some(py.None())) }
     }
 
     /// Ends the stream; an unfinished request is aborted at once.
-    fn close(&self) {
-        self.stop();
+    fn close(&self, py: Python<'_>) {
+        self.stop(py);
     }
 
     /// Ends the stream; an unfinished request is aborted at once.
     fn aclose(&self, py: Python<'_>) -> Done {
-        self.stop();
-        Done { value: Mutex::new(Some(py.None())) }
+        self.stop(py);
+        Done { value: Attached::new(Some(py.None())) }
     }
 
     /// The response accumulated so far, as the call without ``stream=True`` would have given it.
     #[getter]
     fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let seen = slf.get().local().seen.clone();
+        let seen = slf.get().local.lock(slf.py()).seen.clone();
         let completion = accumulate::of_json(slf.py(), &seen, slf.get().operation)?;
         super::object::set_slot(&completion, name!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
         Ok(completion)
@@ -376,12 +376,22 @@ impl Stream {
         Bound::new(slf.py(), Meta(renewed.unwrap_or_else(|| stream.meta.clone())))
     }
 
-    fn __repr__(&self) -> String {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.decoder.visit(&visit).map_or(Ok(()), |decoder| decoder.traverse(&visit))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let forgotten = self.decoder.try_lock(py).map(|mut decoder| decoder.forget());
+        // Not under the lock: to drop them may run Python code.
+        drop(forgotten);
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
         format!(
             "<Stream of {}/{}{}>",
             self.meta.provider,
             self.meta.model,
-            if self.local().over { ", over" } else { "" }
+            if self.local.lock(py).over { ", over" } else { "" }
         )
     }
 }
@@ -391,22 +401,18 @@ impl Stream {
 pub(super) struct Chunks {
     stream: Py<Stream>,
     /// What the last chunk was awaited with; it serves again once nobody else has it.
-    last: Mutex<Option<Py<NextChunk>>>,
+    last: Attached<Option<Py<NextChunk>>>,
 }
 
 impl Chunks {
     fn new(stream: &Bound<'_, Stream>) -> Self {
-        Self { stream: stream.clone().unbind(), last: Mutex::new(None) }
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<Py<NextChunk>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { stream: stream.clone().unbind(), last: Attached::new(None) }
     }
 }
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        self.stream.get().stop();
+        Python::attach(|py| self.stream.get().stop(py));
     }
 }
 
@@ -427,26 +433,23 @@ impl Chunks {
     fn __anext__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, NextChunk>> {
         let stream = self.stream.bind(py);
         // Taken out meanwhile: to decode a chunk may run a finaliser, and that may come here again.
-        let last = self.last().take();
+        let last = self.last.lock(py).take();
         // SAFETY: a live reference.
         let is_ours = |last: &Py<NextChunk>| unsafe { ffi::Py_REFCNT(last.as_ptr()) == 1 };
         let next = match last.filter(is_ours) {
             Some(last) => {
-                last.get().replace(NextChunk::look(stream));
+                last.get().replace(py, NextChunk::look(stream));
                 last.into_bound(py)
             }
             None => Bound::new(py, NextChunk::new(stream))?,
         };
-        *self.last() = Some(next.clone().unbind());
+        *self.last.lock(py) = Some(next.clone().unbind());
         Ok(next)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.stream)?;
-        match self.last.try_lock() {
-            Ok(last) => visit.call(&*last),
-            Err(_) => Ok(()),
-        }
+        self.last.visit(&visit).map_or(Ok(()), |last| visit.call(&*last))
     }
 }
 
@@ -454,7 +457,7 @@ impl Chunks {
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct NextChunk {
     stream: Py<Stream>,
-    state: Mutex<Next>,
+    state: Attached<Next>,
 }
 
 enum Next {
@@ -469,12 +472,12 @@ enum Next {
 
 impl NextChunk {
     fn new(stream: &Bound<'_, Stream>) -> Self {
-        Self { stream: stream.clone().unbind(), state: Mutex::new(Self::look(stream)) }
+        Self { stream: stream.clone().unbind(), state: Attached::new(Self::look(stream)) }
     }
 
     /// What there is for it now.
     fn look(stream: &Bound<'_, Stream>) -> Next {
-        match stream.get().take() {
+        match stream.get().take(stream.py()) {
             Taken::Chunk(chunk) => {
                 stream.get().chunk(stream.py(), &chunk).map_or_else(Next::Raises, |chunk| Next::Ready(chunk.unbind()))
             }
@@ -484,8 +487,8 @@ impl NextChunk {
         }
     }
 
-    fn replace(&self, next: Next) -> Next {
-        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), next)
+    fn replace(&self, py: Python<'_>, next: Next) -> Next {
+        std::mem::replace(&mut *self.state.lock(py), next)
     }
 
     /// What the running task waits for until the next chunk comes.
@@ -508,8 +511,8 @@ impl NextChunk {
 }
 
 impl Awaitable for NextChunk {
-    fn ready(&self) -> Option<Py<PyAny>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    fn ready(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let mut state = self.state.lock(py);
         match &*state {
             Next::Ready(_) => match std::mem::replace(&mut *state, Next::Over) {
                 Next::Ready(chunk) => Some(chunk),
@@ -521,7 +524,7 @@ impl Awaitable for NextChunk {
 
     fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
         let (py, next) = (slf.py(), slf.get());
-        match next.replace(Next::Over) {
+        match next.replace(py, Next::Over) {
             Next::Ready(chunk) => return Ok(Step::Returns(chunk)),
             Next::Raises(error) => return Err(error),
             // Raises a cancellation that was not thrown.
@@ -530,13 +533,13 @@ impl Awaitable for NextChunk {
             Next::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
         }
         let stream = next.stream.get();
-        match stream.take() {
+        match stream.take(py) {
             Taken::Chunk(chunk) => Ok(Step::Returns(stream.chunk(py, &chunk)?.unbind())),
             Taken::End => Err(PyStopAsyncIteration::new_err(())),
             Taken::Failed(error) => Err(stream.failed(py, error)),
             Taken::Nothing => {
                 let waiter = next.ask(py)?;
-                next.replace(Next::Waiting(waiter.clone().unbind()));
+                next.replace(py, Next::Waiting(waiter.clone().unbind()));
                 Ok(Step::Waits(waiter))
             }
         }
@@ -574,17 +577,17 @@ impl NextChunk {
     }
 
     fn close(&self, py: Python<'_>) {
-        if let Next::Waiting(waiter) = self.replace(Next::Over) {
-            self.stream.get().stop();
+        if let Next::Waiting(waiter) = self.replace(py, Next::Over) {
+            self.stream.get().stop(py);
             waiter.get().close(py);
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.stream)?;
-        match self.state.try_lock().as_deref() {
-            Ok(Next::Ready(chunk)) => visit.call(chunk),
-            Ok(Next::Waiting(waiter)) => visit.call(waiter),
+        match self.state.visit(&visit).as_deref() {
+            Some(Next::Ready(chunk)) => visit.call(chunk),
+            Some(Next::Waiting(waiter)) => visit.call(waiter),
             _ => Ok(()),
         }
     }
@@ -593,7 +596,7 @@ impl NextChunk {
 /// An awaitable that is done already.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Done {
-    value: Mutex<Option<Py<PyAny>>>,
+    value: Attached<Option<Py<PyAny>>>,
 }
 
 #[pymethods]
@@ -607,14 +610,11 @@ impl Done {
     }
 
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let value = self.value.lock(py).take();
         Err(PyStopIteration::new_err((value.unwrap_or_else(|| py.None()),)))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.value.try_lock() {
-            Ok(value) => visit.call(&*value),
-            Err(_) => Ok(()),
-        }
+        self.value.visit(&visit).map_or(Ok(()), |value| visit.call(&*value))
     }
 }

@@ -1,128 +1,333 @@
-//! Chunks of one stream differ in their text and in nothing else: what one of them was decoded to is copied for the
-//! next, and only the text is decoded.
+//! Chunks of one stream differ in their text, and perhaps in another string or two, and in nothing else: what one of them
+//! was decoded to is copied for the next, and only these strings are decoded. Where the consumer has let go of the chunk
+//! before the last, that one serves again, and nothing is copied.
 //!
 //! Measured with `benches/driver.py --client ritellm --mode stream --concurrency 64` (docs/performance.md).
 
 use std::ops::Range;
 
-use super::once::name;
-use memchr::memmem;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use super::attached;
 use super::json_decode::{self, Class};
 use super::vectors::Form;
+use crate::types::shape::{self, Shape};
 
 /// A stream's chunks are given up on as alike after this many tries.
-const TRIES: u8 = 4;
+const TRIES: u8 = 8;
+/// A chunk in which containers stand deeper than this in each other is decoded anew.
+const DEEPEST: usize = 8;
+/// How many chunks are remembered for the time when nobody has them any more: while the consumer asks for the next, it
+/// still has the last.
+const GIVEN: usize = 2;
 
 /// Decodes one stream's chunks.
 #[derive(Default)]
 pub(super) struct Chunks {
     template: Option<Template>,
+    /// The last chunk that was not like the template.
+    unlike: Vec<u8>,
     tried: u8,
-    /// How many chunks in a row were not like the template.
-    unlike: u8,
 }
 
-/// A chunk, and what it was decoded to. The objects are never given out.
+/// The shape of the chunks, and what they are decoded to.
 struct Template {
-    json: Vec<u8>,
-    /// Where the delta's text stands in it, without the quotes.
-    text: Range<usize>,
-    chunk: Py<PyDict>,
-    choice: Py<PyDict>,
-    delta: Py<PyDict>,
+    shape: Shape<Vec<u8>>,
+    containers: Containers,
+    /// The last chunks that were given out.
+    given: [Option<Given>; GIVEN],
+    /// Which of them is the oldest.
+    oldest: usize,
+}
+
+/// The containers in a chunk, itself the last of them.
+#[derive(Default)]
+struct Containers(Vec<Container>);
+
+/// A chunk that was given out.
+struct Given {
+    chunk: Py<PyAny>,
+    /// What it was made of, as its template has it. Some of them may be gone.
+    parts: Vec<Part>,
+}
+
+/// A container of a chunk that was given out, as it was then.
+struct Part {
+    object: *mut ffi::PyObject,
+    version: u64,
+}
+
+// SAFETY: only a thread that is attached looks at what the pointer points to.
+unsafe impl Send for Part {}
+
+struct Container {
+    /// A dict, never given out, without what differs; `None`: a list.
+    dict: Option<Py<PyDict>>,
+    members: Vec<Member>,
+}
+
+/// A member of a container. A list's has no name.
+struct Member {
+    name: Option<Py<PyString>>,
+    value: Value,
+}
+
+enum Value {
+    /// Cannot change, and is the same in all chunks.
+    Same(Py<PyAny>),
+    /// One of the strings that differ.
+    String(usize),
+    Container(usize),
 }
 
 impl Chunks {
     /// Decodes the stream's next chunk. `ValueError` says where it is no JSON, or nested more than `deepest` levels.
     pub fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], deepest: usize) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(template) = &self.template
-            && let Some(chunk) = template.decode(py, json)?
+        if let Some(template) = &mut self.template
+            && let Some(places) = template.shape.places(json)
         {
-            self.unlike = 0;
-            return Ok(chunk);
+            return template.decode(py, json, &places);
         }
         let chunk = json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)?;
-        self.unlike = self.unlike.saturating_add(1);
-        // The first chunk and the last are like no others.
-        if self.unlike > 1 && self.tried < TRIES {
-            self.tried += 1;
-            self.template = Template::learn(py, json)?;
+        if self.tried < TRIES {
+            if let Some(shape) = Shape::of(&self.unlike, json.to_vec()) {
+                self.tried += 1;
+                self.template = Template::learn(py, shape);
+            }
+            self.unlike.clear();
+            self.unlike.extend_from_slice(json);
         }
+        Ok(chunk)
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let mut given = self.template.iter().flat_map(|template| template.given.iter().flatten());
+        given.try_for_each(|given| visit.call(&given.chunk))
+    }
+
+    /// Lets go of the chunks that were given out.
+    pub fn forget(&mut self) -> [Option<impl Sized + use<>>; GIVEN] {
+        self.template.as_mut().map(|template| std::mem::take(&mut template.given)).unwrap_or_default()
+    }
+}
+
+impl Template {
+    /// `None` if the strings that differ do not stand in dicts, one each.
+    fn learn(py: Python<'_>, shape: Shape<Vec<u8>>) -> Option<Self> {
+        // Where they stand is seen from strings that no chunk has.
+        let chunk = json_decode::decode(py, &shape.with(mark), Class::ChatCompletionChunk).ok()?;
+        let mut containers = Containers::default();
+        containers.learn(&chunk, DEEPEST).ok()??;
+        let members = containers.0.iter().flat_map(|container| &container.members);
+        let mut found: Vec<_> = members.filter_map(|member| member.value.string()).collect();
+        found.sort_unstable();
+        let is_whole = found.into_iter().eq(0..shape.count());
+        is_whole.then(|| Self { shape, containers, given: Default::default(), oldest: 0 })
+    }
+
+    /// A chunk that has the shape.
+    fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], places: &shape::Places) -> PyResult<Bound<'py, PyAny>> {
+        let mut strings = Strings::default();
+        for (Range { start, .. }, string) in places[..self.shape.count()].iter().zip(&mut strings) {
+            *string = Some(json_decode::string_at(py, json, start - 1)?.0);
+        }
+        // While this is at work, a finaliser that asks the stream for another chunk gets one that is decoded anew.
+        let oldest = self.given[self.oldest].take().filter(|given| self.containers.are_untouched(given));
+        let given = match oldest {
+            Some(mut given) => {
+                self.containers.renew(py, &mut given, &mut strings)?;
+                given
+            }
+            None => self.containers.copy(py, &mut strings)?,
+        };
+        let chunk = given.chunk.bind(py).clone();
+        self.given[self.oldest] = Some(given);
+        self.oldest = (self.oldest + 1) % GIVEN;
         Ok(chunk)
     }
 }
 
-/// Where the text stands, the choice, and its delta.
-type Parts<'py> = (Range<usize>, Bound<'py, PyDict>, Bound<'py, PyDict>);
+/// What stands for a string that differs, as JSON has it.
+fn mark(index: usize) -> String {
+    format!("\\u0000ritellm {index}")
+}
 
-impl Template {
-    /// A template, if this chunk has one choice, its delta a text, and all else in it are values that cannot change.
-    fn learn(py: Python<'_>, json: &[u8]) -> PyResult<Option<Self>> {
-        let chunk = json_decode::decode(py, json, Class::ChatCompletionChunk)?;
-        Ok(Self::parts(&chunk, json)?.map(|(text, choice, delta)| Self {
-            json: json.to_vec(),
-            text,
-            choice: choice.unbind(),
-            delta: delta.unbind(),
-            chunk: chunk.cast_into::<PyDict>().expect("it has parts").unbind(),
+/// What the strings of a chunk were decoded to.
+type Strings<'py> = [Option<Bound<'py, PyString>>; shape::MOST];
+
+impl Containers {
+    /// Takes a container up, and what is in it; its index. `None`: something is where nothing can be put in its place.
+    fn learn(&mut self, container: &Bound<'_, PyAny>, deepest: usize) -> PyResult<Option<usize>> {
+        let Some(deepest) = deepest.checked_sub(1) else { return Ok(None) };
+        let mut members = Vec::new();
+        let dict = container.cast::<PyDict>().ok();
+        if let Some(dict) = dict {
+            for (name, value) in dict {
+                let Some(value) = self.learn_value(&value, deepest)? else { return Ok(None) };
+                let name = name.cast_into::<PyString>()?;
+                if !matches!(value, Value::Same(_)) {
+                    dict.set_item(&name, container.py().None())?;
+                }
+                members.push(Member { name: Some(name.unbind()), value });
+            }
+        } else {
+            for value in container.cast::<PyList>()? {
+                match self.learn_value(&value, deepest)? {
+                    None | Some(Value::String(_)) => return Ok(None),
+                    Some(value) => members.push(Member { name: None, value }),
+                }
+            }
+        }
+        self.0.push(Container { dict: dict.map(|dict| dict.clone().unbind()), members });
+        Ok(Some(self.0.len() - 1))
+    }
+
+    fn learn_value(&mut self, value: &Bound<'_, PyAny>, deepest: usize) -> PyResult<Option<Value>> {
+        if value.is_instance_of::<PyDict>() || value.is_instance_of::<PyList>() {
+            return Ok(self.learn(value, deepest)?.map(Value::Container));
+        }
+        let marked = value.cast::<PyString>().ok().and_then(|text| text.to_str().ok()?.strip_prefix("\0ritellm "));
+        Ok(Some(match marked.and_then(|index| index.parse().ok()) {
+            Some(index) => Value::String(index),
+            None => Value::Same(value.clone().unbind()),
         }))
     }
 
-    fn parts<'py>(chunk: &Bound<'py, PyAny>, json: &[u8]) -> PyResult<Option<Parts<'py>>> {
-        let py = chunk.py();
-        let Ok(chunk) = chunk.cast::<PyDict>() else { return Ok(None) };
-        let Some(choices) = chunk.get_item(name!(py, "choices"))? else { return Ok(None) };
-        let Ok(choices) = choices.cast_into::<PyList>() else { return Ok(None) };
-        if choices.len() != 1 {
-            return Ok(None);
-        }
-        let Ok(choice) = choices.get_item(0)?.cast_into::<PyDict>() else { return Ok(None) };
-        let Some(delta) = choice.get_item(name!(py, "delta"))? else { return Ok(None) };
-        let Ok(delta) = delta.cast_into::<PyDict>() else { return Ok(None) };
-        let Some(content) = delta.get_item(name!(py, "content"))? else { return Ok(None) };
-        // The three of them aside, a container would be shared between chunks.
-        let containers = [chunk, &choice, &delta]
-            .iter()
-            .flat_map(|dict| dict.values())
-            .filter(|value| value.is_instance_of::<PyDict>() || value.is_instance_of::<PyList>())
-            .count();
-        if containers != 2 || !content.is_instance_of::<PyString>() {
-            return Ok(None);
-        }
-        let Some(start) = only_text_named_content(json) else { return Ok(None) };
-        let (text, end) = json_decode::string_at(py, json, start - 1)?;
-        Ok(content.eq(&text)?.then(|| (start..end - 1, choice, delta)))
+    /// A chunk with these strings.
+    fn copy<'py>(&self, py: Python<'py>, strings: &mut Strings<'py>) -> PyResult<Given> {
+        let mut parts = Vec::with_capacity(self.0.len());
+        let chunk = self.copy_container(py, self.0.len() - 1, strings, &mut parts)?;
+        Ok(Given { chunk: chunk.unbind(), parts })
     }
 
-    /// The chunk, if it differs from the template in its text only.
-    fn decode<'py>(&self, py: Python<'py>, json: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let (before, after) = (&self.json[..self.text.start], &self.json[self.text.end..]);
-        if json.len() < before.len() + after.len() || !json.starts_with(before) || !json.ends_with(after) {
-            return Ok(None);
+    /// The parts come in the order of the containers.
+    fn copy_container<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        strings: &mut Strings<'py>,
+        parts: &mut Vec<Part>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Container { dict, members } = &self.0[index];
+        let Some(dict) = dict else {
+            let items = members.iter().map(|member| match &member.value {
+                Value::Same(value) => Ok(value.bind(py).clone()),
+                Value::String(_) => unreachable!("a list has none"),
+                Value::Container(index) => self.copy_container(py, *index, strings, parts),
+            });
+            let list = PyList::new(py, items.collect::<PyResult<Vec<_>>>()?)?;
+            parts.push(Part { object: list.as_ptr(), version: 0 });
+            return Ok(list.into_any());
+        };
+        let dict = json_decode::copy(dict.bind(py))?;
+        for Member { name, value } in members {
+            match value {
+                Value::Same(_) => {}
+                Value::String(index) => dict.set_item(name, strings[*index].take())?,
+                Value::Container(index) => dict.set_item(name, self.copy_container(py, *index, strings, parts)?)?,
+            }
         }
-        let (text, end) = json_decode::string_at(py, json, before.len() - 1)?;
-        // A quote in the midst: it is another shape that happens to begin and end alike.
-        if end - 1 != json.len() - after.len() {
-            return Ok(None);
+        parts.push(Part { object: dict.as_ptr(), version: version(&dict) });
+        Ok(dict.into_any())
+    }
+
+    /// Whether nobody else has a chunk that was given out before, or a part of it, and it is still what it was.
+    fn are_untouched(&self, given: &Given) -> bool {
+        // The chunk comes first, and each container before those in it: what a part was is alive if what it was in has not
+        // changed.
+        let mut containers = self.0.iter().enumerate().rev();
+        // SAFETY: as just said, and nothing changes or is let go of while this looks.
+        attached::has_gil()
+            && containers.all(|(index, container)| unsafe { container.is_untouched(index, &given.parts) })
+    }
+
+    /// Puts these strings into an untouched chunk.
+    fn renew<'py>(&self, py: Python<'py>, given: &mut Given, strings: &mut Strings<'py>) -> PyResult<()> {
+        for (Container { members, .. }, part) in self.0.iter().zip(&mut given.parts) {
+            for Member { name, value } in members {
+                if let Value::String(index) = value {
+                    // SAFETY: alive, for the chunk is untouched, and a dict, for it has a string that differs.
+                    let dict = unsafe { Borrowed::from_ptr(py, part.object).cast_unchecked::<PyDict>() }.to_owned();
+                    dict.set_item(name, strings[*index].take())?;
+                    part.version = version(&dict);
+                }
+            }
         }
-        let delta = json_decode::copy(self.delta.bind(py))?;
-        delta.set_item(name!(py, "content"), text)?;
-        let choice = json_decode::copy(self.choice.bind(py))?;
-        choice.set_item(name!(py, "delta"), delta)?;
-        let chunk = json_decode::copy(self.chunk.bind(py))?;
-        chunk.set_item(name!(py, "choices"), PyList::new(py, [choice])?)?;
-        Ok(Some(chunk.into_any()))
+        Ok(())
     }
 }
 
-/// Where the text of the only `"content": "…"` begins, behind its quote.
-fn only_text_named_content(json: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"\"content\"";
-    let mut places = memmem::find_iter(json, NAME);
-    let place = places.next()? + NAME.len();
-    let value = json[place..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    (places.next().is_none() && value.first() == Some(&b'"')).then(|| json.len() - value.len() + 1)
+impl Container {
+    /// Whether this container of a chunk that was given out is what it was, and nobody else has it.
+    ///
+    /// # Safety
+    /// It must be alive.
+    unsafe fn is_untouched(&self, index: usize, parts: &[Part]) -> bool {
+        let part = &parts[index];
+        let object = part.object;
+        // SAFETY: it is alive, says the caller. Of a list, the size is looked at before its items.
+        unsafe {
+            let is_member = |member: &Member, value: *mut ffi::PyObject| match &member.value {
+                Value::Same(known) => known.as_ptr() == value,
+                // Nothing is run when another is put in its place.
+                Value::String(_) => ffi::PyUnicode_CheckExact(value) != 0,
+                Value::Container(index) => parts[*index].object == value,
+            };
+            if ffi::Py_REFCNT(object) != 1 {
+                return false;
+            }
+            let Some(dict) = &self.dict else {
+                return ffi::PyList_CheckExact(object) != 0
+                    && ffi::PyList_GET_SIZE(object) == self.members.len() as isize
+                    && self
+                        .members
+                        .iter()
+                        .zip(0..)
+                        .all(|(member, index)| is_member(member, ffi::PyList_GET_ITEM(object, index)));
+            };
+            if ffi::Py_TYPE(object) != ffi::Py_TYPE(dict.as_ptr()) {
+                return false;
+            }
+            if let Some(version) = version_of(object) {
+                return version == part.version;
+            }
+            let (mut at, mut name, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+            ffi::PyDict_Size(object) == self.members.len() as isize
+                && self.members.iter().all(|member| {
+                    ffi::PyDict_Next(object, &mut at, &mut name, &mut value) != 0
+                        && member.name.as_ref().is_some_and(|known| known.as_ptr() == name)
+                        && is_member(member, value)
+                })
+        }
+    }
+}
+
+/// A number that changes whenever the dict does; CPython 3.14 and later have none.
+///
+/// # Safety
+/// It must be a dict, and alive.
+unsafe fn version_of(dict: *mut ffi::PyObject) -> Option<u64> {
+    #[cfg(not(Py_3_14))]
+    #[allow(deprecated, reason = "it is kept up to date as long as it exists")]
+    // SAFETY: a dict, says the caller.
+    return Some(unsafe { (*dict.cast::<ffi::PyDictObject>()).ma_version_tag });
+    #[cfg(Py_3_14)]
+    return None;
+}
+
+fn version(dict: &Bound<'_, PyDict>) -> u64 {
+    // SAFETY: a live reference to a dict.
+    unsafe { version_of(dict.as_ptr()) }.unwrap_or_default()
+}
+
+impl Value {
+    fn string(&self) -> Option<usize> {
+        match self {
+            Self::String(index) => Some(*index),
+            _ => None,
+        }
+    }
 }

@@ -6,13 +6,12 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use pyo3::prelude::*;
-
+use super::attached;
 use super::bridge::Outcome;
 use super::runtime;
 
@@ -34,16 +33,6 @@ thread_local! {
     /// The turn that this thread has, or had: it has not waited since.
     static TURN: Cell<u64> = const { Cell::new(0) };
 }
-
-/// Whether threads take turns at all: this interpreter has a GIL. To be called once, at import.
-pub(super) fn look_for_gil(py: Python<'_>) -> PyResult<()> {
-    let asked = py.import("sys")?.getattr_opt("_is_gil_enabled")?;
-    let is_enabled = asked.map_or(Ok(true), |asked| asked.call0()?.is_truthy())?;
-    HAS_GIL.store(is_enabled, Ordering::Relaxed);
-    Ok(())
-}
-
-static HAS_GIL: AtomicBool = AtomicBool::new(true);
 
 impl Sleeper {
     /// For this thread.
@@ -115,7 +104,7 @@ impl Turns {
         *sleeper.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         let mut state = self.lock();
         let is_free = state.since.is_none_or(|since| since.elapsed() > PATIENCE);
-        if is_free || !HAS_GIL.load(Ordering::Relaxed) {
+        if is_free || !attached::has_gil() {
             let turn = state.begin();
             drop(state);
             return sleeper.wake(turn);

@@ -4,8 +4,8 @@
 //! bridge is called by the loop already, and goes on with the task at once. What a task asks of what it waits for is in
 //! CPython's `Lib/asyncio/tasks.py`: `_asyncio_future_blocking`, `get_loop`, `add_done_callback`, `cancel`, `result`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::AbortHandle;
 use pyo3::exceptions::PyRuntimeError;
@@ -13,6 +13,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::attached::Attached;
 use super::bridge::{Bridge, Outcome};
 use super::log::Log;
 use super::once::{get_or_make, name};
@@ -26,7 +27,7 @@ pub(super) struct Waiter {
     work: Work,
     /// Yielded to a task, which has not seen it yet: its way to tell an `await` from a bare `yield`.
     blocking: AtomicBool,
-    state: Mutex<State>,
+    state: Attached<State>,
 }
 
 /// The work behind it: how to end it, and where it writes down how it goes.
@@ -63,12 +64,8 @@ type Task = (Py<PyAny>, Option<Py<PyAny>>);
 
 impl Waiter {
     pub fn new(bridge: Py<Bridge>, key: u64, work: Work) -> Self {
-        let state = Mutex::new(State::Waiting(None));
+        let state = Attached::new(State::Waiting(None));
         Self { bridge, key, work, blocking: AtomicBool::new(false), state }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Aborts the work behind it.
@@ -83,11 +80,11 @@ impl Waiter {
 
     /// Takes the outcome. What has come for a task that was cancelled is dropped.
     pub fn resolve(&self, py: Python<'_>, outcome: Box<dyn Outcome>) {
-        if self.done() {
+        if self.done(py) {
             return;
         }
         let result = outcome.into_python(py);
-        let mut state = self.state();
+        let mut state = self.state.lock(py);
         if let State::Waiting(task) = &mut *state {
             *state = State::Done { result, task: task.take() };
         }
@@ -96,7 +93,7 @@ impl Waiter {
     /// Goes on with the task, after `resolve`. Fails with what stops the loop: `KeyboardInterrupt`, `SystemExit`.
     pub fn go_on(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let task = match &mut *slf.get().state() {
+        let task = match &mut *slf.get().state.lock(slf.py()) {
             State::Done { task, .. } => task.take(),
             _ => None,
         };
@@ -110,21 +107,21 @@ impl Waiter {
 
     /// Gives up, unless it is over: the work is aborted. What the task wanted to be called by, if it said so.
     fn give_up(&self, py: Python<'_>, state: State) -> Option<Task> {
-        let mut current = self.state();
+        let mut current = self.state.lock(py);
         if !matches!(*current, State::Waiting(_)) {
             return None;
         }
         let State::Waiting(callback) = std::mem::replace(&mut *current, state) else { unreachable!("just looked") };
         drop(current);
         self.work.give_up(py);
-        self.bridge.get().forget(self.key);
+        self.bridge.get().forget(py, self.key);
         callback
     }
 }
 
 impl Awaitable for Waiter {
-    fn ready(&self) -> Option<Py<PyAny>> {
-        let mut state = self.state();
+    fn ready(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let mut state = self.state.lock(py);
         match &*state {
             State::Done { result: Ok(_), task: None } => match std::mem::replace(&mut *state, State::Over) {
                 State::Done { result: Ok(value), .. } => Some(value),
@@ -136,14 +133,14 @@ impl Awaitable for Waiter {
 
     fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
         let waiter = slf.get();
-        let mut state = waiter.state();
-        match std::mem::replace(&mut *state, State::Over) {
+        let state = std::mem::replace(&mut *waiter.state.lock(slf.py()), State::Over);
+        match state {
             State::Done { result: Ok(value), .. } => Ok(Step::Returns(value)),
             State::Done { result: Err(error), .. } => Err(error),
             State::Cancelled(message) => Err(cancelled(slf.py(), message.as_ref())),
             State::Over => Err(PyRuntimeError::new_err("this was awaited before")),
             waiting @ State::Waiting(_) => {
-                *state = waiting;
+                *waiter.state.lock(slf.py()) = waiting;
                 if waiter.blocking.swap(true, Ordering::Relaxed) {
                     return Err(PyRuntimeError::new_err("this can be awaited by an asyncio task only"));
                 }
@@ -208,7 +205,7 @@ impl Waiter {
 
     #[pyo3(signature = (callback, *, context=None))]
     fn add_done_callback(slf: &Bound<'_, Self>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
-        let mut state = slf.get().state();
+        let mut state = slf.get().state.lock(slf.py());
         match &mut *state {
             State::Waiting(Some(_)) => Err(PyRuntimeError::new_err("one task waits for this, and no other can")),
             State::Waiting(waits) => {
@@ -225,7 +222,7 @@ impl Waiter {
     /// The task is cancelled while it waits: it hears of it in the loop's next turn.
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<Py<PyAny>>) -> PyResult<bool> {
-        if slf.get().done() {
+        if slf.get().done(slf.py()) {
             return Ok(false);
         }
         if let Some((callback, context)) = slf.get().give_up(slf.py(), State::Cancelled(msg)) {
@@ -234,26 +231,27 @@ impl Waiter {
         Ok(true)
     }
 
-    fn done(&self) -> bool {
-        !matches!(*self.state(), State::Waiting(_))
+    fn done(&self, py: Python<'_>) -> bool {
+        !matches!(*self.state.lock(py), State::Waiting(_))
     }
 
-    fn cancelled(&self) -> bool {
-        matches!(*self.state(), State::Cancelled(_))
+    fn cancelled(&self, py: Python<'_>) -> bool {
+        matches!(*self.state.lock(py), State::Cancelled(_))
     }
 
     /// Only says that the task can go on, or that it is cancelled: the value is what the await gives.
     pub fn result(&self, py: Python<'_>) -> PyResult<()> {
-        match &*self.state() {
-            State::Cancelled(message) => Err(cancelled(py, message.as_ref())),
-            State::Waiting(_) => Err(PyRuntimeError::new_err("this is not done yet")),
-            State::Done { .. } | State::Over => Ok(()),
-        }
+        let message = match &*self.state.lock(py) {
+            State::Cancelled(message) => message.as_ref().map(|message| message.clone_ref(py)),
+            State::Waiting(_) => return Err(PyRuntimeError::new_err("this is not done yet")),
+            State::Done { .. } | State::Over => return Ok(()),
+        };
+        Err(cancelled(py, message.as_ref()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.bridge)?;
-        if let Ok(state) = self.state.try_lock() {
+        if let Some(state) = self.state.visit(&visit) {
             if let State::Waiting(Some((callback, context))) | State::Done { task: Some((callback, context)), .. } =
                 &*state
             {

@@ -10,3 +10,4 @@ pub mod members;
 pub mod object;
 pub mod params;
 pub mod response;
+pub mod shape;

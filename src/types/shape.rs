@@ -1,0 +1,185 @@
+//! What JSON texts that differ in some of their strings have in common.
+
+use std::ops::Range;
+
+use memchr::memchr2;
+
+/// Texts that differ in more strings than this have no shape.
+pub const MOST: usize = 4;
+
+/// A text, and which of its strings are others in the texts of the same shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape<Text> {
+    text: Text,
+    /// Where they stand, without the quotes.
+    strings: Vec<Range<usize>>,
+}
+
+/// Where the strings stand in a text of a shape; as many as the shape has.
+pub type Places = [Range<usize>; MOST];
+
+impl<Text: AsRef<[u8]>> Shape<Text> {
+    /// The shape of two texts. `None` where they are the same, or differ in something else than strings that are values.
+    pub fn of(known: &[u8], given: Text) -> Option<Self> {
+        let text = given.as_ref();
+        let mut strings = Vec::new();
+        let (mut at_known, mut at) = (0, 0);
+        // Where the string began that both are in.
+        let mut open = None;
+        loop {
+            match (known.get(at_known), text.get(at), open) {
+                (None, None, _) => break,
+                (Some(b'\\'), Some(b'\\'), _) if known.get(at_known + 1) == text.get(at + 1) => {
+                    at_known += 1;
+                    at += 1;
+                }
+                (Some(b'"'), Some(b'"'), None) => open = Some((at_known + 1, at + 1)),
+                (Some(b'"'), Some(b'"'), Some(_)) => open = None,
+                (Some(a), Some(b), _) if a == b && *a != b'\\' => {}
+                (_, _, Some((start_known, start))) => {
+                    at_known = start_known + end_of_string(&known[start_known..])?;
+                    at = start + end_of_string(&text[start..])?;
+                    let is_name = text[at + 1..].trim_ascii_start().first() == Some(&b':');
+                    if is_name || strings.len() == MOST {
+                        return None;
+                    }
+                    strings.push(start..at);
+                    open = None;
+                }
+                _ => return None,
+            }
+            at_known += 1;
+            at += 1;
+        }
+        (!strings.is_empty()).then_some(Self { text: given, strings })
+    }
+
+    /// Where the strings stand in a text, if it has this shape.
+    pub fn places(&self, text: &[u8]) -> Option<Places> {
+        let mut places = Places::default();
+        let (mut known, mut at) = (0, 0);
+        for (string, place) in self.strings.iter().zip(&mut places) {
+            let before = &self.text.as_ref()[known..string.start];
+            if !text[at..].starts_with(before) {
+                return None;
+            }
+            at += before.len();
+            *place = at..at + end_of_string(&text[at..])?;
+            (known, at) = (string.end, place.end);
+        }
+        (text[at..] == self.text.as_ref()[known..]).then_some(places)
+    }
+
+    /// The text that the shape was found in, with other strings for those that differ.
+    pub fn with(&self, strings: impl Fn(usize) -> String) -> Vec<u8> {
+        let mut text = Vec::new();
+        let mut at = 0;
+        for (index, string) in self.strings.iter().enumerate() {
+            text.extend_from_slice(&self.text.as_ref()[at..string.start]);
+            text.extend_from_slice(strings(index).as_bytes());
+            at = string.end;
+        }
+        text.extend_from_slice(&self.text.as_ref()[at..]);
+        text
+    }
+
+    /// How many strings differ.
+    pub fn count(&self) -> usize {
+        self.strings.len()
+    }
+}
+
+/// Where the string ends that `rest` begins in: the place of its quote.
+pub fn end_of_string(rest: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape<'a>(known: &str, given: &'a str) -> Option<Shape<&'a [u8]>> {
+        Shape::of(known.as_bytes(), given.as_bytes())
+    }
+
+    #[test]
+    fn strings_that_are_values_may_differ() {
+        let shape = shape(
+            r#"{"a":"x","n":1,"long \" name":{"b":"same"},"c":""}"#,
+            r#"{"a":"yy\"","n":1,"long \" name":{"b":"same"},"c":"z"}"#,
+        );
+        let shape = shape.unwrap();
+        assert_eq!(shape.count(), 2);
+        let text = r#"{"a":"\\","n":1,"long \" name":{"b":"same"},"c":"\"}"}"#;
+        let places = shape.places(text.as_bytes()).unwrap();
+        assert_eq!([&text[places[0].clone()], &text[places[1].clone()]], [r"\\", r#"\"}"#]);
+        assert_eq!(shape.with(|index| index.to_string()), br#"{"a":"0","n":1,"long \" name":{"b":"same"},"c":"1"}"#);
+        for other in [
+            r#"{"a":"x","n":2,"long \" name":{"b":"same"},"c":""}"#,
+            r#"{"a":"x","n":1,"long \" name":{"b":"other"},"c":""}"#,
+            r#"{"a":"x","n":1,"long \" name":{"b":"same"},"c":""} "#,
+            r#"{"a":"x","n":1,"long \" name":{"b":"same"},"c":"}"#,
+            r#"{"a":"x","n":1,"long \" name":{"b":"same"},"c":"#,
+            r#"{"a":null,"n":1,"long \" name":{"b":"same"},"c":""}"#,
+            "",
+        ] {
+            assert_eq!(shape.places(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_differs_in_anything_else_has_no_shape() {
+        for (known, given) in [
+            (r#"{"a":"x"}"#, r#"{"a":"x"}"#),
+            (r#"{"a":"x"}"#, r#"{"b":"x"}"#),
+            (r#"{"a":"x"}"#, r#"{"b" :"x"}"#),
+            (r#"{"a":"x"}"#, r#"{"a":1}"#),
+            (r#"{"a":"x"}"#, r#"{"a":"x","b":"y"}"#),
+            (r#"{"a":"x","b":1}"#, r#"{"a":"y","b":2}"#),
+            (r#"{"a":1}"#, r#"{"a":12}"#),
+            (r#"{"a":"x"#, r#"{"a":"y"#),
+            (r#"["a","b","c","d","e"]"#, r#"["1","2","3","4","5"]"#),
+            ("", r#"{"a":"x"}"#),
+        ] {
+            assert_eq!(shape(known, given), None, "{known} {given}");
+        }
+    }
+
+    /// Wherever the two begin to differ, in the midst of an escape too.
+    #[test]
+    fn strings_may_differ_at_every_place() {
+        let texts = ["", "a", "ab", r"\n", r"\\", r#"\""#, r"a\n", r"\u00e9", r"\u00ea", r#"\\\""#, "é"];
+        let whole = |text: &str| format!(r#"{{"a": "{text}", "b": 1}}"#);
+        for known in texts {
+            for given in texts {
+                let (known, given) = (whole(known), whole(given));
+                let Some(shape) = shape(&known, &given) else {
+                    assert_eq!(known, given);
+                    continue;
+                };
+                for other in texts {
+                    let other_whole = whole(other);
+                    let places = shape.places(other_whole.as_bytes()).unwrap();
+                    assert_eq!(&other_whole[places[0].clone()], other);
+                    assert_eq!(shape.with(|_| other.to_owned()), other_whole.as_bytes());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_ends_with_the_first_quote_that_is_not_escaped() {
+        for (rest, end) in
+            [(r#"a\"b\\" c"#, Some(6)), (r#"""#, Some(0)), (r"\", None), (r#"\""#, None), ("a", None), ("", None)]
+        {
+            assert_eq!(end_of_string(rest.as_bytes()), end, "{rest}");
+        }
+    }
+}
