@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// Texts that differ in more strings than this have no shape.
 pub const MOST: usize = 4;
@@ -24,32 +24,21 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
         let text = given.as_ref();
         let mut strings = Vec::new();
         let (mut at_known, mut at) = (0, 0);
-        // Where the string began that both are in.
-        let mut open = None;
         loop {
-            match (known.get(at_known), text.get(at), open) {
-                (None, None, _) => break,
-                (Some(b'\\'), Some(b'\\'), _) if known.get(at_known + 1) == text.get(at + 1) => {
-                    at_known += 1;
-                    at += 1;
-                }
-                (Some(b'"'), Some(b'"'), None) => open = Some((at_known + 1, at + 1)),
-                (Some(b'"'), Some(b'"'), Some(_)) => open = None,
-                (Some(a), Some(b), _) if a == b && *a != b'\\' => {}
-                (_, _, Some((start_known, start))) => {
-                    at_known = start_known + end_of_string(&known[start_known..])?;
-                    at = start + end_of_string(&text[start..])?;
-                    let is_name = text[at + 1..].trim_ascii_start().first() == Some(&b':');
-                    if is_name || strings.len() == MOST {
-                        return None;
-                    }
-                    strings.push(start..at);
-                    open = None;
-                }
-                _ => return None,
+            let same = in_common(&known[at_known..], &text[at..]);
+            if (at_known + same, at + same) == (known.len(), text.len()) {
+                break;
             }
-            at_known += 1;
-            at += 1;
+            let start = open_string(&text[at..at + same])?;
+            (at_known, at) = (at_known + start, at + start);
+            let end = at + end_of_string(&text[at..])?;
+            at_known += end_of_string(&known[at_known..])? + 1;
+            let is_name = text[end + 1..].trim_ascii_start().first() == Some(&b':');
+            if is_name || strings.len() == MOST {
+                return None;
+            }
+            strings.push(at..end);
+            at = end + 1;
         }
         (!strings.is_empty()).then_some(Self { text: given, strings })
     }
@@ -86,6 +75,26 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
     /// How many strings differ.
     pub fn count(&self) -> usize {
         self.strings.len()
+    }
+}
+
+/// How many bytes two texts begin with in common.
+fn in_common(known: &[u8], given: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let blocks = known.chunks_exact(BLOCK).zip(given.chunks_exact(BLOCK)).take_while(|(known, given)| known == given);
+    let same = blocks.count() * BLOCK;
+    same + known[same..].iter().zip(&given[same..]).take_while(|(known, given)| known == given).count()
+}
+
+/// Where the string begins that a text ends in the midst of, behind its quote.
+fn open_string(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr(b'"', text.get(at..)?)? + 1;
+        match end_of_string(&text[at..]) {
+            Some(end) => at += end + 1,
+            None => return Some(at),
+        }
     }
 }
 
