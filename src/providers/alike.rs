@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
 use crate::types::members::{Text, read};
-use crate::types::shape::end_of_string;
+use crate::types::shape::{end_of_string, in_common};
+
+/// Chunks are written into memory of this size, some ten of them.
+const ROOM: usize = 4096;
 
 /// An event whose chunk has nothing but a text.
 pub(super) struct Alike {
@@ -66,13 +69,24 @@ impl Alike {
         if !differ_in_digits(&self.event[self.counts.clone()], counts) {
             return None;
         }
-        let Text(text) = read(&event[self.text.start - 1..][..end + 2]).ok()?;
-        (!text.is_empty()).then_some(News { raw: &rest[..end], text, counts })
+        let raw = &rest[..end];
+        let is_plain = raw.iter().all(|byte| *byte != b'\\' && *byte >= b' ');
+        let text = match std::str::from_utf8(raw) {
+            Ok(text) if is_plain => Cow::Borrowed(text),
+            _ => read::<Text>(&event[self.text.start - 1..][..end + 2]).ok()?.0,
+        };
+        (!text.is_empty()).then_some(News { raw, text, counts })
     }
 
-    /// The chunk of an event that is alike.
-    pub fn chunk(&self, news: &News) -> Bytes {
-        [&self.before, news.raw, &self.after].concat().into()
+    /// The chunk of an event that is alike; `room` is where one stream's are written, one behind the other.
+    pub fn chunk(&self, news: &News, room: &mut BytesMut) -> Bytes {
+        let parts: [&[u8]; 3] = [&self.before, news.raw, &self.after];
+        let size = parts.iter().map(|part| part.len()).sum();
+        if room.capacity() < size {
+            *room = BytesMut::with_capacity(size.max(ROOM));
+        }
+        parts.into_iter().for_each(|part| room.extend_from_slice(part));
+        room.split().freeze()
     }
 }
 
@@ -87,12 +101,16 @@ fn place(event: &[u8], part: &str) -> Option<Range<usize>> {
 fn differ_in_digits(mut known: &[u8], mut given: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     loop {
-        let same = known.iter().zip(given).take_while(|(known, given)| known == given && !known.is_ascii_digit());
-        let same = same.count();
-        (known, given) = (&known[same..], &given[same..]);
+        let same = in_common(known, given);
+        if (same, same) == (known.len(), given.len()) {
+            return true;
+        }
+        // The first digits of two numbers may be the same.
+        let number = known[..same].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
+        (known, given) = (&known[number..], &given[number..]);
         let (in_known, in_given) = (digits(known), digits(given));
         if in_known == 0 || in_given == 0 {
-            return known.is_empty() && given.is_empty();
+            return false;
         }
         (known, given) = (&known[in_known..], &given[in_given..]);
     }
@@ -107,6 +125,8 @@ mod tests {
         let alike = |known: &str, given: &str| differ_in_digits(known.as_bytes(), given.as_bytes());
         assert!(alike(r#"{"a":1,"b":[20]}"#, r#"{"a":345,"b":[6]}"#));
         assert!(alike("", ""));
+        assert!(alike(r#"{"a":129,"b":1}"#, r#"{"a":12,"b":10}"#));
+        assert!(alike("1", "12"));
         for other in
             [r#"{"a":1,"b":[]}"#, r#"{"a":1,"b":[20]},"c":{}"#, r#"{"a":-1,"b":[20]}"#, r#"{"a":1,"b":[20]"#, ""]
         {

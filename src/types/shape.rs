@@ -79,7 +79,7 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
 }
 
 /// How many bytes two texts begin with in common.
-fn in_common(known: &[u8], given: &[u8]) -> usize {
+pub fn in_common(known: &[u8], given: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let blocks = known.chunks_exact(BLOCK).zip(given.chunks_exact(BLOCK)).take_while(|(known, given)| known == given);
     let same = blocks.count() * BLOCK;

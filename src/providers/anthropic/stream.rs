@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -28,6 +28,8 @@ pub(super) struct Chunks {
     blocks: Vec<Block>,
     /// The last event, if it was some text of a block.
     pub(super) last: Option<Alike>,
+    /// Where the chunks of events like it are written.
+    room: BytesMut,
     /// How many of the blocks are calls.
     calls: u32,
     /// What has no place in OpenAI's format.
@@ -80,6 +82,7 @@ impl Chunks {
             model: String::new(),
             blocks: Vec::new(),
             last: None,
+            room: BytesMut::new(),
             calls: 0,
             beside: Object::default(),
             usage: Object::default(),
@@ -285,7 +288,7 @@ impl StreamDecoder for Chunks {
             && let Some(block) = self.blocks.iter_mut().rfind(|block| block.index == last.index)
         {
             block.append("text", &news.text);
-            chunks.push(last.chunk(&news));
+            chunks.push(last.chunk(&news, &mut self.room));
             return Ok(());
         }
         self.last = None;

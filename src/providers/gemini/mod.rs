@@ -20,7 +20,7 @@ mod request;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use memchr::memmem;
@@ -151,6 +151,7 @@ impl Endpoint for Gemini {
             show_usage,
             reader: Reader::new(received, &request.model),
             last: None,
+            room: BytesMut::new(),
             done: false,
         })
     }
@@ -224,6 +225,8 @@ struct Chunks {
     reader: Reader,
     /// The last event, if it had nothing but text.
     last: Option<Alike>,
+    /// Where the chunks of events like it are written.
+    room: BytesMut,
     /// A front said so; Google's own streams just end.
     done: bool,
 }
@@ -236,7 +239,7 @@ impl StreamDecoder for Chunks {
             && let Some(news) = last.news(&data)
         {
             self.reader.go_on(&data, last.index, &news);
-            chunks.push(last.chunk(&news));
+            chunks.push(last.chunk(&news, &mut self.room));
             return Ok(());
         }
         self.last = None;

@@ -453,8 +453,14 @@ fn a_stream_of_text_holds_nothing_but_text() {
 
 /// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
 fn read_with(events: &[Vec<u8>], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
-    let mut decoder =
-        Chunks { provider: "gemini", show_usage: true, reader: Reader::new(7, "m"), last: None, done: false };
+    let mut decoder = Chunks {
+        provider: "gemini",
+        show_usage: true,
+        reader: Reader::new(7, "m"),
+        last: None,
+        room: BytesMut::new(),
+        done: false,
+    };
     let (mut chunks, mut alike, mut error) = (Vec::new(), 0, None);
     for event in events {
         if each_anew {
