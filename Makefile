@@ -73,8 +73,11 @@ bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/
 	$(BENCH_VENV)/bin/python benches/bench.py $(ARGS)
 
 .PHONY: bench-guard
-bench-guard: $(GUARD_VENV)/.done-guard ## count the instructions of a call against the recorded figures (ARGS=--record: record them)
-	$(GUARD_VENV)/bin/python benches/guard.py $(ARGS)
+bench-guard: $(GUARD_VENV)/.done-venv ## count the instructions of a call against the recorded figures (ARGS=--record: record them)
+	if $(GUARD_VENV)/bin/python benches/guard.py --applies $(ARGS); then \
+		$(MAKE) $(GUARD_VENV)/.done-guard; \
+		$(GUARD_VENV)/bin/python benches/guard.py $(ARGS); \
+	fi
 
 .PHONY: soak
 soak: $(VENV)/.done-build $(VENV)/.done-test ## a million calls and what may be left of them: nothing

@@ -20,8 +20,17 @@ def build() -> dict[str, Path]:
     The package is built alone: together with the rest of the workspace the floor client would get
     serde_json with features that make it slower.
     """
-    command = ["cargo", "build", "--release", "--package", PACKAGE]
-    command.append("--message-format=json-render-diagnostics")
+    return cargo_build("--release", "--package", PACKAGE)
+
+
+def build_server() -> Path:
+    """Build the mock server for a use that does not time it: out of what the tests have compiled already."""
+    return cargo_build("--workspace", "--no-default-features", "--bin", SERVER)[SERVER]
+
+
+def cargo_build(*flags: str) -> dict[str, Path]:
+    """Build what the flags say; the programs by their names."""
+    command = ["cargo", "build", "--locked", *flags, "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
     return {message["target"]["name"]: Path(message["executable"]) for message in messages if message.get("executable")}
