@@ -40,8 +40,7 @@ def main() -> None:
     results, outcomes = {}, {}
     with native.server(programs[native.SERVER]) as url:
         if options.goals or options.output:
-            floor = programs[native.FLOOR_CLIENT]
-            outcomes = goals.measure(goals.chosen(options.match), options.rounds, options.timeout, url, floor)
+            outcomes = goals.measure(goals.chosen(options.match), options.rounds, options.timeout, url, programs)
         if not options.goals:
             runner = Runner(url, options.rounds, options.seconds, options.timeout, options.patience)
             results = {scenario: runner.run_all(scenario, takers) for scenario in scenarios}

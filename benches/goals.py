@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import native
 from report import markdown_table, readable
 from runner import is_proxy_variable
 from scenarios import MODES
@@ -26,7 +27,10 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a ratio: a program, and the figure that its last line of output holds."""
+    """One side of a ratio: a program, and the figure that its last line of output holds.
+
+    A command may begin with the name of one of the harness's Rust programs.
+    """
 
     command: tuple[str, ...]
     per: str = ""
@@ -40,11 +44,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Goal:
-    """`ours` and `theirs` in a ratio, or `ours` alone as a size."""
+    """`above` and `below` in a ratio, or `above` alone as a size. Without `must` it is there to compare with."""
 
     title: str
     unit: str
-    must: float
+    must: float | None
     stretch: float | None
     above: Side
     below: Side | None = None
@@ -52,6 +56,9 @@ class Goal:
     rounds: int | None = None
 
     def verdict(self, figure: float) -> str:
+        if self.must is None:
+            return ""
+
         def reached(wanted: float) -> bool:
             return figure >= wanted if self.at_least else figure <= wanted
 
@@ -76,7 +83,9 @@ class Outcome:
 def calls(client: str, mode: str, concurrency: int, count: int) -> Side:
     """A run of `driver.py`, or of the floor client: CPU for a call, or for a chunk."""
     one = MODES[mode]
-    program = ("FLOOR",) if client == "floor" else (sys.executable, str(FOLDER / "driver.py"), "--client", client)
+    program = (
+        (native.FLOOR_CLIENT,) if client == "floor" else (sys.executable, str(FOLDER / "driver.py"), "--client", client)
+    )
     flags = {
         "mode": one.driver_mode,
         "concurrency": concurrency,
@@ -145,6 +154,8 @@ GOALS = [
         "2 MB request and 2 MB answer: ours ÷ aiohttp + orjson", "", 0.5, 0.3, probe("large"), probe("large", "aiohttp")
     ),
     Goal("`completion` from 32 threads ÷ `acompletion`, 32 at a time", "", 1.5, 1.1, probe("threads"), probe("tasks")),
+    Goal("… beside it: `acompletion`, 32 at a time", "µs", None, None, probe("tasks")),
+    Goal("… and handing on among 32 sleeping threads", "µs", None, None, Side((native.HANDOVER,))),
     Goal(
         "embeddings, 256 × 1536, lists: ours ÷ aiohttp + orjson",
         "",
@@ -174,6 +185,14 @@ GOALS = [
     Goal("import, over the bare interpreter", "ms", 15, 8, milliseconds("ritellm"), rounds=21),
     Goal("memory after the first call", "MB", 12, 8, probe("first-call")),
     Goal("plain call: 4096 at a time ÷ 64 at a time", "", 1.3, 1.1, calls("ritellm", "plain", 4096, 60_000), PLAIN),
+    Goal(
+        "… beside it: the Rust floor, 4096 at a time ÷ 64 at a time",
+        "",
+        None,
+        None,
+        calls("floor", "plain", 4096, 60_000),
+        calls("floor", "plain", 64, 40_000),
+    ),
     Goal("1,000,000 calls: growth after the first 50,000", "MB", 2, 0, probe("million"), rounds=1),
     Goal(
         "a busy Python thread beside 64 at a time, added latency: ours ÷ aiohttp",
@@ -191,7 +210,9 @@ def chosen(part: str) -> list[Goal]:
     return [goal for goal in GOALS if part in goal.title]
 
 
-def measure(goals: Sequence[Goal], rounds: int, timeout: float, mock: str, floor: Path) -> dict[Goal, Outcome]:
+def measure(
+    goals: Sequence[Goal], rounds: int, timeout: float, mock: str, programs: dict[str, Path]
+) -> dict[Goal, Outcome]:
     """All goals, one after the other; within each, the sides take turns."""
     outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -207,18 +228,21 @@ def measure(goals: Sequence[Goal], rounds: int, timeout: float, mock: str, floor
                         if side is None or outcome.error:
                             continue
                         try:
-                            figures.append(run(side, servers, floor, timeout, environment))
+                            figures.append(run(side, servers, programs, timeout, environment))
                         except RuntimeError as error:
                             outcome.error = str(error)
             print(f"{goal.title}: {outcome.error or readable(outcome.figure)}", file=sys.stderr)
     return outcomes
 
 
-def run(side: Side, servers: dict[str, str], floor: Path, timeout: float, environment: dict[str, str]) -> float:
-    values = {"FLOOR": str(floor), "SERVER": servers[side.server]}
+def run(
+    side: Side, servers: dict[str, str], programs: dict[str, Path], timeout: float, environment: dict[str, str]
+) -> float:
+    program, *arguments = side.command
+    url = servers[side.server]
     command = [
-        values.get(part, part.replace("SERVER", servers[side.server], 1) if part.startswith("SERVER") else part)
-        for part in side.command
+        str(programs.get(program, program)),
+        *(part.replace("SERVER", url, 1) if part.startswith("SERVER") else part for part in arguments),
     ]
     # numpy's threads would spin beside what is measured.
     inherited = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
@@ -259,7 +283,8 @@ def table(outcomes: dict[Goal, Outcome], wheel_mb: float | None) -> str:
             measured, verdict = f"failed: {outcome.error}", "**not measured**"
         else:
             measured, verdict = f"{readable(outcome.figure)}{unit}", goal.verdict(outcome.figure)
-        rows.append([goal.title, f"{sign} {goal.must:g}{unit}", stretch, measured, verdict, str(len(outcome.above))])
+        must = "" if goal.must is None else f"{sign} {goal.must:g}{unit}"
+        rows.append([goal.title, must, stretch, measured, verdict, str(len(outcome.above))])
     if wheel_mb is not None:
         verdict = "stretch" if wheel_mb < 5 else "met" if wheel_mb < 8 else "**missed**"
         rows.append(["the wheel", "≤ 8 MB", "≤ 5 MB", f"{readable(wheel_mb)} MB", verdict, "1"])

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = "ritellm-bench"
 SERVER = "mock_server"
 FLOOR_CLIENT = "floor_client"
+HANDOVER = "handover"
 
 
 def build() -> dict[str, Path]:
@@ -38,7 +39,7 @@ def cargo_build(*flags: str) -> dict[str, Path]:
 
 def programs(folder: Path) -> dict[str, Path]:
     """The programs as they lie in a folder, built before."""
-    return {name: folder / name for name in (SERVER, FLOOR_CLIENT)}
+    return {name: folder / name for name in (SERVER, FLOOR_CLIENT, HANDOVER)}
 
 
 @contextmanager
