@@ -93,9 +93,9 @@ impl Chunks {
         }
         let chunk = json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)?;
         if self.tried < TRIES {
-            if let Some(shape) = Shape::of(&self.unlike, json.to_vec()) {
+            if let Some(shape) = Shape::of(&self.unlike, json) {
                 self.tried += 1;
-                self.template = Template::learn(py, shape);
+                self.template = Template::learn(py, shape.into_owned()).or_else(|| self.template.take());
             }
             self.unlike.clear();
             self.unlike.extend_from_slice(json);

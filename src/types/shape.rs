@@ -15,6 +15,13 @@ pub struct Shape<Text> {
     strings: Vec<Range<usize>>,
 }
 
+impl Shape<&[u8]> {
+    /// The shape with a text of its own.
+    pub fn into_owned(self) -> Shape<Vec<u8>> {
+        Shape { text: self.text.to_vec(), strings: self.strings }
+    }
+}
+
 /// Where the strings stand in a text of a shape; as many as the shape has.
 pub type Places = [Range<usize>; MOST];
 
