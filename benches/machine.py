@@ -21,10 +21,15 @@ def describe() -> str:
 
 
 def processor() -> str:
+    return cpu_fact("model name") or platform.processor()
+
+
+def cpu_fact(name: str) -> str:
+    """What Linux says of the first processor; nothing where it says nothing."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    name = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
-    return name[1] if name else platform.processor()
+    found = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def python_version() -> str:

@@ -443,7 +443,9 @@ impl Chunks {
             }
             None => Bound::new(py, NextChunk::new(stream))?,
         };
-        *self.last.lock(py) = Some(next.clone().unbind());
+        let before = self.last.lock(py).replace(next.clone().unbind());
+        // Not under the lock: to drop it may run Python code.
+        drop(before);
         Ok(next)
     }
 
