@@ -1,6 +1,6 @@
 //! What only threads that are attached to the interpreter touch: the GIL keeps them apart already.
 //!
-//! A lock on top of it costs two atomic operations each time, and a chunk comes by six of them: 0.84 → 0.75 µs a chunk
+//! A lock on top of it costs two atomic operations each time, and a chunk comes by six of them: 0.85 → 0.77 µs a chunk
 //! without (docs/performance.md). An interpreter without a GIL gets the lock.
 
 use std::cell::{RefCell, RefMut};

@@ -381,8 +381,8 @@ impl Stream {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let forgotten = self.decoder.try_lock(py).map(|mut decoder| decoder.forget());
-        // Not under the lock: to drop them may run Python code.
+        let forgotten = self.decoder.try_lock(py).map(|mut decoder| std::mem::take(&mut *decoder));
+        // Not under the lock: to drop the chunks that were given out may run Python code.
         drop(forgotten);
     }
 

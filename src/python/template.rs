@@ -107,11 +107,6 @@ impl Chunks {
         let mut given = self.template.iter().flat_map(|template| template.given.iter().flatten());
         given.try_for_each(|given| visit.call(&given.chunk))
     }
-
-    /// Lets go of the chunks that were given out.
-    pub fn forget(&mut self) -> [Option<impl Sized + use<>>; GIVEN] {
-        self.template.as_mut().map(|template| std::mem::take(&mut template.given)).unwrap_or_default()
-    }
 }
 
 impl Template {
