@@ -193,8 +193,9 @@ fn new_object<'py>(class: &Py<PyType>, empty: &Bound<'py, PyTuple>) -> PyResult<
     }
 }
 
-/// Interned names and what stands under them: a table that forgets, so that it cannot grow.
-struct Names([Option<Name>; Names::SLOTS]);
+/// Interned names and what stands under them: a table that forgets, so that it cannot grow. Two may stand in a place, the
+/// newer first.
+struct Names([[Option<Name>; 2]; Names::PLACES]);
 
 struct Name {
     text: Box<[u8]>,
@@ -203,34 +204,30 @@ struct Name {
 }
 
 impl Names {
-    const BITS: u32 = 9;
-    const SLOTS: usize = 1 << Self::BITS;
+    const BITS: u32 = 8;
+    const PLACES: usize = 1 << Self::BITS;
     /// Longer names are rare, and may be data.
     const LONGEST: usize = 40;
 
     const fn new() -> Self {
-        Self([const { None }; Self::SLOTS])
+        Self([const { [None, None] }; Self::PLACES])
     }
 
     /// The interned name; `None` when it is not UTF-8.
     fn get<'py>(&mut self, py: Python<'py>, text: &[u8]) -> Option<(Bound<'py, PyString>, Class)> {
-        let first = Self::slot(text);
-        for slot in [first, first ^ 1] {
-            if let Some(name) = &self.0[slot]
-                && *name.text == *text
-            {
+        let [newer, older] = &mut self.0[Self::place(text)];
+        for name in [&*newer, &*older].into_iter().flatten() {
+            if *name.text == *text {
                 return Some((name.interned.bind(py).clone(), name.class));
             }
         }
         let (interned, class) = intern_name(py, text)?;
-        // Of the two that may stand here, the newer stays.
-        self.0.swap(first, first ^ 1);
-        self.0[first] = Some(Name { text: text.into(), interned: interned.clone().unbind(), class });
+        *older = newer.replace(Name { text: text.into(), interned: interned.clone().unbind(), class });
         Some((interned, class))
     }
 
     /// Out of the length and both ends, in a few instructions: names are many, and short.
-    fn slot(text: &[u8]) -> usize {
+    fn place(text: &[u8]) -> usize {
         let ends = match text {
             [.., _, _, _, _, _, _, _, _] => text
                 .first_chunk()
