@@ -260,8 +260,7 @@ impl Bridge {
         if let Wake::Bell(bell) = &self.queue.wake {
             bell.silence();
         }
-        let done = std::mem::take(&mut *self.queue.done.lock().unwrap_or_else(PoisonError::into_inner));
-        self.arrived.lock(py).extend(done);
+        self.arrived.lock(py).extend(self.queue.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
         // First some objects, then their tasks: the calls that these make next come close together, and the network
         // thread is woken for the first of them only. Not all objects of thousands: Python's garbage collector would look
         // through them again and again, and they would be in no cache when their tasks come to them.

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use super::once::name;
-use futures_util::FutureExt;
-use futures_util::future::{AbortHandle, AbortRegistration, Abortable};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -17,7 +15,7 @@ use super::log::{self, Log};
 use super::memory;
 use super::meta::Meta;
 use super::object::set_slot;
-use super::runtime::{self, PerProcess};
+use super::runtime::{self, Abort, PerProcess};
 use super::stream::{Feed, Stream};
 use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
@@ -144,10 +142,10 @@ impl Client {
         let _exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
-        let (abort, registration) = AbortHandle::new_pair();
-        let (key, waiter) = Bridge::wait(&bridge, Work { abort: abort.clone(), log: log.clone() })?;
+        let work = Work { abort: Abort::default(), log };
+        let (key, waiter) = Bridge::wait(&bridge, work.clone())?;
         let queue = bridge.get().queue();
-        self.spawn(asked, log, abort, registration, move |answer| queue.push(key, Box::new(answer)));
+        self.spawn(asked, work, move |answer| queue.push(key, Box::new(answer)));
         Ok(waiter)
     }
 
@@ -163,24 +161,17 @@ impl Client {
         let exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
         drop(exposed);
-        let (abort, registration) = AbortHandle::new_pair();
+        let work = Work { abort: Abort::default(), log };
         let sleeper = Sleeper::new();
         let theirs = sleeper.clone();
-        self.spawn(asked, log.clone(), abort.clone(), registration, move |answer| {
-            runtime::turns().push(&theirs, Box::new(answer));
-        });
+        self.spawn(asked, work.clone(), move |answer| runtime::turns().push(&theirs, Box::new(answer)));
         let limit = runtime::signals(py)?;
         loop {
             if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
                 let _exposed = runtime::Exposed::enter(py);
                 return outcome.into_python(py);
             }
-            py.check_signals().inspect_err(|_| {
-                abort.abort();
-                if let Some(log) = &log {
-                    log.give_up(py);
-                }
-            })?;
+            py.check_signals().inspect_err(|_| work.give_up(py))?;
         }
     }
 
@@ -265,19 +256,12 @@ impl Client {
         Ok((asked, log))
     }
 
-    fn spawn(
-        &self,
-        mut asked: Asked,
-        log: Option<Arc<Log>>,
-        abort: AbortHandle,
-        registration: AbortRegistration,
-        answer: impl FnOnce(Ended) + Send + 'static,
-    ) {
-        let theirs = log.clone();
-        let promise = Promise::new(move |end| answer(Ended { end, log: theirs }), End::Failed);
+    fn spawn(&self, mut asked: Asked, work: Work, answer: impl FnOnce(Ended) + Send + 'static) {
+        let Work { abort, log } = work.clone();
+        let promise = Promise::new(move |end| answer(Ended { end, log }), End::Failed);
         let core = self.core.get(|| crate::client::Client::new(&self.settings));
         if !asked.call.request.stream {
-            let work = async move {
+            let job = async move {
                 promise.keep(match core.call(&mut asked.call).await {
                     Ok(received) => {
                         memory::allocated(received.body.len());
@@ -286,13 +270,13 @@ impl Client {
                     Err(error) => End::Failed(error),
                 });
             };
-            return runtime::spawn(Abortable::new(work, registration).map(drop));
+            return runtime::spawn(job, abort);
         }
-        let work = async move {
+        let job = async move {
             match core.stream(asked.call).await {
                 Ok(mut stream) => {
                     let feed = Arc::new(Feed::default());
-                    promise.keep(End::Stream(Stream::new(feed.clone(), Work { abort, log }, &stream, asked.deepest)));
+                    promise.keep(End::Stream(Stream::new(feed.clone(), work, &stream, asked.deepest)));
                     let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
                     feed.fill(&mut stream).await;
                     rest.release();
@@ -300,7 +284,7 @@ impl Client {
                 Err(error) => promise.keep(End::Failed(error)),
             }
         };
-        runtime::spawn(Abortable::new(work, registration).map(drop));
+        runtime::spawn(job, abort);
     }
 }
 
@@ -345,11 +329,11 @@ fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound
             );
             invalid.status = Some(meta.status);
             invalid.request_id = meta.request_id().map(str::to_owned);
-            invalid.provider = Some(meta.provider);
+            invalid.provider = Some(meta.provider.into_owned());
             invalid.headers = Some(meta.headers);
             invalid.retries = meta.retries;
             invalid.body = Some(body);
-            invalid.model = Some(meta.model);
+            invalid.model = Some(meta.model.to_string());
             invalid.hide(&asked.call.secrets());
             Err(exception(py, invalid))
         }

@@ -10,14 +10,59 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use futures_util::task::AtomicWaker;
 use pyo3::prelude::*;
 use tokio::sync::Notify;
 
 use super::turns::{self, Turns};
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Work for the network thread, until it is done or given up.
+struct Job {
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    abort: Abort,
+}
+
+/// The way to give up a job: it is dropped where it stands.
+#[derive(Clone, Default)]
+pub(super) struct Abort(Arc<Aborted>);
+
+#[derive(Default)]
+struct Aborted {
+    is_wanted: AtomicBool,
+    job: AtomicWaker,
+}
+
+impl Abort {
+    pub fn abort(&self) {
+        self.0.is_wanted.store(true, Ordering::Release);
+        self.0.job.wake();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted.load(Ordering::Acquire)
+    }
+}
+
+impl Future for Job {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if !self.abort.is_wanted() && self.work.as_mut().poll(context).is_pending() {
+            self.abort.0.job.register(context.waker());
+            // It may have been given up before it could be woken.
+            if !self.abort.is_wanted() {
+                return Poll::Pending;
+            }
+        }
+        // Whoever may give it up has the waker for longer, and would free the task's memory, far from where that was
+        // allocated: futures' `Abortable` does.
+        drop(self.abort.0.job.take());
+        Poll::Ready(())
+    }
+}
 
 /// Where jobs are handed to the thread, and how threads take turns in going on with their answers.
 struct Runtime {
@@ -106,11 +151,12 @@ mod rest {
     }
 }
 
-/// Runs a job on the thread. A burst of jobs wakes it once, and only if it sleeps.
-pub(super) fn spawn(job: impl Future<Output = ()> + Send + 'static) {
+/// Runs work on the thread. A burst of jobs wakes it once, and only if it sleeps.
+pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static, abort: Abort) {
+    let job = Job { work: Box::pin(work), abort };
     let runtime = runtime();
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-    jobs.push(Box::pin(job));
+    jobs.push(job);
     let first = jobs.len() == 1;
     drop(jobs);
     if first {

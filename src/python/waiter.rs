@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::AbortHandle;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -17,6 +16,7 @@ use super::attached::Attached;
 use super::bridge::{Bridge, Outcome};
 use super::log::Log;
 use super::once::{get_or_make, name};
+use super::runtime::Abort;
 use super::send::{self, Awaitable, Step};
 
 /// One wait of one task.
@@ -33,7 +33,7 @@ pub(super) struct Waiter {
 /// The work behind it: how to end it, and where it writes down how it goes.
 #[derive(Clone)]
 pub(super) struct Work {
-    pub abort: AbortHandle,
+    pub abort: Abort,
     pub log: Option<Arc<Log>>,
 }
 
