@@ -238,7 +238,7 @@ impl Course {
             journal.answered(self.retries + 1, status, &headers, &call.secrets());
         }
         Meta {
-            provider: call.deployment.provider.row().name.to_owned(),
+            provider: call.deployment.provider.row().name.into(),
             model: call.deployment.model.clone(),
             status,
             headers,
@@ -272,7 +272,7 @@ impl Course {
     fn finished(&self, call: &Call, mut error: Box<Error>) -> Box<Error> {
         error.retries = self.retries;
         error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
-        error.model = Some(call.deployment.model.clone());
+        error.model = Some(call.deployment.model.to_string());
         if error.request_id.is_none() {
             error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
         }

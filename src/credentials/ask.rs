@@ -175,7 +175,7 @@ pub(super) fn said_no(who: &str, status: u16, said: &str, secrets: &[&str]) -> B
 }
 
 /// Wraps what nobody may see.
-pub(super) fn secret(text: impl Into<String>) -> Secret {
+pub(super) fn secret(text: impl Into<Arc<str>>) -> Secret {
     Secret::new(text)
 }
 

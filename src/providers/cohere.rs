@@ -15,6 +15,7 @@
 pub(super) mod embedding;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -571,7 +572,7 @@ struct Block {
 
 /// Decodes a stream of Cohere's events.
 struct Events {
-    model: String,
+    model: Arc<str>,
     created: u64,
     /// The caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,

@@ -21,7 +21,7 @@ mod responses;
 pub mod table;
 mod unsupported;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -118,9 +118,9 @@ pub struct Deployment {
     /// Who serves it.
     pub provider: &'static dyn Provider,
     /// The model's name as the provider knows it.
-    pub model: String,
+    pub model: Arc<str>,
     /// Base URL without a trailing slash.
-    pub base_url: String,
+    pub base_url: Arc<str>,
     /// The key, if there is one.
     pub api_key: Option<Secret>,
     /// The version of the API, where the provider has such a thing.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -109,7 +109,7 @@ pub(super) fn destination(deployment: &Deployment, path: &'static str) -> Result
 
 /// The destination that a thread made last, and what it was made of.
 struct Recent {
-    base_url: String,
+    base_url: Arc<str>,
     path: &'static str,
     api_key: Option<Secret>,
     destination: Destination,

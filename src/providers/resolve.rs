@@ -1,5 +1,6 @@
 //! From a model's name to a deployment: which provider, where, with which key.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
 
@@ -39,16 +40,17 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
     let row = provider.row();
     let first_set = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
 
-    let base_url = given.base_url.clone().or_else(|| first_set(row.base_url_variables)).or_else(|| {
+    let base_url = given.base_url.as_deref().map(Cow::Borrowed);
+    let base_url = base_url.or_else(|| first_set(row.base_url_variables).map(Cow::Owned)).or_else(|| {
         let root = |(name, path): &(&str, &str)| {
             environment(name).filter(|url| !url.is_empty()).map(|url| with_path(&url, path))
         };
-        row.root_url_variables.iter().find_map(root)
+        row.root_url_variables.iter().find_map(root).map(Cow::Owned)
     });
     let base_url = match base_url {
         Some(url) => checked_base_url(provider, &url)?,
         None if row.base_url.is_empty() => return Err(Error::argument(no_base_url(row))),
-        None => row.base_url.to_owned(),
+        None => row.base_url.into(),
     };
 
     let argument =
@@ -84,7 +86,7 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
     let settings = settings.collect();
     let mut deployment = Deployment {
         provider,
-        model: model.to_owned(),
+        model: model.into(),
         base_url,
         api_key,
         api_version: given.api_version.clone(),
@@ -100,15 +102,15 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
 }
 
 /// What `Provider::base_url` makes of an address; made once and then copied, since a program gives the same one each time.
-fn checked_base_url(provider: &'static dyn Provider, given: &str) -> Result<String> {
+fn checked_base_url(provider: &'static dyn Provider, given: &str) -> Result<Arc<str>> {
     thread_local! {
-        static RECENT: RefCell<Option<(&'static str, String, String)>> = const { RefCell::new(None) };
+        static RECENT: RefCell<Option<(&'static str, String, Arc<str>)>> = const { RefCell::new(None) };
     }
     let name = provider.row().name;
     RECENT.with_borrow_mut(|recent| match recent {
         Some((of, from, checked)) if *of == name && from == given => Ok(checked.clone()),
         _ => {
-            let checked = provider.base_url(given)?;
+            let checked: Arc<str> = provider.base_url(given)?.into();
             *recent = Some((name, given.to_owned(), checked.clone()));
             Ok(checked)
         }
@@ -244,18 +246,18 @@ mod tests {
     fn a_key_and_a_base_url_come_from_the_environment_or_the_call() {
         let variables = [("OPENAI_API_KEY", "sk-env"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")];
         let found = with("openai/gpt-4o", Given::default(), &variables).unwrap();
-        assert_eq!((found.base_url.as_str(), found.model.as_str()), ("http://127.0.0.1:9/v1", "gpt-4o"));
+        assert_eq!((&*found.base_url, &*found.model), ("http://127.0.0.1:9/v1", "gpt-4o"));
         assert_eq!(found.api_key.unwrap().expose(), "sk-env");
         let given =
             Given { base_url: Some("http://h:1".into()), api_key: Some(Secret::new("sk-arg")), ..Given::default() };
         let found = with("gpt-4o", given, &variables).unwrap();
-        assert_eq!((found.base_url.as_str(), found.api_key.unwrap().expose()), ("http://h:1/v1", "sk-arg"));
+        assert_eq!((&*found.base_url, found.api_key.unwrap().expose()), ("http://h:1/v1", "sk-arg"));
     }
 
     #[test]
     fn a_model_with_slashes_keeps_them() {
         let found = with("openrouter/meta-llama/llama-3", Given::default(), &[("OPENROUTER_API_KEY", "k")]).unwrap();
-        assert_eq!(found.model, "meta-llama/llama-3");
+        assert_eq!(&*found.model, "meta-llama/llama-3");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::once::name;
 use http::{HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use smallvec::SmallVec;
 
 use super::errors::{argument, exception};
 use super::json_encode::{self, Unencodable};
@@ -50,7 +51,7 @@ pub(super) fn asked(
     arguments: &Bound<'_, PyDict>,
 ) -> PyResult<Asked> {
     let py = model.py();
-    let model = text("model", model, "\"provider/model\"")?;
+    let model = str_of("model", model, "\"provider/model\"")?;
 
     let mut call = Unresolved {
         given: defaults.given.clone(),
@@ -71,7 +72,7 @@ pub(super) fn asked(
         Operation::Embedding => check_input(subject)?,
         Operation::Responses => {}
     }
-    let mut params = Vec::with_capacity(arguments.len());
+    let mut params = SmallVec::<[_; 8]>::new();
     // Merged last: they have the say over the parameters of the same name.
     let mut merged = Vec::new();
     for (name, value) in arguments.iter() {
@@ -91,7 +92,7 @@ pub(super) fn asked(
         call.given.api_key = None;
     }
     let mut deployment =
-        resolve(&model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+        resolve(model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
 
     call.request.params = Params::of_call(&deployment.model, call.request.stream);
     // A stored prompt or an earlier response may stand for it.
@@ -115,7 +116,7 @@ pub(super) fn asked(
     call.request.params.remove("model");
     call.request.params.close();
     if let Some(model) = merged_model {
-        deployment.model = model;
+        deployment.model = model.into();
     }
     call.request.model.clone_from(&deployment.model);
     let vectors = match (call.request.params.get("encoding_format"), call.numpy) {
@@ -160,7 +161,7 @@ impl Unresolved {
                 self.given.base_url = Some(text(name, value, "an address such as \"https://host/v1\"")?);
                 self.base_url_given = true;
             }
-            "api_key" => self.given.api_key = Some(Secret::new(text(name, value, "the provider's key")?)),
+            "api_key" => self.given.api_key = Some(Secret::new(str_of(name, value, "the provider's key")?)),
             "api_version" => self.given.api_version = Some(text(name, value, "the version's name")?),
             "extra_headers" | "headers" => {
                 for (field, content) in headers(name, value)? {
@@ -267,11 +268,15 @@ pub(super) fn wrong(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyErr 
 
 /// A string argument that says something.
 pub(super) fn text(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyResult<String> {
+    str_of(name, value, right).map(str::to_owned)
+}
+
+fn str_of<'a>(name: &str, value: &'a Bound<'_, PyAny>, right: &str) -> PyResult<&'a str> {
     let text = value.cast::<PyString>().map_err(|_| wrong(name, value, right))?.to_str()?;
     if text.is_empty() {
         return Err(argument(value.py(), format!("{name} is an empty str: {right} would be right")));
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// A boolean argument.

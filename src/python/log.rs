@@ -38,7 +38,7 @@ fn logger(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
 pub(super) struct Log {
     pub journal: Arc<Journal>,
     pub provider: &'static str,
-    pub model: String,
+    pub model: Arc<str>,
 }
 
 impl Log {
@@ -75,7 +75,7 @@ impl Log {
         }
         let extra = PyDict::new(py);
         extra.set_item("provider", self.provider)?;
-        extra.set_item("model", &self.model)?;
+        extra.set_item("model", &*self.model)?;
         extra.set_item("attempt", number)?;
         extra.set_item("status", status)?;
         extra.set_item("latency", seconds)?;

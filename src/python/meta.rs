@@ -25,8 +25,8 @@ impl Meta {
             }
         }
         Ok(Self(chat::Meta {
-            provider: text("provider")?,
-            model: text("model")?,
+            provider: text("provider")?.into(),
+            model: text("model")?.into(),
             status: item("status_code")?.map_or(Ok(0), |value| value.extract())?,
             headers: (&map).into(),
             retries: item("retries")?.map_or(Ok(0), |value| value.extract())?,

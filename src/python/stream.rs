@@ -237,8 +237,8 @@ impl Stream {
                 ErrorKind::ApiResponseValidation,
                 format!("{} sent a chunk that cannot be read: {}", self.meta.provider, error.value(py)),
             );
-            invalid.provider = Some(self.meta.provider.clone());
-            invalid.model = Some(self.meta.model.clone());
+            invalid.provider = Some(self.meta.provider.to_string());
+            invalid.model = Some(self.meta.model.to_string());
             invalid.body = Some(chunk.clone());
             invalid.hide(&self.secrets);
             exception(py, invalid)

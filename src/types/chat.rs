@@ -1,5 +1,7 @@
 //! A call on its way: where it goes, what is asked, and what came back.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +13,11 @@ use super::params::Params;
 
 /// A key or token. It has no `Display` and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Secret(String);
+pub struct Secret(Arc<str>);
 
 impl Secret {
     /// Wraps a key.
-    pub fn new(key: impl Into<String>) -> Self {
+    pub fn new(key: impl Into<Arc<str>>) -> Self {
         Self(key.into())
     }
 
@@ -109,7 +111,7 @@ pub struct Request {
     /// What is asked for.
     pub operation: Operation,
     /// The model's name as the provider knows it.
-    pub model: String,
+    pub model: Arc<str>,
     /// Everything else of the request body, `messages` or `input` included, without `model` and `stream`.
     pub params: Params,
     /// Whether the answer is to come as a stream.
@@ -126,9 +128,9 @@ pub struct Request {
 #[derive(Debug, Clone, Default)]
 pub struct Meta {
     /// The provider's name.
-    pub provider: String,
+    pub provider: Cow<'static, str>,
     /// The model's name as the provider knows it.
-    pub model: String,
+    pub model: Arc<str>,
     /// HTTP status.
     pub status: u16,
     /// The answer's headers.

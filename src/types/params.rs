@@ -1,6 +1,7 @@
 //! A call's parameters: a JSON object kept as bytes, its top-level members indexed.
 
 use std::ops::{Deref, Range};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,8 +14,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     text: Text,
-    /// How much of the text stands before the first member.
+    /// How much of the text stands before the first member, and the model and whether to stream that it says.
     head: usize,
+    says: Option<(Arc<str>, bool)>,
     members: Vec<Member>,
     /// Whether `text` is exactly the members in order, so that it can be sent in one piece.
     whole: bool,
@@ -61,27 +63,39 @@ impl Text {
 
 #[derive(Debug, Clone)]
 struct Member {
-    name: Box<str>,
+    /// `None`: it is written as it is, so that it can be read in the text.
+    name: Option<Box<str>>,
     /// Where `"name":value` stands.
     start: usize,
     /// Where the value stands.
     value: Range<usize>,
 }
 
+impl Member {
+    fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        match &self.name {
+            Some(name) => name.as_bytes(),
+            // Between its quotes, before the colon.
+            None => &text[self.start + 1..self.value.start - 2],
+        }
+    }
+}
+
 impl Params {
     /// No members, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         let text = Text::Open(Vec::with_capacity(capacity));
-        Self { text, head: 0, members: Vec::with_capacity(8), whole: true }
+        Self { text, head: 0, says: None, members: Vec::with_capacity(8), whole: true }
     }
 
     /// No members yet, and room for those of a call's body in OpenAI's format: [`as_body`](Self::as_body) may then give
     /// that without a copy.
-    pub fn of_call(model: &str, stream: bool) -> Self {
+    pub fn of_call(model: &Arc<str>, stream: bool) -> Self {
         let mut params = Self::with_capacity(512);
         let text = params.text.open();
         write_head(model, stream, text);
         params.head = text.len();
+        params.says = Some((model.clone(), stream));
         params
     }
 
@@ -119,7 +133,8 @@ impl Params {
             text.push(b',');
         }
         let start = text.len();
-        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_plain {
             text.push(b'"');
             text.extend_from_slice(name.as_bytes());
             text.push(b'"');
@@ -134,14 +149,14 @@ impl Params {
         }
         let value = value..text.len();
         self.remove(name);
-        self.members.push(Member { name: name.into(), start, value });
+        self.members.push(Member { name: (!is_plain).then(|| name.into()), start, value });
         Ok(())
     }
 
     /// Takes a member out; says whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.members.len();
-        self.members.retain(|member| &*member.name != name);
+        self.members.retain(|member| member.name(&self.text) != name.as_bytes());
         let removed = self.members.len() != before;
         self.whole &= !removed;
         removed
@@ -149,12 +164,16 @@ impl Params {
 
     /// A member's value, as JSON.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.members.iter().find(|member| &*member.name == name).map(|member| &self.text[member.value.clone()])
+        let member = self.members.iter().find(|member| member.name(&self.text) == name.as_bytes())?;
+        Some(&self.text[member.value.clone()])
     }
 
     /// Names and values, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.members.iter().map(|member| (&*member.name, &self.text[member.value.clone()]))
+        self.members.iter().map(|member| {
+            let name = std::str::from_utf8(member.name(&self.text)).expect("it was written as a str");
+            (name, &self.text[member.value.clone()])
+        })
     }
 
     /// How many bytes the members take.
@@ -177,22 +196,22 @@ impl Params {
     /// A body in OpenAI's format: the model and whether its answer is to be streamed, then the members, those in `renamed`
     /// under their other name.
     pub fn as_body(&self, model: &str, stream: bool, renamed: &[(&str, &str)]) -> Bytes {
-        let mut body = Vec::with_capacity(model.len() + 32);
-        write_head(model, stream, &mut body);
         if let Text::Closed(whole) = &self.text
             && self.in_one_piece(renamed)
-            && self.text[..self.head] == *body
+            && self.says.as_ref().is_some_and(|(said, streams)| **said == *model && *streams == stream)
         {
             return whole.clone();
         }
-        body.reserve(self.len() + 1);
+        let mut body = Vec::with_capacity(model.len() + 32 + self.len());
+        write_head(model, stream, &mut body);
         self.write_members(renamed, &mut body);
         body.push(b'}');
         body.into()
     }
 
     fn in_one_piece(&self, renamed: &[(&str, &str)]) -> bool {
-        self.whole && !self.members.iter().any(|member| renamed.iter().any(|(name, _)| *name == &*member.name))
+        let is_renamed = |member: &Member| renamed.iter().any(|(name, _)| name.as_bytes() == member.name(&self.text));
+        self.whole && !self.members.iter().any(is_renamed)
     }
 
     /// Appends `,"name":value` for each member, those in `renamed` under their other name.
@@ -206,7 +225,7 @@ impl Params {
         }
         for member in &self.members {
             out.push(b',');
-            match renamed.iter().find(|(name, _)| *name == &*member.name) {
+            match renamed.iter().find(|(name, _)| name.as_bytes() == member.name(&self.text)) {
                 // The provider's name may have been given too; then it has the say.
                 Some((_, other)) if self.get(other).is_some() => {
                     out.pop();
@@ -269,7 +288,7 @@ mod tests {
     #[test]
     fn a_body_is_the_text_itself_where_that_says_the_same() {
         for (model, stream) in [("m", false), ("a \"b\"", true)] {
-            let mut params = Params::of_call(model, stream);
+            let mut params = Params::of_call(&model.into(), stream);
             params.set("a", b"1");
             params.set("b", b"[2]");
             params.close();
@@ -297,7 +316,7 @@ mod tests {
             written(&changed, model, stream, &[]);
             assert_eq!(written(&params, model, stream, &[]), body);
         }
-        let mut empty = Params::of_call("m", false);
+        let mut empty = Params::of_call(&"m".into(), false);
         assert_eq!(written(&empty, &[]), "");
         empty.close();
         assert_eq!(written(&empty, &[]), "");

@@ -286,7 +286,7 @@ impl Granted {
     pub fn token(&self) -> Token {
         let lasts = self.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let lasts = lasts.unwrap_or(Duration::from_secs(UNSAID)).min(Duration::from_secs(24 * 3600));
-        Token { token: secret(&self.access_token), end: SystemTime::now() + lasts }
+        Token { token: secret(&*self.access_token), end: SystemTime::now() + lasts }
     }
 }
 

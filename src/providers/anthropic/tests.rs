@@ -512,7 +512,7 @@ fn a_call_is_resolved_as_the_sdk_would() {
         ("https://api.anthropic.com/v1/messages".into(), "x-api-key")
     );
     let found = resolved("anthropic/m", &[("ANTHROPIC_AUTH_TOKEN", "t"), ("ANTHROPIC_BASE_URL", "http://h:1/")]);
-    assert_eq!((found.base_url.as_str(), credential(&found).unwrap().0), ("http://h:1", AUTHORIZATION));
+    assert_eq!((&*found.base_url, credential(&found).unwrap().0), ("http://h:1", AUTHORIZATION));
 }
 
 #[test]

@@ -97,9 +97,7 @@ pub(super) fn address(deployment: &Deployment, operation: &str) -> Result<Uri> {
 
 /// The base URL that somebody gave: as the argument of every provider, or as Bedrock's own.
 fn given_base_url(deployment: &Deployment) -> Option<&str> {
-    Some(deployment.base_url.as_str())
-        .filter(|url| *url != BASE_URL)
-        .or(deployment.setting("aws_bedrock_runtime_endpoint"))
+    Some(&*deployment.base_url).filter(|url| *url != BASE_URL).or(deployment.setting("aws_bedrock_runtime_endpoint"))
 }
 
 fn region_of_host(url: &str) -> Option<&str> {

@@ -27,7 +27,7 @@ impl Endpoint for Embed {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let Texts { texts, others, dropped_params } = texts(ROW.name, &["user"], request)?;
         let mut body = ObjectWriter::with_capacity(request.params.len() + 128);
-        body.put("model", &deployment.model);
+        body.put("model", &*deployment.model);
         put_members(&texts, &others, &mut body);
         // Version 2 wants to be told.
         if !others.iter().any(|(name, _)| matches!(*name, "embedding_types" | "encoding_format")) {

@@ -72,8 +72,8 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
             format!("vertex_location is {location:?}, which is no location: write one such as \"us-central1\"");
         return Err(Error::argument(message));
     }
-    let model = match (&deployment.model, project) {
-        (model, _) if model.starts_with("projects/") => model.clone(),
+    let model = match (&*deployment.model, project) {
+        (model, _) if model.starts_with("projects/") => model.to_owned(),
         (model, Some(project)) => format!("projects/{project}/locations/{location}/{}", publisher_model(model)),
         (model, None) if is_key => publisher_model(model),
         (_, None) => {
@@ -85,7 +85,7 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
         }
     };
     let base_url = match location {
-        _ if deployment.base_url != VERTEX_ROW.base_url => deployment.base_url.clone(),
+        _ if *deployment.base_url != *VERTEX_ROW.base_url => deployment.base_url.to_string(),
         "global" => VERTEX_ROW.base_url.to_owned(),
         "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
         _ => format!("https://{location}-aiplatform.googleapis.com"),

@@ -22,7 +22,7 @@ impl Endpoint for Embed {
         let Texts { texts, others, dropped_params } = texts(ROW.name, &["encoding_format", "user"], request)?;
         let (options, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|(name, _)| OPTIONS.contains(name));
         let mut body = ObjectWriter::with_capacity(request.params.len() + 64);
-        body.put("model", &deployment.model);
+        body.put("model", &*deployment.model);
         body.put("input", &texts);
         others.iter().for_each(|(name, value)| body.put_raw(name, value));
         if !options.is_empty() && request.params.get("options").is_none() {
