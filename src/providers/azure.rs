@@ -203,7 +203,7 @@ mod tests {
         params: &str,
         stream: bool,
     ) -> Result<Encoded> {
-        let given = Given { base_url: Some(base_url.to_owned()).filter(|url| !url.is_empty()), ..given };
+        let given = Given { base_url: (!base_url.is_empty()).then(|| base_url.into()), ..given };
         let read =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let deployment = resolve("azure/gpt 4", &given, &read)?;

@@ -9,12 +9,13 @@ use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Secret;
 use crate::types::credentials::{Credentials, Wanted};
+use crate::types::shared::shared;
 
 /// What the caller said about where a call goes.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// Instead of the provider's own.
-    pub base_url: Option<String>,
+    pub base_url: Option<Arc<str>>,
     /// Instead of the one in the environment.
     pub api_key: Option<Secret>,
     /// The version of the API, where the provider has such a thing.
@@ -86,7 +87,7 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
     let settings = settings.collect();
     let mut deployment = Deployment {
         provider,
-        model: model.into(),
+        model: shared(model),
         base_url,
         api_key,
         api_version: given.api_version.clone(),

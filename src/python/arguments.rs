@@ -17,6 +17,7 @@ use crate::transport::Trust;
 use crate::transport::deadline::Timeouts;
 use crate::types::chat::{Operation, Request, Secret};
 use crate::types::params::Params;
+use crate::types::shared::shared;
 
 /// What a client was made with: each call begins from here.
 #[derive(Clone, Default)]
@@ -49,7 +50,7 @@ pub(super) fn asked(
     model: &Bound<'_, PyAny>,
     subject: &Bound<'_, PyAny>,
     arguments: &Bound<'_, PyDict>,
-) -> PyResult<Asked> {
+) -> PyResult<Box<Asked>> {
     let py = model.py();
     let model = str_of("model", model, "\"provider/model\"")?;
 
@@ -128,11 +129,8 @@ pub(super) fn asked(
         (_, false) => Form::List,
     };
     let Unresolved { request, timeouts, max_retries, allow_http, .. } = call;
-    Ok(Asked {
-        call: Call { deployment, request, timeouts, max_retries, allow_http, journal: None },
-        vectors,
-        deepest: defaults.deepest,
-    })
+    let call = Call { deployment, request, timeouts, max_retries, allow_http, journal: None };
+    Ok(Box::new(Asked { call, vectors, deepest: defaults.deepest }))
 }
 
 /// A call whose model has not been looked up yet.
@@ -158,10 +156,10 @@ impl Unresolved {
             "timeout" => self.timeouts = timeouts(self.timeouts, value)?,
             "max_retries" | "num_retries" => self.max_retries = count(name, value)?,
             "base_url" | "api_base" => {
-                self.given.base_url = Some(text(name, value, "an address such as \"https://host/v1\"")?);
+                self.given.base_url = Some(shared(str_of(name, value, "an address such as \"https://host/v1\"")?));
                 self.base_url_given = true;
             }
-            "api_key" => self.given.api_key = Some(Secret::new(str_of(name, value, "the provider's key")?)),
+            "api_key" => self.given.api_key = Some(Secret::new(shared(str_of(name, value, "the provider's key")?))),
             "api_version" => self.given.api_version = Some(text(name, value, "the version's name")?),
             "extra_headers" | "headers" => {
                 for (field, content) in headers(name, value)? {

@@ -2,27 +2,22 @@
 
 use std::sync::Arc;
 
-use super::once::name;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::arguments::{self, Asked, Defaults};
-use super::bridge::{Bridge, Outcome};
-use super::errors::{argument, exception};
-use super::json_decode::{self, Class};
+use super::bridge::Bridge;
+use super::errors::argument;
+use super::job::{Abort, Caller, Job};
+use super::json_decode;
 use super::log::{self, Log};
-use super::memory;
-use super::meta::Meta;
-use super::object::set_slot;
-use super::runtime::{self, Abort, PerProcess};
-use super::stream::{Feed, Stream};
+use super::runtime::{self, PerProcess};
 use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
-use crate::client::{Figures, Promise};
-use crate::error::{Error, ErrorKind};
+use crate::client::Figures;
 use crate::transport::{Settings, Trust};
-use crate::types::chat::{Answer, Operation};
+use crate::types::chat::Operation;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]
@@ -111,7 +106,8 @@ impl Client {
                 Some(crate::types::chat::Secret::new(arguments::text("api_key", key, "the provider's key")?));
         }
         if let Some(url) = base_url {
-            defaults.given.base_url = Some(arguments::text("base_url", url, "an address such as \"https://host/v1\"")?);
+            let url = arguments::text("base_url", url, "an address such as \"https://host/v1\"")?;
+            defaults.given.base_url = Some(url.into());
         }
         if let Some(version) = api_version {
             defaults.given.api_version = Some(arguments::text("api_version", version, "the version's name")?);
@@ -144,8 +140,8 @@ impl Client {
         let bridge = Bridge::current(py)?;
         let work = Work { abort: Abort::default(), log };
         let (key, waiter) = Bridge::wait(&bridge, work.clone())?;
-        let queue = bridge.get().queue();
-        self.spawn(asked, work, move |answer| queue.push(key, Box::new(answer)));
+        let caller = Caller::Task(bridge.get().queue(), key);
+        runtime::spawn(Job { core: self.core(), asked, work, caller });
         Ok(waiter)
     }
 
@@ -163,8 +159,8 @@ impl Client {
         drop(exposed);
         let work = Work { abort: Abort::default(), log };
         let sleeper = Sleeper::new();
-        let theirs = sleeper.clone();
-        self.spawn(asked, work.clone(), move |answer| runtime::turns().push(&theirs, Box::new(answer)));
+        let caller = Caller::Thread(sleeper.clone());
+        runtime::spawn(Job { core: self.core(), asked, work: work.clone(), caller });
         let limit = runtime::signals(py)?;
         loop {
             if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
@@ -177,7 +173,7 @@ impl Client {
 
     /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let figures = self.core.get(|| crate::client::Client::new(&self.settings)).stats();
+        let figures = self.core().stats();
         let stats = totals(py, figures.iter().map(|(_, figures)| figures))?;
         let by_provider = PyDict::new(py);
         for (provider, figures) in &figures {
@@ -220,21 +216,11 @@ impl FromPyObject<'_, '_> for Asking {
     }
 }
 
-/// How a call ended. Each lives in a box of its own.
-enum End {
-    /// With what was asked: the form that the answer is to have, and the secrets that must not come out in an error.
-    Answer(Answer, Asked),
-    Stream(Stream),
-    Failed(Box<Error>),
-}
-
-/// How a call ended, and the log of how it came to that.
-struct Ended {
-    end: End,
-    log: Option<Arc<Log>>,
-}
-
 impl Client {
+    fn core(&self) -> Arc<crate::client::Client> {
+        self.core.get(|| crate::client::Client::new(&self.settings))
+    }
+
     /// Reads the arguments of a call.
     fn asked(
         &self,
@@ -242,7 +228,7 @@ impl Client {
         model: &Bound<'_, PyAny>,
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
-    ) -> PyResult<(Asked, Option<Arc<Log>>)> {
+    ) -> PyResult<(Box<Asked>, Option<Arc<Log>>)> {
         let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
@@ -254,88 +240,5 @@ impl Client {
             Arc::new(Log { journal, provider: deployment.provider.row().name, model: deployment.model.clone() })
         });
         Ok((asked, log))
-    }
-
-    fn spawn(&self, mut asked: Asked, work: Work, answer: impl FnOnce(Ended) + Send + 'static) {
-        let Work { abort, log } = work.clone();
-        let promise = Promise::new(move |end| answer(Ended { end, log }), End::Failed);
-        let core = self.core.get(|| crate::client::Client::new(&self.settings));
-        if !asked.call.request.stream {
-            let job = async move {
-                promise.keep(match core.call(&mut asked.call).await {
-                    Ok(received) => {
-                        memory::allocated(received.body.len());
-                        End::Answer(received, asked)
-                    }
-                    Err(error) => End::Failed(error),
-                });
-            };
-            return runtime::spawn(job, abort);
-        }
-        let job = async move {
-            match core.stream(asked.call).await {
-                Ok(mut stream) => {
-                    let feed = Arc::new(Feed::default());
-                    promise.keep(End::Stream(Stream::new(feed.clone(), work, &stream, asked.deepest)));
-                    let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
-                    feed.fill(&mut stream).await;
-                    rest.release();
-                }
-                Err(error) => promise.keep(End::Failed(error)),
-            }
-        };
-        runtime::spawn(job, abort);
-    }
-}
-
-impl Outcome for Ended {
-    fn size(&self) -> usize {
-        match &self.end {
-            End::Answer(answer, _) => answer.body.len(),
-            _ => 0,
-        }
-    }
-
-    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if let Some(log) = &self.log {
-            log.write(py);
-        }
-        match self.end {
-            End::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
-            End::Stream(stream) => Ok(Py::new(py, stream)?.into_any()),
-            End::Failed(error) => Err(exception(py, error)),
-        }
-    }
-}
-
-/// An answer as the caller gets it.
-fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
-    let Answer { body, meta } = answer;
-    match json_decode::decode_with(
-        py,
-        &body,
-        Class::of_answer(asked.call.request.operation),
-        asked.vectors,
-        asked.deepest,
-    ) {
-        Ok(object) => {
-            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta(meta))?.into_any())?;
-            Ok(object)
-        }
-        Err(error) => {
-            let mut invalid = Error::new(
-                ErrorKind::ApiResponseValidation,
-                format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
-            );
-            invalid.status = Some(meta.status);
-            invalid.request_id = meta.request_id().map(str::to_owned);
-            invalid.provider = Some(meta.provider.into_owned());
-            invalid.headers = Some(meta.headers);
-            invalid.retries = meta.retries;
-            invalid.body = Some(body);
-            invalid.model = Some(meta.model.to_string());
-            invalid.hide(&asked.call.secrets());
-            Err(exception(py, invalid))
-        }
     }
 }

@@ -28,10 +28,13 @@ pub(super) fn unescaped(letter: u8) -> Option<u8> {
     Some(LETTERS[usize::from(letter)]).filter(|byte| *byte > 0)
 }
 
+/// Where the escapes of a string stand. Most have few.
+pub(super) type Places = smallvec::SmallVec<[usize; 64]>;
+
 /// Looks through the rest of a string, from `at` on, which is where its first escape stands. Gives the place of its last
 /// quote, and puts those of the escapes into `places`; `None` if there is anything else in it than ASCII and escapes of one
 /// letter.
-pub(super) fn find(json: &[u8], mut at: usize, places: &mut Vec<usize>) -> Option<usize> {
+pub(super) fn find(json: &[u8], mut at: usize, places: &mut Places) -> Option<usize> {
     places.clear();
     #[cfg(target_arch = "x86_64")]
     {

@@ -134,7 +134,7 @@ pub(super) fn decode_with<'py>(
         vectors,
         deepest,
         rows: Rows::default(),
-        escapes: Vec::new(),
+        escapes: escapes::Places::new(),
     };
     let value = decoder.value(class, 0)?;
     decoder.space();
@@ -162,7 +162,7 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
         vectors: Form::List,
         deepest: DEEPEST,
         rows: Rows::default(),
-        escapes: Vec::new(),
+        escapes: escapes::Places::new(),
     };
     Ok((decoder.string()?, decoder.at))
 }
@@ -267,7 +267,7 @@ struct Decoder<'a, 'py> {
     /// The vectors so far, where they are to be an array; their places stand in for them.
     rows: Rows,
     /// Where a string's escapes stand.
-    escapes: Vec<usize>,
+    escapes: escapes::Places,
 }
 
 impl<'py> Decoder<'_, 'py> {

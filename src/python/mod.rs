@@ -8,6 +8,7 @@ mod bridge;
 mod client;
 mod errors;
 mod escapes;
+mod job;
 mod json_decode;
 mod json_encode;
 mod log;

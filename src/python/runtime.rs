@@ -6,63 +6,15 @@
 //! no lock held, no value of a library half made.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::task::AtomicWaker;
 use pyo3::prelude::*;
 use tokio::sync::Notify;
 
+use super::job::Job;
 use super::turns::{self, Turns};
-
-/// Work for the network thread, until it is done or given up.
-struct Job {
-    work: Pin<Box<dyn Future<Output = ()> + Send>>,
-    abort: Abort,
-}
-
-/// The way to give up a job: it is dropped where it stands.
-#[derive(Clone, Default)]
-pub(super) struct Abort(Arc<Aborted>);
-
-#[derive(Default)]
-struct Aborted {
-    is_wanted: AtomicBool,
-    job: AtomicWaker,
-}
-
-impl Abort {
-    pub fn abort(&self) {
-        self.0.is_wanted.store(true, Ordering::Release);
-        self.0.job.wake();
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.0.is_wanted.load(Ordering::Acquire)
-    }
-}
-
-impl Future for Job {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if !self.abort.is_wanted() && self.work.as_mut().poll(context).is_pending() {
-            self.abort.0.job.register(context.waker());
-            // It may have been given up before it could be woken.
-            if !self.abort.is_wanted() {
-                return Poll::Pending;
-            }
-        }
-        // Whoever may give it up has the waker for longer, and would free the task's memory, far from where that was
-        // allocated: futures' `Abortable` does.
-        drop(self.abort.0.job.take());
-        Poll::Ready(())
-    }
-}
 
 /// Where jobs are handed to the thread, and how threads take turns in going on with their answers.
 struct Runtime {
@@ -151,9 +103,8 @@ mod rest {
     }
 }
 
-/// Runs work on the thread. A burst of jobs wakes it once, and only if it sleeps.
-pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static, abort: Abort) {
-    let job = Job { work: Box::pin(work), abort };
+/// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps.
+pub(super) fn spawn(job: Job) {
     let runtime = runtime();
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
     jobs.push(job);
@@ -232,6 +183,12 @@ fn runtime() -> &'static Runtime {
     }
 }
 
+/// So many sockets that are ready are dealt with before others are looked for. Of more, the first answers would have left
+/// the caches when their loop gets to them.
+const AT_ONCE: usize = 64;
+/// … or so many polls, of new calls above all: to look costs as much as a poll.
+const POLLS: u32 = 1024;
+
 fn run(runtime: &'static Runtime) {
     // Signals are for the interpreter's threads.
     #[cfg(unix)]
@@ -244,6 +201,8 @@ fn run(runtime: &'static Runtime) {
     rest::end();
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .max_io_events_per_tick(AT_ONCE)
+        .event_interval(POLLS)
         .on_thread_park(rest::begin)
         .on_thread_unpark(rest::end)
         .build()
@@ -257,7 +216,7 @@ fn run(runtime: &'static Runtime) {
                 runtime.arrived.notified().await;
             }
             for job in jobs.drain(..) {
-                tokio::spawn(job);
+                job.begin();
             }
         }
     });

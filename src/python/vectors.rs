@@ -1,7 +1,9 @@
 //! The vectors of embeddings: lists of floats, one numpy array, or base64 as it was sent.
 
+use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
+use super::attached::Attached;
 use super::once::name;
 use base64_simd::{AsOut, STANDARD};
 use pyo3::exceptions::PyValueError;
@@ -26,7 +28,43 @@ pub(super) enum Form {
 pub(super) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound<'py, PyList>>> {
     let Ok(bytes) = STANDARD.decode_to_vec(base64) else { return Ok(None) };
     let (floats, []) = bytes.as_chunks::<4>() else { return Ok(None) };
-    PyList::new(py, floats.iter().map(|float| PyFloat::new(py, f32::from_le_bytes(*float).into()))).map(Some)
+    let list = PyList::new(py, floats.iter().map(|float| PyFloat::new(py, f32::from_le_bytes(*float).into())))?;
+    if let Ok(first) = list.get_item(0) {
+        ANCHORS.lock(py).made(floats.len(), first);
+    }
+    Ok(Some(list))
+}
+
+/// Some of the floats that were made last, one in each megabyte of them.
+///
+/// Python gives a megabyte back to the system as soon as no object lives in it, and takes a new one for the next answer: to
+/// fetch its pages and to clear them costs more than to decode the vectors. Where one float stays, the megabyte stays.
+static ANCHORS: Attached<Anchors> = Attached::new(Anchors { floats: VecDeque::new(), since: 0 });
+
+struct Anchors {
+    floats: VecDeque<Py<PyAny>>,
+    /// So many floats were made since the last of these.
+    since: usize,
+}
+
+impl Anchors {
+    /// Somewhat less than a megabyte of floats, of 24 bytes each.
+    const APART: usize = 32 * 1024;
+    /// So many megabytes stay with the process at most.
+    const MOST: usize = 16;
+
+    /// So many floats were made, this one among them.
+    fn made(&mut self, count: usize, one: Bound<'_, PyAny>) {
+        self.since += count;
+        if self.since < Self::APART {
+            return;
+        }
+        self.since = 0;
+        if self.floats.len() == Self::MOST {
+            self.floats.pop_front();
+        }
+        self.floats.push_back(one.unbind());
+    }
 }
 
 /// The rows of an array in the making: 32-bit floats, little-endian, one after the other, where numpy will find them.

@@ -14,9 +14,9 @@ use pyo3::types::PyDict;
 
 use super::attached::Attached;
 use super::bridge::{Bridge, Outcome};
+use super::job::Abort;
 use super::log::Log;
 use super::once::{get_or_make, name};
-use super::runtime::Abort;
 use super::send::{self, Awaitable, Step};
 
 /// One wait of one task.

@@ -101,7 +101,8 @@ pub async fn within_rest<T>(
     work: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     let Some(limit) = limit else { return work.await };
-    match tokio::time::timeout(limit.saturating_sub(spent), work).await {
+    // Boxed: most calls have no such limit, and should not carry the memory for its timer along.
+    match Box::pin(tokio::time::timeout(limit.saturating_sub(spent), work)).await {
         Ok(done) => done,
         Err(_) => Err(Error::timeout(format!("{what} took more than its timeout of {} s", limit.as_secs_f64()))),
     }

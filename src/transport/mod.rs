@@ -257,11 +257,19 @@ impl Body {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             self.check_size(length)?;
             if self.idle.is_none()
-                && let Source::Http1(kept) = &mut self.source
+                && let Source::Http1(mut kept) = self.source
             {
                 kept.connection.gather(length).await?;
+                let whole = kept.connection.buffered()?.unwrap_or_default();
+                kept.give_back();
+                return Ok(whole);
             }
         }
+        // Boxed: most calls should not carry its memory along.
+        Box::pin(self.collect_pieces()).await
+    }
+
+    async fn collect_pieces(mut self) -> Result<Bytes> {
         let Some(first) = self.chunk().await? else { return Ok(Bytes::new()) };
         self.check_size(first.len())?;
         let Some(second) = self.chunk().await? else { return Ok(first) };

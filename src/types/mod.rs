@@ -11,3 +11,4 @@ pub mod object;
 pub mod params;
 pub mod response;
 pub mod shape;
+pub mod shared;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::members::Members;
+use super::shared::is_same;
 use crate::error::{Error, Result};
 
 /// A JSON object whose member values stay the bytes they were given as.
@@ -91,7 +92,7 @@ impl Params {
     /// No members yet, and room for those of a call's body in OpenAI's format: [`as_body`](Self::as_body) may then give
     /// that without a copy.
     pub fn of_call(model: &Arc<str>, stream: bool) -> Self {
-        let mut params = Self::with_capacity(512);
+        let mut params = Self::with_capacity(1024);
         let text = params.text.open();
         write_head(model, stream, text);
         params.head = text.len();
@@ -198,7 +199,7 @@ impl Params {
     pub fn as_body(&self, model: &str, stream: bool, renamed: &[(&str, &str)]) -> Bytes {
         if let Text::Closed(whole) = &self.text
             && self.in_one_piece(renamed)
-            && self.says.as_ref().is_some_and(|(said, streams)| **said == *model && *streams == stream)
+            && self.says.as_ref().is_some_and(|(said, streams)| is_same(said, model) && *streams == stream)
         {
             return whole.clone();
         }

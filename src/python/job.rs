@@ -1,0 +1,205 @@
+//! A call on its way to the network thread, and on its way back: what is asked, who gets the outcome, and how it ended.
+//!
+//! What the caller's thread has allocated comes back to it, and what the network thread has allocated for the call stays
+//! there: memory that one thread frees for another costs both.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use futures_util::task::AtomicWaker;
+use pyo3::prelude::*;
+
+use super::arguments::Asked;
+use super::bridge::{Outcome, Queue};
+use super::errors::exception;
+use super::json_decode::{self, Class};
+use super::log::Log;
+use super::memory;
+use super::meta::Meta;
+use super::object::set_slot;
+use super::once::name;
+use super::runtime;
+use super::stream::{Feed, Stream};
+use super::turns::Sleeper;
+use super::waiter::Work;
+use crate::client::{Client, Promise};
+use crate::error::{Error, ErrorKind};
+use crate::types::chat::Answer;
+
+/// A call for the network thread to make.
+pub(super) struct Job {
+    pub core: Arc<Client>,
+    pub asked: Box<Asked>,
+    pub work: Work,
+    pub caller: Caller,
+}
+
+/// Who gets the outcome.
+pub(super) enum Caller {
+    /// A task of an event loop, that waits under this key.
+    Task(Arc<Queue>, u64),
+    Thread(Arc<Sleeper>),
+}
+
+/// The way to give up a job: it is dropped where it stands.
+#[derive(Clone, Default)]
+pub(super) struct Abort(Arc<Aborted>);
+
+#[derive(Default)]
+struct Aborted {
+    is_wanted: AtomicBool,
+    job: AtomicWaker,
+}
+
+/// How a call ended. Each lives in a box of its own.
+enum End {
+    /// With what was asked: the form that the answer is to have, and the secrets that must not come out in an error.
+    Answer(Answer, Box<Asked>),
+    Stream(Box<Stream>),
+    Failed(Box<Error>),
+}
+
+/// How a call ended, and the log of how it came to that.
+struct Ended {
+    end: End,
+    log: Option<Arc<Log>>,
+}
+
+impl Job {
+    /// To be called on the network thread.
+    pub fn begin(self) {
+        match self.asked.call.request.stream {
+            true => drop(tokio::spawn(Box::pin(self.stream()))),
+            false => drop(tokio::spawn(Box::pin(self.call()))),
+        }
+    }
+
+    async fn call(self) {
+        let Self { core, mut asked, work: Work { abort, log }, caller } = self;
+        let promise = Promise::new(move |end| caller.give(Ended { end, log }), End::Failed);
+        let work = pin!(async move {
+            promise.keep(match core.call(&mut asked.call).await {
+                Ok(received) => {
+                    memory::allocated(received.body.len());
+                    End::Answer(received, asked)
+                }
+                Err(error) => End::Failed(error),
+            });
+        });
+        abort.or_done(work).await;
+    }
+
+    async fn stream(self) {
+        let Self { core, asked, work, caller } = self;
+        let Work { abort, log } = work.clone();
+        let promise = Promise::new(move |end| caller.give(Ended { end, log }), End::Failed);
+        let work = pin!(async move {
+            match core.stream(asked.call).await {
+                Ok(mut stream) => {
+                    let feed = Arc::new(Feed::default());
+                    let theirs = Stream::new(feed.clone(), work, &stream, asked.deepest);
+                    promise.keep(End::Stream(Box::new(theirs)));
+                    let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
+                    feed.fill(&mut stream).await;
+                    rest.release();
+                }
+                Err(error) => promise.keep(End::Failed(error)),
+            }
+        });
+        abort.or_done(work).await;
+    }
+}
+
+impl Caller {
+    fn give(self, ended: Ended) {
+        match self {
+            Self::Task(queue, key) => queue.push(key, Box::new(ended)),
+            Self::Thread(sleeper) => runtime::turns().push(&sleeper, Box::new(ended)),
+        }
+    }
+}
+
+impl Abort {
+    /// The job is not wanted any more.
+    pub fn abort(&self) {
+        self.0.is_wanted.store(true, Ordering::Release);
+        self.0.job.wake();
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.0.is_wanted.load(Ordering::Acquire)
+    }
+
+    /// Does the work until it is done or given up.
+    async fn or_done(&self, mut work: Pin<&mut impl Future<Output = ()>>) {
+        poll_fn(|context| {
+            if !self.is_wanted() && work.as_mut().poll(context).is_pending() {
+                self.0.job.register(context.waker());
+                // It may have been given up before it could be woken.
+                if !self.is_wanted() {
+                    return Poll::Pending;
+                }
+            }
+            // Whoever may give it up has this for longer, and would free the task that the waker belongs to: futures'
+            // `Abortable` does.
+            drop(self.0.job.take());
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+impl Outcome for Ended {
+    fn size(&self) -> usize {
+        match &self.end {
+            End::Answer(answer, _) => answer.body.len(),
+            _ => 0,
+        }
+    }
+
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(log) = &self.log {
+            log.write(py);
+        }
+        match self.end {
+            End::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
+            End::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
+            End::Failed(error) => Err(exception(py, error)),
+        }
+    }
+}
+
+/// An answer as the caller gets it.
+fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
+    let Answer { body, meta } = answer;
+    match json_decode::decode_with(
+        py,
+        &body,
+        Class::of_answer(asked.call.request.operation),
+        asked.vectors,
+        asked.deepest,
+    ) {
+        Ok(object) => {
+            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta(meta))?.into_any())?;
+            Ok(object)
+        }
+        Err(error) => {
+            let mut invalid = Error::new(
+                ErrorKind::ApiResponseValidation,
+                format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
+            );
+            invalid.status = Some(meta.status);
+            invalid.request_id = meta.request_id().map(str::to_owned);
+            invalid.provider = Some(meta.provider.into_owned());
+            invalid.headers = Some(meta.headers);
+            invalid.retries = meta.retries;
+            invalid.body = Some(body);
+            invalid.model = Some(meta.model.to_string());
+            invalid.hide(&asked.call.secrets());
+            Err(exception(py, invalid))
+        }
+    }
+}
