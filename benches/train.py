@@ -1,4 +1,4 @@
-"""What the wheel of `make wheel-pgo` is optimised for: a little of everything that is measured.
+"""What wheels are optimised for (`make profile`): a little of everything that is measured.
 
     python benches/train.py
 
