@@ -27,8 +27,9 @@ export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),31
 # The builder's folders are in no wheel.
 REMAP_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
 # What a wheel is optimised for: how often it takes which way, as `make profile` has counted it. The names that it goes by
-# are those of one compiler for one machine; others do without.
-PROFILE = profile/rust-$(word 2,$(shell rustc --version))-$(lastword $(shell rustc -vV | grep ^host:)).profdata
+# are those that one compiler for one machine gives to one version of the package; others do without.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+PROFILE = profile/ritellm-$(VERSION)-rust-$(word 2,$(shell rustc --version))-$(lastword $(shell rustc -vV | grep ^host:)).profdata
 WHEEL_FLAGS = $(REMAP_FLAGS) $(addprefix -Cprofile-use=$(CURDIR)/,$(wildcard $(PROFILE)))
 
 CRATE := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')

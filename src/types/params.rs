@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     text: Text,
-    /// How much of the text stands before the first member, and the model and whether to stream that it says.
+    /// How much of the text stands before the first member.
     head: usize,
+    /// What that says: the model, and whether to stream.
     says: Option<(Arc<str>, bool)>,
     members: Vec<Member>,
     /// Whether `text` is exactly the members in order, so that it can be sent in one piece.
