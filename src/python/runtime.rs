@@ -215,6 +215,7 @@ fn run(runtime: &'static Runtime) {
             if jobs.is_empty() {
                 runtime.arrived.notified().await;
             }
+            runtime.turns.begun(jobs.len());
             for job in jobs.drain(..) {
                 job.begin();
             }

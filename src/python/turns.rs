@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -21,12 +21,17 @@ const REST: Duration = Duration::from_micros(50);
 /// A thread that was woken so long ago has something else to do.
 const PATIENCE: Duration = Duration::from_micros(200);
 
+/// So many of the line may be passed over, and so often in a row.
+const NEAR: usize = 32;
+
 /// A thread that waits for an outcome.
 pub(super) struct Sleeper {
     thread: Thread,
     outcome: Mutex<Option<Box<dyn Outcome>>>,
     /// Its turn, when that has come.
     turn: AtomicU64,
+    /// Where it fell asleep.
+    processor: i32,
 }
 
 thread_local! {
@@ -37,7 +42,12 @@ thread_local! {
 impl Sleeper {
     /// For this thread.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { thread: std::thread::current(), outcome: Mutex::default(), turn: AtomicU64::new(0) })
+        Arc::new(Self {
+            thread: std::thread::current(),
+            outcome: Mutex::default(),
+            turn: AtomicU64::new(0),
+            processor: processor(),
+        })
     }
 
     /// Waits, without the GIL, for the outcome and the turn. With a limit, only for so long.
@@ -71,15 +81,30 @@ pub(super) fn pass() {
     }
 }
 
+/// The processor that this thread is on, as far as the system tells.
+fn processor() -> i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it takes nothing and may be called at any time. Measured: docs/performance.md.
+    return unsafe { libc::sched_getcpu() };
+    #[cfg(not(target_os = "linux"))]
+    0
+}
+
 /// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<State>);
+pub(super) struct Turns {
+    state: Mutex<State>,
+    /// How much the network thread has done.
+    done: AtomicUsize,
+}
 
 #[derive(Default)]
 struct State {
     /// Those whose outcomes have come, and not their turns.
     line: VecDeque<Arc<Sleeper>>,
-    /// Counts them.
+    /// How often in a row the first of the line was passed over.
+    passed_over: usize,
+    /// Counts the turns.
     turn: u64,
     /// Since when the last that was woken goes on.
     since: Option<Instant>,
@@ -92,16 +117,35 @@ impl State {
         self.since = Some(Instant::now());
         self.turn
     }
+
+    /// Takes the next out of the line: whoever fell asleep on this processor, as long as nobody waits too long for that.
+    /// There the thread goes on when this one waits, and to wake it elsewhere takes several times as long.
+    fn next(&mut self) -> Option<Arc<Sleeper>> {
+        let here = processor();
+        let is_near = |sleeper: &Arc<Sleeper>| sleeper.processor == here;
+        let near = match self.passed_over < NEAR {
+            true => self.line.iter().take(NEAR).position(is_near).unwrap_or(0),
+            false => 0,
+        };
+        self.passed_over = if near > 0 { self.passed_over + 1 } else { 0 };
+        self.line.remove(near)
+    }
 }
 
 impl Turns {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The network thread has begun so many calls.
+    pub fn begun(&self, calls: usize) {
+        self.done.fetch_add(calls, Ordering::Relaxed);
     }
 
     /// Hands over an outcome. On the network thread.
     pub fn push(&'static self, sleeper: &Arc<Sleeper>, outcome: Box<dyn Outcome>) {
         *sleeper.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.done.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         let is_free = state.since.is_none_or(|since| since.elapsed() > PATIENCE);
         if is_free || !attached::has_gil() {
@@ -120,28 +164,32 @@ impl Turns {
         if state.turn != turn {
             return;
         }
-        let Some(next) = state.line.pop_front() else { return state.since = None };
+        let Some(next) = state.next() else { return state.since = None };
         let turn = state.begin();
         drop(state);
         next.wake(turn);
     }
 
-    /// While there is a line, the network thread rests between its turns: it deals with what comes in meanwhile in one
-    /// go, where it would sleep and be woken for each of so many calls. A line that does not move is woken.
+    /// While there is a line, the network thread need not be woken: it goes on for as long as it finds something to do, and
+    /// then rests, to deal in one go with what comes in meanwhile. A line that does not move is woken.
     async fn watch(&'static self) {
-        let mut seen = None;
+        let (mut done, mut turn, mut looked) = (0, 0, Instant::now());
         loop {
-            std::thread::sleep(REST);
+            if std::mem::replace(&mut done, self.done.load(Ordering::Relaxed)) == done {
+                std::thread::sleep(REST);
+            }
             tokio::task::yield_now().await;
             let mut state = self.lock();
             if state.line.is_empty() {
                 state.watched = false;
                 return;
             }
-            if seen.replace(state.turn) == Some(state.turn) {
-                while let Some(next) = state.line.pop_front() {
-                    let turn = state.begin();
-                    next.wake(turn);
+            if looked.elapsed() > PATIENCE {
+                looked = Instant::now();
+                if std::mem::replace(&mut turn, state.turn) == turn {
+                    while let Some(next) = state.next() {
+                        next.wake(state.begin());
+                    }
                 }
             }
         }
