@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use http::{HeaderName, HeaderValue, Uri};
+use http::Uri;
 
 pub use accounts::Figures;
 pub use journal::{Attempt, Journal};
@@ -441,13 +441,8 @@ impl Stream<'_> {
 fn encode(call: &Call, endpoint: &dyn Endpoint) -> Result<Encoded> {
     let mut encoded = endpoint.encode(&call.deployment, &call.request)?;
     let request = &mut encoded.request;
-    if !call.request.extra_headers.iter().any(|(name, _)| name == http::header::USER_AGENT) {
-        request
-            .headers
-            .push((http::header::USER_AGENT, HeaderValue::from_static(concat!("ritellm/", env!("CARGO_PKG_VERSION")))));
-    }
     for (name, value) in &call.request.extra_headers {
-        set_header(request, name, value);
+        request.set_header(name.clone(), value.clone());
     }
     if !call.request.extra_query.is_empty() {
         request.uri = with_query(&request.uri, &call.request.extra_query)?;
@@ -501,11 +496,6 @@ fn answered(mut error: Box<Error>, response: &HttpResponse) -> Box<Error> {
 
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn set_header(request: &mut HttpRequest, name: &HeaderName, value: &HeaderValue) {
-    request.headers.retain(|(known, _)| known != name);
-    request.headers.push((name.clone(), value.clone()));
 }
 
 fn with_query(uri: &Uri, extra: &[(String, String)]) -> Result<Uri> {

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::embeddings::{EmbeddingRow, Embeddings, PLAIN};
-use super::openai_compatible::{self, Destination, bearer, secret};
+use super::openai_compatible::{self, Destination, accepted, bearer, headers, secret};
 use super::resolve::check_url;
 use super::responses::Responses;
 use super::table::{HOSTED, REASONING, Setting};
@@ -90,7 +90,12 @@ impl Endpoint for Azure {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let place = Place::of(deployment);
         let row = if place.has_stream_options() { &ROW } else { &WITHOUT_STREAM_OPTIONS };
-        openai_compatible::encode(row, request, &deployment.model, destination(deployment, "chat/completions")?)
+        openai_compatible::encode(
+            row,
+            request,
+            &deployment.model,
+            destination(deployment, "chat/completions", accepted(request.stream))?,
+        )
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
@@ -105,8 +110,9 @@ impl Endpoint for Azure {
 static EMBEDDINGS: Embeddings = Embeddings { row: &ROW, destination };
 static RESPONSES: Responses = Responses { row: &ROW, destination };
 
-fn destination(deployment: &Deployment, path: &str) -> Result<Destination> {
-    Ok((Place::of(deployment).uri(&deployment.model, path)?, vec![credential(deployment)?]))
+fn destination(deployment: &Deployment, path: &'static str, accept: &'static str) -> Result<Destination> {
+    let uri = Place::of(deployment).uri(&deployment.model, path)?;
+    Ok((uri, headers([credential(deployment)?], accept).into()))
 }
 
 /// Where calls go: the base URL and the version, each from wherever it was given.

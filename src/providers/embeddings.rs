@@ -10,7 +10,7 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::openai_compatible::{self, Destination};
+use super::openai_compatible::{self, Destination, JSON, post};
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +37,7 @@ pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[
 pub(super) struct Embeddings {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &'static str) -> Result<Destination>,
+    pub destination: fn(&Deployment, path: &'static str, accept: &'static str) -> Result<Destination>,
 }
 
 impl Endpoint for Embeddings {
@@ -54,8 +54,8 @@ impl Endpoint for Embeddings {
             params.set("encoding_format", b"\"base64\"");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
-        let destination = (self.destination)(deployment, "embeddings")?;
-        Ok(Encoded { request: openai_compatible::post(destination, false, body), dropped_params })
+        let destination = (self.destination)(deployment, "embeddings", JSON)?;
+        Ok(Encoded { request: post(destination, body), dropped_params })
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderValue, Uri};
 use memchr::memmem::{self, Finder};
 
 use super::embeddings::Embeddings;
@@ -20,7 +20,7 @@ use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
-use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::http::{Field, HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::shape::Shape;
 
@@ -71,7 +71,12 @@ impl Provider for OpenAiCompatible {
 
 impl Endpoint for OpenAiCompatible {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        encode(self.row, request, &deployment.model, destination(deployment, "chat/completions")?)
+        encode(
+            self.row,
+            request,
+            &deployment.model,
+            destination(deployment, "chat/completions", accepted(request.stream))?,
+        )
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
@@ -83,23 +88,29 @@ impl Endpoint for OpenAiCompatible {
     }
 }
 
-/// Where a call goes, and what proves who sends it.
-pub(super) type Destination = (Uri, Vec<(HeaderName, HeaderValue)>);
+/// The media type of what is no stream.
+pub(super) const JSON: &str = "application/json";
 
-/// The destination for one of the paths below a base URL: the key goes there as a bearer's.
+/// Where a call goes, and the header fields that it has there.
+pub(super) type Destination = (Uri, Arc<Vec<Field>>);
+
+/// The destination for one of the paths below a base URL, for what is to come back: the key goes there as a bearer's.
 ///
-/// Made once and then copied, since a program's calls go to the same place most of the time.
-pub(super) fn destination(deployment: &Deployment, path: &'static str) -> Result<Destination> {
+/// Made once and then shared, since a program's calls go to the same place most of the time.
+pub(super) fn destination(deployment: &Deployment, path: &'static str, accept: &'static str) -> Result<Destination> {
     RECENT.with_borrow_mut(|recent| {
-        if let Some(recent) = recent.as_ref().filter(|recent| recent.is_for(deployment, path)) {
+        let recent = &mut recent[usize::from(accept == JSON)];
+        if let Some(recent) = recent.as_ref().filter(|recent| recent.is_for(deployment, path, accept)) {
             return Ok(recent.destination.clone());
         }
         let uri = address(&format!("{}/{path}", deployment.base_url))?;
         let credentials = deployment.api_key.iter().map(|key| Ok((AUTHORIZATION, bearer(key.expose())?)));
-        let destination = (uri, credentials.collect::<Result<Vec<_>>>()?);
+        let headers = headers(credentials.collect::<Result<Vec<_>>>()?, accept);
+        let destination = (uri, Arc::new(headers));
         *recent = Some(Recent {
             base_url: deployment.base_url.clone(),
             path,
+            accept,
             api_key: deployment.api_key.clone(),
             destination: destination.clone(),
         });
@@ -111,18 +122,23 @@ pub(super) fn destination(deployment: &Deployment, path: &'static str) -> Result
 struct Recent {
     base_url: Arc<str>,
     path: &'static str,
+    accept: &'static str,
     api_key: Option<Secret>,
     destination: Destination,
 }
 
 impl Recent {
-    fn is_for(&self, deployment: &Deployment, path: &str) -> bool {
-        self.path == path && self.base_url == deployment.base_url && self.api_key == deployment.api_key
+    fn is_for(&self, deployment: &Deployment, path: &str, accept: &str) -> bool {
+        self.path == path
+            && self.accept == accept
+            && self.base_url == deployment.base_url
+            && self.api_key == deployment.api_key
     }
 }
 
 thread_local! {
-    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+    /// For streams, and for whole answers.
+    static RECENT: RefCell<[Option<Recent>; 2]> = const { RefCell::new([None, None]) };
 }
 
 /// A chat call in OpenAI's format, for the host that `row` describes.
@@ -146,13 +162,17 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Des
         params.close();
     }
     let body = params.as_body(model, request.stream, row.spelled);
-    Ok(Encoded { request: post(destination, request.stream, body), dropped_params })
+    Ok(Encoded { request: post(destination, body), dropped_params })
 }
 
 /// The request that carries a JSON body.
-pub(super) fn post((uri, credential): Destination, stream: bool, body: Bytes) -> HttpRequest {
-    let accept = if stream { "text/event-stream" } else { "application/json" };
-    HttpRequest::post(uri, headers(credential, accept), body)
+pub(super) fn post((uri, headers): Destination, body: Bytes) -> HttpRequest {
+    HttpRequest::post(uri, headers, body)
+}
+
+/// What is to come back, where a stream is one of server-sent events.
+pub(super) fn accepted(stream: bool) -> &'static str {
+    if stream { "text/event-stream" } else { JSON }
 }
 
 /// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
@@ -185,13 +205,10 @@ pub(super) fn address(text: &str) -> Result<Uri> {
 }
 
 /// The header fields of a request with a JSON body.
-pub(super) fn headers(
-    credential: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-    accept: &'static str,
-) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers = Vec::with_capacity(6);
+pub(super) fn headers(credential: impl IntoIterator<Item = Field>, accept: &'static str) -> Vec<Field> {
+    let mut headers = Vec::with_capacity(5);
     headers.extend(credential);
-    headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    headers.push((CONTENT_TYPE, HeaderValue::from_static(JSON)));
     headers.push((ACCEPT, HeaderValue::from_static(accept)));
     headers
 }

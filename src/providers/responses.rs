@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::openai_compatible::{self, Destination};
+use super::openai_compatible::{self, Destination, accepted, post};
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
 use crate::error::Result;
 use crate::types::chat::Request;
@@ -16,14 +16,14 @@ use crate::types::members::Members;
 pub(super) struct Responses {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &'static str) -> Result<Destination>,
+    pub destination: fn(&Deployment, path: &'static str, accept: &'static str) -> Result<Destination>,
 }
 
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let body = request.params.as_body(&deployment.model, request.stream, &[]);
-        let destination = (self.destination)(deployment, "responses")?;
-        Ok(Encoded { request: openai_compatible::post(destination, request.stream, body), dropped_params: Vec::new() })
+        let destination = (self.destination)(deployment, "responses", accepted(request.stream))?;
+        Ok(Encoded { request: post(destination, body), dropped_params: Vec::new() })
     }
 
     /// A response that failed is a response: it has an `error`, and an id.

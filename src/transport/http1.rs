@@ -208,7 +208,7 @@ impl Connection {
         head.extend_from_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
         head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
         head.extend_from_slice(request.uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
-        for (name, value) in &request.headers {
+        for (name, value) in request.fields() {
             head.extend_from_slice(b"\r\n");
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");

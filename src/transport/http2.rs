@@ -172,7 +172,7 @@ impl Connection {
     pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, Incoming), Unanswered> {
         let mut message = http::Request::builder().method(request.method.clone()).uri(request.uri.clone());
         if let Some(headers) = message.headers_mut() {
-            headers.extend(request.headers.iter().cloned());
+            headers.extend(request.fields().map(|(name, value)| (name.clone(), value.clone())));
         }
         let message = message.body(Full::new(request.body.clone())).map_err(|error| Unanswered {
             error: Error::argument(format!("the request cannot be written: {error}")),

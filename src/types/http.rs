@@ -1,10 +1,16 @@
 //! Plain HTTP messages: what a provider encodes into and decodes from.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use memchr::memchr;
 
 use super::chat::Secret;
+
+/// The name and the value of a header field.
+pub type Field = (HeaderName, HeaderValue);
 
 /// A request, ready to be sent.
 #[derive(Debug, Clone)]
@@ -13,16 +19,32 @@ pub struct HttpRequest {
     pub method: Method,
     /// Absolute address.
     pub uri: Uri,
-    /// Header fields in the order they are sent; credentials are marked sensitive, so `Debug` hides them.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Header fields in the order they are sent; credentials are marked sensitive, so `Debug` hides them. Calls of one place
+    /// share them.
+    pub headers: Arc<Vec<Field>>,
     /// The body.
     pub body: Bytes,
 }
 
 impl HttpRequest {
     /// A request that sends something.
-    pub fn post(uri: Uri, headers: Vec<(HeaderName, HeaderValue)>, body: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, uri, headers, body: body.into() }
+    pub fn post(uri: Uri, headers: impl Into<Arc<Vec<Field>>>, body: impl Into<Bytes>) -> Self {
+        Self { method: Method::POST, uri, headers: headers.into(), body: body.into() }
+    }
+
+    /// Puts a header field in the place of all others of its name.
+    pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
+        let headers = Arc::make_mut(&mut self.headers);
+        headers.retain(|(known, _)| *known != name);
+        headers.push((name, value));
+    }
+
+    /// The header fields as they are sent: who sends them comes first, unless the request says it.
+    pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        static US: HeaderValue = HeaderValue::from_static(concat!("ritellm/", env!("CARGO_PKG_VERSION")));
+        let is_said = self.headers.iter().any(|(name, _)| *name == USER_AGENT);
+        let us = (!is_said).then_some((&USER_AGENT, &US));
+        us.into_iter().chain(self.headers.iter().map(|(name, value)| (name, value)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::members::Members;
 use super::shared::is_same;
@@ -19,7 +20,8 @@ pub struct Params {
     head: usize,
     /// What that says: the model, and whether to stream.
     says: Option<(Arc<str>, bool)>,
-    members: Vec<Member>,
+    /// As many as most calls have are here, more in memory of their own.
+    members: SmallVec<[Member; 4]>,
     /// Whether `text` is exactly the members in order, so that it can be sent in one piece.
     whole: bool,
 }
@@ -87,7 +89,7 @@ impl Params {
     /// No members, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         let text = Text::Open(Vec::with_capacity(capacity));
-        Self { text, head: 0, says: None, members: Vec::with_capacity(8), whole: true }
+        Self { text, head: 0, says: None, members: SmallVec::new(), whole: true }
     }
 
     /// No members yet, and room for those of a call's body in OpenAI's format: [`as_body`](Self::as_body) may then give

@@ -94,7 +94,7 @@ pub(super) async fn instance(ask: &Ask<'_>) -> Result<Option<Issued>> {
     let wants_token = HttpRequest {
         method: Method::PUT,
         uri: uri(&format!("{base}/latest/api/token"))?,
-        headers: vec![TOKEN_SECONDS],
+        headers: vec![TOKEN_SECONDS].into(),
         body: Bytes::new(),
     };
     let token = match ask.server(wants_token, NEARBY).await {

@@ -124,7 +124,7 @@ fn signed(request: &mut HttpRequest, region: Option<&str>, keys: &AwsKeys) -> Re
     for header in instructions.into_parts().0 {
         let mut value = HeaderValue::try_from(header.value()).map_err(|error| failed(&error))?;
         value.set_sensitive(true);
-        request.headers.push((HeaderName::from_static(header.name()), value));
+        request.set_header(HeaderName::from_static(header.name()), value);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now:
     for header in headers {
         let mut value = HeaderValue::try_from(header.value()).map_err(unsigned)?;
         value.set_sensitive(header.sensitive() || header.name() == "authorization");
-        set(request, HeaderName::from_static(header.name()), value);
+        request.set_header(HeaderName::from_static(header.name()), value);
     }
     Ok(())
 }
@@ -61,11 +61,6 @@ pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now:
 /// Header fields that an earlier attempt's signature put there.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(name.as_str(), "x-amz-date" | "x-amz-security-token")
-}
-
-fn set(request: &mut HttpRequest, name: HeaderName, value: HeaderValue) {
-    request.headers.retain(|(known, _)| *known != name);
-    request.headers.push((name, value));
 }
 
 /// The keys that were found for the call, or those that came with it.

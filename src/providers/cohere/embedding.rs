@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{DIALECT, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
-use crate::providers::openai_compatible::post;
+use crate::providers::openai_compatible::{JSON, post};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
 use crate::types::embedding::{EmbeddingList, EmbeddingUsage};
@@ -33,7 +33,7 @@ impl Endpoint for Embed {
         if !others.iter().any(|(name, _)| matches!(*name, "embedding_types" | "encoding_format")) {
             body.put("embedding_types", &["float"]);
         }
-        let request = post(destination(deployment, "v2/embed")?, false, body.finish());
+        let request = post(destination(deployment, "v2/embed", JSON)?, body.finish());
         Ok(Encoded { request, dropped_params })
     }
 

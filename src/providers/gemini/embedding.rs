@@ -11,11 +11,11 @@ use serde_json::{Map, Value, json};
 use super::{DIALECT, GEMINI_ROW, VERTEX_ROW, address};
 use crate::error::Result;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
-use crate::providers::openai_compatible::post;
+use crate::providers::openai_compatible::{JSON, headers};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 
@@ -42,8 +42,8 @@ impl Endpoint for Batch {
             .collect();
         let mut body = ObjectWriter::with_capacity(request.params.len() + 128);
         body.put("requests", &requests);
-        let destination = address::gemini(deployment, "batchEmbedContents")?;
-        Ok(Encoded { request: post(destination, false, body.finish()), dropped_params })
+        let (uri, credentials) = address::gemini(deployment, "batchEmbedContents")?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers(credentials, JSON), body.finish()), dropped_params })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
@@ -73,8 +73,8 @@ impl Endpoint for Vertex {
             put_instances(&texts, &others, &mut body);
             "predict"
         };
-        let destination = address::vertex(deployment, request, method)?;
-        Ok(Encoded { request: post(destination, false, body.finish()), dropped_params })
+        let (uri, credentials) = address::vertex(deployment, request, method)?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers(credentials, JSON), body.finish()), dropped_params })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -21,12 +21,11 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
-use http::header::{ACCEPT, CONTENT_TYPE};
 use memchr::memmem;
 
 use self::reader::Reader;
 use super::alike::Alike;
+use super::openai_compatible::{accepted, headers};
 use super::table::{HOSTED, Setting};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -112,11 +111,7 @@ impl Endpoint for Gemini {
         };
         let request::Written { body, dropped_params } =
             request::write(self.row.name, self.is_vertex, &deployment.model, request)?;
-        let accepted = if request.stream { "text/event-stream" } else { "application/json" };
-        let mut headers = Vec::with_capacity(5);
-        headers.extend(credentials);
-        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        headers.push((ACCEPT, HeaderValue::from_static(accepted)));
+        let headers = headers(credentials, accepted(request.stream));
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 

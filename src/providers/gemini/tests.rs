@@ -128,7 +128,7 @@ fn vertex_says_what_it_lacks() {
     // A header of the caller's own will do.
     let sent = encode("vertex/m", json!({"messages": []}), |request, given| {
         given.api_key = None;
-        request.extra_headers.push((http::header::AUTHORIZATION, HeaderValue::from_static("Bearer x")));
+        request.extra_headers.push((http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer x")));
     });
     assert!(sent.is_ok());
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::{DIALECT, OPTIONS, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
-use crate::providers::openai_compatible::post;
+use crate::providers::openai_compatible::{JSON, post};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
@@ -30,7 +30,7 @@ impl Endpoint for Embed {
             options.iter().for_each(|(name, value)| object.put_raw(name, value));
             body.put_raw("options", &object.finish());
         }
-        let request = post(destination(deployment, "api/embed")?, false, body.finish());
+        let request = post(destination(deployment, "api/embed", JSON)?, body.finish());
         Ok(Encoded { request, dropped_params })
     }
 
