@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::openai_compatible::{accepted, asks_for_usage, destination, is_usage_chunk, not_a_completion, post};
+use super::openai_compatible::{accepted, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
@@ -32,7 +32,7 @@ use crate::types::chat::Request;
 use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::{Members, Text, read};
 use crate::types::object::ObjectWriter;
 
@@ -105,8 +105,8 @@ impl Endpoint for Cohere {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let mut dropped_params = Vec::new();
         let body = body(&deployment.model, request, &mut dropped_params)?;
-        let destination = destination(deployment, "v2/chat", accepted(request.stream))?;
-        Ok(Encoded { request: post(destination, body), dropped_params })
+        let (uri, headers) = destination(deployment, "v2/chat", accepted(request.stream))?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {

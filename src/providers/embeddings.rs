@@ -10,12 +10,12 @@ use bytes::Bytes;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::openai_compatible::{self, Destination, JSON, post};
+use super::openai_compatible::{self, Destination, JSON};
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 
@@ -54,8 +54,8 @@ impl Endpoint for Embeddings {
             params.set("encoding_format", b"\"base64\"");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
-        let destination = (self.destination)(deployment, "embeddings", JSON)?;
-        Ok(Encoded { request: post(destination, body), dropped_params })
+        let (uri, headers) = (self.destination)(deployment, "embeddings", JSON)?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::openai_compatible::{JSON, asks_for_usage, destination, is_usage_chunk, not_a_completion, post};
+use super::openai_compatible::{JSON, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
@@ -29,7 +29,7 @@ use crate::types::chat::Request;
 use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
-use crate::types::http::{Framing, HttpResponse};
+use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::{Members, Text};
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
@@ -153,8 +153,8 @@ impl Endpoint for Ollama {
         let (params, mut dropped_params) = without_unsupported(&ROW, request)?;
         let body = body(&deployment.model, request, &params, &mut dropped_params)?;
         let accept = if request.stream { "application/x-ndjson" } else { JSON };
-        let destination = destination(deployment, "api/chat", accept)?;
-        Ok(Encoded { request: post(destination, body), dropped_params })
+        let (uri, headers) = destination(deployment, "api/chat", accept)?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -142,9 +142,9 @@ thread_local! {
 }
 
 /// A chat call in OpenAI's format, for the host that `row` describes.
-pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Destination) -> Result<Encoded> {
+pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): Destination) -> Result<Encoded> {
     let (mut params, dropped_params) = without_unsupported(row, request)?;
-    let is_home = || destination.0.host() == row.base_url.split('/').nth(2);
+    let is_home = || uri.host() == row.base_url.split('/').nth(2);
     if let Some(messages) = params.get("messages").and_then(|messages| without_our_additions(row, is_home, messages)) {
         params.to_mut().set("messages", messages.as_bytes());
     }
@@ -162,12 +162,7 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, destination: Des
         params.close();
     }
     let body = params.as_body(model, request.stream, row.spelled);
-    Ok(Encoded { request: post(destination, body), dropped_params })
-}
-
-/// The request that carries a JSON body.
-pub(super) fn post((uri, headers): Destination, body: Bytes) -> HttpRequest {
-    HttpRequest::post(uri, headers, body)
+    Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
 }
 
 /// What is to come back, where a stream is one of server-sent events.

@@ -5,11 +5,11 @@
 
 use bytes::Bytes;
 
-use super::openai_compatible::{self, Destination, accepted, post};
+use super::openai_compatible::{self, Destination, accepted};
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
 use crate::error::Result;
 use crate::types::chat::Request;
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 
 /// OpenAI's Responses, at the host that a row describes.
@@ -22,8 +22,8 @@ pub(super) struct Responses {
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let body = request.params.as_body(&deployment.model, request.stream, &[]);
-        let destination = (self.destination)(deployment, "responses", accepted(request.stream))?;
-        Ok(Encoded { request: post(destination, body), dropped_params: Vec::new() })
+        let (uri, headers) = (self.destination)(deployment, "responses", accepted(request.stream))?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: Vec::new() })
     }
 
     /// A response that failed is a response: it has an `error`, and an id.

@@ -20,10 +20,10 @@ mod stream;
 mod tests;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::openai_compatible::bearer;
+use super::openai_compatible::{accepted, bearer, headers};
 use super::table::{HOSTED, Setting};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -102,18 +102,13 @@ impl Provider for Anthropic {
 impl Endpoint for Anthropic {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let body = request::body(&deployment.model, request)?;
-        let mut headers = Vec::with_capacity(7);
-        headers.push(credential(deployment)?);
+        let mut who = vec![credential(deployment)?];
         let version = deployment.api_version.as_deref().unwrap_or(VERSION);
-        headers.push((HeaderName::from_static("anthropic-version"), header("api_version", version)?));
+        who.push((HeaderName::from_static("anthropic-version"), header("api_version", version)?));
         if !body.betas.is_empty() {
-            headers.push((HeaderName::from_static("anthropic-beta"), header("betas", &body.betas.join(","))?));
+            who.push((HeaderName::from_static("anthropic-beta"), header("betas", &body.betas.join(","))?));
         }
-        headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        headers.push((
-            ACCEPT,
-            HeaderValue::from_static(if request.stream { "text/event-stream" } else { "application/json" }),
-        ));
+        let headers = headers(who, accepted(request.stream));
         Ok(Encoded {
             request: HttpRequest::post(address(&deployment.base_url)?, headers, body.json),
             dropped_params: body.dropped_params,

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 use super::{DIALECT, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
-use crate::providers::openai_compatible::{JSON, post};
+use crate::providers::openai_compatible::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
 use crate::types::embedding::{EmbeddingList, EmbeddingUsage};
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 
@@ -33,7 +33,8 @@ impl Endpoint for Embed {
         if !others.iter().any(|(name, _)| matches!(*name, "embedding_types" | "encoding_format")) {
             body.put("embedding_types", &["float"]);
         }
-        let request = post(destination(deployment, "v2/embed", JSON)?, body.finish());
+        let (uri, headers) = destination(deployment, "v2/embed", JSON)?;
+        let request = HttpRequest::post(uri, headers, body.finish());
         Ok(Encoded { request, dropped_params })
     }
 

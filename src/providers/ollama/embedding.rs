@@ -7,11 +7,11 @@ use serde_json::{Map, json};
 use super::{DIALECT, OPTIONS, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
-use crate::providers::openai_compatible::{JSON, post};
+use crate::providers::openai_compatible::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
-use crate::types::http::HttpResponse;
+use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 
@@ -30,7 +30,8 @@ impl Endpoint for Embed {
             options.iter().for_each(|(name, value)| object.put_raw(name, value));
             body.put_raw("options", &object.finish());
         }
-        let request = post(destination(deployment, "api/embed", JSON)?, body.finish());
+        let (uri, headers) = destination(deployment, "api/embed", JSON)?;
+        let request = HttpRequest::post(uri, headers, body.finish());
         Ok(Encoded { request, dropped_params })
     }
 
