@@ -11,6 +11,7 @@ mod bedrock;
 mod cohere;
 mod embeddings;
 mod errors;
+mod families;
 mod gemini;
 mod history;
 mod ollama;

@@ -30,6 +30,7 @@ use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::media::DataUrl;
 use crate::types::members::{Members, Text};
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
@@ -416,7 +417,7 @@ fn image(url: &str) -> Result<&str> {
     if url.starts_with("http://") || url.starts_with("https://") {
         return Err(Error::argument("ollama fetches no images: pass one as data:image/png;base64,…"));
     }
-    Ok(url.split_once(";base64,").map_or(url, |(_, data)| data))
+    Ok(DataUrl::of(url).filter(|url| url.is_base64).map_or(url, |url| url.data))
 }
 
 fn calls(json: Option<&str>) -> serde_json::Result<Vec<NativeCall>> {

@@ -6,6 +6,7 @@ pub mod completion;
 pub mod credentials;
 pub mod embedding;
 pub mod http;
+pub mod media;
 pub mod members;
 pub mod object;
 pub mod params;

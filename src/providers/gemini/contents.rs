@@ -14,6 +14,7 @@ use super::DIALECT;
 use super::answer::Part as Native;
 use super::media::{FileData, InlineData, parts};
 use crate::error::{Error, Result};
+use crate::providers::families::gemini::Rules;
 use crate::types::members::Members;
 
 /// Who said what.
@@ -45,6 +46,23 @@ pub(super) enum Part<'a> {
     /// As it came, or as the caller wrote it.
     #[serde(untagged)]
     Native(Cow<'a, RawValue>),
+}
+
+impl Part<'_> {
+    /// What kind of media it holds; `None` for everything else.
+    fn media_type(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::InlineData(data) => Some(data.media_type().into()),
+            Self::FileData(file) => file.media_type().map(Cow::Borrowed),
+            Self::Native(own) => {
+                let own = Members::of(own.get().as_bytes()).ok()?;
+                let data = own.some("inlineData").or(own.some("inline_data")).or(own.some("fileData"))?;
+                let data = Members::of(data.as_bytes()).ok()?;
+                data.string("mimeType").or(data.string("mime_type")).map(Cow::Owned)
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,29 +136,35 @@ type Calls = Vec<(String, Known)>;
 /// A signature that Google documents for calls it did not make, which the newer models refuse without any.
 const FOREIGN_SIGNATURE: &str = "skip_thought_signature_validator";
 
-/// Translates a conversation. `needs_signatures`: the model refuses function calls without one.
+/// Translates a conversation for a model of these rules.
 pub(super) fn translate<'a>(
     messages: &'a [Message<'a>],
-    needs_signatures: bool,
+    rules: &Rules,
 ) -> Result<(Vec<Content<'a>>, Option<Instruction<'a>>)> {
     let mut contents: Vec<Content> = Vec::with_capacity(messages.len());
     let mut instruction = Instruction { parts: Vec::new() };
     let mut known = HashMap::new();
+    // Media of functions' results that cannot stand in these: they follow when all of them are there.
+    let mut beside = Vec::new();
     for (place, message) in messages.iter().enumerate() {
         let failed = |mut error: Box<Error>| {
             error.message = format!("messages[{place}]: {}", error.message);
             error
         };
+        let is_result = matches!(message.role.as_str(), "tool" | "function");
+        if !is_result {
+            push(&mut contents, "user", std::mem::take(&mut beside), false);
+        }
         match message.role.as_str() {
             "system" | "developer" => instruction.parts.extend(parts(message.content).map_err(failed)?),
             "user" => push(&mut contents, "user", parts(message.content).map_err(failed)?, false),
             "assistant" => {
-                let (parts, calls) = assistant(message, needs_signatures).map_err(failed)?;
+                let (parts, calls) = assistant(message, rules.needs_signatures).map_err(failed)?;
                 known.extend(calls);
                 push(&mut contents, "model", parts, false);
             }
             "tool" | "function" => {
-                let response = function_response(message, &known).map_err(failed)?;
+                let response = function_response(message, &known, rules, &mut beside).map_err(failed)?;
                 push(&mut contents, "user", vec![Part::FunctionResponse(response)], true);
             }
             role => {
@@ -150,8 +174,16 @@ pub(super) fn translate<'a>(
             }
         }
     }
+    push(&mut contents, "user", beside, false);
     for content in contents.iter_mut().filter(|content| content.has_responses) {
         content.parts.sort_by_key(|part| if let Part::FunctionResponse(response) = part { response.place } else { 0 });
+    }
+    if !rules.has_instruction && !instruction.parts.is_empty() {
+        let parts = std::mem::take(&mut instruction.parts);
+        match contents.first_mut().filter(|first| first.role == "user" && !first.has_responses) {
+            Some(first) => drop(first.parts.splice(..0, parts)),
+            None => contents.insert(0, Content { role: "user", parts, has_responses: false }),
+        }
     }
     if contents.is_empty() {
         // A conversation of nothing but instructions, which Google refuses.
@@ -305,20 +337,34 @@ fn object(text: &str) -> Option<Box<RawValue>> {
     text.trim_start().starts_with('{').then(|| RawValue::from_string(text.trim().to_owned()).ok()).flatten()
 }
 
-/// A tool message. Google wants the function's name, which OpenAI's message says by the call's id alone.
-fn function_response<'a>(message: &'a Message<'a>, known: &HashMap<String, Known>) -> Result<FunctionResponse<'a>> {
+/// A tool message. Google wants the function's name, which OpenAI's message says by the call's id alone. Media that may not
+/// stand in the result go `beside` it.
+fn function_response<'a>(
+    message: &'a Message<'a>,
+    known: &HashMap<String, Known>,
+    rules: &Rules,
+    beside: &mut Vec<Part<'a>>,
+) -> Result<FunctionResponse<'a>> {
     let call = message.tool_call_id.as_ref().and_then(|id| known.get(id));
     let name = call.map(|call| call.name.clone()).or_else(|| message.name.clone()).ok_or_else(|| {
         let id = message.tool_call_id.as_deref().unwrap_or_default();
         Error::argument(format!("tool_call_id {id:?} belongs to no call in a message before it, and there is no name"))
     })?;
     let mut text = String::new();
-    let mut media = Vec::new();
+    let (mut media, mut apart) = (Vec::new(), Vec::new());
     for part in parts(message.content)? {
         match part {
             Part::Text(more) => text += &more,
-            part => media.push(part),
+            part if part.media_type().is_some_and(|kind| rules.nested_media.contains(&&*kind)) => media.push(part),
+            part => apart.push(part),
         }
+    }
+    if !apart.is_empty() {
+        if text.is_empty() && media.is_empty() {
+            text = "The result is in the message that follows.".to_owned();
+        }
+        beside.push(Part::Text(format!("From the result of {name}:")));
+        beside.append(&mut apart);
     }
     let response = object(&text).unwrap_or_else(|| {
         // A list stays a list; everything else is what the function wrote.

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::contents::Part;
 use crate::error::{Error, Result};
+use crate::types::media::{DataUrl, media_type};
 use crate::types::members::Members;
 
 /// Data that stands in the request, base64.
@@ -28,6 +29,24 @@ pub(super) struct FileData {
     #[serde(skip_serializing_if = "Option::is_none")]
     mime_type: Option<String>,
     file_uri: String,
+}
+
+impl InlineData {
+    fn of(mime_type: &str, data: &str) -> Self {
+        Self { mime_type: media_type(mime_type).into_owned(), data: data.to_owned() }
+    }
+
+    /// What kind of media it is.
+    pub(super) fn media_type(&self) -> &str {
+        &self.mime_type
+    }
+}
+
+impl FileData {
+    /// What kind of media it is, where that is known.
+    pub(super) fn media_type(&self) -> Option<&str> {
+        self.mime_type.as_deref()
+    }
 }
 
 /// The parts of a system or user message.
@@ -90,7 +109,7 @@ fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
             let mime_type = if format.contains('/') { format } else { format!("audio/{format}") };
             match data.contains(':') {
                 true => media(data, Some(mime_type), None),
-                false => Ok(Part::InlineData(InlineData { mime_type, data })),
+                false => Ok(Part::InlineData(InlineData::of(&mime_type, &data))),
             }
         }
         "file" => {
@@ -98,10 +117,9 @@ fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
                 let mime_type = mime_type.or_else(|| name.as_deref().and_then(mime_type_of).map(str::to_owned));
                 return match data.contains(':') {
                     true => media(data, mime_type, None),
-                    false => Ok(Part::InlineData(InlineData {
-                        mime_type: mime_type.unwrap_or_else(|| "application/pdf".to_owned()),
-                        data,
-                    })),
+                    false => {
+                        Ok(Part::InlineData(InlineData::of(mime_type.as_deref().unwrap_or("application/pdf"), &data)))
+                    }
                 };
             }
             let (id, mime_type, _) = source("file_id");
@@ -122,21 +140,24 @@ fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
 
 /// Data that stands in the address, or the address of a file that Google reads.
 fn media<'a>(url: String, mime_type: Option<String>, otherwise: Option<&str>) -> Result<Part<'a>> {
-    let Some(rest) = url.strip_prefix("data:") else {
+    let Some(inline) = DataUrl::of(&url) else {
+        if url.starts_with("data:") {
+            return Err(Error::argument("a data: address without a comma"));
+        }
         // The Files API and YouTube know what they hold.
         let knows = url.contains("generativelanguage.googleapis.com/")
             || url.contains("youtube.com/")
             || url.contains("youtu.be/");
         let guessed = mime_type_of(&url).or(otherwise).filter(|_| !knows).map(str::to_owned);
-        return Ok(Part::FileData(FileData { mime_type: mime_type.or(guessed), file_uri: url }));
+        let mime_type = mime_type.map(|said| media_type(&said).into_owned()).or(guessed);
+        return Ok(Part::FileData(FileData { mime_type, file_uri: url }));
     };
-    let (head, data) = rest.split_once(',').ok_or_else(|| Error::argument("a data: address without a comma"))?;
-    let Some(stated) = head.strip_suffix(";base64") else {
+    if !inline.is_base64 {
         return Err(Error::argument("a data: address that is not base64: data:image/png;base64,… would be right"));
-    };
-    let stated = Some(stated).filter(|stated| !stated.is_empty()).map(str::to_owned);
-    let mime_type = mime_type.or(stated).unwrap_or_else(|| otherwise.unwrap_or("application/octet-stream").to_owned());
-    Ok(Part::InlineData(InlineData { mime_type, data: data.to_owned() }))
+    }
+    let stated = Some(&*inline.media_type).filter(|stated| !stated.is_empty());
+    let mime_type = mime_type.as_deref().or(stated).or(otherwise).unwrap_or("application/octet-stream");
+    Ok(Part::InlineData(InlineData::of(mime_type, inline.data)))
 }
 
 /// What a file's name says of its kind, for the kinds that Gemini reads.

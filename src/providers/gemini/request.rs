@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::contents;
 use crate::error::{Error, Result};
+use crate::providers::families::gemini::{Rules, Thinking, rules};
 use crate::providers::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
 use crate::types::chat::Request;
 use crate::types::members::Members;
@@ -75,13 +76,16 @@ const LACKING: &[&str] = &[
     "verbosity",
 ];
 
+/// The switch that lets Google's own tools stand beside functions.
+const MIX_TOOLS: &str = "includeServerSideToolInvocations";
+
 /// Writes the body of a request to `model`.
 pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, request: &Request) -> Result<Written> {
     let size = request.params.len();
     let mut writer = Writer {
         provider,
         is_vertex,
-        model,
+        rules: rules(model),
         drop_params: request.drop_params,
         body: Params::with_capacity(size + 256),
         config: Params::with_capacity(256),
@@ -92,6 +96,7 @@ pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, reques
     for (name, value) in request.params.iter() {
         writer.param(name, value, &request.params)?;
     }
+    writer.mix_tools();
     let Writer { mut body, config, tool_config, tools, dropped_params, .. } = writer;
     if !tools.is_empty() {
         put(&mut body, "tools", &tools);
@@ -104,10 +109,10 @@ pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, reques
     Ok(Written { body: object(&body), dropped_params })
 }
 
-struct Writer<'a> {
+struct Writer {
     provider: &'static str,
     is_vertex: bool,
-    model: &'a str,
+    rules: &'static Rules,
     drop_params: bool,
     body: Params,
     config: Params,
@@ -116,7 +121,7 @@ struct Writer<'a> {
     dropped_params: Vec<String>,
 }
 
-impl Writer<'_> {
+impl Writer {
     fn param(&mut self, name: &str, value: &[u8], all: &Params) -> Result<()> {
         if let Some((_, native)) = RENAMED.iter().find(|(known, _)| *known == name) {
             self.config.set(native, value);
@@ -143,7 +148,7 @@ impl Writer<'_> {
             "response_format" => self.response_format(value)?,
             "reasoning_effort" if !names_thinking_config(all) && all.get("thinking").is_none() => {
                 let effort: String = read(name, value)?;
-                put(&mut self.config, "thinkingConfig", &thinking_of_effort(self.model, &effort)?);
+                self.effort(name, &effort)?;
             }
             "thinking" if !names_thinking_config(all) => self.thinking(value)?,
             // What Google calls by its own name has the say.
@@ -193,8 +198,7 @@ impl Writer<'_> {
 
     fn messages(&mut self, value: &[u8]) -> Result<()> {
         let messages: Vec<contents::Message> = read("messages", value)?;
-        let needs_signatures = generation(self.model).is_some_and(|(major, _)| major >= 3);
-        let (contents, instruction) = contents::translate(&messages, needs_signatures)?;
+        let (contents, instruction) = contents::translate(&messages, self.rules)?;
         put(&mut self.body, "contents", &contents);
         if let Some(instruction) = instruction {
             put(&mut self.body, "systemInstruction", &instruction);
@@ -253,19 +257,36 @@ impl Writer<'_> {
     /// Anthropic's parameter, which LiteLLM takes for every provider.
     fn thinking(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
-        struct Thinking {
+        struct Given {
             #[serde(rename = "type")]
             kind: String,
             budget_tokens: Option<i64>,
         }
-        let thinking: Thinking = read("thinking", value)?;
-        let config = match (thinking.kind.as_str(), thinking.budget_tokens) {
-            ("disabled", _) => thinking_of_effort(self.model, "none")?,
-            (_, Some(budget)) => json!({"thinkingBudget": budget, "includeThoughts": true}),
+        let given: Given = read("thinking", value)?;
+        let config = match (given.kind.as_str(), given.budget_tokens) {
+            ("disabled", _) => return self.effort("thinking", "none"),
+            _ if self.rules.thinking == Thinking::Never => return self.lacks_value("thinking", &self.on_model()),
+            (_, Some(budget)) => {
+                json!({"thinkingBudget": self.rules.thinking.budget(budget), "includeThoughts": true})
+            }
             // It thinks as much as it likes, which is the default.
             (_, None) => json!({"includeThoughts": true}),
         };
         put(&mut self.config, "thinkingConfig", &config);
+        Ok(())
+    }
+
+    fn on_model(&self) -> String {
+        format!(" on this model ({})", self.rules.models)
+    }
+
+    /// An effort of OpenAI's, given by the parameter `name`.
+    fn effort(&mut self, name: &str, effort: &str) -> Result<()> {
+        match thinking_of_effort(self.rules.thinking, effort)? {
+            Some(_) if self.rules.thinking == Thinking::Never => return self.lacks_value(name, &self.on_model()),
+            Some(config) => put(&mut self.config, "thinkingConfig", &config),
+            None => {}
+        }
         Ok(())
     }
 
@@ -306,6 +327,24 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Google's own tools beside functions are a 400 on the Gemini API without this switch, which Vertex AI does not have.
+    fn mix_tools(&mut self) {
+        if self.is_vertex || !self.rules.mixes_tools || self.tool_config.get(MIX_TOOLS).is_some() {
+            return;
+        }
+        let (mut functions, mut own) = (false, false);
+        for tool in self.tools.iter().filter_map(|tool| Members::of(tool.get().as_bytes()).ok()) {
+            for (name, _) in &tool.0 {
+                let is_functions = matches!(&**name, "functionDeclarations" | "function_declarations");
+                functions |= is_functions;
+                own |= !is_functions;
+            }
+        }
+        if functions && own {
+            self.tool_config.set(MIX_TOOLS, b"true");
+        }
+    }
+
     fn tool_choice(&mut self, value: &[u8]) -> Result<()> {
         let choice: Value = read("tool_choice", value)?;
         let names = |tools: &Value| {
@@ -340,23 +379,9 @@ fn names_thinking_config(params: &Params) -> bool {
 }
 
 /// `reasoning_effort` as `thinkingConfig`: a level since Gemini 3, a budget in tokens before, the budgets being Google's own.
-///
-/// Names that do not say their generation (`gemini-flash-latest`, tuned models) get a budget, which all of them take.
-fn thinking_of_effort(model: &str, effort: &str) -> Result<Value> {
+/// The least that the model takes stands for no thinking. `None`: nothing has to be said.
+fn thinking_of_effort(thinking: Thinking, effort: &str) -> Result<Option<Value>> {
     let is_off = matches!(effort, "none" | "disable");
-    if generation(model).is_some_and(|(major, _)| major >= 3) {
-        let level = match effort {
-            "none" | "disable" | "minimal" => least_level(model),
-            // There is no more than that.
-            "max" => "xhigh",
-            level => level,
-        };
-        return Ok(if is_off {
-            json!({"thinkingLevel": level})
-        } else {
-            json!({"thinkingLevel": level, "includeThoughts": true})
-        });
-    }
     let budget = match effort {
         "none" | "disable" => 0,
         "minimal" | "low" => 1024,
@@ -364,28 +389,20 @@ fn thinking_of_effort(model: &str, effort: &str) -> Result<Value> {
         "high" | "xhigh" | "max" => 24576,
         _ => {
             return Err(Error::argument(format!(
-                "reasoning_effort is {effort:?}: none, minimal, low, medium, high or xhigh would be right"
+                "reasoning_effort is {effort:?}: none, minimal, low, medium, high, xhigh or max would be right"
             )));
         }
     };
-    Ok(if is_off {
-        json!({"thinkingBudget": budget})
-    } else {
-        json!({"thinkingBudget": budget, "includeThoughts": true})
-    })
-}
-
-/// The least that a model with levels can think; none of them can be told not to.
-fn least_level(model: &str) -> &'static str {
-    let knows_minimal = model.contains("lite") || model.contains("flash") && generation(model) < Some((3, 7));
-    if knows_minimal { "minimal" } else { "low" }
-}
-
-/// The generation in a model's name: `gemini-2.5-pro` is (2, 5).
-fn generation(model: &str) -> Option<(u32, u32)> {
-    let version = model.rsplit('/').next()?.strip_prefix("gemini-")?.split('-').next()?;
-    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
-    Some((major.parse().ok()?, minor.parse().ok()?))
+    let mut config = match thinking {
+        Thinking::Budget { .. } => json!({"thinkingBudget": thinking.budget(budget)}),
+        Thinking::Levels(_) => json!({"thinkingLevel": thinking.level(effort)}),
+        Thinking::Always | Thinking::Never if is_off => return Ok(None),
+        Thinking::Always | Thinking::Never => json!({}),
+    };
+    if !is_off {
+        config["includeThoughts"] = true.into();
+    }
+    Ok(Some(config))
 }
 
 /// `top_k` → `topK`.

@@ -1,3 +1,5 @@
+mod by_model;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -182,7 +184,7 @@ fn thinking_is_a_level_or_a_budget() {
     let effort = |model: &str, effort: &str| thinking(model, json!({ "reasoning_effort": effort }));
     assert_eq!(effort("gemini-2.5-flash", "low"), json!({"thinkingBudget": 1024, "includeThoughts": true}));
     assert_eq!(effort("gemini-2.5-flash", "none"), json!({"thinkingBudget": 0}));
-    assert_eq!(effort("gemini-flash-latest", "high"), json!({"thinkingBudget": 24576, "includeThoughts": true}));
+    assert_eq!(effort("gemini-flash-latest", "high"), json!({"thinkingLevel": "high", "includeThoughts": true}));
     assert_eq!(effort("gemini-3-pro-preview", "high"), json!({"thinkingLevel": "high", "includeThoughts": true}));
     assert_eq!(effort("gemini-3-pro-preview", "none"), json!({"thinkingLevel": "low"}));
     assert_eq!(
@@ -191,7 +193,7 @@ fn thinking_is_a_level_or_a_budget() {
     );
     assert_eq!(
         thinking("gemini-2.5-pro", json!({"thinking": {"type": "enabled", "budget_tokens": 9}})),
-        json!({"thinkingBudget": 9, "includeThoughts": true})
+        json!({"thinkingBudget": 128, "includeThoughts": true})
     );
     let own = json!({"reasoning_effort": "high", "thinkingConfig": {"thinkingBudget": 3}});
     assert_eq!(thinking("gemini-2.5-pro", own.clone()), json!({"thinkingBudget": 3}));
@@ -564,14 +566,11 @@ fn a_message_goes_back_with_its_parts_as_they_came() {
 #[test]
 fn ids_of_googles_own_go_back() {
     let answer = message(json!([{"functionCall": {"id": "n1", "name": "f", "args": {}}}]));
-    let sent = contents(
-        json!([answer, {"role": "tool", "tool_call_id": "n1", "content": [{"type": "text", "text": "done"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,QQ=="}}]}]),
-    );
+    let sent = contents(json!([answer, {"role": "tool", "tool_call_id": "n1", "content": "done"}]));
     assert_eq!(sent[0]["parts"][0]["functionCall"]["id"], "n1");
-    let picture = json!([{"inlineData": {"mimeType": "image/png", "data": "QQ=="}}]);
     assert_eq!(
         sent[1]["parts"][0]["functionResponse"],
-        json!({"id": "n1", "name": "f", "response": {"result": "done"}, "parts": picture})
+        json!({"id": "n1", "name": "f", "response": {"result": "done"}})
     );
 }
 

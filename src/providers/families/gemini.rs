@@ -1,0 +1,292 @@
+//! Google's models by name: what each generation takes, on the Gemini API as on Vertex AI.
+//!
+//! - Thinking: <https://ai.google.dev/gemini-api/docs/thinking>, <https://cloud.google.com/vertex-ai/generative-ai/docs/thinking>
+//! - Media in a function's result: <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>
+//! - Google's tools beside functions: <https://ai.google.dev/gemini-api/docs/tool-combination>
+//! - Signatures: <https://ai.google.dev/gemini-api/docs/thought-signatures>
+
+/// What the models of one row take. A model follows the first row that its name belongs to.
+#[derive(Debug)]
+pub(in crate::providers) struct Rules {
+    /// How the page of the model families calls them.
+    pub models: &'static str,
+    /// The generations, from the first to the last of them.
+    generations: (Generation, Generation),
+    /// Words of the name of which one has to be there; none: any name.
+    words: &'static [&'static str],
+    /// How thinking is told.
+    pub thinking: Thinking,
+    /// Kinds of media that a function's result may hold; the others are a 400 there.
+    pub nested_media: &'static [&'static str],
+    /// Whether a function call in the history needs a signature.
+    pub needs_signatures: bool,
+    /// Whether Google's own tools may stand beside functions.
+    pub mixes_tools: bool,
+    /// Whether there is a system instruction; otherwise it begins the first message.
+    pub has_instruction: bool,
+}
+
+/// How a model is told how much to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::providers) enum Thinking {
+    /// It does not think, and refuses to be asked.
+    Never,
+    /// It thinks, and cannot be told how much.
+    Always,
+    /// A budget in tokens, from the least to the most; and whether 0, no thinking, is one too.
+    Budget { least: i64, most: i64, may_be_off: bool },
+    /// One of these levels, the least first. It cannot be told not to think.
+    Levels(&'static [&'static str]),
+}
+
+/// A generation's number, such as (2, 5).
+type Generation = (u32, u32);
+
+const FIRST: Generation = (0, 0);
+const LAST: Generation = (u32::MAX, 0);
+
+/// Efforts in the order of their strength.
+const EFFORTS: &[&str] = &["minimal", "low", "medium", "high", "xhigh"];
+
+const NESTED_MEDIA: &[&str] = &["image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"];
+
+/// A model before Gemini 3.
+const EARLIER: Rules = Rules {
+    models: "",
+    generations: (FIRST, LAST),
+    words: &[],
+    thinking: Thinking::Never,
+    nested_media: &[],
+    needs_signatures: false,
+    mixes_tools: false,
+    has_instruction: true,
+};
+
+/// A model from Gemini 3 on.
+const FROM_3_ON: Rules = Rules {
+    generations: ((3, 0), LAST),
+    thinking: Thinking::Levels(&["low", "medium", "high"]),
+    nested_media: NESTED_MEDIA,
+    needs_signatures: true,
+    mixes_tools: true,
+    ..EARLIER
+};
+
+const ALL_LEVELS: Thinking = Thinking::Levels(&["minimal", "low", "medium", "high"]);
+
+/// Names that say no generation, or another than that of the model behind them: (how the name begins, a model of the same
+/// rules). An alias moves on with each release; what is here is taken by all models that it has stood for since Gemini 3.
+const ALIASES: &[(&str, &str)] = &[
+    ("gemini-pro-latest", "gemini-3.1-pro"),
+    ("gemini-flash-latest", "gemini-3.8-flash"),
+    ("gemini-flash-lite-latest", "gemini-3.5-flash-lite"),
+    ("gemini-pro", "gemini-1.0-pro"),
+    // These models are built on Gemini 2.5: <https://ai.google.dev/gemini-api/docs/robotics-overview>.
+    ("gemini-robotics-er-1.5", "gemini-2.5-flash"),
+    ("gemini-live-2.5", "gemini-2.5-flash"),
+];
+
+/// The rows of Gemini's models.
+pub(in crate::providers) const GEMINI: &[Rules] = &[
+    Rules { models: "3 Pro Image", words: &["pro-image"], thinking: Thinking::Always, ..FROM_3_ON },
+    Rules {
+        models: "3.x Flash Image",
+        words: &["image"],
+        thinking: Thinking::Levels(&["minimal", "high"]),
+        ..FROM_3_ON
+    },
+    Rules { models: "3.x speech (tts)", words: &["tts"], thinking: Thinking::Never, ..FROM_3_ON },
+    Rules { models: "3.x Flash-Lite", words: &["flash-lite"], thinking: ALL_LEVELS, ..FROM_3_ON },
+    Rules {
+        models: "3 to 3.6 Flash",
+        generations: ((3, 0), (3, 6)),
+        words: &["flash"],
+        thinking: ALL_LEVELS,
+        ..FROM_3_ON
+    },
+    Rules {
+        models: "3 Pro",
+        generations: ((3, 0), (3, 0)),
+        words: &["pro"],
+        thinking: Thinking::Levels(&["low", "high"]),
+        ..FROM_3_ON
+    },
+    Rules { models: "3.1 Pro, 3.7 Flash and later", generations: ((3, 0), (3, 8)), ..FROM_3_ON },
+    Rules {
+        models: "later ones",
+        generations: ((3, 9), LAST),
+        thinking: Thinking::Levels(&["low", "medium", "high", "xhigh"]),
+        ..FROM_3_ON
+    },
+    Rules { models: "2.5 image and speech (tts)", generations: ((2, 5), LAST), words: &["image", "tts"], ..EARLIER },
+    Rules {
+        models: "2.5 Pro, 2.5 Computer Use",
+        generations: ((2, 5), LAST),
+        words: &["pro", "computer-use"],
+        thinking: Thinking::Budget { least: 128, most: 32_768, may_be_off: false },
+        ..EARLIER
+    },
+    Rules {
+        models: "2.5 Flash-Lite",
+        generations: ((2, 5), LAST),
+        words: &["flash-lite"],
+        thinking: Thinking::Budget { least: 512, most: 24_576, may_be_off: true },
+        ..EARLIER
+    },
+    Rules {
+        models: "2.5 Flash, Robotics-ER 1.5",
+        generations: ((2, 5), LAST),
+        thinking: Thinking::Budget { least: 1, most: 24_576, may_be_off: true },
+        ..EARLIER
+    },
+    Rules { models: "2.0 and earlier", ..EARLIER },
+];
+
+/// Gemma on the Gemini API: <https://ai.google.dev/gemma/docs/core/gemma_on_gemini_api>.
+pub(in crate::providers) const GEMMA: &[Rules] = &[
+    Rules {
+        models: "Gemma 4 and later",
+        generations: ((4, 0), LAST),
+        thinking: Thinking::Levels(&["minimal", "high"]),
+        ..EARLIER
+    },
+    Rules { models: "Gemma 3 and earlier", has_instruction: false, ..EARLIER },
+];
+
+/// What the name does not tell: a tuned model, an endpoint. It is asked as what most of them are.
+pub(in crate::providers) const UNKNOWN: Rules = Rules {
+    models: "tuned models, endpoints",
+    thinking: Thinking::Budget { least: 0, most: i64::MAX, may_be_off: true },
+    ..EARLIER
+};
+
+/// The rules of a model, by its name at either provider: with a path before it, a date or `-preview` behind it.
+pub(in crate::providers) fn rules(model: &str) -> &'static Rules {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    // A tuned model is called as its owner likes.
+    if model.starts_with("tunedModels/") {
+        return &UNKNOWN;
+    }
+    let begins = |alias: &str| {
+        name.strip_prefix(alias).is_some_and(|rest| match alias {
+            "gemini-pro" => matches!(rest, "" | "-vision"),
+            _ => rest.is_empty() || rest.starts_with(['-', '@']),
+        })
+    };
+    let name = ALIASES.iter().find(|(alias, _)| begins(alias)).map_or(name, |(_, other)| other);
+    let (rows, version) = match (name.strip_prefix("gemini-"), name.strip_prefix("gemma-")) {
+        (Some(version), _) => (GEMINI, version),
+        (_, Some(version)) => (GEMMA, version),
+        _ => return &UNKNOWN,
+    };
+    let Some(generation) = generation(version) else { return &UNKNOWN };
+    let is_of = |rules: &&Rules| {
+        let (first, last) = rules.generations;
+        (first..=last).contains(&generation)
+            && (rules.words.is_empty() || rules.words.iter().any(|word| name.contains(word)))
+    };
+    rows.iter().find(is_of).unwrap_or(&UNKNOWN)
+}
+
+/// The number that a name's rest begins with: `2.5-pro` is (2, 5), and so is `3n-e4b` (3, 0).
+fn generation(rest: &str) -> Option<Generation> {
+    let version = rest.split(['-', '@']).next()?.trim_end_matches('n');
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+impl Thinking {
+    /// The level for an effort: the same, or the next one that the model has. None: it has no levels.
+    pub fn level(self, effort: &str) -> Option<&'static str> {
+        let Self::Levels(levels) = self else { return None };
+        let strength = |effort: &str| EFFORTS.iter().position(|known| *known == effort);
+        let wanted = match effort {
+            "none" | "disable" => Some(0),
+            "max" => Some(EFFORTS.len()),
+            effort => strength(effort),
+        }?;
+        levels.iter().find(|level| strength(level) >= Some(wanted)).or(levels.last()).copied()
+    }
+
+    /// A budget that the model takes, in place of one that it may not. −1 leaves it to the model.
+    pub fn budget(self, wanted: i64) -> i64 {
+        match self {
+            Self::Budget { may_be_off: true, .. } if wanted == 0 => 0,
+            Self::Budget { least, most, .. } if wanted >= 0 => wanted.clamp(least, most),
+            _ => wanted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_the_rules_of_the_model_that_it_stands_for() {
+        for (names, models) in [
+            (
+                &[
+                    "gemini-2.5-pro",
+                    "models/gemini-2.5-pro",
+                    "publishers/google/models/gemini-2.5-pro",
+                    "google/gemini-2.5-pro",
+                ][..],
+                "2.5 Pro, 2.5 Computer Use",
+            ),
+            (
+                &["gemini-2.5-pro-preview-06-05", "gemini-2.5-pro@default", "gemini-2.5-computer-use-preview-10-2025"],
+                "2.5 Pro, 2.5 Computer Use",
+            ),
+            (
+                &["gemini-2.5-flash", "gemini-2.5-flash-preview-09-2025", "gemini-robotics-er-1.5-preview"],
+                "2.5 Flash, Robotics-ER 1.5",
+            ),
+            (&["gemini-2.5-flash-lite", "gemini-2.5-flash-lite-preview-06-17"], "2.5 Flash-Lite"),
+            (
+                &["gemini-2.5-flash-image", "gemini-2.5-flash-preview-tts", "gemini-2.5-pro-preview-tts"],
+                "2.5 image and speech (tts)",
+            ),
+            (&["gemini-3-pro-preview"], "3 Pro"),
+            (
+                &[
+                    "gemini-3.1-pro-preview",
+                    "gemini-pro-latest",
+                    "gemini-3.7-flash",
+                    "gemini-3.8-flash",
+                    "gemini-flash-latest",
+                    "models/gemini-flash-latest",
+                ],
+                "3.1 Pro, 3.7 Flash and later",
+            ),
+            (&["gemini-3-flash-preview", "gemini-3.5-flash", "gemini-3.6-flash"], "3 to 3.6 Flash"),
+            (&["gemini-3.1-flash-lite-preview", "gemini-3.5-flash-lite", "gemini-flash-lite-latest"], "3.x Flash-Lite"),
+            (&["gemini-3-pro-image-preview"], "3 Pro Image"),
+            (&["gemini-3.1-flash-image"], "3.x Flash Image"),
+            (&["gemini-4-pro", "gemini-3.10-flash"], "later ones"),
+            (&["gemini-2.0-flash-001", "gemini-1.5-pro-latest", "gemini-pro", "gemini-pro-vision"], "2.0 and earlier"),
+            (&["gemma-3-27b-it", "models/gemma-3n-e4b-it"], "Gemma 3 and earlier"),
+            (&["gemma-4-31b-it"], "Gemma 4 and later"),
+            (&["tunedModels/gemini-3-pro-mine", "endpoints/123", "m", "gemini-exp-x"], "tuned models, endpoints"),
+        ] {
+            for name in names {
+                assert_eq!(rules(name).models, models, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_effort_is_the_next_that_the_model_has() {
+        let level = |model: &str, effort: &str| rules(model).thinking.level(effort);
+        assert_eq!(level("gemini-3-pro-preview", "medium"), Some("high"));
+        assert_eq!(level("gemini-3-pro-preview", "none"), Some("low"));
+        assert_eq!(level("gemini-3.8-flash", "minimal"), Some("low"));
+        assert_eq!(level("gemini-3.5-flash", "xhigh"), Some("high"));
+        assert_eq!(level("gemini-4-pro", "max"), Some("xhigh"));
+        assert_eq!(level("gemini-3.5-flash", "hard"), None);
+        let budget = |model: &str, wanted: i64| rules(model).thinking.budget(wanted);
+        assert_eq!([0, 9, -1, 99_999].map(|wanted| budget("gemini-2.5-pro", wanted)), [128, 128, -1, 32_768]);
+        assert_eq!([0, 9, -1].map(|wanted| budget("gemini-2.5-flash-lite", wanted)), [0, 512, -1]);
+        assert_eq!([0, 9].map(|wanted| budget("gemini-2.5-flash", wanted)), [0, 9]);
+    }
+}
