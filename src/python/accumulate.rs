@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::arguments::wrong;
 use super::errors::argument;
 use super::json_decode::{self, Class};
+use super::json_encode::each_member;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Operation;
 use crate::types::response;
@@ -24,7 +25,7 @@ pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operati
             Ok(chunk) => accumulator.push(chunk),
             // What Python takes and serde does not: half a surrogate pair, `NaN`, text that is not UTF-8.
             Err(_) => match json_decode::decode(py, chunk, Class::Object) {
-                Ok(chunk) => accumulator.push(to_value(&chunk)?),
+                Ok(chunk) => accumulator.push(to_value(&chunk, 0)?),
                 Err(_) => continue,
             },
         }
@@ -39,8 +40,10 @@ pub(super) fn of_dicts<'py>(py: Python<'py>, chunks: &[Bound<'py, PyAny>]) -> Py
         if !chunk.is_instance_of::<PyDict>() {
             return Err(wrong(&format!("chunks[{index}]"), chunk, "a dict, as a stream gives it,"));
         }
-        accumulator
-            .push(to_value(chunk).map_err(|error| argument(py, format!("chunks[{index}] {}", error.value(py))))?);
+        accumulator.push(to_value(chunk, 0).map_err(|error| match error.is_instance_of::<PyTypeError>(py) {
+            true => argument(py, format!("chunks[{index}] {}", error.value(py))),
+            false => error,
+        })?);
     }
     finish(py, accumulator)
 }
@@ -59,17 +62,27 @@ fn with_marks(text: &Bound<'_, PyString>) -> String {
 }
 
 /// A decoded value as serde has it. What JSON cannot say becomes what comes nearest: half a surrogate pair the
-/// replacement mark, a number that is none null.
-fn to_value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
+/// replacement mark, a number that is none null. At most as many levels as an answer may have.
+fn to_value(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
+    if depth > json_decode::DEEPEST {
+        return Err(PyTypeError::new_err(format!(
+            "is nested more than {} deep, or contains itself",
+            json_decode::DEEPEST
+        )));
+    }
     if let Ok(text) = object.cast::<PyString>() {
         return Ok(Value::String(text.to_str().map_or_else(|_| with_marks(text), str::to_owned)));
     }
     if let Ok(dict) = object.cast::<PyDict>() {
-        let members = dict.iter().map(|(name, value)| Ok((name.to_string(), to_value(&value)?)));
-        return Ok(Value::Object(members.collect::<PyResult<Map<_, _>>>()?));
+        let mut members = Map::with_capacity(dict.len());
+        each_member(dict, |name, value| {
+            members.insert(name.str()?.to_string_lossy().into_owned(), to_value(value, depth + 1)?);
+            Ok::<_, PyErr>(())
+        })?;
+        return Ok(Value::Object(members));
     }
     if let Ok(list) = object.cast::<PyList>() {
-        return Ok(Value::Array(list.iter().map(|item| to_value(&item)).collect::<PyResult<_>>()?));
+        return Ok(Value::Array(list.iter().map(|item| to_value(&item, depth + 1)).collect::<PyResult<_>>()?));
     }
     if object.is_none() {
         return Ok(Value::Null);

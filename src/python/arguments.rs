@@ -186,7 +186,7 @@ fn set_param(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyRes
     params.set_with(name, |out| json_encode::encode(value, out)).map_err(|error| unencodable(value.py(), name, error))
 }
 
-fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyErr {
+pub(super) fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyErr {
     let described = error.describe(name);
     error.raised().unwrap_or_else(|| argument(py, described))
 }

@@ -7,13 +7,16 @@ use std::sync::OnceLock;
 
 use super::attached::Attached;
 use super::escapes::{self, unescaped};
+use super::free;
+use super::object::Object;
 use super::once::{get_or_make, name};
 use memchr::{memchr, memchr2};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyNone, PyString, PyTuple, PyType};
+use pyo3::types::{PyBool, PyDict, PyNone, PyString, PyTuple, PyType};
 
+use super::values;
 use super::vectors::{self, Form, Rows};
 use crate::types::chat::Operation;
 
@@ -99,13 +102,45 @@ impl Class {
 }
 
 /// Python's classes, looked up once.
-fn classes(py: Python<'_>) -> PyResult<&'static [Py<PyType>]> {
-    static FOUND: OnceLock<Vec<Py<PyType>>> = OnceLock::new();
+struct Classes {
+    /// The interpreter whose they are.
+    interpreter: usize,
+    /// In the order of [`Class`].
+    types: Vec<Kind>,
+}
+
+/// A class of the package that objects are made of.
+struct Kind {
+    class: Py<PyType>,
+    /// Its instances hold nothing but their members.
+    only_members: bool,
+}
+
+fn interpreter() -> usize {
+    // SAFETY: whoever can ask is attached; the address is only compared.
+    unsafe { ffi::PyInterpreterState_Get() as usize }
+}
+
+fn classes(py: Python<'_>) -> PyResult<&'static [Kind]> {
+    static FOUND: OnceLock<Classes> = OnceLock::new();
     let found = get_or_make(&FOUND, || {
         let module = py.import(name!(py, "ritellm.types"))?;
-        CLASSES.iter().map(|name| Ok(module.getattr(*name)?.cast_into::<PyType>()?.unbind())).collect::<PyResult<_>>()
-    });
-    Ok(found?.as_slice())
+        let find = |name: &&str| {
+            let class = module.getattr(*name)?;
+            // What `new_object` relies on: a program may have put something else there.
+            let class =
+                class.cast_into::<PyType>().ok().filter(|class| class.is_subclass_of::<Object>().unwrap_or(false));
+            let class = class.ok_or_else(|| {
+                PyTypeError::new_err(format!("ritellm.types.{name} has been replaced by what is no subclass of Object"))
+            })?;
+            Ok(Kind { only_members: free::holds_only_members(&class), class: class.unbind() })
+        };
+        Ok(Classes { interpreter: interpreter(), types: CLASSES.iter().map(find).collect::<PyResult<_>>()? })
+    })?;
+    if found.interpreter != interpreter() {
+        return Err(PyRuntimeError::new_err("ritellm was imported by another interpreter of this process"));
+    }
+    Ok(&found.types)
 }
 
 /// Decodes a JSON text. `ValueError` says where it is none.
@@ -183,14 +218,34 @@ pub(super) fn copy<'py>(dict: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict
 }
 
 /// An empty instance of one of the package's dict classes: what `cls()` gives, without the call.
-fn new_object<'py>(class: &Py<PyType>, empty: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-    let class = class.bind(empty.py());
-    // SAFETY: the classes are subclasses of dict whose instances need nothing but what dict's own `tp_new` does (their
-    // slots may be empty), so it may be called with them, no arguments and no keywords; it returns a new reference or null.
+fn new_object<'py>(kind: &Kind, empty: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
+    let class = kind.class.bind(empty.py());
+    // SAFETY: the classes are subclasses of `Object`, as `classes` has checked, whose instances need nothing but what dict's
+    // own `tp_new` does (their slots may be empty), so it may be called with them, no arguments and no keywords; it returns
+    // a new reference or null.
     unsafe {
         let new = ffi::PyDict_Type.tp_new.expect("dict can be made");
-        Bound::from_owned_ptr_or_err(empty.py(), new(class.as_type_ptr(), empty.as_ptr(), std::ptr::null_mut()))
+        let object =
+            Bound::from_owned_ptr_or_err(empty.py(), new(class.as_type_ptr(), empty.as_ptr(), std::ptr::null_mut()))?;
+        leave_to_dict(kind, &object);
+        Ok(object)
     }
+}
+
+/// Takes a new object out of the garbage collector's sight until it holds something that may be part of a cycle.
+///
+/// CPython up to 3.13 does so with plain dicts, and not with those of a subclass: 3 million small objects took 7 times as
+/// long as `json.loads` took on 3.11, nearly all of it in the collector. `PyDict_SetItem` brings a dict back when it has
+/// to, of whichever class. An object that holds more than its members stays in sight.
+#[inline]
+fn leave_to_dict(kind: &Kind, object: &Bound<'_, PyAny>) {
+    #[cfg(not(Py_3_14))]
+    if kind.only_members {
+        // SAFETY: a live instance of a class with garbage collection.
+        unsafe { ffi::PyObject_GC_UnTrack(object.as_ptr().cast()) };
+    }
+    #[cfg(Py_3_14)]
+    let _ = (kind.only_members, object);
 }
 
 /// Interned names and what stands under them: a table that forgets, so that it cannot grow. Two may stand in a place, the
@@ -251,7 +306,9 @@ fn push_utf8(text: &[u8], out: &mut Vec<u8>) {
 
 fn intern_name<'py>(py: Python<'py>, text: &[u8]) -> Option<(Bound<'py, PyString>, Class)> {
     let text = std::str::from_utf8(text).ok()?;
-    Some((PyString::intern(py, text), Class::under(text)))
+    // Without memory for it: whoever goes on without this name finds that out by itself.
+    let interned = values::interned(py, text).ok()?;
+    Some((interned, Class::under(text)))
 }
 
 struct Decoder<'a, 'py> {
@@ -259,7 +316,7 @@ struct Decoder<'a, 'py> {
     json: &'a [u8],
     at: usize,
     names: Option<&'a mut Names>,
-    classes: &'static [Py<PyType>],
+    classes: &'static [Kind],
     empty: Bound<'py, PyTuple>,
     vectors: Form,
     /// How many levels of nesting there may be.
@@ -282,8 +339,8 @@ impl<'py> Decoder<'_, 'py> {
             Some(b't') => self.literal("true", PyBool::new(self.py, true).to_owned().into_any()),
             Some(b'f') => self.literal("false", PyBool::new(self.py, false).to_owned().into_any()),
             Some(b'n') => self.literal("null", PyNone::get(self.py).to_owned().into_any()),
-            Some(b'N') => self.literal("NaN", PyFloat::new(self.py, f64::NAN).into_any()),
-            Some(b'I') => self.literal("Infinity", PyFloat::new(self.py, f64::INFINITY).into_any()),
+            Some(b'N') => self.literal("NaN", values::float(self.py, f64::NAN)?),
+            Some(b'I') => self.literal("Infinity", values::float(self.py, f64::INFINITY)?),
             _ => Err(self.wrong("a value")),
         }
     }
@@ -339,7 +396,7 @@ impl<'py> Decoder<'_, 'py> {
 
     fn list(&mut self, class: Class, depth: usize) -> PyResult<Bound<'py, PyAny>> {
         self.check_depth(depth)?;
-        let list = PyList::empty(self.py);
+        let list = values::list(self.py)?;
         self.at += 1;
         self.space();
         if self.peek() == Some(b']') {
@@ -369,14 +426,15 @@ impl<'py> Decoder<'_, 'py> {
                     Form::Numpy => {
                         // All the rest of the text, at the most.
                         self.rows.reserve(self.py, (self.json.len() - start) / 4 * 3)?;
-                        self.rows.push_base64(self.py, base64)?.map(|place| PyInt::new(self.py, place).into_any())
+                        let place = self.rows.push_base64(self.py, base64)?;
+                        place.map(|place| values::int(self.py, place as i64)).transpose()?
                     }
                     _ => vectors::list(self.py, base64)?.map(Bound::into_any),
                 };
                 vector.inspect(|_| self.at = start + length + 1)
             }
             (Some(b'['), Form::Numpy) => match self.floats()? {
-                Some(floats) => Some(PyInt::new(self.py, self.rows.push(self.py, &floats)?).into_any()),
+                Some(floats) => Some(values::int(self.py, self.rows.push(self.py, &floats)? as i64)?),
                 None => None,
             },
             _ => None,
@@ -529,7 +587,7 @@ impl<'py> Decoder<'_, 'py> {
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
         if self.peek() == Some(b'I') {
-            return self.literal("Infinity", PyFloat::new(self.py, f64::NEG_INFINITY).into_any());
+            return self.literal("Infinity", values::float(self.py, f64::NEG_INFINITY)?);
         }
         let digits = self.at;
         let mut value: i64 = 0;
@@ -544,18 +602,18 @@ impl<'py> Decoder<'_, 'py> {
         }
         if !matches!(self.peek(), Some(b'.' | b'e' | b'E')) {
             if count <= 18 {
-                return Ok(PyInt::new(self.py, if negative { -value } else { value }).into_any());
+                return values::int(self.py, if negative { -value } else { value });
             }
             let text = std::str::from_utf8(&self.json[start..self.at]).expect("digits");
-            return self.py.get_type::<PyInt>().call1((text,));
+            return values::large_int(self.py, text);
         }
         if self.peek() == Some(b'.') && !self.json.get(self.at + 1).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
             return Err(self.wrong("a digit"));
         }
-        if let Some((float, end)) = short_float(&self.json[self.at..], value, count) {
+        if let Some((short, end)) = short_float(&self.json[self.at..], value, count) {
             self.at += end;
-            return Ok(PyFloat::new(self.py, if negative { -float } else { float }).into_any());
+            return values::float(self.py, if negative { -short } else { short });
         }
         while matches!(self.peek(), Some(b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-')) {
             self.at += 1;
@@ -564,7 +622,7 @@ impl<'py> Decoder<'_, 'py> {
         let value = text
             .parse()
             .map_err(|_| PyValueError::new_err(format!("no JSON: {text} at byte {start} is not a number")))?;
-        Ok(PyFloat::new(self.py, value).into_any())
+        values::float(self.py, value)
     }
 
     fn literal(&mut self, word: &str, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -616,10 +674,11 @@ impl<'py> Decoder<'_, 'py> {
 
     #[cold]
     fn wrong(&self, wanted: &str) -> PyErr {
-        PyValueError::new_err(match self.json.get(self.at) {
+        let message = match self.json.get(self.at) {
             Some(byte) => format!("no JSON: {wanted} was expected at byte {}, not {:?}", self.at, char::from(*byte)),
             None => format!("no JSON: it ends at byte {} where {wanted} was expected", self.json.len()),
-        })
+        };
+        values::string(self.py, &message).map_or_else(|error| error, |message| PyValueError::new_err(message.unbind()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::escapes::STRETCH;
 use super::once::name;
-use pyo3::exceptions::PyUnicodeEncodeError;
+use pyo3::exceptions::{PyRuntimeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
@@ -64,7 +64,7 @@ fn encode_at(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Resul
     }
     if let Ok(dict) = value.cast::<PyDict>() {
         check_depth(depth)?;
-        return encode_members(dict.iter(), out, depth);
+        return encode_members(dict, out, depth);
     }
     if let Ok(list) = value.cast::<PyList>() {
         check_depth(depth)?;
@@ -125,7 +125,7 @@ fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Re
     if let Ok(mapping) = value.cast::<PyMapping>() {
         let dict = PyDict::new(py);
         dict.update(mapping)?;
-        return encode_members(dict.iter(), out, depth);
+        return encode_members(&dict, out, depth);
     }
     let kind = value.get_type().name()?;
     Err(Unencodable::new(match is_class {
@@ -139,14 +139,10 @@ fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Re
     }))
 }
 
-fn encode_members<'py>(
-    members: impl Iterator<Item = (Bound<'py, PyAny>, Bound<'py, PyAny>)>,
-    out: &mut Vec<u8>,
-    depth: usize,
-) -> Result<(), Unencodable> {
+fn encode_members(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
     out.push(b'{');
     let mut first = true;
-    for (name, value) in members {
+    each_member(dict, |name, value| {
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
@@ -158,9 +154,30 @@ fn encode_members<'py>(
         };
         encode_text(name, out)?;
         out.push(b':');
-        encode_at(&value, out, depth + 1).map_err(|error| error.at(format!("[{:?}]", name.to_string_lossy())))?;
-    }
+        encode_at(value, out, depth + 1).map_err(|error| error.at(format!("[{:?}]", name.to_string_lossy())))
+    })?;
     out.push(b'}');
+    Ok(())
+}
+
+/// Gives each member of a dict to `take`.
+///
+/// # Errors
+/// A `RuntimeError`, as from a loop in Python, when the dict changes its size meanwhile: a `model_dump` of the caller's, or
+/// another thread, may do that, and pyo3's iterator panics then.
+pub(super) fn each_member<'py, E: From<PyErr>>(
+    dict: &Bound<'py, PyDict>,
+    mut take: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Result<(), E>,
+) -> Result<(), E> {
+    let length = dict.len();
+    let mut members = dict.iter();
+    for _ in 0..length {
+        if dict.len() != length {
+            return Err(PyRuntimeError::new_err("a dict changed its size while it was read").into());
+        }
+        let Some((name, value)) = members.next() else { break };
+        take(&name, &value)?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod bridge;
 mod client;
 mod errors;
 mod escapes;
+mod free;
 mod job;
 mod json_decode;
 mod json_encode;
@@ -21,6 +22,7 @@ mod send;
 mod stream;
 mod template;
 mod turns;
+mod values;
 mod vectors;
 mod waiter;
 
@@ -49,7 +51,7 @@ mod _core {
     #[pymodule_export]
     use super::stream::{Chunks, Stream};
 
-    use super::{accumulate, begin_exit, errors, json_decode, json_encode};
+    use super::{accumulate, begin_exit, json_decode, json_encode};
     use crate::providers as rows;
 
     #[pymodule_init]
@@ -61,7 +63,7 @@ mod _core {
         super::send::fill_slot::<super::stream::NextChunk>(py);
         super::send::fill_slot::<super::waiter::Waiter>(py);
         py.get_type::<super::stream::Done>();
-        super::object::free_as_dicts(py);
+        super::object::prepare(py)?;
         py.import("atexit")?.call_method1("register", (wrap_pyfunction!(begin_exit, py)?,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
@@ -106,8 +108,11 @@ mod _core {
     #[pyfunction]
     fn to_json<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let mut json = Vec::new();
-        json_encode::encode(value, &mut json).map_err(|error| errors::argument(py, error.describe("the value")))?;
-        Ok(PyBytes::new(py, &json))
+        json_encode::encode(value, &mut json).map_err(|error| super::arguments::unencodable(py, "the value", error))?;
+        PyBytes::new_with(py, json.len(), |bytes| {
+            bytes.copy_from_slice(&json);
+            Ok(())
+        })
     }
 
     /// A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON.

@@ -7,7 +7,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyString, PyType};
 
+use super::free;
 use super::once::get_or_make;
+use super::values;
 
 /// A dict whose keys can be read and set as attributes.
 ///
@@ -16,14 +18,23 @@ use super::once::get_or_make;
 pub(super) struct Object;
 
 /// Names that are attributes of the class and never keys.
-fn is_reserved(py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+fn reserved(py: Python<'_>) -> PyResult<&'static Py<PyFrozenSet>> {
     static RESERVED: OnceLock<Py<PyFrozenSet>> = OnceLock::new();
-    let found = get_or_make(&RESERVED, || {
+    get_or_make(&RESERVED, || {
         let names: Vec<String> = py.get_type::<Object>().dir()?.extract()?;
         let own = ["meta", "_array", "model_dump", "model_dump_json", "to_dict"].map(str::to_owned);
         Ok::<_, PyErr>(PyFrozenSet::new(py, names.into_iter().chain(own))?.unbind())
-    })?;
-    found.bind(py).contains(name)
+    })
+}
+
+fn is_reserved(py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    reserved(py)?.bind(py).contains(name)
+}
+
+/// Makes what the class needs. To be called once, at import, when memory has not run out.
+pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
+    free::fill_slot(py);
+    reserved(py).map(drop)
 }
 
 #[pymethods]
@@ -73,42 +84,27 @@ impl Object {
     }
 }
 
-/// Frees an object the way dicts are freed.
-unsafe extern "C" fn free(object: *mut ffi::PyObject) {
-    // SAFETY: CPython calls this attached, for an instance of `Object` that nobody refers to. Its memory is a dict's and
-    // goes the dict's way; then it is for us to let go of its class, which an instance of a class like ours holds.
-    unsafe {
-        let class = ffi::Py_TYPE(object);
-        ffi::PyDict_Type.tp_dealloc.expect("dicts can be freed")(object);
-        ffi::Py_DECREF(class.cast());
-    }
-}
-
-/// Lets objects be freed the way dicts are: they have nothing of ours to drop, and pyo3's way to find that out costs three
-/// times as much, for each of the three or eight objects of a chunk or a response.
-pub(super) fn free_as_dicts(py: Python<'_>) {
-    // SAFETY: the class is ours and has no instances yet; its own data is empty, so that nothing is left undropped.
-    unsafe { (*py.get_type::<Object>().as_type_ptr()).tp_dealloc = Some(free) };
-}
-
 /// Lets a class of ours that is written in Python read, and be freed, the way dicts do. For its first instance it is too
 /// late.
 ///
 /// CPython gives such a class slots that look `__getitem__` and `__contains__` up and call them, although they are dict's
 /// own, and a way to be freed that looks for what these classes do not have. It may be overridden in a class below it.
+///
+/// # Errors
+/// `TypeError` for a class that is not a subclass of `Object`.
 pub(super) fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
     if !class.is_subclass_of::<Object>()? {
         return Err(PyTypeError::new_err(format!("expected a subclass of Object, not {}", class.name()?)));
     }
-    let bare = class.py().get_type::<Object>().as_type_ptr();
+    let holds_only_members = free::holds_only_members(class);
     let class = class.as_type_ptr();
     // SAFETY: a class made by a `class` statement has tables of its own, as long-lived as itself; what is put into them is
-    // dict's, and its instances are dicts. `free` suits what is no larger than an `Object`: it has no slots to clear.
+    // dict's, and its instances are dicts.
     unsafe {
         (*(*class).tp_as_mapping).mp_subscript = (*ffi::PyDict_Type.tp_as_mapping).mp_subscript;
         (*(*class).tp_as_sequence).sq_contains = (*ffi::PyDict_Type.tp_as_sequence).sq_contains;
-        if (*class).tp_basicsize == (*bare).tp_basicsize {
-            (*class).tp_dealloc = Some(free);
+        if holds_only_members {
+            (*class).tp_dealloc = Some(free::free);
         }
     }
     Ok(())
@@ -129,10 +125,13 @@ pub(super) fn set_slot(
 
 #[cold]
 fn missing(slf: &Bound<'_, Object>, name: &Bound<'_, PyString>) -> PyErr {
-    let keys: Vec<String> = slf.as_super().keys().iter().take(20).map(|key| key.to_string()).collect();
+    // Not `keys()`, which panics without memory for its list; and no `__str__`, which may change the dict.
+    let keys = slf.as_super().iter().take(20).filter_map(|(key, _)| Some(key.cast::<PyString>().ok()?.to_string()));
+    let keys: Vec<String> = keys.collect();
     let class = slf.get_type().name().map_or_else(|_| "Object".to_owned(), |name| name.to_string());
-    PyAttributeError::new_err(format!(
+    let message = format!(
         "{class} has no {name}; it has {}",
         if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
-    ))
+    );
+    values::string(slf.py(), &message).map_or_else(|error| error, |message| PyAttributeError::new_err(message.unbind()))
 }

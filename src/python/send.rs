@@ -42,35 +42,43 @@ unsafe extern "C" fn send<T: Awaitable>(
     _value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
+    // A panic must not leave this function: it would end the process.
     // SAFETY: CPython calls this attached, with a live instance of T and a place for the result.
-    unsafe {
+    let sent = std::panic::catch_unwind(|| unsafe {
         let awaitable = Borrowed::from_ptr(Python::assume_attached(), slf).cast_unchecked::<T>();
         if let Some(value) = awaitable.get().ready(awaitable.py()) {
             *result = value.into_ptr();
             return ffi::PySendResult::PYGEN_RETURN;
         }
         // What follows counts references, for which pyo3 wants to know that the thread is attached.
-        Python::attach(|py| {
-            let awaitable = Borrowed::from_ptr(py, slf).cast_unchecked::<T>();
-            let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| T::step(&awaitable)));
-            let step = step.unwrap_or_else(|_| Err(pyo3::panic::PanicException::new_err("a fault of RiteLLM's")));
-            match step {
-                Ok(Step::Returns(value)) => {
-                    *result = value.into_ptr();
-                    ffi::PySendResult::PYGEN_RETURN
-                }
-                Ok(Step::Waits(waiter)) => {
-                    *result = waiter.into_ptr();
-                    ffi::PySendResult::PYGEN_NEXT
-                }
-                Err(error) => {
-                    *result = std::ptr::null_mut();
-                    error.restore(py);
-                    ffi::PySendResult::PYGEN_ERROR
-                }
+        Python::attach(|py| match T::step(&Borrowed::from_ptr(py, slf).cast_unchecked::<T>()) {
+            Ok(Step::Returns(value)) => {
+                *result = value.into_ptr();
+                ffi::PySendResult::PYGEN_RETURN
             }
+            Ok(Step::Waits(waiter)) => {
+                *result = waiter.into_ptr();
+                ffi::PySendResult::PYGEN_NEXT
+            }
+            Err(error) => fail(py, error, result),
         })
-    }
+    });
+    sent.unwrap_or_else(|_| {
+        let error = pyo3::panic::PanicException::new_err("a fault of RiteLLM's");
+        // SAFETY: as above.
+        Python::attach(|py| unsafe { fail(py, error, result) })
+    })
+}
+
+/// Raises an error in the task.
+///
+/// # Safety
+/// `result` must be a place for a result.
+unsafe fn fail(py: Python<'_>, error: PyErr, result: *mut *mut ffi::PyObject) -> ffi::PySendResult {
+    // SAFETY: says the caller.
+    unsafe { *result = std::ptr::null_mut() };
+    error.restore(py);
+    ffi::PySendResult::PYGEN_ERROR
 }
 
 /// The same as `__next__` says it: a value is returned by raising it.

@@ -9,9 +9,10 @@ use base64_simd::{AsOut, STANDARD};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict, PyFloat, PyInt, PyList};
+use pyo3::types::{PyByteArray, PyDict, PyInt, PyList};
 
 use super::object::set_slot;
+use super::values::Float;
 
 /// How the caller gets vectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(super) enum Form {
 pub(super) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound<'py, PyList>>> {
     let Ok(bytes) = STANDARD.decode_to_vec(base64) else { return Ok(None) };
     let (floats, []) = bytes.as_chunks::<4>() else { return Ok(None) };
-    let list = PyList::new(py, floats.iter().map(|float| PyFloat::new(py, f32::from_le_bytes(*float).into())))?;
+    let list = PyList::new(py, floats.iter().map(|float| Float(f32::from_le_bytes(*float).into())))?;
     if let Ok(first) = list.get_item(0) {
         ANCHORS.lock(py).made(floats.len(), first);
     }

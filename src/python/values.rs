@@ -1,0 +1,62 @@
+//! Python values made where memory may run out: that is a `MemoryError`, where pyo3's own constructors panic.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+
+/// An empty list.
+pub(super) fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    // SAFETY: a new reference to a list or null comes back.
+    unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))?.cast_into_unchecked()) }
+}
+
+/// An `int`.
+pub(super) fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: a new reference or null comes back.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLongLong(value)) }
+}
+
+/// A `float`.
+pub(super) fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: a new reference or null comes back.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(value)) }
+}
+
+/// A `str`.
+pub(super) fn string<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
+    // SAFETY: pointer and length are one str's; a new reference to a str or null comes back.
+    unsafe {
+        let string = ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), text.len() as ffi::Py_ssize_t);
+        Ok(Bound::from_owned_ptr_or_err(py, string)?.cast_into_unchecked())
+    }
+}
+
+/// An interned `str`.
+pub(super) fn interned<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
+    let mut interned = string(py, text)?.into_ptr();
+    // SAFETY: a live reference, and one comes back in its place.
+    unsafe {
+        ffi::PyUnicode_InternInPlace(&mut interned);
+        Ok(Bound::from_owned_ptr(py, interned).cast_into_unchecked())
+    }
+}
+
+/// An `int` of any size; `text` is its digits.
+pub(super) fn large_int<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
+    let text = std::ffi::CString::new(text)?;
+    // SAFETY: the text ends in NUL, and where it ends is not asked for; a new reference or null comes back.
+    unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromString(text.as_ptr(), std::ptr::null_mut(), 10)) }
+}
+
+/// A number that becomes a `float`.
+pub(super) struct Float(pub f64);
+
+impl<'py> IntoPyObject<'py> for Float {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        float(py, self.0)
+    }
+}

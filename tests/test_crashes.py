@@ -1,0 +1,259 @@
+"""Nothing that a program gives, or does to the classes, ends the process: it works, or it raises."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import pytest
+from conftest import RunProgram
+from server import MESSAGES
+
+import ritellm
+from ritellm import ChatCompletion, InvalidArgumentError, Message, Object, _core
+
+
+class Subclass(Message):
+    """A program's own, which has a `__dict__`."""
+
+
+class WithSlot(Message):
+    __slots__ = ("slot",)
+
+
+KINDS: dict[str, list[Any]] = {
+    "of objects": [Message],
+    "of objects with a slot": [ChatCompletion],
+    "of a subclass": [Subclass],
+    "of a subclass with a slot": [WithSlot],
+    "of objects, lists, dicts and tuples": [Message, list, dict, tuple, Object],
+    "of all kinds": [Message, ChatCompletion, Subclass, WithSlot, list, Object],
+}
+
+
+def nested(depth: int, kinds: list[Any]) -> Any:
+    value: Any = None
+    for at in range(depth):
+        kind = kinds[at % len(kinds)]
+        value = kind(part=value) if issubclass(kind, dict) else kind([value])
+    return value
+
+
+class TestFreeing:
+    @pytest.mark.parametrize("kinds", KINDS.values(), ids=KINDS)
+    def test_a_chain_of_any_length_is_freed(self, kinds: list[Any]) -> None:
+        chain = nested(100_000, kinds)
+        del chain
+
+    def test_on_a_thread_with_a_small_stack(self) -> None:
+        before = threading.stack_size(128 * 1024)
+        try:
+            thread = threading.Thread(target=lambda: nested(100_000, [Message, Object]) and None)
+            thread.start()
+        finally:
+            threading.stack_size(before)
+        thread.join()
+
+    def test_everything_of_a_tree_is_freed(self) -> None:
+        freed: list[int] = []
+
+        class Leaf:
+            def __del__(self) -> None:
+                freed.append(1)
+
+        tree: Any = [Message(part=nested(70, [Message]), leaf=Leaf()) for _ in range(100)]
+        for _ in range(100):
+            tree = Message(part=tree, leaf=Leaf())
+        del tree
+        assert len(freed) == 200
+
+    def test_a_finaliser_that_is_set_on_a_class_runs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        finalised: list[Any] = []
+        monkeypatch.setattr(Message, "__del__", lambda message: finalised.append(message.number), raising=False)
+        chain = None
+        for number in range(200):
+            chain = Message(number=number, part=chain)
+        del chain
+        assert sorted(finalised) == list(range(200))
+
+    def test_an_object_that_its_finaliser_keeps_lives_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept: list[Any] = []
+        monkeypatch.setattr(Message, "__del__", lambda message: kept.append(message), raising=False)
+        message = Message(number=1)
+        del message
+        gc.collect()
+        assert kept == [{"number": 1}]
+        monkeypatch.undo()
+        kept.clear()
+
+
+class TestCollecting:
+    def test_an_object_of_strings_is_not_looked_at_until_it_holds_more(self) -> None:
+        message = _core.from_json(b'{"message": {"content": "Hi", "number": 1.5}}').message
+        message.itself = message
+        assert gc.is_tracked(message)
+
+    @pytest.mark.parametrize("name", ["choices", "message", "other"])
+    def test_a_cycle_is_collected(self, name: str) -> None:
+        class Part:
+            pass
+
+        gc.collect()
+        before = sum(isinstance(found, Object) for found in gc.get_objects())
+        for _ in range(10):
+            found = _core.from_json(b'{"%s": {"content": "Hi"}}' % name.encode())[name]
+            found["part"] = part = Part()
+            part.owner = found  # type: ignore[attr-defined]
+        del found, part
+        gc.collect()
+        assert sum(isinstance(found, Object) for found in gc.get_objects()) == before
+
+
+class TestClasses:
+    @pytest.mark.parametrize("stand_in", ["list", "dict", "int", "3", "type('Own', (dict,), {})", "None"])
+    def test_a_class_that_was_replaced_is_refused(self, run_program: RunProgram, stand_in: str) -> None:
+        run_program(
+            f"""
+            import ritellm
+            ritellm.types.Object = {stand_in}
+            try:
+                ritellm._core.from_json(b'{{"a": {{}}}}')
+            except TypeError as error:
+                assert "ritellm.types.Object" in str(error), error
+            else:
+                raise AssertionError("taken")
+            """
+        ).check()
+
+    def test_only_classes_of_ours_act_as_dicts(self) -> None:
+        with pytest.raises(TypeError):
+            _core.act_as_dict(dict)
+        freed: list[int] = []
+
+        class Leaf:
+            def __del__(self) -> None:
+                freed.append(1)
+
+        for _ in range(10):
+            own: Any = type("Own", (Message,), {})
+            _core.act_as_dict(own)
+            instance = own()
+            instance.meta = Leaf()  # in its `__dict__`, which is freed too
+            del instance
+        assert len(freed) == 10
+
+
+class TestNesting:
+    """What is given may be nested as deep as it likes, or contain itself."""
+
+    def deep(self, kind: str) -> Any:
+        if kind == "cycle":
+            cycle: dict[str, Any] = {}
+            cycle["part"] = cycle
+            return cycle
+        return nested(10_000, {"lists": [list], "dicts": [dict], "objects": [Message], "tuples": [tuple]}[kind])
+
+    @pytest.mark.parametrize("kind", ["cycle", "lists", "dicts", "objects"])
+    def test_chunks(self, kind: str) -> None:
+        chunk = {"choices": [{"index": 0, "delta": {"content": "Hi", "more": self.deep(kind)}}]}
+        with pytest.raises(InvalidArgumentError, match=r"chunks\[0\] is nested more than 512 deep, or contains itself"):
+            ritellm.stream_chunk_builder([chunk])
+
+    def test_chunks_as_deep_as_a_stream_may_give_them(self) -> None:
+        chunk = {"choices": [{"index": 0, "delta": {"content": "Hi", "more": nested(500, [list])}}]}
+        assert ritellm.stream_chunk_builder([chunk]).choices[0].message.content == "Hi"
+
+    @pytest.mark.parametrize("kind", ["cycle", "lists", "dicts", "objects", "tuples"])
+    @pytest.mark.parametrize("name", ["messages", "tools", "extra_body", "response_format", "unknown"])
+    def test_arguments(self, name: str, kind: str) -> None:
+        deep: Any = self.deep(kind)
+        values: dict[str, Any] = {"messages": [{"role": "user", "content": deep}], "extra_body": {"part": deep}}
+        arguments: Any = {"messages": MESSAGES, name: values.get(name, [deep])}
+        with pytest.raises(InvalidArgumentError, match=f"{name}.* is nested more than 256 deep, or contains itself"):
+            ritellm.completion("openai/m", api_key="k" * 8, **arguments)
+
+    @pytest.mark.parametrize("kind", ["lists", "dicts", "objects"])
+    def test_methods(self, run_program: RunProgram, kind: str) -> None:
+        run_program(
+            """
+            import copy, json, pickle, sys
+            from ritellm import Message, ChatCompletion, _core
+
+            def nested():
+                value = None
+                for _ in range(10_000):
+                    value = {"lists": lambda: [value], "dicts": lambda: {"a": value}}.get(
+                        sys.argv[1], lambda: ChatCompletion(a=Message(a=value)))()
+                return Message(a=value)
+
+            one, other = nested(), nested()
+            for use in (Message.model_dump, Message.model_dump_json, repr, str, copy.deepcopy, pickle.dumps, json.dumps,
+                        lambda value: value == other, _core.to_json):
+                try:
+                    use(one)
+                except (RecursionError, ValueError):
+                    pass
+            """,
+            kind,
+        ).check()
+
+    def test_a_dict_that_changes_while_it_is_read(self) -> None:
+        class Changing:
+            def model_dump(self, **_: Any) -> dict[str, Any]:
+                given.clear()
+                return {}
+
+        given: dict[str, Any] = {"first": Changing(), "second": 2}
+        with pytest.raises(RuntimeError, match="changed its size"):
+            _core.to_json(given)
+
+        class Name:
+            def __str__(self) -> str:
+                chunk.clear()
+                return "name"
+
+        chunk: Any = {Name(): 1, "choices": []}
+        with pytest.raises(RuntimeError, match="changed its size"):
+            ritellm.stream_chunk_builder([chunk])
+
+
+class TestMemory:
+    def test_an_allocation_that_fails_is_a_memory_error(self, run_program: RunProgram) -> None:
+        pytest.importorskip("_testcapi")
+        program = run_program(
+            """
+            import _testcapi
+            import ritellm
+            from ritellm import _core
+
+            text = (b'{"choices": [{"message": {"content": "caf\\\\u00e9 \\\\n more", "other": "caf\\xc3\\xa9"}}], "%d": 1.25,'
+                    b' "numbers": [1000, 12345678901, 1234567890123456789012, 1.25, 1e-300, NaN, [], {}]}')
+            value = _core.from_json(text)
+            chunks = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}}]}]
+            uses = [
+                lambda at: _core.from_json(text % at),
+                lambda at: _core.from_json(text[:-1]),
+                lambda at: _core.to_json({"a": [1, 2.5, 10**30, "x", None, (1,)]}),
+                lambda at: ritellm.stream_chunk_builder(chunks),
+                lambda at: getattr(value, "missing", None),
+                lambda at: value.choices[0].message.content,
+            ]
+            for use in uses:
+                for at in range(100):
+                    try:
+                        use(at)
+                    except ValueError:
+                        pass
+                    _testcapi.set_nomemory(at, at + 1)
+                    try:
+                        use(at)
+                    except (MemoryError, ValueError):
+                        pass
+                    finally:
+                        _testcapi.remove_mem_hooks()
+            print("done")
+            """
+        )
+        assert (program.code, program.output) == (0, "done\n"), program.errors
+        assert "panicked" not in program.errors
