@@ -33,6 +33,7 @@ use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::lenient::{self, Scalar};
 use crate::types::members::{Members, Text, read};
 use crate::types::object::ObjectWriter;
 
@@ -210,6 +211,23 @@ struct NativeCall<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     function: NativeFunction<'a>,
+}
+
+/// A call as an answer has it.
+#[derive(Default, Deserialize)]
+struct SaidCall<'a> {
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
+    id: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
+    function: SaidFunction<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct SaidFunction<'a> {
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
+    name: Cow<'a, str>,
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
+    arguments: Cow<'a, str>,
 }
 
 fn function() -> Cow<'static, str> {
@@ -410,27 +428,24 @@ fn finish_reason(native: &str) -> Result<&'static str> {
 
 /// Counts come as floats.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Counts {
-    input_tokens: Option<f64>,
-    output_tokens: Option<f64>,
+    #[serde(deserialize_with = "lenient::scalar")]
+    input_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
+    output_tokens: u64,
 }
 
 fn usage(native: &RawValue) -> Option<Usage<'_>> {
-    #[derive(Deserialize)]
-    struct Native {
-        tokens: Option<Counts>,
-        billed_units: Option<Counts>,
-        cached_tokens: Option<f64>,
-    }
-    let said: Native = serde_json::from_str(native.get()).ok()?;
-    let counts = said.tokens.or(said.billed_units).unwrap_or_default();
-    let (prompt, completion) = (counts.input_tokens.unwrap_or(0.0) as u64, counts.output_tokens.unwrap_or(0.0) as u64);
+    let said = Members::of(native.get().as_bytes()).ok()?;
+    let counts: Counts = said.some("tokens").or(said.some("billed_units")).map(lenient::object_of).unwrap_or_default();
+    let (prompt, completion) = (counts.input_tokens, counts.output_tokens);
     Some(Usage {
         prompt_tokens: prompt,
         completion_tokens: completion,
-        total_tokens: prompt + completion,
+        total_tokens: prompt.saturating_add(completion),
         prompt_tokens_details: PromptTokens {
-            cached_tokens: said.cached_tokens.unwrap_or(0.0) as u64,
+            cached_tokens: said.some("cached_tokens").map_or(0, u64::of),
             ..Default::default()
         },
         native: Some(native),
@@ -477,7 +492,7 @@ fn completion(model: &str, response: &HttpResponse) -> Result<Bytes> {
     // Cohere's answers do not name their model.
     let mut answer =
         Completion { object: COMPLETION, created: response.received, model: model.into(), ..Default::default() };
-    let mut choice = Choice { message: Some(answered_message(&message).map_err(|_| wrong())?), ..Default::default() };
+    let mut choice = Choice { message: Some(answered_message(&message)), ..Default::default() };
     let mut native = Map::new();
     for (name, value) in &top.0 {
         match &**name {
@@ -515,7 +530,7 @@ fn keep_finish_reason(reason: &str, native: &mut Map<String, Value>) {
     }
 }
 
-fn answered_message<'a>(message: &Members<'a>) -> serde_json::Result<Message<'a>> {
+fn answered_message<'a>(message: &Members<'a>) -> Message<'a> {
     let mut answered = Message { role: Some("assistant"), content: Content::Null, ..Default::default() };
     let has_citations = message.some("citations").is_some_and(|citations| citations != "[]");
     let mut native = Map::new();
@@ -543,7 +558,7 @@ fn answered_message<'a>(message: &Members<'a>) -> serde_json::Result<Message<'a>
                 native.extend(native_content(blocks, has_citations).map(|blocks| ("content".to_owned(), blocks)));
             }
             "tool_calls" => {
-                let calls: Vec<NativeCall<'a>> = serde_json::from_str(value.get())?;
+                let calls: Vec<SaidCall<'a>> = lenient::list_of(value.get());
                 answered.tool_calls = calls
                     .into_iter()
                     .map(|call| ToolCall {
@@ -558,7 +573,7 @@ fn answered_message<'a>(message: &Members<'a>) -> serde_json::Result<Message<'a>
         }
     }
     answered.provider_specific_fields = specific(native);
-    Ok(answered)
+    answered
 }
 
 // ---- The stream ----
@@ -586,23 +601,27 @@ struct Events {
 
 #[derive(Deserialize)]
 struct Event<'a> {
-    #[serde(rename = "type", borrow, default)]
+    #[serde(rename = "type", borrow, default, deserialize_with = "lenient::scalar")]
     kind: Cow<'a, str>,
-    id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::scalar")]
+    id: String,
+    #[serde(default, deserialize_with = "lenient::scalar")]
     index: Option<u64>,
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
+    delta: Delta<'a>,
     #[serde(borrow)]
     logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
 struct Delta<'a> {
-    #[serde(borrow)]
-    message: Option<DeltaMessage<'a>>,
-    finish_reason: Option<String>,
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
+    message: DeltaMessage<'a>,
+    #[serde(default, deserialize_with = "lenient::scalar")]
+    finish_reason: String,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
+    #[serde(default, deserialize_with = "lenient::scalar")]
     error: Option<String>,
 }
 
@@ -620,7 +639,7 @@ struct DeltaMessage<'a> {
 }
 
 impl StreamDecoder for Events {
-    fn event(&mut self, _name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let text = data.trim_ascii();
         if text == b"[DONE]" {
             self.done = true;
@@ -630,22 +649,26 @@ impl StreamDecoder for Events {
             Error::new(ErrorKind::ApiResponseValidation, format!("cohere sent an event that cannot be read: {error}"))
         };
         let event: Event = read(text).map_err(wrong)?;
-        let delta = event.delta.unwrap_or_default();
-        let message = delta.message.unwrap_or_default();
-        match &*event.kind {
+        let delta = event.delta;
+        let message = delta.message;
+        // The line that names the event says the same.
+        let kind = match std::str::from_utf8(name) {
+            Ok(name) if !matches!(name, "" | "message") => name,
+            _ => &event.kind,
+        };
+        match kind {
             "message-start" => {
-                self.id = event.id.unwrap_or_default();
+                self.id = event.id;
                 let first = Message { role: Some("assistant"), ..Default::default() };
                 self.emit(first, chunks);
             }
             "content-start" | "content-delta" => {
-                let piece = message.content.map(|content| Members::of(content.get().as_bytes()));
-                let piece = piece.transpose().map_err(wrong)?.unwrap_or_default();
+                let piece = message.content.map(|content| lenient::object_of(content.get())).unwrap_or_default();
                 self.content(event.index.unwrap_or(0), &piece, event.logprobs.map(to_value), chunks);
             }
             "tool-plan-delta" => self.emit_native("tool_plan", message.tool_plan.map(to_value), chunks),
             "tool-call-start" => {
-                let call = streamed_call(message.tool_calls).map_err(wrong)?;
+                let call = streamed_call(message.tool_calls);
                 let index = event.index.unwrap_or(self.calls.len() as u64);
                 self.calls.push(index);
                 let call = ToolCall {
@@ -657,7 +680,7 @@ impl StreamDecoder for Events {
                 self.emit(Message { tool_calls: vec![call], ..Default::default() }, chunks);
             }
             "tool-call-delta" => {
-                let call = streamed_call(message.tool_calls).map_err(wrong)?;
+                let call = streamed_call(message.tool_calls);
                 let last = self.calls.len().saturating_sub(1);
                 let place = self.calls.iter().rposition(|index| Some(*index) == event.index).unwrap_or(last);
                 let function = Function { name: None, arguments: call.function.arguments };
@@ -673,7 +696,7 @@ impl StreamDecoder for Events {
                 self.emit_native("citations", citations, chunks);
             }
             "message-end" => {
-                let reason = delta.finish_reason.unwrap_or_default();
+                let reason = delta.finish_reason;
                 let finish = finish_reason(&reason).map_err(|mut error| {
                     error.message += &delta.error.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
                     error.body = Some(data.clone());
@@ -705,8 +728,8 @@ impl StreamDecoder for Events {
     }
 }
 
-fn streamed_call(json: Option<&RawValue>) -> serde_json::Result<NativeCall<'_>> {
-    json.map_or_else(|| Ok(NativeCall::default()), |json| serde_json::from_str(json.get()))
+fn streamed_call(json: Option<&RawValue>) -> SaidCall<'_> {
+    json.and_then(|json| lenient::list_of(json.get()).into_iter().next()).unwrap_or_default()
 }
 
 impl Events {

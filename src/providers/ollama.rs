@@ -30,6 +30,7 @@ use crate::types::completion::{
     CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::lenient::{self, Scalar};
 use crate::types::media::DataUrl;
 use crate::types::members::{Members, Text};
 use crate::types::object::ObjectWriter;
@@ -167,7 +168,7 @@ impl Endpoint for Ollama {
         if top.some("message").is_none() {
             return Err(not_a_completion(ROW.name, response));
         }
-        let answer = Answer::of(&top).map_err(wrong)?;
+        let answer = Answer::of(&top);
         let mut message = answer.message(None);
         message.role = Some("assistant");
         if matches!(message.content, Content::Absent) {
@@ -464,56 +465,58 @@ struct Answer<'a> {
 /// The message, or the next piece of one.
 #[derive(Default, Deserialize)]
 struct Said<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     content: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     thinking: Option<Text<'a>>,
-    #[serde(borrow, default)]
-    tool_calls: Option<Vec<SaidCall<'a>>>,
+    #[serde(borrow, default, deserialize_with = "lenient::list")]
+    tool_calls: Vec<SaidCall<'a>>,
     #[serde(borrow, default)]
     images: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct SaidCall<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     id: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     function: SaidFunction<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct SaidFunction<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     name: Cow<'a, str>,
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
 }
 
 impl<'a> Answer<'a> {
-    fn of(top: &Members<'a>) -> serde_json::Result<Self> {
+    fn of(top: &Members<'a>) -> Self {
         let mut answer = Self::default();
         for (name, value) in &top.0 {
             let json = value.get();
             match &**name {
                 _ if json == "null" => {}
-                "model" => answer.model = serde_json::from_str(json)?,
-                "message" => answer.message = serde_json::from_str(json)?,
-                "done" => answer.done = serde_json::from_str(json)?,
-                "done_reason" => answer.done_reason = serde_json::from_str(json)?,
-                "prompt_eval_count" => answer.prompt_tokens = Some(serde_json::from_str(json)?),
-                "prompt_eval_cached_count" => answer.cached_tokens = Some(serde_json::from_str(json)?),
-                "eval_count" => answer.completion_tokens = Some(serde_json::from_str(json)?),
-                "logprobs" => answer.logprobs = Some(serde_json::from_str(json)?),
+                "model" => answer.model = Text::of(json),
+                "message" => answer.message = lenient::object_of(json),
+                "done" => answer.done = bool::of(json),
+                "done_reason" => answer.done_reason = Text::of(json),
+                "prompt_eval_count" => answer.prompt_tokens = Option::of(json),
+                "prompt_eval_cached_count" => answer.cached_tokens = Option::of(json),
+                "eval_count" => answer.completion_tokens = Option::of(json),
+                "logprobs" => answer.logprobs = serde_json::from_str(json).ok(),
                 _ => answer.rest.0.push((name.clone(), *value)),
             }
         }
-        Ok(answer)
+        // Only the last line has a reason.
+        answer.done |= !answer.done_reason.0.is_empty();
+        answer
     }
 
     /// What it says; in a stream, its calls are numbered from `first_call`.
     fn message(&self, first_call: Option<u32>) -> Message<'_> {
-        let calls = self.message.tool_calls.iter().flatten().zip(0..).map(|(call, place)| ToolCall {
+        let calls = self.message.tool_calls.iter().zip(0..).map(|(call, place)| ToolCall {
             index: first_call.map(|first| first + place),
             id: Some(
                 call.id
@@ -564,7 +567,7 @@ impl<'a> Answer<'a> {
         Some(Usage {
             prompt_tokens: prompt,
             completion_tokens: completion,
-            total_tokens: prompt + completion,
+            total_tokens: prompt.saturating_add(completion),
             prompt_tokens_details: PromptTokens {
                 cached_tokens: self.cached_tokens.unwrap_or(0),
                 ..Default::default()
@@ -616,7 +619,7 @@ impl StreamDecoder for Lines {
         if top.some("error").is_some() {
             return Err(errors::from_event(ROW.name, &data));
         }
-        let answer = Answer::of(&top).map_err(wrong)?;
+        let answer = Answer::of(&top);
         let chunk = || Completion {
             id: (&*self.id).into(),
             object: CHUNK,

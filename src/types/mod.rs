@@ -6,6 +6,7 @@ pub mod completion;
 pub mod credentials;
 pub mod embedding;
 pub mod http;
+pub mod lenient;
 pub mod media;
 pub mod members;
 pub mod object;

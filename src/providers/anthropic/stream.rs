@@ -17,6 +17,7 @@ use super::messages::input;
 use super::response::{Said, annotations, arguments, beside, finish_reason, native_fields, usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
+use crate::types::lenient;
 use crate::types::members::{Members, Text, read};
 
 /// Decodes one stream.
@@ -46,10 +47,11 @@ pub(super) struct Chunks {
 /// An event, as far as the many small ones need it; the few others are read again.
 #[derive(Deserialize)]
 struct Event<'a> {
-    #[serde(rename = "type", borrow)]
+    #[serde(rename = "type", borrow, default, deserialize_with = "lenient::scalar")]
     kind: Option<Text<'a>>,
+    #[serde(default, deserialize_with = "lenient::scalar")]
     index: Option<u64>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     delta: Option<Delta<'a>>,
     #[serde(borrow)]
     content_block: Option<&'a RawValue>,
@@ -59,15 +61,15 @@ struct Event<'a> {
 
 #[derive(Deserialize)]
 struct Delta<'a> {
-    #[serde(rename = "type", borrow)]
+    #[serde(rename = "type", borrow, default, deserialize_with = "lenient::scalar")]
     kind: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     thinking: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     partial_json: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     signature: Option<Text<'a>>,
     #[serde(borrow)]
     citation: Option<&'a RawValue>,
@@ -150,9 +152,21 @@ impl Chunks {
         self.blocks.push(block);
     }
 
+    /// The index of the block that an event is about: where it says none, of the last, since blocks come one by one.
+    fn place(&self, index: Option<u64>) -> u64 {
+        index.unwrap_or_else(|| self.blocks.last().map_or(0, |block| block.index))
+    }
+
     /// A block grows.
     fn grow(&mut self, index: u64, delta: Delta, event: &[u8], chunks: &mut Vec<Bytes>) {
-        let kind = delta.kind.clone().unwrap_or_default().0;
+        let kind = match &delta {
+            Delta { kind: Some(kind), .. } if !kind.0.is_empty() => kind.0.clone(),
+            Delta { text: Some(_), .. } => "text_delta".into(),
+            Delta { thinking: Some(_), .. } => "thinking_delta".into(),
+            Delta { partial_json: Some(_), .. } => "input_json_delta".into(),
+            Delta { signature: Some(_), .. } => "signature_delta".into(),
+            _ => "".into(),
+        };
         if !self.blocks.iter().any(|block| block.index == index) {
             let start = if &*kind == "thinking_delta" {
                 r#"{"type":"thinking","thinking":""}"#
@@ -307,11 +321,15 @@ impl StreamDecoder for Chunks {
             invalid.body = Some(data.clone());
             invalid
         })?;
-        let kind = event.kind.as_ref().map_or(name, |kind| kind.0.as_bytes());
+        // The line that names the event says the same; not every host writes it.
+        let kind = match (name, &event.kind) {
+            (b"" | b"message", Some(kind)) => kind.0.as_bytes(),
+            (name, _) => name,
+        };
         match kind {
             b"content_block_delta" => {
                 if let Some(delta) = event.delta {
-                    let (index, text, known) = (event.index.unwrap_or(0), delta.text.clone(), chunks.len());
+                    let (index, text, known) = (self.place(event.index), delta.text.clone(), chunks.len());
                     self.grow(index, delta, &data, chunks);
                     if let (Some(_), Some(text), [chunk]) = (event.kind, text, &chunks[known..]) {
                         self.last = Alike::of(index, data.slice_ref(without_padding(&data)), &text.0, None, chunk);
@@ -324,7 +342,7 @@ impl StreamDecoder for Chunks {
                 }
             }
             b"content_block_stop" => {
-                let index = event.index.unwrap_or(0);
+                let index = self.place(event.index);
                 if let Some(place) = self.blocks.iter().rposition(|block| block.index == index) {
                     self.close_block(place, chunks);
                 }

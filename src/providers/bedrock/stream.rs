@@ -21,6 +21,7 @@ use crate::providers::StreamDecoder;
 use crate::providers::errors::excerpt;
 use crate::types::chat::Request;
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
+use crate::types::lenient;
 use crate::types::members::{Members, read};
 
 /// Decodes one stream.
@@ -49,13 +50,13 @@ struct Block {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
-    #[serde(default)]
-    content_block_index: u64,
+    #[serde(default, deserialize_with = "lenient::scalar")]
+    content_block_index: Option<u64>,
     #[serde(borrow)]
     start: Option<&'a RawValue>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     delta: Option<Delta<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     stop_reason: Option<Cow<'a, str>>,
 }
 
@@ -63,31 +64,33 @@ struct Event<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Delta<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     tool_use: Option<ToolUseDelta<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     reasoning_content: Option<ReasoningDelta<'a>>,
     citation: Option<Value>,
-    tool_result: Option<Vec<Value>>,
+    #[serde(default, deserialize_with = "lenient::list")]
+    tool_result: Vec<Value>,
+    #[serde(default, deserialize_with = "lenient::object")]
     image: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
 struct ToolUseDelta<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     input: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ReasoningDelta<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     signature: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     redacted_content: Option<Cow<'a, str>>,
 }
 
@@ -126,6 +129,11 @@ impl Decoder {
         let function = Function { name: name.map(Cow::Borrowed), arguments: arguments.into() };
         let call = ToolCall { index: Some(index), id: id.map(Cow::Borrowed), kind: id.map(|_| "function"), function };
         self.chunk(Message { tool_calls: vec![call], ..Message::default() }, None).to_json()
+    }
+
+    /// The index of the block that an event is about: where it says none, of the last, since blocks come one by one.
+    fn place(&self, index: Option<u64>) -> u64 {
+        index.unwrap_or_else(|| self.blocks.last().map_or(0, |block| block.index))
     }
 
     fn block(&mut self, index: u64) -> &mut Block {
@@ -173,7 +181,7 @@ impl Decoder {
         if let Some(citation) = delta.citation {
             self.block(index).add_citation(citation);
         }
-        for piece in delta.tool_result.into_iter().flatten() {
+        for piece in delta.tool_result {
             self.block(index).add_result(piece);
         }
         if let Some(image) = delta.image {
@@ -350,19 +358,16 @@ impl StreamDecoder for Decoder {
             }
             "contentBlockStart" => {
                 let event = read()?;
-                let start = event
-                    .start
-                    .map_or(Ok(Members::default()), |start| Members::of(start.get().as_bytes()))
-                    .map_err(unread)?;
-                self.start(event.content_block_index, &start, chunks);
+                let start = event.start.map(|start| lenient::object_of(start.get())).unwrap_or_default();
+                self.start(event.content_block_index.unwrap_or(self.blocks.len() as u64), &start, chunks);
             }
             "contentBlockDelta" => {
                 let event = read()?;
                 if let Some(delta) = event.delta {
-                    self.delta(event.content_block_index, delta, chunks);
+                    self.delta(self.place(event.content_block_index), delta, chunks);
                 }
             }
-            "contentBlockStop" => self.stop(read()?.content_block_index, chunks),
+            "contentBlockStop" => self.stop(self.place(read()?.content_block_index), chunks),
             "messageStop" => self.last(&read()?, &members()?, chunks).map_err(unread)?,
             "metadata" => self.metadata(&members()?, chunks),
             // Kinds of events that came after this was written.

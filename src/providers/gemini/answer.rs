@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
+use crate::types::lenient::{self, Scalar};
 use crate::types::members::{Fields, Members, fields};
 
 /// Members by name, each value the text it was.
@@ -28,7 +29,8 @@ pub(super) struct Answer<'a> {
 /// One of the answers, or its next piece.
 #[derive(Debug, Default)]
 pub(super) struct Candidate<'a> {
-    pub index: u32,
+    /// Absent where it is the only one.
+    pub index: Option<u64>,
     pub parts: Vec<Part<'a>>,
     pub finish_reason: Option<Cow<'a, str>>,
     pub logprobs: Option<&'a RawValue>,
@@ -51,12 +53,12 @@ impl<'de> Deserialize<'de> for Answer<'de> {
 impl<'de> Fields<'de> for Answer<'de> {
     fn field<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
         match &*name {
-            "candidates" => self.candidates = map.next_value::<Option<_>>()?.unwrap_or_default(),
-            "usageMetadata" => self.usage = map.next_value()?,
-            "responseId" => self.response_id = text(map)?,
-            "modelVersion" => self.model_version = text(map)?,
-            "promptFeedback" => self.prompt_feedback = map.next_value()?,
-            "error" => self.error = map.next_value()?,
+            "candidates" => self.candidates = lenient::list_of(raw(map)?),
+            "usageMetadata" => self.usage = scalar(map)?,
+            "responseId" => self.response_id = scalar(map)?,
+            "modelVersion" => self.model_version = scalar(map)?,
+            "promptFeedback" => self.prompt_feedback = scalar(map)?,
+            "error" => self.error = scalar(map)?,
             _ => self.rest.push((name, map.next_value()?)),
         }
         Ok(())
@@ -71,18 +73,20 @@ impl<'de> Deserialize<'de> for Candidate<'de> {
 
 impl<'de> Fields<'de> for Candidate<'de> {
     fn field<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error> {
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         struct Content<'a> {
-            #[serde(borrow)]
-            parts: Option<Vec<Part<'a>>>,
+            #[serde(borrow, default, deserialize_with = "lenient::list")]
+            parts: Vec<Part<'a>>,
         }
         match &*name {
-            "index" => self.index = map.next_value::<Option<_>>()?.unwrap_or_default(),
-            "content" => {
-                self.parts = map.next_value::<Option<Content>>()?.and_then(|content| content.parts).unwrap_or_default()
+            "index" => self.index = scalar(map)?,
+            "content" => self.parts = lenient::object_of::<Content>(raw(map)?).parts,
+            // Of whatever type, it says that the answer has ended.
+            "finishReason" => {
+                let reason = raw(map)?;
+                self.finish_reason = (reason != "null").then(|| Option::of(reason).unwrap_or(Cow::Borrowed(reason)));
             }
-            "finishReason" => self.finish_reason = text(map)?,
-            "logprobsResult" => self.logprobs = map.next_value()?,
+            "logprobsResult" => self.logprobs = scalar(map)?,
             _ => self.rest.push((name, map.next_value()?)),
         }
         Ok(())
@@ -97,8 +101,9 @@ pub(super) struct Part<'a>(#[serde(borrow)] pub Members<'a>);
 /// A call that the model wants made.
 #[derive(Debug, Deserialize)]
 pub(super) struct FunctionCall<'a> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::scalar")]
     pub id: Option<String>,
+    #[serde(deserialize_with = "lenient::scalar")]
     pub name: String,
     /// An object; absent where the function takes nothing.
     #[serde(borrow)]
@@ -112,7 +117,7 @@ impl<'a> Part<'a> {
 
     /// Its text, if it has one.
     pub fn text(&self) -> Option<Cow<'a, str>> {
-        serde_json::from_str::<Text>(self.member("text")?).ok().map(|text| text.0)
+        Option::of(self.member("text")?)
     }
 
     /// Whether its text is reasoning.
@@ -130,14 +135,14 @@ impl<'a> Part<'a> {
     /// Vertex AI streams a call's arguments in pieces of another shape where it is asked to; those have no name after
     /// the first and are kept natively only.
     pub fn call(&self) -> Option<FunctionCall<'a>> {
-        serde_json::from_str(self.member("functionCall")?).ok()
+        serde_json::from_str(self.member("functionCall")?).ok().filter(|call: &FunctionCall| !call.name.is_empty())
     }
 }
 
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+fn raw<'de, A: MapAccess<'de>>(map: &mut A) -> Result<&'de str, A::Error> {
+    Ok(map.next_value::<&RawValue>()?.get())
+}
 
-fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
-    Ok(map.next_value::<Option<Text>>()?.map(|text| text.0))
+fn scalar<'de, T: Scalar<'de>, A: MapAccess<'de>>(map: &mut A) -> Result<T, A::Error> {
+    Ok(T::of(raw(map)?))
 }

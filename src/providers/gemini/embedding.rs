@@ -170,7 +170,9 @@ fn tokens(native: &Map<String, Value>, each: &[Map<String, Value>]) -> Option<u6
         return usage.get("promptTokenCount").and_then(Value::as_u64);
     }
     // `predict` counts each text, with a fraction of nothing: 4.0.
-    each.iter().map(|rest| rest.get("statistics")?.get("token_count")?.as_f64().map(|count| count as u64)).sum()
+    each.iter()
+        .map(|rest| rest.get("statistics")?.get("token_count")?.as_f64().map(|count| count as u64))
+        .try_fold(0, |sum: u64, count| Some(sum.saturating_add(count?)))
 }
 
 #[cfg(test)]

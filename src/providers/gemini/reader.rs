@@ -22,6 +22,7 @@ use crate::providers::alike::News;
 use crate::types::completion::{
     Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
+use crate::types::lenient;
 
 /// Reads one answer, in one piece or in many.
 pub(super) struct Reader {
@@ -99,7 +100,7 @@ impl Reader {
             let delta = Message { role: first(&mut turn.begun), ..Message::default() };
             return vec![Choice { delta: Some(delta), finish_reason: Some("content_filter"), ..Choice::default() }];
         }
-        answer.candidates.into_iter().map(|candidate| self.choice(data, candidate)).collect()
+        answer.candidates.into_iter().zip(0..).map(|(candidate, place)| self.choice(data, candidate, place)).collect()
     }
 
     /// The next piece of one choice, from an event that differs from the one before in this alone.
@@ -110,9 +111,10 @@ impl Reader {
         }
     }
 
-    fn choice<'a>(&mut self, data: &Bytes, candidate: Candidate<'a>) -> Choice<'a> {
+    fn choice<'a>(&mut self, data: &Bytes, candidate: Candidate<'a>, place: u32) -> Choice<'a> {
         let response_id = self.response_id.as_deref();
-        let turn = turn(&mut self.turns, candidate.index);
+        let index = candidate.index.and_then(|index| index.try_into().ok()).unwrap_or(place);
+        let turn = turn(&mut self.turns, index);
         let mut delta = Message { role: first(&mut turn.begun), ..Message::default() };
         let (mut text, mut reasoning) = (Cow::Borrowed(""), Cow::Borrowed(""));
         for part in &candidate.parts {
@@ -153,7 +155,7 @@ impl Reader {
             turn.rest.add(data, "logprobsResult", logprobs);
         }
         let logprobs = candidate.logprobs.and_then(openai_logprobs);
-        Choice { index: candidate.index, delta: Some(delta), finish_reason, logprobs, ..Choice::default() }
+        Choice { index, delta: Some(delta), finish_reason, logprobs, ..Choice::default() }
     }
 
     /// Whether every candidate that has begun has said why it ended.
@@ -199,24 +201,30 @@ impl Reader {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
         struct Counts {
-            prompt_token_count: Option<u64>,
-            tool_use_prompt_token_count: Option<u64>,
-            candidates_token_count: Option<u64>,
-            thoughts_token_count: Option<u64>,
-            cached_content_token_count: Option<u64>,
+            #[serde(deserialize_with = "lenient::scalar")]
+            prompt_token_count: u64,
+            #[serde(deserialize_with = "lenient::scalar")]
+            tool_use_prompt_token_count: u64,
+            #[serde(deserialize_with = "lenient::scalar")]
+            candidates_token_count: u64,
+            #[serde(deserialize_with = "lenient::scalar")]
+            thoughts_token_count: u64,
+            #[serde(deserialize_with = "lenient::scalar")]
+            cached_content_token_count: u64,
+            #[serde(deserialize_with = "lenient::scalar")]
             total_token_count: Option<u64>,
         }
         let native: &RawValue = serde_json::from_slice(self.usage.as_deref()?).ok()?;
-        let counts: Counts = serde_json::from_str(native.get()).unwrap_or_default();
-        let thoughts = counts.thoughts_token_count.unwrap_or(0);
-        let prompt_tokens = counts.prompt_token_count.unwrap_or(0) + counts.tool_use_prompt_token_count.unwrap_or(0);
-        let completion_tokens = counts.candidates_token_count.unwrap_or(0) + thoughts;
+        let counts: Counts = lenient::object_of(native.get());
+        let thoughts = counts.thoughts_token_count;
+        let prompt_tokens = counts.prompt_token_count.saturating_add(counts.tool_use_prompt_token_count);
+        let completion_tokens = counts.candidates_token_count.saturating_add(thoughts);
         Some(Usage {
             prompt_tokens,
             completion_tokens,
-            total_tokens: counts.total_token_count.unwrap_or(prompt_tokens + completion_tokens),
+            total_tokens: counts.total_token_count.unwrap_or(prompt_tokens.saturating_add(completion_tokens)),
             prompt_tokens_details: PromptTokens {
-                cached_tokens: counts.cached_content_token_count.unwrap_or(0),
+                cached_tokens: counts.cached_content_token_count,
                 ..Default::default()
             },
             completion_tokens_details: CompletionTokens { reasoning_tokens: thoughts },
