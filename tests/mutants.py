@@ -94,7 +94,9 @@ def frame(name: str, payload: bytes) -> bytes:
     def header(name: str, value: str) -> bytes:
         return struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", 7, len(value)) + value.encode()
 
-    headers = header(":event-type", name) + header(":content-type", "application/json") + header(":message-type", "event")
+    headers = (
+        header(":event-type", name) + header(":content-type", "application/json") + header(":message-type", "event")
+    )
     prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
     message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload
     return message + struct.pack("!I", zlib.crc32(message))
