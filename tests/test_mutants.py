@@ -67,7 +67,9 @@ def said(server: Server, case: Case) -> Any:
         list(answer)
         answer = answer.completion
     message = answer.choices[0].message
-    return message.get("content"), message.get("reasoning_content"), message.get("tool_calls") or []
+    calls = message.get("tool_calls")
+    functions = [call.get("function") for call in calls] if isinstance(calls, list) and all(calls) else calls
+    return message.get("content"), message.get("reasoning_content"), functions or None
 
 
 def texts(value: Any) -> Iterator[str]:
