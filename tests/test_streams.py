@@ -637,6 +637,34 @@ class TestCompletion:
         assert stream.completion.citations == ["u", "v"]
         assert stream.completion.x == {"y": 1.5}
 
+    def test_a_message_beside_each_delta_is_not_added_to_them(self, read: Call, at_openai: Server) -> None:
+        def beside(piece: str, so_far: str, finish_reason: str | None = None) -> Json:
+            message = {"role": "assistant", "content": so_far}
+            return chunk_of({"role": "assistant", "content": piece}, finish_reason, choice={"message": message})
+
+        at_openai.answer(stream_of(*events([beside("Hel", "Hel"), beside("lo", "Hello"), beside("", "Hello", "stop")])))
+        chunks, stream = read()
+        for whole in (stream.completion, stream_chunk_builder(chunks)):
+            assert whole.choices[0].message.content == "Hello"
+
+    def test_a_last_frame_that_is_the_whole_completion_is_not_added(self, read: Call, at_openai: Server) -> None:
+        at_openai.answer(stream_of(*events([chunk_of({"content": "Hello"}), completion_of("Hello")])))
+        whole = read()[1].completion
+        assert (whole.choices[0].message.content, whole.choices[0].finish_reason) == ("Hello", "stop")
+        assert whole.usage == completion_of("Hello")["usage"]
+
+    def test_a_finish_of_one_choice_is_not_the_finish_of_the_other(self, read: Call, at_openai: Server) -> None:
+        def piece(index: int, text: str, finish_reason: str | None = None) -> Json:
+            return chunk_of({"content": text}, finish_reason, choice={"index": index})
+
+        begun = [piece(0, "a"), piece(1, "b"), piece(0, "", "stop"), piece(1, "c")]
+        at_openai.answer(stream_of(*events(begun, done=False)))
+        with pytest.raises(IncompleteStreamError) as caught:
+            read(n=2)
+        assert [choice["finish_reason"] for choice in (caught.value.completion or {})["choices"]] == ["stop", None]
+        at_openai.answer(stream_of(*events([*begun, piece(1, "", "stop")], done=False)))
+        assert [choice.message.content for choice in read(n=2)[1].completion.choices] == ["a", "bc"]
+
     def test_odd_json_is_not_lost(self, read: Call, at_openai: Server) -> None:
         """What Python's json takes, and a strict reader does not."""
         odd = [

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -191,7 +192,17 @@ pub(super) fn checked(provider: &str, essence: &str, response: &HttpResponse) ->
 /// A decoder for streams in OpenAI's format.
 pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
     let show_usage = asks_for_usage(request) || !row.stream_usage;
-    Box::new(Chunks { provider: row.name, show_usage, done: false, since_finish: None, last: None, plain: None })
+    let several = request.params.get("n").is_some_and(|n| !matches!(n, b"null" | b"1"));
+    let choices = several.then(BTreeMap::new);
+    Box::new(Chunks {
+        provider: row.name,
+        show_usage,
+        done: false,
+        since_finish: None,
+        choices,
+        last: None,
+        plain: None,
+    })
 }
 
 /// An address made out of the base URL.
@@ -288,6 +299,8 @@ struct Chunks {
     done: bool,
     /// How many chunks have come since the last one with a finish.
     since_finish: Option<usize>,
+    /// Where several choices were asked for: which have begun, by their index, and whether they have their finish.
+    choices: Option<BTreeMap<u64, bool>>,
     /// The last chunk that was looked at in full and has nothing to it.
     last: Option<Bytes>,
     /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
@@ -320,6 +333,9 @@ impl StreamDecoder for Chunks {
         let rewritten = readable(self.provider, text);
         let is_rewritten = rewritten.is_some();
         let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
+        if let Some(choices) = &mut self.choices {
+            note_choices(&chunk, choices);
+        }
         if has_finish(&chunk) {
             self.since_finish = Some(0);
         } else {
@@ -342,7 +358,8 @@ impl StreamDecoder for Chunks {
     }
 
     fn is_complete(&self) -> bool {
-        self.done || self.since_finish.is_some_and(|since| since < LAST)
+        let is_open = self.choices.as_ref().is_some_and(|choices| choices.values().any(|is_finished| !is_finished));
+        self.done || (!is_open && self.since_finish.is_some_and(|since| since < LAST))
     }
 }
 
@@ -350,6 +367,20 @@ impl Chunks {
     /// Whether a chunk differs from the last plain one in strings alone, so that it needs no look at the rest.
     fn is_plain(&self, chunk: &[u8]) -> bool {
         self.plain.as_ref().is_some_and(|plain| plain.places(chunk).is_some())
+    }
+}
+
+/// Notes which choices a chunk is about, and which of them end with it.
+fn note_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
+    let choices = Members::of(chunk).ok().and_then(|top| serde_json::from_str(top.some("choices")?).ok());
+    let choices: Vec<Members> = choices.unwrap_or_default();
+    for choice in choices {
+        let index = choice.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
+        let is_finished = choice.some("finish_reason").is_some_and(|reason| reason != "\"\"");
+        // Without a delta it is about the prompt, or a filter's verdict.
+        if is_finished || choice.some("delta").is_some_and(|delta| delta != "{}") {
+            *known.entry(index).or_default() |= is_finished;
+        }
     }
 }
 
@@ -465,6 +496,26 @@ mod tests {
     fn a_stream_is_complete_with_a_finish_or_done() {
         assert!(streamed(&[r#"{"choices":[{"delta":{},"finish_reason": "stop"}]}"#]).2);
         assert!(!streamed(&[r#"{"choices":[{"delta":{},"finish_reason":null}]}"#]).2);
+    }
+
+    #[test]
+    fn a_stream_of_several_choices_is_complete_when_all_of_them_are() {
+        let params = Params::from_json(br#"{"n":2}"#).unwrap();
+        let mut decoder = stream_decoder(&TABLE[0], &Request { params, ..Default::default() });
+        let mut is_complete_after = |chunk: String| {
+            decoder.event(b"", chunk.into(), &mut Vec::new()).unwrap();
+            decoder.is_complete()
+        };
+        let piece = |index: u32, reason: &str| {
+            format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"a"}},"finish_reason":{reason}}}]}}"#)
+        };
+        assert!(!is_complete_after(piece(0, "null")));
+        assert!(!is_complete_after(piece(1, "null")));
+        assert!(!is_complete_after(piece(0, r#""stop""#)));
+        assert!(!is_complete_after(piece(0, "null")), "what follows a finish begins nothing anew");
+        assert!(!is_complete_after(piece(1, r#""""#)));
+        assert!(is_complete_after(piece(1, r#""length""#)));
+        assert!(is_complete_after(r#"{"choices":[{"index":2,"delta":{}}]}"#.to_owned()));
     }
 
     #[test]

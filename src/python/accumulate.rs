@@ -17,7 +17,15 @@ use crate::types::response;
 /// The completion, or the response, that these chunks, as JSON, make up so far.
 pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
     if operation == Operation::Responses {
-        return json_decode::decode(py, &response::accumulate(chunks), Class::Response);
+        return json_decode::decode(
+            py,
+            &{
+                let mut r = response::Accumulator::default();
+                chunks.iter().for_each(|c| r.push(c));
+                r.completion()
+            },
+            Class::Response,
+        );
     }
     let mut accumulator = Accumulator::default();
     for chunk in chunks {

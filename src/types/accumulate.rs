@@ -1,14 +1,29 @@
 //! Chunks → completion: what a whole stream says, as the plain call would have said it.
 //!
-//! Nothing a chunk carries is dropped: names this file does not know are merged by the shape of their values.
+//! Nothing a chunk carries is dropped: names this file does not know are merged by the shape of their values (`merge`).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+
+use super::merge::{RECENT, index_of, is_blank, is_whole_object, merge_member, starts_object, text_at};
 
 /// Puts a stream's chunks together into one chat completion.
 #[derive(Debug, Default)]
 pub struct Accumulator {
     completion: Map<String, Value>,
-    choices: Vec<Map<String, Value>>,
+    /// By their index.
+    choices: BTreeMap<u64, Choice>,
+}
+
+#[derive(Debug)]
+struct Choice {
+    members: Map<String, Value>,
+    /// What the deltas say.
+    message: Map<String, Value>,
+    /// What a message that came beside or behind the deltas says and they do not.
+    whole: Map<String, Value>,
 }
 
 impl Accumulator {
@@ -18,159 +33,227 @@ impl Accumulator {
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("choices", Value::Array(choices)) => choices.into_iter().for_each(|choice| self.push_choice(choice)),
-                ("object", _) | (_, Value::Null) if self.completion.contains_key(&name) => {}
                 ("object", _) => drop(self.completion.insert(name, "chat.completion".into())),
                 // The first id, model and creation time stand; counts and vendors' own objects are as last said.
                 ("id" | "created" | "model", value) => match self.completion.get(&name) {
-                    None | Some(Value::Null) => drop(self.completion.insert(name, value)),
-                    Some(Value::String(text)) if text.is_empty() => drop(self.completion.insert(name, value)),
-                    // Azure's first chunk is about the prompt alone and says neither id nor time.
-                    Some(Value::Number(time)) if time.as_u64() == Some(0) => drop(self.completion.insert(name, value)),
-                    Some(_) => {}
+                    // The first chunk may be about the prompt alone and say neither id nor time.
+                    Some(known) if !is_blank(known) && known.as_u64() != Some(0) => {}
+                    _ => drop(self.completion.insert(name, value)),
                 },
-                ("provider_specific_fields", value) => merge(self.completion.entry(name).or_insert(Value::Null), value),
+                ("provider_specific_fields", value) => merge_member(&mut self.completion, "", name, value),
+                (_, value) if is_blank(&value) && self.completion.contains_key(&name) => {}
                 (_, value) => drop(self.completion.insert(name, value)),
             }
         }
     }
 
     fn push_choice(&mut self, choice: Value) {
-        let Value::Object(choice) = choice else { return };
-        let index = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
-        let place = self.choices.iter().position(|known| known.get("index").and_then(Value::as_u64) == Some(index));
-        let place = place.unwrap_or_else(|| {
-            let mut fresh = Map::new();
-            fresh.insert("index".into(), index.into());
-            fresh.insert("message".into(), json!({"role": "assistant", "content": null}));
-            fresh.insert("finish_reason".into(), Value::Null);
-            self.choices.push(fresh);
-            self.choices.len() - 1
-        });
-        let known = &mut self.choices[place];
+        let index = index_of(&choice).unwrap_or(0);
+        let Value::Object(mut choice) = choice else { return };
+        let known = self.choices.entry(index).or_insert_with(|| Choice::new(index));
+        // A message is looked at when it is known what the delta beside it says.
+        let message = choice.shift_remove("message");
         for (name, value) in choice {
             match (name.as_str(), value) {
                 ("index", _) => {}
-                ("delta", Value::Object(delta)) => {
-                    let message = known["message"].as_object_mut().expect("made above");
-                    delta.into_iter().for_each(|(name, value)| merge_delta(message, name, value));
-                }
-                ("finish_reason", Value::Null) => {}
-                // Some hosts say that there is none yet with an empty string.
+                // Some hosts say with an empty string that there is none yet.
                 ("finish_reason", Value::String(reason)) if reason.is_empty() => {}
-                ("finish_reason", value) => drop(known.insert(name, value)),
-                // Azure's verdicts, each of them whole: a category is as it was last said.
+                ("delta", Value::Object(delta)) => {
+                    delta.into_iter().for_each(|(name, value)| merge_delta(&mut known.message, name, value));
+                }
+                // The verdicts of a filter, each of them whole: a category is as it was last said.
                 ("content_filter_results", Value::Object(verdicts)) => {
-                    if let Some(said) = known.entry(name).or_insert_with(|| json!({})).as_object_mut() {
+                    if let Some(said) = known.members.entry(name).or_insert_with(|| json!({})).as_object_mut() {
                         said.extend(verdicts);
                     }
                 }
-                (_, value) => merge(known.entry(name).or_insert(Value::Null), value),
+                (_, value) => merge_member(&mut known.members, "", name, value),
             }
+        }
+        if let Some(Value::Object(message)) = message {
+            known.push_message(message);
         }
     }
 
     /// The completion so far. A choice that has not finished has a `finish_reason` of null.
-    pub fn finish(mut self) -> Value {
-        self.choices.sort_by_key(|choice| choice["index"].as_u64());
-        for choice in &mut self.choices {
-            if let Some(calls) = choice["message"].get_mut("tool_calls").and_then(Value::as_array_mut) {
-                // A place in the stream, not a part of a message.
-                calls.iter_mut().filter_map(Value::as_object_mut).for_each(|call| drop(call.shift_remove("index")));
-            }
-        }
-        let choices = self.choices.into_iter().map(Value::Object).collect();
-        self.completion.entry("object").or_insert_with(|| "chat.completion".into());
-        self.completion.insert("choices".into(), Value::Array(choices));
-        Value::Object(self.completion)
+    pub fn completion(&self) -> Value {
+        let mut completion = self.completion.clone();
+        let choices = self.choices.values().map(Choice::so_far).collect();
+        completion.entry("object").or_insert_with(|| "chat.completion".into());
+        completion.insert("choices".into(), Value::Array(choices));
+        Value::Object(completion)
+    }
+
+    /// The completion, when no more chunks come.
+    pub fn finish(self) -> Value {
+        self.completion()
+    }
+
+    /// The content of the first choice so far.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.choices.values().next().map_or_else(Cow::default, Choice::text)
     }
 }
 
-/// Members that say the same in every delta, so they are set and not strung together.
-fn is_label(name: &str) -> bool {
-    matches!(name, "role" | "type" | "id" | "index" | "object" | "format" | "signature" | "created" | "expires_at")
+impl Choice {
+    fn new(index: u64) -> Self {
+        let mut members = Map::new();
+        members.insert("index".into(), index.into());
+        members.insert("message".into(), Value::Null);
+        members.insert("finish_reason".into(), Value::Null);
+        let mut message = Map::new();
+        message.insert("role".into(), "assistant".into());
+        message.insert("content".into(), Value::Null);
+        Self { members, message, whole: Map::new() }
+    }
+
+    /// A message so far, or the whole one in the end, beside or in place of deltas: what these have said is not said again.
+    fn push_message(&mut self, message: Map<String, Value>) {
+        for (name, value) in message {
+            if is_blank(&value) {
+                if !self.message.contains_key(&name) {
+                    self.whole.entry(name).or_insert(value);
+                }
+            } else if name == "role" || self.message.get(&name).is_none_or(is_blank) {
+                self.whole.insert(name, value);
+            }
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        let said = [&self.message, &self.whole].into_iter().filter_map(|message| message.get("content"));
+        match said.into_iter().find(|content| !is_blank(content)) {
+            Some(Value::String(text)) => text.into(),
+            Some(Value::Array(parts)) => parts.iter().filter_map(|part| text_at(part, "text")).collect(),
+            _ => Cow::default(),
+        }
+    }
+
+    fn so_far(&self) -> Value {
+        let mut message = self.message.clone();
+        for (name, value) in &self.whole {
+            if message.get(name).is_none_or(is_blank) {
+                message.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(calls) = message.get_mut("tool_calls").and_then(Value::as_array_mut) {
+            // A place in the stream, not a part of a message.
+            calls.iter_mut().filter_map(Value::as_object_mut).for_each(|call| drop(call.shift_remove("index")));
+        }
+        let mut members = self.members.clone();
+        members.insert("message".into(), Value::Object(message));
+        Value::Object(members)
+    }
 }
 
 fn merge_delta(message: &mut Map<String, Value>, name: String, value: Value) {
     match (name.as_str(), value) {
-        ("tool_calls", Value::Array(calls)) => {
-            let known = message.entry(name).or_insert_with(|| json!([]));
-            if !known.is_array() {
-                *known = json!([]);
+        ("tool_calls", Value::Array(pieces)) => {
+            let calls = message.entry(name).or_insert(Value::Null);
+            if !calls.is_array() {
+                *calls = json!([]);
             }
-            let known = known.as_array_mut().expect("made above");
-            calls.into_iter().for_each(|call| merge_tool_call(known, call));
+            let calls = calls.as_array_mut().expect("made above");
+            pieces.into_iter().for_each(|piece| merge_call(calls, piece));
         }
-        (label, value) if is_label(label) && !value.is_null() => drop(message.insert(name, value)),
-        (_, value) => merge(message.entry(name).or_insert(Value::Null), value),
+        ("tool_calls", piece @ Value::Object(_)) => merge_delta(message, name, json!([piece])),
+        (_, value) => merge_member(message, "", name, value),
     }
 }
 
-/// A piece of a tool call joins the call at its index; without an index, the call of its id, or the last one.
-///
-/// Some hosts number every parallel call 0: a new id that comes with a name is a new call all the same.
-fn merge_tool_call(calls: &mut Vec<Value>, piece: Value) {
-    let id = piece.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-    let named = piece.pointer("/function/name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
-    let other_call = |call: &Value| {
-        let known = call.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-        named && id.is_some() && known.is_some() && known != id
+/// What a piece of a tool call says of the call that it belongs to.
+struct Piece<'a> {
+    index: Option<u64>,
+    id: Option<&'a str>,
+    name: Option<&'a str>,
+    arguments: Option<&'a str>,
+}
+
+impl<'a> Piece<'a> {
+    fn of(call: &'a Value) -> Self {
+        let called = ["function", "custom"].into_iter().find_map(|kind| call.get(kind));
+        let text = |name: &str| text_at(called?, name);
+        let arguments = text("arguments").or_else(|| text("input"));
+        Self { index: index_of(call), id: text_at(call, "id"), name: text("name"), arguments }
+    }
+
+    /// Whether it begins a call behind a known one that has its index, or is the last where it has none.
+    fn is_another(&self, known: &Self) -> bool {
+        let same_name = self.name.is_none() || known.name.is_none() || self.name == known.name;
+        let is_whole = || known.arguments.is_some_and(is_whole_object);
+        match (self.name, self.id, known.id) {
+            // Without a name nothing begins: some hosts make up an id for each piece.
+            (None, ..) => false,
+            // Some hosts number all calls 0, others say name and id anew with each piece of one call.
+            (Some(_), Some(id), Some(known_id)) if id != known_id => {
+                !same_name || is_whole() || known.arguments.is_none()
+            }
+            (Some(_), Some(_), Some(_)) => false,
+            // Where there are no ids, a call that is complete is followed by another.
+            (Some(_), ..) => is_whole() && (!same_name || self.arguments.is_some_and(starts_object)),
+        }
+    }
+}
+
+/// A piece of a tool call joins the call of its id, or the one at its index; without either, the last.
+fn merge_call(calls: &mut Vec<Value>, piece: Value) {
+    let said = Piece::of(&piece);
+    let recent = || calls.iter().enumerate().rev().take(RECENT);
+    let same_id = said.id.and_then(|id| recent().find(|(_, call)| text_at(call, "id") == Some(id)));
+    let at_index = || match said.index {
+        Some(index) => recent().find(|(_, call)| index_of(call) == Some(index)),
+        None => calls.len().checked_sub(1).map(|last| (last, &calls[last])),
     };
-    let place = match piece.get("index").and_then(Value::as_u64) {
-        Some(index) => calls.iter().rposition(|call| call.get("index").and_then(Value::as_u64) == Some(index)),
-        None => match id {
-            Some(id) => calls.iter().rposition(|call| call.get("id").and_then(Value::as_str) == Some(id)),
-            None if named => None,
-            None => calls.len().checked_sub(1),
-        },
-    };
-    match place.filter(|place| !other_call(&calls[*place])) {
-        None => calls.push(piece),
-        Some(place) => {
-            let (Value::Object(known), Value::Object(piece)) = (&mut calls[place], piece) else { return };
+    let place = same_id.or_else(|| {
+        let place = at_index().filter(|(_, call)| !said.is_another(&Piece::of(call)));
+        match said.name {
+            // Nothing but more of a call: where no call has its index, that is the last one.
+            None => place.or_else(|| calls.len().checked_sub(1).map(|last| (last, &calls[last]))),
+            Some(name) if said.index.is_none() => {
+                place.filter(|(_, call)| said.id.is_none() && Piece::of(call).name == Some(name))
+            }
+            Some(_) => place,
+        }
+    });
+    let place = place.map(|(place, _)| place);
+    match (place.map(|place| &mut calls[place]), piece) {
+        (Some(Value::Object(known)), Value::Object(piece)) => {
             for (name, value) in piece {
                 match (name.as_str(), value) {
-                    (_, Value::Null) => {}
-                    ("id", Value::String(id)) if id.is_empty() => {}
-                    ("id" | "type" | "index", value) => drop(known.insert(name, value)),
-                    (_, value) => merge(known.entry(name).or_insert(Value::Null), value),
+                    ("id" | "index", value) => {
+                        if known.get(&name).is_none_or(is_blank) {
+                            known.insert(name, value);
+                        }
+                    }
+                    ("function" | "custom", Value::Object(piece)) => match known.get_mut(&name) {
+                        Some(Value::Object(known)) => merge_function(known, piece),
+                        _ => drop(known.insert(name, Value::Object(piece))),
+                    },
+                    (_, value) => merge_member(known, "", name, value),
                 }
             }
+        }
+        (_, mut piece) => {
+            // The same as a first piece: arguments that are an object become text.
+            if let Some(function) = piece.get_mut("function").and_then(Value::as_object_mut) {
+                let first = std::mem::take(function);
+                merge_function(function, first);
+            }
+            calls.push(piece);
         }
     }
 }
 
-/// Joins what comes later to what is there: text is strung together, lists grow, objects merge, the rest is replaced.
-fn merge(known: &mut Value, value: Value) {
-    match (known, value) {
-        (_, Value::Null) => {}
-        (Value::String(known), Value::String(value)) => known.push_str(&value),
-        (Value::Array(known), Value::Array(items)) => items.into_iter().for_each(|item| merge_item(known, item)),
-        (Value::Object(known), Value::Object(members)) => {
-            for (name, value) in members {
-                match known.get_mut(&name) {
-                    // Some hosts send a function's whole name with every piece.
-                    Some(same) if name == "name" && *same == value => {}
-                    Some(Value::Null) | None => drop(known.insert(name, value)),
-                    Some(_) if is_label(&name) && value.is_null() => {}
-                    Some(there) if is_label(&name) => *there = value,
-                    Some(there) => merge(there, value),
-                }
+/// A function's name may come in pieces, before its arguments; said again it is the same.
+fn merge_function(known: &mut Map<String, Value>, piece: Map<String, Value>) {
+    for (name, value) in piece {
+        let begun = ["arguments", "input"].into_iter().any(|text| known.get(text).is_some_and(|text| !is_blank(text)));
+        match (name.as_str(), known.get_mut(&name), value) {
+            ("name", Some(Value::String(known)), Value::String(more)) if !begun && !more.starts_with(&*known) => {
+                known.push_str(&more);
             }
+            (_, _, value) => merge_member(known, "function", name, value),
         }
-        (known, value) => *known = value,
-    }
-}
-
-/// List items that carry an `index` are places, and what comes for a place joins what stands there.
-fn merge_item(known: &mut Vec<Value>, item: Value) {
-    let index = item.get("index").and_then(Value::as_u64);
-    let kind = item.get("type").cloned();
-    let same = |there: &&mut Value| {
-        there.get("index").and_then(Value::as_u64) == index && (kind.is_none() || there.get("type") == kind.as_ref())
-    };
-    match index.and_then(|_| known.iter_mut().find(same)) {
-        Some(there) => merge(there, item),
-        None => known.push(item),
     }
 }
 
@@ -243,6 +326,99 @@ mod tests {
             accumulated(&[call("a"), call("b")])["choices"][0]["message"]["tool_calls"].as_array().unwrap().len(),
             2
         );
+    }
+
+    fn calls(pieces: &[Value]) -> Value {
+        let chunks: Vec<Value> = pieces.iter().map(|piece| delta(json!({"tool_calls": [piece]}))).collect();
+        accumulated(&chunks)["choices"][0]["message"]["tool_calls"].clone()
+    }
+
+    fn call(id: &str, name: &str, arguments: &str) -> Value {
+        json!({"id": id, "function": {"name": name, "arguments": arguments}})
+    }
+
+    #[test]
+    fn the_first_id_stands_and_the_name_comes_but_once() {
+        // A new id with every piece, or the same, and the name again.
+        for (id, name) in [("b", ""), ("a", "f"), ("", "f"), ("b", "f")] {
+            let first = json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{\"x\""}});
+            let more = json!({"index": 0, "id": id, "function": {"name": name, "arguments": ":1}"}});
+            assert_eq!(calls(&[first, more]), json!([call("a", "f", "{\"x\":1}")]), "{id} {name}");
+        }
+        // The name in pieces, before the arguments.
+        let piece = |name: &str, arguments: &str| json!({"index": 0, "id": "a", "function": {"name": name, "arguments": arguments}});
+        assert_eq!(
+            calls(&[piece("get_", ""), piece("time", ""), piece("", "{}")]),
+            json!([call("a", "get_time", "{}")])
+        );
+    }
+
+    #[test]
+    fn arguments_find_their_call() {
+        let begun =
+            |index: u32, id: &str| json!({"index": index, "id": id, "function": {"name": "f", "arguments": ""}});
+        let more = |index: Option<u32>, id: &str| json!({"index": index, "id": id, "function": {"arguments": "{}"}});
+        let one = json!([call("a", "f", "{}")]);
+        assert_eq!(calls(&[begun(0, "a"), more(Some(1), "")]), one, "under another index");
+        assert_eq!(calls(&[begun(0, "a"), more(None, "")]), one, "under none");
+        assert_eq!(calls(&[begun(0, "a"), more(None, "x")]), one, "under another id");
+        let both = [call("a", "f", "{}"), call("b", "f", "{}")];
+        assert_eq!(
+            calls(&[begun(0, "a"), begun(1, "b"), more(Some(5), "a"), more(Some(5), "b")]),
+            json!(both),
+            "by id"
+        );
+        assert_eq!(calls(&[begun(0, "a"), begun(0, "b"), more(Some(0), "a"), more(Some(0), "")]), json!(both), "all 0");
+    }
+
+    #[test]
+    fn calls_without_ids_follow_each_other() {
+        let whole = |name: &str| json!({"index": 0, "id": "", "function": {"name": name, "arguments": "{}"}});
+        assert_eq!(calls(&[whole("f"), whole("f"), whole("g")]).as_array().unwrap().len(), 3);
+        let custom =
+            |text: &str| json!({"index": 0, "id": "a", "type": "custom", "custom": {"name": "f", "input": text}});
+        assert_eq!(calls(&[custom("a{"), custom("b")])[0]["custom"], json!({"name": "f", "input": "a{b"}));
+    }
+
+    #[test]
+    fn a_message_beside_the_deltas_says_nothing_twice() {
+        let beside = |piece: &str, so_far: &str| {
+            json!({"choices": [{"index": 0, "finish_reason": null,
+            "delta": {"role": "", "content": piece}, "message": {"role": "assistant", "content": so_far, "images": []}}]})
+        };
+        let message = json!({"role": "assistant", "content": "Hello", "images": []});
+        assert_eq!(accumulated(&[beside("Hel", "Hel"), beside("lo", "Hello")])["choices"][0]["message"], message);
+        let call = json!({"id": "a", "index": 0, "function": {"name": "f", "arguments": "{}"}});
+        let whole = json!({"object": "chat.completion", "usage": {"total_tokens": 3}, "choices": [{"index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Hello", "reasoning_content": "Hm", "tool_calls": [call]}}]});
+        for deltas in
+            [vec![], vec![delta(json!({"content": "Hel"})), delta(json!({"content": "lo", "tool_calls": [call]}))]]
+        {
+            let completion = accumulated(&[deltas, vec![whole.clone()]].concat());
+            let mut message = whole["choices"][0]["message"].clone();
+            message["tool_calls"][0].as_object_mut().unwrap().shift_remove("index");
+            assert_eq!(completion["choices"][0]["message"], message);
+            assert_eq!(completion["choices"][0]["finish_reason"], "stop");
+            assert_eq!(completion["usage"], whole["usage"]);
+        }
+    }
+
+    #[test]
+    fn labels_are_not_strung_together() {
+        let chunk = |reason: Value, usage: Value| {
+            json!({"id": "", "created": 0, "usage": usage, "choices": [{"index": "0",
+            "delta": {"role": "assistant", "name": "n", "content": "a"}, "native_finish_reason": reason, "finish_reason": ""}]})
+        };
+        let completion = accumulated(&[
+            chunk(json!("x"), json!({"total_tokens": 1})),
+            chunk(json!("x"), Value::Null),
+            chunk(json!(null), json!({})),
+            json!({"id": "c", "created": 5, "choices": []}),
+        ]);
+        let choice = json!({"index": 0, "message": {"role": "assistant", "content": "aaa", "name": "n"}, "finish_reason": null, "native_finish_reason": "x"});
+        assert_eq!(completion["choices"], json!([choice]));
+        assert_eq!((&completion["id"], &completion["created"]), (&json!("c"), &json!(5)));
+        assert_eq!(completion["usage"], json!({"total_tokens": 1}));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod http;
 pub mod lenient;
 pub mod media;
 pub mod members;
+pub mod merge;
 pub mod object;
 pub mod params;
 pub mod response;
