@@ -25,6 +25,7 @@ use crate::transport::{Body, Response, Settings, Terms, Transport, framing, is_l
 use crate::types::chat::{Answer, Meta, Operation, Request, Secret, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::http::{Headers, HttpRequest, HttpResponse};
+use crate::types::unix_socket;
 use accounts::{Account, Accounts, InFlight};
 
 /// Requests of one call that are under way at the same time, at most.
@@ -106,7 +107,7 @@ impl Client {
     /// The answer to one request, repeated where that may help.
     async fn exchange(&self, call: &Call, endpoint: &dyn Endpoint, mut course: Course) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
-            encode(call, endpoint).map_err(|error| course.finished(call, error))?;
+            encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
         loop {
             course.begin_attempt(call);
             let Course { deadline, account, .. } = &mut course;
@@ -173,7 +174,7 @@ impl Client {
         self.find_credentials(&mut call, &mut course).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(&call, error))?;
         let Encoded { request, dropped_params } =
-            encode(&call, endpoint).map_err(|error| course.finished(&call, error))?;
+            encode(&call, endpoint, &self.transport).map_err(|error| course.finished(&call, error))?;
         let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
         let mut stream = Stream {
             course,
@@ -438,7 +439,7 @@ impl Stream<'_> {
 }
 
 /// The call as its provider wants it, with the caller's own headers and query.
-fn encode(call: &Call, endpoint: &dyn Endpoint) -> Result<Encoded> {
+fn encode(call: &Call, endpoint: &dyn Endpoint, transport: &Transport) -> Result<Encoded> {
     let mut encoded = endpoint.encode(&call.deployment, &call.request)?;
     let request = &mut encoded.request;
     for (name, value) in &call.request.extra_headers {
@@ -448,7 +449,7 @@ fn encode(call: &Call, endpoint: &dyn Endpoint) -> Result<Encoded> {
         request.uri = with_query(&request.uri, &call.request.extra_query)?;
     }
     if request.uri.scheme() != Some(&http::uri::Scheme::HTTPS) {
-        check_confidence(call, &request.uri)?;
+        check_confidence(call, &request.uri, transport)?;
     }
     Ok(encoded)
 }
@@ -458,14 +459,22 @@ const CREDENTIALS: [&str; 6] =
     ["authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
 
 /// Refuses to send a key where anybody on the way can read it.
-fn check_confidence(call: &Call, uri: &Uri) -> Result<()> {
+fn check_confidence(call: &Call, uri: &Uri, transport: &Transport) -> Result<()> {
     let host = uri.host().unwrap_or_default();
     let has_key = || {
         let mut headers = call.request.extra_headers.iter();
         call.deployment.secrets().next().is_some() || headers.any(|(name, _)| CREDENTIALS.contains(&name.as_str()))
     };
-    if call.allow_http || is_loopback(host) || !has_key() {
+    let is_proxied = transport.has_plain_proxy() && uri.scheme_str() == Some("http");
+    let stays_here = uri.scheme_str() == Some(unix_socket::SCHEME) || is_loopback(host);
+    if call.allow_http || stays_here && !is_proxied || !has_key() {
         return Ok(());
+    }
+    if stays_here {
+        return Err(Error::argument(format!(
+            "proxy would be sent what is for {host} by plain http, the key with it: make the call with a client without a \
+             proxy, or allow it with allow_http=True"
+        )));
     }
     Err(Error::argument(format!(
         "base_url begins with http://, and what is sent to {host} would show the key to everybody on the way: write \

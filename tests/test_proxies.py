@@ -7,7 +7,7 @@ import base64
 import pytest
 from server import KEY, MESSAGES, Answer, Server, completion_of, plain, streamed
 
-from ritellm import APIConnectionError, Client, RiteLLMError
+from ritellm import APIConnectionError, Client, InvalidArgumentError
 
 ELSEWHERE = "http://provider.invalid/v1"
 
@@ -51,7 +51,9 @@ def test_a_stream(proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-@pytest.mark.parametrize("value", ["provider.invalid", ".invalid", "a.example,provider.invalid", "*"])
+@pytest.mark.parametrize(
+    "value", ["provider.invalid", ".invalid", "a.example,provider.invalid", "*", "x Provider.Invalid:80"]
+)
 def test_no_proxy(proxy: Server, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", value)
@@ -96,10 +98,42 @@ def test_a_proxy_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPat
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
 
 
-def test_a_kind_of_proxy_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "https://user:s3cret-word@127.0.0.1:1")
-    with pytest.raises(RiteLLMError) as caught:
-        Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True, max_retries=0, timeout=60).completion(
-            "openai/m", MESSAGES
-        )
+@pytest.mark.parametrize(
+    "value", ["socks4://user:s3cret-word@127.0.0.1:1", "ftp://s3cret-word", "http://s3cret-word:x"]
+)
+def test_a_variable_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", value)
+    client = Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True)
+    with pytest.raises(InvalidArgumentError, match="HTTP_PROXY") as caught:
+        client.completion("openai/m", MESSAGES)
+    assert caught.value.retries == 0
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
+    monkeypatch.setenv("NO_PROXY", "10.0.0.0/99")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    with pytest.raises(InvalidArgumentError, match=r"NO_PROXY .*10.0.0.0/99"):
+        Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True).completion("openai/m", MESSAGES)
+
+
+@pytest.mark.parametrize(("status", "tries"), [(403, 1), (407, 1), (502, 2), (504, 2)])
+def test_a_tunnel_is_refused(proxy: Server, status: int, tries: int) -> None:
+    proxy.answer(Answer(status, body=b"no"))
+    client = Client(base_url="https://provider.invalid/v1", api_key=KEY, proxy=proxy.url, max_retries=1)
+    with pytest.raises(APIConnectionError, match=rf"the proxy 127.0.0.1:{proxy.port} answered {status} "):
+        client.completion("openai/m", MESSAGES)
+    assert len(proxy.requests) == tries
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_proxy_is_not_given_a_key_for_this_machine(proxy: Server, scheme: str, host: str) -> None:
+    """Whoever runs the proxy would read it, and a server on their machine would get it."""
+    client = Client(proxy=proxy.url.replace("http", scheme), base_url=f"http://{host}:1/v1", api_key=KEY)
+    with pytest.raises(InvalidArgumentError, match=r"proxy .*allow_http"):
+        client.completion("openai/m", MESSAGES)
+    assert proxy.requests == []
+
+
+def test_a_proxy_is_given_what_is_for_this_machine_if_that_is_allowed(proxy: Server) -> None:
+    client = Client(proxy=proxy.url, base_url="http://localhost:1/v1", api_key=KEY, allow_http=True)
+    assert client.completion("openai/m", MESSAGES) == completion_of()
+    assert proxy.last.target == "http://localhost:1/v1/chat/completions"

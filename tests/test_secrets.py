@@ -421,7 +421,17 @@ class TestProxy:
         assert server.last.headers["proxy-authorization"].startswith("Basic ")
 
     @pytest.mark.parametrize(
-        "proxy", ["ftp://host", "host:80", "https://host", "", f"http://user:{KEY}@", f"http://user:{KEY}/x@host:1", 3]
+        "proxy",
+        [
+            "ftp://host",
+            "host:80",
+            "socks4://host",
+            "http://host:x",
+            "",
+            f"http://user:{KEY}@",
+            f"http://user:{KEY}/x@host:1",
+            3,
+        ],
     )
     def test_what_is_none(self, proxy: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="proxy") as caught:

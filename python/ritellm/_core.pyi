@@ -70,6 +70,7 @@ class Client:
         http2: bool | None = None,
         allow_http: bool | None = None,
         ca_bundle: str | PathLike[str] | None = None,
+        client_cert: str | PathLike[str] | tuple[str | PathLike[str], str | PathLike[str]] | None = None,
         verify: bool | None = None,
         proxy: str | None = None,
         max_connections: int | None = None,

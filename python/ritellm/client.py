@@ -33,7 +33,7 @@ class Client(_core.Client):
 
     Args:
         api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
-        base_url: instead of the provider's own address.
+        base_url: instead of the provider's own address; ``http+unix://%2Frun%2Fmodel.sock/v1`` is a unix socket.
         api_version: the version of the API, where the provider has such a thing.
         timeout: seconds for a whole call, or a mapping with any of ``connect`` (10), ``pool`` (no limit), ``first_token``
             (no limit), ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit away.
@@ -43,10 +43,13 @@ class Client(_core.Client):
         http2: offer HTTP/2 to servers that are reached by TLS.
         allow_http: let a key go to another machine by plain ``http://``, where everybody on the way can read it; refused
             by default.
-        ca_bundle: a PEM file with the certificates of the authorities that are believed, instead of the machine's.
+        ca_bundle: a PEM file with the certificates of the authorities that are believed, instead of the machine's or of
+            those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name (or else ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``).
+        client_cert: the client's own certificate, for servers that ask for one: a PEM file that holds it and its key, or
+            a tuple of two, ``(certificate, key)``. Keys that are encrypted are refused.
         verify: ``False`` believes every certificate, so that whoever stands in between can read and change everything.
-        proxy: ``http://[user:password@]host:port``, or ``socks5`` or ``socks5h`` in front; otherwise ``HTTP_PROXY``,
-            ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in the environment say.
+        proxy: ``http://[user:password@]host:port``, or ``https``, ``socks5`` or ``socks5h`` in front; otherwise
+            ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in the environment say.
         max_connections: connections to one server, at most; no limit by default. Calls beyond them wait in line, first
             come, first served, for as long as the timeouts ``pool`` and ``total`` allow.
         max_header_size: an answer's head may be so many bytes; 64 KiB by default.

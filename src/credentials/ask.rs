@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::deadline::{Timeouts, within};
-use crate::transport::{Terms, Traffic, Transport};
+use crate::transport::{Terms, Traffic, Transport, is_loopback};
 use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -102,6 +102,11 @@ impl<'a> Ask<'a> {
         };
         let terms = Terms { timeouts: &timeouts, end: None, traffic: self.traffic };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
+        let is_local = request.uri.host().is_some_and(is_loopback) && request.uri.scheme_str() == Some("http");
+        if is_local && self.transport.has_given_proxy() {
+            // What it answers is a credential, and what it is asked with may be one.
+            return Err(refused(format!("proxy would be sent what {host} is asked for credentials")));
+        }
         // Boxed: it is rare, and its future large.
         let mut answer = Box::pin(async {
             let answer = self.transport.send(&request, terms).await?;

@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Secret;
 use crate::types::credentials::{Credentials, Wanted};
 use crate::types::shared::shared;
+use crate::types::unix_socket;
 
 /// What the caller said about where a call goes.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +112,9 @@ fn checked_base_url(provider: &'static dyn Provider, given: &str) -> Result<Arc<
     RECENT.with_borrow_mut(|recent| match recent {
         Some((of, from, checked)) if *of == name && from == given => Ok(checked.clone()),
         _ => {
-            let checked: Arc<str> = provider.base_url(given)?.into();
+            let socket = unix_socket::address(given.trim()).transpose();
+            let socket = socket.map_err(|why| Error::argument(format!("base_url {why}")))?;
+            let checked: Arc<str> = provider.base_url(socket.as_deref().unwrap_or(given))?.into();
             *recent = Some((name, given.to_owned(), checked.clone()));
             Ok(checked)
         }
@@ -172,11 +175,11 @@ pub(super) fn check_url(url: &str) -> Result<&str> {
         (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
             refused("must not hold a user or password: write an address without them")
         }
-        (Some("http" | "https"), Some(_)) if uri.query().is_some() => {
+        (Some("http" | "https" | unix_socket::SCHEME), Some(_)) if uri.query().is_some() => {
             refused("must not hold a query (extra_query= adds one): write an address without it")
         }
-        (Some("http" | "https"), Some(_)) => Ok(trimmed),
-        _ => refused("must begin with http:// or https:// and name a host: write an address"),
+        (Some("http" | "https" | unix_socket::SCHEME), Some(_)) => Ok(trimmed),
+        _ => refused("must begin with http://, https:// or http+unix:// and name a host: write an address"),
     }
 }
 

@@ -13,8 +13,8 @@ use super::json_encode::{self, Unencodable};
 use super::vectors::Form;
 use crate::client::Call;
 use crate::providers::{Given, resolve, setting_name};
-use crate::transport::Trust;
 use crate::transport::deadline::Timeouts;
+use crate::transport::{Identity, Trust, check_proxy};
 use crate::types::chat::{Operation, Request, Secret};
 use crate::types::params::Params;
 use crate::types::shared::shared;
@@ -363,21 +363,48 @@ pub(super) fn ca_bundle(value: &Bound<'_, PyAny>) -> PyResult<Trust> {
 /// A proxy's address. It may hold a password, so no error shows it.
 pub(super) fn proxy(value: &Bound<'_, PyAny>) -> PyResult<Secret> {
     let address = text("proxy", value, "an address such as \"http://host:3128\"")?;
-    let uri = address.parse::<http::Uri>().ok();
-    let is_known = |uri: &http::Uri| {
-        let kind = matches!(uri.scheme_str(), Some("http" | "socks5" | "socks5h"));
-        let host = uri.host().is_some_and(|host| !host.is_empty());
-        // A slash in a password ends the host before its time.
-        kind && host && matches!(uri.path(), "" | "/") && uri.port().is_none_or(|port| !port.as_str().is_empty())
+    check_proxy(&address).map_err(|why| argument(value.py(), format!("proxy {why}")))?;
+    Ok(Secret::new(address))
+}
+
+/// The client's own certificate: a file that holds it and its key, or one for each.
+pub(super) fn client_cert(value: &Bound<'_, PyAny>) -> PyResult<Identity> {
+    const RIGHT: &str =
+        "the path of a PEM file with a certificate and its key, or a tuple of two paths, (certificate, key),";
+    let py = value.py();
+    let path = |value: &Bound<'_, PyAny>| -> PyResult<std::path::PathBuf> {
+        value.extract().map_err(|_| wrong("client_cert", value, RIGHT))
     };
-    match uri.as_ref().is_some_and(is_known) {
-        true => Ok(Secret::new(address)),
-        false => Err(argument(
-            value.py(),
-            "proxy is no address of the kind http, socks5 or socks5h: write one such as \"http://host:3128\", with special \
-             characters of a password percent-encoded",
-        )),
-    }
+    let (certificate, key) = match value.cast::<PyTuple>() {
+        Err(_) => (path(value)?, None),
+        Ok(paths) => match (paths.len(), paths.get_item(2)) {
+            (2, _) => (path(&paths.get_item(0)?)?, Some(path(&paths.get_item(1)?)?)),
+            (3, Ok(password)) if password.is_none() => (path(&paths.get_item(0)?)?, Some(path(&paths.get_item(1)?)?)),
+            (3, _) => {
+                return Err(argument(
+                    py,
+                    "client_cert has a password, and keys that are encrypted cannot be read: decrypt it into a file that \
+                     only you can read (openssl pkey -in key.pem -out plain.pem), and give (certificate, key)",
+                ));
+            }
+            (length, _) => {
+                return Err(argument(py, format!("client_cert is a tuple of {length}: {RIGHT} would be right")));
+            }
+        },
+    };
+    let read = |path: &std::path::Path| {
+        std::fs::read(path)
+            .map_err(|error| argument(py, format!("client_cert: {} cannot be read: {error}", path.display())))
+    };
+    let chain = read(&certificate)?;
+    let (key, from) = match &key {
+        None => (chain.clone(), &certificate),
+        Some(path) => (read(path)?, path),
+    };
+    Identity::new(&chain, &key).map_err(|(is_key, why)| {
+        let path = if is_key { from } else { &certificate };
+        argument(py, format!("client_cert: {} {why}", path.display()))
+    })
 }
 
 /// Header fields that the caller adds.

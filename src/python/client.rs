@@ -30,7 +30,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None, max_nesting=None))]
+    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None, max_nesting=None))]
     #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
     fn new(
         api_key: Option<&Bound<'_, PyAny>>,
@@ -43,6 +43,7 @@ impl Client {
         http2: Option<&Bound<'_, PyAny>>,
         allow_http: Option<&Bound<'_, PyAny>>,
         ca_bundle: Option<&Bound<'_, PyAny>>,
+        client_cert: Option<&Bound<'_, PyAny>>,
         verify: Option<&Bound<'_, PyAny>>,
         proxy: Option<&Bound<'_, PyAny>>,
         max_connections: Option<&Bound<'_, PyAny>>,
@@ -72,6 +73,9 @@ impl Client {
                 return Err(argument(verify.py(), "verify=False and ca_bundle exclude each other: give one"));
             }
             settings.trust = Trust::Anybody;
+        }
+        if let Some(paths) = client_cert {
+            settings.identity = Some(Arc::new(arguments::client_cert(paths)?));
         }
         if let Some(proxy) = proxy {
             settings.proxy = Some(arguments::proxy(proxy)?);

@@ -1,55 +1,80 @@
-//! Making a connection: name resolution, TCP, proxy, TLS.
+//! Making a connection: TCP or a unix socket, a proxy, TLS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
-use tower_service::Service;
 
 use super::Settings;
+use super::dial::dial;
+use super::lookup::addresses;
+use super::proxies::{self, Kind, Proxies, Proxy};
+use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
-use super::trust::Trust;
+use super::trust::{self, Identity, Trust};
+use super::tunnel;
 use crate::error::{Error, Result};
+use crate::types::unix_socket;
 
 /// A connection's bytes, encrypted or not.
-pub(super) type Io = Counted<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
+pub(super) type Io = Counted<Stream>;
 
 /// Where a connection leads: what has to be equal for it to be used again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
-    pub https: bool,
+    scheme: Scheme,
+    /// A name, an address, or a socket's path.
     pub host: Box<str>,
     pub port: u16,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Scheme {
+    Http,
+    Https,
+    Unix,
+}
+
 impl Origin {
     pub fn of(uri: &Uri) -> Result<Self> {
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
+        if let Some(path) = unix_socket::path(uri) {
+            return Ok(Self { scheme: Scheme::Unix, host: path.into(), port: 0 });
+        }
+        let (scheme, port) = match uri.scheme_str() {
+            Some("https") => (Scheme::Https, 443),
+            Some("http") => (Scheme::Http, 80),
             _ => return Err(Error::argument(format!("the address {uri} begins with neither http:// nor https://"))),
         };
         let host = uri.host().filter(|host| !host.is_empty());
         let host = host.ok_or_else(|| Error::argument(format!("the address {uri} names no host")))?;
-        Ok(Self { https, host: host.into(), port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }) })
+        Ok(Self { scheme, host: host.into(), port: uri.port_u16().unwrap_or(port) })
     }
 
-    /// On this machine, or on its own link: such addresses mean something only to whoever stands there.
-    fn is_near(&self) -> bool {
-        let is_link_local = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.is_link_local(),
-            IpAddr::V6(address) => address.is_unicast_link_local(),
-        };
-        is_loopback(&self.host) || self.host.trim_matches(['[', ']']).parse().is_ok_and(is_link_local)
+    pub fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
+    /// On this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.scheme == Scheme::Unix || is_loopback(&self.host)
+    }
+
+    /// An address, or a socket's path, that means something only to whoever stands there.
+    pub fn is_link_local(&self) -> bool {
+        self.scheme == Scheme::Unix
+            || self.bare_host().parse().is_ok_and(|address| match address {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+            })
+    }
+
+    /// The host without an IPv6 address's brackets.
+    fn bare_host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
     }
 }
 
@@ -65,7 +90,10 @@ pub fn is_loopback(host: &str) -> bool {
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.scheme {
+            Scheme::Unix => write!(f, "unix:{}", self.host),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -74,110 +102,145 @@ pub(super) struct Connected {
     pub io: Io,
     /// The server chose HTTP/2.
     pub http2: bool,
-    /// A plain-HTTP proxy stands between: it wants whole addresses, and this authorization if it has one.
-    pub forward_proxy: Option<Option<HeaderValue>>,
+    pub target: Target,
+}
+
+/// How a request on a connection says where it goes.
+#[derive(Debug, Clone)]
+pub(super) enum Target {
+    /// To the server itself: a path.
+    Server,
+    /// To a proxy, which wants the whole address, and this authorization if it has one.
+    Proxy(Option<HeaderValue>),
+    /// To a unix socket: a path, and a host that has no name.
+    Socket,
 }
 
 /// Makes connections.
 pub(super) struct Connector {
-    tcp: HttpConnector,
-    proxies: Matcher,
-    /// The caller named the proxy, rather than the environment.
-    proxy_given: bool,
-    tls: OnceCell<TlsConnector>,
-    trust: Trust,
+    proxies: Proxies,
+    tls: Tls,
     http2: bool,
 }
 
 impl Connector {
-    /// Where the settings name no proxy, `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` do, in either case, as
-    /// they are now.
+    /// Reads the environment as it is now: the proxies where the settings name none, and authorities.
     pub fn new(settings: &Settings) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(std::time::Duration::from_secs(60)));
-        let proxies = match &settings.proxy {
-            Some(proxy) => Matcher::builder().all(proxy.expose()).build(),
-            None => Matcher::from_env(),
-        };
+        let variable = |name: &str| std::env::var_os(name);
+        // A proxy that cannot be used is refused with the settings; here it would be a client without one.
+        let given = settings.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy.expose()).ok());
         Self {
-            tcp,
-            proxies,
-            proxy_given: settings.proxy.is_some(),
-            tls: OnceCell::new(),
-            trust: settings.trust.clone(),
+            proxies: match given {
+                Some(proxy) => Proxies::Given(Arc::new(proxy)),
+                None => Proxies::Environment(proxies::Environment::read(&variable)),
+            },
+            tls: Tls {
+                trust: settings.trust.clone(),
+                environment: trust::Environment::read(&variable),
+                identity: settings.identity.clone(),
+                to_servers: OnceCell::new(),
+                to_proxies: OnceCell::new(),
+            },
             http2: settings.http2,
         }
     }
 
-    pub async fn connect(&self, origin: &Origin, uri: &Uri, traffic: &Arc<Traffic>) -> Result<Connected> {
-        // A server on this machine, or beside it, is not behind a proxy of the environment.
-        let direct = origin.is_near() && !self.proxy_given;
-        let proxy = if direct { None } else { self.proxies.intercept(uri) };
-        let counted = |io| Counted::new(io, traffic.clone());
-        let (tcp, forward_proxy) = match &proxy {
-            None => (self.tcp(uri.clone()).await.map_err(|error| failed(origin, &*error))?, None),
-            Some(proxy) => self.through(proxy, origin, uri).await?,
+    /// Whether the caller named a proxy, rather than the environment.
+    pub fn has_given_proxy(&self) -> bool {
+        matches!(self.proxies, Proxies::Given(_))
+    }
+
+    /// Whether that proxy is reached without TLS.
+    pub fn has_plain_proxy(&self) -> bool {
+        matches!(&self.proxies, Proxies::Given(proxy) if proxy.kind != Kind::Https)
+    }
+
+    /// Connects to an origin. `limit` is what there is of time: within it every address gets its chance.
+    pub async fn connect(&self, origin: &Origin, limit: Option<Duration>, traffic: &Arc<Traffic>) -> Result<Connected> {
+        let (stream, target) = match self.proxies.proxy_for(origin)? {
+            None => (
+                direct(origin, limit).await?,
+                if origin.scheme == Scheme::Unix { Target::Socket } else { Target::Server },
+            ),
+            Some(proxy) => self.through(proxy, origin, limit).await?,
         };
-        if !origin.https {
-            return Ok(Connected { io: counted(Either::Left(tcp)), http2: false, forward_proxy });
+        let counted = |stream| Counted::new(stream, traffic.clone());
+        if !origin.is_https() {
+            return Ok(Connected { io: counted(stream), http2: false, target });
         }
-        let tls = self.tls.get_or_try_init(|| tls_connector(self.trust.clone(), self.http2)).await?;
-        let name = ServerName::try_from(origin.host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| Error::argument(format!("{} is not a host name that TLS can check", origin.host)))?;
-        let stream = tls.connect(name, tcp).await.map_err(|error| failed(origin, &error))?;
+        let failed = |error: std::io::Error| self.tls.failed(format!("cannot connect to {origin}"), &error);
+        let tls = self.tls.to_server(self.http2).await?;
+        let stream = tls.connect(server_name(origin.bare_host())?, stream).await.map_err(failed)?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connected { io: counted(Either::Right(Box::new(stream))), http2, forward_proxy: None })
+        Ok(Connected { io: counted(Stream::Tls(Box::new(stream))), http2, target })
     }
 
-    async fn tcp(&self, uri: Uri) -> Result<TcpStream, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(self.tcp.clone().call(uri).await?.into_inner())
-    }
-
-    async fn through(
-        &self,
-        proxy: &Intercept,
-        origin: &Origin,
-        uri: &Uri,
-    ) -> Result<(TcpStream, Option<Option<HeaderValue>>)> {
+    /// Connects to a proxy, and has it connect to the origin unless it is to pass requests on.
+    async fn through(&self, proxy: &Proxy, origin: &Origin, limit: Option<Duration>) -> Result<(Stream, Target)> {
         // Host and port alone: before them may stand a password.
-        let host = proxy.uri().host().unwrap_or("?");
-        let port = proxy.uri().port_u16().map_or(String::new(), |port| format!(":{port}"));
-        let at = format!("{origin} through the proxy {host}{port}");
-        let failed = |error: &(dyn std::error::Error + 'static)| {
-            Error::connection(format!("cannot connect to {at}: {}", causes(error)))
-        };
-        match proxy.uri().scheme_str() {
-            Some("http") if !origin.https => {
-                let tcp = self.tcp(proxy.uri().clone()).await.map_err(|error| failed(&*error))?;
-                Ok((tcp, Some(proxy.basic_auth().cloned())))
+        let at = format!("cannot connect to {origin} through the proxy {proxy}");
+        let failed = |error: std::io::Error| connection_failed(&at, &error);
+        let mut stream = tcp(&proxy.host, proxy.port, limit).await.map_err(failed)?;
+        if proxy.kind == Kind::Https {
+            let failed = |error: std::io::Error| self.tls.failed(at.clone(), &error);
+            let tls = self.tls.to_proxy().await?;
+            let encrypted = tls.connect(server_name(&proxy.host)?, stream).await.map_err(failed)?;
+            stream = Stream::Tls(Box::new(encrypted));
+        }
+        match proxy.kind {
+            Kind::Http | Kind::Https if !origin.is_https() => {
+                Ok((stream, Target::Proxy(proxy.authorization().cloned())))
             }
-            Some("http") => {
-                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
-                if let Some(auth) = proxy.basic_auth() {
-                    tunnel = tunnel.with_auth(auth.clone());
+            Kind::Http | Kind::Https => {
+                let stream = tunnel::connect(stream, proxy, &origin.host, origin.port).await?;
+                Ok((stream, Target::Server))
+            }
+            Kind::Socks5 { local_names } => {
+                let mut host = origin.host.to_string();
+                if local_names {
+                    let found = addresses(origin.bare_host(), origin.port).await.map_err(failed)?;
+                    host = found.first().map_or(host, |address| match address.ip() {
+                        IpAddr::V4(address) => address.to_string(),
+                        IpAddr::V6(address) => format!("[{address}]"),
+                    });
                 }
-                Ok((tunnel.call(uri.clone()).await.map_err(|error| failed(&error))?.into_inner(), None))
+                let stream = tunnel::socks(stream, proxy, &host, origin.port).await;
+                Ok((stream.map_err(|why| Error::connection(format!("{at}: {why}")))?, Target::Server))
             }
-            Some("socks5" | "socks5h") => {
-                let mut socks = SocksV5::new(proxy.uri().clone(), self.tcp.clone())
-                    .local_dns(proxy.uri().scheme_str() == Some("socks5"));
-                if let Some((user, password)) = proxy.raw_auth() {
-                    socks = socks.with_auth(user.to_owned(), password.to_owned());
-                }
-                Ok((socks.call(uri.clone()).await.map_err(|error| failed(&error))?.into_inner(), None))
-            }
-            other => Err(Error::connection(format!(
-                "the proxy for {origin} is of the kind {}, and only http, socks5 and socks5h are known",
-                other.unwrap_or("?")
-            ))),
         }
     }
 }
 
-fn failed(origin: &Origin, error: &(dyn std::error::Error + 'static)) -> Box<Error> {
-    Error::connection(format!("cannot connect to {origin}: {}", causes(error)))
+async fn direct(origin: &Origin, limit: Option<Duration>) -> Result<Stream> {
+    let stream = match origin.scheme {
+        Scheme::Unix => unix(&origin.host).await,
+        _ => tcp(origin.bare_host(), origin.port, limit).await,
+    };
+    stream.map_err(|error| connection_failed(&format!("cannot connect to {origin}"), &error))
+}
+
+async fn tcp(host: &str, port: u16, limit: Option<Duration>) -> std::io::Result<Stream> {
+    let found = addresses(host, port).await?;
+    dial(found, limit).await.map(Stream::Tcp)
+}
+
+#[cfg(unix)]
+async fn unix(path: &str) -> std::io::Result<Stream> {
+    tokio::net::UnixStream::connect(path).await.map(Stream::Unix)
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &str) -> std::io::Result<Stream> {
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "this system has no unix sockets here"))
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned())
+        .map_err(|_| Error::argument(format!("{host} is not a host name that TLS can check")))
+}
+
+fn connection_failed(what: &str, error: &std::io::Error) -> Box<Error> {
+    Error::connection(format!("{what}: {}", causes(error)))
 }
 
 /// An error and what lies under it, in one line.
@@ -194,9 +257,68 @@ pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Made elsewhere, since to read the machine's certificates takes a while.
-async fn tls_connector(trust: Trust, http2: bool) -> Result<TlsConnector> {
-    let config = tokio::task::spawn_blocking(move || trust.config(http2)).await;
-    let config = config.map_err(|error| Error::connection(format!("TLS cannot be set up: {error}")))??;
-    Ok(TlsConnector::from(Arc::new(config)))
+/// TLS as a client speaks it, set up when it is first needed.
+struct Tls {
+    trust: Trust,
+    environment: trust::Environment,
+    identity: Option<Arc<Identity>>,
+    to_servers: OnceCell<TlsConnector>,
+    /// Without the client's certificate, and for HTTP/1.1: a proxy is asked by `CONNECT`.
+    to_proxies: OnceCell<TlsConnector>,
+}
+
+impl Tls {
+    async fn to_server(&self, http2: bool) -> Result<&TlsConnector> {
+        let protocols: &'static [&'static [u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+        self.to_servers.get_or_try_init(|| self.connector(self.identity.clone(), protocols)).await
+    }
+
+    async fn to_proxy(&self) -> Result<&TlsConnector> {
+        self.to_proxies.get_or_try_init(|| self.connector(None, &[b"http/1.1"])).await
+    }
+
+    /// Made elsewhere, since to read the machine's certificates takes a while.
+    async fn connector(
+        &self,
+        identity: Option<Arc<Identity>>,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<TlsConnector> {
+        let (trust, environment) = (self.trust.clone(), self.environment.clone());
+        let config =
+            tokio::task::spawn_blocking(move || trust.config(&environment, identity.as_deref(), protocols)).await;
+        let config = config.map_err(|error| Error::connection(format!("TLS cannot be set up: {error}")))??;
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// A handshake that failed. A certificate that is not believed will not be the next time either.
+    fn failed(&self, what: String, error: &std::io::Error) -> Box<Error> {
+        let mut failure = connection_failed(&what, error);
+        let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(_)) = tls {
+            failure.message = format!("{} ({})", failure.message, self.trust.described(&self.environment));
+            failure.should_retry = Some(false);
+        }
+        failure
+    }
+}
+
+/// Whether a server's alert says that it does not take the client's certificate, or its absence.
+///
+/// With TLS 1.3 it comes after the handshake, in the answer's place.
+pub(super) fn refuses_identity(error: &std::io::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(
+        tls,
+        Some(rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ))
+    )
 }

@@ -12,12 +12,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderValue, Method};
+use http::Method;
 use memchr::{memchr, memchr_iter};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
-use super::connect::Io;
+use super::connect::{Io, Target, refuses_identity};
 use super::traffic::Traffic;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest, Lines, field_of};
@@ -42,7 +42,7 @@ pub(super) struct Connection {
     buffer: BytesMut,
     framing: Framing,
     reusable: bool,
-    forward_proxy: Option<Option<HeaderValue>>,
+    target: Target,
     /// An answer's head may be this long.
     max_head: usize,
 }
@@ -118,8 +118,8 @@ impl Outgoing {
 }
 
 impl Connection {
-    pub fn new(io: Io, forward_proxy: Option<Option<HeaderValue>>, max_head: usize) -> Self {
-        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, forward_proxy, max_head }
+    pub fn new(io: Io, target: Target, max_head: usize) -> Self {
+        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, target, max_head }
     }
 
     pub fn traffic(&self) -> &Arc<Traffic> {
@@ -155,9 +155,7 @@ impl Connection {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    let error = outgoing.broken.unwrap_or(error);
-                    let error = Error::connection(format!("the connection broke before an answer came: {error}"));
-                    return Err(Unanswered { error, silent, refused: false });
+                    return Err(Unanswered { error: broken(outgoing.broken, error), silent, refused: false });
                 }
             }
             loop {
@@ -201,20 +199,27 @@ impl Connection {
     fn write_head(&self, request: &HttpRequest, head: &mut Vec<u8>) {
         head.extend_from_slice(request.method.as_str().as_bytes());
         head.push(b' ');
-        if self.forward_proxy.is_some() {
-            head.extend_from_slice(b"http://");
-            head.extend_from_slice(request.uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
-        }
+        let authority = request.uri.authority().map_or("", |authority| authority.as_str());
+        // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2>; a socket's path is no host.
+        let host = match &self.target {
+            Target::Server => authority,
+            Target::Socket => "localhost",
+            Target::Proxy(_) => {
+                head.extend_from_slice(b"http://");
+                head.extend_from_slice(authority.as_bytes());
+                authority
+            }
+        };
         head.extend_from_slice(request.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
         head.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-        head.extend_from_slice(request.uri.authority().map_or("", |authority| authority.as_str()).as_bytes());
+        head.extend_from_slice(host.as_bytes());
         for (name, value) in request.fields() {
             head.extend_from_slice(b"\r\n");
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());
         }
-        if let Some(Some(authorization)) = &self.forward_proxy {
+        if let Target::Proxy(Some(authorization)) = &self.target {
             head.extend_from_slice(b"\r\nproxy-authorization: ");
             head.extend_from_slice(authorization.as_bytes());
         }
@@ -446,8 +451,20 @@ impl Connection {
     }
 }
 
+/// A connection that broke before an answer came: what writing failed with, if it did, and what reading did.
+fn broken(writing: Option<std::io::Error>, reading: std::io::Error) -> Box<Error> {
+    let is_refused = refuses_identity(&reading);
+    let error = if is_refused { reading } else { writing.unwrap_or(reading) };
+    let mut broken = Error::connection(format!("the connection broke before an answer came: {error}"));
+    if is_refused {
+        broken.message += " (the server wants a certificate of the client's, or another: client_cert)";
+        broken.should_retry = Some(false);
+    }
+    broken
+}
+
 /// Where the head ends, its empty line included, if it is all there. `scanned` bytes were there at the last look.
-fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
+pub(super) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
     // Whatever stood at the end may be the beginning of the empty line.
     let from = scanned.saturating_sub(3);
     memchr_iter(b'\n', &bytes[from..]).map(|found| from + found + 1).find_map(|at| match &bytes[at..] {

@@ -3,29 +3,37 @@
 pub mod aws_event_stream;
 mod connect;
 pub mod deadline;
+mod dial;
 mod encoding;
 pub mod framing;
 mod http1;
 mod http2;
+mod lookup;
 pub mod ndjson;
+mod no_proxy;
 mod pool;
+mod proxies;
 mod redirect;
 pub mod retry;
 mod seats;
 pub mod sse;
+mod stream;
 mod traffic;
 mod trust;
+mod tunnel;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 pub use connect::is_loopback;
+pub use proxies::check_proxy;
 pub use traffic::Traffic;
-pub use trust::Trust;
+pub use trust::{Identity, Trust};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Secret;
@@ -47,7 +55,9 @@ pub struct Settings {
     pub http2: bool,
     /// Whose certificates are believed.
     pub trust: Trust,
-    /// The proxy's address, which may hold a password; `None`: whatever the environment says.
+    /// The client's own certificate.
+    pub identity: Option<Arc<Identity>>,
+    /// The proxy's address, which [`check_proxy`] has found right, and which may hold a password; `None`: whatever the environment says.
     pub proxy: Option<Secret>,
     /// Connections to one origin, at most; `None`: as many as the calls in flight need.
     pub max_connections: Option<usize>,
@@ -64,6 +74,7 @@ impl Default for Settings {
         Self {
             http2: true,
             trust: Trust::default(),
+            identity: None,
             proxy: None,
             max_connections: None,
             max_header: 64 << 10,
@@ -82,6 +93,14 @@ pub struct Terms<'a> {
     pub end: Option<Instant>,
     /// The account of a connection that is opened for it.
     pub traffic: &'a Arc<Traffic>,
+}
+
+impl Terms<'_> {
+    /// How long it may take at most to be connected.
+    fn time_to_connect(&self) -> Option<Duration> {
+        let rest = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        [self.timeouts.connect, self.timeouts.first_token, rest].into_iter().flatten().min()
+    }
 }
 
 /// Sends requests over connections that it keeps.
@@ -121,6 +140,16 @@ impl Transport {
     /// A transport without connections yet.
     pub fn new(settings: &Settings) -> Self {
         Self { pool: Pool::new(settings), max_body: settings.max_body, max_event: settings.max_event }
+    }
+
+    /// Whether the caller named a proxy: what is for this machine goes there too.
+    pub fn has_given_proxy(&self) -> bool {
+        self.pool.connector().has_given_proxy()
+    }
+
+    /// Whether that proxy is reached without TLS.
+    pub fn has_plain_proxy(&self) -> bool {
+        self.pool.connector().has_plain_proxy()
     }
 
     /// How many connections of this account are open and carry nothing.

@@ -113,6 +113,10 @@ impl Pool {
         Box::pin(self.open(host, wanted)).await
     }
 
+    pub fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// How many connections of this account carry nothing.
     pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
         let hosts: Vec<Arc<Host>> = {
@@ -144,7 +148,7 @@ impl Pool {
     }
 
     async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
-        let Wanted { uri, terms, fresh } = wanted;
+        let Wanted { terms, fresh, .. } = wanted;
         let origin = &host.origin;
         let seat = match &host.seats {
             None => None,
@@ -154,7 +158,7 @@ impl Pool {
             },
         };
         let opening = pin!(async {
-            let turn = match origin.https && !host.lock().speaks_http1 {
+            let turn = match origin.is_https() && !host.lock().speaks_http1 {
                 true => Some(host.opening.lock().await),
                 false => None,
             };
@@ -164,7 +168,7 @@ impl Pool {
             {
                 return Ok(lease);
             }
-            let connected = self.connector.connect(origin, uri, terms.traffic).await?;
+            let connected = self.connector.connect(origin, terms.time_to_connect(), terms.traffic).await?;
             let connection = if connected.http2 {
                 let seats = host.seats.clone();
                 let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, seats).await?;
@@ -174,7 +178,7 @@ impl Pool {
                 Connection::Http2(opened.0, opened.1)
             } else {
                 host.lock().speaks_http1 = true;
-                let connection = Box::new(http1::Connection::new(connected.io, connected.forward_proxy, self.max_head));
+                let connection = Box::new(http1::Connection::new(connected.io, connected.target, self.max_head));
                 Connection::Http1(Kept { connection, host: host.clone(), seat })
             };
             Ok(Lease { connection, reused: false })

@@ -15,3 +15,4 @@ pub mod params;
 pub mod response;
 pub mod shape;
 pub mod shared;
+pub mod unix_socket;

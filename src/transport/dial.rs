@@ -1,0 +1,159 @@
+//! TCP to whichever of a host's addresses answers first.
+//!
+//! An address that swallows packets costs a quarter of a second rather than the call: the next one is tried beside it
+//! (<https://www.rfc-editor.org/rfc/rfc8305>, "happy eyeballs").
+
+use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// An attempt has this long before the next one begins beside it: RFC 8305, section 8.
+const DELAY: Duration = Duration::from_millis(250);
+/// … but no less than this, however little time there is: the same section.
+const LEAST_DELAY: Duration = Duration::from_millis(10);
+/// A connection that carries nothing is probed after this.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connects to one of the addresses, all of which get their chance within `limit`.
+///
+/// # Errors
+///
+/// What the attempts failed with, when all have.
+pub(super) async fn dial(addresses: Vec<SocketAddr>, limit: Option<Duration>) -> Result<TcpStream> {
+    let stream = first_of(interleaved(addresses), limit, TcpStream::connect).await?;
+    stream.set_nodelay(true)?;
+    // A peer that is gone without a word is noticed; where that cannot be set, timeouts have to do.
+    drop(SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
+    Ok(stream)
+}
+
+/// Runs attempts until one succeeds, each beginning when the one before it failed or has taken its time.
+async fn first_of<T, F: Future<Output = Result<T>>>(
+    addresses: Vec<SocketAddr>,
+    limit: Option<Duration>,
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<T> {
+    let delay = delay(addresses.len(), limit);
+    let several = addresses.len() > 1;
+    let mut left = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut failures: Vec<(SocketAddr, Error)> = Vec::new();
+    loop {
+        if let Some(address) = left.next() {
+            let attempt = attempt(address);
+            attempts.push(async move { attempt.await.map_err(|error| (address, error)) });
+        }
+        let mut timer = pin!(tokio::time::sleep(delay));
+        loop {
+            let done = match left.len() {
+                0 => attempts.next().await,
+                _ => match select(attempts.next(), timer.as_mut()).await {
+                    Either::Left((done, _)) => done,
+                    Either::Right(_) => break,
+                },
+            };
+            match done {
+                Some(Ok(connected)) => return Ok(connected),
+                Some(Err(failure)) => failures.push(failure),
+                None if left.len() == 0 => return Err(joined(failures, several)),
+                None => {}
+            }
+            if left.len() > 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// How long each attempt has for itself, so that the last one has as much as the others.
+fn delay(addresses: usize, limit: Option<Duration>) -> Duration {
+    let share = limit.map_or(DELAY, |limit| limit / u32::try_from(addresses + 1).unwrap_or(u32::MAX));
+    share.clamp(LEAST_DELAY, DELAY)
+}
+
+/// One error of all. Which address it was about is said where there are several.
+fn joined(mut failures: Vec<(SocketAddr, Error)>, several: bool) -> Error {
+    match failures.pop() {
+        None => Error::new(ErrorKind::NotFound, "the name has no address"),
+        Some((_, error)) if !several => error,
+        // The last one's number stays readable in it, for whoever asks what kind of failure it was.
+        Some((address, error)) => {
+            let all = failures.iter().map(|(address, error)| format!("{address}: {error}"));
+            let all: Vec<String> = all.chain([format!("{address}: {error}")]).collect();
+            Error::new(error.kind(), all.join("; "))
+        }
+    }
+}
+
+/// The addresses by turns of their families, in the system's order otherwise: RFC 8305, section 4.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let longest = one.len().max(other.len());
+    (0..longest).flat_map(|at| [one.get(at), other.get(at)]).flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let mixed = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.0.0.1:1", "1.0.0.2:1"]);
+        let expected = addresses(&["[::1]:1", "1.0.0.1:1", "[::2]:1", "1.0.0.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(mixed), expected);
+        let v4_first = addresses(&["1.0.0.1:1", "1.0.0.2:1", "[::1]:1"]);
+        assert_eq!(interleaved(v4_first), addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]));
+    }
+
+    /// Ports say what an address does: 1 swallows packets, 2 refuses at once, others answer after so many milliseconds.
+    async fn attempt(address: SocketAddr) -> Result<SocketAddr> {
+        match address.port() {
+            1 => std::future::pending().await,
+            2 => Err(ErrorKind::ConnectionRefused.into()),
+            late => {
+                tokio::time::sleep(Duration::from_millis(late.into())).await;
+                Ok(address)
+            }
+        }
+    }
+
+    async fn dialled(texts: &[&str], limit: Option<Duration>) -> (std::result::Result<String, String>, u64) {
+        let begun = Instant::now();
+        let done = first_of(addresses(texts), limit, attempt).await;
+        (done.map(|it| it.to_string()).map_err(|it| it.to_string()), begun.elapsed().as_millis() as u64)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_address_gets_its_chance() {
+        let holes = ["1.0.0.1:1", "[::1]:1", "1.0.0.3:1", "1.0.0.4:10"];
+        assert_eq!(dialled(&holes, None).await, (Ok("1.0.0.4:10".into()), 760));
+        // Within what there is of time.
+        assert_eq!(dialled(&holes, Some(Duration::from_millis(500))).await, (Ok("1.0.0.4:10".into()), 310));
+        assert_eq!(dialled(&["1.0.0.1:1", "1.0.0.2:10"], Some(Duration::from_millis(90))).await.1, 40);
+        // One that refuses is left at once; one that is slow may still win.
+        assert_eq!(dialled(&["1.0.0.1:2", "1.0.0.2:10"], None).await, (Ok("1.0.0.2:10".into()), 10));
+        assert_eq!(dialled(&["1.0.0.1:300", "1.0.0.2:1"], None).await, (Ok("1.0.0.1:300".into()), 300));
+        assert_eq!(dialled(&["1.0.0.1:5"], None).await, (Ok("1.0.0.1:5".into()), 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_failures_are_told() {
+        assert_eq!(dialled(&["1.0.0.1:2"], None).await, (Err("connection refused".into()), 0));
+        let (failed, _) = dialled(&["1.0.0.1:2", "[::1]:2"], None).await;
+        assert_eq!(failed.unwrap_err(), "1.0.0.1:2: connection refused; [::1]:2: connection refused");
+        assert!(dialled(&[], None).await.0.is_err());
+    }
+}
