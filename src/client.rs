@@ -458,6 +458,13 @@ fn encode(call: &Call, endpoint: &dyn Endpoint, transport: &Transport) -> Result
 const CREDENTIALS: [&str; 6] =
     ["authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
 
+/// Whether a header field of this name holds a credential: by its name, or by a word in it that says so.
+pub fn is_credential_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIALS.contains(&name.as_str())
+        || ["key", "token", "secret", "auth", "password", "cookie", "signature"].iter().any(|word| name.contains(word))
+}
+
 /// Refuses to send a key where anybody on the way can read it.
 fn check_confidence(call: &Call, uri: &Uri, transport: &Transport) -> Result<()> {
     let host = uri.host().unwrap_or_default();

@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "accumulate",
     "act_as_dict",
+    "adopt",
     "from_json",
     "providers",
     "to_json",
@@ -41,6 +42,11 @@ def providers() -> list[_Provider]:
 
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> ChatCompletion:
     """The chat completion that these chunks make up: a list of dicts, as a stream gives them."""
+
+def adopt(object: Object, source: object) -> None:
+    """Gives every dict below an object the class that it would have in an answer, and the object what `source` has beside
+    its keys.
+    """
 
 def act_as_dict(class_: type[Object], /) -> None:
     """Lets a class of responses read, and be freed, the way dicts do; before it has instances."""
@@ -79,6 +85,8 @@ class Client:
         max_event_size: int | None = None,
         max_nesting: int | None = None,
     ) -> Self: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, memo: Any, /) -> Self: ...
     def start(
         self,
         operation: Literal["chat", "embedding", "responses"],

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from ritellm import _core
+from ritellm.types import ChatCompletion, EmbeddingResponse
 
-# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+# To import `typing` takes longer than all the rest of the package; who asks for the hints at run time gets `object`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from ritellm.types import ChatCompletion, EmbeddingResponse
+    from typing_extensions import Self
+else:
+    from _collections_abc import Iterable, Mapping, Sequence
+
+    Any = Self = object
 
 __all__ = [
     "Client",
@@ -29,7 +34,9 @@ class Client(_core.Client):
     """Settings and connections of one's own, with the same methods as the package has functions.
 
     Each setting is what a call gets that does not give its own. A client may be used by any number of threads, tasks
-    and event loops at once, and by the children of a fork.
+    and event loops at once, and by the children of a fork. It can be copied and pickled, as its settings: connections are
+    its own. Keys are never pickled, nor are passwords and header fields that look like keys; where there were some, the
+    unpickled client's calls raise ``InvalidArgumentError``.
 
     Args:
         api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
@@ -189,6 +196,12 @@ class _DefaultClient(Client):
 
     def __reduce__(self) -> str:
         return "_default"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self
 
 
 _default = _DefaultClient()

@@ -29,6 +29,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+else:
+    Any = object
 
 __all__ = [
     "APIConnectionError",

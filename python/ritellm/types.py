@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from ritellm import _core
 
-# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+# To import `typing` takes longer than all the rest of the package; who asks for the hints at run time gets `object`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
+
+    from typing_extensions import Self
+else:
+    from _collections_abc import Iterable, Mapping
+
+    Any = Self = object
 
 __all__ = [
     "ChatCompletion",
@@ -40,9 +47,52 @@ def _plain(value: Any, exclude_none: bool) -> Any:
 
 
 class Object(_core.Object):
-    """A dict whose keys are also attributes; every JSON object of a response is one."""
+    """A dict whose keys are also attributes; every JSON object of a response is one.
+
+    Made like a dict: ``ChatCompletion(stored)`` is the answer that ``stored`` was, every dict below it of the class that it
+    had. What a response has beside its keys (``meta``) comes from another response only.
+    """
 
     __slots__ = ()
+
+    def __init__(self, *args: Mapping[str, Any] | Iterable[tuple[str, Any]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _core.adopt(self, args[0] if args else None)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **_: Any) -> Self:
+        """The object that a dict, or an object with a method ``model_dump``, stands for; one of this class stays itself.
+
+        Values are taken as they are. The keywords of pydantic's method are taken and have no effect.
+
+        Raises:
+            InvalidArgumentError: ``obj`` is nothing of that kind.
+        """
+        if isinstance(obj, cls):
+            return obj
+        if not isinstance(obj, Mapping) and hasattr(obj, "model_dump"):
+            obj = obj.model_dump()
+        if isinstance(obj, Mapping):
+            return cls(obj)
+        from ritellm.exceptions import InvalidArgumentError
+
+        raise InvalidArgumentError(
+            f"obj is of type {type(obj).__name__}: a dict such as {cls.__name__} has would be right"
+        )
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
+        """The object that a JSON text stands for.
+
+        Raises:
+            ValueError: it is no JSON; the message says where.
+            InvalidArgumentError: it is no JSON object.
+        """
+        text = json_data.encode("utf-8", "surrogatepass") if isinstance(json_data, str) else bytes(json_data)
+        return cls.model_validate(_core.from_json(text))
+
+    from_dict = model_validate
+    from_json = model_validate_json
 
     def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
         """A plain dict of plain dicts and lists; ``exclude_none`` leaves out keys whose value is ``None``.
@@ -62,6 +112,22 @@ class Object(_core.Object):
         import json
 
         return json.dumps(plain, indent=indent, ensure_ascii=False)
+
+    to_json = model_dump_json
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """What pydantic asks a class that is not its own: how it is read and written."""
+        from ritellm import _pydantic
+
+        return _pydantic.core_schema_of(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> Any:
+        """The JSON schema that pydantic and FastAPI show for it."""
+        from ritellm import _pydantic
+
+        return _pydantic.json_schema_of(cls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"

@@ -33,6 +33,7 @@ const AZURE: Row = Row {
     stream_usage: true,
     refused_in_history: REASONING,
     embedding: EmbeddingRow { base64: true, ..PLAIN },
+    api_versions: true,
     settings: &[
         Setting::place(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),
         Setting::secret(TOKEN, &[]),

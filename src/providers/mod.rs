@@ -22,7 +22,8 @@ mod responses;
 pub mod table;
 mod unsupported;
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -202,16 +203,11 @@ pub fn lookup(name: &str) -> Option<&'static dyn Provider> {
     openai_compatible::lookup(name).or_else(|| NATIVE.into_iter().find(|provider| provider.row().name == name))
 }
 
-/// The name of a setting that some provider has, if this is one: such an argument is no parameter of the request.
-pub fn setting_name(name: &str) -> Option<&'static str> {
-    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
-        let mut names: Vec<&str> =
-            all().flat_map(|provider| provider.row().settings).map(|setting| setting.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    });
-    NAMES.binary_search(&name).ok().map(|place| NAMES[place])
+/// The names of the settings that providers have, each once: such an argument is no parameter of the request.
+pub fn setting_names() -> impl Iterator<Item = &'static str> {
+    let names: BTreeSet<&str> =
+        all().flat_map(|provider| provider.row().settings).map(|setting| setting.name).collect();
+    names.into_iter()
 }
 
 /// Every provider there is, in the order of the documentation.

@@ -34,6 +34,8 @@ pub struct Row {
     pub spelled: &'static [(&'static str, &'static str)],
     /// What else it is told by, beside key and base URL.
     pub settings: &'static [Setting],
+    /// Whether its API has versions that a call may choose from, with `api_version`.
+    pub api_versions: bool,
     /// OpenAI chat parameters it documents as not available: they are refused before they are sent.
     /// What a provider documents as taken and without effect is not here: it is sent.
     pub unsupported: &'static [&'static str],
@@ -109,6 +111,7 @@ pub(super) const HOSTED: Row = Row {
     usage_unasked: false,
     spelled: &[],
     settings: &[],
+    api_versions: false,
     unsupported: &[],
     refused_in_history: &[],
     operations: &[Operation::Chat, Operation::Embedding, Operation::Responses],
@@ -475,7 +478,8 @@ pub const TABLE: &[Row] = &[
         // Our own llama.cpp server: whoever starts it gives its address.
         docs: "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         stream_usage: true,
-        embedding: BASE64,
+        // The server is started for chats; llama.cpp answers 501 to embeddings then.
+        operations: &[Operation::Chat, Operation::Responses],
         ..OWN_SERVER
     },
 ];

@@ -9,10 +9,12 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, Py
 use smallvec::SmallVec;
 
 use super::errors::{argument, exception};
+use super::foreign::{self, Meaning};
 use super::json_encode::{self, Unencodable};
+use super::settings;
 use super::vectors::Form;
 use crate::client::Call;
-use crate::providers::{Given, resolve, setting_name};
+use crate::providers::{Given, resolve};
 use crate::transport::deadline::Timeouts;
 use crate::transport::{Identity, Trust, check_proxy};
 use crate::types::chat::{Operation, Request, Secret};
@@ -30,6 +32,8 @@ pub(super) struct Defaults {
     pub allow_http: bool,
     /// How many levels of nesting an answer may have.
     pub deepest: usize,
+    /// What it was made with and did not get back when it was unpickled.
+    pub withheld: Vec<String>,
 }
 
 /// How often a request is repeated when nobody says otherwise.
@@ -57,6 +61,7 @@ pub(super) fn asked(
     let mut call = Unresolved {
         given: defaults.given.clone(),
         base_url_given: false,
+        api_version_given: false,
         timeouts: defaults.timeouts,
         max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
         allow_http: defaults.allow_http,
@@ -88,12 +93,25 @@ pub(super) fn asked(
             params.push((name, value));
         }
     }
+    if !defaults.withheld.is_empty() {
+        settings::refuse_without(py, &defaults.withheld, call.given.api_key.is_some())?;
+    }
     // A key that the client was made with is for the address that the client was made with.
     if call.base_url_given && call.given.api_key == defaults.given.api_key && defaults.given.base_url.is_some() {
         call.given.api_key = None;
     }
     let mut deployment =
         resolve(model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+    let row = deployment.provider.row();
+    if call.api_version_given && !row.api_versions {
+        return Err(argument(
+            py,
+            format!(
+                "{} has no api_version: leave it out (extra_query={{\"api-version\": …}} sends one in the address)",
+                row.name
+            ),
+        ));
+    }
 
     call.request.params = Params::of_call(&deployment.model, call.request.stream);
     // A stored prompt or an earlier response may stand for it.
@@ -137,6 +155,7 @@ pub(super) fn asked(
 struct Unresolved {
     given: Given,
     base_url_given: bool,
+    api_version_given: bool,
     timeouts: Timeouts,
     max_retries: u32,
     allow_http: bool,
@@ -160,7 +179,10 @@ impl Unresolved {
                 self.base_url_given = true;
             }
             "api_key" => self.given.api_key = Some(Secret::new(shared(str_of(name, value, "the provider's key")?))),
-            "api_version" => self.given.api_version = Some(text(name, value, "the version's name")?),
+            "api_version" => {
+                self.given.api_version = Some(text(name, value, "the version's name")?);
+                self.api_version_given = true;
+            }
             "extra_headers" | "headers" => {
                 for (field, content) in headers(name, value)? {
                     self.request.extra_headers.retain(|(known, _)| *known != field);
@@ -168,22 +190,31 @@ impl Unresolved {
                 }
             }
             "extra_query" => self.request.extra_query.extend(query(name, value)?),
-            _ => {
-                let Some(setting) = setting_name(name) else { return Ok(false) };
-                // A token may also come as a function that gives the current one, as azure-identity makes them.
-                let called = if value.is_callable() { Some(value.call0()?) } else { None };
-                let value = called.as_ref().unwrap_or(value);
-                self.given
-                    .settings
-                    .push((setting, Secret::new(text(name, value, "a str, or a function that gives one,")?)));
-            }
+            _ => match foreign::meaning(name, value)? {
+                Meaning::Param => return Ok(false),
+                Meaning::Nothing => {}
+                Meaning::Ours(ours) => return self.take(ours, value),
+                Meaning::Setting(setting) => {
+                    // A token may also come as a function that gives the current one, as azure-identity makes them.
+                    let called = if value.is_callable() { Some(value.call0()?) } else { None };
+                    let value = called.as_ref().unwrap_or(value);
+                    self.given
+                        .settings
+                        .push((setting, Secret::new(text(name, value, "a str, or a function that gives one,")?)));
+                }
+            },
         }
         Ok(true)
     }
 }
 
 fn set_param(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    params.set_with(name, |out| json_encode::encode(value, out)).map_err(|error| unencodable(value.py(), name, error))
+    params.set_with(name, |out| json_encode::encode(value, out)).map_err(|error| {
+        match foreign::schema_hint(name, value) {
+            Some(hint) => argument(value.py(), hint),
+            None => unencodable(value.py(), name, error),
+        }
+    })
 }
 
 pub(super) fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyErr {
@@ -353,6 +384,7 @@ fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
 /// The authorities in a file.
 pub(super) fn ca_bundle(value: &Bound<'_, PyAny>) -> PyResult<Trust> {
     let py = value.py();
+    foreign::refuse_ssl_context("ca_bundle", value)?;
     let path: std::path::PathBuf =
         value.extract().map_err(|_| wrong("ca_bundle", value, "the path of a PEM file of certificates"))?;
     let pem = std::fs::read(&path)

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::arguments::{self, Asked, Defaults};
 use super::bridge::Bridge;
-use super::errors::argument;
 use super::job::{Abort, Caller, Job};
-use super::json_decode;
 use super::log::{self, Log};
 use super::runtime::{self, PerProcess};
+use super::settings;
 use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
 use crate::client::Figures;
-use crate::transport::{Settings, Trust};
+use crate::transport::Settings;
 use crate::types::chat::Operation;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
@@ -24,108 +24,42 @@ use crate::types::chat::Operation;
 pub(super) struct Client {
     defaults: Defaults,
     settings: Settings,
+    /// What it was made with, for copies.
+    given: Py<PyDict>,
     core: PerProcess<crate::client::Client>,
 }
 
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None, max_nesting=None))]
-    #[expect(clippy::too_many_arguments, reason = "they are Python's keywords")]
-    fn new(
-        api_key: Option<&Bound<'_, PyAny>>,
-        base_url: Option<&Bound<'_, PyAny>>,
-        api_version: Option<&Bound<'_, PyAny>>,
-        timeout: Option<&Bound<'_, PyAny>>,
-        max_retries: Option<&Bound<'_, PyAny>>,
-        headers: Option<&Bound<'_, PyAny>>,
-        drop_params: Option<&Bound<'_, PyAny>>,
-        http2: Option<&Bound<'_, PyAny>>,
-        allow_http: Option<&Bound<'_, PyAny>>,
-        ca_bundle: Option<&Bound<'_, PyAny>>,
-        client_cert: Option<&Bound<'_, PyAny>>,
-        verify: Option<&Bound<'_, PyAny>>,
-        proxy: Option<&Bound<'_, PyAny>>,
-        max_connections: Option<&Bound<'_, PyAny>>,
-        max_header_size: Option<&Bound<'_, PyAny>>,
-        max_body_size: Option<&Bound<'_, PyAny>>,
-        max_event_size: Option<&Bound<'_, PyAny>>,
-        max_nesting: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Self> {
-        let mut defaults = Defaults { deepest: json_decode::DEEP, ..Defaults::default() };
-        let mut settings = Settings::default();
-        if let Some(drop_params) = drop_params {
-            defaults.drop_params = arguments::flag("drop_params", drop_params)?;
-        }
-        if let Some(http2) = http2 {
-            settings.http2 = arguments::flag("http2", http2)?;
-        }
-        if let Some(allow) = allow_http {
-            defaults.allow_http = arguments::flag("allow_http", allow)?;
-        }
-        if let Some(path) = ca_bundle {
-            settings.trust = arguments::ca_bundle(path)?;
-        }
-        if let Some(verify) = verify
-            && !arguments::flag("verify", verify)?
-        {
-            if ca_bundle.is_some() {
-                return Err(argument(verify.py(), "verify=False and ca_bundle exclude each other: give one"));
-            }
-            settings.trust = Trust::Anybody;
-        }
-        if let Some(paths) = client_cert {
-            settings.identity = Some(Arc::new(arguments::client_cert(paths)?));
-        }
-        if let Some(proxy) = proxy {
-            settings.proxy = Some(arguments::proxy(proxy)?);
-        }
-        if let Some(limit) = max_connections {
-            settings.max_connections = Some(arguments::limit("max_connections", limit)?);
-        }
-        for (name, given, limit) in [
-            ("max_header_size", max_header_size, &mut settings.max_header),
-            ("max_body_size", max_body_size, &mut settings.max_body),
-            ("max_event_size", max_event_size, &mut settings.max_event),
-        ] {
-            if let Some(given) = given {
-                *limit = arguments::limit(name, given)?;
-            }
-        }
-        if let Some(given) = max_nesting {
-            defaults.deepest = arguments::limit("max_nesting", given)?;
-            if defaults.deepest > json_decode::DEEPEST {
-                return Err(argument(
-                    given.py(),
-                    format!(
-                        "max_nesting is {}: a whole number up to {} would be right",
-                        defaults.deepest,
-                        json_decode::DEEPEST
-                    ),
-                ));
-            }
-        }
-        if let Some(key) = api_key {
-            defaults.given.api_key =
-                Some(crate::types::chat::Secret::new(arguments::text("api_key", key, "the provider's key")?));
-        }
-        if let Some(url) = base_url {
-            let url = arguments::text("base_url", url, "an address such as \"https://host/v1\"")?;
-            defaults.given.base_url = Some(url.into());
-        }
-        if let Some(version) = api_version {
-            defaults.given.api_version = Some(arguments::text("api_version", version, "the version's name")?);
-        }
-        if let Some(timeout) = timeout {
-            defaults.timeouts = arguments::timeouts(defaults.timeouts, timeout)?;
-        }
-        if let Some(retries) = max_retries {
-            defaults.max_retries = Some(arguments::count("max_retries", retries)?);
-        }
-        if let Some(headers) = headers {
-            defaults.headers = arguments::headers("headers", headers)?;
-        }
-        Ok(Self { defaults, settings, core: PerProcess::new() })
+    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_header_size=None, max_body_size=None, max_event_size=None, max_nesting=None)")]
+    fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
+        let given = settings.unwrap_or_else(|| PyDict::new(py));
+        let (defaults, settings) = settings::read(&given)?;
+        Ok(Self { defaults, settings, given: given.unbind(), core: PerProcess::new() })
+    }
+
+    /// A client with the same settings, and connections of its own.
+    fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::duplicate(slf, Ok)
+    }
+
+    fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let deepcopy = slf.py().import("copy")?.getattr("deepcopy")?;
+        Self::duplicate(slf, |attributes| deepcopy.call1((attributes, memo)))
+    }
+
+    /// Its settings, without keys: see `settings::without_secrets`.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = slf.py();
+        let make = py.import("copyreg")?.getattr("__newobj_ex__")?;
+        let settings = settings::without_secrets(slf.get().given.bind(py))?;
+        let arguments = (slf.get_type(), PyTuple::empty(py), settings);
+        (make, arguments, slf.getattr_opt("__dict__")?).into_pyobject(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.given)
     }
 
     /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is ``"chat"``,
@@ -221,6 +155,21 @@ impl FromPyObject<'_, '_> for Asking {
 }
 
 impl Client {
+    /// Another client of the same class and settings, with its attributes, as `copied` gives them.
+    fn duplicate<'py>(
+        slf: &Bound<'py, Self>,
+        copied: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, class) = (slf.py(), slf.get_type());
+        let given = slf.get().given.bind(py);
+        let duplicate = class.call_method("__new__", (&class,), Some(given))?;
+        if let Some(attributes) = slf.getattr_opt("__dict__")? {
+            let attributes = copied(attributes)?;
+            duplicate.getattr("__dict__")?.call_method1("update", (attributes,))?;
+        }
+        Ok(duplicate)
+    }
+
     fn core(&self) -> Arc<crate::client::Client> {
         self.core.get(|| crate::client::Client::new(&self.settings))
     }

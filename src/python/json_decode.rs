@@ -64,8 +64,25 @@ const CLASSES: &[&str] = &[
 ];
 
 impl Class {
+    /// Those that are classes, in the order of their names.
+    pub const ALL: &[Self] = &[
+        Self::Object,
+        Self::ChatCompletion,
+        Self::ChatCompletionChunk,
+        Self::Choice,
+        Self::Message,
+        Self::Delta,
+        Self::Usage,
+        Self::ToolCall,
+        Self::Function,
+        Self::EmbeddingResponse,
+        Self::Embedding,
+        Self::Response,
+        Self::ResponseEvent,
+    ];
+
     /// The class of the object, or of the objects in the list, that stands under this name.
-    fn under(name: &str) -> Self {
+    pub fn under(name: &str) -> Self {
         match name {
             "choices" => Self::Choice,
             "message" => Self::Message,
@@ -81,7 +98,7 @@ impl Class {
     }
 
     /// The same for a member of a `parent`: some names mean something in one place only.
-    fn within(self, parent: Self) -> Self {
+    pub fn within(self, parent: Self) -> Self {
         match (self, parent) {
             (Self::Embedding, Self::EmbeddingResponse)
             | (Self::Vector, Self::Embedding)
@@ -110,8 +127,8 @@ struct Classes {
 }
 
 /// A class of the package that objects are made of.
-struct Kind {
-    class: Py<PyType>,
+pub(super) struct Kind {
+    pub class: Py<PyType>,
     /// Its instances hold nothing but their members.
     only_members: bool,
 }
@@ -121,7 +138,7 @@ fn interpreter() -> usize {
     unsafe { ffi::PyInterpreterState_Get() as usize }
 }
 
-fn classes(py: Python<'_>) -> PyResult<&'static [Kind]> {
+pub(super) fn classes(py: Python<'_>) -> PyResult<&'static [Kind]> {
     static FOUND: OnceLock<Classes> = OnceLock::new();
     let found = get_or_make(&FOUND, || {
         let module = py.import(name!(py, "ritellm.types"))?;

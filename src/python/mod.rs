@@ -1,6 +1,7 @@
 //! Python: the only room that knows it. Entry points, the asyncio bridge, JSON ↔ objects, streams, errors.
 
 mod accumulate;
+mod adopt;
 mod arguments;
 mod attached;
 mod bell;
@@ -8,6 +9,7 @@ mod bridge;
 mod client;
 mod errors;
 mod escapes;
+mod foreign;
 mod free;
 mod job;
 mod json_decode;
@@ -19,6 +21,7 @@ mod object;
 mod once;
 mod runtime;
 mod send;
+mod settings;
 mod stream;
 mod template;
 mod turns;
@@ -92,6 +95,14 @@ mod _core {
     #[pyo3(signature = (class, /))]
     fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
         super::object::act_as_dict(class)
+    }
+
+    /// Gives every dict below an object the class that it would have in an answer, and the object what `source` has beside
+    /// its keys.
+    #[pyfunction]
+    fn adopt(object: &Bound<'_, super::object::Object>, source: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        super::adopt::adopt(object)?;
+        source.map_or(Ok(()), |source| super::adopt::copy_meta(source, object))
     }
 
     /// The chat completion that these chunks make up: a list of dicts, as a stream gives them.

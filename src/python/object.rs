@@ -22,7 +22,19 @@ fn reserved(py: Python<'_>) -> PyResult<&'static Py<PyFrozenSet>> {
     static RESERVED: OnceLock<Py<PyFrozenSet>> = OnceLock::new();
     get_or_make(&RESERVED, || {
         let names: Vec<String> = py.get_type::<Object>().dir()?.extract()?;
-        let own = ["meta", "_array", "model_dump", "model_dump_json", "to_dict"].map(str::to_owned);
+        let own = [
+            "meta",
+            "_array",
+            "model_dump",
+            "model_dump_json",
+            "model_validate",
+            "model_validate_json",
+            "to_dict",
+            "to_json",
+            "from_dict",
+            "from_json",
+        ]
+        .map(str::to_owned);
         Ok::<_, PyErr>(PyFrozenSet::new(py, names.into_iter().chain(own))?.unbind())
     })
 }

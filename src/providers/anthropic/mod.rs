@@ -47,6 +47,7 @@ static ROW: Row = Row {
     base_url_variables: &["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
     // One or the other: see `credential`.
     key: Key::Optional,
+    api_versions: true,
     settings: &[Setting::secret("auth_token", &["ANTHROPIC_AUTH_TOKEN"])],
     usage_unasked: true,
     spelled: &[

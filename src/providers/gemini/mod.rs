@@ -52,6 +52,7 @@ pub(super) static VERTEX: Gemini = Gemini { row: &VERTEX_ROW, is_vertex: true };
 
 static GEMINI_ROW: Row = Row {
     name: "gemini",
+    api_versions: true,
     docs: "https://ai.google.dev/api/generate-content",
     base_url: "https://generativelanguage.googleapis.com",
     key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
@@ -61,6 +62,7 @@ static GEMINI_ROW: Row = Row {
 
 static VERTEX_ROW: Row = Row {
     name: "vertex",
+    api_versions: true,
     docs: "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference",
     // The host of the location "global"; the other locations have hosts of their own (see `address`).
     base_url: "https://aiplatform.googleapis.com",
