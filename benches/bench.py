@@ -36,13 +36,18 @@ def main() -> None:
     machine.raise_open_files_limit(OPEN_FILES)
     programs = native.programs(options.binaries) if options.binaries else native.build()
     takers = contenders(options.clients, programs[native.FLOOR_CLIENT])
-    scenarios = [Scenario(MODES[name], concurrency) for name in options.only for concurrency in options.concurrency]
+    scenarios = [
+        Scenario(MODES[name], concurrency)
+        for name in options.only
+        for concurrency in MODES[name].concurrencies
+        if concurrency in options.concurrency
+    ]
     results, outcomes = {}, {}
-    with native.server(programs[native.SERVER]) as url:
+    with native.server_with_tls(programs[native.SERVER]) as server:
         if options.goals or options.output:
-            outcomes = goals.measure(goals.chosen(options.match), options.rounds, options.timeout, url, programs)
+            outcomes = goals.measure(goals.chosen(options.match), options.rounds, options.timeout, server, programs)
         if not options.goals:
-            runner = Runner(url, options.rounds, options.seconds, options.timeout, options.patience)
+            runner = Runner(server, options.rounds, options.seconds, options.timeout, options.patience)
             results = {scenario: runner.run_all(scenario, takers) for scenario in scenarios}
     text = report(command_line(), takers, results, goals.table(outcomes, machine.wheel_mb()) if outcomes else "")
     print(text)

@@ -26,7 +26,7 @@ class Contender:
     command: tuple[str, ...]
     call_us: float
     chunk_us: float
-    streams_only: bool = False
+    kinds: frozenset[str]
 
 
 def contenders(names: list[str], floor_client: Path) -> list[Contender]:
@@ -38,6 +38,7 @@ def contenders(names: list[str], floor_client: Path) -> list[Contender]:
         command=(str(floor_client),),
         call_us=16,
         chunk_us=1,
+        kinds=frozenset({"plain", "streams", "tls", "h2"}),
     )
     python = [
         Contender(
@@ -47,7 +48,7 @@ def contenders(names: list[str], floor_client: Path) -> list[Contender]:
             command=(sys.executable, str(DRIVER), "--client", name),
             call_us=client.call_us,
             chunk_us=client.chunk_us,
-            streams_only=client.streams_only,
+            kinds=client.kinds,
         )
         for name, client in CLIENTS.items()
     ]

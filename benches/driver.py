@@ -15,6 +15,8 @@ import os
 import resource
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +35,26 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--client", choices=CLIENTS, required=True)
-    parser.add_argument("--mode", choices=("plain", "stream"), default="plain")
+    parser.add_argument("--mode", choices=("plain", "stream", "threads"), default="plain")
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--warmup", type=int, default=0)
     parser.add_argument("--url", required=True, help="base URL, as the openai SDK takes it")
+    parser.add_argument("--ca", help="PEM file of the authority to believe, for https")
     return parser.parse_args()
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    client = CLIENTS[options.client](options.url)
-    call = client.stream if options.mode == "stream" else plain_call(client)
-    await run(call, options.warmup, options.concurrency)
+    client = CLIENTS[options.client](options.url, options.ca)
+    if options.mode == "threads":
+        pool = ThreadPoolExecutor(options.concurrency)
+        run_calls = partial(run_in_threads, client, pool)
+    else:
+        call = client.stream if options.mode == "stream" else plain_call(client)
+        run_calls = partial(run, call, concurrency=options.concurrency)
+    await run_calls(options.warmup)
     cpu, wall = cpu_seconds(), time.perf_counter()
-    tally = await run(call, options.calls, options.concurrency)
+    tally = await run_calls(options.calls)
     return {
         "client": options.client,
         "calls": options.calls,
@@ -76,6 +84,11 @@ async def run(call: Call, count: int, concurrency: int) -> Tally:
 
     await asyncio.gather(*(work() for _ in range(concurrency)))
     return tally
+
+
+async def run_in_threads(client: Client, pool: ThreadPoolExecutor, count: int) -> Tally:
+    """`ThreadPoolExecutor.map`, as a program without an event loop makes many calls."""
+    return Tally(characters=sum(len(answer) for answer in pool.map(lambda _: client.blocking(), range(count))))
 
 
 def cpu_seconds() -> float:

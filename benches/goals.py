@@ -9,9 +9,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -34,7 +32,8 @@ class Side:
 
     command: tuple[str, ...]
     per: str = ""
-    server: str = "mock"
+    #: Which of the mock server's ports it calls.
+    port: str = "http"
 
     def figure(self, line: Any) -> float:
         if not self.per:
@@ -93,12 +92,15 @@ def calls(client: str, mode: str, concurrency: int, count: int) -> Side:
         "warmup": max(concurrency, 500 if count > 1000 else 10),
     }
     arguments = tuple(part for name, value in flags.items() for part in (f"--{name}", str(value)))
-    return Side((*program, *arguments, "--url", f"SERVER/{one.knobs}/v1"), "chunks" if one.chunks else "calls")
+    if one.port != "http":
+        arguments += ("--ca", "AUTHORITY")
+    per = "chunks" if one.chunks else "calls"
+    return Side((*program, *arguments, "--url", f"SERVER/{one.knobs}/v1"), per, one.port)
 
 
-def probe(name: str, client: str = "ritellm", server: str = "mock") -> Side:
+def probe(name: str, client: str = "ritellm") -> Side:
     """A run of `probes.py`."""
-    return Side((sys.executable, str(FOLDER / "probes.py"), name, "--client", client, "--url", "SERVER"), server=server)
+    return Side((sys.executable, str(FOLDER / "probes.py"), name, "--client", client, "--url", "SERVER"))
 
 
 def milliseconds(*program: str) -> Side:
@@ -175,13 +177,24 @@ GOALS = [
         probe("numpy"),
         probe("vectors", "aiohttp"),
     ),
+    *(
+        Goal(
+            f"{MODES[mode].title}, 64 at a time: ours ÷ the Rust floor",
+            "",
+            1.0,
+            0.8,
+            calls("ritellm", mode, 64, count),
+            calls("floor", mode, 64, count),
+        )
+        for mode, count in (("tls", 20_000), ("tls-burst", 2_000), ("h2", 20_000), ("h2-burst", 2_000))
+    ),
     Goal(
         "TLS and HTTP/2, 256 at a time: ours ÷ httpx",
         "",
         0.15,
         0.08,
-        probe("http2", server="http2"),
-        probe("http2", "httpx", "http2"),
+        calls("ritellm", "h2", 256, 20_000),
+        calls("httpx", "h2", 256, 2_000),
         rounds=3,
     ),
     Goal("10,000 calls in flight: memory for each", "kB", 40, 20, probe("in-flight"), rounds=3),
@@ -214,42 +227,31 @@ def chosen(part: str) -> list[Goal]:
 
 
 def measure(
-    goals: Sequence[Goal], rounds: int, timeout: float, mock: str, programs: dict[str, Path]
+    goals: Sequence[Goal], rounds: int, timeout: float, server: native.Server, programs: dict[str, Path]
 ) -> dict[Goal, Outcome]:
     """All goals, one after the other; within each, the sides take turns."""
     outcomes = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for goal in goals:
-            servers = {"mock": mock}
-            needs_http2 = goal.above.server == "http2"
-            with http2_server(Path(folder)) if needs_http2 else nothing() as url:
-                servers["http2"] = url
-                environment = {"SSL_CERT_FILE": str(Path(folder) / "ca.pem")} if needs_http2 else {}
-                outcomes[goal] = outcome = Outcome()
-                for _ in range(goal.rounds or rounds):
-                    for side, figures in ((goal.above, outcome.above), (goal.below, outcome.below)):
-                        if side is None or outcome.error:
-                            continue
-                        try:
-                            figures.append(run(side, servers, programs, timeout, environment))
-                        except RuntimeError as error:
-                            outcome.error = str(error)
-            print(f"{goal.title}: {outcome.error or readable(outcome.figure)}", file=sys.stderr)
+    for goal in goals:
+        outcomes[goal] = outcome = Outcome()
+        for _ in range(goal.rounds or rounds):
+            for side, figures in ((goal.above, outcome.above), (goal.below, outcome.below)):
+                if side is None or outcome.error:
+                    continue
+                try:
+                    figures.append(run(side, server, programs, timeout))
+                except RuntimeError as error:
+                    outcome.error = str(error)
+        print(f"{goal.title}: {outcome.error or readable(outcome.figure)}", file=sys.stderr)
     return outcomes
 
 
-def run(
-    side: Side, servers: dict[str, str], programs: dict[str, Path], timeout: float, environment: dict[str, str]
-) -> float:
+def run(side: Side, server: native.Server, programs: dict[str, Path], timeout: float) -> float:
     program, *arguments = side.command
-    url = servers[side.server]
-    command = [
-        str(programs.get(program, program)),
-        *(part.replace("SERVER", url, 1) if part.startswith("SERVER") else part for part in arguments),
-    ]
+    values = {"SERVER": server.url(side.port), "AUTHORITY": server.ca}
+    command = [str(programs.get(program, program)), *(filled_in(argument, values) for argument in arguments)]
     # numpy's threads would spin beside what is measured.
-    inherited = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
-    env = {**inherited, "OPENBLAS_NUM_THREADS": "1", **environment}
+    env = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
+    env["OPENBLAS_NUM_THREADS"] = "1"
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout, env=env)
     except subprocess.TimeoutExpired:
@@ -259,20 +261,12 @@ def run(
     return side.figure(json.loads(done.stdout.splitlines()[-1]))
 
 
-@contextmanager
-def http2_server(folder: Path) -> Iterator[str]:
-    command = [sys.executable, str(FOLDER / "http2_server.py"), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout
-        try:
-            yield f"https://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def nothing() -> Iterator[str]:
-    yield ""
+def filled_in(argument: str, values: dict[str, str]) -> str:
+    """The argument, with the value in place of the word that it begins with."""
+    for word, value in values.items():
+        if argument.startswith(word):
+            return value + argument[len(word) :]
+    return argument
 
 
 def table(outcomes: dict[Goal, Outcome], wheel_mb: float | None) -> str:

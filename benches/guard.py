@@ -54,7 +54,8 @@ def main() -> None:
     # Or the first run that counts would compile what it imports.
     compileall.compile_dir(RECORD.parent, quiet=1, maxlevels=0)
     server = native.programs(options.binaries)[native.SERVER] if options.binaries else native.build_server()
-    with native.server(server) as url:
+    with native.server(server) as running:
+        url = running.url()
         if options.record:
             figures = {name: min(count(url, *what) for _ in range(TRIES)) for name, what in COUNTED.items()}
             RECORD.write_text(json.dumps({"circumstances": here, "instructions": figures}, indent=2) + "\n")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -42,13 +44,45 @@ def programs(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in (SERVER, FLOOR_CLIENT, HANDOVER)}
 
 
+@dataclass(frozen=True)
+class Server:
+    """A mock server that runs: its ports by what they speak, and the file of the authority that vouches for it."""
+
+    ports: dict[str, int]
+    ca: str = ""
+
+    def url(self, port: str = "http") -> str:
+        """What a path is put behind, for `http`, `tls` (HTTP/1.1) or `h2` (HTTP/2 over TLS)."""
+        return f"{'http' if port == 'http' else 'https'}://127.0.0.1:{self.ports[port]}"
+
+
 @contextmanager
-def server(program: Path) -> Iterator[str]:
-    """Run the mock server and give its URL; it ends with the `with` block or this process."""
-    with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def server(program: Path) -> Iterator[Server]:
+    """Run the mock server over plain HTTP; it ends with the `with` block or this process."""
+    with running([program], ("http",)) as ports:
+        yield Server(ports)
+
+
+@contextmanager
+def server_with_tls(program: Path) -> Iterator[Server]:
+    """The same, over TLS too, with a certificate of an authority of its own."""
+    import trustme
+
+    with tempfile.TemporaryDirectory() as folder:
+        ca, certificate = Path(folder, "ca.pem"), Path(folder, "server.pem")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(ca)
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+        with running([program, "--certificate", certificate], ("http", "tls", "h2")) as ports:
+            yield Server(ports, str(ca))
+
+
+@contextmanager
+def running(command: list[str | Path], names: tuple[str, ...]) -> Iterator[dict[str, int]]:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
         assert process.stdout
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield dict(zip(names, map(int, process.stdout.readline().split()), strict=True))
         finally:
             process.stdin.close()

@@ -212,7 +212,7 @@ def beside(client: str, url: str) -> float:
 
     async def both() -> float:
         nonlocal caller
-        caller = CLIENTS[client](f"{url}/s600/v1")
+        caller = CLIENTS[client](f"{url}/s600/v1", None)
         await latency(3)
         alone = await latency(30)
         over = threading.Event()
@@ -231,39 +231,6 @@ def beside(client: str, url: str) -> float:
 
     caller: Any = None
     return asyncio.run(both())
-
-
-# ---- TLS and HTTP/2 ----
-
-
-def http2(client: str, url: str) -> float:
-    """256 calls at a time by TLS and HTTP/2, to a server whose authority SSL_CERT_FILE has."""
-    width, calls = 256, 4096
-    if client == "ritellm":
-        caller: Any = CLIENTS["ritellm"](f"{url}/v1")
-
-        async def call() -> None:
-            assert len(await caller.plain()) == 600
-
-        return asyncio.run(cost_of(call, width, calls, width))
-
-    async def measure() -> float:
-        import ssl
-
-        import httpx
-
-        context = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        session = httpx.AsyncClient(http2=True, verify=context, limits=limits, timeout=None)
-
-        async def call() -> None:
-            response = await session.post(f"{url}/v1/chat/completions", json=REQUEST)
-            assert response.http_version == "HTTP/2"
-            assert len(response.json()["choices"][0]["message"]["content"]) == 600
-
-        return await cost_of(call, width, calls, width)
-
-    return asyncio.run(measure())
 
 
 # ---- Memory and size ----
@@ -292,7 +259,7 @@ def in_flight(client: str, url: str) -> float:
 
 def million(client: str, url: str) -> float:
     """MB of growth between the 50,000th and the 1,000,000th call."""
-    caller = CLIENTS["ritellm"](f"{url}/s600/v1")
+    caller = CLIENTS["ritellm"](f"{url}/s600/v1", None)
 
     async def call(tally: Tally) -> None:
         answer = await caller.plain()
@@ -341,7 +308,6 @@ PROBES: dict[str, Callable[[str, str], float]] = {
     "threads": threads,
     "tasks": tasks,
     "beside": beside,
-    "http2": http2,
     "in-flight": in_flight,
     "million": million,
     "first-call": first_call,

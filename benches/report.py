@@ -19,7 +19,8 @@ INTRODUCTION = f"""\
 
 CPU time of the client's process: user and system, all threads, after a warm-up. Every figure is
 the median of fresh processes; the clients took turns. The server is this folder's mock, on the
-same machine, over loopback HTTP/1.1; its answers have {SIZE} characters.
+same machine, over loopback; its answers have {SIZE} characters. It speaks HTTP/1.1 in clear where nothing
+else is said.
 
 *÷ ritellm* says how many times RiteLLM's cost a client's is, *÷ floor* compares with a pure Rust
 program that makes the same calls with reqwest and `serde_json::Value` on one thread. Ratios carry
@@ -64,7 +65,7 @@ def table(scenario: Scenario, contenders: list[Contender], cells: dict[str, Cell
         heads.insert(1, "CPU per chunk, µs")
     rows = []
     for contender in contenders:
-        if not scenario.admits(contender.streams_only):
+        if not scenario.admits(contender.kinds):
             continue
         cell = cells.get(contender.name, Cell())
         figures = measured(scenario, cell, cells) if cell.runs else []

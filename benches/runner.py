@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from contenders import Contender
+from native import Server
 from scenarios import SIZE, Scenario
 
 
@@ -43,7 +44,7 @@ class Cell:
 class Runner:
     """How to run: where the server is, and how long things may take."""
 
-    server: str
+    server: Server
     rounds: int
     #: How long a measurement should last, roughly.
     seconds: float
@@ -54,7 +55,7 @@ class Runner:
 
     def run_all(self, scenario: Scenario, contenders: list[Contender]) -> dict[str, Cell]:
         """All rounds of a scenario; in each of them every contender has its turn."""
-        takers = [one for one in contenders if one.version and scenario.admits(one.streams_only)]
+        takers = [one for one in contenders if one.version and scenario.admits(one.kinds)]
         cells = {contender.name: Cell() for contender in takers}
         for number in range(1, self.rounds + 1):
             for contender in takers:
@@ -80,13 +81,15 @@ class Runner:
         """Run once and return what the process measured of itself."""
         calls = scenario.calls(contender.call_us, contender.chunk_us, self.seconds)
         arguments = {
-            "url": f"{self.server}/{scenario.mode.knobs}/v1",
+            "url": f"{self.server.url(scenario.mode.port)}/{scenario.mode.knobs}/v1",
             "mode": scenario.mode.driver_mode,
             "concurrency": scenario.concurrency,
             "calls": calls,
             # Opens every connection, and loads whatever a client loads late.
             "warmup": max(scenario.concurrency, 10),
         }
+        if scenario.mode.port != "http":
+            arguments["ca"] = self.server.ca
         flags = [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
         run: dict[str, Any] = self.last_line_as_json([*contender.command, *flags])
         if run["characters"] != calls * SIZE:

@@ -21,12 +21,13 @@ PROBED = ("anthropic", "anthropic-stream", "gemini", "gemini-stream", "threads",
 
 
 async def call(url: str, mode: str, concurrency: int, count: int) -> None:
-    client = CLIENTS["ritellm"](f"{url}/{MODES[mode].knobs}/v1")
+    client = CLIENTS["ritellm"](f"{url}/{MODES[mode].knobs}/v1", None)
     await run(plain_call(client) if mode == "plain" else client.stream, count, concurrency)
 
 
 def main() -> None:
-    with native.server(native.build_server()) as url:
+    with native.server(native.build_server()) as server:
+        url = server.url()
         for mode, concurrency, count in CALLS:
             asyncio.run(call(url, mode, concurrency, count))
         for name in PROBED:

@@ -26,7 +26,12 @@ pub struct Client {
 
 impl Client {
     pub fn new(arguments: &Arguments) -> Result<Self, String> {
-        let http = reqwest::Client::builder().no_proxy().build().map_err(|e| e.to_string())?;
+        let mut http = reqwest::Client::builder().no_proxy();
+        if let Some(ca) = &arguments.ca {
+            let pem = std::fs::read(ca).map_err(|error| error.to_string())?;
+            http = http.tls_certs_only([reqwest::Certificate::from_pem(&pem).map_err(|e| e.to_string())?]);
+        }
+        let http = http.build().map_err(|e| e.to_string())?;
         let mut request: Value = serde_json::from_str(include_str!("../../request.json")).map_err(|e| e.to_string())?;
         if arguments.stream {
             request["stream"] = json!(true);

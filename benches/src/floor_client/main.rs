@@ -18,6 +18,8 @@ use calls::Client;
 use serde_json::json;
 
 fn main() -> ExitCode {
+    // The same cryptography as RiteLLM's.
+    rustls::crypto::ring::default_provider().install_default().expect("nothing was installed before");
     let outcome = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.map_err(|error| error.to_string())?.block_on(measure(&arguments))

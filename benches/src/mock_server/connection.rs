@@ -1,12 +1,12 @@
-//! Sockets, HTTP/1.1 framing, pauses, hang-ups.
+//! HTTP/1.1 connections: requests, pauses, hang-ups.
 
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::http1::Encoded;
 use crate::reply::Reply;
 use crate::route::Route;
 use crate::settings::Settings;
@@ -17,15 +17,15 @@ const READ_SIZE: usize = 8 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// Answers requests until the client hangs up.
-pub async fn serve(stream: TcpStream, defaults: Settings) {
+pub async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, defaults: Settings) {
     STATS.count_connection();
     let mut connection = Connection { stream, input: Vec::new() };
     // Nobody is left to tell about an error: the client has hung up, or talks no HTTP.
     let _ = connection.answer_all(defaults).await;
 }
 
-struct Connection {
-    stream: TcpStream,
+struct Connection<S> {
+    stream: S,
     /// Read and not yet consumed.
     input: Vec<u8>,
 }
@@ -37,9 +37,9 @@ struct Head {
     body_length: usize,
 }
 
-impl Connection {
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn answer_all(&mut self, defaults: Settings) -> io::Result<()> {
-        let mut prepared: Option<(Route, Settings, Reply)> = None;
+        let mut prepared: Option<(Route, Settings, Encoded)> = None;
         loop {
             let head = self.read_head().await?;
             let end = head.length + head.body_length;
@@ -49,7 +49,7 @@ impl Connection {
             }
             if head.path == "/stats" {
                 self.input.drain(..end);
-                let reply = Reply::json("200 OK", "", &STATS.to_json());
+                let reply = Encoded::new(&Reply::json("200 OK", "", &STATS.to_json()));
                 self.write_all(reply.writes(), 0).await?;
                 continue;
             }
@@ -60,7 +60,7 @@ impl Connection {
                 Some(known) if known.0 == route => prepared.insert(known),
                 _ => {
                     let settings = defaults.with_path_prefix(&head.path);
-                    let reply = route.reply(&settings);
+                    let reply = Encoded::new(&route.reply(&settings));
                     prepared.insert((route, settings, reply))
                 }
             };
