@@ -14,6 +14,7 @@ use super::openai_compatible::{self, Destination, accepted, bearer, headers, sec
 use super::resolve::check_url;
 use super::responses::Responses;
 use super::table::{HOSTED, REASONING, Setting};
+use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
@@ -31,7 +32,11 @@ const AZURE: Row = Row {
     // Or a token: whether there is either is looked at below.
     key: Key::Optional,
     stream_usage: true,
+    // A search of the caller's own data does not go with them: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
+    no_stream_options_beside: &["data_sources", "dataSources"],
     refused_in_history: REASONING,
+    knows_developer: true,
+    tools: Grammar::OPENAI,
     embedding: EmbeddingRow { base64: true, ..PLAIN },
     api_versions: true,
     settings: &[
@@ -99,8 +104,8 @@ impl Endpoint for Azure {
         )
     }
 
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        openai_compatible::decode(ROW.name, response)
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        openai_compatible::decode(&ROW, request, response)
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {

@@ -25,6 +25,8 @@ use serde_json::{Map, Value, json};
 use super::openai_compatible::{accepted, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
+use super::tools::arguments;
+use super::tools::endpoint::WithTools;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -73,6 +75,8 @@ static ROW: Row = Row {
     ..HOSTED
 };
 
+static CHAT: WithTools<Cohere> = WithTools { row: &ROW, wire: &Cohere };
+
 /// The name under which native members are kept.
 const DIALECT: &str = "cohere";
 
@@ -91,7 +95,7 @@ impl Provider for Cohere {
 
     fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
         match operation {
-            Operation::Chat => Some(self),
+            Operation::Chat => Some(&CHAT),
             Operation::Embedding => Some(&embedding::Embed),
             Operation::Responses => None,
         }
@@ -226,8 +230,20 @@ struct SaidCall<'a> {
 struct SaidFunction<'a> {
     #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     name: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
-    arguments: Cow<'a, str>,
+    /// A string, and in pieces a piece of it; some have been an object, or null.
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+impl<'a> SaidFunction<'a> {
+    /// The next piece of the arguments.
+    fn piece(&self) -> Cow<'a, str> {
+        match self.arguments.map(RawValue::get) {
+            None | Some("null") => "".into(),
+            Some(text) if text.starts_with('"') => serde_json::from_str::<Text>(text).unwrap_or_default().0,
+            Some(object) => object.into(),
+        }
+    }
 }
 
 fn function() -> Cow<'static, str> {
@@ -272,15 +288,10 @@ fn message<'a>(message: &Members<'a>) -> serde_json::Result<NativeMessage<'a>> {
         let content = raw(message, "content");
         return Ok(NativeMessage { role, content, tool_call_id: raw(message, "tool_call_id"), ..Default::default() });
     }
-    let mut calls: Option<Vec<NativeCall>> = match message.some("tool_calls") {
+    let calls: Option<Vec<NativeCall>> = match message.some("tool_calls") {
         Some(calls) => Some(serde_json::from_str(calls)?),
         None => None,
     };
-    calls
-        .iter_mut()
-        .flatten()
-        .filter(|call| call.function.arguments.is_empty())
-        .for_each(|call| call.function.arguments = "{}".into());
     let calls = calls.filter(|calls| !calls.is_empty());
 
     let native = message.some("provider_specific_fields").and_then(|fields| Members::of(fields.as_bytes()).ok());
@@ -565,7 +576,10 @@ fn answered_message<'a>(message: &Members<'a>) -> Message<'a> {
                         index: None,
                         id: Some(call.id),
                         kind: Some("function"),
-                        function: Function { name: Some(call.function.name), arguments: call.function.arguments },
+                        function: Function {
+                            arguments: arguments::text(call.function.arguments.map(RawValue::get)),
+                            name: Some(call.function.name),
+                        },
                     })
                     .collect();
             }
@@ -594,8 +608,8 @@ struct Events {
     /// The content so far, for the end: only then is it known whether the text alone says it all.
     blocks: Vec<Block>,
     has_citations: bool,
-    /// The tool calls that have begun, by the index of their events.
-    calls: Vec<u64>,
+    /// The tool calls that have begun: the index of their events, and whether there were arguments.
+    calls: Vec<(u64, bool)>,
     done: bool,
 }
 
@@ -670,22 +684,37 @@ impl StreamDecoder for Events {
             "tool-call-start" => {
                 let call = streamed_call(message.tool_calls);
                 let index = event.index.unwrap_or(self.calls.len() as u64);
-                self.calls.push(index);
+                // Known when the call ends: "null" may be the beginning of nothing.
+                let arguments = Some(call.function.piece()).filter(|piece| piece != "null").unwrap_or_default();
+                self.calls.push((index, !arguments.trim().is_empty()));
                 let call = ToolCall {
                     index: Some(self.calls.len() as u32 - 1),
                     id: Some(call.id),
                     kind: Some("function"),
-                    function: Function { name: Some(call.function.name), arguments: call.function.arguments },
+                    function: Function { name: Some(call.function.name), arguments },
                 };
                 self.emit(Message { tool_calls: vec![call], ..Default::default() }, chunks);
             }
             "tool-call-delta" => {
                 let call = streamed_call(message.tool_calls);
-                let last = self.calls.len().saturating_sub(1);
-                let place = self.calls.iter().rposition(|index| Some(*index) == event.index).unwrap_or(last);
-                let function = Function { name: None, arguments: call.function.arguments };
-                let call = ToolCall { index: Some(place as u32), function, ..Default::default() };
-                self.emit(Message { tool_calls: vec![call], ..Default::default() }, chunks);
+                let arguments = call.function.piece();
+                let place = self.place_of_call(event.index);
+                match self.calls.get_mut(place) {
+                    Some((_, false)) if arguments == "null" => {}
+                    known => {
+                        if let Some((_, has_arguments)) = known {
+                            *has_arguments |= !arguments.trim().is_empty();
+                        }
+                        self.emit_arguments(place, arguments, chunks);
+                    }
+                }
+            }
+            "tool-call-end" => {
+                let place = self.place_of_call(event.index);
+                if let Some((_, has_arguments @ false)) = self.calls.get_mut(place) {
+                    *has_arguments = true;
+                    self.emit_arguments(place, "{}".into(), chunks);
+                }
             }
             "citation-start" => {
                 let citations = message
@@ -704,7 +733,7 @@ impl StreamDecoder for Events {
                 })?;
                 self.end(finish, &reason, delta.usage, chunks);
             }
-            "content-end" | "tool-call-end" | "citation-end" => {}
+            "content-end" | "citation-end" => {}
             "" => return Err(errors::from_event(ROW.name, &data)),
             // New to this file, or asked for by name (`debug`).
             other => {
@@ -742,6 +771,19 @@ impl Events {
             model: (&*self.model).into(),
             ..Default::default()
         }
+    }
+
+    /// The call that events of this index are about; the last where there is none.
+    fn place_of_call(&self, index: Option<u64>) -> usize {
+        let last = self.calls.len().saturating_sub(1);
+        self.calls.iter().rposition(|(known, _)| Some(*known) == index).unwrap_or(last)
+    }
+
+    /// The next piece of a call's arguments.
+    fn emit_arguments(&self, place: usize, arguments: Cow<str>, chunks: &mut Vec<Bytes>) {
+        let function = Function { name: None, arguments };
+        let call = ToolCall { index: Some(place as u32), function, ..Default::default() };
+        self.emit(Message { tool_calls: vec![call], ..Default::default() }, chunks);
     }
 
     fn emit(&self, delta: Message, chunks: &mut Vec<Bytes>) {

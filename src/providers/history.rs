@@ -1,70 +1,113 @@
-//! Assistant messages that come back in the history of an OpenAI-shaped call, as their host wants to see them.
+//! The messages of an OpenAI-shaped call, as their host wants to see them.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde_json::value::RawValue;
 
 use super::Row;
-use super::readable::{readable_content, rewrite};
+use super::edit::{self, Edited};
+use super::readable::{ListContent, readable_content};
+use super::tools::history::{Calls, has_calls};
+use super::tools::names::Renamed;
 use crate::types::members::Members;
 
 static ASSISTANT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"assistant\""));
+static DEVELOPER: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"developer\""));
 static SPECIFIC: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"provider_specific_fields\""));
 /// The beginning of `reasoning_content` and `reasoning_details` too.
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
 static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"thinking_blocks\""));
+/// The beginning of what OpenAI's own answers have beside text and calls: `refusal` and `annotations` are in each of them.
+static REFUSAL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"refusal\""));
+static ANNOTATIONS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"annotations\""));
 
-/// `messages` without what we added to the answers they came from; `None` when nothing of it is in there.
+/// `messages` as the host takes them; `None` when they are so already.
 ///
 /// - Content that came as a list goes back to the same provider as that list, unless the caller changed its text.
 /// - `reasoning_content` that only repeats `reasoning` is taken out; strict hosts refuse names they do not know.
-/// - What other hosts call their reasoning is taken out where it is refused. `openai` with a base URL elsewhere (`is_home`
-///   says whether it is its own) is how many name any host: what that one may have said itself goes back to it.
+/// - What other hosts have in their answers is taken out where it is refused, whatever its value; a refusal becomes the
+///   text. `openai` with a base URL elsewhere (`is_home` says whether it is its own) is how many name any host: what that
+///   one may have said itself goes back to it.
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
-pub(super) fn without_our_additions(row: &Row, is_home: impl FnOnce() -> bool, messages: &[u8]) -> Option<String> {
+/// - Calls and their results have ids and names in the host's grammar.
+/// - `developer` is `system` for a host that does not know it.
+pub(super) fn acceptable(
+    row: &Row,
+    is_home: impl FnOnce() -> bool,
+    renamed: &Renamed,
+    messages: &[u8],
+) -> Option<String> {
     let has = |finder: &Finder| finder.find(messages).is_some();
-    // They are answers, and a large request is mostly one without any: a picture, a text to be read.
-    if !has(&ASSISTANT) || !(has(&SPECIFIC) || has(&REASONING) || has(&THINKING)) {
+    let has_developer = !row.knows_developer && has(&DEVELOPER);
+    // Answers: a large request is mostly one without any, a picture or a text to be read.
+    let has_answers = has(&ASSISTANT);
+    let has_foreign = || {
+        let is_refused = |name: &str| row.refused_in_history.contains(&name);
+        [&SPECIFIC, &REASONING, &THINKING].into_iter().any(|finder| has(finder))
+            || is_refused("refusal") && has(&REFUSAL)
+            || is_refused("annotations") && has(&ANNOTATIONS)
+    };
+    let is_foreign = has_answers && has_foreign();
+    let has_calls = has_answers && has_calls(messages);
+    if !(has_developer || is_foreign || has_calls) {
         return None;
     }
-    let messages: Vec<&RawValue> = serde_json::from_slice(messages).ok()?;
     let is_home = is_home();
-    let messages: Vec<String> = messages
-        .iter()
-        .map(|message| cleaned(row, is_home, message).unwrap_or_else(|| message.get().to_owned()))
-        .collect();
-    Some(format!("[{}]", messages.join(",")))
+    let mut calls = Calls::new(&row.tools, renamed);
+    edit::list(std::str::from_utf8(messages).ok()?, |message| {
+        edit::object(message, |message| {
+            if is_foreign {
+                clean(row, is_home, message);
+            }
+            if has_calls {
+                calls.message(message);
+            }
+            if has_developer && message.string("role").as_deref() == Some("developer") {
+                message.set_string("role", "system");
+            }
+        })
+    })
 }
 
-fn cleaned(row: &Row, is_home: bool, message: &RawValue) -> Option<String> {
-    let mut members = Members::of(message.get().as_bytes()).ok()?;
-    let specific = members.some("provider_specific_fields").and_then(|fields| Members::of(fields.as_bytes()).ok());
-    let native = specific.as_ref().and_then(|fields| Members::of(fields.some(row.name)?.as_bytes()).ok());
-    let native = native.as_ref().and_then(|native| native.some("content")).and_then(readable_content);
-    let restored = native.filter(|native| members.string("content").as_deref() == Some(native.text.as_str()));
+/// Takes out of an answer what its host does not want to see.
+fn clean(row: &Row, is_home: bool, message: &mut Edited) {
+    let content = message.string("content");
+    let specific = message.some("provider_specific_fields").map(str::to_owned);
+    let native = specific.as_deref().and_then(|fields| native_content(row, fields, content.as_deref()));
 
-    let repeated = match (members.string("reasoning_content"), &restored) {
+    let repeated = match (message.string("reasoning_content"), &native) {
         // The list says it too.
         (Some(reasoning), Some(native)) => reasoning == native.reasoning,
-        (Some(reasoning), None) => members.string("reasoning") == Some(reasoning),
+        (Some(reasoning), None) => message.string("reasoning") == Some(reasoning),
         (None, _) => false,
     };
     // Where a native wire's fields are, its citations were put into OpenAI's words by us.
     let ours = specific.is_some();
-    let is_native = ours || members.some("thinking_blocks").is_some();
+    let is_native = ours || message.some("thinking_blocks").is_some();
     let refused = if row.name == "openai" && !is_home && !is_native { &[] } else { row.refused_in_history };
-    members.0.retain(|(name, _)| match &**name {
-        "provider_specific_fields" | "thinking_blocks" => false,
-        "annotations" => !ours,
-        name if refused.contains(&name) => false,
-        "reasoning_content" => !repeated,
-        _ => true,
+    let refusal = message.string("refusal").filter(|refusal| !refusal.is_empty());
+    message.remove(|name, _| match name {
+        "provider_specific_fields" | "thinking_blocks" => true,
+        "annotations" if ours => true,
+        name if refused.contains(&name) => true,
+        "reasoning_content" => repeated,
+        _ => false,
     });
-    Some(rewrite(&members, |name, _| match (name, &restored) {
-        ("content", Some(native)) => Some(native.list.to_owned()),
-        _ => None,
-    }))
+    match (native, refusal) {
+        (Some(native), _) => message.set("content", native.list.to_owned()),
+        // What the model said instead of an answer.
+        (None, Some(refusal)) if refused.contains(&"refusal") && content.is_none_or(|text| text.is_empty()) => {
+            message.set_string("content", &refusal);
+        }
+        _ => {}
+    }
+}
+
+/// The list that content came as, if this host made it and the caller has left its text as it was.
+fn native_content<'a>(row: &Row, fields: &'a str, content: Option<&str>) -> Option<ListContent<'a>> {
+    let fields = Members::of(fields.as_bytes()).ok()?;
+    let native = Members::of(fields.some(row.name)?.as_bytes()).ok()?;
+    readable_content(native.some("content")?).filter(|native| content == Some(native.text.as_str()))
 }
 
 #[cfg(test)]
@@ -79,7 +122,7 @@ mod tests {
     fn sent_to(provider: &str, is_home: bool, message: Value) -> Value {
         let row = crate::providers::lookup(provider).unwrap().row();
         let messages = json!([{"role": "user", "content": "hi"}, message]).to_string();
-        let cleaned = without_our_additions(row, || is_home, messages.as_bytes()).unwrap_or(messages);
+        let cleaned = acceptable(row, || is_home, &Renamed::default(), messages.as_bytes()).unwrap_or(messages);
         serde_json::from_str::<Value>(&cleaned).unwrap()[1].take()
     }
 

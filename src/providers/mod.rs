@@ -9,6 +9,7 @@ mod anthropic;
 mod azure;
 mod bedrock;
 mod cohere;
+mod edit;
 mod embeddings;
 mod errors;
 mod families;
@@ -20,6 +21,7 @@ mod readable;
 mod resolve;
 mod responses;
 pub mod table;
+mod tools;
 mod unsupported;
 
 use std::collections::BTreeSet;

@@ -22,6 +22,9 @@ use serde_json::{Map, Value, json};
 use super::openai_compatible::{JSON, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
+use super::tools::arguments;
+use super::tools::endpoint::WithTools;
+use super::tools::grammar::Grammar;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -75,8 +78,12 @@ static ROW: Row = Row {
         "verbosity",
         "web_search_options",
     ],
+    // A model's template writes them into the prompt.
+    tools: Grammar::ANY,
     ..HOSTED
 };
+
+static CHAT: WithTools<Ollama> = WithTools { row: &ROW, wire: &Ollama };
 
 /// The name under which native members are kept.
 const DIALECT: &str = "ollama";
@@ -139,7 +146,7 @@ impl Provider for Ollama {
 
     fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
         match operation {
-            Operation::Chat => Some(self),
+            Operation::Chat => Some(&CHAT),
             Operation::Embedding => Some(&embedding::Embed),
             Operation::Responses => None,
         }
@@ -423,22 +430,22 @@ fn image(url: &str) -> Result<&str> {
 
 fn calls(json: Option<&str>) -> serde_json::Result<Vec<NativeCall>> {
     #[derive(Deserialize)]
-    struct Given {
+    struct Given<'a> {
         #[serde(default)]
         id: Option<String>,
-        function: GivenFunction,
+        #[serde(borrow)]
+        function: GivenFunction<'a>,
     }
     #[derive(Deserialize)]
-    struct GivenFunction {
+    struct GivenFunction<'a> {
         name: String,
-        #[serde(default)]
-        arguments: Option<String>,
+        #[serde(borrow, default)]
+        arguments: Option<&'a RawValue>,
     }
     let given: Vec<Given> = json.map(serde_json::from_str).transpose()?.unwrap_or_default();
     let call = |call: Given| {
         // What is no object cannot be said here; an empty one stands for it.
-        let arguments = call.function.arguments.filter(|arguments| arguments.trim_start().starts_with('{'));
-        let arguments = arguments.and_then(|arguments| RawValue::from_string(arguments).ok());
+        let arguments = arguments::object(call.function.arguments.map(RawValue::get));
         let arguments = arguments.unwrap_or_else(|| RawValue::from_string("{}".to_owned()).expect("an object"));
         NativeCall { id: call.id.unwrap_or_default(), function: NativeFunction { name: call.function.name, arguments } }
     };
@@ -527,7 +534,7 @@ impl<'a> Answer<'a> {
             kind: Some("function"),
             function: Function {
                 name: Some((&*call.function.name).into()),
-                arguments: call.function.arguments.map_or("{}", RawValue::get).into(),
+                arguments: arguments::text(call.function.arguments.map(RawValue::get)),
             },
         });
         let native = self

@@ -14,9 +14,11 @@ use http::{HeaderValue, Uri};
 use memchr::memmem::{self, Finder};
 
 use super::embeddings::Embeddings;
-use super::history::without_our_additions;
+use super::history;
 use super::readable::readable;
 use super::responses::Responses;
+use super::tools::answer::{self, Readable};
+use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -80,8 +82,8 @@ impl Endpoint for OpenAiCompatible {
         )
     }
 
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        decode(self.row.name, response)
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        decode(self.row, request, response)
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
@@ -146,12 +148,15 @@ thread_local! {
 pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): Destination) -> Result<Encoded> {
     let (mut params, dropped_params) = without_unsupported(row, request)?;
     let is_home = || uri.host() == row.base_url.split('/').nth(2);
-    if let Some(messages) = params.get("messages").and_then(|messages| without_our_additions(row, is_home, messages)) {
+    let renamed = Renamed::of(&row.tools, &params);
+    renamed.rename_tools(&mut params);
+    let messages = params.get("messages").and_then(|given| history::acceptable(row, is_home, &renamed, given));
+    if let Some(messages) = messages {
         params.to_mut().set("messages", messages.as_bytes());
     }
 
     if request.stream {
-        if row.usage_unasked {
+        if row.usage_unasked || row.no_stream_options_beside.iter().any(|name| params.get(name).is_some()) {
             params.to_mut().remove("stream_options");
         } else if row.stream_usage
             && let Some(options) = with_usage(params.get("stream_options"))
@@ -172,9 +177,13 @@ pub(super) fn accepted(stream: bool) -> &'static str {
 }
 
 /// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
-pub(super) fn decode(provider: &str, response: &HttpResponse) -> Result<Bytes> {
-    let body = checked(provider, "choices", response)?;
-    Ok(readable(provider, &body).unwrap_or(body))
+pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+    let body = checked(row.name, "choices", response)?;
+    let body = readable(row.name, &body).unwrap_or(body);
+    if request.params.get("tools").is_none() {
+        return Ok(body);
+    }
+    Ok(answer::readable(&Renamed::of(&row.tools, &request.params), &body).unwrap_or(body))
 }
 
 /// An answer's bytes, if it is none of the errors that come with a good status. `essence` is the member without which it
@@ -194,7 +203,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
     let show_usage = asks_for_usage(request) || !row.stream_usage;
     let several = request.params.get("n").is_some_and(|n| !matches!(n, b"null" | b"1"));
     let choices = several.then(BTreeMap::new);
-    Box::new(Chunks {
+    let chunks = Box::new(Chunks {
         provider: row.name,
         show_usage,
         done: false,
@@ -202,7 +211,11 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
         choices,
         last: None,
         plain: None,
-    })
+    });
+    if request.params.get("tools").is_none() {
+        return chunks;
+    }
+    Box::new(Readable { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params) })
 }
 
 /// An address made out of the base URL.

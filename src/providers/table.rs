@@ -2,6 +2,7 @@
 
 use super::Operation;
 use super::embeddings::{EmbeddingRow, PLAIN};
+use super::tools::grammar::{Grammar, Words};
 
 /// What an OpenAI-compatible provider is called, where it lives, and what it spells differently.
 ///
@@ -30,6 +31,8 @@ pub struct Row {
     /// Whether a stream carries its usage unasked, from a provider that has no `stream_options`:
     /// the caller's own is not sent either. Never together with `stream_usage`.
     pub usage_unasked: bool,
+    /// Parameters beside which it refuses `stream_options`, the caller's own too.
+    pub no_stream_options_beside: &'static [&'static str],
     /// Parameters it has under another name: (OpenAI's, the provider's).
     pub spelled: &'static [(&'static str, &'static str)],
     /// What else it is told by, beside key and base URL.
@@ -39,8 +42,13 @@ pub struct Row {
     /// OpenAI chat parameters it documents as not available: they are refused before they are sent.
     /// What a provider documents as taken and without effect is not here: it is sent.
     pub unsupported: &'static [&'static str],
-    /// Members of an assistant message in the history that are refused, though other hosts have them.
+    /// Members of an assistant message in the history that are refused, null or empty ones too, though other hosts have
+    /// them.
     pub refused_in_history: &'static [&'static str],
+    /// Whether it knows OpenAI's role `developer`; `system` says the same everywhere else.
+    pub knows_developer: bool,
+    /// What it takes for names of tools and ids of calls.
+    pub tools: Grammar,
     /// What it can be asked for. A host that is not known to lack an operation is asked, and says so itself.
     pub operations: &'static [Operation],
     /// What its embeddings spell differently.
@@ -109,11 +117,14 @@ pub(super) const HOSTED: Row = Row {
     key: Key::Required,
     stream_usage: false,
     usage_unasked: false,
+    no_stream_options_beside: &[],
     spelled: &[],
     settings: &[],
     api_versions: false,
     unsupported: &[],
     refused_in_history: &[],
+    knows_developer: false,
+    tools: Grammar::HOSTED,
     operations: &[Operation::Chat, Operation::Embedding, Operation::Responses],
     embedding: PLAIN,
 };
@@ -122,7 +133,7 @@ pub(super) const HOSTED: Row = Row {
 const BASE64: EmbeddingRow = EmbeddingRow { base64: true, ..PLAIN };
 
 /// The same for a server that people run themselves.
-const OWN_SERVER: Row = Row { key: Key::Optional, ..HOSTED };
+const OWN_SERVER: Row = Row { key: Key::Optional, tools: Grammar::ANY, ..HOSTED };
 
 /// Knows only the older of OpenAI's two names. Some of these refuse the newer one (Mistral: 422);
 /// others ignore it without a word and write on without a limit (DeepSeek, Ollama).
@@ -131,8 +142,14 @@ const MAX_TOKENS: (&str, &str) = ("max_completion_tokens", "max_tokens");
 /// What hosts that show their reasoning call it; OpenAI's own format has no reasoning.
 pub(super) const REASONING: &[&str] = &["reasoning", "reasoning_content", "reasoning_details"];
 
-/// The same where the host's own name for it is `reasoning`, which may come back; the others are a 400.
-const OTHERS_REASONING: &[&str] = &["reasoning_content", "reasoning_details"];
+/// What a host with a closed schema refuses in answers of others. `refusal` and `annotations` are in each of OpenAI's own.
+/// Groq: `property 'refusal' is unsupported`; its own name for its reasoning is `reasoning`, which may come back.
+const OTHERS_ANSWERS: &[&str] = &["reasoning_content", "reasoning_details", "refusal", "annotations", "audio"];
+
+/// The same where no reasoning may come back, and OpenAI's older form of a call is not known either.
+const ALL_BUT_TEXT_AND_CALLS: &[&str] =
+    &["reasoning", "reasoning_content", "reasoning_details", "refusal", "annotations", "audio", "function_call"];
+
 /// How many numbers a vector has, where it is not `dimensions`.
 const DIMENSION: (&str, &str) = ("dimensions", "output_dimension");
 
@@ -146,6 +163,8 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         stream_usage: true,
         refused_in_history: REASONING,
+        knows_developer: true,
+        tools: Grammar::OPENAI,
         embedding: BASE64,
         ..HOSTED
     },
@@ -159,7 +178,8 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         // Each is a 400. So are `n` other than 1 and a message's `name`, which this cannot say.
         unsupported: &["logit_bias", "logprobs", "top_logprobs"],
-        refused_in_history: OTHERS_REASONING,
+        refused_in_history: OTHERS_ANSWERS,
+        knows_developer: true,
         ..HOSTED
     },
     Row {
@@ -187,7 +207,12 @@ pub const TABLE: &[Row] = &[
             "verbosity",
             "web_search_options",
         ],
-        refused_in_history: REASONING,
+        refused_in_history: ALL_BUT_TEXT_AND_CALLS,
+        // `Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9.`
+        tools: Grammar {
+            ids: Words { most: 9, is_exact: true, marks: Some(""), begins_with_letter: false },
+            ..Grammar::HOSTED
+        },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"] },
         ..HOSTED
     },
@@ -234,6 +259,8 @@ pub const TABLE: &[Row] = &[
         // Only `/v1`: its SDK leaves `/inference` to whoever sets the variable.
         root_url_variables: &[("FIREWORKS_BASE_URL", "/v1")],
         stream_usage: true,
+        // `Extra inputs are not permitted, field: 'messages[8].reasoning'`; its own name is `reasoning_content`.
+        refused_in_history: &["reasoning", "reasoning_details", "refusal", "annotations", "audio"],
         ..HOSTED
     },
     Row {
@@ -244,6 +271,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENROUTER_API_BASE"],
         // Taken and no longer needed: its streams always end with the usage.
         stream_usage: true,
+        knows_developer: true,
         ..HOSTED
     },
     Row {
@@ -267,7 +295,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         // Nothing unsupported: the penalties, `logit_bias` and others used to be a 400 and have
         // since entered its reference.
-        refused_in_history: OTHERS_REASONING,
+        refused_in_history: OTHERS_ANSWERS,
         ..HOSTED
     },
     Row {
@@ -310,6 +338,8 @@ pub const TABLE: &[Row] = &[
         // It documents only `max_tokens`, but the OpenAI reasoning models it serves refuse that and
         // want `max_completion_tokens`: what the caller wrote is sent.
         refused_in_history: REASONING,
+        knows_developer: true,
+        tools: Grammar::OPENAI,
         ..HOSTED
     },
     Row {
@@ -469,6 +499,7 @@ pub const TABLE: &[Row] = &[
         docs: "https://platform.openai.com/docs/api-reference/chat/create",
         // Any server: it is not known what it takes, so only what the caller wrote is sent.
         base_url: "",
+        knows_developer: true,
         key_variables: &["OPENAI_COMPATIBLE_API_KEY", "OPENAI_LIKE_API_KEY"],
         base_url_variables: &["OPENAI_COMPATIBLE_BASE_URL", "OPENAI_COMPATIBLE_API_BASE", "OPENAI_LIKE_API_BASE"],
         ..OWN_SERVER

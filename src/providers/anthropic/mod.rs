@@ -25,6 +25,8 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::openai_compatible::{accepted, bearer, headers};
 use super::table::{HOSTED, Setting};
+use super::tools::endpoint::WithTools;
+use super::tools::grammar::{Grammar, NAMES};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
@@ -80,8 +82,12 @@ static ROW: Row = Row {
         "top_logprobs",
         "verbosity",
     ],
+    // <https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use#specifying-client-tools>
+    tools: Grammar { names: NAMES, ids: NAMES },
     ..HOSTED
 };
+
+static CHAT: WithTools<Anthropic> = WithTools { row: &ROW, wire: &Anthropic };
 
 /// The provider.
 pub(super) struct Anthropic;
@@ -92,7 +98,7 @@ impl Provider for Anthropic {
     }
 
     fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        (operation == Operation::Chat).then_some(self)
+        (operation == Operation::Chat).then_some(&CHAT)
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

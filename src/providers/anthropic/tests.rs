@@ -2,7 +2,7 @@
 //! together from it has something to be equal to.
 
 use super::*;
-use crate::providers::history::without_our_additions;
+use crate::providers::history;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Secret;
 use crate::types::params::Params;
@@ -273,9 +273,10 @@ fn nothing_of_anthropics_goes_to_another_provider() {
         json!([{"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "text", "text": "a", "citations": [{"type": "web_search_result_location", "url": "u", "title": "T"}]}]),
     );
     assert_eq!(message["annotations"][0]["url_citation"]["url"], "u");
-    let cleaned = without_our_additions(
+    let cleaned = history::acceptable(
         crate::providers::lookup("openai").unwrap().row(),
         || true,
+        &Default::default(),
         json!([message]).to_string().as_bytes(),
     )
     .unwrap();

@@ -30,6 +30,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::table::{HOSTED, Setting};
+use super::tools::endpoint::WithTools;
+use super::tools::grammar::{Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder};
 use crate::error::{Error, Result};
 use crate::types::chat::Request;
@@ -67,8 +69,12 @@ static ROW: Row = Row {
         Setting::place("aws_sts_endpoint", &[]),
     ],
     unsupported: request::UNSUPPORTED,
+    // `ToolName` and `ToolUseId`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolUseBlock.html>.
+    tools: Grammar { names: NAMES, ids: Words { marks: Some("_.:-"), ..NAMES } },
     ..HOSTED
 };
+
+static CHAT: WithTools<Bedrock> = WithTools { row: &ROW, wire: &Bedrock };
 
 impl Provider for Bedrock {
     fn row(&self) -> &'static Row {
@@ -77,7 +83,7 @@ impl Provider for Bedrock {
 
     fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
         match operation {
-            Operation::Chat => Some(self),
+            Operation::Chat => Some(&CHAT),
             Operation::Embedding => Some(&embedding::Invoke),
             Operation::Responses => None,
         }

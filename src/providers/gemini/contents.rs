@@ -15,6 +15,7 @@ use super::answer::Part as Native;
 use super::media::{FileData, InlineData, parts};
 use crate::error::{Error, Result};
 use crate::providers::families::gemini::Rules;
+use crate::providers::tools::arguments;
 use crate::types::members::Members;
 
 /// Who said what.
@@ -218,7 +219,7 @@ fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Ve
     for (place, call) in calls.iter().enumerate() {
         let function =
             call.function.as_ref().ok_or_else(|| Error::argument(format!("tool_calls[{place}] calls no function")))?;
-        let arguments = arguments(function)
+        let arguments = arguments::object(function.arguments.map(RawValue::get))
             .ok_or_else(|| Error::argument(format!("the arguments of tool_calls[{place}] are no JSON object")))?;
         let same = unused
             .iter()
@@ -311,25 +312,11 @@ fn native_parts<'a>(message: &Message<'a>) -> Vec<NativePart<'a>> {
         let call = part.call().map(|call| NativeCall {
             id: call.id.filter(|id| !id.is_empty()),
             name: call.name,
-            args: call
-                .args
-                .and_then(|args| serde_json::from_str(args.get()).ok())
-                .unwrap_or_else(|| Value::Object(Default::default())),
+            args: serde_json::from_str(&arguments::text(call.args.map(RawValue::get))).unwrap_or_default(),
         });
         NativePart { raw, place, text, call, is_signed: part.0.some("thoughtSignature").is_some() }
     };
     read().unwrap_or_default().into_iter().enumerate().map(described).collect()
-}
-
-/// A call's arguments as the object they are.
-fn arguments(function: &Function) -> Option<Box<RawValue>> {
-    let given = function.arguments.map_or("{}", RawValue::get);
-    let text: Cow<str> = match serde_json::from_str::<String>(given) {
-        Ok(text) if text.trim().is_empty() => "{}".into(),
-        Ok(text) => text.into(),
-        Err(_) => given.into(),
-    };
-    object(&text)
 }
 
 /// A JSON object, if it is one.

@@ -27,6 +27,8 @@ use self::reader::Reader;
 use super::alike::Alike;
 use super::openai_compatible::{accepted, headers};
 use super::table::{HOSTED, Setting};
+use super::tools::endpoint::WithTools;
+use super::tools::grammar::{ANY, Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::accumulate::Accumulator;
@@ -50,6 +52,12 @@ pub(super) static GEMINI: Gemini = Gemini { row: &GEMINI_ROW, is_vertex: false }
 /// Vertex AI, on Google Cloud.
 pub(super) static VERTEX: Gemini = Gemini { row: &VERTEX_ROW, is_vertex: true };
 
+static GEMINI_CHAT: WithTools<Gemini> = WithTools { row: &GEMINI_ROW, wire: &GEMINI };
+static VERTEX_CHAT: WithTools<Gemini> = WithTools { row: &VERTEX_ROW, wire: &VERTEX };
+
+/// Names as `FunctionDeclaration` documents them, at the shorter of the two lengths that it has had. Ids are the model's.
+const TOOLS: Grammar = Grammar { names: Words { marks: Some("_.:-"), begins_with_letter: true, ..NAMES }, ids: ANY };
+
 static GEMINI_ROW: Row = Row {
     name: "gemini",
     api_versions: true,
@@ -57,6 +65,7 @@ static GEMINI_ROW: Row = Row {
     base_url: "https://generativelanguage.googleapis.com",
     key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     base_url_variables: &["GOOGLE_GEMINI_BASE_URL"],
+    tools: TOOLS,
     ..HOSTED
 };
 
@@ -67,6 +76,7 @@ static VERTEX_ROW: Row = Row {
     // The host of the location "global"; the other locations have hosts of their own (see `address`).
     base_url: "https://aiplatform.googleapis.com",
     base_url_variables: &["GOOGLE_VERTEX_BASE_URL"],
+    tools: TOOLS,
     // There are other credentials than a key; `address` says so when there are none.
     key: Key::Optional,
     settings: &[
@@ -86,7 +96,8 @@ impl Provider for Gemini {
 
     fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
         match operation {
-            Operation::Chat => Some(self),
+            Operation::Chat if self.is_vertex => Some(&VERTEX_CHAT),
+            Operation::Chat => Some(&GEMINI_CHAT),
             Operation::Embedding if self.is_vertex => Some(&embedding::Vertex),
             Operation::Embedding => Some(&embedding::Batch),
             Operation::Responses => None,

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use super::DIALECT;
 use super::answer::{Answer, Candidate, Part, Rest};
 use crate::providers::alike::News;
+use crate::providers::tools::arguments;
 use crate::types::completion::{
     Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
@@ -127,10 +128,7 @@ impl Reader {
                     index: Some(turn.calls),
                     id: Some(id.into()),
                     kind: Some("function"),
-                    function: Function {
-                        name: Some(call.name.into()),
-                        arguments: call.args.map_or("{}".into(), |args| compact(args.get())),
-                    },
+                    function: Function { name: Some(call.name.into()), arguments: arguments_of(call.args) },
                 });
                 turn.calls += 1;
             }
@@ -293,6 +291,14 @@ fn openai_logprobs(native: &RawValue) -> Option<Value> {
         content
     });
     Some(json!({"content": content.collect::<Vec<_>>(), "refusal": null}))
+}
+
+/// Arguments as text; Google sends an object, other servers of this wire what OpenAI has.
+fn arguments_of(args: Option<&RawValue>) -> Cow<'_, str> {
+    match arguments::text(args.map(RawValue::get)) {
+        Cow::Borrowed(text) => compact(text),
+        text => text,
+    }
 }
 
 /// JSON without the white space between its tokens (the Gemini API indents its answers).

@@ -1,0 +1,151 @@
+//! The calls of an answer in OpenAI's format: the caller's names of the tools, and arguments that are text.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use memchr::memmem::Finder;
+
+use super::super::StreamDecoder;
+use super::super::edit::{self, Edited};
+use super::arguments;
+use super::names::{KINDS, Renamed, rename};
+use crate::error::Result;
+
+/// An answer or a chunk with its calls made right; `None`: they are, or there are none.
+pub(in crate::providers) fn readable(renamed: &Renamed, json: &[u8]) -> Option<Bytes> {
+    static CALLS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
+    CALLS.find(json)?;
+    let choice = |choice: &str| {
+        edit::object(choice, |choice| {
+            for (part, is_whole) in [("message", true), ("delta", false)] {
+                choice.edit(part, |message| {
+                    edit::object(message, |message| {
+                        message.edit("tool_calls", |calls| {
+                            edit::list(calls, |call| readable_call(renamed, call, is_whole))
+                        });
+                    })
+                });
+            }
+        })
+    };
+    let answer = std::str::from_utf8(json).ok()?;
+    edit::object(answer, |answer| answer.edit("choices", |choices| edit::list(choices, choice))).map(Bytes::from)
+}
+
+fn readable_call(renamed: &Renamed, call: &str, is_whole: bool) -> Option<String> {
+    edit::object(call, |call| {
+        for kind in KINDS {
+            call.edit(kind, |called| {
+                edit::object(called, |called| {
+                    rename(called, |told| renamed.given(told));
+                    if kind == "function" {
+                        write_arguments(called, is_whole);
+                    }
+                })
+            });
+        }
+    })
+}
+
+/// Arguments are JSON in a string; of a call in pieces it is known in the end whether there were any.
+fn write_arguments(function: &mut Edited, is_whole: bool) {
+    let given = function.get("arguments");
+    let is_text = given.is_some_and(|given| given.starts_with('"'));
+    if is_whole {
+        // What is an object in a string stays as the model wrote it.
+        let starts_object = |text: String| text.trim_start().starts_with('{');
+        if !is_text || !function.string("arguments").is_some_and(starts_object) {
+            let text = arguments::text(given).into_owned();
+            function.set_string("arguments", &text);
+        }
+    } else if given == Some("null") {
+        function.set_string("arguments", "");
+    } else if given.is_some() && !is_text {
+        let text = arguments::text(given).into_owned();
+        function.set_string("arguments", &text);
+    }
+}
+
+/// A stream whose calls are made right.
+pub(in crate::providers) struct Readable {
+    /// The stream.
+    pub decoder: Box<dyn StreamDecoder>,
+    /// The tools that go by another name there.
+    pub renamed: Renamed,
+}
+
+impl StreamDecoder for Readable {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        let before = chunks.len();
+        let result = self.decoder.event(name, data, chunks);
+        for chunk in &mut chunks[before..] {
+            if let Some(readable) = readable(&self.renamed, chunk) {
+                *chunk = readable;
+            }
+        }
+        result
+    }
+
+    fn is_shown(&self, chunk: &[u8]) -> bool {
+        self.decoder.is_shown(chunk)
+    }
+
+    fn is_done(&self) -> bool {
+        self.decoder.is_done()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.decoder.is_complete()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::grammar::Grammar;
+    use super::*;
+    use crate::types::params::Params;
+    use serde_json::{Value, json};
+
+    fn read(renamed: &Renamed, part: &str, calls: Value) -> Value {
+        let answer = json!({"choices": [{(part): {"tool_calls": calls}}], "x": 1}).to_string();
+        let read = readable(renamed, answer.as_bytes()).unwrap_or(answer.into());
+        serde_json::from_slice::<Value>(&read).unwrap()["choices"][0][part]["tool_calls"].take()
+    }
+
+    #[test]
+    fn names_are_the_callers_again() {
+        let mut params = Params::default();
+        let tools = json!([{"function": {"name": "a.b"}}, {"function": {"name": "c"}}, {"custom": {"name": "d:e"}}]);
+        params.set("tools", tools.to_string().as_bytes());
+        let renamed = Renamed::of(&Grammar::HOSTED, &params);
+        for part in ["message", "delta"] {
+            let calls = json!([{"function": {"name": "a_b", "arguments": "{}"}}, {"function": {"name": "c", "arguments": "{ }"}}, {"custom": {"name": "d_e", "input": ""}}]);
+            let right = json!([{"function": {"name": "a.b", "arguments": "{}"}}, {"function": {"name": "c", "arguments": "{ }"}}, {"custom": {"name": "d:e", "input": ""}}]);
+            assert_eq!(read(&renamed, part, calls), right);
+        }
+    }
+
+    #[test]
+    fn arguments_are_the_text_of_an_object() {
+        let none = Renamed::default();
+        for (given, whole, piece) in [
+            (json!(null), "{}", ""),
+            (json!(""), "{}", ""),
+            (json!("null"), "{}", "null"),
+            (json!({"a": 1.5}), r#"{"a":1.5}"#, r#"{"a":1.5}"#),
+            (json!(r#"{"a": 1}"#), r#"{"a": 1}"#, r#"{"a": 1}"#),
+            (json!(r#""{\"a\":1}""#), r#"{"a":1}"#, r#""{\"a\":1}""#),
+        ] {
+            let read = |part| {
+                read(&none, part, json!([{"function": {"name": "f", "arguments": given}}]))[0]["function"]["arguments"]
+                    .take()
+            };
+            assert_eq!((read("message"), read("delta")), (whole.into(), piece.into()), "{given}");
+        }
+        assert_eq!(
+            read(&none, "message", json!([{"function": {"name": "f"}}])),
+            json!([{"function": {"name": "f", "arguments": "{}"}}])
+        );
+        assert_eq!(read(&none, "delta", json!([{"function": {"name": "f"}}])), json!([{"function": {"name": "f"}}]));
+    }
+}

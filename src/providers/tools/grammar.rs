@@ -1,0 +1,148 @@
+//! What a host takes for a tool's name and for a call's id.
+
+use std::borrow::Cow;
+
+/// The names and ids that a host takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Grammar {
+    /// Of tools.
+    pub names: Words,
+    /// Of calls.
+    pub ids: Words,
+}
+
+/// Words of letters, digits and some marks.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// How many characters they have at most; or exactly, if `is_exact`.
+    pub most: usize,
+    /// Whether there are no shorter ones.
+    pub is_exact: bool,
+    /// What they may hold beside ASCII letters and digits; `None`: anything.
+    pub marks: Option<&'static str>,
+    /// Whether no digit and no mark but `_` may stand first.
+    pub begins_with_letter: bool,
+}
+
+/// Any word that is not empty.
+pub(in crate::providers) const ANY: Words =
+    Words { most: usize::MAX, is_exact: false, marks: None, begins_with_letter: false };
+
+/// Names as OpenAI documents them: <https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools>. So do
+/// most hosts that speak its format.
+pub(in crate::providers) const NAMES: Words =
+    Words { most: 64, is_exact: false, marks: Some("_-"), begins_with_letter: false };
+
+impl Grammar {
+    /// Nothing is known of what the host takes.
+    pub(in crate::providers) const ANY: Self = Self { names: ANY, ids: ANY };
+
+    /// OpenAI's names, and any ids.
+    pub(in crate::providers) const HOSTED: Self = Self { names: NAMES, ids: ANY };
+
+    /// OpenAI itself: `string too long. Expected a string with maximum length 40` is what it says of an id.
+    pub(in crate::providers) const OPENAI: Self = Self { names: NAMES, ids: Words { most: 40, ..ANY } };
+}
+
+impl Words {
+    /// Whether a word is one of these.
+    pub fn have(&self, word: &str) -> bool {
+        let length = word.len();
+        length > 0
+            && length <= self.most
+            && (!self.is_exact || length == self.most)
+            && word.chars().all(|letter| self.allow(letter))
+            && (!self.begins_with_letter || word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_'))
+    }
+
+    fn allow(&self, letter: char) -> bool {
+        self.marks.is_none_or(|marks| letter.is_ascii_alphanumeric() || marks.contains(letter))
+    }
+
+    /// One of these words for any word, always the same, that none of `taken` is.
+    pub fn unique<'a>(&self, word: &'a str, taken: impl Fn(&str) -> bool) -> Cow<'a, str> {
+        if self.have(word) && !taken(word) {
+            return Cow::Borrowed(word);
+        }
+        let plain = self.plain(word);
+        let numbered = |number: u64| match number {
+            0 if self.have(&plain) => plain.clone(),
+            number => self.marked(&plain, word, number),
+        };
+        (0..).map(numbered).find(|word| !taken(word)).map(Cow::Owned).expect("numbers do not end")
+    }
+
+    /// The word with an underscore, where that is allowed, in place of what is not.
+    fn plain(&self, word: &str) -> String {
+        let has_underscore = self.allow('_');
+        let letters = word.chars().filter_map(|letter| match self.allow(letter) {
+            true => Some(letter),
+            false => has_underscore.then_some('_'),
+        });
+        let mut plain: String = letters.collect();
+        if self.begins_with_letter && !plain.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+            plain.insert(0, '_');
+        }
+        plain
+    }
+
+    /// As much of a plain word as there is room for, and what tells it from others: a hash of what was given.
+    fn marked(&self, plain: &str, given: &str, number: u64) -> String {
+        let hash = hash(given, number);
+        if self.is_exact || !self.allow('_') {
+            return in_letters(hash, self.most.min(12));
+        }
+        let mut room = self.most.saturating_sub(9).min(plain.len());
+        while !plain.is_char_boundary(room) {
+            room -= 1;
+        }
+        format!("{}_{:08x}", &plain[..room], hash as u32)
+    }
+}
+
+/// FNV-1a: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>. It has to be the same in every process, so that a
+/// conversation's prompt stays the same and is found in the host's cache.
+fn hash(word: &str, number: u64) -> u64 {
+    let bytes = word.bytes().chain(number.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// A number in letters and digits, so many of them.
+fn in_letters(mut number: u64, length: usize) -> String {
+    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut letter = || {
+        let letter = LETTERS[(number % 62) as usize];
+        number /= 62;
+        char::from(letter)
+    };
+    (0..length).map(|_| letter()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEDROCK: Words = Words { marks: Some("_.:-"), ..NAMES };
+    const MISTRAL: Words = Words { most: 9, is_exact: true, marks: Some(""), begins_with_letter: false };
+    const GOOGLE: Words = Words { begins_with_letter: true, ..BEDROCK };
+
+    #[test]
+    fn any_word_becomes_one_that_is_taken() {
+        let long = "call_".to_owned() + &"A".repeat(80);
+        for words in [NAMES, BEDROCK, MISTRAL, GOOGLE, Grammar::OPENAI.ids, ANY] {
+            for word in ["", "f", "1st", "call_1|fc_2", "functions/f#0", "ä.ö:ü", "-", &long, "123456789"] {
+                let made = words.unique(word, |_| false);
+                assert!(words.have(&made), "{word:?} became {made:?} for {words:?}");
+                assert_eq!(made, words.unique(word, |_| false));
+                let other = words.unique(word, |taken| *taken == *made);
+                assert!(words.have(&other) && other != made, "{word:?}: {other:?}");
+                if words.have(word) {
+                    assert_eq!(made, word);
+                }
+            }
+        }
+        assert_eq!(NAMES.unique("my.tool", |_| false), "my_tool");
+        assert_eq!(GOOGLE.unique("1st", |_| false), "_1st");
+        assert_ne!(MISTRAL.unique("call_a", |_| false), MISTRAL.unique("call_b", |_| false));
+    }
+}

@@ -1,0 +1,213 @@
+//! The calls of a conversation and their results, as a host takes them: each call with an id of its own in the host's
+//! grammar, the result under the same; the tool's name as the host is told it; arguments that are an object.
+//!
+//! Histories come from other hosts, from caches and from programs. Ids of other hosts are too long or have other letters;
+//! some hosts give none, or the same one to each call of an answer.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde_json::value::RawValue;
+
+use super::super::edit::{self, Edited};
+use super::arguments;
+use super::grammar::Grammar;
+use super::names::Renamed;
+
+/// Whether there are calls or results in messages.
+pub(in crate::providers) fn has_calls(messages: &[u8]) -> bool {
+    /// `tool_calls` of an answer, `tool_call_id` of a result.
+    static CALL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_call"));
+    CALL.find(messages).is_some()
+}
+
+/// Goes through a conversation from its beginning.
+pub(in crate::providers) struct Calls<'a> {
+    grammar: &'a Grammar,
+    renamed: &'a Renamed,
+    /// Ids that are in use, as the host is told them.
+    taken: HashSet<String>,
+    /// Calls without a result so far: the id that was given, and the one that the host is told.
+    open: VecDeque<(String, String)>,
+    /// The last of the calls that have a result, by the id that was given.
+    answered: Vec<(String, String)>,
+    count: usize,
+}
+
+impl<'a> Calls<'a> {
+    pub fn new(grammar: &'a Grammar, renamed: &'a Renamed) -> Self {
+        Self { grammar, renamed, taken: HashSet::new(), open: VecDeque::new(), answered: Vec::new(), count: 0 }
+    }
+
+    /// Reads the next message, and changes it where that is needed.
+    pub fn message(&mut self, message: &mut Edited) {
+        match message.string("role").as_deref() {
+            Some("assistant") => {
+                message.remove(|name, value| name == "tool_calls" && matches!(value, "null" | "[]"));
+                message
+                    .edit("tool_calls", |calls| edit::list(calls, |call| edit::object(call, |call| self.call(call))));
+            }
+            Some("tool") => {
+                let id = self.result(&given_id(message));
+                message.set_string("tool_call_id", &id);
+                self.rename(message);
+            }
+            Some("function") => self.rename(message),
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, call: &mut Edited) {
+        // A place in a stream, which hosts with a closed schema refuse.
+        call.remove(|name, _| name == "index");
+        let given = given_id(call);
+        let id = self.next_id(&given);
+        call.set_string("id", &id);
+        self.open.push_back((given, id));
+        if call.some("type").is_none() && call.some("function").is_some() {
+            call.set_string("type", "function");
+        }
+        call.edit("custom", |custom| edit::object(custom, |custom| self.rename(custom)));
+        call.edit("function", |function| {
+            edit::object(function, |function| {
+                self.rename(function);
+                let arguments = arguments::text(function.get("arguments")).into_owned();
+                let given = function.string("arguments");
+                // What the model wrote stays as it is, white space included.
+                if given.as_deref().is_none_or(|given| given.trim() != arguments) {
+                    function.set_string("arguments", &arguments);
+                }
+            })
+        });
+    }
+
+    fn rename(&self, named: &mut Edited) {
+        if let Some(name) = named.string("name") {
+            named.set_string("name", &self.renamed.told_of_call(&self.grammar.names, &name));
+        }
+    }
+
+    /// An id for the next call.
+    fn next_id(&mut self, given: &str) -> String {
+        self.count += 1;
+        let made_up;
+        let wanted = match given {
+            "" => {
+                made_up = format!("call_{}", self.count);
+                &made_up
+            }
+            given => given,
+        };
+        let id = self.grammar.ids.unique(wanted, |id| self.taken.contains(id)).into_owned();
+        self.taken.insert(id.clone());
+        id
+    }
+
+    /// The id of the call that a result is of: the first with the id that has none; one result after the other where
+    /// there are no ids.
+    fn result(&mut self, given: &str) -> String {
+        let place = self.open.iter().position(|(id, _)| id == given);
+        let place = place.or_else(|| (given.is_empty() && !self.open.is_empty()).then_some(0));
+        if let Some((given, id)) = place.and_then(|place| self.open.remove(place)) {
+            self.answered.retain(|(known, _)| *known != given);
+            self.answered.push((given, id.clone()));
+            return id;
+        }
+        match self.answered.iter().find(|(known, _)| known == given) {
+            Some((_, id)) => id.clone(),
+            // A result of no call: the host's affair, or the wire's.
+            None if given.is_empty() => String::new(),
+            None => self.grammar.ids.unique(given, |_| false).into_owned(),
+        }
+    }
+}
+
+/// The id of a call, or of the call that a result is of; hosts count them too.
+fn given_id(object: &Edited) -> String {
+    let json = object.some("id").or(object.some("tool_call_id")).unwrap_or("\"\"");
+    let is_number = || serde_json::from_str::<&RawValue>(json).is_ok_and(|raw| raw.get().parse::<f64>().is_ok());
+    serde_json::from_str(json).ok().or_else(|| is_number().then(|| json.to_owned())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::grammar::{NAMES, Words};
+    use super::*;
+    use serde_json::{Value, json};
+
+    const BEDROCK: Words = Words { marks: Some("_.:-"), ..NAMES };
+
+    fn told(grammar: &Grammar, messages: Value) -> Value {
+        let renamed = Renamed::default();
+        let mut calls = Calls::new(grammar, &renamed);
+        let messages = messages.to_string();
+        let told = edit::list(&messages, |message| edit::object(message, |message| calls.message(message)));
+        serde_json::from_str(&told.unwrap_or(messages)).unwrap()
+    }
+
+    fn call(id: Value) -> Value {
+        json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}})
+    }
+
+    fn result(id: Value) -> Value {
+        json!({"role": "tool", "tool_call_id": id, "content": "x"})
+    }
+
+    /// The ids of the calls and of the results, in their order.
+    fn ids(messages: &Value) -> (Vec<&str>, Vec<&str>) {
+        let messages = messages.as_array().unwrap();
+        let calls = messages.iter().filter_map(|message| message["tool_calls"].as_array()).flatten();
+        let results = messages.iter().filter_map(|message| message["tool_call_id"].as_str());
+        (calls.filter_map(|call| call["id"].as_str()).collect(), results.collect())
+    }
+
+    #[test]
+    fn ids_are_in_the_grammar_and_the_same_for_call_and_result() {
+        let long = "call_".to_owned() + &"A".repeat(80);
+        for given in ["call_1|fc_2", "functions/f#0", &long] {
+            let grammar = Grammar { ids: BEDROCK, ..Grammar::HOSTED };
+            let told = told(
+                &grammar,
+                json!([{"role": "assistant", "tool_calls": [call(given.into())]}, result(given.into())]),
+            );
+            let (calls, results) = ids(&told);
+            assert_eq!(calls, results);
+            assert!(BEDROCK.have(calls[0]), "{calls:?}");
+        }
+    }
+
+    #[test]
+    fn empty_absent_and_repeated_ids_become_different_ones_and_results_follow_in_order() {
+        let without = json!({"function": {"name": "f"}});
+        for calls in [
+            [call("".into()), call("".into())],
+            [call("a".into()), call("a".into())],
+            [call(Value::Null), without],
+            [call(1.into()), call(1.into())],
+        ] {
+            let id = calls[0]["id"].clone();
+            let turn =
+                [json!({"role": "assistant", "content": null, "tool_calls": calls}), result(id.clone()), result(id)];
+            let told = told(&Grammar::HOSTED, Value::from_iter(turn.iter().chain(&turn).cloned()));
+            let (calls, results) = ids(&told);
+            assert_eq!(calls, results);
+            assert_eq!(calls.iter().collect::<HashSet<_>>().len(), 4, "{calls:?}");
+            assert!(
+                told[0]["tool_calls"][1]["type"] == "function"
+                    && told[0]["tool_calls"][1]["function"]["arguments"] == "{}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_right_stays_as_it_is() {
+        let messages = json!([
+            {"role": "assistant", "content": null, "tool_calls": [call("a".into()), call("b".into())]},
+            result("b".into()), result("a".into()), {"role": "user", "content": "go on"},
+        ]);
+        assert_eq!(told(&Grammar::HOSTED, messages.clone()), messages);
+        let empty = json!([{"role": "assistant", "content": "a", "tool_calls": []}]);
+        assert_eq!(told(&Grammar::HOSTED, empty), json!([{"role": "assistant", "content": "a"}]));
+    }
+}
