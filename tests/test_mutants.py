@@ -101,7 +101,7 @@ def check(server: Server, cases: list[Case], count: int) -> None:
     assert not faults, "\n".join(faults[:20])
 
 
-@pytest.mark.parametrize("provider", sorted({case.provider for case in mutants.own()} - {"bedrock"}))
+@pytest.mark.parametrize("provider", sorted({case.provider for case in mutants.own()}))
 def test_answers_of_our_own(answering: Server, provider: str) -> None:
     cases = mutants.own()
     mine = [case for case in cases if case.provider == provider]
@@ -110,4 +110,4 @@ def test_answers_of_our_own(answering: Server, provider: str) -> None:
 
 @pytest.mark.skipif(mutants.wire.FOLDER is None, reason=mutants.wire.ABSENT)
 def test_recorded_answers(answering: Server) -> None:
-    check(answering, [case for case in mutants.recorded() if case.provider != "bedrock"], FEW // 5)
+    check(answering, mutants.recorded(), FEW // 5)

@@ -6,8 +6,10 @@
 //! Vectors are asked for as base64 where the host has it: a third of the bytes, and nothing to parse. Whoever turns an
 //! answer into objects decodes them, unless the caller asked for base64.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use serde_json::value::RawValue;
 
 use super::openai_compatible::{self, Destination, JSON};
@@ -59,10 +61,12 @@ impl Endpoint for Embeddings {
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = openai_compatible::checked(self.row.name, "data", response)?;
+        let body = openai_compatible::checked(self.row.name, &DATA, response)?;
         Ok(with_prompt_tokens(&body).unwrap_or(body))
     }
 }
+
+static DATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"data\""));
 
 /// Some hosts count nothing but the total, all of which is the inputs'.
 fn with_prompt_tokens(body: &[u8]) -> Option<Bytes> {
@@ -144,10 +148,5 @@ pub(super) fn texts<'a>(provider: &str, unsupported: &[&str], request: &'a Reque
 
 /// An answer that says it is well and holds no embeddings.
 pub(super) fn not_embeddings(provider: &str, response: &HttpResponse) -> Box<Error> {
-    let shown = errors::excerpt(&response.body);
-    let message = format!("{provider} answered {} with something that holds no embeddings: {shown}", response.status);
-    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
-    error.status = Some(response.status);
-    error.body = Some(response.body.clone());
-    error
+    errors::not_an_answer(provider, response, "something that holds no embeddings")
 }

@@ -1,5 +1,6 @@
 //! What a provider's error body says: the message, the code, and the class they belong to.
 
+use super::{refusals, too_long};
 use crate::error::{Error, ErrorKind};
 use crate::types::chat::request_id;
 use crate::types::http::HttpResponse;
@@ -16,8 +17,8 @@ pub(super) struct Said {
 }
 
 /// Reads `{"error": {"message", "type", "code"}}` and what is like it: `error` as a string, `message` or `detail` at the
-/// top, a list with one such object in it.
-pub(super) fn read(body: &[u8]) -> Said {
+/// top, a list with one such object in it, and the other forms of [`refusals`].
+pub(super) fn read(provider: &str, body: &[u8]) -> Said {
     let body = body.trim_ascii();
     let body = match body {
         // Google's front ends wrap the object in a list.
@@ -25,30 +26,34 @@ pub(super) fn read(body: &[u8]) -> Said {
         _ => body,
     };
     let Ok(top) = Members::of(body) else { return Said::default() };
-    let nested = top.some("error").map(|error| Members::of(error.as_bytes()));
-    let inner = match &nested {
-        Some(Ok(inner)) => inner,
-        _ => &top,
-    };
+    let error = refusals::error_in(&top);
+    let nested = error.and_then(|error| Members::of(error.as_bytes()).ok());
+    let base = refusals::base_resp(&top);
+    let host = if base.is_some() { "minimax" } else { provider };
+    let inner = nested.as_ref().or(base.as_ref()).unwrap_or(&top);
     let text = |members: &Members, names: &[&str]| {
         names.iter().find_map(|name| members.string(name).filter(|text| !text.is_empty()))
     };
     let label = |names: &[&str]| {
         names.iter().find_map(|name| {
-            inner.string(name).or_else(|| {
+            inner.string(name).filter(|label| !label.is_empty()).or_else(|| {
                 inner.some(name).filter(|code| code.bytes().all(|digit| digit.is_ascii_digit())).map(str::to_owned)
             })
         })
     };
-    let mut message = text(inner, &["message", "detail", "error_description", "error_message", "msg"])
-        .or_else(|| text(&top, &["error", "message", "detail", "Message"]));
+    let mut message = text(inner, MESSAGES)
+        .or_else(|| error.and_then(|error| serde_json::from_str(error).ok()))
+        .or_else(|| text(&top, &["message", "detail", "Message"]));
     // FastAPI's validation errors are a list under `detail`.
     if message.is_none() {
-        message = inner.some("detail").or(inner.some("message")).or(inner.some("errors")).map(str::to_owned);
+        message = ["detail", "message", "errors"].iter().find_map(|name| inner.some(name)).map(str::to_owned);
     }
-    let code = label(&["code"]);
-    let status =
-        code.as_deref().and_then(|code| code.parse().ok()).or_else(|| label(&["status", "status_code"])?.parse().ok());
+    let code = label(&["code", "error_code", "errorCode", "status_code"]);
+    let status = code
+        .as_deref()
+        .and_then(|code| refusals::status_of(host, code).or_else(|| code.parse().ok()))
+        .filter(|status| (400..600).contains(status))
+        .or_else(|| label(&["status", "status_code", "http_status_code"])?.parse().ok());
     Said {
         message,
         code,
@@ -57,16 +62,41 @@ pub(super) fn read(body: &[u8]) -> Said {
     }
 }
 
+/// Names under which hosts say what went wrong.
+const MESSAGES: &[&str] = &[
+    "message",
+    "detail",
+    "error_description",
+    "error_message",
+    "errorMessage",
+    "msg",
+    "error_msg",
+    "status_msg",
+    "error",
+];
+
+impl Said {
+    /// The status that a refusal stands for where the answer's own is a good one, or there is none.
+    fn implied_status(&self) -> u16 {
+        let label = self.code.as_deref().filter(|code| code.parse::<u64>().is_err());
+        let labels = label.into_iter().chain(self.kind.as_deref());
+        self.status
+            .or_else(|| labels.into_iter().find_map(refusals::status_in))
+            .or_else(|| refusals::status_in(self.message.as_deref()?))
+            .unwrap_or(500)
+    }
+}
+
 /// An answer that is a refusal, as an error.
 pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Error> {
-    let said = read(&response.body);
+    let said = read(provider, &response.body);
     // A gateway may answer 200 and put the real status in the body.
     let status = match response.status {
-        200..300 => said.status.unwrap_or(500),
+        200..300 => said.implied_status(),
         status => status,
     };
     let shown = said.message.clone().unwrap_or_else(|| excerpt(&response.body));
-    let mut error = Error::new(kind(status, &said), format!("{provider} answered {status}: {shown}"));
+    let mut error = Error::new(kind(provider, status, &said), format!("{provider} answered {status}: {shown}"));
     error.provider = Some(provider.to_owned());
     error.status = Some(status);
     error.code = said.code.or(said.kind);
@@ -77,28 +107,26 @@ pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Erro
     error
 }
 
+/// An answer of good status that is not what the wire format says: an error of the class that it says, if it refuses what
+/// was asked. `what` it is instead: "something that is no completion".
+pub(super) fn not_an_answer(provider: &str, response: &HttpResponse, what: &str) -> Box<Error> {
+    if Members::of(&response.body).is_ok_and(|top| refusals::is_refusal(&top)) {
+        return from_response(provider, response);
+    }
+    let message = format!("{provider} answered {} with {what}: {}", response.status, excerpt(&response.body));
+    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+    error.provider = Some(provider.to_owned());
+    error.status = Some(response.status);
+    error.body = Some(response.body.clone());
+    error
+}
+
 /// An error that came as an event of a stream that had begun well.
 pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
-    let said = read(data);
+    let said = read(provider, data);
     let shown = said.message.clone().unwrap_or_else(|| excerpt(data));
-    let label = said
-        .code
-        .as_deref()
-        .filter(|code| code.parse::<u16>().is_err())
-        .or(said.kind.as_deref())
-        .unwrap_or("")
-        .to_ascii_lowercase();
-    let status = said.status.unwrap_or_else(|| match label.as_str() {
-        label if label.contains("rate_limit") || label.contains("too_many") || label.contains("quota") => 429,
-        label if label.contains("overloaded") || label.contains("unavailable") => 503,
-        label if label.contains("timeout") => 504,
-        label if label.contains("authentication") => 401,
-        label if label.contains("permission") => 403,
-        label if label.contains("not_found") => 404,
-        label if label.contains("invalid") || label.contains("bad_request") || label.contains("content_filter") => 400,
-        _ => 500,
-    });
-    let mut error = Error::new(kind(status, &said), format!("{provider} broke the stream off: {shown}"));
+    let kind = kind(provider, said.implied_status(), &said);
+    let mut error = Error::new(kind, format!("{provider} broke the stream off: {shown}"));
     error.provider = Some(provider.to_owned());
     error.status = said.status;
     error.code = said.code.or(said.kind);
@@ -107,7 +135,7 @@ pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
 }
 
 /// The class of a refusal: its status, unless the code or the message says something more exact.
-fn kind(status: u16, said: &Said) -> ErrorKind {
+fn kind(provider: &str, status: u16, said: &Said) -> ErrorKind {
     let has = |needles: &[&str], text: &Option<String>| {
         text.as_deref().is_some_and(|text| {
             let text = text.to_ascii_lowercase();
@@ -115,29 +143,14 @@ fn kind(status: u16, said: &Said) -> ErrorKind {
         })
     };
     if matches!(status, 400 | 413 | 422 | 500) {
-        const LENGTH_CODES: &[&str] = &[
-            "context_length_exceeded",
-            "string_above_max_length",
-            "context_window",
-            "model_max_prompt_tokens_exceeded",
-            "exceed_context_size",
-        ];
-        const LENGTH_WORDS: &[&str] = &[
-            "maximum context length",
-            "context window",
-            "context length",
-            "prompt is too long",
-            "input is too long",
-            "exceeds the available context size",
-            "reduce the length of the messages",
-            "maximum prompt length",
-            "input token count",
-            "too many tokens",
-            "too large for model with",
-            "exceed context limit",
-        ];
-        if has(LENGTH_CODES, &said.code) || has(LENGTH_CODES, &said.kind) || has(LENGTH_WORDS, &said.message) {
+        let label = [said.code.as_deref(), said.kind.as_deref()].map(Option::unwrap_or_default).join(" ");
+        let is_own_number = provider == "zai" && said.code.as_deref() == Some("1261");
+        if is_own_number || too_long::is_said(&label, said.message.as_deref().unwrap_or_default()) {
             return ErrorKind::ContextWindowExceeded;
+        }
+        // Groq says so of a request that is larger than a minute's tokens.
+        if status == 413 && has(&["rate_limit"], &said.code) {
+            return ErrorKind::RateLimit;
         }
     }
     if matches!(status, 400 | 403 | 422) {
@@ -146,6 +159,7 @@ fn kind(status: u16, said: &Said) -> ErrorKind {
             "content_filter",
             "responsibleaipolicyviolation",
             "data_inspection_failed",
+            "datainspectionfailed",
             "moderation",
         ];
         const POLICY_WORDS: &[&str] = &[

@@ -18,9 +18,11 @@ mod history;
 mod ollama;
 mod openai_compatible;
 mod readable;
+mod refusals;
 mod resolve;
 mod responses;
 pub mod table;
+mod too_long;
 mod tools;
 mod unsupported;
 

@@ -26,7 +26,7 @@ use super::tools::arguments;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::Grammar;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
-use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors, refusals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
 use crate::types::completion::{
@@ -172,7 +172,7 @@ impl Endpoint for Ollama {
         if top.some("error").is_some() {
             return Err(errors::from_response(ROW.name, response));
         }
-        if top.some("message").is_none() {
+        if !top.some("message").is_some_and(|message| message.starts_with('{')) {
             return Err(not_a_completion(ROW.name, response));
         }
         let answer = Answer::of(&top);
@@ -623,7 +623,7 @@ impl StreamDecoder for Lines {
             Error::new(ErrorKind::ApiResponseValidation, format!("ollama sent a line that cannot be read: {error}"))
         };
         let top = Members::of(&data).map_err(wrong)?;
-        if top.some("error").is_some() {
+        if top.some("error").is_some() || top.some("message").is_none() && refusals::is_refusal(&top) {
             return Err(errors::from_event(ROW.name, &data));
         }
         let answer = Answer::of(&top);

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Uri};
-use memchr::memmem::{self, Finder};
+use memchr::memmem::Finder;
 
 use super::embeddings::Embeddings;
 use super::history;
@@ -20,7 +20,7 @@ use super::responses::Responses;
 use super::tools::answer::{self, Readable};
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
-use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors};
+use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors, refusals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
 use crate::types::http::{Field, HttpRequest, HttpResponse};
@@ -178,7 +178,7 @@ pub(super) fn accepted(stream: bool) -> &'static str {
 
 /// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
 pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-    let body = checked(row.name, "choices", response)?;
+    let body = checked(row.name, &CHOICES, response)?;
     let body = readable(row.name, &body).unwrap_or(body);
     if request.params.get("tools").is_none() {
         return Ok(body);
@@ -186,16 +186,25 @@ pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> R
     Ok(answer::readable(&Renamed::of(&row.tools, &request.params), &body).unwrap_or(body))
 }
 
-/// An answer's bytes, if it is none of the errors that come with a good status. `essence` is the member without which it
-/// is no answer.
-pub(super) fn checked(provider: &str, essence: &str, response: &HttpResponse) -> Result<Bytes> {
-    if is_error(&response.body, essence) {
+/// An answer's bytes, if it is one and none of the refusals that come with a good status. `essence` finds the name, in
+/// quotes, of the list without which it is no answer.
+pub(super) fn checked(provider: &str, essence: &Finder, response: &HttpResponse) -> Result<Bytes> {
+    let body = &response.body;
+    let beginning = &body[..body.len().min(BEGINNING)];
+    if has_items(beginning, essence) && !refusals::may_be_in(body) {
+        return Ok(body.clone());
+    }
+    let Ok(top) = Members::of(body) else { return Err(not_a_completion(provider, response)) };
+    if refusals::error_in(&top).is_some() || refusals::has_failed(&top) {
         return Err(errors::from_response(provider, response));
     }
-    if response.body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(not_a_completion(provider, response));
+    let name = std::str::from_utf8(essence.needle()).unwrap_or_default().trim_matches('"');
+    match top.some(name) {
+        Some(list) if list.starts_with('[') && list.len() > "[]".len() => Ok(body.clone()),
+        // Nothing was asked for, perhaps.
+        Some(list) if list.starts_with('[') && !refusals::is_refusal(&top) => Ok(body.clone()),
+        _ => Err(not_a_completion(provider, response)),
     }
-    Ok(response.body.clone())
 }
 
 /// A decoder for streams in OpenAI's format.
@@ -206,6 +215,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
     let chunks = Box::new(Chunks {
         provider: row.name,
         show_usage,
+        begun: false,
         done: false,
         since_finish: None,
         choices,
@@ -234,12 +244,7 @@ pub(super) fn headers(credential: impl IntoIterator<Item = Field>, accept: &'sta
 
 /// An answer that says it is well and is not what the wire format says.
 pub(super) fn not_a_completion(provider: &str, response: &HttpResponse) -> Box<Error> {
-    let shown = errors::excerpt(&response.body);
-    let message = format!("{provider} answered {} with something that is no completion: {shown}", response.status);
-    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
-    error.status = Some(response.status);
-    error.body = Some(response.body.clone());
-    error
+    errors::not_an_answer(provider, response, "something that is no completion")
 }
 
 /// Whether the caller asked to be shown a stream's usage.
@@ -275,31 +280,18 @@ fn with_usage(options: Option<&[u8]>) -> Option<String> {
     Some(text + "}")
 }
 
-static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"error\""));
 static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""));
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
 /// How much of a large answer is looked at first: they begin with what they are.
 const BEGINNING: usize = 2048;
 
-/// Whether an object that should be a completion, a chunk or the like is an error: it has one, and no essence.
-pub(super) fn is_error(json: &[u8], essence: &str) -> bool {
-    let beginning = &json[..json.len().min(BEGINNING)];
-    if ERROR.find(beginning).is_none() && (beginning.len() == json.len() || has_essence(beginning, essence)) {
-        return false;
-    }
-    ERROR.find(json).is_some()
-        && Members::of(json)
-            .is_ok_and(|top| top.some("error").is_some() && top.some(essence).is_none_or(|essence| essence == "[]"))
-}
-
-/// Whether the essence begins in the beginning of an answer, and not as an empty list.
-fn has_essence(beginning: &[u8], essence: &str) -> bool {
-    let value = |place: usize| beginning[place + essence.len() + 2..].trim_ascii_start().strip_prefix(b":");
-    let value = memmem::find(beginning, format!("\"{essence}\"").as_bytes()).and_then(value);
+/// Whether a list of this name that is not empty begins in the beginning of an answer.
+fn has_items(beginning: &[u8], name: &Finder) -> bool {
+    let value = |place: usize| beginning[place + name.needle().len()..].trim_ascii_start().strip_prefix(b":");
+    let value = name.find(beginning).and_then(value);
     match value.map(<[u8]>::trim_ascii_start) {
         Some([b'[', items @ ..]) => items.trim_ascii_start().first().is_some_and(|first| *first != b']'),
-        Some([b'"' | b'{', ..]) => true,
         _ => false,
     }
 }
@@ -309,6 +301,8 @@ struct Chunks {
     provider: &'static str,
     /// The caller asked for the chunk that holds nothing but the usage, or the host sends none such.
     show_usage: bool,
+    /// A chunk with choices has come.
+    begun: bool,
     done: bool,
     /// How many chunks have come since the last one with a finish.
     since_finish: Option<usize>,
@@ -319,6 +313,16 @@ struct Chunks {
     /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
     /// and from what is no string.
     plain: Option<Shape<Bytes>>,
+}
+
+/// Whether an event refuses what was asked, or says that the answer has failed.
+fn is_refusal(event: &[u8]) -> bool {
+    let lacks_choices = has_empty_choices(event);
+    if !lacks_choices && !refusals::may_be_in(event) {
+        return false;
+    }
+    let Ok(top) = Members::of(event) else { return false };
+    refusals::error_in(&top).is_some() || refusals::has_failed(&top) || lacks_choices && refusals::is_refusal(&top)
 }
 
 /// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
@@ -333,10 +337,16 @@ impl StreamDecoder for Chunks {
         }
         let text = data.trim_ascii();
         if text == b"[DONE]" {
+            if !self.begun {
+                let message = format!("{} ended its stream without a word of an answer", self.provider);
+                return Err(Error::new(ErrorKind::ApiResponseValidation, message));
+            }
             self.done = true;
             return Ok(());
         }
-        if name == b"error" || is_error(text, "choices") {
+        // OpenRouter has been seen to say `Token limit reached` beside choices that had finished for their length.
+        let is_afterthought = || self.is_complete() && !has_empty_choices(text);
+        if name == b"error" || is_refusal(text) && !is_afterthought() {
             return Err(errors::from_event(self.provider, &data));
         }
         if text.first() != Some(&b'{') {
@@ -349,11 +359,13 @@ impl StreamDecoder for Chunks {
         if let Some(choices) = &mut self.choices {
             note_choices(&chunk, choices);
         }
+        let has_choices = !has_empty_choices(&chunk);
+        self.begun |= has_choices;
         if has_finish(&chunk) {
             self.since_finish = Some(0);
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
-            if !is_rewritten && !has_empty_choices(&chunk) {
+            if !is_rewritten && has_choices {
                 let last = self.last.replace(chunk.clone()).unwrap_or_default();
                 self.plain = Shape::of(&last, chunk.clone()).or(self.plain.take());
             }
@@ -410,8 +422,10 @@ fn has_empty_choices(chunk: &[u8]) -> bool {
     let value = |place: usize| {
         chunk[place + b"\"choices\"".len()..].trim_ascii_start().strip_prefix(b":").map(<[u8]>::trim_ascii_start)
     };
-    let is_empty =
-        |value: &[u8]| value.strip_prefix(b"[").is_some_and(|list| list.trim_ascii_start().first() == Some(&b']'));
+    let is_empty = |value: &[u8]| {
+        value.starts_with(b"null")
+            || value.strip_prefix(b"[").is_some_and(|list| list.trim_ascii_start().first() == Some(&b']'))
+    };
     CHOICES.find(chunk).and_then(value).is_none_or(is_empty)
 }
 

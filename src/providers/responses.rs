@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use super::openai_compatible::{self, Destination, accepted};
-use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
+use super::openai_compatible::{Destination, accepted, not_a_completion};
+use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors, refusals};
 use crate::error::Result;
 use crate::types::chat::Request;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -26,9 +26,14 @@ impl Endpoint for Responses {
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: Vec::new() })
     }
 
-    /// A response that failed is a response: it has an `error`, and an id.
+    /// A response that failed is a response: it has an `error`, and the members that others have.
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        openai_compatible::checked(self.row.name, "id", response)
+        let body = &response.body;
+        let Ok(top) = Members::of(body) else { return Err(not_a_completion(self.row.name, response)) };
+        if top.string("object").as_deref() == Some("response") || top.some("output").is_some() {
+            return Ok(body.clone());
+        }
+        Err(not_a_completion(self.row.name, response))
     }
 
     fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
@@ -60,7 +65,9 @@ impl StreamDecoder for Events {
         match kind {
             "error" => return Err(errors::from_event(self.provider, &data)),
             // Without a type it is no event of this wire: gateways say their errors so.
-            "" if openai_compatible::is_error(text, "type") => return Err(errors::from_event(self.provider, &data)),
+            "" if Members::of(text).is_ok_and(|top| refusals::is_refusal(&top)) => {
+                return Err(errors::from_event(self.provider, &data));
+            }
             "response.completed" | "response.incomplete" | "response.failed" => self.finished = true,
             _ => {}
         }
@@ -167,7 +174,8 @@ mod tests {
             let body = Bytes::from_static(body.as_bytes());
             let response = HttpResponse { received: 0, status: 200, headers: Default::default(), body };
             let row = &crate::providers::TABLE[0];
-            Responses { row, destination: openai_compatible::destination }.decode(&request("{}", false), &response)
+            Responses { row, destination: crate::providers::openai_compatible::destination }
+                .decode(&request("{}", false), &response)
         };
         let failed = r#"{"id":"resp_1","status":"failed","error":{"message":"m"},"output":[]}"#;
         assert_eq!(decode(failed).unwrap(), failed);

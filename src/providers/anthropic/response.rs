@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use super::super::errors;
 use super::super::readable::quoted;
 use super::{DIALECT, ROW, error_of};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::types::completion::{
     COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
+use crate::types::lenient;
 use crate::types::members::{Members, Text};
 
 /// Members of a message that have a place in OpenAI's format.
@@ -62,16 +63,7 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
 }
 
 fn no_message(response: &HttpResponse) -> Box<Error> {
-    let message = format!(
-        "{} answered {} with something that is no message: {}",
-        ROW.name,
-        response.status,
-        errors::excerpt(&response.body)
-    );
-    let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
-    error.status = Some(response.status);
-    error.body = Some(response.body.clone());
-    error
+    errors::not_an_answer(ROW.name, response, "something that is no message")
 }
 
 /// Why it ended, in OpenAI's words. The native word is kept under `provider_specific_fields`.
@@ -209,26 +201,34 @@ pub(super) struct Tokens<'a> {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(default)]
 struct Counts<'a> {
+    #[serde(deserialize_with = "lenient::scalar")]
     input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::scalar")]
     output_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::scalar")]
     cache_creation_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::scalar")]
     cache_read_input_tokens: Option<u64>,
-    output_tokens_details: Option<Details>,
-    #[serde(borrow)]
+    #[serde(deserialize_with = "lenient::object")]
+    output_tokens_details: Details,
+    #[serde(borrow, deserialize_with = "lenient::scalar")]
     service_tier: Option<Text<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct Details {
-    thinking_tokens: Option<u64>,
+    #[serde(deserialize_with = "lenient::scalar")]
+    thinking_tokens: u64,
 }
 
 /// Reads `usage`. Anthropic counts cached tokens beside the others, OpenAI among them.
 pub(super) fn usage(json: &str) -> Tokens<'_> {
-    let counts: Counts = serde_json::from_str(json).unwrap_or_default();
+    let counts: Counts = lenient::object_of(json);
     let (read, written) = (counts.cache_read_input_tokens, counts.cache_creation_input_tokens);
-    let prompt_tokens = counts.input_tokens.unwrap_or(0) + read.unwrap_or(0) + written.unwrap_or(0);
+    let prompt_tokens = [counts.input_tokens, read, written].into_iter().flatten().fold(0, u64::saturating_add);
     let completion_tokens = counts.output_tokens.unwrap_or(0);
     let tier = match counts.service_tier.as_ref().map(|tier| &*tier.0) {
         Some("standard") => Some("default"),
@@ -238,11 +238,9 @@ pub(super) fn usage(json: &str) -> Tokens<'_> {
     let counts = Usage {
         prompt_tokens,
         completion_tokens,
-        total_tokens: prompt_tokens + completion_tokens,
+        total_tokens: prompt_tokens.saturating_add(completion_tokens),
         prompt_tokens_details: PromptTokens { cached_tokens: read.unwrap_or(0), cache_creation_tokens: written },
-        completion_tokens_details: CompletionTokens {
-            reasoning_tokens: counts.output_tokens_details.and_then(|details| details.thinking_tokens).unwrap_or(0),
-        },
+        completion_tokens_details: CompletionTokens { reasoning_tokens: counts.output_tokens_details.thinking_tokens },
         native: serde_json::from_str(json).ok(),
     };
     Tokens { counts, tier }

@@ -50,7 +50,6 @@ fn name(error: &mut Error, fault: Option<&str>) {
     }
     let said = error.message.to_ascii_lowercase();
     error.kind = match fault {
-        "ValidationException" if is_too_long(&said) => ErrorKind::ContextWindowExceeded,
         "ValidationException" | "SerializationException" | "MalformedQueryString" => ErrorKind::BadRequest,
         "ThrottlingException"
         | "ModelNotReadyException"
@@ -87,22 +86,6 @@ fn name(error: &mut Error, fault: Option<&str>) {
 
 fn original_status(body: &[u8]) -> Option<u16> {
     Members::of(body).ok()?.some("originalStatusCode")?.parse().ok()
-}
-
-/// How the families of models say that a prompt is longer than they take.
-fn is_too_long(message: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "too long",
-        "too many input tokens",
-        "input tokens exceed",
-        "maximum context length",
-        "context window",
-        "exceeds the maximum number of tokens",
-        "max input tokens",
-        "too many total text bytes",
-        "expected maxlength",
-    ];
-    WORDS.iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]

@@ -392,7 +392,7 @@ fn native_content(specific: Option<&RawValue>) -> Option<Vec<&RawValue>> {
 
 /// Whether the caller left the message's text and calls as the blocks have them.
 fn says_the_same(native: &[&RawValue], content: Option<&RawValue>, calls: &[ToolCall]) -> bool {
-    let Ok(made) = response::message(native) else { return false };
+    let made = response::message(native);
     let made_text = match &made.content {
         Content::Text(text) => text,
         Content::Null | Content::Absent => "",

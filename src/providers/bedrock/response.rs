@@ -10,19 +10,20 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{NAME, made_up_id};
-use crate::error::{Error, ErrorKind, Result};
-use crate::providers::errors::excerpt;
+use crate::error::Result;
+use crate::providers::errors;
 use crate::types::completion::{
     COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
+use crate::types::lenient;
 use crate::types::members::{Members, read};
 
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
     output: Output<'a>,
-    #[serde(borrow, rename = "stopReason")]
+    #[serde(borrow, default, rename = "stopReason", deserialize_with = "lenient::scalar")]
     stop_reason: Option<Cow<'a, str>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
@@ -30,13 +31,13 @@ struct Answer<'a> {
 
 #[derive(Deserialize)]
 struct Output<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     message: NativeMessage<'a>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct NativeMessage<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "lenient::list")]
     content: Vec<&'a RawValue>,
 }
 
@@ -44,43 +45,43 @@ struct NativeMessage<'a> {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Block<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     tool_use: Option<ToolUse<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     reasoning_content: Option<Reasoning<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     citations_content: Option<Cited<'a>>,
 }
 
 #[derive(Deserialize)]
 struct ToolUse<'a> {
-    #[serde(borrow, rename = "toolUseId")]
+    #[serde(borrow, default, rename = "toolUseId", deserialize_with = "lenient::scalar")]
     id: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     name: Cow<'a, str>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
+    #[serde(borrow, default, rename = "type", deserialize_with = "lenient::scalar")]
     kind: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Reasoning<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::object")]
     reasoning_text: Option<ReasoningText<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     redacted_content: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ReasoningText<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     signature: Option<Cow<'a, str>>,
 }
 
@@ -88,32 +89,23 @@ struct ReasoningText<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Cited<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::list")]
     content: Vec<CitedText<'a>>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct CitedText<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     text: Cow<'a, str>,
 }
 
 /// A whole answer as a completion.
 pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
-    let refused = |why: &str| {
-        let message = format!(
-            "{NAME} answered {} with something that is no Converse answer ({why}): {}",
-            response.status,
-            excerpt(&response.body)
-        );
-        let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
-        error.status = Some(response.status);
-        error.body = Some(response.body.clone());
-        error
-    };
+    let refused =
+        |why: &str| errors::not_an_answer(NAME, response, &format!("something that is no Converse answer ({why})"));
     let answer: Answer = read(&response.body).map_err(|error| refused(&error.to_string()))?;
-    let message = message(&answer.output.message.content).map_err(|error| refused(&error.to_string()))?;
+    let message = message(&answer.output.message.content);
     let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
     let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));
     let native = rest.map(|(name, value)| (name.to_string(), value_of(value))).collect();
@@ -137,12 +129,12 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
 }
 
 /// Content blocks as a message; the blocks go along where the message's members do not say all that they say.
-pub(super) fn message<'a>(content: &[&'a RawValue]) -> serde_json::Result<Message<'a>> {
+pub(super) fn message<'a>(content: &[&'a RawValue]) -> Message<'a> {
     let mut text: Option<Cow<'a, str>> = None;
     let mut reasoning: Option<Cow<'a, str>> = None;
     let mut message = Message { role: Some("assistant"), ..Message::default() };
     for raw in content {
-        let block: Block<'a> = serde_json::from_str(raw.get())?;
+        let block: Block<'a> = lenient::object_of(raw.get());
         if let Some(more) = block.text {
             join(&mut text, more);
         }
@@ -166,7 +158,7 @@ pub(super) fn message<'a>(content: &[&'a RawValue]) -> serde_json::Result<Messag
         let blocks = content.iter().map(|block| value_of(block)).collect();
         message.provider_specific_fields = specific(Map::from_iter([("content".to_owned(), Value::Array(blocks))]));
     }
-    Ok(message)
+    message
 }
 
 /// Whether a tool is run by the provider: its call is not for the caller.
@@ -226,10 +218,15 @@ pub(super) fn finish_reason(stop_reason: &str) -> &'static str {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Tokens {
+    #[serde(deserialize_with = "lenient::scalar")]
     input_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
     output_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
     total_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
     cache_read_input_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
     cache_write_input_tokens: u64,
 }
 
@@ -238,12 +235,14 @@ pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
     let tokens: Tokens = serde_json::from_str(native.get()).ok()?;
     let prompt_tokens = match tokens.total_tokens.checked_sub(tokens.output_tokens) {
         Some(prompt) if tokens.total_tokens > 0 => prompt,
-        _ => tokens.input_tokens + tokens.cache_read_input_tokens + tokens.cache_write_input_tokens,
+        _ => [tokens.cache_read_input_tokens, tokens.cache_write_input_tokens]
+            .into_iter()
+            .fold(tokens.input_tokens, u64::saturating_add),
     };
     Some(Usage {
         prompt_tokens,
         completion_tokens: tokens.output_tokens,
-        total_tokens: prompt_tokens + tokens.output_tokens,
+        total_tokens: prompt_tokens.saturating_add(tokens.output_tokens),
         prompt_tokens_details: PromptTokens {
             cached_tokens: tokens.cache_read_input_tokens,
             cache_creation_tokens: Some(tokens.cache_write_input_tokens).filter(|written| *written > 0),
@@ -266,12 +265,14 @@ pub(super) fn service_tier(native: &Map<String, Value>) -> Option<String> {
 }
 
 pub(super) fn value_of(raw: &RawValue) -> Value {
-    serde_json::from_str(raw.get()).expect("a raw value is JSON")
+    // What is nested too deeply, or a number beyond all floats, is left out.
+    serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::types::http::Headers;
 
     fn decoded(body: Value) -> Value {

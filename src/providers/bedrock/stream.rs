@@ -207,7 +207,7 @@ impl Decoder {
         let content: Vec<Box<RawValue>> =
             blocks.into_iter().map(|block| to_raw_value(&block.whole())).collect::<serde_json::Result<_>>()?;
         let content: Vec<&RawValue> = content.iter().map(|block| &**block).collect();
-        let whole = message(&content)?;
+        let whole = message(&content);
         let delta = Message {
             thinking_blocks: whole.thinking_blocks,
             provider_specific_fields: whole.provider_specific_fields,

@@ -191,12 +191,7 @@ impl Gemini {
     }
 
     fn not_an_answer(&self, response: &HttpResponse, what: &str) -> Box<Error> {
-        let message =
-            format!("{} answered {} with {what}: {}", self.row.name, response.status, errors::excerpt(&response.body));
-        let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
-        error.status = Some(response.status);
-        error.body = Some(response.body.clone());
-        error
+        google_said(errors::not_an_answer(self.row.name, response, what))
     }
 }
 

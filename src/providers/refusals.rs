@@ -1,0 +1,162 @@
+//! Refusals that come in an answer of good status, in whatever form a host has for them.
+//!
+//! An answer is known by what makes it one (`choices`, `data`, …): without that, or with an error beside or inside of
+//! it, it is none. Forms that were seen, beside OpenAI's `{"error": {…}}`: `{"detail"}`, `{"code", "msg", "success":
+//! false}`, `{"object": "error"}`, `{"base_resp"}`, `{"error_code", "error_msg"}`, `{"x_groq": {"error"}}`, an error
+//! inside a choice, a choice that finished with `error`, `{}`.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde_json::value::RawValue;
+
+use crate::types::lenient::{self, Scalar};
+use crate::types::members::Members;
+
+/// Finish reasons by which hosts say that it is no finish: OpenRouter's and Mistral's, and z.ai's
+/// (<https://docs.z.ai/api-reference/llm/chat-completion>).
+const FAILED: &[&str] = &["error", "network_error"];
+
+/// Part of every such name and value: `"error":`, `"finish_reason":"error"`, `"network_error"`.
+static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"error\""));
+
+/// Whether an answer may hold an error: the search that spares nearly all of them the look at their members.
+pub(super) fn may_be_in(json: &[u8]) -> bool {
+    ERROR.find(json).is_some()
+}
+
+/// Whether a value says that there is an error; many hosts always write the member.
+fn is_said(value: &str) -> bool {
+    !matches!(value, "null" | "\"\"" | "false" | "0" | "{}" | "[]")
+}
+
+fn said<'a>(members: &Members<'a>, name: &str) -> Option<&'a str> {
+    members.get(name).filter(|value| is_said(value))
+}
+
+/// The error in an answer: at its top, in one of its choices, or in a host's own extension of it.
+pub(super) fn error_in<'a>(top: &Members<'a>) -> Option<&'a str> {
+    let extension = |(name, value): &(std::borrow::Cow<'a, str>, &'a RawValue)| {
+        name.starts_with("x_").then(|| said(&Members::of(value.get().as_bytes()).ok()?, "error")).flatten()
+    };
+    said(top, "error")
+        .or_else(|| choices(top).iter().find_map(|choice| said(choice, "error")))
+        .or_else(|| top.0.iter().find_map(extension))
+}
+
+/// Whether one of the choices ended in an error.
+pub(super) fn has_failed(top: &Members) -> bool {
+    choices(top).iter().any(|choice| choice.string("finish_reason").is_some_and(|why| FAILED.contains(&&*why)))
+}
+
+fn choices<'a>(top: &Members<'a>) -> Vec<Members<'a>> {
+    top.some("choices").map(lenient::list_of).unwrap_or_default()
+}
+
+/// Whether an object that has nothing of an answer in it refuses one, rather than being a note or a sign of life.
+pub(super) fn is_refusal(top: &Members) -> bool {
+    let text = |name: &str| top.string(name).filter(|text| !text.is_empty());
+    let is_bad =
+        |code: &str| !matches!(code.trim_matches('"').to_ascii_lowercase().as_str(), "0" | "200" | "ok" | "success");
+    let says_so = |name: &str| text(name).is_some_and(|word| matches!(&*word, "error" | "failed" | "fail" | "failure"));
+    error_in(top).is_some()
+        || ["object", "type", "status"].iter().any(|name| says_so(name))
+        || top.get("success") == Some("false")
+        || ["code", "error_code", "errorCode"].iter().any(|name| said(top, name).is_some_and(is_bad))
+        || base_resp(top).is_some()
+        || top.some("usage").is_none()
+            && ["detail", "message", "msg", "error_msg", "error_message", "errorMessage", "errors"]
+                .iter()
+                .any(|name| said(top, name).is_some())
+}
+
+/// MiniMax's way: <https://platform.minimax.io/docs/api-reference/errorcode>.
+pub(super) fn base_resp<'a>(top: &Members<'a>) -> Option<Members<'a>> {
+    let answer = Members::of(top.some("base_resp")?.as_bytes()).ok()?;
+    answer.some("status_code").is_some_and(|code| u64::of(code) != 0).then_some(answer)
+}
+
+/// Numbers that a host has for its refusals, and the HTTP status that says the same.
+struct Code {
+    host: &'static str,
+    codes: &'static [&'static str],
+    status: u16,
+}
+
+static NUMBERS: &[Code] = &[
+    // https://platform.minimax.io/docs/api-reference/errorcode
+    Code { host: "minimax", codes: &["1004", "2049"], status: 401 },
+    Code { host: "minimax", codes: &["1001"], status: 504 },
+    Code { host: "minimax", codes: &["1002", "1039", "1041", "2045", "2056"], status: 429 },
+    Code { host: "minimax", codes: &["1008"], status: 402 },
+    Code { host: "minimax", codes: &["1026", "1027", "1042", "2013", "20132"], status: 400 },
+    // https://docs.z.ai/api-reference/api-code
+    Code { host: "zai", codes: &["1000", "1001", "1002", "1003", "1004"], status: 401 },
+    Code { host: "zai", codes: &["1110", "1111", "1112", "1121", "1220", "1309", "1311"], status: 403 },
+    Code { host: "zai", codes: &["1113", "1302", "1303", "1304", "1305", "1308", "1310", "1313"], status: 429 },
+    Code { host: "zai", codes: &["1312"], status: 503 },
+    Code { host: "zai", codes: &["1210", "1212", "1213", "1214", "1215", "1261", "1301"], status: 400 },
+    Code { host: "zai", codes: &["1211", "1221", "1222"], status: 404 },
+];
+
+/// The status that a host's own number stands for.
+pub(super) fn status_of(host: &str, code: &str) -> Option<u16> {
+    NUMBERS.iter().find(|row| row.host == host && row.codes.contains(&code)).map(|row| row.status)
+}
+
+/// Parts of the names and sentences that refusals without a status have, and what they stand for. The first counts.
+static WORDS: &[(&str, u16)] = &[
+    ("rate_limit", 429),
+    ("ratelimit", 429),
+    ("rate limit", 429),
+    ("ratequota", 429),
+    ("throttl", 429),
+    ("too_many", 429),
+    ("too many requests", 429),
+    ("toomanyrequests", 429),
+    ("resource_exhausted", 429),
+    ("quota", 429),
+    ("overload", 503),
+    ("unavailable", 503),
+    ("over_capacity", 503),
+    ("at capacity", 503),
+    ("is loading", 503),
+    ("loading model", 503),
+    ("server is busy", 503),
+    ("timeout", 504),
+    ("timed out", 504),
+    ("deadline_exceeded", 504),
+    ("insufficient balance", 402),
+    ("insufficient_balance", 402),
+    ("invalid_api_key", 401),
+    ("invalidapikey", 401),
+    ("invalid api key", 401),
+    ("incorrect api key", 401),
+    ("api key not valid", 401),
+    ("invalid token", 401),
+    ("authentication", 401),
+    ("unauthenticated", 401),
+    ("unauthorized", 401),
+    ("login fail", 401),
+    ("permission", 403),
+    ("forbidden", 403),
+    ("accessdenied", 403),
+    ("access denied", 403),
+    ("not_found", 404),
+    ("notfound", 404),
+    ("not found", 404),
+    ("no such model", 404),
+    ("does not exist", 404),
+    ("invalid", 400),
+    ("bad_request", 400),
+    ("bad request", 400),
+    ("content_filter", 400),
+    ("data_inspection", 400),
+    ("datainspection", 400),
+];
+
+/// The status that a name or a sentence stands for.
+pub(super) fn status_in(text: &str) -> Option<u16> {
+    let text = text.to_ascii_lowercase();
+    WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, status)| *status)
+}
