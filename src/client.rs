@@ -18,13 +18,15 @@ pub use journal::{Attempt, Journal};
 pub use promise::Promise;
 
 use crate::credentials::Keyring;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, LONGEST_BODY, Result};
 use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::{Deadline, Timeouts, within_rest};
 use crate::transport::{Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
-use crate::types::chat::{Answer, Meta, Operation, Request, Secret, request_id};
+use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::http::{Headers, HttpRequest, HttpResponse};
+use crate::types::redact::Redactor;
+use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
 use accounts::{Account, Accounts, InFlight};
 
@@ -56,7 +58,8 @@ pub struct Client {
 }
 
 /// How far a call has come.
-struct Course {
+struct Course<'a> {
+    transport: &'a Transport,
     deadline: Deadline,
     retries: u32,
     /// What it counts for.
@@ -64,13 +67,21 @@ struct Course {
 }
 
 impl Call {
-    /// What must not come back to the caller in an error: keys and tokens, and the values of headers that may be such.
-    pub fn secrets(&self) -> Vec<Secret> {
-        let headers = self.request.extra_headers.iter().filter_map(|(_, value)| value.to_str().ok());
-        // Of `Bearer …`, the part that a host would repeat.
-        let headers =
-            headers.filter_map(|value| value.rsplit(' ').next()).filter(|value| value.len() >= 12).map(Secret::new);
-        self.deployment.secrets().cloned().chain(headers).collect()
+    /// What must not be shown of an answer: keys and tokens, and the values of headers and parameters that may be such.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.extend(self.deployment.secrets().cloned());
+        secrets.add_headers(&self.request.extra_headers);
+        secrets.add_query(&self.request.extra_query);
+        secrets
+    }
+
+    /// The same with what is called like a key in the request's body: tools and data sources have keys of their own.
+    pub fn all_secrets(&self) -> Secrets {
+        let mut secrets = self.secrets();
+        let params = self.request.params.iter().filter(|(name, _)| !matches!(*name, "messages" | "input"));
+        params.for_each(|(name, value)| secrets.add_member(name, value));
+        secrets
     }
 }
 
@@ -85,9 +96,10 @@ impl Client {
         self.accounts.figures(&self.transport)
     }
 
-    fn begin(&self, call: &Call) -> (Course, InFlight) {
+    fn begin(&self, call: &Call) -> (Course<'_>, InFlight) {
         let (account, in_flight) = self.accounts.begin(call.deployment.provider.row().name);
-        (Course { deadline: Deadline::start(call.timeouts.total), retries: 0, account }, in_flight)
+        let deadline = Deadline::start(call.timeouts.total);
+        (Course { transport: &self.transport, deadline, retries: 0, account }, in_flight)
     }
 
     /// A whole answer.
@@ -105,7 +117,7 @@ impl Client {
     }
 
     /// The answer to one request, repeated where that may help.
-    async fn exchange(&self, call: &Call, endpoint: &dyn Endpoint, mut course: Course) -> Result<Answer> {
+    async fn exchange(&self, call: &Call, endpoint: &dyn Endpoint, mut course: Course<'_>) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
             encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
         loop {
@@ -145,12 +157,13 @@ impl Client {
         call: &Call,
         endpoint: &dyn Endpoint,
         parts: Vec<Request>,
-        mut course: Course,
+        mut course: Course<'_>,
     ) -> Result<Answer> {
         let answers = parts.into_iter().map(|request| {
             let part = Call { request, ..call.clone() };
             let deadline = Deadline::start(part.timeouts.total);
-            let course = Course { deadline, retries: 0, account: course.account.clone() };
+            let account = course.account.clone();
+            let course = Course { transport: &self.transport, deadline, retries: 0, account };
             async move { self.exchange(&part, endpoint, course).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
@@ -179,7 +192,6 @@ impl Client {
         let mut stream = Stream {
             course,
             _in_flight: in_flight,
-            transport: &self.transport,
             endpoint,
             call,
             request,
@@ -199,7 +211,7 @@ impl Client {
     }
 
     /// Fills in credentials that neither the key nor the settings are. Most calls have no such thing to wait for.
-    async fn find_credentials(&self, call: &mut Call, course: &mut Course) -> Result<()> {
+    async fn find_credentials(&self, call: &mut Call, course: &mut Course<'_>) -> Result<()> {
         let Credentials::Wanted(wanted) = &call.deployment.credentials else { return Ok(()) };
         // A caller who brings an authorization of their own needs none of ours.
         if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
@@ -222,27 +234,37 @@ impl Client {
     }
 }
 
-impl Course {
+impl Course<'_> {
     fn begin_attempt(&self, call: &Call) {
         if let Some(journal) = &call.journal {
             journal.begin(self.retries + 1);
         }
     }
 
-    /// What there is to say about an answer beside its body. A host may repeat the key even there.
-    fn answered(&self, call: &Call, status: u16, mut headers: Headers, dropped_params: Vec<String>) -> Meta {
-        call.deployment.secrets().for_each(|secret| headers.hide(secret));
-        if !call.request.extra_headers.is_empty() {
-            call.secrets().iter().for_each(|secret| headers.hide(secret));
-        }
+    /// What must not be shown of an answer, the proxy's password included.
+    fn secrets(&self, call: &Call) -> Secrets {
+        let mut secrets = call.secrets();
+        secrets.extend(self.transport.secrets().iter().cloned());
+        secrets
+    }
+
+    fn redactor(&self, call: &Call) -> Redactor {
+        let mut secrets = call.all_secrets();
+        secrets.extend(self.transport.secrets().iter().cloned());
+        secrets.redactor()
+    }
+
+    /// What there is to say about an answer beside its body.
+    fn answered(&self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
         if let Some(journal) = &call.journal {
-            journal.answered(self.retries + 1, status, &headers, &call.secrets());
+            journal.answered(self.retries + 1, status, &headers, &self.redactor(call));
         }
         Meta {
             provider: call.deployment.provider.row().name.into(),
             model: call.deployment.model.clone(),
             status,
             headers,
+            secrets: self.secrets(call),
             retries: self.retries,
             latency: self.deadline.elapsed(),
             dropped_params,
@@ -258,7 +280,7 @@ impl Course {
         let remaining = self.deadline.remaining();
         let pause = retry::pause(&error, self.retries, call.max_retries, remaining, fastrand::f64());
         if let Some(journal) = &call.journal {
-            journal.failed(self.retries + 1, &error, pause, &call.secrets());
+            journal.failed(self.retries + 1, &error, pause, &self.redactor(call));
         }
         let Some(pause) = pause else { return Err(self.finished(call, error)) };
         // Before the pause: an error and what it holds should not wait with it.
@@ -277,14 +299,13 @@ impl Course {
         if error.request_id.is_none() {
             error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
         }
-        error.hide(&call.secrets());
+        error.hide(&self.redactor(call));
         error
     }
 }
 
 /// A stream of chat completion chunks, or of a response's events. Dropping it aborts the request.
 pub struct Stream<'a> {
-    transport: &'a Transport,
     endpoint: &'static dyn Endpoint,
     call: Call,
     request: HttpRequest,
@@ -292,7 +313,7 @@ pub struct Stream<'a> {
     decoder: Box<dyn StreamDecoder>,
     events: VecDeque<framing::Event>,
     meta: Meta,
-    course: Course,
+    course: Course<'a>,
     _in_flight: InFlight,
     /// When this try began.
     opened: Instant,
@@ -310,11 +331,6 @@ impl Stream<'_> {
         &self.meta
     }
 
-    /// What must not come back to the caller in an error.
-    pub fn secrets(&self) -> Vec<Secret> {
-        self.call.secrets()
-    }
-
     /// Whether the caller is shown this chunk; one that is not shown still counts for the completion.
     pub fn is_shown(&self, chunk: &[u8]) -> bool {
         self.decoder.is_shown(chunk)
@@ -324,7 +340,7 @@ impl Stream<'_> {
     async fn open(&mut self) -> Result<()> {
         self.opened = Instant::now();
         self.course.begin_attempt(&self.call);
-        let Self { transport, endpoint, call, request, course: Course { deadline, account, .. }, .. } = self;
+        let Self { endpoint, call, request, course: Course { transport, deadline, account, .. }, .. } = self;
         let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
         let attempt = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
@@ -350,7 +366,7 @@ impl Stream<'_> {
         self.meta = self.course.answered(&self.call, status, headers, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
-        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.transport.max_event)));
+        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.course.transport.max_event)));
         Ok(())
     }
 
@@ -373,7 +389,7 @@ impl Stream<'_> {
                 Err(mut error) if self.delivered || !chunks.is_empty() => {
                     error.should_retry = Some(false);
                     if let Some(journal) = &self.call.journal {
-                        journal.failed(self.course.retries + 1, &error, None, &self.call.secrets());
+                        journal.failed(self.course.retries + 1, &error, None, &self.course.redactor(&self.call));
                     }
                     return Err(self.course.finished(&self.call, error));
                 }
@@ -454,23 +470,14 @@ fn encode(call: &Call, endpoint: &dyn Endpoint, transport: &Transport) -> Result
     Ok(encoded)
 }
 
-/// Header fields that are credentials wherever they are found.
-const CREDENTIALS: [&str; 6] =
-    ["authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie", "proxy-authorization"];
-
-/// Whether a header field of this name holds a credential: by its name, or by a word in it that says so.
-pub fn is_credential_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    CREDENTIALS.contains(&name.as_str())
-        || ["key", "token", "secret", "auth", "password", "cookie", "signature"].iter().any(|word| name.contains(word))
-}
-
 /// Refuses to send a key where anybody on the way can read it.
 fn check_confidence(call: &Call, uri: &Uri, transport: &Transport) -> Result<()> {
     let host = uri.host().unwrap_or_default();
     let has_key = || {
-        let mut headers = call.request.extra_headers.iter();
-        call.deployment.secrets().next().is_some() || headers.any(|(name, _)| CREDENTIALS.contains(&name.as_str()))
+        let Request { extra_headers, extra_query, .. } = &call.request;
+        call.deployment.secrets().next().is_some()
+            || extra_headers.iter().any(|(name, _)| is_credential(name.as_str()))
+            || extra_query.iter().any(|(name, _)| is_credential(name))
     };
     let is_proxied = transport.has_plain_proxy() && uri.scheme_str() == Some("http");
     let stays_here = uri.scheme_str() == Some(unix_socket::SCHEME) || is_loopback(host);
@@ -498,7 +505,11 @@ fn without_mark(body: Bytes) -> Bytes {
 fn decode(call: &Call, endpoint: &dyn Endpoint, response: &HttpResponse) -> Result<Bytes> {
     match response.status {
         200..300 => endpoint.decode(&call.request, response).map_err(|error| answered(error, response)),
-        _ => Err(call.deployment.provider.decode_error(response)),
+        _ => {
+            // What is beyond it is kept out before anything reads it.
+            let body = response.body.slice(..response.body.len().min(LONGEST_BODY));
+            Err(call.deployment.provider.decode_error(&HttpResponse { body, ..response.clone() }))
+        }
     }
 }
 

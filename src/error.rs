@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
 
-use crate::types::chat::Secret;
 use crate::types::http::Headers;
+use crate::types::redact::Redactor;
 
 /// The core's results. The error is boxed: it is large, rare, and should not widen every return value.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
+
+/// So much of an answer's body is kept in an error, in bytes. It is searched for keys, which all other calls of the network
+/// thread wait for: a few milliseconds.
+pub const LONGEST_BODY: usize = 1 << 20;
+/// So much of what a provider said is kept in an error's message.
+const LONGEST_MESSAGE: usize = 64 << 10;
 
 /// What kind of failure it was; each kind is one exception class of the Python package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,25 +148,21 @@ impl Error {
         })
     }
 
-    /// Takes secrets out of everything that was said: some hosts repeat the key that they were sent.
-    pub fn hide(&mut self, secrets: &[Secret]) {
-        for secret in secrets {
-            hide(&mut self.message, secret);
-            self.code.iter_mut().chain(&mut self.request_id).for_each(|text| hide(text, secret));
-            if let Some(headers) = &mut self.headers {
-                headers.hide(secret);
-            }
-            if let Some(held) = &mut self.body {
-                if let Some(hidden) = secret.hidden_in(held) {
-                    *held = hidden.into();
-                }
-                // A JSON text may spell any character by its number.
-                if memchr::memmem::find(held, b"\\u").is_some()
-                    && let Ok(mut value) = serde_json::from_slice::<Value>(held)
-                    && hide_in(&mut value, secret)
-                {
-                    *held = value.to_string().into();
-                }
+    /// Takes secrets out of everything that was said: some hosts repeat the key that they were sent. Of a body or message
+    /// that is longer than any honest one, only the beginning is looked at and kept.
+    pub fn hide(&mut self, redactor: &Redactor) {
+        let is_end = |at: &usize| self.message.is_char_boundary(*at);
+        let end = (0..=LONGEST_MESSAGE.min(self.message.len())).rev().find(is_end);
+        self.message.truncate(end.unwrap_or_default());
+        redactor.hide(&mut self.message);
+        self.code.iter_mut().chain(&mut self.request_id).for_each(|text| redactor.hide(text));
+        if let Some(headers) = &mut self.headers {
+            headers.hide(redactor);
+        }
+        if let Some(held) = &mut self.body {
+            held.truncate(LONGEST_BODY);
+            if let Some(hidden) = redactor.redact(held) {
+                *held = hidden.into();
             }
         }
     }
@@ -179,26 +180,5 @@ impl Error {
     /// A deadline that passed.
     pub fn timeout(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::Timeout, message)
-    }
-}
-
-/// Takes a secret out of a text.
-pub fn hide(text: &mut String, secret: &Secret) {
-    if let Some(hidden) = secret.hidden_in(text.as_bytes()) {
-        *text = String::from_utf8_lossy(&hidden).into_owned();
-    }
-}
-
-/// Takes a secret out of every string of a JSON value; says whether one had it.
-fn hide_in(value: &mut Value, secret: &Secret) -> bool {
-    match value {
-        Value::String(text) => {
-            let before = text.len();
-            hide(text, secret);
-            text.len() != before
-        }
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| found | hide_in(item, secret)),
-        Value::Object(members) => members.values_mut().fold(false, |found, member| found | hide_in(member, secret)),
-        _ => false,
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, hide};
-use crate::types::chat::{Secret, request_id};
+use crate::error::Error;
+use crate::types::chat::request_id;
 use crate::types::http::Headers;
+use crate::types::redact::Redactor;
 
 /// A provider's message may be this many characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -45,8 +46,8 @@ impl Journal {
     }
 
     /// It was answered, or its stream has begun.
-    pub fn answered(&self, number: u32, status: u16, headers: &Headers, secrets: &[Secret]) {
-        let id = request_id(headers).map(|id| hidden(id, secrets));
+    pub fn answered(&self, number: u32, status: u16, headers: &Headers, redactor: &Redactor) {
+        let id = request_id(headers).map(|id| hidden(id, redactor));
         self.end(number, |number, latency| Attempt {
             number,
             latency,
@@ -58,10 +59,10 @@ impl Journal {
     }
 
     /// It failed, and there is to be another after the `pause`, if there is one.
-    pub fn failed(&self, number: u32, error: &Error, pause: Option<Duration>, secrets: &[Secret]) {
-        let message: String = hidden(&error.message, secrets).chars().take(LONGEST_MESSAGE).collect();
+    pub fn failed(&self, number: u32, error: &Error, pause: Option<Duration>, redactor: &Redactor) {
+        let message: String = hidden(&error.message, redactor).chars().take(LONGEST_MESSAGE).collect();
         let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(request_id));
-        let id = id.map(|id| hidden(id, secrets));
+        let id = id.map(|id| hidden(id, redactor));
         self.end(number, |number, latency| Attempt {
             number,
             latency,
@@ -103,8 +104,8 @@ impl Journal {
     }
 }
 
-fn hidden(text: &str, secrets: &[Secret]) -> String {
+fn hidden(text: &str, redactor: &Redactor) -> String {
     let mut text = text.to_owned();
-    secrets.iter().for_each(|secret| hide(&mut text, secret));
+    redactor.hide(&mut text);
     text
 }

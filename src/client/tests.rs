@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::providers::{Given, resolve};
+use crate::types::chat::Secret;
 use tokio::time::Instant;
 
 fn call(max_retries: u32) -> Call {
@@ -20,7 +21,9 @@ async fn fail(
     failure: impl Fn() -> Box<Error>,
 ) -> (Vec<Duration>, Box<Error>) {
     let call = call(max_retries);
-    let mut course = Course { deadline: Deadline::start(total), retries: 0, account: Arc::default() };
+    let transport = Transport::new(&Settings::default());
+    let mut course =
+        Course { transport: &transport, deadline: Deadline::start(total), retries: 0, account: Arc::default() };
     let mut pauses = Vec::new();
     loop {
         let before = Instant::now();

@@ -17,6 +17,7 @@ use crate::transport::{Terms, Traffic, Transport, is_loopback};
 use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
+use crate::types::redact::Redactor;
 
 /// How long a server on the internet may take.
 pub(super) const PATIENT: Duration = Duration::from_secs(30);
@@ -168,10 +169,8 @@ pub(super) fn said_no(who: &str, status: u16, said: &str, secrets: &[&str]) -> B
         403 | 408 | 429 | 500.. => ErrorKind::from_status(status),
         _ => ErrorKind::Authentication,
     };
-    let mut said: String = said.trim().to_owned();
-    for secret in secrets.iter().filter(|secret| secret.len() >= 4) {
-        said = said.replace(secret, "***");
-    }
+    let mut said: String = said.trim().chars().take(10_000).collect();
+    Redactor::new(secrets.iter().copied()).hide(&mut said);
     let said: String = said.chars().take(400).collect();
     let mut error =
         Error::new(kind, format!("{who} answered {status}: {}", if said.is_empty() { "nothing" } else { &said }));

@@ -163,7 +163,10 @@ impl Deployment {
         let row = self.provider.row();
         let is_secret =
             |name: &str| row.settings.iter().any(|setting| setting.name == name && setting.about == About::Secret);
-        let settings = self.settings.iter().filter(move |(name, _)| is_secret(name)).map(|(_, value)| value);
+        // Some are a file's path, or what such a file holds.
+        let is_file = |value: &Secret| value.expose().trim_start().starts_with('{');
+        let settings = self.settings.iter().filter(move |(name, value)| is_secret(name) || is_file(value));
+        let settings = settings.map(|(_, value)| value);
         self.api_key.iter().chain(settings).chain(self.credentials.secrets())
     }
 }

@@ -171,6 +171,15 @@ pub(super) fn check_url(url: &str) -> Result<&str> {
     let refused = |why: &str| Err(Error::argument(format!("base_url {why}, such as \"https://host/v1\"")));
     let trimmed = url.trim().trim_end_matches('/');
     let Ok(uri) = trimmed.parse::<http::Uri>() else { return refused("is not an address: write one") };
+    if trimmed.contains('#') {
+        return refused("must not hold a fragment (#…): write an address without it");
+    }
+    if let Some(host) = uri.host()
+        && let Some(literal) = host.strip_prefix('[')
+        && literal.trim_end_matches(']').parse::<std::net::Ipv6Addr>().is_err()
+    {
+        return refused("has a host in brackets that is no IPv6 address: write an address");
+    }
     match (uri.scheme_str(), uri.authority()) {
         (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
             refused("must not hold a user or password: write an address without them")
@@ -290,11 +299,21 @@ mod tests {
 
     #[test]
     fn a_base_url_that_is_none_is_refused() {
-        for url in ["", "localhost:8000", "ftp://h/v1", "http://", "https://user:pass@h/v1", "https://h/v1?x=1", "h h"]
-        {
+        for url in [
+            "",
+            "localhost:8000",
+            "ftp://h/v1",
+            "http://",
+            "https://user:sesame@h/v1",
+            "https://h/v1?x=1",
+            "h h",
+            "https://h/v1#sesame@",
+            "http://[sesame@]/v1",
+            "http://[sesame]/v1",
+        ] {
             let given = Given { base_url: Some(url.into()), api_key: Some(Secret::new("k")), ..Given::default() };
             let error = with("openai/m", given, &[]).unwrap_err();
-            assert!(error.message.contains("base_url") && !error.message.contains("pass@"), "{url}: {error}");
+            assert!(error.message.contains("base_url") && !error.message.contains("sesame"), "{url}: {error}");
         }
     }
 }

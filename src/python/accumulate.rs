@@ -12,20 +12,56 @@ use super::json_decode::{self, Class};
 use super::json_encode::each_member;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Operation;
+use crate::types::redact::Redactor;
 use crate::types::response;
 
 /// The completion, or the response, that these chunks, as JSON, make up so far.
 pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
+    let (json, class) = accumulated(py, chunks, operation)?;
+    json_decode::decode(py, &json, class)
+}
+
+/// The same for an error, without what must not be shown: a secret may have come in pieces.
+pub(super) fn redacted<'py>(
+    py: Python<'py>,
+    chunks: &[Bytes],
+    operation: Operation,
+    redactor: &Redactor,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (json, class) = accumulated(py, chunks, operation)?;
+    let json = match serde_json::from_slice::<Value>(&json) {
+        Ok(mut value) => {
+            redact(&mut value, redactor);
+            value.to_string().into()
+        }
+        Err(_) => redactor.redact(&json).map_or(json, Bytes::from),
+    };
+    json_decode::decode(py, &json, class)
+}
+
+/// Hides secrets in every string, and the beginning of one that the stream broke off in.
+fn redact(value: &mut Value, redactor: &Redactor) {
+    match value {
+        Value::String(text) => redactor.hide(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, redactor)),
+        Value::Object(members) => {
+            let hidden = std::mem::take(members).into_iter().map(|(mut name, mut value)| {
+                redactor.hide(&mut name);
+                redact(&mut value, redactor);
+                (name, value)
+            });
+            *members = hidden.collect();
+        }
+        _ => {}
+    }
+}
+
+/// What these chunks make up so far, as JSON.
+fn accumulated(py: Python<'_>, chunks: &[Bytes], operation: Operation) -> PyResult<(Bytes, Class)> {
     if operation == Operation::Responses {
-        return json_decode::decode(
-            py,
-            &{
-                let mut r = response::Accumulator::default();
-                chunks.iter().for_each(|c| r.push(c));
-                r.completion()
-            },
-            Class::Response,
-        );
+        let mut accumulator = response::Accumulator::default();
+        chunks.iter().for_each(|chunk| accumulator.push(chunk));
+        return Ok((accumulator.completion(), Class::Response));
     }
     let mut accumulator = Accumulator::default();
     for chunk in chunks {
@@ -38,7 +74,7 @@ pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operati
             },
         }
     }
-    finish(py, accumulator)
+    Ok((accumulator.finish().to_string().into(), Class::ChatCompletion))
 }
 
 /// The completion that these chunks, as dicts, make up.

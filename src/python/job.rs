@@ -27,7 +27,7 @@ use super::turns::Sleeper;
 use super::waiter::Work;
 use crate::client::{Client, Promise};
 use crate::error::{Error, ErrorKind};
-use crate::types::chat::Answer;
+use crate::types::chat::{Answer, request_id};
 
 /// A call for the network thread to make.
 pub(super) struct Job {
@@ -183,7 +183,7 @@ fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound
         asked.deepest,
     ) {
         Ok(object) => {
-            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta(meta))?.into_any())?;
+            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
             Ok(object)
         }
         Err(error) => {
@@ -192,13 +192,13 @@ fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound
                 format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
             );
             invalid.status = Some(meta.status);
-            invalid.request_id = meta.request_id().map(str::to_owned);
+            invalid.request_id = request_id(&meta.headers).map(str::to_owned);
             invalid.provider = Some(meta.provider.into_owned());
             invalid.headers = Some(meta.headers);
             invalid.retries = meta.retries;
             invalid.body = Some(body);
             invalid.model = Some(meta.model.to_string());
-            invalid.hide(&asked.call.secrets());
+            invalid.hide(&meta.secrets.redactor());
             Err(exception(py, invalid))
         }
     }

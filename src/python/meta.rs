@@ -1,13 +1,31 @@
 //! `response.meta`: what is known about an answer beside its body.
 
+use std::sync::OnceLock;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::types::chat;
+use crate::types::chat::{self, request_id};
+use crate::types::http::Headers;
+use crate::types::secrets::Secrets;
 
 /// What is known about an answer beside its body.
 #[pyclass(frozen, module = "ritellm._core")]
-pub(super) struct Meta(pub chat::Meta);
+pub(super) struct Meta {
+    meta: chat::Meta,
+    /// The headers without the secrets that were sent: few look at them.
+    headers: OnceLock<Headers>,
+}
+
+impl Meta {
+    pub fn of(meta: chat::Meta) -> Self {
+        Self { meta, headers: OnceLock::new() }
+    }
+
+    fn shown_headers(&self) -> &Headers {
+        self.headers.get_or_init(|| self.meta.shown_headers())
+    }
+}
 
 #[pymethods]
 impl Meta {
@@ -24,11 +42,12 @@ impl Meta {
                 map.append(name, value);
             }
         }
-        Ok(Self(chat::Meta {
+        Ok(Self::of(chat::Meta {
             provider: text("provider")?.into(),
             model: text("model")?.into(),
             status: item("status_code")?.map_or(Ok(0), |value| value.extract())?,
             headers: (&map).into(),
+            secrets: Secrets::default(),
             retries: item("retries")?.map_or(Ok(0), |value| value.extract())?,
             latency: std::time::Duration::try_from_secs_f64(item("latency")?.map_or(Ok(0.0), |value| value.extract())?)
                 .unwrap_or_default(),
@@ -39,59 +58,59 @@ impl Meta {
     /// The provider's name.
     #[getter]
     fn provider(&self) -> &str {
-        &self.0.provider
+        &self.meta.provider
     }
 
     /// The model's name as the provider knows it.
     #[getter]
     fn model(&self) -> &str {
-        &self.0.model
+        &self.meta.model
     }
 
     /// HTTP status.
     #[getter]
     fn status_code(&self) -> u16 {
-        self.0.status
+        self.meta.status
     }
 
     /// The provider's id for the request, if it gave one.
     #[getter]
     fn request_id(&self) -> Option<&str> {
-        self.0.request_id()
+        request_id(self.shown_headers())
     }
 
     /// The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        headers(py, &self.0.headers)
+        headers(py, self.shown_headers())
     }
 
     /// How many times the request was repeated.
     #[getter]
     fn retries(&self) -> u32 {
-        self.0.retries
+        self.meta.retries
     }
 
     /// Seconds from the call to the whole answer, or to the beginning of a stream.
     #[getter]
     fn latency(&self) -> f64 {
-        self.0.latency.as_secs_f64()
+        self.meta.latency.as_secs_f64()
     }
 
     /// Parameters that were left out because the provider lacks them.
     #[getter]
     fn dropped_params(&self) -> Vec<String> {
-        self.0.dropped_params.clone()
+        self.meta.dropped_params.clone()
     }
 
     fn __repr__(&self) -> String {
-        let Self(meta) = self;
+        let meta = &self.meta;
         format!(
             "Meta(provider={:?}, model={:?}, status_code={}, request_id={:?}, retries={}, latency={:.3})",
             meta.provider,
             meta.model,
             meta.status,
-            meta.request_id().unwrap_or(""),
+            request_id(self.shown_headers()).unwrap_or(""),
             meta.retries,
             meta.latency.as_secs_f64()
         )
@@ -107,7 +126,7 @@ impl Meta {
 }
 
 /// Header fields as a dict, names in lower case; values of a repeated name are joined by commas.
-pub(super) fn headers<'py>(py: Python<'py>, headers: &crate::types::http::Headers) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in headers.iter() {
         let name = name.to_ascii_lowercase();

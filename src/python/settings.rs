@@ -9,9 +9,9 @@ use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 use super::arguments::{self, Defaults};
 use super::errors::argument;
 use super::{foreign, json_decode};
-use crate::client::is_credential_name;
 use crate::transport::{Settings, Trust};
 use crate::types::chat::Secret;
+use crate::types::secrets::is_credential;
 
 /// The keyword under which an unpickled client is told what was not pickled with it.
 const WITHHELD: &str = "_withheld";
@@ -102,7 +102,7 @@ pub(super) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
                 let fields = PyDict::new(py);
                 for pair in value.cast::<PyMapping>()?.items()?.iter() {
                     let (field, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-                    match is_credential_name(&field.to_string()) {
+                    match is_credential(&field.to_string()) {
                         true => withheld.append(format!("headers[{:?}]", field.to_string()))?,
                         false => fields.set_item(field, content)?,
                     }

@@ -138,8 +138,6 @@ pub(super) struct Stream {
     work: Work,
     meta: chat::Meta,
     operation: Operation,
-    /// What must not come out in an error about a chunk.
-    secrets: Vec<chat::Secret>,
     local: Attached<Local>,
     decoder: Attached<template::Chunks>,
     /// How many levels of nesting a chunk may have.
@@ -168,14 +166,13 @@ enum Taken {
 impl Stream {
     /// The consumer's side of a stream that was opened.
     pub fn new(feed: Arc<Feed>, work: Work, opened: &client::Stream<'_>, deepest: usize) -> Self {
-        let (meta, secrets) = (opened.meta().clone(), opened.secrets());
+        let meta = opened.meta().clone();
         let operation = opened.operation();
         Self {
             feed,
             work,
             meta,
             operation,
-            secrets,
             local: Attached::default(),
             decoder: Attached::default(),
             deepest,
@@ -240,7 +237,7 @@ impl Stream {
             invalid.provider = Some(self.meta.provider.to_string());
             invalid.model = Some(self.meta.model.to_string());
             invalid.body = Some(chunk.clone());
-            invalid.hide(&self.secrets);
+            invalid.hide(&self.meta.secrets.redactor());
             exception(py, invalid)
         })
     }
@@ -255,7 +252,9 @@ impl Stream {
         if is_incomplete {
             let seen = self.local.lock(py).seen.clone();
             let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
-            if let Err(error) = accumulate::of_json(py, &seen, self.operation).and_then(set) {
+            if let Err(error) =
+                accumulate::redacted(py, &seen, self.operation, &self.meta.secrets.redactor()).and_then(set)
+            {
                 return error;
             }
         }
@@ -373,7 +372,7 @@ impl Stream {
         let stream = slf.get();
         // The feed of a parent may have been locked by its network thread at the moment of the fork, for ever.
         let renewed = if stream.made == generation() { stream.feed.lock().meta.clone() } else { None };
-        Bound::new(slf.py(), Meta(renewed.unwrap_or_else(|| stream.meta.clone())))
+        Bound::new(slf.py(), Meta::of(renewed.unwrap_or_else(|| stream.meta.clone())))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

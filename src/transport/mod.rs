@@ -106,6 +106,8 @@ impl Terms<'_> {
 /// Sends requests over connections that it keeps.
 pub struct Transport {
     pool: Pool,
+    /// What it proves itself to a proxy with.
+    secrets: Vec<Secret>,
     max_body: usize,
     /// One event of a stream may be this many bytes.
     pub max_event: usize,
@@ -139,7 +141,17 @@ enum Source {
 impl Transport {
     /// A transport without connections yet.
     pub fn new(settings: &Settings) -> Self {
-        Self { pool: Pool::new(settings), max_body: settings.max_body, max_event: settings.max_event }
+        Self {
+            pool: Pool::new(settings),
+            secrets: proxies::secrets(settings.proxy.as_ref()),
+            max_body: settings.max_body,
+            max_event: settings.max_event,
+        }
+    }
+
+    /// What must not be shown of answers: the users and passwords of proxies, which may repeat them.
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
     }
 
     /// Whether the caller named a proxy: what is for this machine goes there too.

@@ -8,6 +8,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use super::connect::Origin;
 use super::no_proxy::NoProxy;
 use crate::error::{Error, Result};
+use crate::types::chat::Secret;
 
 const RIGHT: &str = "is no address of a proxy of the kind http, https, socks5 or socks5h: write one such as \
                      \"http://host:3128\", with special characters of a password percent-encoded";
@@ -102,6 +103,27 @@ pub fn check_proxy(address: &str) -> Result<(), &'static str> {
         Ok(_) if address.contains("://") => Ok(()),
         _ => Err(RIGHT),
     }
+}
+
+/// What must not be shown of the addresses of proxies: each user with its password, and the password alone.
+pub(super) fn secrets(given: Option<&Secret>) -> Vec<Secret> {
+    const VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let addresses: Vec<String> = match given {
+        Some(proxy) => vec![proxy.expose().to_owned()],
+        None => VARIABLES.into_iter().filter_map(|name| std::env::var(name).ok()).collect(),
+    };
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let mut secrets = Vec::new();
+    for address in addresses {
+        let authority = address.split_once("://").map_or(&*address, |(_, rest)| rest);
+        let Some((credentials, _)) = authority.rsplit_once('@') else { continue };
+        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+        let (user, password) = (decoded(user), decoded(password));
+        let both = format!("{user}:{password}");
+        // A user alone is a token; beside a password it is a name.
+        secrets.extend([if password.is_empty() { user } else { password }, both].map(Secret::new));
+    }
+    secrets
 }
 
 /// The proxies of a client.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use memchr::{memchr, memmem};
 
 use super::http::Headers;
 use super::params::Params;
+use super::secrets::Secrets;
 
 /// A key or token. It has no `Display` and its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -25,55 +25,6 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
-
-    /// The text with asterisks in place of the secret, if it stands there: as it is, or with backslashes in between, as
-    /// JSON and JSON within JSON write it.
-    ///
-    /// What is shorter than a few characters is a placeholder, and may well be a word of the text.
-    pub fn hidden_in(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let secret = self.0.as_bytes();
-        if secret.len() < SHORTEST_SECRET {
-            return None;
-        }
-        // Most texts do not hold it, and most secrets nothing that is escaped.
-        let is_escaped = memchr(b'\\', text).is_some();
-        if !is_escaped && memmem::find(text, secret).is_none() {
-            return None;
-        }
-        let mut hidden = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(first) = rest.first() {
-            match end_of(secret, rest) {
-                Some(end) => {
-                    hidden.extend_from_slice(b"***");
-                    rest = &rest[end..];
-                }
-                None => {
-                    hidden.push(*first);
-                    rest = &rest[1..];
-                }
-            }
-        }
-        (hidden.len() != text.len() || hidden != text).then_some(hidden)
-    }
-}
-
-/// What is shorter is a placeholder, and may well be a word of the text.
-const SHORTEST_SECRET: usize = 4;
-
-/// Where the secret ends that `text` begins with.
-fn end_of(secret: &[u8], text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    for (place, byte) in secret.iter().enumerate() {
-        while place > 0 && text.get(at) == Some(&b'\\') && *byte != b'\\' {
-            at += 1;
-        }
-        if text.get(at) != Some(byte) {
-            return None;
-        }
-        at += 1;
-    }
-    Some(at)
 }
 
 impl std::fmt::Debug for Secret {
@@ -133,8 +84,10 @@ pub struct Meta {
     pub model: Arc<str>,
     /// HTTP status.
     pub status: u16,
-    /// The answer's headers.
+    /// The answer's headers, as they came: a host may repeat a key even there, see [`shown_headers`](Self::shown_headers).
     pub headers: Headers,
+    /// What must not be shown of them.
+    pub secrets: Secrets,
     /// How many times the request was repeated.
     pub retries: u32,
     /// From the call to the whole answer, or to a stream's headers.
@@ -144,9 +97,11 @@ pub struct Meta {
 }
 
 impl Meta {
-    /// The provider's id for the request, under whichever header name it gives it.
-    pub fn request_id(&self) -> Option<&str> {
-        request_id(&self.headers)
+    /// The answer's headers without the secrets that were sent.
+    pub fn shown_headers(&self) -> Headers {
+        let mut headers = self.headers.clone();
+        headers.hide(&self.secrets.redactor());
+        headers
     }
 }
 
@@ -171,15 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_hidden_however_it_is_escaped() {
-        let secret = Secret::new("ab/cd+ef");
-        let hidden = |text: &str| secret.hidden_in(text.as_bytes()).map(|text| String::from_utf8(text).unwrap());
-        assert_eq!(hidden("nothing here"), None);
-        assert_eq!(hidden("nothing \\ here"), None);
-        assert_eq!(hidden("xab/cd+efab/cd+ef").as_deref(), Some("x******"));
-        assert_eq!(hidden(r#"{"a":"ab\/cd+ef"}"#).as_deref(), Some(r#"{"a":"***"}"#));
-        assert_eq!(hidden(r#""{\"a\":\"ab\\\/cd+ef\"}""#).as_deref(), Some(r#""{\"a\":\"***\"}""#));
-        assert_eq!(Secret::new("abc").hidden_in(b"abc"), None);
+    fn a_secret_is_not_shown_by_debug() {
+        let secret = Secret::new("sesame");
         assert_eq!(format!("{secret:?}"), "Secret(\u{2026})");
     }
 }

@@ -7,7 +7,7 @@ use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use memchr::memchr;
 
-use super::chat::Secret;
+use super::redact::Redactor;
 
 /// The name and the value of a header field.
 pub type Field = (HeaderName, HeaderValue);
@@ -100,9 +100,9 @@ impl Headers {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// Puts asterisks where a secret stands.
-    pub fn hide(&mut self, secret: &Secret) {
-        if let Some(hidden) = secret.hidden_in(&self.lines) {
+    /// Puts asterisks where secrets stand.
+    pub fn hide(&mut self, redactor: &Redactor) {
+        if let Some(hidden) = redactor.redact(&self.lines) {
             self.lines = hidden.into();
         }
     }

@@ -1,0 +1,273 @@
+//! What must not come back to a caller: keys, and every part of a header field, a query or a body that may be one.
+
+use std::fmt;
+
+use aws_smithy_types::base64;
+use http::{HeaderName, HeaderValue};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use smallvec::SmallVec;
+
+use super::chat::Secret;
+use super::members::Text;
+use super::redact::Redactor;
+
+/// A part of a credential with fewer characters is a word like any other.
+const SHORTEST_PART: usize = 6;
+/// A password may be shorter than that.
+const SHORTEST_PASSWORD: usize = 4;
+/// A header field that is not known for a credential may be one from this many characters on.
+const SHORTEST_UNKNOWN: usize = 12;
+
+/// Secrets of one call, as they were given. Their parts are found when they are looked for: most calls have no error.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets(SmallVec<[Secret; 2]>);
+
+impl Secrets {
+    /// Adds a secret.
+    pub fn push(&mut self, secret: Secret) {
+        self.0.push(secret);
+    }
+
+    /// Adds what header fields of the caller's may hold.
+    pub fn add_headers(&mut self, fields: &[(HeaderName, HeaderValue)]) {
+        for (name, value) in fields {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let last = value.rsplit(' ').next().unwrap_or_default();
+            if is_credential(name.as_str()) || (!is_harmless(name.as_str()) && last.len() >= SHORTEST_UNKNOWN) {
+                self.push(Secret::new(value));
+            }
+        }
+    }
+
+    /// Adds the values of query parameters that are called like keys.
+    pub fn add_query(&mut self, query: &[(String, String)]) {
+        let keys = query.iter().filter(|(name, _)| is_credential_in_query(name));
+        self.extend(keys.map(|(_, value)| Secret::new(value.as_str())));
+    }
+
+    /// Adds the strings of a JSON value, called `name`, that are called like keys, however deep they stand in it.
+    pub fn add_member(&mut self, name: &str, json: &[u8]) {
+        let mut found = Vec::new();
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        // What was read before a value that cannot be read counts.
+        drop(Keys { is_key: is_credential(name), found: &mut found }.deserialize(&mut reader));
+        self.extend(found.into_iter().filter(|text| text.len() >= SHORTEST_PART).map(Secret::new));
+    }
+
+    /// What finds them and their parts in a text.
+    pub fn redactor(&self) -> Redactor {
+        let mut parts = Vec::new();
+        for secret in &self.0 {
+            add_parts(secret.expose(), &mut parts);
+        }
+        Redactor::new(parts.iter().map(String::as_str))
+    }
+}
+
+impl Extend<Secret> for Secrets {
+    fn extend<T: IntoIterator<Item = Secret>>(&mut self, secrets: T) {
+        self.0.extend(secrets);
+    }
+}
+
+/// Header fields that say nothing in confidence, and that errors are read for.
+fn is_harmless(name: &str) -> bool {
+    const NAMES: [&str; 7] =
+        ["accept", "content-type", "traceparent", "tracestate", "user-agent", "x-client-request-id", "x-request-id"];
+    NAMES.contains(&name) || name.ends_with("-version") || name.ends_with("-beta")
+}
+
+/// Whether what is called so is a credential.
+pub fn is_credential(name: &str) -> bool {
+    const WORDS: [&str; 15] = [
+        "apikey",
+        "assertion",
+        "auth",
+        "bearer",
+        "cookie",
+        "credential",
+        "jwt",
+        "key",
+        "passphrase",
+        "passwd",
+        "password",
+        "secret",
+        "session",
+        "signature",
+        "token",
+    ];
+    let name = name.to_ascii_lowercase();
+    WORDS.iter().any(|word| name.contains(word)) || name == "pwd"
+}
+
+/// The same for a query parameter, which is called more briefly: `sig` of Azure's signed addresses, `code` of its functions.
+fn is_credential_in_query(name: &str) -> bool {
+    is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "sig" | "code" | "pass" | "pw")
+}
+
+/// A secret, and everything in it that is one by itself: the words of a header field, the values of cookies and of `Digest`,
+/// the user and the password of `Basic`, the members of a file of credentials.
+fn add_parts(text: &str, parts: &mut Vec<String>) {
+    let text = text.trim();
+    parts.push(text.to_owned());
+    if text.starts_with(['{', '[']) {
+        let mut members = Secrets::default();
+        members.add_member("", text.as_bytes());
+        for member in &members.0 {
+            parts.push(member.expose().to_owned());
+            // A private key has line feeds, which a server may leave out.
+            parts.extend(member.expose().lines().filter(|line| line.len() >= 20).map(str::to_owned));
+        }
+        return;
+    }
+    let is_delimiter = |character: char| character.is_whitespace() || matches!(character, ',' | ';' | '"');
+    let words: Vec<&str> = text.split(is_delimiter).filter(|word| !word.is_empty()).collect();
+    // The first of several is the scheme, such as `Bearer`.
+    let is_scheme = |word: &str| words.len() > 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+    let skipped = usize::from(words.first().is_some_and(|word| is_scheme(word)));
+    for word in &words[skipped..] {
+        let value = word.split_once('=').map_or("", |(_, value)| value);
+        let pieces = [*word, value].into_iter().chain(word.split(':'));
+        parts.extend(pieces.filter(|piece| piece.len() >= SHORTEST_PART).map(str::to_owned));
+        if let Some(decoded) = from_base64(word)
+            && let Some((user, password)) = decoded.split_once(':')
+        {
+            parts.extend((user.len() >= SHORTEST_PART).then(|| user.to_owned()));
+            parts.extend((password.len() >= SHORTEST_PASSWORD).then(|| password.to_owned()));
+            parts.push(decoded);
+        }
+    }
+}
+
+/// What a word says, in the standard alphabet or that of addresses, with or without its padding.
+fn from_base64(word: &str) -> Option<String> {
+    let mut digits = word.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    digits.extend(std::iter::repeat_n('=', (4 - digits.len() % 4) % 4));
+    String::from_utf8(base64::decode(digits).ok()?).ok()
+}
+
+/// Finds the strings of a JSON value that are called like keys.
+struct Keys<'a> {
+    is_key: bool,
+    found: &'a mut Vec<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Keys<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Keys<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        if self.is_key {
+            self.found.push(text.to_owned());
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Text(name)) = map.next_key()? {
+            map.next_value_seed(Keys { is_key: is_credential(&name), found: self.found })?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(Keys { is_key: self.is_key, found: self.found })?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Vec<String> {
+        let mut parts = Vec::new();
+        add_parts(text, &mut parts);
+        parts
+    }
+
+    #[test]
+    fn every_part_of_a_header_field_is_a_secret() {
+        for (text, secrets) in [
+            ("Bearer sk-0123456789", &["sk-0123456789"][..]),
+            ("sk-0123456789", &["sk-0123456789"]),
+            (
+                "Basic dXNlcm5hbWU6aHVudGVyMg==",
+                &["dXNlcm5hbWU6aHVudGVyMg==", "username", "hunter2", "username:hunter2"],
+            ),
+            ("Basic dXNlcm5hbWU6aHVudGVyMg", &["hunter2"]),
+            (
+                "Digest username=\"Mufasa\", nonce=\"7ypf/xlj9XXwfDPE\", response=\"753927fa0e85d155564e2e272a28d180\"",
+                &["7ypf/xlj9XXwfDPE", "753927fa0e85d155564e2e272a28d180", "Mufasa"],
+            ),
+            ("a=b; session=abcdef012345; csrf=\"fedcba987\"", &["abcdef012345", "fedcba987"]),
+            ("AWS4-HMAC-SHA256 Credential=AKID/x, Signature=5d672d79c15b13162d92", &["5d672d79c15b13162d92"]),
+            ("ApiKey name:sesame-open", &["sesame-open"]),
+            (
+                r#"{"type": "service_account", "private_key": "-----BEGIN-----\nabcdefghijklmnopqrstuvwxyz\n"}"#,
+                &["abcdefghijklmnopqrstuvwxyz"],
+            ),
+            (r#"{"a": [{"refresh_token": "rt-canary"}, 1, null, true, 1.5]}"#, &["rt-canary"]),
+        ] {
+            for secret in secrets {
+                assert!(parts(text).iter().any(|part| part == secret), "{secret} of {text}: {:?}", parts(text));
+            }
+        }
+        assert!(!parts("Bearer sk-0123456789").contains(&"Bearer".to_owned()));
+        assert!(!parts(r#"{"type": "service_account"}"#).contains(&"service_account".to_owned()));
+    }
+
+    #[test]
+    fn names_say_what_is_a_credential() {
+        for name in
+            ["Authorization", "proxy-authorization", "x-api-key", "Cookie", "x-my-token", "client_secret", "KEY"]
+        {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in ["x-team", "user-agent", "api-version", "temperature"] {
+            assert!(!is_credential(name), "{name}");
+        }
+        let mut secrets = Secrets::default();
+        let query = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        secrets.add_query(&[query("sig", "abcdefgh"), query("api-version", "2024-10-21")]);
+        secrets.add_member(
+            "tools",
+            br#"[{"type": "mcp", "authorization": "mcp-canary", "headers": {"X-Key": "x-canary"}}]"#,
+        );
+        secrets.add_member("access_token", br#""top-canary""#);
+        secrets.add_member("max_tokens", b"100");
+        let texts: Vec<&str> = secrets.0.iter().map(Secret::expose).collect();
+        assert_eq!(texts, ["abcdefgh", "mcp-canary", "x-canary", "top-canary"]);
+    }
+}
