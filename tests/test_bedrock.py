@@ -325,7 +325,11 @@ def test_requests_are_what_the_service_model_says(stub):
         body["toolConfig"]["toolChoice"] == {"any": {}} and body["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
     )
     assert body["inferenceConfig"] == {"maxTokens": 100, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]}
-    assert json.loads(body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"]) == {"type": "object"}
+    # Closed, as structured output wants it.
+    assert json.loads(body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"]) == {
+        "type": "object",
+        "additionalProperties": False,
+    }
     assert body["serviceTier"] == {"type": "flex"} and body["requestMetadata"] == {"team": "x"}
     assert body["additionalModelRequestFields"] == {"top_k": 20}
 

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::readable::quoted;
 use crate::error::{Error, Result};
+use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 use crate::types::members::Members;
 
 /// Whether a JSON string has no word in it: Anthropic refuses such text.
@@ -50,8 +51,10 @@ pub(super) fn block(part: &str) -> Result<Option<Cow<'_, str>>> {
         }
         Some("refusal") => text_block(&members.string("refusal").unwrap_or_default()),
         Some("image_url") => {
-            let url = of("image_url").string("url").or_else(|| members.string("image_url"));
-            media(&url.ok_or_else(|| Error::argument("an image_url part has no url"))?, "image", None)?
+            let image = of("image_url");
+            let url = image.string("url").or_else(|| members.string("image_url"));
+            let url = url.ok_or_else(|| Error::argument("an image_url part has no url"))?;
+            media(&url, "image", image.string("format").as_deref(), None)?
         }
         Some("file") if members.some("file").is_some() => file(&of("file"))?,
         Some(kind @ ("input_audio" | "video_url" | "audio_url")) => {
@@ -84,68 +87,72 @@ fn file(file: &Members) -> Result<String> {
     }
     let data =
         file.string("file_data").ok_or_else(|| Error::argument("a file part has neither file_data nor file_id"))?;
-    if data.starts_with("data:") || data.starts_with("http://") || data.starts_with("https://") {
-        return media(&data, "document", title.as_deref());
+    if DataUrl::of(&data).is_some() || is_web(&data) {
+        return media(&data, "document", file.string("format").as_deref(), title.as_deref());
     }
-    media(&format!("data:application/pdf;base64,{data}"), "document", title.as_deref())
+    let format = file.string("format").filter(|format| !format.is_empty());
+    let named = title.as_deref().and_then(type_of_name);
+    let kind = format.as_deref().or(named).unwrap_or("application/pdf");
+    let url = DataUrl { media_type: media_type(kind), is_base64: true, data: &data };
+    inline(&url, title.as_deref())
 }
 
-/// An image or document from its address, which may be a `data:` URL; what kind it is, that URL knows best.
-fn media(url: &str, kind: &str, title: Option<&str>) -> Result<String> {
-    let title =
-        title.filter(|_| kind == "document").map_or_else(String::new, |title| format!(r#","title":{}"#, quoted(title)));
-    if url.starts_with("http://") || url.starts_with("https://") {
+fn is_web(url: &str) -> bool {
+    ["http://", "https://"]
+        .iter()
+        .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
+}
+
+/// An image or document from its address, which may be a `data:` URL; what kind it is, that URL knows best, unless the
+/// caller names it.
+fn media(url: &str, kind: &str, format: Option<&str>, title: Option<&str>) -> Result<String> {
+    if is_web(url) {
+        let title = titled(title.filter(|_| kind == "document"));
         return Ok(format!(r#"{{"type":"{kind}","source":{{"type":"url","url":{}}}{title}}}"#, quoted(url)));
     }
-    let Some((head, data)) = url.strip_prefix("data:").and_then(|rest| rest.split_once(',')) else {
+    let Some(mut url) = DataUrl::of(url) else {
         return Err(Error::argument(format!("the address of an {kind} is neither http(s):// nor a data: URL")));
     };
-    let media_type = head.split(';').next().unwrap_or("").to_ascii_lowercase();
-    let is_base64 = head.split(';').any(|word| word.eq_ignore_ascii_case("base64"));
-    let source = match &*media_type {
-        _ if media_type.starts_with("text/") || media_type.is_empty() => {
-            let text = if is_base64 {
-                decode_base64(data)
-            } else {
-                Some(percent_encoding::percent_decode_str(data).collect())
-            };
-            let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = text.ok_or_else(|| Error::argument(format!("a file of type {media_type} is no UTF-8 text")))?;
-            return Ok(format!(
-                r#"{{"type":"document","source":{{"type":"text","media_type":"text/plain","data":{}}}{title}}}"#,
-                quoted(&text)
-            ));
-        }
-        _ if !is_base64 => return Err(Error::argument(format!("a data: URL of type {media_type} has to be base64"))),
-        // A name that is often used and that does not exist.
-        "image/jpg" => ("image", "image/jpeg"),
-        other if other.starts_with("image/") => ("image", other),
-        other => ("document", other),
+    if let Some(format) = format.filter(|format| !format.is_empty()) {
+        url.media_type = media_type(format);
+    }
+    inline(&url, title)
+}
+
+/// The types of pictures that Claude sees.
+const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
+
+/// A file that stands in the request: a picture, a PDF, or a text.
+fn inline(url: &DataUrl, title: Option<&str>) -> Result<String> {
+    let named = title.and_then(type_of_name);
+    let media_type = match &*url.media_type {
+        // What says nothing: the name may know better.
+        "" => named.unwrap_or("text/plain"),
+        unknown @ ("application/octet-stream" | "binary/octet-stream") => named.unwrap_or(unknown),
+        media_type => media_type,
     };
-    let (kind, media_type) = source;
-    let title = if kind == "document" { title } else { String::new() };
-    let (media_type, data) = (quoted(media_type), quoted(data));
+    let is_image = IMAGES.contains(&media_type);
+    if !is_image && media_type != "application/pdf" {
+        if !is_text(media_type) {
+            return Err(Error::argument(format!(
+                "a file of type {media_type:?} is none that Claude reads: JPEG, PNG, GIF and WebP images, PDF and texts are"
+            )));
+        }
+        let text = url.bytes().and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = text.ok_or_else(|| Error::argument(format!("a file of type {media_type} is no UTF-8 text")))?;
+        let (text, title) = (quoted(text.trim_start_matches('\u{feff}')), titled(title));
+        return Ok(format!(
+            r#"{{"type":"document","source":{{"type":"text","media_type":"text/plain","data":{text}}}{title}}}"#
+        ));
+    }
+    if !url.is_base64 {
+        return Err(Error::argument(format!("a data: URL of type {media_type} has to be base64")));
+    }
+    let (kind, title) = if is_image { ("image", String::new()) } else { ("document", titled(title)) };
+    let (media_type, data) = (quoted(media_type), quoted(url.data));
     Ok(format!(r#"{{"type":"{kind}","source":{{"type":"base64","media_type":{media_type},"data":{data}}}{title}}}"#))
 }
 
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for letter in text.bytes().filter(|letter| !letter.is_ascii_whitespace() && *letter != b'=') {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    Some(bytes)
+fn titled(title: Option<&str>) -> String {
+    title.map_or_else(String::new, |title| format!(r#","title":{}"#, quoted(title)))
 }

@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::families::claude::Model;
+use super::super::families::{TakesBack, takes_back};
 use super::super::readable::quoted;
 use super::content::{block, is_blank, marked, parts, text_block};
 use crate::error::{Error, Result};
@@ -70,14 +72,14 @@ struct Function<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// Turns `messages` around. `system` is the caller's own parameter of that name; it goes first.
-pub(super) fn conversation(messages: &[u8], system: Option<&str>) -> Result<Conversation> {
+/// Turns `messages` around, for this model. `system` is the caller's own parameter of that name; it goes first.
+pub(super) fn conversation(messages: &[u8], system: Option<&str>, model: &str) -> Result<Conversation> {
     let list: Vec<&RawValue> = read(messages).map_err(|_| Error::argument("messages is no list of messages"))?;
     let mut instructions = Instructions::default();
     if let Some(system) = system {
         instructions.add(system, None)?;
     }
-    let mut turns = Turns::default();
+    let mut turns = Turns { keeps: Keeps::of(model), ..Turns::default() };
     let mut thoughtless = false;
     for (place, raw) in list.iter().enumerate() {
         let at = |error: Box<Error>| Error::argument(format!("messages[{place}]: {}", error.message));
@@ -150,9 +152,43 @@ impl<'a> Instructions<'a> {
     }
 }
 
+/// Which of the thinking in a history a model is sent.
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Keeps {
+    /// What has a signature: Claude refuses any other.
+    #[default]
+    Signed,
+    /// What came over this wire as it came, and what others signed: other vendors behind this wire do not sign all.
+    Own,
+    /// None.
+    Nothing,
+}
+
+impl Keeps {
+    fn of(model: &str) -> Self {
+        match takes_back(model) {
+            _ if !Model::of(model).is_claude() => Self::Own,
+            TakesBack::Nothing => Self::Nothing,
+            TakesBack::Signed | TakesBack::Unsigned => Self::Signed,
+        }
+    }
+
+    /// Whether a part of an answer is thinking that the model would refuse.
+    fn refuses(self, part: &str) -> bool {
+        let Ok(members) = Members::of(part.as_bytes()) else { return false };
+        match (members.string("type").as_deref(), self) {
+            (Some("reasoning"), _) => true,
+            (Some("thinking" | "redacted_thinking"), Self::Signed) => !is_signed(&members),
+            (Some("thinking" | "redacted_thinking"), Self::Nothing) => true,
+            _ => false,
+        }
+    }
+}
+
 /// `messages` in the making: what the same role says in a row becomes one turn.
 #[derive(Default)]
 struct Turns<'a> {
+    keeps: Keeps,
     json: String,
     role: Option<&'static str>,
     /// The text of a turn that is nothing else so far.
@@ -162,7 +198,10 @@ struct Turns<'a> {
 impl<'a> Turns<'a> {
     fn assistant(&mut self, message: &Message<'a>) -> Result<bool> {
         let calls = message.tool_calls.as_deref().unwrap_or_default();
-        let native = native_blocks(message);
+        let native = native_blocks(message).map(|mut native| {
+            native.retain(|block| !self.keeps.refuses(block.json));
+            native
+        });
         let thinking = match &native {
             Some(native) if says_the_same(native, message, calls) => {
                 native
@@ -175,6 +214,7 @@ impl<'a> Turns<'a> {
             // The caller has changed the message. The thinking it began with was signed before the rest was there, so it
             // still holds; what came between or after belongs to what is gone.
             Some(native) => native.iter().take_while(|block| block.is_thinking()).map(|block| block.json).collect(),
+            None if self.keeps == Keeps::Nothing => Vec::new(),
             None => signed(message.thinking_blocks.as_deref().unwrap_or_default()),
         };
         thinking.iter().for_each(|block| self.block("assistant", block));
@@ -236,7 +276,8 @@ impl<'a> Turns<'a> {
                 self.text(role, content);
             }
         } else {
-            for part in parts(content)? {
+            let keeps = self.keeps;
+            for part in parts(content)?.into_iter().filter(|part| !keeps.refuses(part)) {
                 if let Some(block) = block(part)? {
                     self.block(role, &block);
                 }
@@ -383,14 +424,16 @@ fn text_of(part: &str) -> Option<String> {
 
 /// Thinking blocks that Anthropic made: others have no signature, and are refused.
 fn signed<'a>(blocks: &[&'a RawValue]) -> Vec<&'a str> {
-    let is_signed = |block: &&&RawValue| {
-        Members::of(block.get().as_bytes()).is_ok_and(|members| match members.string("type").as_deref() {
-            Some("thinking") => members.string("signature").is_some_and(|signature| !signature.is_empty()),
-            Some("redacted_thinking") => members.some("data").is_some(),
-            _ => false,
-        })
-    };
+    let is_signed = |block: &&&RawValue| Members::of(block.get().as_bytes()).is_ok_and(|members| is_signed(&members));
     blocks.iter().filter(is_signed).map(|block| block.get()).collect()
+}
+
+fn is_signed(block: &Members) -> bool {
+    match block.string("type").as_deref() {
+        Some("thinking") => block.string("signature").is_some_and(|signature| !signature.is_empty()),
+        Some("redacted_thinking") => block.some("data").is_some(),
+        _ => false,
+    }
 }
 
 /// A call's arguments as text, whether they came as OpenAI's string or as an object.

@@ -3,7 +3,8 @@
 //! - here: who it is, how it is reached, its errors
 //! - [`request`], [`messages`] and [`content`]: OpenAI's parameters, messages and their parts → a request
 //! - [`response`]: an answer → a completion; [`stream`]: events → chunks
-//! - [`model`]: what differs between models; [`schema`]: what structured output takes
+//!
+//! What differs between the models is in [`families`](super::families).
 //!
 //! Wire format: <https://platform.claude.com/docs/en/api/messages/create>,
 //! <https://platform.claude.com/docs/en/build-with-claude/streaming>, <https://platform.claude.com/docs/en/api/errors>;
@@ -11,10 +12,8 @@
 
 mod content;
 mod messages;
-pub(super) mod model;
 mod request;
 mod response;
-mod schema;
 mod stream;
 #[cfg(test)]
 mod tests;

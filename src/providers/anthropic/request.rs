@@ -11,11 +11,13 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::families::claude::{Forced, Model, Off, Sampling, Thinking, instruction};
+use super::super::families::schema::{tighten, with_object_type};
+use super::super::families::stop_sequences;
 use super::super::readable::quoted;
 use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
+use super::ROW;
 use super::messages::conversation;
-use super::model::{Model, Off, Thinking};
-use super::{ROW, schema};
 use crate::error::{Error, Result};
 use crate::types::chat::Request;
 use crate::types::members::Members;
@@ -60,7 +62,7 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     let model = Model::of(name);
     let mut given = Given { request, dropped: Vec::new() };
     let messages = given.get("messages").ok_or_else(|| Error::argument("messages is missing"))?;
-    let mut conversation = conversation(messages.as_bytes(), given.get("system"))?;
+    let mut conversation = conversation(messages.as_bytes(), given.get("system"), name)?;
     let mut config = OutputConfig::of(&given)?;
     if let Some(format) = given.get("response_format") {
         let instruction = config.format(model, format)?;
@@ -68,9 +70,18 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
             instruction.map(|text| with_instruction(conversation.system.as_deref(), &text)).or(conversation.system);
     }
     let asked_tokens = given.number("max_completion_tokens")?.or(given.number("max_tokens")?);
+    let tools = tools(model, &mut given)?;
+    let choice = tool_choice(model, &mut given)?;
+    let must_call = choice.as_deref().is_some_and(forces_a_call);
     let thinking = match (given.get("thinking"), given.string("reasoning_effort")?) {
         (Some(thinking), _) => Some(thinking.to_owned()),
         (None, None) => None,
+        (None, Some(effort))
+            if must_call && model.forced_tools() == Forced::WithoutThinking && is_asked(&effort, model) =>
+        {
+            given.dropped.push("reasoning_effort".to_owned());
+            None
+        }
         (None, Some(effort)) => {
             let may_think = !(conversation.ends_in_thoughtless_calls && model.thinking() == Thinking::Budget);
             thinking_for(&effort, model, asked_tokens, may_think, &mut config, &mut given)?
@@ -88,11 +99,11 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         member("system", system);
     }
     member("messages", &conversation.messages);
-    if let Some(tools) = tools(&mut given)? {
-        member("tools", &tools);
+    if let Some(tools) = &tools {
+        member("tools", tools);
     }
-    if let Some(choice) = tool_choice(&mut given)? {
-        member("tool_choice", &choice);
+    if let Some(choice) = &choice {
+        member("tool_choice", choice);
     }
     if let Some(thinking) = &thinking {
         member("thinking", thinking);
@@ -101,7 +112,13 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         member("output_config", &config);
     }
     if let Some(stop) = given.get("stop").or(given.get("stop_sequences")) {
-        member("stop_sequences", &if stop.starts_with('"') { format!("[{stop}]") } else { stop.to_owned() });
+        let (sequences, has_blank) = stop_sequences(stop, name)?;
+        if has_blank {
+            given.refuse("stop", " of white space alone")?;
+        }
+        if !sequences.is_empty() {
+            member("stop_sequences", &serde_json::to_string(&sequences).expect("they are JSON"));
+        }
     }
     if let Some(metadata) = metadata(&mut given)? {
         member("metadata", &metadata);
@@ -117,13 +134,14 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
                     given.refuse(name, "")?;
                 }
             }
-            // Asked not to raise, it is kind to leave out what the model is known to answer with a 400.
-            "temperature" | "top_p" if value == "null" => {}
-            "temperature" | "top_p" if request.drop_params && !model.has_sampling() => {
-                given.dropped.push(name.to_owned())
-            }
-            "temperature" if request.drop_params && value.parse() != Ok(1.0) && thinks(thinking.as_deref()) => {
-                given.dropped.push(name.to_owned())
+            "temperature" | "top_p" | "top_k" => {
+                let temperature = given.get("temperature");
+                match model.sampling(name, value, thinks(thinking.as_deref()), temperature) {
+                    Sampling::Omit => {}
+                    // Asked not to raise, it is kind to leave out what the model is known to answer with a 400.
+                    Sampling::Refused if request.drop_params => given.dropped.push(name.to_owned()),
+                    Sampling::Send | Sampling::Refused => json += &format!(",{}:{value}", quoted(name)),
+                }
             }
             _ => json += &format!(",{}:{value}", quoted(name)),
         }
@@ -199,9 +217,7 @@ impl<'a> OutputConfig<'a> {
         match members.string("type").as_deref() {
             Some("text") => Ok(None),
             // There is no such mode here: a format has to be closed, and this one is open.
-            Some("json_object") => {
-                Ok(Some("Answer with one JSON object and nothing else: no Markdown, no words around it.".into()))
-            }
+            Some("json_object") => Ok(Some(instruction(None))),
             Some("json_schema") => {
                 let schema = match members.some("json_schema") {
                     Some(inner) => {
@@ -212,12 +228,10 @@ impl<'a> OutputConfig<'a> {
                 };
                 let schema = schema.ok_or_else(wrong)?;
                 if !model.has_output_format() {
-                    return Ok(Some(format!(
-                        "Answer with one JSON value and nothing else: no Markdown, no words around it. It has to fit this JSON schema:\n{schema}"
-                    )));
+                    return Ok(Some(instruction(Some(&schema))));
                 }
                 let mut schema: Value = serde_json::from_str(&schema).map_err(|_| wrong())?;
-                schema::tighten(&mut schema);
+                tighten(&mut schema);
                 self.format = Some(format!(r#"{{"type":"json_schema","schema":{schema}}}"#));
                 Ok(None)
             }
@@ -309,7 +323,17 @@ fn thinking_for(
     }
 }
 
-/// Whether thinking is asked for; a temperature of one's own does not go with it.
+/// Whether an effort makes a model think.
+fn is_asked(effort: &str, model: Model) -> bool {
+    effort != "none" && model.thinking() != Thinking::Never
+}
+
+fn forces_a_call(choice: &str) -> bool {
+    let kind = Members::of(choice.as_bytes()).ok().and_then(|choice| choice.string("type"));
+    matches!(kind.as_deref(), Some("any" | "tool"))
+}
+
+/// Whether thinking is asked for.
 fn thinks(thinking: Option<&str>) -> bool {
     let kind = thinking.and_then(|thinking| Members::of(thinking.as_bytes()).ok()?.string("type"));
     matches!(kind.as_deref(), Some("enabled" | "adaptive"))
@@ -323,14 +347,14 @@ fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
     room.max(model.default_max_tokens()).max(budget.map_or(0, |budget| budget.saturating_add(1)))
 }
 
-fn tools(given: &mut Given) -> Result<Option<String>> {
+fn tools(model: Model, given: &mut Given) -> Result<Option<String>> {
     let list: Vec<&RawValue> = match given.get("tools") {
         Some(json) => serde_json::from_str(json).map_err(|_| Error::argument("tools is no list of tools"))?,
         None => Vec::new(),
     };
     let mut tools = Vec::with_capacity(list.len());
     for tool in list {
-        tools.extend(convert_tool(tool.get(), given)?);
+        tools.extend(convert_tool(tool.get(), model, given)?);
     }
     if let Some(options) = given.get("web_search_options") {
         tools.push(web_search(options)?);
@@ -339,7 +363,7 @@ fn tools(given: &mut Given) -> Result<Option<String>> {
 }
 
 /// A function as a tool; a tool of Anthropic's own as it is.
-fn convert_tool(tool: &str, given: &mut Given) -> Result<Option<String>> {
+fn convert_tool(tool: &str, model: Model, given: &mut Given) -> Result<Option<String>> {
     let members = Members::of(tool.as_bytes()).map_err(|_| Error::argument("tools has an item that is no object"))?;
     if members.some("custom").is_some() {
         return given.refuse("tools", CUSTOM_TOOL).map(|()| None);
@@ -349,14 +373,24 @@ fn convert_tool(tool: &str, given: &mut Given) -> Result<Option<String>> {
         Members::of(function.as_bytes()).map_err(|_| Error::argument("tools has a function that is no object"))?;
     let mut converted = String::from("{");
     let mut has_schema = false;
+    let is_strict = function.get("strict") == Some("true") && (model.has_output_format() || !model.is_claude());
     // What is beside the function (cache_control, defer_loading, input_examples, …) is Anthropic's.
     let beside = members.0.iter().filter(|(name, _)| !matches!(&**name, "type" | "function"));
     for (name, value) in function.0.iter().chain(beside).filter(|(_, value)| value.get() != "null") {
         let (name, value) = match &**name {
             "parameters" | "input_schema" => {
                 has_schema = true;
-                ("input_schema", with_object_type(value.get()))
+                let schema = with_object_type(value.get());
+                match serde_json::from_str::<Value>(&schema) {
+                    Ok(mut schema) if is_strict && model.is_claude() => {
+                        tighten(&mut schema);
+                        ("input_schema", schema.to_string())
+                    }
+                    _ => ("input_schema", schema.into_owned()),
+                }
             }
+            // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
+            "strict" if !is_strict => continue,
             other => (other, value.get().to_owned()),
         };
         converted += &format!("{}:{value},", quoted(name));
@@ -366,18 +400,6 @@ fn convert_tool(tool: &str, given: &mut Given) -> Result<Option<String>> {
     }
     converted.pop();
     Ok(Some(converted + "}"))
-}
-
-/// A function without parameters may be described by `{}`; here every schema says that it is an object's.
-fn with_object_type(schema: &str) -> String {
-    match Members::of(schema.as_bytes()) {
-        Ok(members) if members.some("type").is_none() => {
-            let rest: Vec<String> =
-                members.0.iter().map(|(name, value)| format!(",{}:{}", quoted(name), value.get())).collect();
-            format!(r#"{{"type":"object"{}}}"#, rest.concat())
-        }
-        _ => schema.to_owned(),
-    }
 }
 
 /// OpenAI's `web_search_options` as the server tool that does it:
@@ -398,7 +420,7 @@ fn web_search(options: &str) -> Result<String> {
     Ok(tool + "}")
 }
 
-fn tool_choice(given: &mut Given) -> Result<Option<String>> {
+fn tool_choice(model: Model, given: &mut Given) -> Result<Option<String>> {
     let alone =
         given.read::<bool>("parallel_tool_calls", "True or False")? == Some(false) && given.get("tools").is_some();
     let choice = match given.get("tool_choice") {
@@ -427,6 +449,13 @@ fn tool_choice(given: &mut Given) -> Result<Option<String>> {
                 _ => return Err(wrong()),
             }
         }
+    };
+    let choice = match choice {
+        Some(choice) if model.forced_tools() == Forced::Never && forces_a_call(&choice) => {
+            given.refuse("tool_choice", " that makes this model call")?;
+            None
+        }
+        choice => choice,
     };
     Ok(match choice {
         None if alone => Some(r#"{"type":"auto","disable_parallel_tool_use":true}"#.to_owned()),

@@ -358,7 +358,7 @@ fn tools_and_their_choice() {
     assert_eq!(
         body["tools"],
         json!([
-            {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}}, "strict": true, "cache_control": {"type": "ephemeral"}},
+            {"name": "f", "description": "d", "input_schema": {"type": "object", "properties": {}, "additionalProperties": false}, "strict": true, "cache_control": {"type": "ephemeral"}},
             native,
             {"name": "g", "input_schema": {"type": "object", "properties": {}}},
         ])
@@ -424,6 +424,11 @@ fn thinking_is_not_asked_for_where_it_would_be_refused() {
     assert_eq!(encoded.dropped_params, ["reasoning_effort"]);
     assert!(!String::from_utf8_lossy(&encoded.request.body).contains("thinking"));
     assert_eq!(sent_to("claude-opus-5", params)["thinking"]["type"], "adaptive");
+    let forced = json!({"messages": [], "tool_choice": "required", "tools": [{"type": "function", "function": {"name": "f"}}], "reasoning_effort": "low"});
+    let encoded = encode("claude-sonnet-4-5", forced.clone(), false).unwrap();
+    assert_eq!(encoded.dropped_params, ["reasoning_effort"]);
+    assert!(!String::from_utf8_lossy(&encoded.request.body).contains("thinking"));
+    assert_eq!(sent_to("claude-opus-4-8", forced)["thinking"]["type"], "adaptive");
 }
 
 #[test]
@@ -468,14 +473,85 @@ fn the_other_parameters() {
         );
         assert_eq!(encode("claude-sonnet-4-5", params, true).unwrap().dropped_params, [*name]);
     }
-    // What a model is known to refuse is left out too, for those who asked for that.
-    assert_eq!(
-        encode("claude-opus-4-8", json!({"messages": [], "temperature": 0.5}), true).unwrap().dropped_params,
-        ["temperature"]
-    );
-    let both = json!({"messages": [], "temperature": 0.5, "reasoning_effort": "low"});
-    assert_eq!(encode("claude-sonnet-4-5", both.clone(), true).unwrap().dropped_params, ["temperature"]);
-    assert_eq!(sent(both)["temperature"], 0.5);
+}
+
+#[test]
+fn what_a_model_refuses_is_refused_or_left_out() {
+    let cases = [
+        ("claude-opus-4-8", json!({"temperature": 0.5}), "temperature"),
+        ("claude-opus-4-8", json!({"top_k": 5}), "top_k"),
+        ("claude-sonnet-4-5", json!({"temperature": 0.5, "reasoning_effort": "low"}), "temperature"),
+        ("claude-sonnet-4-5", json!({"temperature": 0.5, "top_p": 0.9}), "top_p"),
+        ("claude-sonnet-4-5", json!({"stop": ["\n"]}), "stop"),
+        ("claude-opus-5-5", json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice"),
+    ];
+    for (model, params, refused) in cases {
+        let mut params = params;
+        params["messages"] = json!([]);
+        params["tools"] = json!([{"type": "function", "function": {"name": "f"}}]);
+        match encode(model, params.clone(), false) {
+            // The model says so itself.
+            Ok(encoded) => assert_eq!(encoded.dropped_params, Vec::<String>::new(), "{model} {refused}"),
+            Err(error) => {
+                assert!(error.kind == ErrorKind::UnsupportedParams && error.message.contains(refused), "{error}")
+            }
+        }
+        let encoded = encode(model, params, true).unwrap();
+        assert_eq!(encoded.dropped_params, [refused], "{model}");
+        let body: Value = serde_json::from_slice(&encoded.request.body).unwrap();
+        let native = if refused == "stop" { "stop_sequences" } else { refused };
+        assert_eq!(body.get(native), None, "{model} {refused}");
+    }
+    let body = sent_to("claude-opus-4-8", json!({"temperature": 1, "top_p": 1.0}));
+    assert_eq!((body.get("temperature"), body.get("top_p")), (None, None));
+}
+
+#[test]
+fn a_strict_tool_is_closed_where_the_model_has_that() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}});
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": schema, "strict": true}}]);
+    let tool = |model: &str| sent_to(model, json!({"tools": tools}))["tools"][0].clone();
+    let closed = json!({"type": "object", "properties": {"n": {"type": "integer", "description": "{minimum: 1}"}}, "additionalProperties": false});
+    assert_eq!(tool("claude-sonnet-4-5"), json!({"name": "f", "input_schema": closed, "strict": true}));
+    assert_eq!(tool("claude-3-5-haiku-latest"), json!({"name": "f", "input_schema": schema}));
+}
+
+#[test]
+fn thinking_goes_to_the_models_that_take_it() {
+    let unsigned = json!({"type": "thinking", "thinking": "t", "signature": ""});
+    let signed = json!({"type": "thinking", "thinking": "t", "signature": "s"});
+    let text = json!({"type": "text", "text": "a"});
+    let blocks = |model: &str, thought: &Value| {
+        let message = json!({"role": "assistant", "content": "a", "provider_specific_fields": {"anthropic": {"content": [thought, text]}}});
+        sent_to(model, json!({"messages": [message]}))["messages"][0]["content"].clone()
+    };
+    assert_eq!(blocks("claude-sonnet-4-5", &unsigned), json!([text]));
+    assert_eq!(blocks("claude-sonnet-4-5", &signed), json!([signed, text]));
+    assert_eq!(blocks("claude-3-5-haiku-latest", &signed), json!([text]));
+    assert_eq!(blocks("kimi-k2", &unsigned), json!([unsigned, text]));
+    let listed = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}, text]});
+    assert_eq!(sent(json!({"messages": [listed]}))["messages"][0]["content"], json!([text]));
+}
+
+#[test]
+fn texts_go_as_texts_and_what_no_model_reads_is_refused() {
+    let source = |file: Value| {
+        sent(json!({"messages": [{"role": "user", "content": [{"type": "file", "file": file}]}]}))["messages"][0]["content"][0]["source"].clone()
+    };
+    let text = json!({"type": "text", "media_type": "text/plain", "data": "{}"});
+    for kind in
+        ["application/json", "Application/JSON; charset=utf-8", "text/csv", "application/yaml", "application/xml"]
+    {
+        assert_eq!(source(json!({"file_data": format!("data:{kind};base64,e30=")})), text, "{kind}");
+    }
+    assert_eq!(source(json!({"file_data": "data:application/octet-stream;base64,e30=", "filename": "a.md"})), text);
+    assert_eq!(source(json!({"file_data": "e30=", "filename": "a.csv"})), text);
+    assert_eq!(source(json!({"file_data": "e30="}))["media_type"], "application/pdf");
+    for kind in ["application/zip", "image/svg+xml", "image/heic", "application/octet-stream", "audio/mpeg"] {
+        let params = json!({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": format!("data:{kind};base64,e30=")}}]}]});
+        let error = refusal(params);
+        assert!(error.message.contains(kind) && error.message.contains("PDF"), "{error}");
+    }
 }
 
 #[test]

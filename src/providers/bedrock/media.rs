@@ -6,12 +6,15 @@
 
 use std::borrow::Cow;
 
+use aws_smithy_types::base64;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::NAME;
 use super::messages::Block;
 use crate::error::{Error, Result};
+use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Media<'a> {
@@ -40,7 +43,6 @@ enum Source<'a> {
 const FORMATS: &[(&str, Kind, &str)] = &[
     ("image/png", Kind::Image, "png"),
     ("image/jpeg", Kind::Image, "jpeg"),
-    ("image/jpg", Kind::Image, "jpeg"),
     ("image/gif", Kind::Image, "gif"),
     ("image/webp", Kind::Image, "webp"),
     ("application/pdf", Kind::Document, "pdf"),
@@ -64,7 +66,6 @@ const FORMATS: &[(&str, Kind, &str)] = &[
     ("audio/mp3", Kind::Audio, "mp3"),
     ("audio/opus", Kind::Audio, "opus"),
     ("audio/wav", Kind::Audio, "wav"),
-    ("audio/x-wav", Kind::Audio, "wav"),
     ("audio/aac", Kind::Audio, "aac"),
     ("audio/flac", Kind::Audio, "flac"),
     ("audio/ogg", Kind::Audio, "ogg"),
@@ -157,14 +158,16 @@ impl Names {
             .map(document_name);
         let (said, source) = if place.starts_with("s3://") {
             (None, Source::S3Location { uri: place })
-        } else if let Some(rest) = place.strip_prefix("data:") {
-            let (head, _) = rest
-                .split_once(',')
-                .filter(|(head, _)| head.ends_with(";base64"))
-                .ok_or_else(|| Error::argument(format!("{at}: a data: URL is not in base64")))?;
-            let said = head.split(';').next().unwrap_or_default().to_ascii_lowercase();
-            let start = "data:".len() + head.len() + ",".len();
-            (Some(said), Source::Bytes(after(place, start)))
+        } else if let Some(url) = DataUrl::of(&place) {
+            let said = url.media_type.into_owned();
+            let bytes = match url.is_base64 {
+                true => {
+                    let start = place.len() - url.data.len();
+                    after(place, start)
+                }
+                false => base64::encode(percent_decode_str(url.data).collect::<Vec<_>>()).into(),
+            };
+            (Some(said), Source::Bytes(bytes))
         } else if filename.is_some() || mime.is_some() {
             if place.starts_with("http://") || place.starts_with("https://") {
                 return Err(no_fetching(at));
@@ -173,11 +176,16 @@ impl Names {
         } else {
             return Err(no_fetching(at));
         };
-        let known =
-            |mime: &str| FORMATS.iter().find(|(known, ..)| *known == mime).map(|(_, kind, format)| (*kind, *format));
+        let known = |mime: &str| {
+            let mime = media_type(mime);
+            let known = FORMATS.iter().find(|(known, ..)| *known == mime).map(|(_, kind, format)| (*kind, *format));
+            // It has a format for few kinds of texts, and reads all of them.
+            known.or_else(|| is_text(&mime).then_some((Kind::Document, "txt")))
+        };
         let by_extension = |extension: &str| {
             let format = EXTENSIONS.iter().find(|(end, _)| *end == extension).map_or(extension, |(_, format)| format);
-            FORMATS.iter().find(|(.., known)| *known == format).map(|(_, kind, format)| (*kind, *format))
+            let by_name = FORMATS.iter().find(|(.., known)| *known == format).map(|(_, kind, format)| (*kind, *format));
+            by_name.or_else(|| known(type_of_name(&format!(".{extension}"))?))
         };
         let found = mime.as_deref().and_then(|mime| known(mime).or_else(|| by_extension(mime)));
         let found = found.or_else(|| known(said.as_deref()?)).or_else(|| by_extension(extension.as_deref()?));

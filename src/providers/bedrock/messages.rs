@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::reasoning::is_claude;
 use super::{NAME, media, response};
 use crate::error::{Error, Result};
+use crate::providers::families::{TakesBack, takes_back};
 use crate::types::completion::Content;
 use crate::types::members::Members;
 
@@ -22,6 +22,9 @@ use crate::types::members::Members;
 pub(super) struct Conversation<'a> {
     pub system: Vec<Block<'a>>,
     pub turns: Vec<Turn<'a>>,
+    /// Whether it ends in tool calls that were made without thinking (by another model, say), and their results: a Claude
+    /// with a thinking budget refuses to go on from there while thinking is on.
+    pub ends_in_thoughtless_calls: bool,
 }
 
 /// What one side said, in one piece: Converse wants the sides to take turns.
@@ -95,6 +98,8 @@ struct Message<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     #[serde(borrow, default)]
     tool_call_id: Option<Cow<'a, str>>,
@@ -126,8 +131,24 @@ struct ToolCall<'a> {
 struct Function<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
+    /// OpenAI's string, or the object itself.
     #[serde(borrow, default)]
-    arguments: Cow<'a, str>,
+    arguments: Option<&'a RawValue>,
+}
+
+impl Function<'_> {
+    /// The arguments as the text of an object; null, "", "null" and nothing at all are none.
+    fn input(&self) -> Cow<'_, str> {
+        let json = self.arguments.map_or("null", RawValue::get);
+        let text = match json.starts_with('"') {
+            true => Cow::Owned(serde_json::from_str::<String>(json).unwrap_or_default()),
+            false => Cow::Borrowed(json),
+        };
+        match text.trim() {
+            "" | "null" => Cow::Borrowed("{}"),
+            _ => text,
+        }
+    }
 }
 
 /// Anthropic's mark for what is to be cached, which other clients take on every provider.
@@ -146,8 +167,9 @@ pub(super) struct Part<'a> {
     text: Option<&'a RawValue>,
     #[serde(borrow, default)]
     refusal: Option<Cow<'a, str>>,
+    /// A text; a list of parts with Mistral.
     #[serde(borrow, default)]
-    thinking: Option<Cow<'a, str>>,
+    thinking: Option<&'a RawValue>,
     #[serde(borrow, default)]
     signature: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -174,18 +196,23 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
         let at = format!("messages[{place}]");
         let message: Message =
             serde_json::from_str(raw.get()).map_err(|error| Error::argument(format!("{at}: {error}")))?;
-        let mut reader = Reader { at: &at, names: &mut names, model };
+        let mut reader = Reader { at: &at, names: &mut names, takes_back: takes_back(model) };
         match &*message.role {
             "system" | "developer" => {
                 reader.content(message.content, message.cache_control.as_ref(), &mut conversation.system)?
             }
             "user" => {
+                conversation.ends_in_thoughtless_calls = false;
                 let content = conversation.turn("user");
                 reader.content(message.content, message.cache_control.as_ref(), content)?;
             }
             "assistant" => {
                 let content = conversation.turn("assistant");
+                let before = content.len();
                 reader.assistant(message, content)?;
+                let said = &content[before..];
+                conversation.ends_in_thoughtless_calls = said.iter().any(|block| block.is("toolUse"))
+                    && !said.iter().any(|block| block.is("reasoningContent"));
             }
             "tool" => {
                 let content = conversation.turn("user");
@@ -200,7 +227,40 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
     }
     // A message of nothing but empty text says nothing, and Converse refuses a turn without content.
     conversation.turns.retain(|turn| !turn.content.is_empty());
+    for turn in &mut conversation.turns {
+        let has = |name: &str| turn.content.iter().any(|block| block.is(name));
+        if has("document") && !has("text") {
+            turn.content.insert(0, Block::Text(BESIDE_DOCUMENTS.into()));
+        }
+    }
     Ok(conversation)
+}
+
+/// What stands beside documents that are sent without a word: Converse wants a text in each turn that has one.
+const BESIDE_DOCUMENTS: &str = "Attached.";
+
+impl Block<'_> {
+    /// Whether this is the block of that name in Converse's words.
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Text(_) => name == "text",
+            Self::CachePoint(_) => name == "cachePoint",
+            Self::ToolUse(_) => name == "toolUse",
+            Self::ToolResult(_) => name == "toolResult",
+            Self::ReasoningContent(_) => name == "reasoningContent",
+            Self::Image(_) => name == "image",
+            Self::Video(_) => name == "video",
+            Self::Audio(_) => name == "audio",
+            Self::Document(_) => name == "document",
+            Self::GuardContent(_) => name == "guardContent",
+            Self::Native(raw) => is_native(raw, name),
+        }
+    }
+}
+
+/// Whether a block in Converse's own words is the one of that name.
+fn is_native(block: &RawValue, name: &str) -> bool {
+    Members::of(block.get().as_bytes()).is_ok_and(|block| block.some(name).is_some())
 }
 
 impl<'a> Conversation<'a> {
@@ -214,13 +274,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether tools were called: Converse then wants to know the tools, whether or not more may be called.
     pub(super) fn has_tool_blocks(&self) -> bool {
-        let is_tool = |block: &Block| match block {
-            Block::ToolUse(_) | Block::ToolResult(_) => true,
-            Block::Native(raw) => {
-                Members::of(raw.get().as_bytes()).is_ok_and(|block| block.0.iter().any(|(name, _)| name == "toolUse"))
-            }
-            _ => false,
-        };
+        let is_tool = |block: &Block| block.is("toolUse") || block.is("toolResult");
         self.turns.iter().any(|turn| turn.content.iter().any(is_tool))
     }
 }
@@ -234,7 +288,7 @@ struct Reader<'r> {
     /// Where the message stands, for errors.
     at: &'r str,
     names: &'r mut media::Names,
-    model: &'r str,
+    takes_back: TakesBack,
 }
 
 impl Reader<'_> {
@@ -278,7 +332,9 @@ impl Reader<'_> {
                 let text = part.text.ok_or_else(|| lacks("text"))?;
                 blocks.push(Block::GuardContent(GuardContent::Text { text: self.parse(text.get())? }));
             }
-            Some("thinking" | "redacted_thinking") => push_reasoning(part, blocks),
+            Some("thinking" | "redacted_thinking") => self.push_reasoning(part, blocks),
+            // Other providers' form of the same.
+            Some("reasoning") => {}
             Some("image_url") => {
                 blocks.push(self.names.address(part.image_url.ok_or_else(|| lacks("image_url"))?, self.at)?)
             }
@@ -311,19 +367,21 @@ impl Reader<'_> {
             && says_the_same(&native, message.content, &calls)
         {
             // Answers may hold blank text blocks, and Converse refuses to take them back.
-            blocks.extend(native.into_iter().filter(|block| !is_blank_text(block)).map(Block::Native));
+            let native = native.into_iter().filter(|block| !is_blank_text(block) && !self.is_refused_reasoning(block));
+            blocks.extend(native.map(Block::Native));
             blocks.extend(message.cache_control.as_ref().map(cache_point).map(Block::CachePoint));
             return Ok(());
         }
-        // They are signed by Anthropic, whichever provider they came from, and other models refuse them. An ARN does not
-        // say whose model it stands for.
-        if is_claude(self.model) || self.model.starts_with("arn:") {
-            message.thinking_blocks.into_iter().flatten().for_each(|part| push_reasoning(part, blocks));
-        }
+        message.thinking_blocks.into_iter().flatten().for_each(|part| self.push_reasoning(part, blocks));
+        let before = blocks.len();
         self.content(message.content, None, blocks)?;
+        // What another provider's model refused with is what it said instead.
+        if let Some(refusal) = message.refusal.filter(|_| blocks.len() == before) {
+            push_text(refusal, blocks);
+        }
         for call in calls {
-            let arguments = if call.function.arguments.trim().is_empty() { "{}" } else { &call.function.arguments };
-            let input = RawValue::from_string(arguments.to_owned()).ok().filter(|input| input.get().starts_with('{'));
+            let input = RawValue::from_string(call.function.input().into_owned());
+            let input = input.ok().filter(|input| input.get().starts_with('{'));
             let input = input.ok_or_else(|| {
                 Error::argument(format!(
                     "{}: the arguments of the call to {} are not a JSON object",
@@ -354,6 +412,37 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Reasoning in the form of `thinking_blocks`, if it is one that the model takes back. What has no signature there may
+    /// be anybody's, and goes to nobody.
+    fn push_reasoning<'a>(&self, part: Part<'a>, blocks: &mut Vec<Block<'a>>) {
+        if self.takes_back != TakesBack::Signed {
+            return;
+        }
+        let text = part.thinking.and_then(|text| serde_json::from_str::<Text>(text.get()).ok());
+        match (text, part.signature.filter(|signature| !signature.is_empty()), part.data) {
+            (Some(Text(text)), Some(signature), _) => {
+                blocks.push(Block::ReasoningContent(Reasoning::ReasoningText { text, signature }))
+            }
+            (None, _, Some(data)) => blocks.push(Block::ReasoningContent(Reasoning::RedactedContent(data))),
+            _ => {}
+        }
+    }
+
+    /// Whether a block of an earlier answer is reasoning that the model would refuse.
+    fn is_refused_reasoning(&self, block: &RawValue) -> bool {
+        let Ok(block) = Members::of(block.get().as_bytes()) else { return false };
+        let Some(reasoning) = block.some("reasoningContent") else { return false };
+        let reasoning = Members::of(reasoning.as_bytes()).unwrap_or_default();
+        let text = reasoning.some("reasoningText").and_then(|text| Members::of(text.as_bytes()).ok());
+        let has_signature =
+            text.as_ref().is_some_and(|text| text.string("signature").is_some_and(|signature| !signature.is_empty()));
+        match self.takes_back {
+            TakesBack::Signed => text.is_some() && !has_signature,
+            TakesBack::Unsigned => text.is_none_or(|text| text.some("signature").is_some()),
+            TakesBack::Nothing => true,
+        }
+    }
+
     fn parse<'a, T: Deserialize<'a>>(&self, json: &'a str) -> Result<T> {
         serde_json::from_str(json).map_err(|error| Error::argument(format!("{}: {error}", self.at)))
     }
@@ -372,17 +461,6 @@ fn push_text<'a>(text: Text<'a>, blocks: &mut Vec<Block<'a>>) {
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reasoning that its signature vouches for. Converse takes none without.
-fn push_reasoning<'a>(part: Part<'a>, blocks: &mut Vec<Block<'a>>) {
-    match (part.thinking, part.signature, part.data) {
-        (Some(text), Some(signature), _) => {
-            blocks.push(Block::ReasoningContent(Reasoning::ReasoningText { text, signature }))
-        }
-        (None, _, Some(data)) => blocks.push(Block::ReasoningContent(Reasoning::RedactedContent(data))),
-        _ => {}
-    }
-}
-
 /// The blocks that the message was made of, if Bedrock made it.
 fn native_content(specific: Option<&RawValue>) -> Option<Vec<&RawValue>> {
     let fields = Members::of(specific?.get().as_bytes()).ok()?;
@@ -400,7 +478,7 @@ fn says_the_same(native: &[&RawValue], content: Option<&RawValue>, calls: &[Tool
     let same_call = |(made, call): (&crate::types::completion::ToolCall, &ToolCall)| {
         made.id == call.id
             && made.function.name.as_ref() == Some(&call.function.name)
-            && same_json(&made.function.arguments, &call.function.arguments)
+            && same_json(&made.function.arguments, &call.function.input())
     };
     text_of(content).is_some_and(|text| text == made_text)
         && made.tool_calls.len() == calls.len()

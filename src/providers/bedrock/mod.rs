@@ -24,6 +24,8 @@ mod request;
 mod response;
 mod sign;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::time::SystemTime;
 

@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 
-use crate::providers::anthropic::model::{Model, Off, Thinking};
+use crate::providers::families::claude::{Model, Off, Thinking};
 
 /// What a model is told.
 #[derive(Debug, PartialEq)]
@@ -26,11 +26,6 @@ pub(super) enum Told {
     Unsupported,
 }
 
-/// Whether the model is one of Anthropic's.
-pub(super) fn is_claude(model: &str) -> bool {
-    model.contains("anthropic.") || model.contains("claude-")
-}
-
 /// `effort` is one of OpenAI's words; `None` for another.
 pub(super) fn told(model: &str, effort: &str) -> Option<Told> {
     let is = |names: &[&str]| names.iter().any(|name| model.contains(name));
@@ -44,7 +39,7 @@ pub(super) fn told(model: &str, effort: &str) -> Option<Told> {
         "max" => ("high", "max", 31_999),
         _ => return None,
     };
-    if is_claude(model) {
+    if Model::of(model).is_claude() {
         return Some(told_claude(model, effort, low_to_max, budget));
     }
     Some(match effort {
@@ -62,9 +57,7 @@ pub(super) fn told(model: &str, effort: &str) -> Option<Told> {
 
 /// Claudes differ from each other as they do on Anthropic's own wire.
 fn told_claude(model: &str, effort: &str, low_to_max: &str, budget: u64) -> Told {
-    // Its name has no number that says so.
-    let thinking = if model.contains("claude-instant") { Thinking::Never } else { Model::of(model).thinking() };
-    match (thinking, effort) {
+    match (Model::of(model).thinking(), effort) {
         (Thinking::Never, "none") => Told::Nothing,
         (Thinking::Never, _) => Told::Unsupported,
         (_, "none") => match Model::of(model).thinking_off() {

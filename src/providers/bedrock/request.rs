@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::messages::{CacheControl, CachePoint, cache_point, conversation};
-use super::reasoning::{Told, is_claude, told};
+use super::messages::{Block, CacheControl, CachePoint, cache_point, conversation};
+use super::reasoning::{Told, told};
 use super::{NAME, place};
 use crate::error::{Error, Result};
+use crate::providers::families::claude::{Forced, Model, Sampling, instruction};
+use crate::providers::families::schema::{tighten, with_object_type};
+use crate::providers::families::{family, stop_sequences};
 use crate::providers::openai_compatible::bearer;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
 use crate::providers::{Deployment, Encoded};
@@ -67,12 +70,14 @@ const SMALLEST_BUDGET: u64 = 1024;
 pub(super) fn encode(deployment: &Deployment, request: &Request) -> Result<Encoded> {
     let mut encoder = Encoder {
         model: place::model(deployment),
+        claude: Some(Model::of(place::model(deployment))).filter(|model| model.is_claude()),
         request,
         dropped_params: Vec::new(),
         top: Params::default(),
         inference: Params::default(),
         output: Params::default(),
         additional: Params::default(),
+        instruction: None,
     };
     let body = encoder.body()?;
     let (operation, accepted) = match request.stream {
@@ -96,6 +101,8 @@ pub(super) fn headers(deployment: &Deployment, accepted: &'static str) -> Result
 
 struct Encoder<'a> {
     model: &'a str,
+    /// Which of Anthropic's models it is, if it is one.
+    claude: Option<Model>,
     request: &'a Request,
     dropped_params: Vec<String>,
     /// Members of the request beside those below.
@@ -106,17 +113,23 @@ struct Encoder<'a> {
     output: Params,
     /// `additionalModelRequestFields`.
     additional: Params,
+    /// A format that the model cannot be held to, in words.
+    instruction: Option<String>,
 }
 
 impl<'a> Encoder<'a> {
     fn body(&mut self) -> Result<Vec<u8>> {
         let params = &self.request.params;
-        let conversation = conversation(params.get("messages").unwrap_or(b"[]"), self.model)?;
-        for (name, value) in params.iter() {
+        let mut conversation = conversation(params.get("messages").unwrap_or(b"[]"), self.model)?;
+        for (name, value) in params.iter().filter(|(_, value)| *value != b"null") {
             self.param(name, value)?;
         }
-        self.tools(conversation.has_tool_blocks())?;
-        self.reasoning_effort()?;
+        if let Some(instruction) = self.instruction.take() {
+            conversation.system.push(Block::Text(instruction.into()));
+        }
+        let must_call = self.tools(conversation.has_tool_blocks())?;
+        self.reasoning_effort(must_call, conversation.ends_in_thoughtless_calls)?;
+        self.sampling();
 
         let mut body = Vec::with_capacity(params.len() + 64);
         body.push(b'{');
@@ -158,10 +171,7 @@ impl<'a> Encoder<'a> {
             "max_tokens" | "max_completion_tokens" => self.inference.set("maxTokens", value),
             "temperature" => self.inference.set("temperature", value),
             "top_p" => self.inference.set("topP", value),
-            "stop" if value.first() == Some(&b'"') => {
-                self.inference.set("stopSequences", &[b"[", value, b"]"].concat())
-            }
-            "stop" => self.inference.set("stopSequences", value),
+            "stop" => self.stop(value)?,
             "response_format" => self.response_format(value)?,
             "service_tier" => match parse::<Cow<str>>(name, value)?.as_ref() {
                 "auto" => {}
@@ -194,9 +204,15 @@ impl<'a> Encoder<'a> {
         let format: ResponseFormat = parse("response_format", value)?;
         match (&*format.kind, format.json_schema) {
             ("text", _) => Ok(()),
+            ("json_schema", Some(wanted)) if self.claude.is_some_and(|model| !model.has_output_format()) => {
+                self.instruction = Some(instruction(Some(wanted.schema.get())));
+                Ok(())
+            }
             ("json_schema", Some(wanted)) => {
+                let mut schema: Value = parse("response_format", wanted.schema.get().as_bytes())?;
+                tighten(&mut schema);
                 let schema =
-                    JsonSchema { name: wanted.name, description: wanted.description, schema: wanted.schema.get() };
+                    JsonSchema { name: wanted.name, description: wanted.description, schema: schema.to_string() };
                 let text_format = json!({"type": "json_schema", "structure": {"jsonSchema": schema}});
                 self.output.set("textFormat", text_format.to_string().as_bytes());
                 Ok(())
@@ -206,21 +222,68 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// `tools`, and which of them are to be used.
-    fn tools(&mut self, has_tool_blocks: bool) -> Result<()> {
+    fn stop(&mut self, value: &[u8]) -> Result<()> {
+        let stop: &RawValue = parse("stop", value)?;
+        let (sequences, has_blank) = stop_sequences(stop.get(), self.model)?;
+        if has_blank {
+            self.unsupported("stop", " of white space alone")?;
+        }
+        if !sequences.is_empty() && !family(self.model).takes_stop {
+            self.unsupported("stop", " on this model")?;
+        } else if !sequences.is_empty() {
+            self.inference.set("stopSequences", &serde_json::to_vec(&sequences).expect("they are JSON"));
+        }
+        Ok(())
+    }
+
+    /// Takes out what the model refuses of `temperature`, `top_p` and `top_k`, which depends on whether it is to think.
+    fn sampling(&mut self) {
+        let Some(model) = self.claude else { return };
+        let thinks = self.thinks();
+        let text = |params: &Params, name: &str| {
+            params.get(name).and_then(|value| std::str::from_utf8(value).ok()).map(|value| value.trim().to_owned())
+        };
+        let temperature = text(&self.inference, "temperature");
+        for (name, native, is_additional) in
+            [("temperature", "temperature", false), ("top_p", "topP", false), ("top_k", "top_k", true)]
+        {
+            let params = if is_additional { &mut self.additional } else { &mut self.inference };
+            let Some(value) = text(params, native) else { continue };
+            match model.sampling(name, &value, thinks, temperature.as_deref()) {
+                Sampling::Omit => drop(params.remove(native)),
+                // As on Anthropic's own wire: whoever asked not to be told of it is spared the 400.
+                Sampling::Refused if self.request.drop_params => {
+                    params.remove(native);
+                    self.dropped_params.push(name.to_owned());
+                }
+                Sampling::Send | Sampling::Refused => {}
+            }
+        }
+    }
+
+    /// Whether the model is asked to think, in Anthropic's words.
+    fn thinks(&self) -> bool {
+        let thinking = self.additional.get("thinking").and_then(|thinking| Members::of(thinking).ok());
+        let kind = thinking.and_then(|thinking| thinking.string("type"));
+        matches!(kind.as_deref(), Some("enabled" | "adaptive"))
+    }
+
+    /// `tools`, and which of them are to be used; says whether one of them has to be.
+    fn tools(&mut self, has_tool_blocks: bool) -> Result<bool> {
         let params = &self.request.params;
         let one_at_a_time = params.get("parallel_tool_calls") == Some(b"false");
-        let Some(tools) = params.get("tools").filter(|tools| *tools != b"[]") else { return Ok(()) };
+        let tools = params.get("tools").filter(|tools| !matches!(*tools, b"[]" | b"null"));
+        let Some(tools) = tools else { return Ok(false) };
         let mut specs = Vec::new();
         for tool in parse::<Vec<&RawValue>>("tools", tools)? {
-            if let Some(kind) = push_tool(tool, &mut specs)? {
+            if let Some(kind) = push_tool(tool, self.claude, &mut specs)? {
                 self.unsupported("tools", &format!(" with one of type {kind} in it"))?;
             }
         }
         if specs.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let mut choice = match params.get("tool_choice") {
+        let mut choice = match params.get("tool_choice").filter(|choice| *choice != b"null") {
             Some(choice) if is_allowed_tools(choice) => {
                 self.unsupported("tool_choice", " of type allowed_tools")?;
                 None
@@ -228,10 +291,17 @@ impl<'a> Encoder<'a> {
             Some(choice) => Choice::read(choice)?,
             None => None,
         };
-        let claude = is_claude(self.model);
+        let claude = self.claude.is_some();
+        if choice.as_ref().is_some_and(Choice::forces_a_call)
+            && self.claude.is_some_and(|model| model.forced_tools() == Forced::Never)
+        {
+            self.unsupported("tool_choice", " that makes this model call")?;
+            choice = None;
+        }
+        let must_call = choice.as_ref().is_some_and(Choice::forces_a_call);
         match choice {
             // Converse cannot forbid calls: without tools there are none. A history of calls wants its tools, though.
-            Some(Choice::Nothing) if !has_tool_blocks => return Ok(()),
+            Some(Choice::Nothing) if !has_tool_blocks => return Ok(false),
             Some(Choice::Nothing) if !claude => {
                 self.unsupported("tool_choice", " none once tools were called")?;
                 choice = None;
@@ -251,11 +321,13 @@ impl<'a> Encoder<'a> {
             let config = ToolConfig { tools: specs, tool_choice: choice };
             self.top.set("toolConfig", &serde_json::to_vec(&config).expect("these structs are JSON"));
         }
-        Ok(())
+        Ok(must_call)
     }
 
-    fn reasoning_effort(&mut self) -> Result<()> {
-        let Some(effort) = self.request.params.get("reasoning_effort") else { return Ok(()) };
+    fn reasoning_effort(&mut self, must_call: bool, thoughtless: bool) -> Result<()> {
+        let no_thinking = must_call && self.claude.is_some_and(|model| model.forced_tools() != Forced::Always);
+        let effort = self.request.params.get("reasoning_effort").filter(|effort| *effort != b"null");
+        let Some(effort) = effort else { return Ok(()) };
         let effort: Cow<str> = parse("reasoning_effort", effort)?;
         let Some(told) = told(self.model, &effort) else {
             return Err(Error::argument(format!(
@@ -266,8 +338,15 @@ impl<'a> Encoder<'a> {
         if self.additional.get("thinking").is_some() {
             return Ok(());
         }
+        let asks = effort != "none";
         match told {
             Told::Nothing => {}
+            // Thinking would be refused: with a tool that has to be called, and after calls that were made without it.
+            Told::Budget(_) | Told::Additional(_)
+                if asks && (no_thinking || thoughtless && matches!(told, Told::Budget(_))) =>
+            {
+                self.dropped_params.push("reasoning_effort".to_owned());
+            }
             Told::Unsupported => self.unsupported("reasoning_effort", &format!(" {effort} on this model"))?,
             Told::Effort(effort) => set_if_absent(&mut self.output, "effort", json!(effort)),
             Told::Additional(Value::Object(members)) => {
@@ -318,7 +397,7 @@ struct JsonSchema<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<Cow<'a, str>>,
     /// JSON in a string.
-    schema: &'a str,
+    schema: String,
 }
 
 #[derive(Deserialize)]
@@ -369,18 +448,18 @@ struct ToolSpec<'a> {
     name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<Cow<'a, str>>,
-    input_schema: InputSchema<'a>,
+    input_schema: InputSchema,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
 }
 
 #[derive(Serialize)]
-struct InputSchema<'a> {
-    json: Cow<'a, RawValue>,
+struct InputSchema {
+    json: Box<RawValue>,
 }
 
 /// Adds a tool; gives back its type if that is one that Converse does not have.
-fn push_tool<'a>(raw: &'a RawValue, tools: &mut Vec<Tool<'a>>) -> Result<Option<Cow<'a, str>>> {
+fn push_tool<'a>(raw: &'a RawValue, claude: Option<Model>, tools: &mut Vec<Tool<'a>>) -> Result<Option<Cow<'a, str>>> {
     let tool: OpenAiTool = parse("tools", raw.get().as_bytes())?;
     let function = match (tool.kind.as_deref(), tool.function) {
         (Some("function") | None, Some(function)) => function,
@@ -390,14 +469,23 @@ fn push_tool<'a>(raw: &'a RawValue, tools: &mut Vec<Tool<'a>>) -> Result<Option<
         }
         (kind, _) => return Ok(Some(kind.unwrap_or("?").to_owned().into())),
     };
-    let any = || RawValue::from_string(r#"{"type":"object","properties":{}}"#.to_owned()).expect("this is JSON");
-    let schema = function.parameters.filter(|schema| !matches!(schema.get(), "null" | "{}"));
+    // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
+    let is_strict = function.strict == Some(true) && claude.is_none_or(|model| model.has_output_format());
+    let schema = with_object_type(function.parameters.map_or("null", RawValue::get));
+    let schema = match is_strict {
+        true => {
+            let mut schema: Value = parse("tools", schema.as_bytes())?;
+            tighten(&mut schema);
+            schema.to_string()
+        }
+        false => schema.into_owned(),
+    };
     let spec = ToolSpec {
         name: function.name,
         // An empty one is refused.
         description: function.description.filter(|text| !text.is_empty()),
-        input_schema: InputSchema { json: schema.map_or_else(|| Cow::Owned(any()), Cow::Borrowed) },
-        strict: function.strict.filter(|strict| *strict),
+        input_schema: InputSchema { json: RawValue::from_string(schema).expect("it is JSON") },
+        strict: Some(true).filter(|_| is_strict),
     };
     tools.push(Tool::ToolSpec(spec));
     tools.extend(tool.cache_control.or(function.cache_control).as_ref().map(cache_point).map(Tool::CachePoint));
@@ -462,6 +550,16 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// Whether the model has to call a tool.
+    fn forces_a_call(&self) -> bool {
+        match self {
+            Self::Auto {} | Self::Nothing => false,
+            Self::Any {} | Self::Tool { .. } => true,
+            Self::Native(choice) => Members::of(choice.get().as_bytes())
+                .is_ok_and(|choice| choice.some("any").or(choice.some("tool")).is_some()),
+        }
+    }
+
     /// The choice as Anthropic's API has it: <https://platform.claude.com/docs/en/api/messages#body-tool-choice>
     fn for_claude(self, one_at_a_time: bool) -> Value {
         let native: Value;
@@ -514,158 +612,4 @@ fn write_member(out: &mut Vec<u8>, name: &str, value: &impl Serialize) {
     serde_json::to_writer(&mut *out, name).expect("a string is JSON");
     out.push(b':');
     serde_json::to_writer(out, value).expect("these structs are JSON");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::ErrorKind;
-    use crate::types::chat::Secret;
-
-    fn encoded(model: &str, params: Value, drop_params: bool) -> Result<(Value, Vec<String>)> {
-        let deployment = Deployment {
-            provider: &super::super::Bedrock,
-            model: model.into(),
-            base_url: place::BASE_URL.into(),
-            api_key: None,
-            api_version: None,
-            settings: vec![("aws_region_name", Secret::new("us-east-1"))],
-            credentials: Default::default(),
-        };
-        let params = Params::from_json(params.to_string().as_bytes())?;
-        let Encoded { request, dropped_params } =
-            encode(&deployment, &Request { params, drop_params, ..Default::default() })?;
-        Ok((serde_json::from_slice(&request.body).unwrap(), dropped_params))
-    }
-
-    fn body(model: &str, params: Value) -> Value {
-        encoded(model, params, false).unwrap().0
-    }
-
-    const CLAUDE: &str = "us.anthropic.claude-sonnet-4-5-20250929-v1:0";
-    const NOVA: &str = "amazon.nova-pro-v1:0";
-
-    fn tools() -> Value {
-        json!([{"type": "function", "function": {"name": "f"}}])
-    }
-
-    #[test]
-    fn only_claude_is_shown_signed_thinking() {
-        let thought = json!({"type": "thinking", "thinking": "t", "signature": "s"});
-        let message = json!({"role": "assistant", "content": "a", "thinking_blocks": [thought]});
-        let blocks = |model: &str| body(model, json!({"messages": [message]}))["messages"][0]["content"].take();
-        let signed = json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}});
-        assert_eq!(blocks(CLAUDE), json!([signed, {"text": "a"}]));
-        assert_eq!(blocks(NOVA), json!([{"text": "a"}]));
-    }
-
-    #[test]
-    fn every_choice_of_tools() {
-        let choice = |model, choice: Value| body(model, json!({"tools": tools(), "tool_choice": choice}));
-        assert_eq!(choice(NOVA, json!("auto"))["toolConfig"]["toolChoice"], json!({"auto": {}}));
-        assert_eq!(choice(NOVA, json!("required"))["toolConfig"]["toolChoice"], json!({"any": {}}));
-        assert_eq!(
-            choice(NOVA, json!({"type": "function", "function": {"name": "f"}}))["toolConfig"]["toolChoice"],
-            json!({"tool": {"name": "f"}})
-        );
-        assert_eq!(choice(NOVA, json!({"any": {}}))["toolConfig"]["toolChoice"], json!({"any": {}}));
-        assert_eq!(choice(NOVA, json!("none")), json!({}));
-        assert!(encoded(NOVA, json!({"tools": tools(), "tool_choice": "sometimes"}), false).is_err());
-        let spec = json!({"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}});
-        assert_eq!(body(NOVA, json!({"tools": tools()})), json!({"toolConfig": {"tools": [spec]}}));
-    }
-
-    #[test]
-    fn without_tools_for_a_history_of_calls_is_claudes_alone() {
-        let messages = json!([{"role": "user", "content": "a"}, {"role": "tool", "tool_call_id": "t", "content": "b"}]);
-        let params = json!({"messages": messages, "tools": tools(), "tool_choice": "none"});
-        let sent = body(CLAUDE, params.clone());
-        assert_eq!(sent["additionalModelRequestFields"], json!({"tool_choice": {"type": "none"}}));
-        assert!(sent["toolConfig"].get("toolChoice").is_none());
-        assert_eq!(encoded(NOVA, params.clone(), false).unwrap_err().kind, ErrorKind::UnsupportedParams);
-        let (sent, dropped) = encoded(NOVA, params, true).unwrap();
-        assert_eq!((sent["toolConfig"].get("toolChoice"), dropped), (None, vec!["tool_choice".to_owned()]));
-    }
-
-    #[test]
-    fn one_call_at_a_time_is_claudes_alone() {
-        let params = json!({"tools": tools(), "tool_choice": "required", "parallel_tool_calls": false});
-        let sent = body(CLAUDE, params.clone());
-        assert_eq!(
-            sent["additionalModelRequestFields"],
-            json!({"tool_choice": {"type": "any", "disable_parallel_tool_use": true}})
-        );
-        assert!(sent["toolConfig"].get("toolChoice").is_none());
-        assert_eq!(encoded(NOVA, params, false).unwrap_err().kind, ErrorKind::UnsupportedParams);
-        assert!(encoded(NOVA, json!({"tools": tools(), "parallel_tool_calls": true}), false).is_ok());
-    }
-
-    #[test]
-    fn every_family_is_told_its_own_way() {
-        let effort = |model: &str, more: Value| {
-            let mut params = json!({"reasoning_effort": "high"});
-            params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            body(model, params)
-        };
-        assert_eq!(
-            effort(CLAUDE, json!({})),
-            json!({"inferenceConfig": {"maxTokens": 20480}, "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 16384}}})
-        );
-        assert_eq!(
-            effort(CLAUDE, json!({"max_tokens": 3000}))["additionalModelRequestFields"]["thinking"]["budget_tokens"],
-            1500
-        );
-        assert_eq!(effort(CLAUDE, json!({"max_tokens": 100})), json!({"inferenceConfig": {"maxTokens": 100}}));
-        let own = json!({"type": "enabled", "budget_tokens": 5000});
-        assert_eq!(effort(CLAUDE, json!({"thinking": own}))["additionalModelRequestFields"], json!({"thinking": own}));
-        assert_eq!(
-            effort("us.anthropic.claude-opus-4-7", json!({})),
-            json!({"additionalModelRequestFields": {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}}})
-        );
-        assert_eq!(
-            effort("openai.gpt-oss-120b-1:0", json!({}))["additionalModelRequestFields"],
-            json!({"reasoning_effort": "high"})
-        );
-        assert_eq!(
-            effort("us.amazon.nova-2-lite-v1:0", json!({}))["additionalModelRequestFields"],
-            json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "high"}})
-        );
-        assert_eq!(effort("zai.glm-5", json!({})), json!({"outputConfig": {"effort": "high"}}));
-        for model in ["anthropic.claude-3-5-sonnet-20241022-v2:0", NOVA] {
-            assert_eq!(
-                encoded(model, json!({"reasoning_effort": "high"}), false).unwrap_err().kind,
-                ErrorKind::UnsupportedParams,
-                "{model}"
-            );
-        }
-        assert_eq!(body(CLAUDE, json!({"reasoning_effort": "none"})), json!({}));
-        assert!(encoded(CLAUDE, json!({"reasoning_effort": "much"}), true).is_err());
-    }
-
-    #[test]
-    fn names_that_nobody_defines_go_to_the_model() {
-        let sent = body(
-            NOVA,
-            json!({"top_k": 3, "additionalModelRequestFields": {"x": 1}, "inferenceConfig": {"maxTokens": 7}, "requestMetadata": {"a": "b"}}),
-        );
-        assert_eq!(
-            sent,
-            json!({"inferenceConfig": {"maxTokens": 7}, "additionalModelRequestFields": {"top_k": 3, "x": 1}, "requestMetadata": {"a": "b"}})
-        );
-    }
-
-    #[test]
-    fn what_is_lacking_is_refused_or_dropped() {
-        for name in UNSUPPORTED {
-            let params = json!({*name: "x"});
-            assert_eq!(encoded(NOVA, params.clone(), false).unwrap_err().kind, ErrorKind::UnsupportedParams, "{name}");
-            assert_eq!(encoded(NOVA, params, true).unwrap(), (json!({}), vec![(*name).to_owned()]));
-        }
-        let nothing = json!({"n": 1, "logprobs": false, "presence_penalty": 0, "modalities": ["text"], "stream_options": {}, "parallel_tool_calls": true, "service_tier": "auto"});
-        assert_eq!(body(NOVA, nothing), json!({}));
-        assert_eq!(
-            encoded(NOVA, json!({"response_format": {"type": "json_object"}}), false).unwrap_err().kind,
-            ErrorKind::UnsupportedParams
-        );
-    }
 }

@@ -1,0 +1,136 @@
+//! `docs/model-families.md`, written from the rules: `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
+
+use std::fmt::Write;
+
+use super::claude::{Forced, Model, Off, Thinking};
+use super::gemini::{self, GEMINI, GEMMA, Rules};
+use super::{FAMILIES, TakesBack, UNKNOWN, takes_back};
+
+const HEAD: &str = "\
+# Rules of model families
+
+What a family of models takes and refuses, on every wire of this library's own that serves it. `src/providers/families` says it in code, and writes this page; after a change there: `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
+
+A model is known by any of its names: bare, dated, `…-latest`, with a region or a vendor before it (`us.anthropic.…`), with `@` and a date behind it, within an ARN or a path. An ARN of a profile or a deployment has a number for a name, and says nothing.
+
+Hosts that speak OpenAI's format translate for the models behind them, and are sent what the caller gave.
+";
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page += "\n## What goes back, and where generation stops\n\n";
+    page += "| family | reasoning of earlier answers that it takes back | stop sequences |\n|---|---|---|\n";
+    for family in FAMILIES.iter().chain([&UNKNOWN]) {
+        let back = match family.takes_back {
+            TakesBack::Signed => "signed, by models that think",
+            TakesBack::Unsigned => "as it came, without a signature",
+            TakesBack::Nothing => "none",
+        };
+        let stop = if family.takes_stop { "yes" } else { "–" };
+        writeln!(page, "| {} | {back} | {stop} |", family.name).unwrap();
+    }
+    page += &claude();
+    page += &gemini();
+    page += "\n## Sources\n\n";
+    page += "- Gemini: <https://ai.google.dev/gemini-api/docs/thinking>, <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>, <https://ai.google.dev/gemini-api/docs/tool-combination>, <https://ai.google.dev/gemini-api/docs/thought-signatures>\n";
+    for family in FAMILIES {
+        let links: Vec<String> = family.sources.iter().map(|source| format!("<{source}>")).collect();
+        writeln!(page, "- {}: {}", family.name, links.join(", ")).unwrap();
+    }
+    page
+}
+
+/// One model of each age; names without a number are taken for new ones.
+const CLAUDES: &[&str] = &[
+    "claude-3-haiku",
+    "claude-3-5-sonnet",
+    "claude-3-7-sonnet",
+    "claude-sonnet-4",
+    "claude-opus-4-1",
+    "claude-sonnet-4-5",
+    "claude-sonnet-4-6",
+    "claude-opus-4-7",
+    "claude-opus-4-8",
+    "claude-sonnet-5",
+    "claude-opus-5",
+    "claude-fable-5",
+    "claude-haiku-5-5",
+    "claude-sonnet-5-5",
+    "claude-opus-5-5",
+    "claude-fable-5-1",
+];
+
+fn claude() -> String {
+    let mut page = String::from("\n## Claude\n\n");
+    page += "Schemas of `response_format` and of strict tools are closed, and what bounds a value moves into the description; a tool's schema says `object`; stop sequences of white space alone are refused. `reasoning_effort` is left out, and listed, where thinking would be refused: beside a tool that must be called, and after calls that were made without it. A `temperature`, `top_p` or `top_k` that the model refuses is left out, and listed, with `drop_params=True`. The rest differs:\n\n";
+    page += "| model | thinks | `reasoning_effort=\"none\"` | `temperature`, `top_p`, `top_k` | a tool that must be called | `response_format` | takes thinking back |\n|---|---|---|---|---|---|---|\n";
+    for name in CLAUDES {
+        let model = Model::of(name);
+        let thinks = match model.thinking() {
+            Thinking::Never => "–",
+            Thinking::Budget => "with a budget",
+            Thinking::Adaptive => "as it sees fit",
+        };
+        let off = match (model.thinking(), model.thinking_off()) {
+            (Thinking::Never, _) | (_, Off::Unasked) => "nothing is sent".to_owned(),
+            (_, Off::Word(word)) => format!("`{word}`"),
+            (_, Off::LeastEffort) => "the lowest effort".to_owned(),
+        };
+        let sampling = match (model.has_sampling(), model.has_one_sampling(), model.thinking()) {
+            (false, ..) => "–",
+            (_, false, Thinking::Never) => "all",
+            (_, false, _) => "all, unless it thinks",
+            (_, true, _) => "one of the first two, unless it thinks",
+        };
+        let forced = match (model.forced_tools(), model.thinking()) {
+            (Forced::Never, _) => "–",
+            (Forced::WithoutThinking, Thinking::Budget | Thinking::Adaptive) => "unless it thinks",
+            _ => "yes",
+        };
+        let format = if model.has_output_format() { "yes" } else { "as an instruction" };
+        let back = if takes_back(name) == TakesBack::Signed { "signed" } else { "none" };
+        writeln!(page, "| {name} | {thinks} | {off} | {sampling} | {forced} | {format} | {back} |").unwrap();
+    }
+    page
+}
+
+fn gemini() -> String {
+    let mut page = String::from("\n## Gemini and Gemma\n\n");
+    page += "An alias such as `gemini-flash-latest` follows the model that it stands for.\n\n";
+    page += "| models | thinking | media in a function's result | calls need signatures | Google's tools beside functions | system instruction |\n|---|---|---|---|---|---|\n";
+    let named = |family: &'static str| move |rules: &'static Rules| (family, rules);
+    let rows = GEMINI.iter().map(named("Gemini ")).chain(GEMMA.iter().map(named(""))).chain([("", &gemini::UNKNOWN)]);
+    let yes = |is: bool| if is { "yes" } else { "–" };
+    for (family, rules) in rows {
+        let thinking = match rules.thinking {
+            gemini::Thinking::Never => "–".to_owned(),
+            gemini::Thinking::Always => "always".to_owned(),
+            gemini::Thinking::Budget { least, most: i64::MAX, .. } => format!("a budget from {least}"),
+            gemini::Thinking::Budget { least, most, may_be_off: true } => {
+                format!("a budget of {least} to {most}, or 0")
+            }
+            gemini::Thinking::Budget { least, most, may_be_off: false } => format!("a budget of {least} to {most}"),
+            gemini::Thinking::Levels(levels) => levels.join(", "),
+        };
+        let media = if rules.nested_media.is_empty() { "–".to_owned() } else { rules.nested_media.join(", ") };
+        let [signatures, tools, instruction] =
+            [rules.needs_signatures, rules.mixes_tools, rules.has_instruction].map(yes);
+        writeln!(page, "| {family}{} | {thinking} | {media} | {signatures} | {tools} | {instruction} |", rules.models)
+            .unwrap();
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/model-families.md");
+
+    #[test]
+    fn the_page_says_what_the_code_does() {
+        let page = super::page();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(PLACE, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(PLACE).unwrap_or_default(), page, "UPDATE_DOCS=1 writes the page");
+    }
+}
