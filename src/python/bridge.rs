@@ -11,6 +11,7 @@ use super::attached::Attached;
 use super::bell::Bell;
 use super::once::{get_or_make, name};
 use super::waiter::{Waiter, Work};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -126,7 +127,13 @@ impl Bridge {
         static GET_RUNNING_LOOP: OnceLock<Py<PyAny>> = OnceLock::new();
         let get_running_loop =
             get_or_make(&GET_RUNNING_LOOP, || Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
-        let event_loop = get_running_loop.bind(py).call0()?;
+        let event_loop = get_running_loop.bind(py).call0().map_err(|_| {
+            PyRuntimeError::new_err(
+                "no running event loop of asyncio: acompletion() and its like are awaited by tasks of asyncio (or uvloop) \
+                 only. In a thread, call completion() instead; under trio, await trio.to_thread.run_sync(call) with it, or run \
+                 anyio on its asyncio backend",
+            )
+        })?;
         match Self::known(&event_loop) {
             Some(bridge) => Ok(bridge),
             None => Self::build(&event_loop),

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::arguments::{self, Asked, Defaults};
 use super::bridge::Bridge;
+use super::errors::exception;
 use super::job::{Abort, Caller, Job};
 use super::log::{self, Log};
 use super::runtime::{self, PerProcess};
@@ -16,6 +17,7 @@ use super::settings;
 use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
 use crate::client::Figures;
+use crate::error::Error;
 use crate::transport::Settings;
 use crate::types::chat::Operation;
 
@@ -79,7 +81,7 @@ impl Client {
         let work = Work { abort: Abort::default(), log };
         let (key, waiter) = Bridge::wait(&bridge, work.clone())?;
         let caller = Caller::Task(bridge.get().queue(), key);
-        runtime::spawn(Job { core: self.core(), asked, work, caller });
+        self.spawn(Job { core: self.core(), asked, work, caller });
         Ok(waiter)
     }
 
@@ -98,14 +100,17 @@ impl Client {
         let work = Work { abort: Abort::default(), log };
         let sleeper = Sleeper::new();
         let caller = Caller::Thread(sleeper.clone());
-        runtime::spawn(Job { core: self.core(), asked, work: work.clone(), caller });
-        let limit = runtime::signals(py)?;
+        self.spawn(Job { core: self.core(), asked, work: work.clone(), caller });
+        let (limit, made) = (runtime::signals(), runtime::generation());
         loop {
             if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
                 let _exposed = runtime::Exposed::enter(py);
                 return outcome.into_python(py);
             }
             py.check_signals().inspect_err(|_| work.give_up(py))?;
+            if !runtime::is_alive(made) {
+                return Err(exception(py, Error::connection(runtime::LOST)));
+            }
         }
     }
 
@@ -168,6 +173,14 @@ impl Client {
             duplicate.getattr("__dict__")?.call_method1("update", (attributes,))?;
         }
         Ok(duplicate)
+    }
+
+    /// Hands a job to the network thread.
+    fn spawn(&self, job: Job) {
+        if let Err(job) = runtime::spawn(job) {
+            // The thread, and all connections, have been given up: a fresh one takes fresh ones.
+            drop(runtime::spawn(Job { core: self.core(), ..job }));
+        }
     }
 
     fn core(&self) -> Arc<crate::client::Client> {

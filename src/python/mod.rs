@@ -11,6 +11,7 @@ mod errors;
 mod escapes;
 mod foreign;
 mod free;
+mod interpreter;
 mod job;
 mod json_decode;
 mod json_encode;
@@ -38,8 +39,10 @@ fn begin_exit(py: Python<'_>) {
 }
 
 /// The native half of the package `ritellm`.
-#[pymodule(gil_used = false)]
-mod _core {
+///
+/// It goes by another name here, since `interpreter` has the function that Python calls to import it.
+#[pymodule(name = "_native", gil_used = false)]
+mod native {
     use pyo3::prelude::*;
     use pyo3::types::{PyBytes, PyDict, PyType};
 
@@ -60,6 +63,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::runtime::watch_forks();
+        super::runtime::watch_panics();
         super::attached::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();

@@ -1,7 +1,8 @@
 //! The one thread that does the network: a tokio runtime that Python code never runs on.
 //!
 //! It never takes the GIL on the hot path, it is started by the first call, and it is left running at exit: nothing it
-//! holds needs to be taken down. After a fork the child has the memory of it and not the thread, so the child forgets
+//! holds needs to be taken down. When a program closes all descriptors under it, as daemons do when they begin, it is given
+//! up and the next call starts another. After a fork the child has the memory of it and not the thread, so the child forgets
 //! it and starts its own. A fork waits until the thread is at rest, so that nothing in the child's memory is half done:
 //! no lock held, no value of a library half made.
 
@@ -21,13 +22,19 @@ struct Runtime {
     jobs: Mutex<Vec<Job>>,
     arrived: Notify,
     turns: Turns,
+    descriptors: Descriptors,
 }
+
+/// What whoever waits is told.
+pub(super) const LOST: &str = "the program has closed the descriptors of its connections under them (os.closerange?): calls \
+                               that were under way are lost, and later ones open connections anew";
 
 static RUNTIME: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
-/// How many forks lie between this process and the one that imported the package: what was made under another number
-/// belongs to a parent and must not be touched, nor dropped, since its sockets and locks are shared with that parent.
+/// How many forks lie between this process and the one that imported the package, and how often it lost its descriptors:
+/// what was made under another number belongs to a parent, or has descriptors that may be somebody else's by now. It must not
+/// be touched, nor dropped.
 pub(super) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
@@ -103,15 +110,84 @@ mod rest {
     }
 }
 
-/// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps.
-pub(super) fn spawn(job: Job) {
+/// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps. Where the thread's descriptors have been
+/// closed, the job comes back: what it was made with is of no use any more.
+pub(super) fn spawn(job: Job) -> Result<(), Job> {
     let runtime = runtime();
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
     jobs.push(job);
-    let first = jobs.len() == 1;
+    if jobs.len() > 1 {
+        return Ok(());
+    }
+    if !runtime.descriptors.are_there() {
+        let job = jobs.pop().expect("just pushed");
+        drop(jobs);
+        give_up(runtime);
+        return Err(job);
+    }
     drop(jobs);
-    if first {
-        runtime.arrived.notify_one();
+    runtime.arrived.notify_one();
+    Ok(())
+}
+
+/// Whether a call that was begun under the generation `made` may still be answered. It may not when the descriptors of the
+/// network thread have been closed meanwhile.
+pub(super) fn is_alive(made: u64) -> bool {
+    let current = RUNTIME.load(Ordering::Acquire);
+    // SAFETY: every pointer stored comes from `Box::into_raw` below and is never freed.
+    if let Some(runtime) = unsafe { current.as_ref() }
+        && !runtime.descriptors.are_there()
+    {
+        give_up(runtime);
+    }
+    made == generation()
+}
+
+/// Forgets a runtime whose descriptors are gone, with all that was made for it: to drop its sockets would close what their
+/// numbers stand for now.
+fn give_up(lost: &'static Runtime) {
+    let lost = std::ptr::from_ref(lost).cast_mut();
+    let swapped = RUNTIME.compare_exchange(lost, std::ptr::null_mut(), Ordering::AcqRel, Ordering::Acquire);
+    if swapped.is_ok() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A descriptor that stands for all of the runtime's: when `os.closerange` or a daemon's start has closed it, so it has the
+/// others. To look costs a system call, made when the thread has to be woken, which costs another.
+struct Descriptors {
+    #[cfg(unix)]
+    sentinel: Option<(std::mem::ManuallyDrop<std::fs::File>, (u64, u64))>,
+}
+
+#[cfg(unix)]
+impl Descriptors {
+    /// A socket, since each has an inode of its own: another file under the same number is told apart.
+    fn open() -> Self {
+        let socket = std::os::unix::net::UnixDatagram::unbound().map(std::os::fd::OwnedFd::from);
+        let file = socket.map(std::fs::File::from).ok();
+        let sentinel = file.and_then(|file| Some((Self::inode(&file)?, file)));
+        Self { sentinel: sentinel.map(|(inode, file)| (std::mem::ManuallyDrop::new(file), inode)) }
+    }
+
+    fn inode(file: &std::fs::File) -> Option<(u64, u64)> {
+        use std::os::unix::fs::MetadataExt;
+        file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    fn are_there(&self) -> bool {
+        self.sentinel.as_ref().is_none_or(|(file, inode)| Self::inode(file) == Some(*inode))
+    }
+}
+
+#[cfg(not(unix))]
+impl Descriptors {
+    fn open() -> Self {
+        Self {}
+    }
+
+    fn are_there(&self) -> bool {
+        true
     }
 }
 
@@ -123,6 +199,11 @@ pub(super) fn turns() -> &'static Turns {
 thread_local! {
     /// What the network thread does at the end of its turn; `None` on all other threads.
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+thread_local! {
+    /// On a network thread, what it runs.
+    static OWN: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
 }
 
 struct Last {
@@ -163,7 +244,12 @@ fn runtime() -> &'static Runtime {
     if let Some(runtime) = unsafe { known.as_ref() } {
         return runtime;
     }
-    let fresh = Runtime { jobs: Mutex::default(), arrived: Notify::new(), turns: Turns::default() };
+    let fresh = Runtime {
+        jobs: Mutex::default(),
+        arrived: Notify::new(),
+        turns: Turns::default(),
+        descriptors: Descriptors::open(),
+    };
     let fresh = Box::into_raw(Box::new(fresh));
     match RUNTIME.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => {
@@ -198,6 +284,7 @@ fn run(runtime: &'static Runtime) {
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
     }
+    OWN.set(Some(runtime));
     rest::end();
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -207,6 +294,26 @@ fn run(runtime: &'static Runtime) {
         .on_thread_unpark(rest::end)
         .build()
         .expect("a tokio runtime can be built");
+    let serve = std::panic::AssertUnwindSafe(|| serve(runtime, &tokio));
+    // Tasks catch their own panics: one that comes here is tokio's, whose descriptors are gone.
+    drop(std::panic::catch_unwind(serve));
+    std::mem::forget(tokio);
+    rest::begin();
+    give_up(runtime);
+}
+
+/// Keeps quiet about what tokio says when its descriptors are gone: whoever makes or waits for a call is told.
+pub(super) fn watch_panics() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_lost = OWN.try_with(|own| own.get().is_some_and(|own| !own.descriptors.are_there())).unwrap_or(false);
+        if !is_lost {
+            others(panic);
+        }
+    }));
+}
+
+fn serve(runtime: &'static Runtime, tokio: &tokio::runtime::Runtime) {
     tokio.block_on(async {
         tokio::spawn(end_turns());
         let mut jobs = Vec::new();
@@ -336,24 +443,37 @@ pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> 
     done
 }
 
-/// How often this thread is to look for Ctrl-C while it waits: only the main thread is told of signals.
-pub(super) fn signals(py: Python<'_>) -> PyResult<Option<Duration>> {
+/// How often this thread is to look for Ctrl-C while it waits: only the main thread is told of signals. The others look
+/// whether there is still somebody to wait for.
+pub(super) fn signals() -> Duration {
+    const LOOK: Duration = Duration::from_millis(100);
+    const SELDOM: Duration = Duration::from_secs(1);
     thread_local! {
-        /// Whether this is the main thread; in the child of a fork, another one may be.
+        /// In the child of a fork, another thread may be the main one.
         static IS_MAIN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
     }
-    const LOOK: Duration = Duration::from_millis(100);
     let is_main = match IS_MAIN.get() {
         Some((made, is_main)) if made == generation() => is_main,
         _ => {
-            let threading = py.import("threading")?;
-            let main = threading.call_method0("main_thread")?.getattr("ident")?;
-            let is_main = threading.call_method0("get_ident")?.eq(main)?;
-            IS_MAIN.set(Some((generation(), is_main)));
-            is_main
+            IS_MAIN.set(Some((generation(), is_main_thread())));
+            is_main_thread()
         }
     };
-    Ok(is_main.then_some(LOOK))
+    if is_main { LOOK } else { SELDOM }
+}
+
+/// Whether this is the process's main thread, as the system knows it. Python's `threading` would say so too, were it not for
+/// gevent, under which it knows greenlets only.
+fn is_main_thread() -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: plain libc calls without arguments.
+    return unsafe { libc::syscall(libc::SYS_gettid) == libc::c_long::from(libc::getpid()) };
+    #[cfg(target_vendor = "apple")]
+    // SAFETY: a plain libc call without arguments.
+    return unsafe { libc::pthread_main_np() } != 0;
+    // To look for signals where there are none costs a thread ten short wake-ups a second.
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    true
 }
 
 /// Something that belongs to this process and is made anew after a fork.

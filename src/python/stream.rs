@@ -195,7 +195,8 @@ impl Stream {
             if self.made != generation() {
                 local.over = true;
                 return Taken::Failed(Error::connection(
-                    "this stream was opened before a fork, by the parent process: open another in the child",
+                    "this stream was opened before a fork, by the parent process, or before the program closed its descriptors \
+                     (os.closerange?): open another",
                 ));
             }
             let mut state = self.feed.lock();
@@ -279,19 +280,18 @@ impl Stream {
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let limit = runtime::signals(py)?;
+        let limit = runtime::signals();
         runtime::wait(py, || {
             let mut state = self.feed.lock();
             if state.chunks.is_empty() && state.end.is_none() {
                 state.threads += 1;
                 let readable = &self.feed.readable;
-                let mut state = match limit {
-                    Some(limit) => readable.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
-                    None => readable.wait(state).unwrap_or_else(PoisonError::into_inner),
-                };
+                let mut state = readable.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
                 state.threads -= 1;
             }
         });
+        // `take` looks whether there is still somebody to wait for.
+        runtime::is_alive(self.made);
         py.check_signals().inspect_err(|_| self.stop(py))
     }
 }

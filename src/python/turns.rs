@@ -50,20 +50,17 @@ impl Sleeper {
         })
     }
 
-    /// Waits, without the GIL, for the outcome and the turn. With a limit, only for so long.
-    pub fn wait(&self, limit: Option<Duration>) -> Option<Box<dyn Outcome>> {
-        let end = limit.map(|limit| Instant::now() + limit);
+    /// Waits, without the GIL, for the outcome and the turn, for so long at most.
+    pub fn wait(&self, limit: Duration) -> Option<Box<dyn Outcome>> {
+        let end = Instant::now() + limit;
         loop {
             let turn = self.turn.load(Ordering::Acquire);
-            let rest = end.map(|end| end.saturating_duration_since(Instant::now()));
-            if turn > 0 || rest.is_some_and(|rest| rest.is_zero()) {
+            let rest = end.saturating_duration_since(Instant::now());
+            if turn > 0 || rest.is_zero() {
                 TURN.set(turn);
                 return self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
-            match rest {
-                Some(rest) => std::thread::park_timeout(rest),
-                None => std::thread::park(),
-            }
+            std::thread::park_timeout(rest);
         }
     }
 

@@ -1,0 +1,33 @@
+//! What the import system calls: only the main interpreter of a process gets the package.
+//!
+//! What is made once in a process (classes, the network thread, the bridges of loops) belongs to the interpreter that imported
+//! the package first. In another one an async call waited for ever, with the GIL held. pyo3 refuses a second interpreter, but
+//! not a subinterpreter that comes first; and then it refuses the main one.
+
+use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+unsafe extern "C" {
+    /// Defined by `#[pymodule]`, in `mod.rs`.
+    safe fn PyInit__native() -> *mut ffi::PyObject;
+}
+
+/// Makes the module, or refuses to.
+// SAFETY: no other function of this name is linked: `#[pymodule]` names its own after the module, which is another.
+#[unsafe(no_mangle)]
+extern "C" fn PyInit__core() -> *mut ffi::PyObject {
+    // SAFETY: Python calls this attached; the addresses are only compared.
+    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
+    if is_main {
+        return PyInit__native();
+    }
+    // SAFETY: as above.
+    let py = unsafe { Python::assume_attached() };
+    PyImportError::new_err(
+        "ritellm cannot be imported in a subinterpreter: import it in the main interpreter of a process (with mod_wsgi: \
+         WSGIApplicationGroup %{GLOBAL})",
+    )
+    .restore(py);
+    std::ptr::null_mut()
+}
