@@ -109,18 +109,20 @@ class TestVectors:
 
     def test_vectors_of_different_lengths_make_no_array(self, embed: Any, server: Server) -> None:
         server.answer(answer([[1.0], [1.0, 2.0]]))
-        with pytest.raises(ritellm.APIResponseValidationError, match="different lengths"):
+        with pytest.raises(ritellm.APIResponseValidationError, match="not as long as the first"):
             embed(output="numpy")
 
     def test_text_that_is_not_base64_is_left_alone(self, embed: Any, server: Server) -> None:
-        server.answer(answer(["not base64!", packed(VECTORS[0])[:-4]]))
-        assert embed().embeddings == ["not base64!", packed(VECTORS[0])[:-4]]
+        texts = ["not base64!!", packed(VECTORS[0])[:-4]]
+        server.answer(answer(texts))
+        assert embed().embeddings == texts
 
 
 class TestInput:
     @pytest.mark.parametrize("input", ["a", ["a"], ("a", "b"), [1, 2], [[1], [2, 3]]], ids=repr)
     def test_what_openai_takes_is_sent(self, embed: Any, server: Server, input: Any) -> None:
-        server.answer(answer(VECTORS))
+        several = not isinstance(input, str) and not isinstance(input[0], int)
+        server.answer(answer(VECTORS[: len(input) if several else 1]))
         embed(input)
         assert server.last.json["input"] == json.loads(json.dumps(input))
 
@@ -155,13 +157,63 @@ class TestInput:
         ).check()
 
 
+def items(*vectors: tuple[Any, Any]) -> Answer:
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in vectors]
+    return Answer(body=json.dumps({"object": "list", "data": data, "model": "m", "usage": USAGE}).encode())
+
+
+class TestWhatWasAsked:
+    def test_vectors_stand_in_the_order_of_the_inputs(self, embed: Any, server: Server) -> None:
+        server.answer(items((2, [3.0]), (0, [1.0]), (1, [2.0])))
+        response = embed(["a", "b", "c"])
+        assert response.embeddings == [[1.0], [2.0], [3.0]]
+        assert [item.index for item in response.data] == [0, 1, 2]
+        assert embed(["a", "b", "c"], output="numpy").embeddings.tolist() == [[1.0], [2.0], [3.0]]
+
+    @pytest.mark.parametrize(
+        ("answered", "why"),
+        [
+            (items((0, [1.0])), "1, for 2 inputs"),
+            (items((0, [1.0]), (1, [1.0]), (2, [1.0])), "3, for 2 inputs"),
+            (items((0, [1.0]), (1, None)), "missing or empty"),
+            (items((0, [1.0]), (1, [])), "missing or empty"),
+            (items((0, [1.0]), (1, [1.0, 2.0])), "not as long"),
+            (items((0, [1.0]), (1, [None])), "null"),
+            (items((0, "AACAPw=="), (1, "AAA=")), "not as long"),
+        ],
+    )
+    def test_what_is_not_what_was_asked_is_an_error(
+        self, embed: Any, server: Server, answered: Answer, why: str
+    ) -> None:
+        server.answer(answered)
+        for output in ("list", "numpy"):
+            with pytest.raises(ritellm.APIResponseValidationError, match=why) as raised:
+                embed(["a", "b"], output=output, max_retries=0)
+            assert raised.value.status_code == 200
+
+    @pytest.mark.parametrize(
+        ("model", "body"),
+        [
+            ("cohere/embed-v4.0", {"embeddings": {"float": [[1.0]]}}),
+            ("gemini/gemini-embedding-001", {"embeddings": [{"values": [1.0]}]}),
+            ("ollama_chat/m", {"embeddings": [[1.0]]}),
+            ("azure/m", {"data": [{"index": 0, "embedding": [1.0]}]}),
+        ],
+    )
+    def test_every_wire_is_held_to_it(self, server: Server, model: str, body: Any) -> None:
+        server.answer(Answer(body=json.dumps(body).encode()))
+        assert client_of(server).embedding(model, ["a"]).embeddings == [[1.0]]
+        with pytest.raises(ritellm.APIResponseValidationError, match="1, for 2 inputs"):
+            client_of(server).embedding(model, ["a", "b"], max_retries=0)
+
+
 class TestProviders:
     def test_voyage(self, server: Server) -> None:
         server.answer(answer([packed(v) for v in VECTORS], usage={"total_tokens": 5}))
-        response = client_of(server).embedding("voyage/voyage-3.5", "a", dimensions=256, input_type="query")
+        response = client_of(server).embedding("voyage/voyage-3.5", ["a", "b"], dimensions=256, input_type="query")
         assert server.last.json == {
             "model": "voyage-3.5",
-            "input": "a",
+            "input": ["a", "b"],
             "input_type": "query",
             "output_dimension": 256,
             "encoding_format": "base64",
@@ -174,6 +226,39 @@ class TestProviders:
         response = client_of(server).embedding("voyage/voyage-3.5", "a", output_dtype="int8")
         assert "encoding_format" not in server.last.json
         assert response.embeddings == [[1, -2]]
+
+    def test_text_is_read_as_floats_only_where_it_is_floats(self, server: Server) -> None:
+        client, text = client_of(server), packed(VECTORS[0])
+        for parameters in ({"output_dtype": "int8"}, {"embed_dtype": "float16"}, {"encoding_format": "base64_int8"}):
+            server.answer(answer([text]))
+            assert client.embedding("vllm/m", "a", **parameters).embeddings == [text]
+            assert server.last.json.get("encoding_format") == parameters.get("encoding_format")
+
+    @pytest.mark.parametrize(
+        ("parameters", "numbers"),
+        [
+            ({}, [1, 127, -128, -1]),
+            ({"encoding_format": None}, [1, 127, -128, -1]),
+            ({"encoding_format": "base64_int8"}, [1, 127, -128, -1]),
+            ({"encoding_format": "base64_binary"}, [1, 127, 128, 255]),
+        ],
+    )
+    def test_perplexity_packs_bytes(self, server: Server, parameters: Any, numbers: list[int]) -> None:
+        server.answer(answer([base64.b64encode(bytes([1, 127, 128, 255])).decode()] * 2))
+        client = Client(api_key="k", base_url=server.url)
+        response = client.embedding("perplexity/pplx-embed-v1-4b", ["a", "b"], **parameters)
+        assert server.last.path == "/v1/embeddings"
+        assert server.last.json.get("encoding_format") == parameters.get("encoding_format")
+        assert response.embeddings == [numbers, numbers]
+        if not parameters:
+            array = client.embedding("perplexity/pplx-embed-v1-4b", ["a", "b"], output="numpy").embeddings
+            np.testing.assert_array_equal(array, np.array([numbers] * 2, dtype=np.float32))
+
+    def test_perplexity_has_a_version_in_every_path_but_one(self, server: Server) -> None:
+        server.answer(Answer(body=b'{"object": "response", "id": "r", "output": []}'))
+        for base_url in (server.url, server.base_url):
+            Client(api_key="k", base_url=base_url).responses("perplexity/m", "a")
+            assert server.last.path == "/v1/responses"
 
     def test_azure_names_the_deployment_in_the_path(self, server: Server) -> None:
         server.answer(answer([packed(v) for v in VECTORS]))
@@ -218,7 +303,7 @@ class TestProviders:
             client_of(server).embedding("cohere/embed-v4.0", [[1, 2]])
 
     def test_what_is_lacking_is_refused_or_dropped(self, server: Server) -> None:
-        server.answer(answer(VECTORS))
+        server.answer(answer(VECTORS[:1]))
         client = client_of(server)
         with pytest.raises(ritellm.UnsupportedParamsError, match="user"):
             client.embedding("mistral/mistral-embed", "a", user="u")

@@ -6,6 +6,8 @@
 //! Vectors are asked for as base64 where the host has it: a third of the bytes, and nothing to parse. Whoever turns an
 //! answer into objects decodes them, unless the caller asked for base64.
 
+pub(super) mod vectors;
+
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -21,6 +23,8 @@ use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 
+use vectors::Packed;
+
 /// What a host of OpenAI-shaped embeddings spells differently.
 #[derive(Debug)]
 pub struct EmbeddingRow {
@@ -30,10 +34,12 @@ pub struct EmbeddingRow {
     pub spelled: &'static [(&'static str, &'static str)],
     /// OpenAI's parameters that it lacks.
     pub unsupported: &'static [&'static str],
+    /// Its own values of `encoding_format`, and how their bytes are read; the first is what it answers with unasked.
+    pub packed: &'static [(&'static str, Packed)],
 }
 
 /// What most rows do not say.
-pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[] };
+pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[], packed: &[] };
 
 /// OpenAI's embeddings, at the host that a row describes.
 pub(super) struct Embeddings {
@@ -52,17 +58,41 @@ impl Endpoint for Embeddings {
             params.remove(name);
         }
         // What is not made of floats is written in another way, or is not base64 at all.
-        if row.base64 && params.get("encoding_format").is_none() && params.get("output_dtype").is_none() {
+        let has_other_type = || NUMBER_TYPES.iter().any(|name| params.get(name).is_some());
+        if row.base64 && params.get("encoding_format").is_none() && !has_other_type() {
             params.set("encoding_format", b"\"base64\"");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
-        let (uri, headers) = (self.destination)(deployment, "embeddings", JSON)?;
+        let (uri, headers) =
+            (self.destination)(deployment, self.row.path(deployment, "embeddings", "v1/embeddings"), JSON)?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let body = openai_compatible::checked(self.row.name, &DATA, response)?;
+        let body = match self.packed(request) {
+            Some(packed) => vectors::unpacked(body, packed),
+            None => body,
+        };
+        let body = vectors::checked(self.row.name, request, response, body)?;
         Ok(with_prompt_tokens(&body).unwrap_or(body))
+    }
+}
+
+/// Parameters of several hosts that ask for numbers of another type than 32-bit floats.
+const NUMBER_TYPES: &[&str] = &["output_dtype", "embed_dtype", "embedding_types"];
+
+impl Embeddings {
+    /// How vectors in base64 are to be read, if not as 32-bit floats or not at all.
+    fn packed(&self, request: &Request) -> Option<Packed> {
+        let known = self.row.embedding.packed;
+        match request.params.get("encoding_format") {
+            None | Some(b"null") => known.first().map(|(_, packed)| *packed),
+            Some(format) => {
+                let format = format.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+                known.iter().find(|(name, _)| name.as_bytes() == format).map(|(_, packed)| *packed)
+            }
+        }
     }
 }
 

@@ -22,7 +22,11 @@ pub(super) struct Responses {
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let body = request.params.as_body(&deployment.model, request.stream, &[]);
-        let (uri, headers) = (self.destination)(deployment, "responses", accepted(request.stream))?;
+        let (uri, headers) = (self.destination)(
+            deployment,
+            self.row.path(deployment, "responses", "v1/responses"),
+            accepted(request.stream),
+        )?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: Vec::new() })
     }
 

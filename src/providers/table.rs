@@ -1,8 +1,9 @@
 //! The OpenAI-compatible providers: data, one row each. Adding one is adding a row.
 
-use super::Operation;
+use super::embeddings::vectors::Packed;
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::tools::grammar::{Grammar, Words};
+use super::{Deployment, Operation};
 
 /// What an OpenAI-compatible provider is called, where it lives, and what it spells differently.
 ///
@@ -16,6 +17,8 @@ pub struct Row {
     pub docs: &'static str,
     /// Base URL, version segment included, no trailing slash; empty: the caller has to give one.
     pub base_url: &'static str,
+    /// Whether its base URL has no version and only its chat completions are at the root: the rest is under `/v1`.
+    pub root_is_chat: bool,
     /// Environment variables that hold a key; the first that is set wins.
     pub key_variables: &'static [&'static str],
     /// Environment variables that hold a base URL; the first that is set wins.
@@ -53,6 +56,13 @@ pub struct Row {
     pub operations: &'static [Operation],
     /// What its embeddings spell differently.
     pub embedding: EmbeddingRow,
+}
+
+impl Row {
+    /// The path of an operation other than chat, below the base URL.
+    pub(super) fn path(&self, deployment: &Deployment, path: &'static str, with_version: &'static str) -> &'static str {
+        if self.root_is_chat && !deployment.base_url.ends_with("/v1") { with_version } else { path }
+    }
 }
 
 /// Something a provider is told by an argument of its own, or by the environment.
@@ -111,6 +121,7 @@ pub(super) const HOSTED: Row = Row {
     name: "",
     docs: "",
     base_url: "",
+    root_is_chat: false,
     key_variables: &[],
     base_url_variables: &[],
     root_url_variables: &[],
@@ -213,7 +224,7 @@ pub const TABLE: &[Row] = &[
             ids: Words { most: 9, is_exact: true, marks: Some(""), begins_with_letter: false },
             ..Grammar::HOSTED
         },
-        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"] },
+        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
         ..HOSTED
     },
     Row {
@@ -279,8 +290,15 @@ pub const TABLE: &[Row] = &[
         docs: "https://docs.perplexity.ai/docs/sonar/openai-compatibility",
         // Without a version: `/chat/completions` at the root is an alias of its `/v1/sonar`.
         base_url: "https://api.perplexity.ai",
+        root_is_chat: true,
         key_variables: &["PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY"],
         base_url_variables: &["PERPLEXITY_BASE_URL", "PERPLEXITY_API_BASE"],
+        // https://docs.perplexity.ai/docs/embeddings/best-practices
+        embedding: EmbeddingRow {
+            packed: &[("base64_int8", Packed::Int8), ("base64_binary", Packed::Bits)],
+            unsupported: &["user"],
+            ..PLAIN
+        },
         usage_unasked: true,
         spelled: &[MAX_TOKENS],
         ..HOSTED
@@ -438,7 +456,7 @@ pub const TABLE: &[Row] = &[
         key_variables: &["VOYAGE_API_KEY"],
         base_url_variables: &["VOYAGE_API_BASE"],
         operations: &[Operation::Embedding],
-        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"] },
+        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
         ..HOSTED
     },
     Row {

@@ -138,18 +138,28 @@ pub(super) fn asked(
         deployment.model = model.into();
     }
     call.request.model.clone_from(&deployment.model);
-    let vectors = match (call.request.params.get("encoding_format"), call.numpy) {
-        (Some(b"\"base64\""), true) => {
-            return Err(argument(py, "encoding_format=\"base64\" and output=\"numpy\" are two forms: give one"));
+    let is_another = |name: &str, floats: &[&[u8]]| {
+        call.request.params.get(name).is_some_and(|value| value != b"null" && !floats.contains(&value))
+    };
+    let as_text = is_another("encoding_format", &[b"\"float\""]);
+    // Text is handed on as it comes where the numbers are no 32-bit floats.
+    let other_numbers = ["output_dtype", "embed_dtype"].iter().any(|name| is_another(name, FLOATS));
+    let vectors = match (as_text, call.numpy) {
+        (true, true) => {
+            return Err(argument(py, "encoding_format and output=\"numpy\" are two forms: give one"));
         }
-        (Some(b"\"base64\""), false) => Form::AsSent,
         (_, true) => Form::Numpy,
-        (_, false) => Form::List,
+        (true, false) => Form::AsSent,
+        _ if other_numbers => Form::AsSent,
+        _ => Form::List,
     };
     let Unresolved { request, timeouts, max_retries, allow_http, .. } = call;
     let call = Call { deployment, request, timeouts, max_retries, allow_http, journal: None };
     Ok(Box::new(Asked { call, vectors, deepest: defaults.deepest }))
 }
+
+/// Types of numbers that base64 in an embedding is read as.
+const FLOATS: &[&[u8]] = &[b"\"float\"", b"\"float32\""];
 
 /// A call whose model has not been looked up yet.
 struct Unresolved {

@@ -13,6 +13,7 @@ use serde_json::{Map, json};
 use super::{NAME, place, request::headers};
 use crate::error::{Error, Result};
 use crate::providers::cohere::embedding as cohere;
+use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::chat::Request;
@@ -87,7 +88,8 @@ impl Endpoint for Invoke {
             Family::Cohere => cohere::list(&request.model, response, tokens),
             _ => titan(&request.model, response, tokens),
         };
-        list.ok_or_else(|| not_embeddings(NAME, response))
+        let list = list.ok_or_else(|| not_embeddings(NAME, response))?;
+        checked(NAME, request, response, list)
     }
 
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {
