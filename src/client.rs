@@ -2,12 +2,13 @@
 
 mod accounts;
 mod journal;
+mod places;
 mod promise;
 
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -21,7 +22,7 @@ use crate::credentials::Keyring;
 use crate::error::{Error, ErrorKind, LONGEST_BODY, Result};
 use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::{Deadline, Timeouts, within_rest};
-use crate::transport::{Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
+use crate::transport::{Admission, Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
 use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::http::{Headers, HttpRequest, HttpResponse};
@@ -29,6 +30,7 @@ use crate::types::redact::Redactor;
 use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
 use accounts::{Account, Accounts, InFlight};
+use places::Places;
 
 /// Requests of one call that are under way at the same time, at most.
 const PARTS_AT_ONCE: usize = 16;
@@ -44,6 +46,8 @@ pub struct Call {
     pub timeouts: Timeouts,
     /// How often a request that failed in passing is repeated, at most.
     pub max_retries: u32,
+    /// A provider that asks for a longer pause than this is not waited for.
+    pub max_retry_after: Duration,
     /// Whether a key may go to another machine without TLS.
     pub allow_http: bool,
     /// Where its attempts are written down, if anybody reads it.
@@ -55,12 +59,15 @@ pub struct Client {
     transport: Transport,
     keyring: Keyring,
     accounts: Accounts,
+    /// Places for calls in flight, where their number is limited.
+    places: Option<Places>,
 }
 
 /// How far a call has come.
 struct Course<'a> {
     transport: &'a Transport,
     deadline: Deadline,
+    admission: Admission,
     retries: u32,
     /// What it counts for.
     account: Arc<Account>,
@@ -88,7 +95,12 @@ impl Call {
 impl Client {
     /// A client without connections yet.
     pub fn new(settings: &Settings) -> Self {
-        Self { transport: Transport::new(settings), keyring: Keyring::default(), accounts: Accounts::default() }
+        Self {
+            transport: Transport::new(settings),
+            keyring: Keyring::default(),
+            accounts: Accounts::default(),
+            places: settings.max_in_flight.map(Places::new),
+        }
     }
 
     /// What it has done so far, by provider.
@@ -96,15 +108,26 @@ impl Client {
         self.accounts.figures(&self.transport)
     }
 
-    fn begin(&self, call: &Call) -> (Course<'_>, InFlight) {
-        let (account, in_flight) = self.accounts.begin(call.deployment.provider.row().name);
-        let deadline = Deadline::start(call.timeouts.total);
-        (Course { transport: &self.transport, deadline, retries: 0, account }, in_flight)
+    async fn begin(&self, call: &Call) -> Result<(Course<'_>, InFlight)> {
+        let (account, mut in_flight) = self.accounts.begin(call.deployment.provider.row().name);
+        let course = Course {
+            transport: &self.transport,
+            deadline: Deadline::start(call.timeouts.total),
+            admission: Admission::default(),
+            retries: 0,
+            account,
+        };
+        if let Some(places) = &self.places {
+            // Boxed: the other calls should not carry its memory along.
+            let taken = Box::pin(places.take(call.timeouts.queue, &course.admission, &course.account.traffic)).await;
+            in_flight.hold(taken.map_err(|error| course.finished(call, error))?);
+        }
+        Ok((course, in_flight))
     }
 
     /// A whole answer.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
-        let (mut course, _in_flight) = self.begin(call);
+        let (mut course, _in_flight) = self.begin(call).await?;
         self.find_credentials(call, &mut course).await?;
         let call = &*call;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(call, error))?;
@@ -122,8 +145,8 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
         loop {
             course.begin_attempt(call);
-            let Course { deadline, account, .. } = &mut course;
-            let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
+            let Course { deadline, admission, account, .. } = &mut course;
+            let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
             let attempt = async {
                 call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
                 let Response { status, headers, body } = self.transport.send(&request, terms).await?;
@@ -134,7 +157,7 @@ impl Client {
                     body: without_mark(body.collect().await?),
                 })
             };
-            let received = deadline.run(pin!(attempt)).await;
+            let received = deadline.run(admission, pin!(attempt)).await;
             let decoded = received.and_then(|response| match decode(call, endpoint, &response) {
                 Ok(body) => Ok((body, response)),
                 Err(error) => Err(error),
@@ -162,12 +185,12 @@ impl Client {
         let answers = parts.into_iter().map(|request| {
             let part = Call { request, ..call.clone() };
             let deadline = Deadline::start(part.timeouts.total);
-            let account = course.account.clone();
-            let course = Course { transport: &self.transport, deadline, retries: 0, account };
+            let (admission, account) = (Admission::default(), course.account.clone());
+            let course = Course { transport: &self.transport, deadline, admission, retries: 0, account };
             async move { self.exchange(&part, endpoint, course).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
-        let answered = course.deadline.run(pin!(answers)).await;
+        let answered = course.deadline.run(&course.admission, pin!(answers)).await;
         let answers = answered.map_err(|error| {
             course.retries = error.retries;
             course.finished(call, error)
@@ -183,7 +206,7 @@ impl Client {
 
     /// An answer as a stream, opened: it has begun well.
     pub async fn stream(&self, mut call: Call) -> Result<Stream<'_>> {
-        let (mut course, in_flight) = self.begin(&call);
+        let (mut course, in_flight) = self.begin(&call).await?;
         self.find_credentials(&mut call, &mut course).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(&call, error))?;
         let Encoded { request, dropped_params } =
@@ -219,10 +242,10 @@ impl Client {
         }
         let wanted = wanted.clone();
         loop {
-            let Course { deadline, account, .. } = &mut *course;
+            let Course { deadline, admission, account, .. } = &mut *course;
             // Boxed: the other calls should not carry its memory along.
             let search = Box::pin(self.keyring.find(&self.transport, &account.traffic, &wanted));
-            let found = deadline.run(pin!(search)).await;
+            let found = deadline.run(admission, pin!(search)).await;
             match found {
                 Ok(found) => {
                     call.deployment.credentials = found;
@@ -277,8 +300,14 @@ impl Course<'_> {
             // Some providers say it in the body.
             error.retry_after = retry::retry_after(headers).or(error.retry_after);
         }
-        let remaining = self.deadline.remaining();
-        let pause = retry::pause(&error, self.retries, call.max_retries, remaining, fastrand::f64());
+        self.deadline.admit(&self.admission);
+        let retries = retry::Retries {
+            done: self.retries,
+            max: call.max_retries,
+            max_retry_after: call.max_retry_after,
+            remaining: self.deadline.remaining(),
+        };
+        let pause = retry::pause(&error, retries, fastrand::f64());
         if let Some(journal) = &call.journal {
             journal.failed(self.retries + 1, &error, pause, &self.redactor(call));
         }
@@ -340,11 +369,21 @@ impl Stream<'_> {
     async fn open(&mut self) -> Result<()> {
         self.opened = Instant::now();
         self.course.begin_attempt(&self.call);
-        let Self { endpoint, call, request, course: Course { transport, deadline, account, .. }, .. } = self;
-        let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), traffic: &account.traffic };
+        let Self {
+            endpoint,
+            call,
+            request,
+            opened,
+            course: Course { transport, deadline, admission, account, .. },
+            ..
+        } = self;
+        let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
+        let waited = admission.waited();
         let attempt = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
             let response = transport.send(request, terms).await?;
+            // What it waited in line is not its own time.
+            *opened += terms.admission.waited().saturating_sub(waited);
             let is_stream = response
                 .headers
                 .get("content-type")
@@ -361,7 +400,7 @@ impl Stream<'_> {
                 format!("{} was asked for a stream and answered with a plain one", call.deployment.provider.row().name);
             Err(answered(Error::new(ErrorKind::ApiResponseValidation, message), &response))
         };
-        let Response { status, headers, body } = deadline.run(pin!(attempt)).await?;
+        let Response { status, headers, body } = deadline.run(admission, pin!(attempt)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
         self.meta = self.course.answered(&self.call, status, headers, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
@@ -423,7 +462,10 @@ impl Stream<'_> {
         let read = self
             .course
             .deadline
-            .run(pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))))
+            .run(
+                &self.course.admission,
+                pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))),
+            )
             .await;
         while let Some(event) = self.events.pop_front() {
             if !self.decoder.is_done() {
@@ -449,7 +491,7 @@ impl Stream<'_> {
     pub async fn finish(&mut self) {
         if let Some((body, _)) = &mut self.attempt {
             let rest = async { while let Ok(Some(_)) = body.chunk().await {} };
-            drop(tokio::time::timeout(std::time::Duration::from_secs(1), rest).await);
+            drop(tokio::time::timeout(Duration::from_secs(1), rest).await);
         }
     }
 }

@@ -162,6 +162,7 @@ class TestStats:
         assert set(stats) == {
             "calls",
             "in_flight",
+            "waiting",
             "retries",
             "connections_open",
             "connections_idle",

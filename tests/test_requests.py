@@ -557,7 +557,7 @@ BAD: list[tuple[str, dict[str, Any], list[str]]] = [
     (
         "timeout has an unknown part",
         {"timeout": {"read": 5}},
-        ["timeout", "read", "connect, pool, first_token, idle and total"],
+        ["timeout", "read", "queue, connect, first_token, idle and total"],
     ),
     ("a part of timeout is a string", {"timeout": {"idle": "x"}}, ["timeout", "idle", "str", "seconds"]),
     ("max_retries is negative", {"max_retries": -1}, ["max_retries", "-1", "0 or more"]),

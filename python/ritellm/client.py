@@ -42,9 +42,13 @@ class Client(_core.Client):
         api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
         base_url: instead of the provider's own address; ``http+unix://%2Frun%2Fmodel.sock/v1`` is a unix socket.
         api_version: the version of the API, where the provider has such a thing.
-        timeout: seconds for a whole call, or a mapping with any of ``connect`` (10), ``pool`` (no limit), ``first_token``
-            (no limit), ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit away.
+        timeout: seconds for a whole call, or a mapping with any of ``queue`` (no limit), ``connect`` (10),
+            ``first_token`` (no limit), ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit
+            away. ``queue``, also ``pool``, is for all waiting for admission, which is no part of the others: ``total``
+            runs from the first admission on.
         max_retries: how often a request that failed in passing is repeated; 2 by default.
+        max_retry_after: seconds that a provider may ask to be left alone before a repeat (``Retry-After``), 60 by default;
+            one that asks for more, or for more than the timeouts leave, raises at once.
         headers: header fields added to every request.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         http2: offer HTTP/2 to servers that are reached by TLS.
@@ -57,8 +61,10 @@ class Client(_core.Client):
         verify: ``False`` believes every certificate, so that whoever stands in between can read and change everything.
         proxy: ``http://[user:password@]host:port``, or ``https``, ``socks5`` or ``socks5h`` in front; otherwise
             ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in the environment say.
-        max_connections: connections to one server, at most; no limit by default. Calls beyond them wait in line, first
-            come, first served, for as long as the timeouts ``pool`` and ``total`` allow.
+        max_connections: connections to one server, at most; by default as many as the process has file descriptors for
+            (``ulimit -n``, less a margin). Calls beyond them wait in line, first come, first served, for as long as the
+            timeout ``queue`` allows.
+        max_in_flight: calls of this client under way at a time, at most; no limit by default. Those beyond wait likewise.
         max_header_size: an answer's head may be so many bytes; 64 KiB by default.
         max_body_size: an answer may be so many bytes, after decompression; 256 MiB by default.
         max_event_size: one event of a stream may be so many bytes; 32 MiB by default.
@@ -76,8 +82,9 @@ class Client(_core.Client):
                 ``gpt-…`` without a provider is OpenAI's.
             messages: the conversation so far, in OpenAI's format. A message of an earlier response may be put in as it is.
             stream: return a `Stream` of chunks instead of the whole completion.
-            timeout: seconds for the whole call, or a mapping with any of ``connect``, ``pool``, ``first_token``, ``idle``, ``total``.
+            timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``, ``total``.
             max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
+            max_retry_after: seconds that a provider may ask to be left alone before a repeat; 60 by default.
             base_url: instead of the provider's own address. Also ``api_base``.
             api_key: instead of the one in the provider's environment variable.
             api_version: the version of the API, where the provider has such a thing.

@@ -88,6 +88,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # ours
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
+        max_retry_after: float | None = None,
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,
@@ -148,6 +149,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # ours
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
+        max_retry_after: float | None = None,
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,
@@ -208,6 +210,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # ours
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
+        max_retry_after: float | None = None,
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::places::Place;
 use crate::transport::{Traffic, Transport};
 
 /// One provider's.
@@ -21,7 +22,14 @@ impl Account {
 }
 
 /// A call counts as in flight as long as it holds this.
-pub(super) struct InFlight(Arc<Account>);
+pub(super) struct InFlight(Arc<Account>, Option<Place>);
+
+impl InFlight {
+    /// Keeps a place as long as the call is in flight.
+    pub fn hold(&mut self, place: Place) {
+        self.1 = Some(place);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -47,14 +55,15 @@ impl Accounts {
         drop(accounts);
         account.calls.fetch_add(1, Ordering::Relaxed);
         account.in_flight.fetch_add(1, Ordering::Relaxed);
-        (account.clone(), InFlight(account))
+        (account.clone(), InFlight(account, None))
     }
 
     pub fn figures(&self, transport: &Transport) -> Vec<(&'static str, Figures)> {
         let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let figures = |account: Arc<Account>| Figures {
             calls: account.calls.load(Ordering::Relaxed),
-            in_flight: account.in_flight.load(Ordering::Relaxed),
+            in_flight: account.in_flight.load(Ordering::Relaxed).saturating_sub(account.traffic.waiting()),
+            waiting: account.traffic.waiting(),
             retries: account.retries.load(Ordering::Relaxed),
             connections_open: account.traffic.open(),
             connections_idle: transport.idle(&account.traffic),
@@ -70,8 +79,10 @@ impl Accounts {
 pub struct Figures {
     /// Calls that were begun.
     pub calls: u64,
-    /// Of these, the ones that go on.
+    /// Of these, the ones that go on and do not wait.
     pub in_flight: usize,
+    /// The ones that wait for admission.
+    pub waiting: usize,
     /// Requests that were repeats.
     pub retries: u64,
     /// Connections that were opened for this provider and are open.

@@ -11,7 +11,14 @@ fn call(max_retries: u32) -> Call {
     let given = Given { api_key: Some(Secret::new("sk-test-0123456789")), ..Given::default() };
     let deployment = resolve("openai/m", &given, &|_| None).unwrap();
     let timeouts = Timeouts::default();
-    Call { deployment, request: Request::default(), timeouts, max_retries, allow_http: false, journal: None }
+    let max_retry_after = retry::MAX_RETRY_AFTER;
+    let request = Request::default();
+    Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http: false, journal: None }
+}
+
+fn course_of(transport: &Transport, total: Option<Duration>) -> Course<'_> {
+    let (deadline, admission) = (Deadline::start(total), Admission::default());
+    Course { transport, deadline, admission, retries: 0, account: Arc::default() }
 }
 
 /// Fails as `failure` says until it is given up; the pauses between, and the error.
@@ -22,8 +29,7 @@ async fn fail(
 ) -> (Vec<Duration>, Box<Error>) {
     let call = call(max_retries);
     let transport = Transport::new(&Settings::default());
-    let mut course =
-        Course { transport: &transport, deadline: Deadline::start(total), retries: 0, account: Arc::default() };
+    let mut course = course_of(&transport, total);
     let mut pauses = Vec::new();
     loop {
         let before = Instant::now();
@@ -90,7 +96,49 @@ async fn work_ends_with_the_deadline() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         Ok(())
     };
-    deadline.run(pin!(work())).await.unwrap();
-    let error = deadline.run(pin!(work())).await.unwrap_err();
+    let admission = Admission::default();
+    deadline.run(&admission, pin!(work())).await.unwrap();
+    let error = deadline.run(&admission, pin!(work())).await.unwrap_err();
     assert_eq!((error.kind, deadline.elapsed()), (ErrorKind::Timeout, Duration::from_secs(5)));
+}
+
+/// Waits in line for so many seconds.
+async fn wait(course: &Course<'_>, queue: Option<u64>, seconds: u64) -> Option<()> {
+    let line = tokio::time::sleep(Duration::from_secs(seconds));
+    course.admission.wait(queue.map(Duration::from_secs), &course.account.traffic, line).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_line_before_the_first_try_is_not_the_call_s() {
+    let transport = Transport::new(&Settings::default());
+    let mut course = course_of(&transport, Some(Duration::from_secs(5)));
+    wait(&course, None, 60).await.unwrap();
+    let Course { deadline, admission, account, .. } = &mut course;
+    // In line for a connection, and then at work.
+    let work = async {
+        admission.wait(None, &account.traffic, tokio::time::sleep(Duration::from_secs(60))).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        Ok(())
+    };
+    deadline.run(admission, pin!(work)).await.unwrap();
+    deadline.admit(admission);
+    assert_eq!(deadline.remaining(), Some(Duration::from_secs(1)));
+    // Later on, waiting counts.
+    let work = async {
+        admission.wait(None, &account.traffic, tokio::time::sleep(Duration::from_secs(60))).await;
+        Ok(())
+    };
+    let error = deadline.run(admission, pin!(work)).await.unwrap_err();
+    assert_eq!((error.kind, deadline.elapsed()), (ErrorKind::Timeout, Duration::from_secs(125)));
+    assert_eq!(account.traffic.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_waiting_of_a_call_has_one_limit() {
+    let transport = Transport::new(&Settings::default());
+    let course = course_of(&transport, None);
+    assert_eq!(wait(&course, Some(10), 6).await, Some(()));
+    let before = Instant::now();
+    assert_eq!(wait(&course, Some(10), 6).await, None);
+    assert_eq!(before.elapsed(), Duration::from_secs(4));
 }

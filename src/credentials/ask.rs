@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::deadline::{Timeouts, within};
-use crate::transport::{Terms, Traffic, Transport, is_loopback};
+use crate::transport::{Admission, Terms, Traffic, Transport, is_loopback};
 use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -96,12 +96,13 @@ impl<'a> Ask<'a> {
     pub async fn server(&self, request: HttpRequest, limit: Duration) -> Result<HttpResponse> {
         let timeouts = Timeouts {
             connect: Some(limit.min(Duration::from_secs(10))),
-            pool: None,
+            queue: None,
             first_token: None,
             idle: None,
             total: None,
         };
-        let terms = Terms { timeouts: &timeouts, end: None, traffic: self.traffic };
+        let admission = Admission::default();
+        let terms = Terms { timeouts: &timeouts, end: None, admission: &admission, traffic: self.traffic };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         let is_local = request.uri.host().is_some_and(is_loopback) && request.uri.scheme_str() == Some("http");
         if is_local && self.transport.has_given_proxy() {

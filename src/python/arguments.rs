@@ -16,6 +16,7 @@ use super::vectors::Form;
 use crate::client::Call;
 use crate::providers::{Given, resolve};
 use crate::transport::deadline::Timeouts;
+use crate::transport::retry::MAX_RETRY_AFTER;
 use crate::transport::{Identity, Trust, check_proxy};
 use crate::types::chat::{Operation, Request, Secret};
 use crate::types::params::Params;
@@ -27,6 +28,7 @@ pub(super) struct Defaults {
     pub given: Given,
     pub timeouts: Timeouts,
     pub max_retries: Option<u32>,
+    pub max_retry_after: Option<Duration>,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub drop_params: bool,
     pub allow_http: bool,
@@ -64,6 +66,7 @@ pub(super) fn asked(
         api_version_given: false,
         timeouts: defaults.timeouts,
         max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
+        max_retry_after: defaults.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
         allow_http: defaults.allow_http,
         numpy: false,
         request: Request {
@@ -153,8 +156,8 @@ pub(super) fn asked(
         _ if other_numbers => Form::AsSent,
         _ => Form::List,
     };
-    let Unresolved { request, timeouts, max_retries, allow_http, .. } = call;
-    let call = Call { deployment, request, timeouts, max_retries, allow_http, journal: None };
+    let Unresolved { request, timeouts, max_retries, max_retry_after, allow_http, .. } = call;
+    let call = Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, journal: None };
     Ok(Box::new(Asked { call, vectors, deepest: defaults.deepest }))
 }
 
@@ -168,6 +171,7 @@ struct Unresolved {
     api_version_given: bool,
     timeouts: Timeouts,
     max_retries: u32,
+    max_retry_after: Duration,
     allow_http: bool,
     /// Vectors are wanted as an array.
     numpy: bool,
@@ -184,6 +188,7 @@ impl Unresolved {
             "drop_params" => self.request.drop_params = flag(name, value)?,
             "timeout" => self.timeouts = timeouts(self.timeouts, value)?,
             "max_retries" | "num_retries" => self.max_retries = count(name, value)?,
+            "max_retry_after" => self.max_retry_after = seconds(name, value)?,
             "base_url" | "api_base" => {
                 self.given.base_url = Some(shared(str_of(name, value, "an address such as \"https://host/v1\"")?));
                 self.base_url_given = true;
@@ -347,9 +352,9 @@ pub(super) fn limit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     }
 }
 
-/// `timeout`: seconds for the whole call, or a mapping with any of connect, pool, first_token, idle and total.
+/// `timeout`: seconds for the whole call, or a mapping with any of queue (also pool), connect, first_token, idle and total.
 pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
-    const PARTS: &str = "connect, pool, first_token, idle and total";
+    const PARTS: &str = "queue, connect, first_token, idle and total";
     let mut timeouts = before;
     let Ok(mapping) = value.cast::<PyMapping>() else {
         timeouts.total = Some(seconds("timeout", value)?);
@@ -364,7 +369,8 @@ pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<T
         };
         match part.as_str() {
             "connect" => timeouts.connect = limit,
-            "pool" => timeouts.pool = limit,
+            // httpx's word for it.
+            "queue" | "pool" => timeouts.queue = limit,
             "first_token" => timeouts.first_token = limit,
             "idle" => timeouts.idle = limit,
             "total" => timeouts.total = limit,
@@ -374,7 +380,7 @@ pub(super) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<T
     Ok(timeouts)
 }
 
-fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+pub(super) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let is_number =
         (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>();
     let number: f64 = match is_number {

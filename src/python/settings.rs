@@ -40,6 +40,7 @@ pub(super) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
             }
             "timeout" => defaults.timeouts = arguments::timeouts(defaults.timeouts, &value)?,
             "max_retries" => defaults.max_retries = Some(arguments::count(name, &value)?),
+            "max_retry_after" => defaults.max_retry_after = Some(arguments::seconds(name, &value)?),
             "headers" => defaults.headers = arguments::headers(name, &value)?,
             "drop_params" => defaults.drop_params = arguments::flag(name, &value)?,
             "allow_http" => defaults.allow_http = arguments::flag(name, &value)?,
@@ -53,6 +54,7 @@ pub(super) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
             "client_cert" => settings.identity = Some(Arc::new(arguments::client_cert(&value)?)),
             "proxy" => settings.proxy = Some(arguments::proxy(&value)?),
             "max_connections" => settings.max_connections = Some(arguments::limit(name, &value)?),
+            "max_in_flight" => settings.max_in_flight = Some(arguments::limit(name, &value)?),
             "max_header_size" => settings.max_header = arguments::limit(name, &value)?,
             "max_body_size" => settings.max_body = arguments::limit(name, &value)?,
             "max_event_size" => settings.max_event = arguments::limit(name, &value)?,

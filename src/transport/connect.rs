@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::Settings;
+use super::descriptors::is_exhaustion;
 use super::dial::dial;
 use super::lookup::addresses;
 use super::proxies::{self, Kind, Proxies, Proxy};
@@ -240,8 +241,15 @@ fn server_name(host: &str) -> Result<ServerName<'static>> {
 }
 
 fn connection_failed(what: &str, error: &std::io::Error) -> Box<Error> {
-    Error::connection(format!("{what}: {}", causes(error)))
+    let mut failure = Error::connection(format!("{what}: {}", causes(error)));
+    if is_exhaustion(error) {
+        failure.code = Some(EXHAUSTED.into());
+    }
+    failure
 }
+
+/// The code of a failure for which the process had no file descriptor left.
+pub(super) const EXHAUSTED: &str = "EMFILE";
 
 /// An error and what lies under it, in one line.
 pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {

@@ -2,11 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::admission::{Admission, Rest};
 use crate::error::{Error, Result};
 
 /// How long each part of a call may take. `None`: as long as `total` allows.
@@ -14,13 +15,14 @@ use crate::error::{Error, Result};
 pub struct Timeouts {
     /// To be connected, TLS included.
     pub connect: Option<Duration>,
-    /// Until a connection is free, where their number is limited and all are in use.
-    pub pool: Option<Duration>,
-    /// From the beginning of a try, connecting included, to the first byte of its answer or the first chunk of its stream.
+    /// All waiting for admission: until the call may begin, where so many may be in flight, and until a connection is free,
+    /// where so many may be open.
+    pub queue: Option<Duration>,
+    /// From the beginning of a try, connecting included and waiting for admission not, to the first byte of its answer or the first chunk of its stream.
     pub first_token: Option<Duration>,
     /// Between two pieces of an answer.
     pub idle: Option<Duration>,
-    /// The whole call, repeats and pauses included, to the last byte.
+    /// The whole call from its first admission on, repeats and pauses included, to the last byte.
     pub total: Option<Duration>,
 }
 
@@ -28,7 +30,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Some(Duration::from_secs(10)),
-            pool: None,
+            queue: None,
             first_token: None,
             idle: None,
             total: Some(Duration::from_secs(600)),
@@ -68,20 +70,72 @@ impl Deadline {
         self.end().map(|end| end.saturating_duration_since(Instant::now()))
     }
 
-    /// Runs `work`, but not beyond the deadline.
+    /// A try has been made: the time that the call waited for it is not its own, all that follows is.
+    pub fn admit(&mut self, admission: &Admission) {
+        admission.admit();
+        if let Some(timer) = &mut self.timer
+            && let Some(end) = (self.started + self.total.unwrap_or_default()).checked_add(admission.waited_first())
+        {
+            timer.as_mut().reset(end);
+        }
+    }
+
+    /// Runs `work`, but not beyond the deadline; what the call waits in line before its first try does not count.
     ///
     /// Pinned where it was made: an argument of an `async fn` is in its memory twice.
-    pub async fn run<T>(&mut self, mut work: Pin<&mut impl Future<Output = Result<T>>>) -> Result<T> {
+    pub async fn run<T>(
+        &mut self,
+        admission: &Admission,
+        mut work: Pin<&mut impl Future<Output = Result<T>>>,
+    ) -> Result<T> {
         let Some(timer) = &mut self.timer else { return work.await };
+        let rest = || admission.rest_of_total(self.started + self.total.unwrap_or_default());
         let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+            Poll::Pending => poll_timer(timer.as_mut(), context, rest).map(|()| None),
         });
         done.await.unwrap_or_else(|| {
             let total = self.total.unwrap_or_default().as_secs_f64();
             Err(Error::timeout(format!("the call was not done within its total timeout of {total} s")))
         })
     }
+}
+
+/// Ready when a timer has passed and was not put off; `rest` says whether it was.
+fn poll_timer(mut timer: Pin<&mut Sleep>, context: &mut Context<'_>, rest: impl Fn() -> Rest) -> Poll<()> {
+    loop {
+        ready!(timer.as_mut().poll(context));
+        match rest() {
+            Rest::Over => return Poll::Ready(()),
+            Rest::Until(end) => timer.as_mut().reset(end),
+            // The end of the wait wakes the task.
+            Rest::Waiting => return Poll::Pending,
+        }
+    }
+}
+
+/// Runs `work` for at most `limit`, without the time that it waits in line; `what` says in the error which limit that was.
+pub(super) async fn within_own<T>(
+    limit: Option<Duration>,
+    admission: &Admission,
+    what: &str,
+    mut work: Pin<&mut impl Future<Output = Result<T>>>,
+) -> Result<T> {
+    let Some((limit, end)) = limit.and_then(|limit| Some((limit, Instant::now().checked_add(limit)?))) else {
+        return work.await;
+    };
+    let before = admission.waited();
+    // Boxed: most calls have no such limit, and should not carry the memory for its timer along.
+    let mut timer = Box::pin(sleep_until(end));
+    let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => poll_timer(timer.as_mut(), context, || admission.rest_of_part(end, before)).map(|()| None),
+    });
+    done.await.unwrap_or_else(|| Err(passed(what, limit)))
+}
+
+fn passed(what: &str, limit: Duration) -> Box<Error> {
+    Error::timeout(format!("{what} took more than its timeout of {} s", limit.as_secs_f64()))
 }
 
 /// Runs `work` for at most `limit`; `what` says in the error which limit that was.
@@ -104,6 +158,6 @@ pub async fn within_rest<T>(
     // Boxed: most calls have no such limit, and should not carry the memory for its timer along.
     match Box::pin(tokio::time::timeout(limit.saturating_sub(spent), work)).await {
         Ok(done) => done,
-        Err(_) => Err(Error::timeout(format!("{what} took more than its timeout of {} s", limit.as_secs_f64()))),
+        Err(_) => Err(passed(what, limit)),
     }
 }

@@ -13,6 +13,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
+use super::descriptors::is_exhaustion;
+
 /// An attempt has this long before the next one begins beside it: RFC 8305, section 8.
 const DELAY: Duration = Duration::from_millis(250);
 /// … but no less than this, however little time there is: the same section.
@@ -81,8 +83,7 @@ fn delay(addresses: usize, limit: Option<Duration>) -> Duration {
 fn joined(mut failures: Vec<(SocketAddr, Error)>, several: bool) -> Error {
     match failures.pop() {
         None => Error::new(ErrorKind::NotFound, "the name has no address"),
-        Some((_, error)) if !several => error,
-        // The last one's number stays readable in it, for whoever asks what kind of failure it was.
+        Some((_, error)) if !several || is_exhaustion(&error) => error,
         Some((address, error)) => {
             let all = failures.iter().map(|(address, error)| format!("{address}: {error}"));
             let all: Vec<String> = all.chain([format!("{address}: {error}")]).collect();

@@ -42,23 +42,23 @@ pub(super) struct Connection {
     driver: Arc<Mutex<Option<Driver>>>,
     in_flight: Arc<AtomicUsize>,
     traffic: Arc<Traffic>,
-    seats: Option<Arc<Seats>>,
+    /// How often it was given a request.
+    served: Arc<AtomicUsize>,
+    seats: Arc<Seats>,
     #[expect(dead_code, reason = "held as long as the connection is")]
-    seat: Option<Arc<Seat>>,
+    seat: Arc<Seat>,
 }
 
 /// A request's place on a connection; given back when dropped.
 pub(super) struct Place {
     in_flight: Arc<AtomicUsize>,
-    seats: Option<Arc<Seats>>,
+    seats: Arc<Seats>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Some(seats) = &self.seats {
-            seats.notify();
-        }
+        self.seats.notify();
     }
 }
 
@@ -88,8 +88,8 @@ impl Connection {
         io: Io,
         origin: &Origin,
         max_head: usize,
-        seat: Option<Seat>,
-        seats: Option<Arc<Seats>>,
+        seat: Seat,
+        seats: Arc<Seats>,
     ) -> Result<(Self, Place)> {
         let traffic = io.traffic().clone();
         let changed = Arc::new(Notify::new());
@@ -133,13 +133,12 @@ impl Connection {
             // Dropped, so that the requests on it, and `place` before the next one, see its end.
             let ended = lock(&driven).take();
             drop(ended);
-            if let Some(seats) = line {
-                seats.notify();
-            }
+            line.notify();
         });
         let in_flight = Arc::new(AtomicUsize::new(1));
         let place = Place { in_flight: in_flight.clone(), seats: seats.clone() };
-        Ok((Self { sender, driver, in_flight, traffic, seats, seat: seat.map(Arc::new) }, place))
+        let served = Arc::new(AtomicUsize::new(1));
+        Ok((Self { sender, driver, in_flight, traffic, served, seats, seat: Arc::new(seat) }, place))
     }
 
     pub fn is_open(&self) -> bool {
@@ -151,12 +150,18 @@ impl Connection {
         self.is_open() && Arc::ptr_eq(&self.traffic, traffic) && self.in_flight.load(Ordering::Relaxed) == 0
     }
 
+    /// How often it was given a request, if it carries none now.
+    pub fn is_idle_since(&self) -> Option<usize> {
+        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| self.served.load(Ordering::Relaxed))
+    }
+
     /// A place for one more request, if there is one.
     pub fn place(&self) -> Option<Place> {
         if !self.is_open() || self.in_flight.load(Ordering::Relaxed) >= self.streams() {
             return None;
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::Relaxed);
         Some(Place { in_flight: self.in_flight.clone(), seats: self.seats.clone() })
     }
 

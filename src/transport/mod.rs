@@ -1,8 +1,10 @@
 //! Bytes and time: connections, deadlines, retry policy, stream framing. Knows no vendor.
 
+mod admission;
 pub mod aws_event_stream;
 mod connect;
 pub mod deadline;
+mod descriptors;
 mod dial;
 mod encoding;
 pub mod framing;
@@ -30,6 +32,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+pub use admission::Admission;
 pub use connect::is_loopback;
 pub use proxies::check_proxy;
 pub use traffic::Traffic;
@@ -38,7 +41,7 @@ pub use trust::{Identity, Trust};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Secret;
 use crate::types::http::{Headers, HttpRequest};
-use deadline::{Timeouts, within};
+use deadline::{Timeouts, within, within_own};
 use encoding::Decoder;
 use pool::{Connection, Kept, Lease, Pool, Wanted};
 
@@ -59,7 +62,9 @@ pub struct Settings {
     pub identity: Option<Arc<Identity>>,
     /// The proxy's address, which [`check_proxy`] has found right, and which may hold a password; `None`: whatever the environment says.
     pub proxy: Option<Secret>,
-    /// Connections to one origin, at most; `None`: as many as the calls in flight need.
+    /// Calls of the client that are under way at the same time, at most; for whoever counts them.
+    pub max_in_flight: Option<usize>,
+    /// Connections to one origin, at most; `None`: as many as the process has descriptors for.
     pub max_connections: Option<usize>,
     /// An answer's head may be this many bytes.
     pub max_header: usize,
@@ -76,6 +81,7 @@ impl Default for Settings {
             trust: Trust::default(),
             identity: None,
             proxy: None,
+            max_in_flight: None,
             max_connections: None,
             max_header: 64 << 10,
             max_body: 256 << 20,
@@ -89,8 +95,10 @@ impl Default for Settings {
 pub struct Terms<'a> {
     /// How long each part of it may take.
     pub timeouts: &'a Timeouts,
-    /// When the whole call ends, for whoever waits in line.
+    /// When the whole call ends, if it does not wait in line.
     pub end: Option<Instant>,
+    /// What it has waited in line.
+    pub admission: &'a Admission,
     /// The account of a connection that is opened for it.
     pub traffic: &'a Arc<Traffic>,
 }
@@ -98,7 +106,7 @@ pub struct Terms<'a> {
 impl Terms<'_> {
     /// How long it may take at most to be connected.
     fn time_to_connect(&self) -> Option<Duration> {
-        let rest = self.end.map(|end| end.saturating_duration_since(Instant::now()));
+        let rest = self.end.map(|end| (end + self.admission.waited_first()).saturating_duration_since(Instant::now()));
         [self.timeouts.connect, self.timeouts.first_token, rest].into_iter().flatten().min()
     }
 }
@@ -179,7 +187,7 @@ impl Transport {
                 _ => Ok(response),
             }
         });
-        within(terms.timeouts.first_token, "the beginning of the answer", answer).await
+        within_own(terms.timeouts.first_token, terms.admission, "the beginning of the answer", answer).await
     }
 
     /// Goes where an answer redirects to.

@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::Uri;
 
-use super::connect::{Connector, Origin};
+use super::connect::{Connector, EXHAUSTED, Origin};
 use super::deadline::within;
+use super::descriptors::{self, Descriptors};
 use super::seats::{Seat, Seats};
 use super::{Settings, Terms, Traffic, http1, http2};
 use crate::error::{Error, Result};
 
 /// An idle connection is kept this long; many load balancers close theirs after 60 s.
 const IDLE: Duration = Duration::from_secs(55);
+/// While a host has idle connections, they are looked at this often.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// All connections of one client.
 pub(super) struct Pool {
@@ -38,21 +41,29 @@ struct Host {
     /// Held while a connection is opened whose version is not known, or to which others may be added: a burst of
     /// calls to an HTTP/2 server should share connections, not open one each.
     opening: tokio::sync::Mutex<()>,
-    /// Where the number of connections is limited.
-    seats: Option<Arc<Seats>>,
+    seats: Arc<Seats>,
 }
 
 #[derive(Default)]
 struct Connections {
     /// Idle HTTP/1.1 connections, the one used last at the end.
     idle: Vec<Idle>,
-    http2: Vec<http2::Connection>,
+    http2: Vec<Shared>,
     speaks_http1: bool,
+    /// A task looks after them.
+    watched: bool,
+}
+
+/// An HTTP/2 connection.
+struct Shared {
+    connection: http2::Connection,
+    /// How many requests it had carried when it was last found idle, and when it was first found so.
+    idle: Option<(usize, Instant)>,
 }
 
 struct Idle {
     connection: Box<http1::Connection>,
-    seat: Option<Seat>,
+    seat: Seat,
     since: Instant,
 }
 
@@ -80,7 +91,7 @@ pub(super) enum Connection {
 pub(super) struct Kept {
     pub connection: Box<http1::Connection>,
     host: Arc<Host>,
-    seat: Option<Seat>,
+    seat: Seat,
 }
 
 /// What a place in the line leads to.
@@ -102,9 +113,8 @@ impl Pool {
     /// A connection: an idle one unless a fresh one is wanted, or a new one.
     pub async fn lease(&self, wanted: Wanted<'_>) -> Result<Lease> {
         let host = self.host(wanted.uri)?;
-        let has_line = host.seats.as_ref().is_some_and(|seats| seats.has_line());
         if !wanted.fresh
-            && !has_line
+            && !host.seats.has_line()
             && let Some(lease) = host.idle()
         {
             return Ok(lease);
@@ -126,7 +136,7 @@ impl Pool {
         let idle = |host: &Arc<Host>| {
             let connections = host.lock();
             let http1 = connections.idle.iter().filter(|idle| Arc::ptr_eq(idle.connection.traffic(), traffic));
-            let http2 = connections.http2.iter().filter(|connection| connection.is_idle_of(traffic));
+            let http2 = connections.http2.iter().filter(|shared| shared.connection.is_idle_of(traffic));
             http1.count() + http2.count()
         };
         hosts.iter().map(idle).sum()
@@ -147,49 +157,61 @@ impl Pool {
         Ok(host)
     }
 
+    /// Opens a connection, or gets one that has become free meanwhile. Where the process has no descriptor for it, the
+    /// call waits in line until there is one.
     async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
         let Wanted { terms, fresh, .. } = wanted;
-        let origin = &host.origin;
-        let seat = match &host.seats {
-            None => None,
-            Some(seats) => match host.turn(seats, &wanted).await? {
+        let what = format!("connecting to {}", host.origin);
+        loop {
+            let seat = match host.turn(&wanted).await? {
                 Turn::Lease(lease) => return Ok(lease),
-                Turn::Seat(seat) => Some(seat),
-            },
-        };
-        let opening = pin!(async {
-            let turn = match origin.is_https() && !host.lock().speaks_http1 {
-                true => Some(host.opening.lock().await),
-                false => None,
+                Turn::Seat(seat) => seat,
             };
-            if turn.is_some()
-                && !fresh
-                && let Some(lease) = host.idle()
-            {
-                return Ok(lease);
+            let opening = pin!(self.open_one(&host, terms, fresh, seat));
+            match within(terms.timeouts.connect, &what, opening).await {
+                Err(error) if error.code.as_deref() == Some(EXHAUSTED) || descriptors::is_exhausted() => {
+                    host.seats.descriptors().refuse();
+                }
+                done => return done,
             }
-            let connected = self.connector.connect(origin, terms.time_to_connect(), terms.traffic).await?;
-            let connection = if connected.http2 {
-                let seats = host.seats.clone();
-                let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, seats).await?;
-                host.lock().http2.push(opened.0.clone());
-                // Whoever is next in line finds room on it.
-                host.notify();
-                Connection::Http2(opened.0, opened.1)
-            } else {
-                host.lock().speaks_http1 = true;
-                let connection = Box::new(http1::Connection::new(connected.io, connected.target, self.max_head));
-                Connection::Http1(Kept { connection, host: host.clone(), seat })
-            };
-            Ok(Lease { connection, reused: false })
-        });
-        within(terms.timeouts.connect, &format!("connecting to {origin}"), opening).await
+        }
+    }
+
+    async fn open_one(&self, host: &Arc<Host>, terms: Terms<'_>, fresh: bool, mut seat: Seat) -> Result<Lease> {
+        let origin = &host.origin;
+        let turn = match origin.is_https() && !host.lock().speaks_http1 {
+            true => Some(host.opening.lock().await),
+            false => None,
+        };
+        if turn.is_some()
+            && !fresh
+            && let Some(lease) = host.idle()
+        {
+            return Ok(lease);
+        }
+        let connected = self.connector.connect(origin, terms.time_to_connect(), terms.traffic).await?;
+        seat.open();
+        let connection = if connected.http2 {
+            let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, host.seats.clone()).await?;
+            let mut connections = host.lock();
+            connections.http2.push(Shared { connection: opened.0.clone(), idle: None });
+            host.watch(&mut connections);
+            drop(connections);
+            // Whoever is next in line finds room on it.
+            host.seats.notify();
+            Connection::Http2(opened.0, opened.1)
+        } else {
+            host.lock().speaks_http1 = true;
+            let connection = Box::new(http1::Connection::new(connected.io, connected.target, self.max_head));
+            Connection::Http1(Kept { connection, host: host.clone(), seat })
+        };
+        Ok(Lease { connection, reused: false })
     }
 }
 
 impl Host {
     fn new(origin: Origin, max_connections: Option<usize>) -> Self {
-        let seats = max_connections.map(|limit| Arc::new(Seats::new(limit)));
+        let seats = Arc::new(Seats::new(max_connections, Descriptors::of_this_thread()));
         Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default(), seats }
     }
 
@@ -197,14 +219,9 @@ impl Host {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notify(&self) {
-        if let Some(seats) = &self.seats {
-            seats.notify();
-        }
-    }
-
-    /// Waits in line for a connection, or for leave to open one.
-    async fn turn(self: &Arc<Self>, seats: &Arc<Seats>, wanted: &Wanted<'_>) -> Result<Turn> {
+    /// Gets a connection, or leave to open one, in line if there is neither.
+    async fn turn(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Turn> {
+        let seats = &self.seats;
         let attempt = || {
             if !wanted.fresh
                 && let Some(lease) = self.idle()
@@ -212,24 +229,23 @@ impl Host {
                 return Some(Turn::Lease(lease));
             }
             if wanted.fresh
-                && let Some(seat) = seats.take().or_else(|| self.lock().idle.pop()?.seat)
+                && let Some(seat) = seats.take().or_else(|| Some(self.lock().idle.pop()?.seat))
             {
                 return Some(Turn::Seat(seat));
             }
             seats.take().map(Turn::Seat)
         };
-        let now = tokio::time::Instant::now();
-        let rest = wanted.terms.end.map(|end| end.saturating_duration_since(now));
-        let (limit, which) = match (wanted.terms.timeouts.pool, rest) {
-            (Some(pool), Some(rest)) if rest < pool => (Some(rest), "rest of the total timeout, "),
-            (None, Some(rest)) => (Some(rest), "rest of the total timeout, "),
-            (pool, _) => (pool, "timeout of "),
-        };
-        let Some(limit) = limit else { return Ok(seats.wait(attempt).await) };
-        tokio::time::timeout(limit, seats.wait(attempt)).await.map_err(|_| {
+        if !seats.has_line()
+            && let Some(turn) = attempt()
+        {
+            return Ok(turn);
+        }
+        let Terms { timeouts, admission, traffic, .. } = wanted.terms;
+        let turn = admission.wait(timeouts.queue, traffic, seats.wait(attempt)).await;
+        turn.ok_or_else(|| {
+            let limit = timeouts.queue.unwrap_or_default().as_secs_f64();
             let what = seats.describe(&self.origin);
-            let mut error =
-                Error::timeout(format!("{what} was not to be had within the {which}{} s", limit.as_secs_f64()));
+            let mut error = Error::timeout(format!("{what} was not to be had within the queue timeout of {limit} s"));
             // The line is no shorter for whoever stands at its end once more.
             error.should_retry = Some(false);
             error
@@ -247,10 +263,52 @@ impl Host {
                 });
             }
         }
-        connections.http2.retain(http2::Connection::is_open);
-        let (connection, place) =
-            connections.http2.iter().find_map(|connection| Some((connection.clone(), connection.place()?)))?;
+        connections.http2.retain(|shared| shared.connection.is_open());
+        let free = |shared: &Shared| Some((shared.connection.clone(), shared.connection.place()?));
+        let (connection, place) = connections.http2.iter().find_map(free)?;
         Some(Lease { connection: Connection::Http2(connection, place), reused: true })
+    }
+
+    /// Begins to look after connections that nobody uses, unless that goes on already.
+    fn watch(self: &Arc<Self>, connections: &mut Connections) {
+        if !connections.watched {
+            connections.watched = true;
+            tokio::spawn(look_after(Arc::downgrade(self), self.seats.descriptors().clone()));
+        }
+    }
+
+    /// Closes connections that the server has closed, that are too old, or that others need more; `false`: none is left,
+    /// and nobody looks after them any more.
+    fn tidy(&self) -> bool {
+        let connections = &mut *self.lock();
+        let is_needed = self.seats.descriptors().is_short() && !self.seats.has_line();
+        let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE;
+        connections.idle.retain_mut(|idle| is_worth_keeping(idle.since) && idle.connection.is_usable());
+        connections.http2.retain_mut(|Shared { connection, idle }| {
+            let now = connection.is_idle_since().map(|served| match *idle {
+                Some((before, since)) if before == served => (served, since),
+                _ => (served, Instant::now()),
+            });
+            *idle = now;
+            connection.is_open() && now.is_none_or(|(_, since)| is_worth_keeping(since))
+        });
+        connections.watched = !connections.idle.is_empty() || !connections.http2.is_empty();
+        if !connections.watched {
+            // What a burst needed of memory.
+            *connections = Connections { speaks_http1: connections.speaks_http1, ..Connections::default() };
+        }
+        connections.watched
+    }
+}
+
+/// Looks after a host's idle connections, as long as it has any.
+async fn look_after(host: Weak<Host>, descriptors: Arc<Descriptors>) {
+    loop {
+        drop(tokio::time::timeout(LOOK, descriptors.wanted()).await);
+        match host.upgrade() {
+            Some(host) if host.tidy() => {}
+            _ => return,
+        }
     }
 }
 
@@ -260,14 +318,16 @@ impl Kept {
         if !self.connection.is_reusable() {
             return;
         }
+        let seats = &self.host.seats;
+        if seats.descriptors().is_short() && !seats.has_line() {
+            // Others need it more.
+            return;
+        }
         self.connection.shrink();
         let mut connections = self.host.lock();
-        // The oldest stand in front; one look at each return keeps the list short.
-        if connections.idle.first().is_some_and(|oldest| oldest.since.elapsed() >= IDLE) {
-            connections.idle.remove(0);
-        }
         connections.idle.push(Idle { connection: self.connection, seat: self.seat, since: Instant::now() });
+        self.host.watch(&mut connections);
         drop(connections);
-        self.host.notify();
+        self.host.seats.notify();
     }
 }

@@ -9,8 +9,21 @@ use crate::types::http::Headers;
 const BASE: Duration = Duration::from_millis(500);
 /// No pause of our own choosing is longer.
 const CAP: Duration = Duration::from_secs(8);
-/// A provider that asks for a longer pause than this is not waited for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// A provider that asks for a longer pause than this is not waited for, if the caller does not say otherwise.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// How a call stands when a try of it has failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Retries {
+    /// So many there were.
+    pub done: u32,
+    /// So many there may be.
+    pub max: u32,
+    /// A provider that asks for a longer pause is not waited for.
+    pub max_retry_after: Duration,
+    /// What is left of the total deadline; `None`: there is none.
+    pub remaining: Option<Duration>,
+}
 
 /// Whether a failure may pass when the same request is sent again.
 ///
@@ -34,22 +47,17 @@ pub fn is_retryable(error: &Error) -> bool {
 
 /// The pause before the next try, or `None` when there is to be none.
 ///
-/// `retries` so far, of at most `max_retries`; `remaining` of the total deadline; `chance` is between 0 and 1.
+/// `chance` is between 0 and 1.
 /// Without a word from the provider: exponential back-off, capped, with full jitter.
-pub fn pause(
-    error: &Error,
-    retries: u32,
-    max_retries: u32,
-    remaining: Option<Duration>,
-    chance: f64,
-) -> Option<Duration> {
-    if retries >= max_retries || !is_retryable(error) {
+pub fn pause(error: &Error, retries: Retries, chance: f64) -> Option<Duration> {
+    let Retries { done, max, max_retry_after, remaining } = retries;
+    if done >= max || !is_retryable(error) {
         return None;
     }
     let pause = match error.retry_after {
-        Some(asked) if asked > LONGEST_RETRY_AFTER => return None,
+        Some(asked) if asked > max_retry_after => return None,
         Some(asked) => asked,
-        None => BASE.saturating_mul(1u32.checked_shl(retries).unwrap_or(u32::MAX)).min(CAP).mul_f64(chance),
+        None => BASE.saturating_mul(1u32.checked_shl(done).unwrap_or(u32::MAX)).min(CAP).mul_f64(chance),
     };
     // A pause that ends after the deadline would only turn this error into a less telling one.
     remaining.is_none_or(|left| pause < left).then_some(pause)
@@ -82,6 +90,10 @@ mod tests {
         let mut map = http::HeaderMap::new();
         map.insert(name, value.parse().unwrap());
         Headers::from(&map)
+    }
+
+    fn pause(error: &Error, done: u32, max: u32, remaining: Option<Duration>, chance: f64) -> Option<Duration> {
+        super::pause(error, Retries { done, max, max_retry_after: MAX_RETRY_AFTER, remaining }, chance)
     }
 
     fn failed(status: u16) -> Box<Error> {
@@ -166,6 +178,13 @@ mod tests {
         assert_eq!(pause(&error, 0, 2, Some(Duration::from_secs(5)), 1.0), None);
         error.retry_after = Some(Duration::from_secs(3600));
         assert_eq!(pause(&error, 0, 2, None, 1.0), None);
+        // As long as the caller is ready to wait.
+        let patient = |remaining| {
+            let retries = Retries { done: 0, max: 2, max_retry_after: Duration::from_secs(3600), remaining };
+            super::pause(&error, retries, 1.0)
+        };
+        assert_eq!(patient(None), error.retry_after);
+        assert_eq!(patient(Some(Duration::from_secs(3599))), None);
     }
 
     #[test]
@@ -183,11 +202,11 @@ mod tests {
         for absurd in ["1e999", "inf", "99999999999999999999999999"] {
             assert_eq!(retry_after(&headers("retry-after", absurd)), Some(Duration::MAX), "{absurd}");
             assert_eq!(
-                retry_after(&headers("retry-after-ms", absurd)).map(|pause| pause > LONGEST_RETRY_AFTER),
+                retry_after(&headers("retry-after-ms", absurd)).map(|pause| pause > MAX_RETRY_AFTER),
                 Some(true)
             );
         }
         let far = retry_after(&headers("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")).unwrap();
-        assert!(far > LONGEST_RETRY_AFTER);
+        assert!(far > MAX_RETRY_AFTER);
     }
 }

@@ -1,33 +1,48 @@
-//! A budget of connections: so many to one origin, and whoever finds them all in use waits in line.
+//! A budget of connections: so many to one origin, as many as the process has descriptors for, and whoever finds them all
+//! in use waits in line.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::{Mutex, Notify};
+
+use super::descriptors::{Descriptor, Descriptors};
+
+/// Who waits for a descriptor looks for itself after this time: what the rest of the program closes, nobody tells.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The connections that one origin may have.
 #[derive(Debug)]
 pub(super) struct Seats {
-    limit: usize,
+    /// `None`: as many as there are descriptors for.
+    limit: Option<usize>,
     taken: AtomicUsize,
     waiting: AtomicUsize,
     /// Held by whoever is first in line; it is given on in the order of arrival.
     line: Mutex<()>,
     changed: Notify,
+    descriptors: Arc<Descriptors>,
 }
 
 /// One connection's part of the budget; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<Seats>);
+pub(super) struct Seat {
+    seats: Arc<Seats>,
+    descriptor: Descriptor,
+}
 
 impl Seats {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: Option<usize>, descriptors: Arc<Descriptors>) -> Self {
         Self {
             limit,
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             line: Mutex::new(()),
             changed: Notify::new(),
+            descriptors,
         }
     }
 
@@ -36,11 +51,24 @@ impl Seats {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// The descriptors that they take.
+    pub fn descriptors(&self) -> &Arc<Descriptors> {
+        &self.descriptors
+    }
+
     /// A seat, if one is left.
     pub fn take(self: &Arc<Self>) -> Option<Seat> {
-        let left = |taken: usize| (taken < self.limit).then_some(taken + 1);
+        if self.is_full() {
+            return None;
+        }
+        let descriptor = self.descriptors.take()?;
+        let left = |taken: usize| self.limit.is_none_or(|limit| taken < limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
-        Some(Seat(self.clone()))
+        Some(Seat { seats: self.clone(), descriptor })
+    }
+
+    fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.taken.load(Ordering::Relaxed) >= limit)
     }
 
     /// Waits in line, and at its head for `attempt` to find something, which it is asked again after each change.
@@ -49,35 +77,58 @@ impl Seats {
     pub async fn wait<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         let _waiting = Waiting::new(&self.waiting);
         let _head = self.line.lock().await;
+        let mut in_need = None;
         loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
+            let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             if let Some(found) = attempt() {
                 return found;
             }
-            changed.await;
+            if self.is_full() {
+                changed.await;
+                continue;
+            }
+            in_need.get_or_insert_with(|| self.descriptors.need()).ask();
+            let freed = pin!(tokio::time::timeout(LOOK, self.descriptors.changed()));
+            match select(changed, freed).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
         }
     }
 
     /// A connection may have become free, or have room.
     pub fn notify(&self) {
-        self.changed.notify_one();
+        if self.has_line() {
+            self.changed.notify_one();
+        }
     }
 
     /// What a call that waited in vain says.
     pub fn describe(&self, origin: &impl std::fmt::Display) -> String {
         let others = self.waiting.load(Ordering::Relaxed);
-        format!(
-            "a free connection to {origin}, of which all {} that max_connections allows were in use and {others} other calls waited,",
-            self.limit
-        )
+        match self.limit {
+            Some(limit) if self.is_full() => format!(
+                "a free connection to {origin}, of which all {limit} that max_connections allows were in use and {others} other calls waited,"
+            ),
+            _ => format!(
+                "a free connection to {origin}, for which {others} other calls waited since {},",
+                self.descriptors.describe()
+            ),
+        }
+    }
+}
+
+impl Seat {
+    /// Its connection has been made.
+    pub fn open(&mut self) {
+        self.descriptor.open();
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.notify();
+        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
+        self.seats.notify();
     }
 }
 
@@ -109,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn first_come_first_served_and_the_cancelled_lose_nothing() {
-        let seats = Arc::new(Seats::new(1));
+        let seats = Arc::new(Seats::new(Some(1), Arc::default()));
         let held = seats.take().unwrap();
         assert!(seats.take().is_none());
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));

@@ -14,9 +14,23 @@ pub struct Traffic {
     open: AtomicUsize,
     sent: AtomicU64,
     received: AtomicU64,
+    waiting: AtomicUsize,
 }
 
 impl Traffic {
+    /// Calls that wait for admission.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn wait_begins(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn wait_ends(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Connections that are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)

@@ -1,0 +1,48 @@
+//! So many calls of a client at a time: the others wait in line, in the order in which they came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{Error, Result};
+use crate::transport::{Admission, Traffic};
+
+/// The places of a client.
+pub(super) struct Places {
+    limit: usize,
+    free: Arc<Semaphore>,
+}
+
+/// A call's place; given back when dropped.
+pub(super) type Place = OwnedSemaphorePermit;
+
+impl Places {
+    pub fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { limit, free: Arc::new(Semaphore::new(limit)) }
+    }
+
+    /// A place, when it is this call's turn.
+    ///
+    /// # Errors
+    ///
+    /// That was not within the limit of the time in line.
+    pub async fn take(&self, limit: Option<Duration>, admission: &Admission, traffic: &Traffic) -> Result<Place> {
+        if let Ok(place) = self.free.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        match admission.wait(limit, traffic, self.free.clone().acquire_owned()).await {
+            Some(Ok(place)) => Ok(place),
+            // It is never closed.
+            Some(Err(closed)) => Err(Error::timeout(closed.to_string())),
+            None => Err(Error::timeout(format!(
+                "the call was not admitted within the queue timeout of {} s: all {} calls that max_in_flight allows were \
+                 under way and {} other calls waited",
+                limit.unwrap_or_default().as_secs_f64(),
+                self.limit,
+                traffic.waiting(),
+            ))),
+        }
+    }
+}
