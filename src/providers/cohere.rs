@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::history::refusals_as_text;
 use super::openai_compatible::{accepted, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
@@ -32,7 +33,7 @@ use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecod
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
 use crate::types::completion::{
-    CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::lenient::{self, Scalar};
@@ -145,7 +146,7 @@ fn body(model: &str, request: &Request, dropped: &mut Vec<String>) -> Result<Byt
         |name: &str| ROW.spelled.iter().any(|(openai, own)| *openai == name && params.get(own).is_some());
     for (name, value) in params.iter() {
         match name {
-            "messages" => body.put(name, &messages(value)?),
+            "messages" => body.put(name, &messages(refusals_as_text(value).as_deref().unwrap_or(value))?),
             "tools" => {
                 let Tools { tools, strict, had_custom } = tools(value, choice.only.as_deref())?;
                 if had_custom {
@@ -425,7 +426,7 @@ fn native_content(blocks: Vec<Value>, has_citations: bool) -> Option<Value> {
     (!blocks.is_empty() && (has_citations || !is_one_text)).then_some(Value::Array(blocks))
 }
 
-fn finish_reason(native: &str) -> Result<&'static str> {
+fn finish_reason(native: &str, has_calls: bool) -> Result<&'static str> {
     let failed = |kind, message: &str| Err(Error::new(kind, message));
     match native {
         "MAX_TOKENS" | "ERROR_LIMIT" => Ok("length"),
@@ -433,7 +434,7 @@ fn finish_reason(native: &str) -> Result<&'static str> {
         "ERROR_TOXIC" => Ok("content_filter"),
         "ERROR" => failed(ErrorKind::InternalServer, "cohere broke the answer off with an error"),
         "TIMEOUT" => failed(ErrorKind::Timeout, "cohere ran out of time for the answer"),
-        _ => Ok("stop"),
+        _ => Ok(completion::finish_reason("stop", has_calls)),
     }
 }
 
@@ -503,7 +504,9 @@ fn completion(model: &str, response: &HttpResponse) -> Result<Bytes> {
     // Cohere's answers do not name their model.
     let mut answer =
         Completion { object: COMPLETION, created: response.received, model: model.into(), ..Default::default() };
-    let mut choice = Choice { message: Some(answered_message(&message)), ..Default::default() };
+    let answered = answered_message(&message);
+    let has_calls = !answered.tool_calls.is_empty();
+    let mut choice = Choice { message: Some(answered), ..Default::default() };
     let mut native = Map::new();
     for (name, value) in &top.0 {
         match &**name {
@@ -512,7 +515,7 @@ fn completion(model: &str, response: &HttpResponse) -> Result<Bytes> {
             "message" => {}
             "finish_reason" => {
                 let reason = top.string("finish_reason").unwrap_or_default();
-                choice.finish_reason = Some(finish_reason(&reason).map_err(|mut error| {
+                choice.finish_reason = Some(finish_reason(&reason, has_calls).map_err(|mut error| {
                     error.status = Some(response.status);
                     error.body = Some(response.body.clone());
                     error.headers = Some(response.headers.clone());
@@ -726,7 +729,7 @@ impl StreamDecoder for Events {
             }
             "message-end" => {
                 let reason = delta.finish_reason;
-                let finish = finish_reason(&reason).map_err(|mut error| {
+                let finish = finish_reason(&reason, !self.calls.is_empty()).map_err(|mut error| {
                     error.message += &delta.error.as_deref().map(|said| format!(": {said}")).unwrap_or_default();
                     error.body = Some(data.clone());
                     error

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
@@ -110,10 +111,34 @@ fn native_content<'a>(row: &Row, fields: &'a str, content: Option<&str>) -> Opti
     readable_content(native.some("content")?).filter(|native| content == Some(native.text.as_str()))
 }
 
+/// `messages` with what a model refused with as its text, for wires that have no refusals: it is what it said instead of
+/// an answer. `None` where there is none.
+pub(super) fn refusals_as_text(messages: &[u8]) -> Option<Vec<u8>> {
+    static REFUSAL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"refusal\""));
+    REFUSAL.find(messages)?;
+    let mut messages: Vec<Value> = serde_json::from_slice(messages).ok()?;
+    for message in messages.iter_mut().filter_map(Value::as_object_mut) {
+        for part in message.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
+            if part["type"] == "refusal" {
+                *part = json!({"type": "text", "text": part["refusal"]});
+            }
+        }
+        let is_silent = match message.get("content") {
+            None | Some(Value::Null) => true,
+            Some(Value::String(text)) => text.is_empty(),
+            Some(Value::Array(parts)) => parts.is_empty(),
+            Some(_) => false,
+        };
+        if let Some(refusal) = message.shift_remove("refusal").filter(|refusal| is_silent && refusal.is_string()) {
+            message.insert("content".into(), refusal);
+        }
+    }
+    serde_json::to_vec(&messages).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
 
     fn sent(provider: &str, message: Value) -> Value {
         sent_to(provider, true, message)
@@ -171,5 +196,23 @@ mod tests {
         let mut native = own;
         native["provider_specific_fields"] = json!({"anthropic": {"content": []}});
         assert_eq!(sent_to("openai", false, native), json!({"role": "assistant", "content": "a"}));
+    }
+
+    #[test]
+    fn a_refusal_is_text_where_there_are_none() {
+        let text = |message: Value| {
+            let text = refusals_as_text(json!([message]).to_string().as_bytes()).unwrap();
+            serde_json::from_slice::<Value>(&text).unwrap()[0].clone()
+        };
+        let said = json!({"role": "assistant", "content": "no"});
+        assert_eq!(text(json!({"role": "assistant", "content": null, "refusal": "no"})), said);
+        assert_eq!(text(json!({"role": "assistant", "refusal": "no"})), said);
+        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": "not this"})), said);
+        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": null})), said);
+        assert_eq!(
+            text(json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}))["content"],
+            json!([{"type": "text", "text": "no"}])
+        );
+        assert_eq!(refusals_as_text(b"[]"), None);
     }
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::history::refusals_as_text;
 use super::openai_compatible::{JSON, asks_for_usage, destination, is_usage_chunk, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
@@ -30,7 +31,7 @@ use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, Stream
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
 use crate::types::completion::{
-    CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::lenient::{self, Scalar};
@@ -245,7 +246,7 @@ fn body(model: &str, request: &Request, params: &Params, dropped: &mut Vec<Strin
     let may_call_tools = params.get("tool_choice") != Some(b"\"none\"");
     for (name, value) in params.iter() {
         match name {
-            "messages" => body.put(name, &messages(value)?),
+            "messages" => body.put(name, &messages(refusals_as_text(value).as_deref().unwrap_or(value))?),
             "temperature" | "top_p" | "seed" | "frequency_penalty" | "presence_penalty" => option(name, value),
             // The newer name has the say where both are given, and Ollama's own over both.
             "max_tokens" if params.get("max_completion_tokens").is_some() => {}
@@ -558,9 +559,8 @@ impl<'a> Answer<'a> {
     fn finish_reason(&self, has_calls: bool) -> &'static str {
         match &*self.done_reason.0 {
             "length" => "length",
-            _ if has_calls => "tool_calls",
             // `load` and `unload` are what a call without messages does.
-            _ => "stop",
+            _ => completion::finish_reason("stop", has_calls),
         }
     }
 

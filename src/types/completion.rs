@@ -61,6 +61,12 @@ pub struct Choice<'a> {
     pub logprobs: Option<Value>,
 }
 
+/// Why an answer ended, in OpenAI's words: what stopped of itself and calls tools wants them called, whatever reason the
+/// provider gives (Claude on Bedrock sometimes says `end_turn`). A limit that cut the answer off stays what it is.
+pub fn finish_reason(reason: &'static str, has_calls: bool) -> &'static str {
+    if has_calls && reason == "stop" { "tool_calls" } else { reason }
+}
+
 /// A message, or a delta of one. In a delta, members that are `None` are left out.
 #[derive(Debug, Default, Serialize)]
 pub struct Message<'a> {

@@ -16,7 +16,7 @@ use super::super::readable::quoted;
 use super::{DIALECT, ROW, error_of};
 use crate::error::{Error, Result};
 use crate::types::completion::{
-    COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
 use crate::types::lenient;
@@ -50,7 +50,7 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
         created: response.received,
         model: top.string("model").unwrap_or_default().into(),
         choices: vec![Choice {
-            finish_reason: finish_reason(top.string("stop_reason").as_deref()),
+            finish_reason: finish_reason(top.string("stop_reason").as_deref(), !said.tool_calls.is_empty()),
             message: Some(said.message()),
             ..Choice::default()
         }],
@@ -67,14 +67,15 @@ fn no_message(response: &HttpResponse) -> Box<Error> {
 }
 
 /// Why it ended, in OpenAI's words. The native word is kept under `provider_specific_fields`.
-pub(super) fn finish_reason(native: Option<&str>) -> Option<&'static str> {
-    Some(match native? {
+pub(super) fn finish_reason(native: Option<&str>, has_calls: bool) -> Option<&'static str> {
+    let reason = match native? {
         "tool_use" => "tool_calls",
         "max_tokens" | "model_context_window_exceeded" => "length",
         "refusal" => "content_filter",
         // `pause_turn` and `compaction` too: there is an answer, and sent back as it is it will be gone on with.
         _ => "stop",
-    })
+    };
+    Some(completion::finish_reason(reason, has_calls))
 }
 
 /// What a message's blocks say in OpenAI's fields.

@@ -264,8 +264,11 @@ impl Chunks {
         let native = Said::by(&blocks).ok().and_then(Said::native);
         let reason = self.beside.get("stop_reason").and_then(|reason| serde_json::from_str::<String>(reason).ok());
         let delta = Message { native_fields: native, ..Message::default() };
-        let choices =
-            vec![Choice { delta: Some(delta), finish_reason: finish_reason(reason.as_deref()), ..Choice::default() }];
+        let choices = vec![Choice {
+            delta: Some(delta),
+            finish_reason: finish_reason(reason.as_deref(), self.calls > 0),
+            ..Choice::default()
+        }];
         let tier = usage(&self.usage.json()).tier.map(Cow::Borrowed);
         chunks.push(
             Completion {

@@ -13,7 +13,7 @@ use super::{NAME, made_up_id};
 use crate::error::Result;
 use crate::providers::errors;
 use crate::types::completion::{
-    COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
 use crate::types::lenient;
@@ -106,6 +106,7 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
         |why: &str| errors::not_an_answer(NAME, response, &format!("something that is no Converse answer ({why})"));
     let answer: Answer = read(&response.body).map_err(|error| refused(&error.to_string()))?;
     let message = message(&answer.output.message.content);
+    let has_calls = !message.tool_calls.is_empty();
     let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
     let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));
     let native = rest.map(|(name, value)| (name.to_string(), value_of(value))).collect();
@@ -118,7 +119,7 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
         service_tier: service_tier(&native).map(Cow::Owned),
         choices: vec![Choice {
             message: Some(message),
-            finish_reason: answer.stop_reason.as_deref().map(finish_reason),
+            finish_reason: answer.stop_reason.as_deref().map(|reason| finish_reason(reason, has_calls)),
             ..Choice::default()
         }],
         usage: answer.usage.and_then(usage),
@@ -205,14 +206,15 @@ fn thinking_block(thought: &Reasoning) -> Value {
 }
 
 /// OpenAI's word for why an answer ended. The native one is kept beside it.
-pub(super) fn finish_reason(stop_reason: &str) -> &'static str {
-    match stop_reason {
+pub(super) fn finish_reason(stop_reason: &str, has_calls: bool) -> &'static str {
+    let reason = match stop_reason {
         "max_tokens" | "model_context_window_exceeded" => "length",
         "tool_use" => "tool_calls",
         "guardrail_intervened" | "content_filtered" => "content_filter",
         // `end_turn`, `stop_sequence`, and what a model wrote wrongly (`malformed_…`): it ended of itself.
         _ => "stop",
-    }
+    };
+    completion::finish_reason(reason, has_calls)
 }
 
 #[derive(Deserialize, Default)]
@@ -312,6 +314,21 @@ mod tests {
             completion["provider_specific_fields"]["bedrock"],
             json!({"stopReason": "tool_use", "metrics": {"latencyMs": 42}})
         );
+    }
+
+    #[test]
+    fn calls_want_to_be_made_whatever_the_stop_reason() {
+        let call = json!({"toolUse": {"toolUseId": "t1", "name": "f", "input": {}}});
+        let server = json!({"toolUse": {"toolUseId": "t1", "name": "f", "input": {}, "type": "server_tool_use"}});
+        for (block, reason, expected) in [
+            (&call, "end_turn", "tool_calls"),
+            (&call, "stop_sequence", "tool_calls"),
+            (&call, "max_tokens", "length"),
+            (&call, "guardrail_intervened", "content_filter"),
+            (&server, "end_turn", "stop"),
+        ] {
+            assert_eq!(decoded(answer(json!([block]), reason))["choices"][0]["finish_reason"], expected, "{reason}");
+        }
     }
 
     #[test]

@@ -213,7 +213,8 @@ impl Decoder {
             provider_specific_fields: whole.provider_specific_fields,
             ..Message::default()
         };
-        let mut chunk = self.chunk(delta, Some(finish_reason(event.stop_reason.as_deref().unwrap_or_default())));
+        let reason = finish_reason(event.stop_reason.as_deref().unwrap_or_default(), !whole.tool_calls.is_empty());
+        let mut chunk = self.chunk(delta, Some(reason));
         chunk.provider_specific_fields = specific(native(rest));
         chunks.push(chunk.to_json());
         Ok(())

@@ -21,7 +21,7 @@ use super::answer::{Answer, Candidate, Part, Rest};
 use crate::providers::alike::News;
 use crate::providers::tools::arguments;
 use crate::types::completion::{
-    Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::lenient;
 
@@ -263,14 +263,13 @@ fn made_up_id(response_id: Option<&str>, turn: &Turn) -> String {
 /// Google's reason in OpenAI's words: <https://ai.google.dev/api/generate-content#FinishReason>.
 fn finish_reason(native: &str, has_calls: bool) -> &'static str {
     match native {
-        "STOP" if has_calls => "tool_calls",
         "MAX_TOKENS" => "length",
         "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII" | "MODEL_ARMOR" => {
             "content_filter"
         }
         "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => "content_filter",
         // MALFORMED_FUNCTION_CALL, OTHER and the like: it has stopped, and the native reason says why.
-        _ => "stop",
+        _ => completion::finish_reason("stop", has_calls),
     }
 }
 
