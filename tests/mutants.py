@@ -152,13 +152,14 @@ def recorded() -> list[Case]:
         for case in wire.cases(endpoint):
             if case["status"] >= 400:
                 continue
+            events: tuple[Event, ...]
             if not case["stream"]:
                 events = (Event("", json.loads(case["body"])),)
             elif "amazon" in case["ctype"]:
                 events = tuple(frames(case["body"]))
             else:
                 events = tuple(events_of(case["body"]))
-            provider = known.get(case["provider"], case["provider"])
+            provider: str = known.get(case["provider"], case["provider"])
             cases.append(Case(case["id"], provider, operation, wire.model(case), case["stream"], events))
     return cases
 

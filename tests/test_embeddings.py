@@ -229,6 +229,7 @@ class TestProviders:
 
     def test_text_is_read_as_floats_only_where_it_is_floats(self, server: Server) -> None:
         client, text = client_of(server), packed(VECTORS[0])
+        parameters: Any
         for parameters in ({"output_dtype": "int8"}, {"embed_dtype": "float16"}, {"encoding_format": "base64_int8"}):
             server.answer(answer([text]))
             assert client.embedding("vllm/m", "a", **parameters).embeddings == [text]

@@ -8,6 +8,7 @@ from typing import Any
 
 import mutants
 import pytest
+import wire
 from mutants import CHANGES, Case, Path
 from server import Server
 
@@ -108,6 +109,6 @@ def test_answers_of_our_own(answering: Server, provider: str) -> None:
     check(answering, mine, FEW * len(mine) // len(cases))
 
 
-@pytest.mark.skipif(mutants.wire.FOLDER is None, reason=mutants.wire.ABSENT)
+@pytest.mark.skipif(wire.FOLDER is None, reason=wire.ABSENT)
 def test_recorded_answers(answering: Server) -> None:
     check(answering, mutants.recorded(), FEW // 5)

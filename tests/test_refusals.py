@@ -109,7 +109,8 @@ def test_what_is_no_answer_is_none(server: Server, how: str, body: Any) -> None:
 
 
 def test_a_stream_without_a_word_is_no_answer(server: Server) -> None:
-    for events in ([], [{}], [{"choices": [], "usage": {"total_tokens": 1}}]):
+    streams: list[list[Json]] = [[], [{}], [{"choices": [], "usage": {"total_tokens": 1}}]]
+    for events in streams:
         server.answer(stream(*events))
         with pytest.raises(APIResponseValidationError):
             list(client(server).completion(HOST, MESSAGES, stream=True))
@@ -164,7 +165,8 @@ def test_words_about_errors_are_none(server: Server) -> None:
     message = {"role": "assistant", "content": 'an "error": {"message": "x"}, "finish_reason":"error"', "error": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "error": None}
     answer = {"id": "c", "choices": [choice], "error": None, "base_resp": {"status_code": 0, "status_msg": ""}}
-    for extra in ({}, {"error": ""}, {"error": {}}, {"code": 0, "msg": ""}, {"success": True}, {"code": "200"}):
+    extras: list[Json] = [{}, {"error": ""}, {"error": {}}, {"code": 0, "msg": ""}, {"success": True}, {"code": "200"}]
+    for extra in extras:
         server.answer(whole(answer | extra))
         got = client(server).completion(HOST, MESSAGES)
         assert got.choices[0].message.content == message["content"]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
-use super::readable::{ListContent, readable_content};
+use super::readable::{ListContent, own_reasoning, readable_content};
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;
@@ -17,7 +17,8 @@ static DEVELOPER: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"developer\
 static SPECIFIC: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"provider_specific_fields\""));
 /// The beginning of `reasoning_content` and `reasoning_details` too.
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
-static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"thinking_blocks\""));
+/// The beginning of `thinking`, `thinking_blocks` and `thought`.
+static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 /// The beginning of what OpenAI's own answers have beside text and calls: `refusal` and `annotations` are in each of them.
 static REFUSAL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"refusal\""));
 static ANNOTATIONS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"annotations\""));
@@ -79,7 +80,7 @@ fn clean(row: &Row, is_home: bool, message: &mut Edited) {
     let repeated = match (message.string("reasoning_content"), &native) {
         // The list says it too.
         (Some(reasoning), Some(native)) => reasoning == native.reasoning,
-        (Some(reasoning), None) => message.string("reasoning") == Some(reasoning),
+        (Some(reasoning), None) => own_reasoning(|name| message.some(name)) == Some(reasoning),
         (None, _) => false,
     };
     // Where a native wire's fields are, its citations were put into OpenAI's words by us.

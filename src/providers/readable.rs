@@ -1,7 +1,7 @@
 //! OpenAI-shaped answers with the differences hosts have made readable: reasoning under one name, content as text.
 //!
-//! A host's own fields stay as they came. Beside them, a message or delta gets `reasoning_content` where the host says
-//! `reasoning`; and where `content` is a list of parts, `content` becomes its text and the list moves to
+//! A host's own fields stay as they came. Beside them, a message or delta gets `reasoning_content` where the host has
+//! another name for it; and where `content` is a list of parts, `content` becomes its text and the list moves to
 //! `provider_specific_fields[provider].content`, from where it goes back to the same provider.
 //!
 //! List-shaped content: <https://docs.mistral.ai/capabilities/reasoning> (`thinking` parts),
@@ -13,9 +13,12 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
+use crate::types::lenient;
 use crate::types::members::Members;
 
-static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning\""));
+/// The beginning of the names that hosts have for reasoning, and of a few that mean something else.
+static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
+static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
 static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 
@@ -23,7 +26,7 @@ static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""))
 /// searches for substrings).
 pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
-    if !has_groq_usage && REASONING.find(json).is_none() && !has_list_content(json) {
+    if !has_groq_usage && !has_reasoning(json) && !has_list_content(json) {
         return None;
     }
     let mut top = Members::of(json).ok()?;
@@ -42,6 +45,47 @@ pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
         })
     });
     changed.then(|| Bytes::from(written))
+}
+
+/// Names of reasoning beside `reasoning_content`, in the order in which they are believed: some hosts have two that say the
+/// same. OpenRouter's `reasoning_details` are what it made `reasoning` of.
+///
+/// - `reasoning`: OpenRouter, Groq, Cerebras, vLLM; <https://github.com/vercel/ai/pull/7866>
+/// - `reasoning_text`, `thinking`, `thought`, `thoughts`: gateways, and servers that hand on a native answer
+/// - `reasoning_details`: <https://openrouter.ai/docs/use-cases/reasoning-tokens>
+/// - `thinking_blocks`: LiteLLM's proxy
+const NAMES: &[&str] =
+    &["reasoning", "reasoning_text", "thinking", "thought", "thoughts", "reasoning_details", "thinking_blocks"];
+
+/// Whether one of the names stands somewhere.
+fn has_reasoning(json: &[u8]) -> bool {
+    let is_name = |place: usize| {
+        let name = &json[place + 1..];
+        NAMES.iter().any(|known| name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"')))
+    };
+    REASONING.find_iter(json).any(is_name) || THINKING.find_iter(json).any(is_name)
+}
+
+/// What a message says of its reasoning under a name of the host's own.
+pub(super) fn own_reasoning<'a>(some: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
+    NAMES.iter().find_map(|name| some(name).map(thought)).filter(|thought| !thought.is_empty())
+}
+
+/// The reasoning in a value: a text, an object with one, or a list of such.
+fn thought(value: &str) -> String {
+    match value.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(value).unwrap_or_default(),
+        Some(b'{' | b'[') => {
+            let part = |part: Members| {
+                ["thinking", "text", "reasoning", "reasoning_text", "content", "summary"]
+                    .iter()
+                    .find_map(|name| part.some(name).map(thought).filter(|thought| !thought.is_empty()))
+                    .unwrap_or_default()
+            };
+            lenient::list_of(value).into_iter().map(part).collect()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Groq's streams may tell their usage under `x_groq` alone: <https://console.groq.com/docs/api-reference#chat-create>.
@@ -76,21 +120,24 @@ fn readable_choice(provider: &str, choice: &RawValue, changed: &mut bool) -> Str
 /// A message or delta with text for `content` and a `reasoning_content`, or `None` when it has nothing to add.
 fn readable_message(provider: &str, message: &Members) -> Option<String> {
     let content = message.some("content").and_then(readable_content);
-    let reasoning = match (message.some("reasoning_content"), message.string("reasoning"), &content) {
-        (Some(_), ..) => None,
-        (None, Some(reasoning), _) => Some(reasoning),
-        (None, None, Some(content)) => Some(content.reasoning.clone()).filter(|thought| !thought.is_empty()),
-        (None, None, None) => None,
+    let is_said = message.string("reasoning_content").is_some_and(|reasoning| !reasoning.is_empty());
+    let reasoning = if is_said {
+        None
+    } else {
+        own_reasoning(|name| message.some(name))
+            .or_else(|| content.as_ref().map(|content| content.reasoning.clone()))
+            .filter(|thought| !thought.is_empty())
     };
     if content.is_none() && reasoning.is_none() {
         return None;
     }
-    let mut written = rewrite(message, |name, _| match (name, &content) {
-        ("content", Some(content)) => Some(quoted(&content.text)),
+    let mut written = rewrite(message, |name, _| match (name, &content, &reasoning) {
+        ("content", Some(content), _) => Some(quoted(&content.text)),
+        ("reasoning_content", _, Some(reasoning)) => Some(quoted(reasoning)),
         _ => None,
     });
     written.pop();
-    if let Some(reasoning) = reasoning {
+    if let Some(reasoning) = reasoning.filter(|_| message.get("reasoning_content").is_none()) {
         written += &format!(",\"reasoning_content\":{}", quoted(&reasoning));
     }
     if let Some(content) = &content {
@@ -114,33 +161,22 @@ pub(super) fn readable_content(list: &str) -> Option<ListContent<'_>> {
     if !list.starts_with('[') {
         return None;
     }
-    let parts: Vec<Members> = serde_json::from_str(list).ok()?;
-    let (text, reasoning) = text_of(&parts);
-    Some(ListContent { list, text, reasoning })
-}
-
-/// The text of content parts, and the reasoning among them.
-fn text_of(parts: &[Members]) -> (String, String) {
     let (mut text, mut reasoning) = (String::new(), String::new());
-    for part in parts {
+    let parts: Vec<&RawValue> = lenient::list_of(list);
+    for raw in parts {
+        let Ok(part) = Members::of(raw.get().as_bytes()) else {
+            text += &serde_json::from_str::<String>(raw.get()).unwrap_or_default();
+            continue;
+        };
         match part.string("type").as_deref() {
-            Some("thinking") => match part.string("thinking") {
-                Some(thought) => reasoning += &thought,
-                None => reasoning += &texts(part.get("thinking")),
-            },
-            Some("reasoning") => match part.string("text") {
-                Some(thought) => reasoning += &thought,
-                None => reasoning += &texts(part.get("summary")),
-            },
+            Some("thinking" | "reasoning" | "reasoning_text" | "reasoning_content" | "thought") => {
+                reasoning += &thought(raw.get());
+            }
+            _ if part.get("thought") == Some("true") => reasoning += &thought(raw.get()),
             _ => text += &part.string("text").unwrap_or_default(),
         }
     }
-    (text, reasoning)
-}
-
-fn texts(list: Option<&str>) -> String {
-    let parts: Vec<Members> = list.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
-    parts.iter().filter_map(|part| part.string("text")).collect()
+    Some(ListContent { list, text, reasoning })
 }
 
 /// An object with the members for which `change` gives another value; the rest stays the bytes it was.
@@ -194,6 +230,45 @@ mod tests {
             json!({"reasoning": "so\n", "content": "a", "reasoning_content": "so\n"})
         );
         assert_eq!(read(json!({"choices": [{"message": {"reasoning": null, "content": "a"}}]})), None);
+    }
+
+    #[test]
+    fn reasoning_has_many_names_and_is_said_once() {
+        let details = json!([{"type": "reasoning.text", "text": "h", "index": 0}, {"type": "reasoning.encrypted", "data": "x"}, {"type": "reasoning.summary", "summary": "m"}]);
+        for own in [
+            json!({"reasoning": "hm"}),
+            json!({"reasoning_text": "hm"}),
+            json!({"thinking": "hm"}),
+            json!({"thought": "hm"}),
+            json!({"reasoning_details": details}),
+            json!({"reasoning": "hm", "reasoning_details": details}),
+            json!({"reasoning": null, "reasoning_details": details}),
+            json!({"reasoning": {"content": "hm"}}),
+            json!({"thinking": {"thinking": "hm", "signature": "x"}}),
+            json!({"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "x"}]}),
+            json!({"reasoning_content": null, "thinking": "hm"}),
+            json!({"reasoning_content": "", "reasoning": "hm"}),
+            json!({"content": [{"type": "reasoning", "content": [{"type": "reasoning_text", "text": "hm"}]}]}),
+            json!({"content": [{"type": "reasoning", "reasoning": "hm"}]}),
+            json!({"content": [{"type": "text", "text": "hm", "thought": true}]}),
+            json!({"content": [null, {"type": "thinking", "thinking": "hm"}, "a"]}),
+        ] {
+            for holder in ["message", "delta"] {
+                let shown = read(json!({"choices": [{holder: own}]})).unwrap();
+                let shown = &shown["choices"][0][holder];
+                assert_eq!(shown["reasoning_content"], "hm", "{own}");
+                assert_eq!(shown.to_string().matches("\"reasoning_content\"").count(), 1, "{own}");
+            }
+        }
+        // What says nothing of it, or has it by its own name.
+        for own in [
+            json!({"reasoning_content": "hm", "reasoning": "hm", "content": "a"}),
+            json!({"content": "the \"thinking\": \"x\"", "thought": true}),
+            json!({"content": "a", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
+            json!({"content": "a", "thinking": ""}),
+        ] {
+            assert_eq!(read(json!({"choices": [{"message": own}], "usage": {"reasoning_tokens": 1}})), None);
+        }
     }
 
     #[test]

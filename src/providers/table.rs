@@ -151,15 +151,37 @@ const OWN_SERVER: Row = Row { key: Key::Optional, tools: Grammar::ANY, ..HOSTED 
 const MAX_TOKENS: (&str, &str) = ("max_completion_tokens", "max_tokens");
 
 /// What hosts that show their reasoning call it; OpenAI's own format has no reasoning.
-pub(super) const REASONING: &[&str] = &["reasoning", "reasoning_content", "reasoning_details"];
+pub(super) const REASONING: &[&str] =
+    &["reasoning", "reasoning_content", "reasoning_details", "reasoning_text", "thinking", "thought", "thoughts"];
 
 /// What a host with a closed schema refuses in answers of others. `refusal` and `annotations` are in each of OpenAI's own.
 /// Groq: `property 'refusal' is unsupported`; its own name for its reasoning is `reasoning`, which may come back.
-const OTHERS_ANSWERS: &[&str] = &["reasoning_content", "reasoning_details", "refusal", "annotations", "audio"];
+const OTHERS_ANSWERS: &[&str] = &[
+    "reasoning_content",
+    "reasoning_details",
+    "reasoning_text",
+    "thinking",
+    "thought",
+    "thoughts",
+    "refusal",
+    "annotations",
+    "audio",
+];
 
 /// The same where no reasoning may come back, and OpenAI's older form of a call is not known either.
-const ALL_BUT_TEXT_AND_CALLS: &[&str] =
-    &["reasoning", "reasoning_content", "reasoning_details", "refusal", "annotations", "audio", "function_call"];
+const ALL_BUT_TEXT_AND_CALLS: &[&str] = &[
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "reasoning_text",
+    "thinking",
+    "thought",
+    "thoughts",
+    "refusal",
+    "annotations",
+    "audio",
+    "function_call",
+];
 
 /// How many numbers a vector has, where it is not `dimensions`.
 const DIMENSION: (&str, &str) = ("dimensions", "output_dimension");
