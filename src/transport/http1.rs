@@ -11,19 +11,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::Method;
-use memchr::{memchr, memchr_iter};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
+use super::answer::{Decoded, Head, Parser};
 use super::connect::{Io, Target, refuses_identity};
 use super::traffic::Traffic;
-use crate::error::{Error, ErrorKind, Result};
-use crate::types::http::{Headers, HttpRequest, Lines, field_of};
+use crate::error::{Error, Result};
+use crate::types::http::HttpRequest;
 
-/// A chunk's size line, or a trailer line, may be this long.
-const LONGEST_LINE: usize = 8 * 1024;
 /// What is asked of the socket at a time.
 const READ: usize = 64 * 1024;
 /// A request of up to this size is copied behind its head, so that one write sends both.
@@ -39,39 +37,8 @@ thread_local! {
 /// One connection that is not shared.
 pub(super) struct Connection {
     io: Io,
-    buffer: BytesMut,
-    framing: Framing,
-    reusable: bool,
+    answer: Parser,
     target: Target,
-    /// An answer's head may be this long.
-    max_head: usize,
-}
-
-/// What is left of the answer's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
-    Done,
-    Length(u64),
-    UntilClose,
-    ChunkSize,
-    ChunkData(u64),
-    ChunkEnd,
-    Trailer,
-}
-
-/// What the bytes at hand say about the body.
-enum Decoded {
-    Data(Bytes),
-    Done,
-    NeedsMore,
-}
-
-/// An answer's first part.
-pub(super) struct Head {
-    pub status: u16,
-    pub headers: Headers,
-    /// There is a `content-encoding` among them.
-    pub is_encoded: bool,
 }
 
 /// A request that got no whole head in answer.
@@ -119,7 +86,7 @@ impl Outgoing {
 
 impl Connection {
     pub fn new(io: Io, target: Target, max_head: usize) -> Self {
-        Self { io, buffer: BytesMut::new(), framing: Framing::Done, reusable: true, target, max_head }
+        Self { io, answer: Parser::new(max_head), target }
     }
 
     pub fn traffic(&self) -> &Arc<Traffic> {
@@ -128,7 +95,7 @@ impl Connection {
 
     /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.
     pub fn is_usable(&mut self) -> bool {
-        if !self.reusable || self.framing != Framing::Done || !self.buffer.is_empty() {
+        if !self.answer.is_reusable() {
             return false;
         }
         // Costs no system call unless the reactor has seen the socket become readable, which it should not have.
@@ -139,12 +106,12 @@ impl Connection {
 
     /// Sends a request and reads its answer's head; informational answers are passed over.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<Head, Unanswered> {
-        self.reusable = false;
+        self.answer.reusable = false;
         let mut outgoing = std::future::poll_fn(|context| Poll::Ready(self.begin(request, context))).await;
         let mut scanned = 0;
         loop {
             let read = self.exchange(&mut outgoing).await;
-            let silent = self.buffer.is_empty();
+            let silent = self.answer.buffer.is_empty();
             match read {
                 Ok(0) => {
                     let error = match outgoing.broken {
@@ -159,18 +126,18 @@ impl Connection {
                 }
             }
             loop {
-                match self.head(scanned) {
+                match self.answer.head(scanned) {
                     Ok(Some(head)) if head.status < 200 => scanned = 0,
                     Ok(Some(head)) => {
                         // A server that answers before it has read everything does not want the rest.
-                        self.reusable &= outgoing.is_done();
+                        self.answer.reusable &= outgoing.is_done();
                         return Ok(head);
                     }
                     Ok(None) => break,
                     Err(error) => return Err(Unanswered { error, silent: false, refused: false }),
                 }
             }
-            scanned = self.buffer.len();
+            scanned = self.answer.buffer.len();
         }
     }
 
@@ -255,96 +222,15 @@ impl Connection {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut scratch = ReadBuf::uninit(scratch);
             ready!(Pin::new(&mut self.io).poll_read(context, &mut scratch))?;
-            self.buffer.extend_from_slice(scratch.filled());
+            self.answer.buffer.extend_from_slice(scratch.filled());
             Poll::Ready(Ok(scratch.filled().len()))
         })
-    }
-
-    /// The head, if it is all there. `scanned` bytes were there at the last look.
-    fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
-        let Some(end) = end_of_head(&self.buffer, scanned) else {
-            return match self.buffer.len() > self.max_head {
-                true => Err(head_too_large(self.max_head)),
-                false => Ok(None),
-            };
-        };
-        if end > self.max_head {
-            return Err(head_too_large(self.max_head));
-        }
-        let mut head = self.buffer.split_to(end).freeze();
-        let mut lines = Lines(&head);
-        let status_line = lines.next().unwrap_or_default();
-        let (http10, status) = read_status_line(status_line)?;
-        let start = status_line.len() + 1;
-        if status == 101 {
-            return Err(malformed("a switch to another protocol that nobody asked for"));
-        }
-
-        let mut framing = Framing::UntilClose;
-        let mut chunked = false;
-        let mut keep_alive = !http10;
-        let mut folded = false;
-        let mut is_encoded = false;
-        for line in lines {
-            match line.first() {
-                // The empty line at the end.
-                None | Some(b'\r') => continue,
-                Some(b' ' | b'\t') => {
-                    folded = true;
-                    continue;
-                }
-                Some(_) => {}
-            }
-            let (name, value) = field_of(line).ok_or_else(|| malformed("a header field without a colon"))?;
-            // Few fields matter here, and all of those begin with one of two letters.
-            if !matches!(name.first(), Some(b'c' | b'C' | b't' | b'T')) {
-                continue;
-            }
-            if name.eq_ignore_ascii_case(b"content-length") {
-                let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
-                if matches!(framing, Framing::Length(other) if other != length) {
-                    return Err(malformed("two different content-lengths"));
-                }
-                framing = Framing::Length(length);
-            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    let coding = String::from_utf8_lossy(value);
-                    return Err(malformed(format!("a transfer-encoding of {coding}, and only chunked is known")));
-                }
-                chunked = true;
-            } else if name.eq_ignore_ascii_case(b"content-encoding") {
-                is_encoded = true;
-            } else if name.eq_ignore_ascii_case(b"connection") {
-                for option in value.split(|byte| *byte == b',') {
-                    if option.trim_ascii().eq_ignore_ascii_case(b"close") {
-                        keep_alive = false;
-                    } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
-                        keep_alive = true;
-                    }
-                }
-            }
-        }
-        if chunked {
-            // With a length beside it, somebody on the way may have believed that one: what follows is not to be trusted.
-            keep_alive &= framing == Framing::UntilClose;
-            framing = Framing::ChunkSize;
-        }
-        if matches!(status, 204 | 304) || framing == Framing::Length(0) {
-            framing = Framing::Done;
-        }
-        self.reusable = keep_alive && framing != Framing::UntilClose;
-        if status >= 200 {
-            self.framing = framing;
-        }
-        head.advance(start);
-        let headers = Headers::new(if folded { unfolded(&head) } else { head });
-        Ok(Some(Head { status, headers, is_encoded }))
     }
 
     /// The next piece of the body, `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
-            match self.decode()? {
+            match self.answer.decode()? {
                 Decoded::Data(data) => return Ok(Some(data)),
                 Decoded::Done => return Ok(None),
                 Decoded::NeedsMore => {
@@ -352,11 +238,7 @@ impl Connection {
                         Error::connection(format!("the connection broke in the middle of an answer: {error}"))
                     })?;
                     if read == 0 {
-                        if self.framing != Framing::UntilClose {
-                            self.reusable = false;
-                            return Err(Error::connection("the connection closed in the middle of an answer"));
-                        }
-                        self.framing = Framing::Done;
+                        self.answer.end()?;
                     }
                 }
             }
@@ -365,17 +247,14 @@ impl Connection {
 
     /// How many bytes the body is known to have left, so that they can be read in one piece.
     pub fn known_length(&self) -> Option<u64> {
-        match self.framing {
-            Framing::Length(length) => Some(length),
-            _ => None,
-        }
+        self.answer.known_length()
     }
 
     /// Reads until `length` bytes are at hand, into one piece of memory.
     pub async fn gather(&mut self, length: usize) -> Result<()> {
-        self.buffer.reserve(length.saturating_sub(self.buffer.len()));
-        while self.buffer.len() < length {
-            match self.io.read_buf(&mut self.buffer).await {
+        self.answer.buffer.reserve(length.saturating_sub(self.answer.buffer.len()));
+        while self.answer.buffer.len() < length {
+            match self.io.read_buf(&mut self.answer.buffer).await {
                 Ok(0) => return Err(Error::connection("the connection closed in the middle of an answer")),
                 Ok(_) => {}
                 Err(error) => {
@@ -389,7 +268,7 @@ impl Connection {
     /// The next piece of the body, if it has been read already. Never waits: what is at hand may be the mere end of a
     /// chunk, behind which nothing comes for a while.
     pub fn buffered(&mut self) -> Result<Option<Bytes>> {
-        match self.decode()? {
+        match self.answer.decode()? {
             Decoded::Data(data) => Ok(Some(data)),
             Decoded::Done | Decoded::NeedsMore => Ok(None),
         }
@@ -397,57 +276,12 @@ impl Connection {
 
     /// Whether the body has been read to its end and the connection may carry another request.
     pub fn is_reusable(&self) -> bool {
-        self.framing == Framing::Done && self.reusable && self.buffer.is_empty()
+        self.answer.is_reusable()
     }
 
     /// Gives the read buffer back: an idle connection should not hold one.
     pub fn shrink(&mut self) {
-        self.buffer = BytesMut::new();
-    }
-
-    fn decode(&mut self) -> Result<Decoded> {
-        loop {
-            match self.framing {
-                Framing::Done => return Ok(Decoded::Done),
-                Framing::UntilClose if self.buffer.is_empty() => return Ok(Decoded::NeedsMore),
-                Framing::UntilClose => return Ok(Decoded::Data(self.buffer.split().freeze())),
-                Framing::Length(left) | Framing::ChunkData(left) => {
-                    if self.buffer.is_empty() {
-                        return Ok(Decoded::NeedsMore);
-                    }
-                    let taken = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    let data = self.buffer.split_to(taken).freeze();
-                    let left = left - taken as u64;
-                    self.framing = match self.framing {
-                        Framing::Length(_) if left == 0 => Framing::Done,
-                        Framing::Length(_) => Framing::Length(left),
-                        _ if left == 0 => Framing::ChunkEnd,
-                        _ => Framing::ChunkData(left),
-                    };
-                    return Ok(Decoded::Data(data));
-                }
-                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
-                    let Some(end) = memchr(b'\n', &self.buffer) else {
-                        if self.buffer.len() > LONGEST_LINE {
-                            return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
-                        }
-                        return Ok(Decoded::NeedsMore);
-                    };
-                    let line = self.buffer[..end].trim_ascii();
-                    self.framing = match self.framing {
-                        Framing::ChunkSize => match chunk_size(line)? {
-                            0 => Framing::Trailer,
-                            size => Framing::ChunkData(size),
-                        },
-                        Framing::ChunkEnd if line.is_empty() => Framing::ChunkSize,
-                        Framing::ChunkEnd => return Err(malformed("a chunk that is longer than it said")),
-                        Framing::Trailer if line.is_empty() => Framing::Done,
-                        other => other,
-                    };
-                    self.buffer.advance(end + 1);
-                }
-            }
-        }
+        self.answer.shrink();
     }
 }
 
@@ -461,67 +295,4 @@ fn broken(writing: Option<std::io::Error>, reading: std::io::Error) -> Box<Error
         broken.should_retry = Some(false);
     }
     broken
-}
-
-/// Where the head ends, its empty line included, if it is all there. `scanned` bytes were there at the last look.
-pub(super) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
-    // Whatever stood at the end may be the beginning of the empty line.
-    let from = scanned.saturating_sub(3);
-    memchr_iter(b'\n', &bytes[from..]).map(|found| from + found + 1).find_map(|at| match &bytes[at..] {
-        [b'\n', ..] => Some(at + 1),
-        [b'\r', b'\n', ..] => Some(at + 2),
-        _ => None,
-    })
-}
-
-/// Whether it is HTTP/1.0, and the status.
-fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
-    match line {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', status @ ..] => {
-            let (digits, rest) = status.split_at(status.len().min(3));
-            let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
-            match (status, rest.first()) {
-                (Some(status @ 100..), Some(b' ' | b'\r') | None) => Ok((*minor == b'0', status)),
-                _ => Err(malformed("a status that is not three digits")),
-            }
-        }
-        _ => Err(malformed("it does not begin with HTTP/1.1 or HTTP/1.0")),
-    }
-}
-
-/// The lines, each field in one; old servers go on in lines that begin with a space:
-/// <https://www.rfc-editor.org/rfc/rfc9112#section-5.2>.
-fn unfolded(lines: &[u8]) -> Bytes {
-    let mut whole = lines.to_vec();
-    for at in 1..whole.len() {
-        if matches!(whole[at], b' ' | b'\t') && whole[at - 1] == b'\n' {
-            whole[at - 1] = b' ';
-            if at > 1 && whole[at - 2] == b'\r' {
-                whole[at - 2] = b' ';
-            }
-        }
-    }
-    whole.into()
-}
-
-fn chunk_size(line: &[u8]) -> Result<u64> {
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    number(digits, 16).ok_or_else(|| malformed("a chunk whose size is no number"))
-}
-
-/// A number that is written with digits alone.
-fn number(text: &[u8], radix: u32) -> Option<u64> {
-    let is_number = text.len() <= 15 && text.iter().all(|byte| char::from(*byte).is_digit(radix));
-    u64::from_str_radix(std::str::from_utf8(text).ok().filter(|_| is_number)?, radix).ok()
-}
-
-fn head_too_large(max: usize) -> Box<Error> {
-    Error::new(
-        ErrorKind::ApiResponseValidation,
-        format!("the answer's head is larger than {max} bytes (max_header_size)"),
-    )
-}
-
-fn malformed(what: impl std::fmt::Display) -> Box<Error> {
-    Error::new(ErrorKind::ApiConnection, format!("the answer is not HTTP/1.1: {what}"))
 }

@@ -16,8 +16,9 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Notify;
 
+use super::answer::Head;
 use super::connect::{Io, Origin, causes};
-use super::http1::{Head, Unanswered};
+use super::http1::Unanswered;
 use super::seats::{Seat, Seats};
 use super::traffic::Traffic;
 use crate::error::{Error, Result};

@@ -1,6 +1,7 @@
 //! Bytes and time: connections, deadlines, retry policy, stream framing. Knows no vendor.
 
 mod admission;
+pub mod answer;
 pub mod aws_event_stream;
 mod connect;
 pub mod deadline;

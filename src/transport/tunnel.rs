@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
+use super::answer::end_of_head;
 use super::connect::causes;
-use super::http1::end_of_head;
 use super::proxies::Proxy;
 use super::stream::Stream;
 use crate::error::{Error, Result};

@@ -1,0 +1,297 @@
+//! What a server sends by HTTP/1.1, read from the bytes as they come. No I/O.
+//!
+//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Where other readers differ from this one, and why, is a table
+//! in fuzz/README.md, which `fuzz_targets/http1.rs` and the tests below hold.
+
+use bytes::{Buf, Bytes, BytesMut};
+use memchr::{memchr, memchr_iter};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::http::{Headers, Lines, field_of};
+
+/// A chunk's size line, or a trailer line, may be this long.
+const LONGEST_LINE: usize = 8 * 1024;
+/// The answers on one connection, one at a time.
+pub struct Parser {
+    /// What has come and was not taken yet.
+    pub(super) buffer: BytesMut,
+    framing: Framing,
+    /// The connection may carry another request when this answer has been read.
+    pub(super) reusable: bool,
+    /// A head may be this long.
+    max_head: usize,
+}
+
+/// What is left of the answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Done,
+    Length(u64),
+    UntilClose,
+    ChunkSize,
+    ChunkData(u64),
+    ChunkEnd,
+    Trailer,
+}
+
+/// What the bytes at hand say about the body.
+pub enum Decoded {
+    /// A piece of it.
+    Data(Bytes),
+    /// It is over.
+    Done,
+    /// Nothing, before more has come.
+    NeedsMore,
+}
+
+/// An answer's first part.
+pub struct Head {
+    /// Status code.
+    pub status: u16,
+    /// Header fields.
+    pub headers: Headers,
+    /// There is a `content-encoding` among them.
+    pub is_encoded: bool,
+}
+
+impl Parser {
+    /// A parser of a fresh connection.
+    pub fn new(max_head: usize) -> Self {
+        Self { buffer: BytesMut::new(), framing: Framing::Done, reusable: true, max_head }
+    }
+
+    /// Takes bytes that have come.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The connection has ended.
+    ///
+    /// # Errors
+    ///
+    /// The body had not.
+    pub fn end(&mut self) -> Result<()> {
+        if !matches!(self.framing, Framing::UntilClose | Framing::Done) {
+            self.reusable = false;
+            return Err(Error::connection("the connection closed in the middle of an answer"));
+        }
+        self.framing = Framing::Done;
+        Ok(())
+    }
+
+    /// The head, if it is all there. `scanned` bytes were there at the last look.
+    ///
+    /// # Errors
+    ///
+    /// It is too large, or no head.
+    pub fn head(&mut self, scanned: usize) -> Result<Option<Head>> {
+        let Some(end) = end_of_head(&self.buffer, scanned) else {
+            return match self.buffer.len() > self.max_head {
+                true => Err(head_too_large(self.max_head)),
+                false => Ok(None),
+            };
+        };
+        if end > self.max_head {
+            return Err(head_too_large(self.max_head));
+        }
+        let mut head = self.buffer.split_to(end).freeze();
+        let mut lines = Lines(&head);
+        let status_line = lines.next().unwrap_or_default();
+        let (http10, status) = read_status_line(status_line)?;
+        let start = status_line.len() + 1;
+        if status == 101 {
+            return Err(malformed("a switch to another protocol that nobody asked for"));
+        }
+
+        let mut framing = Framing::UntilClose;
+        let mut chunked = false;
+        let mut keep_alive = !http10;
+        let mut folded = false;
+        let mut is_encoded = false;
+        for line in lines {
+            match line.first() {
+                // The empty line at the end.
+                None | Some(b'\r') => continue,
+                Some(b' ' | b'\t') => {
+                    folded = true;
+                    continue;
+                }
+                Some(_) => {}
+            }
+            let (name, value) = field_of(line).ok_or_else(|| malformed("a header field without a colon"))?;
+            // Few fields matter here, and all of those begin with one of two letters.
+            if !matches!(name.first(), Some(b'c' | b'C' | b't' | b'T')) {
+                continue;
+            }
+            if name.eq_ignore_ascii_case(b"content-length") {
+                let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
+                if matches!(framing, Framing::Length(other) if other != length) {
+                    return Err(malformed("two different content-lengths"));
+                }
+                framing = Framing::Length(length);
+            } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    let coding = String::from_utf8_lossy(value);
+                    return Err(malformed(format!("a transfer-encoding of {coding}, and only chunked is known")));
+                }
+                chunked = true;
+            } else if name.eq_ignore_ascii_case(b"content-encoding") {
+                is_encoded = true;
+            } else if name.eq_ignore_ascii_case(b"connection") {
+                for option in value.split(|byte| *byte == b',') {
+                    if option.trim_ascii().eq_ignore_ascii_case(b"close") {
+                        keep_alive = false;
+                    } else if http10 && option.trim_ascii().eq_ignore_ascii_case(b"keep-alive") {
+                        keep_alive = true;
+                    }
+                }
+            }
+        }
+        if chunked {
+            // With a length beside it, somebody on the way may have believed that one: what follows is not to be trusted.
+            keep_alive &= framing == Framing::UntilClose;
+            framing = Framing::ChunkSize;
+        }
+        if matches!(status, 204 | 304) || framing == Framing::Length(0) {
+            framing = Framing::Done;
+        }
+        self.reusable = keep_alive && framing != Framing::UntilClose;
+        if status >= 200 {
+            self.framing = framing;
+        }
+        head.advance(start);
+        let headers = Headers::new(if folded { unfolded(&head) } else { head });
+        Ok(Some(Head { status, headers, is_encoded }))
+    }
+
+    /// How many bytes the body is known to have left.
+    pub fn known_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            _ => None,
+        }
+    }
+
+    /// The next piece of the body, as far as the bytes at hand say.
+    ///
+    /// # Errors
+    ///
+    /// They are no body.
+    pub fn decode(&mut self) -> Result<Decoded> {
+        loop {
+            match self.framing {
+                Framing::Done => return Ok(Decoded::Done),
+                Framing::UntilClose if self.buffer.is_empty() => return Ok(Decoded::NeedsMore),
+                Framing::UntilClose => return Ok(Decoded::Data(self.buffer.split().freeze())),
+                Framing::Length(left) | Framing::ChunkData(left) => {
+                    if self.buffer.is_empty() {
+                        return Ok(Decoded::NeedsMore);
+                    }
+                    let taken = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                    let data = self.buffer.split_to(taken).freeze();
+                    let left = left - taken as u64;
+                    self.framing = match self.framing {
+                        Framing::Length(_) if left == 0 => Framing::Done,
+                        Framing::Length(_) => Framing::Length(left),
+                        _ if left == 0 => Framing::ChunkEnd,
+                        _ => Framing::ChunkData(left),
+                    };
+                    return Ok(Decoded::Data(data));
+                }
+                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
+                    let Some(end) = memchr(b'\n', &self.buffer) else {
+                        if self.buffer.len() > LONGEST_LINE {
+                            return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
+                        }
+                        return Ok(Decoded::NeedsMore);
+                    };
+                    let line = self.buffer[..end].trim_ascii();
+                    self.framing = match self.framing {
+                        Framing::ChunkSize => match chunk_size(line)? {
+                            0 => Framing::Trailer,
+                            size => Framing::ChunkData(size),
+                        },
+                        Framing::ChunkEnd if line.is_empty() => Framing::ChunkSize,
+                        Framing::ChunkEnd => return Err(malformed("a chunk that is longer than it said")),
+                        Framing::Trailer if line.is_empty() => Framing::Done,
+                        other => other,
+                    };
+                    self.buffer.advance(end + 1);
+                }
+            }
+        }
+    }
+
+    /// Whether the last answer has been read to its end, and the connection was left in order.
+    pub fn is_reusable(&self) -> bool {
+        self.framing == Framing::Done && self.reusable && self.buffer.is_empty()
+    }
+
+    /// Gives the read buffer back: an idle connection should not hold one.
+    pub(super) fn shrink(&mut self) {
+        self.buffer = BytesMut::new();
+    }
+}
+
+/// Where the head ends, its empty line included, if it is all there. `scanned` bytes were there at the last look.
+pub(super) fn end_of_head(bytes: &[u8], scanned: usize) -> Option<usize> {
+    // Whatever stood at the end may be the beginning of the empty line.
+    let from = scanned.saturating_sub(3);
+    memchr_iter(b'\n', &bytes[from..]).map(|found| from + found + 1).find_map(|at| match &bytes[at..] {
+        [b'\n', ..] => Some(at + 1),
+        [b'\r', b'\n', ..] => Some(at + 2),
+        _ => None,
+    })
+}
+
+/// Whether it is HTTP/1.0, and the status.
+fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
+    match line {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', status @ ..] => {
+            let (digits, rest) = status.split_at(status.len().min(3));
+            let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+            match (status, rest.first()) {
+                (Some(status @ 100..), Some(b' ' | b'\r') | None) => Ok((*minor == b'0', status)),
+                _ => Err(malformed("a status that is not three digits")),
+            }
+        }
+        _ => Err(malformed("it does not begin with HTTP/1.1 or HTTP/1.0")),
+    }
+}
+
+/// The lines, each field in one; old servers go on in lines that begin with a space:
+/// <https://www.rfc-editor.org/rfc/rfc9112#section-5.2>.
+fn unfolded(lines: &[u8]) -> Bytes {
+    let mut whole = lines.to_vec();
+    for at in 1..whole.len() {
+        if matches!(whole[at], b' ' | b'\t') && whole[at - 1] == b'\n' {
+            whole[at - 1] = b' ';
+            if at > 1 && whole[at - 2] == b'\r' {
+                whole[at - 2] = b' ';
+            }
+        }
+    }
+    whole.into()
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    number(digits, 16).ok_or_else(|| malformed("a chunk whose size is no number"))
+}
+
+/// A number that is written with digits alone.
+fn number(text: &[u8], radix: u32) -> Option<u64> {
+    let is_number = text.len() <= 15 && text.iter().all(|byte| char::from(*byte).is_digit(radix));
+    u64::from_str_radix(std::str::from_utf8(text).ok().filter(|_| is_number)?, radix).ok()
+}
+
+fn head_too_large(max: usize) -> Box<Error> {
+    Error::new(
+        ErrorKind::ApiResponseValidation,
+        format!("the answer's head is larger than {max} bytes (max_header_size)"),
+    )
+}
+
+fn malformed(what: impl std::fmt::Display) -> Box<Error> {
+    Error::new(ErrorKind::ApiConnection, format!("the answer is not HTTP/1.1: {what}"))
+}
