@@ -957,6 +957,12 @@ class TestLeaving:
             if chunk.choices[0].delta.content == "lo":
                 break
         stalled.last.wait_gone()
+        # It is not to be taken for a complete one.
+        for _ in range(2):
+            with pytest.raises(IncompleteStreamError, match="left") as caught:
+                list(stream)
+        assert (caught.value.completion or {})["choices"][0]["message"]["content"] == "Hello"
+        stream.close()
         assert list(stream) == []
 
     def test_an_exception_in_the_loop(self, stalled: Server) -> None:
@@ -1012,7 +1018,8 @@ class TestLeaving:
             if chunk.choices[0].delta.content == "lo":
                 break
         stalled.last.wait_gone()
-        assert [chunk async for chunk in stream] == []
+        with pytest.raises(IncompleteStreamError, match="left"):
+            await anext(stream)
 
     async def test_aclose(self, stalled: Server) -> None:
         stream = await aopen_stream()
@@ -1079,7 +1086,8 @@ class TestLeaving:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(read(), 0.2)
         stalled.last.wait_gone()
-        assert [chunk async for chunk in stream] == []
+        with pytest.raises(IncompleteStreamError, match="left"):
+            await read()
 
     async def test_an_async_generator_that_is_closed(self, stalled: Server) -> None:
         async def texts() -> Any:
@@ -1104,6 +1112,173 @@ class TestLeaving:
         stalled.wait_for_connections(0)
         stalled.answer(plain())
         assert completion(MODEL, MESSAGES) == completion_of()
+
+
+class TestGivenUp:
+    """A wait for a chunk that is given up takes none along: the next wait brings it."""
+
+    @pytest.fixture
+    def gates(self, at_openai: Server) -> list[Gate]:
+        gates = [Gate() for _ in TEXTS]
+        pieces = itertools.chain.from_iterable(zip(gates, events(chunks_of(*TEXTS)[1:-2], done=False), strict=True))
+        at_openai.answer(stream_of(*pieces, event(chunk_of({}, "stop")), DONE))
+        return gates
+
+    @pytest.mark.parametrize("of", [lambda stream: stream, lambda stream: aiter(stream)], ids=["stream", "iterator"])
+    async def test_wait_for(self, gates: list[Gate], of: Callable[[Any], Any]) -> None:
+        stream = of(await aopen_stream())
+        texts = []
+        for gate in gates:
+            for _ in range(3):
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(anext(stream), 0.005)
+            gate.open()
+            texts.append(text_of([await asyncio.wait_for(anext(stream), PATIENCE)]))
+        assert texts == list(TEXTS)
+        assert [chunk.choices[0].finish_reason async for chunk in stream] == ["stop"]
+
+    async def test_a_wait_without_time(self, at_openai: Server) -> None:
+        """Cancelled before it begins, and the chunk is asked for again in the midst of that."""
+        at_openai.answer(streamed(*TEXTS))
+        stream = await aopen_stream()
+        chunks = []
+        for iterator in (stream, aiter(stream)):
+            for _ in range(3):
+                try:
+                    chunks.append(await asyncio.wait_for(anext(iterator), 0))
+                except asyncio.TimeoutError:
+                    chunks.append(await anext(stream))
+        assert chunks == SHOWN[:6]
+
+    async def test_awaitables_that_nobody_awaits(self, at_openai: Server) -> None:
+        at_openai.answer(streamed(*TEXTS))
+        stream = await aopen_stream()
+        iterator = aiter(stream)
+        kept = [iterator.__anext__(), stream.__anext__()]
+        for left in (iterator.__anext__(), stream.__anext__()):
+            del left
+        closed = stream.__anext__()
+        closed.close()
+        with pytest.raises(RuntimeError):
+            await closed
+        chunks = [await anext(stream), await kept[1], await kept[0]]
+        assert [*chunks, *[chunk async for chunk in iterator]] == SHOWN
+
+    async def test_an_error_is_not_lost(self, at_openai: Server) -> None:
+        at_openai.answer(stream_of(*events(chunks_of("a")[:2], done=False)))
+        stream = await aopen_stream()
+        assert [await anext(stream), await anext(stream)] == chunks_of("a")[:2]
+        for _ in range(20):
+            stream.__anext__()
+            await asyncio.sleep(0.001)
+        with pytest.raises(IncompleteStreamError):
+            await anext(stream)
+
+    async def test_arrival_and_cancellation_at_once(self, gates: list[Gate]) -> None:
+        """The chunk has come, and its task is cancelled before it goes on, by one that goes on before it."""
+        stream = await aopen_stream()
+        for gate, text in zip(gates, TEXTS, strict=True):
+            waiting: list[asyncio.Task[Any]] = []
+
+            async def cancel_the_others(waiting: list[asyncio.Task[Any]] = waiting) -> Any:
+                chunk = await anext(stream)
+                for task in waiting[1:]:
+                    task.cancel()
+                return chunk
+
+            waiting += [asyncio.create_task(cancel_the_others())]
+            waiting += [asyncio.ensure_future(anext(stream)) for _ in range(3)]
+            await asyncio.sleep(0)
+            gate.open()
+            first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+            assert text_of([first]) == text
+            assert {type(other) for other in others} == {asyncio.CancelledError}
+        assert [chunk.choices[0].finish_reason async for chunk in stream] == ["stop"]
+
+    async def test_several_consumers(self, at_openai: Server) -> None:
+        texts = [f"{number} " for number in range(300)]
+        pieces = events(chunks_of(*texts), done=True)
+        slowly: list[Piece] = [
+            part
+            for count, piece in enumerate(pieces)
+            for part in ((Pause(0.001), piece) if count % 5 == 0 else (piece,))
+        ]
+        at_openai.answer(stream_of(*slowly))
+        stream = await aopen_stream()
+        read: list[Any] = []
+
+        async def consume(patience: float) -> None:
+            while True:
+                try:
+                    read.append(await asyncio.wait_for(anext(stream), patience))
+                except asyncio.TimeoutError:
+                    continue
+                except StopAsyncIteration:
+                    return
+
+        await asyncio.gather(*(consume(patience) for patience in (0.0005, 0.001, 0.002, PATIENCE)))
+        assert sorted(map(dumped, read)) == sorted(map(dumped, chunks_of(*texts)[:-1]))
+
+    async def test_a_loop_that_is_left_leaves_the_others_theirs(self, gates: list[Gate]) -> None:
+        stream = await aopen_stream()
+        read: list[Any] = []
+
+        async def consume() -> None:
+            async for chunk in stream:
+                read.append(chunk)
+
+        one, other = asyncio.create_task(consume()), asyncio.create_task(consume())
+        await asyncio.sleep(0.01)
+        one.cancel()
+        for gate in gates:
+            gate.open()
+        await asyncio.wait_for(other, PATIENCE)
+        assert text_of(read) == "".join(TEXTS)
+
+
+class TestSoFar:
+    """`completion` and `text` while the stream runs."""
+
+    def test_text(self, at_openai: Server) -> None:
+        at_openai.answer(streamed(*TEXTS))
+        stream = open_stream()
+        assert stream.text == ""
+        text = ""
+        for chunk in stream:
+            text += text_of([chunk])
+            assert stream.text == text
+            assert (stream.completion.choices[0].message.content or "") == text
+        assert stream.text == "".join(TEXTS)
+
+    def test_text_of_the_first_choice(self, read: Call, at_openai: Server) -> None:
+        def piece(index: int, text: str) -> Json:
+            return chunk_of({"content": text}, "stop", choice={"index": index})
+
+        at_openai.answer(stream_of(*events([piece(1, "b"), piece(0, "a")])))
+        assert read()[1].text == "a"
+
+    def test_a_long_stream_is_held_in_the_memory_of_its_text(self, at_openai: Server, run_program: RunProgram) -> None:
+        texts = ["word"] * 20_000
+        at_openai.answer(stream_of(b"".join(piece for piece in events(chunks_of(*texts)) if isinstance(piece, bytes))))
+        program = run_program("""
+            import gc
+            from ritellm import completion
+            def resident():
+                with open("/proc/self/statm") as file:
+                    return int(file.read().split()[1]) * 4096
+            def read():
+                stream = completion("openai/m", [], stream=True)
+                for chunk in stream:
+                    pass
+                assert stream.text == "word" * 20_000
+                return stream
+            kept = [read()]
+            before = resident()
+            kept += [read() for _ in range(8)]
+            print((resident() - before) // 8)
+        """)
+        # 80 kB of text; each chunk's bytes were 4 MB.
+        assert int(program.check()) < 600_000
 
 
 class TestThreads:

@@ -135,6 +135,11 @@ class Stream:
         """The response accumulated so far, as the call without ``stream=True`` would have given it."""
 
     @property
+    def text(self) -> str:
+        """The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there
+        is any."""
+
+    @property
     def meta(self) -> Meta:
         """What is known about the answer beside its chunks."""
 

@@ -13,22 +13,20 @@ use super::json_encode::each_member;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Operation;
 use crate::types::redact::Redactor;
-use crate::types::response;
 
-/// The completion, or the response, that these chunks, as JSON, make up so far.
-pub(super) fn of_json<'py>(py: Python<'py>, chunks: &[Bytes], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
-    let (json, class) = accumulated(py, chunks, operation)?;
-    json_decode::decode(py, &json, class)
+/// What a stream has said so far, as the plain call would have given it.
+pub(super) fn of_json<'py>(py: Python<'py>, json: &[u8], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
+    let class = if operation == Operation::Responses { Class::Response } else { Class::ChatCompletion };
+    json_decode::decode(py, json, class)
 }
 
 /// The same for an error, without what must not be shown: a secret may have come in pieces.
 pub(super) fn redacted<'py>(
     py: Python<'py>,
-    chunks: &[Bytes],
+    json: Bytes,
     operation: Operation,
     redactor: &Redactor,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (json, class) = accumulated(py, chunks, operation)?;
     let json = match serde_json::from_slice::<Value>(&json) {
         Ok(mut value) => {
             redact(&mut value, redactor);
@@ -36,7 +34,7 @@ pub(super) fn redacted<'py>(
         }
         Err(_) => redactor.redact(&json).map_or(json, Bytes::from),
     };
-    json_decode::decode(py, &json, class)
+    of_json(py, &json, operation)
 }
 
 /// Hides secrets in every string, and the beginning of one that the stream broke off in.
@@ -54,27 +52,6 @@ fn redact(value: &mut Value, redactor: &Redactor) {
         }
         _ => {}
     }
-}
-
-/// What these chunks make up so far, as JSON.
-fn accumulated(py: Python<'_>, chunks: &[Bytes], operation: Operation) -> PyResult<(Bytes, Class)> {
-    if operation == Operation::Responses {
-        let mut accumulator = response::Accumulator::default();
-        chunks.iter().for_each(|chunk| accumulator.push(chunk));
-        return Ok((accumulator.completion(), Class::Response));
-    }
-    let mut accumulator = Accumulator::default();
-    for chunk in chunks {
-        match serde_json::from_slice(chunk) {
-            Ok(chunk) => accumulator.push(chunk),
-            // What Python takes and serde does not: half a surrogate pair, `NaN`, text that is not UTF-8.
-            Err(_) => match json_decode::decode(py, chunk, Class::Object) {
-                Ok(chunk) => accumulator.push(to_value(&chunk, 0)?),
-                Err(_) => continue,
-            },
-        }
-    }
-    Ok((accumulator.finish().to_string().into(), Class::ChatCompletion))
 }
 
 /// The completion that these chunks, as dicts, make up.

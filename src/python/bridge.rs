@@ -227,7 +227,7 @@ impl Bridge {
     }
 
     /// Something to wait for in a task of this loop, and the key under which its outcome is to be pushed on the queue.
-    pub fn wait<'py>(slf: &Bound<'py, Self>, work: Work) -> PyResult<(u64, Bound<'py, Waiter>)> {
+    pub fn wait<'py>(slf: &Bound<'py, Self>, work: Option<Work>) -> PyResult<(u64, Bound<'py, Waiter>)> {
         let mut waiting = slf.get().waiting.lock(slf.py());
         waiting.next_key += 1;
         let key = waiting.next_key;

@@ -79,7 +79,7 @@ impl Client {
         let (asked, log) = self.asked(operation, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
         let work = Work { abort: Abort::default(), log };
-        let (key, waiter) = Bridge::wait(&bridge, work.clone())?;
+        let (key, waiter) = Bridge::wait(&bridge, Some(work.clone()))?;
         let caller = Caller::Task(bridge.get().queue(), key);
         self.spawn(Job { core: self.core(), asked, work, caller });
         Ok(waiter)

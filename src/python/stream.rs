@@ -4,6 +4,7 @@
 //! batches and builds the objects. A chunk that is at hand costs no trip through the event loop.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::once::name;
@@ -12,6 +13,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -30,11 +32,15 @@ use super::waiter::{Waiter, Work, thrown};
 use crate::client;
 use crate::error::{Error, ErrorKind};
 use crate::types::chat::{self, Operation};
+use crate::types::snapshot::{Alike, Snapshot};
 
 /// A feed that holds this many bytes, or …
 const MOST_BYTES: usize = 1 << 20;
 /// … this many chunks, holds back its stream.
 const MOST_CHUNKS: usize = 4096;
+
+/// Memory for more chunks than this is given back after a burst of them.
+const MOST_KEPT: usize = 256;
 
 /// Chunks on their way from the network thread to the consumer.
 #[derive(Default)]
@@ -114,6 +120,11 @@ impl Feed {
         }
     }
 
+    /// This consumer waits no more.
+    pub fn forget(&self, queue: &Arc<Queue>, key: u64) {
+        self.lock().waiting.retain(|(known, of)| *of != key || !Arc::ptr_eq(known, queue));
+    }
+
     /// Ends it before its stream does, unless it has ended.
     pub fn end(&self, how: Result<(), Box<Error>>) {
         let mut state = self.lock();
@@ -139,25 +150,59 @@ pub(super) struct Stream {
     meta: chat::Meta,
     operation: Operation,
     local: Attached<Local>,
+    /// Decoded for somebody who asked and has not awaited it yet: the next chunks, or what is to be raised next.
+    decoded: Attached<Decoded>,
     decoder: Attached<template::Chunks>,
+    /// How many loops run over it.
+    loops: AtomicUsize,
     /// How many levels of nesting a chunk may have.
     deepest: usize,
     made: u64,
 }
 
-/// The consumer's side.
+/// What is decoded and not given out yet.
 #[derive(Default)]
+struct Decoded {
+    first: Option<Py<PyAny>>,
+    /// Errors, and what was decoded by a finaliser that ran meanwhile.
+    rest: VecDeque<PyResult<Py<PyAny>>>,
+}
+
+impl Decoded {
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    /// Puts in what came before all that is there.
+    fn push(&mut self, next: PyResult<Py<PyAny>>) {
+        if let Some(first) = self.first.take() {
+            self.rest.push_front(Ok(first));
+        }
+        match next {
+            Ok(chunk) => self.first = Some(chunk),
+            error => self.rest.push_front(error),
+        }
+    }
+
+    fn pop(&mut self) -> Option<PyResult<Py<PyAny>>> {
+        self.first.take().map(Ok).or_else(|| self.rest.pop_front())
+    }
+}
+
+/// The consumer's side.
 struct Local {
     /// Taken out of the feed and not given out yet.
     chunks: VecDeque<Chunk>,
     /// What the completion is made of.
-    seen: Vec<Bytes>,
+    so_far: Snapshot,
     over: bool,
+    /// It was over because a loop was left, and not by its end: whoever reads on must not take it for complete.
+    left: bool,
 }
 
 /// What there is for a consumer.
 enum Taken {
-    Chunk(Bytes),
+    Chunk(Bytes, Option<Alike>),
     Nothing,
     End,
     Failed(Box<Error>),
@@ -173,21 +218,67 @@ impl Stream {
             work,
             meta,
             operation,
-            local: Attached::default(),
+            local: Attached::new(Local {
+                chunks: VecDeque::new(),
+                so_far: Snapshot::new(operation),
+                over: false,
+                left: false,
+            }),
+            decoded: Attached::default(),
             decoder: Attached::default(),
+            loops: AtomicUsize::new(0),
             deepest,
             made: generation(),
         }
+    }
+
+    /// The next chunk, in the order in which they came; `None`: the stream is over. `Err(None)`: there is nothing yet.
+    fn next_chunk(&self, py: Python<'_>) -> Result<Option<Py<PyAny>>, Option<PyErr>> {
+        let decoded = self.decoded.lock(py).pop();
+        match decoded {
+            Some(decoded) => decoded.map(Some).map_err(Some),
+            None => match self.take(py) {
+                Taken::Chunk(chunk, alike) => match self.chunk(py, &chunk, alike.as_ref()) {
+                    Ok(chunk) => Ok(Some(chunk.unbind())),
+                    Err(error) => Err(Some(error)),
+                },
+                Taken::End => Ok(None),
+                Taken::Failed(error) => Err(Some(self.failed(py, error))),
+                Taken::Nothing => Err(None),
+            },
+        }
+    }
+
+    /// Decodes what is at hand, for whoever awaits first.
+    ///
+    /// It stays with the stream until then: an awaitable that is never awaited, or given up on, takes no chunk along.
+    fn look(&self, py: Python<'_>) {
+        if !self.decoded.lock(py).is_empty() {
+            return;
+        }
+        let next = match self.take(py) {
+            Taken::Chunk(chunk, alike) => self.chunk(py, &chunk, alike.as_ref()).map(Bound::unbind),
+            Taken::Failed(error) => Err(self.failed(py, error)),
+            Taken::End | Taken::Nothing => return,
+        };
+        // A finaliser that ran meanwhile may have looked too: what is here came before.
+        self.decoded.lock(py).push(next);
     }
 
     fn take(&self, py: Python<'_>) -> Taken {
         let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
-                local.seen.push(chunk.clone());
+                let alike = local.so_far.push(&chunk);
                 if shown {
-                    return Taken::Chunk(chunk);
+                    return Taken::Chunk(chunk, alike);
                 }
+            }
+            if local.chunks.capacity() > MOST_KEPT {
+                local.chunks = VecDeque::new();
+            }
+            if local.left {
+                return Taken::Failed(self.left());
             }
             if local.over {
                 return Taken::End;
@@ -217,7 +308,7 @@ impl Stream {
         }
     }
 
-    fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes) -> PyResult<Bound<'py, PyAny>> {
+    fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes, alike: Option<&Alike>) -> PyResult<Bound<'py, PyAny>> {
         if let Some(log) = &self.work.log {
             log.write(py);
         }
@@ -225,9 +316,9 @@ impl Stream {
             _ if self.operation == Operation::Responses => {
                 json_decode::decode_with(py, chunk, Class::ResponseEvent, Form::List, self.deepest)
             }
-            Some(mut decoder) => decoder.decode(py, chunk, self.deepest),
+            Some(mut decoder) => decoder.decode(py, chunk, alike, self.deepest),
             // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
-            None => template::Chunks::default().decode(py, chunk, self.deepest),
+            None => template::Chunks::default().decode(py, chunk, None, self.deepest),
         };
         decoded.map_err(|error| {
             self.stop(py);
@@ -251,10 +342,10 @@ impl Stream {
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
         if is_incomplete {
-            let seen = self.local.lock(py).seen.clone();
+            let so_far = self.local.lock(py).so_far.completion();
             let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
             if let Err(error) =
-                accumulate::redacted(py, &seen, self.operation, &self.meta.secrets.redactor()).and_then(set)
+                accumulate::redacted(py, so_far, self.operation, &self.meta.secrets.redactor()).and_then(set)
             {
                 return error;
             }
@@ -264,18 +355,41 @@ impl Stream {
 
     /// Ends the stream: an unfinished request is aborted, and nothing more is given out.
     fn stop(&self, py: Python<'_>) {
+        self.end(py, false);
+    }
+
+    /// The same for a loop that is left: who reads on is told.
+    fn leave(&self, py: Python<'_>) {
+        self.end(py, true);
+    }
+
+    fn end(&self, py: Python<'_>, left: bool) {
         if self.made != generation() {
             return;
         }
         let mut local = self.local.lock(py);
         local.chunks.clear();
         let was_over = std::mem::replace(&mut local.over, true);
+        local.left = left && (local.left || !was_over);
         drop(local);
+        let decoded = std::mem::take(&mut *self.decoded.lock(py));
+        // Not under the lock: to drop them may run Python code.
+        drop(decoded);
         if !was_over {
             self.work.abort.abort();
             // Whoever waits in another thread or task sees the end.
             self.feed.end(Ok(()));
         }
+    }
+
+    fn left(&self) -> Box<Error> {
+        let mut error = Error::new(
+            ErrorKind::IncompleteStream,
+            "the stream is over before its end: the loop over it was left, which aborted the request",
+        );
+        error.provider = Some(self.meta.provider.to_string());
+        error.model = Some(self.meta.model.to_string());
+        error
     }
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
@@ -292,7 +406,7 @@ impl Stream {
         });
         // `take` looks whether there is still somebody to wait for.
         runtime::is_alive(self.made);
-        py.check_signals().inspect_err(|_| self.stop(py))
+        py.check_signals().inspect_err(|_| self.leave(py))
     }
 }
 
@@ -310,11 +424,10 @@ impl Stream {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         loop {
-            match self.take(py) {
-                Taken::Chunk(chunk) => return self.chunk(py, &chunk).map(Some),
-                Taken::End => return Ok(None),
-                Taken::Failed(error) => return Err(self.failed(py, error)),
-                Taken::Nothing => self.wait(py)?,
+            match self.next_chunk(py) {
+                Ok(chunk) => return Ok(chunk.map(|chunk| chunk.into_bound(py))),
+                Err(Some(error)) => return Err(error),
+                Err(None) => self.wait(py)?,
             }
         }
     }
@@ -360,10 +473,18 @@ impl Stream {
     /// The response accumulated so far, as the call without ``stream=True`` would have given it.
     #[getter]
     fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let seen = slf.get().local.lock(slf.py()).seen.clone();
-        let completion = accumulate::of_json(slf.py(), &seen, slf.get().operation)?;
+        let so_far = slf.get().local.lock(slf.py()).so_far.completion();
+        let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
         super::object::set_slot(&completion, name!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
         Ok(completion)
+    }
+
+    /// The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there is
+    /// any.
+    #[getter]
+    fn text<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        let text = self.local.lock(py).so_far.text().into_owned();
+        PyString::new(py, &text)
     }
 
     /// What is known about the answer beside its chunks.
@@ -376,11 +497,15 @@ impl Stream {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(decoded) = self.decoded.visit(&visit) {
+            decoded.first.iter().chain(decoded.rest.iter().flatten()).try_for_each(|chunk| visit.call(chunk))?;
+        }
         self.decoder.visit(&visit).map_or(Ok(()), |decoder| decoder.traverse(&visit))
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let forgotten = self.decoder.try_lock(py).map(|mut decoder| std::mem::take(&mut *decoder));
+        let decoded = self.decoded.try_lock(py).map(|mut decoded| std::mem::take(&mut *decoded));
+        let forgotten = (decoded, self.decoder.try_lock(py).map(|mut decoder| std::mem::take(&mut *decoder)));
         // Not under the lock: to drop the chunks that were given out may run Python code.
         drop(forgotten);
     }
@@ -405,13 +530,17 @@ pub(super) struct Chunks {
 
 impl Chunks {
     fn new(stream: &Bound<'_, Stream>) -> Self {
+        stream.get().loops.fetch_add(1, Ordering::Relaxed);
         Self { stream: stream.clone().unbind(), last: Attached::new(None) }
     }
 }
 
 impl Drop for Chunks {
+    /// Ends the stream, unless another loop goes on with it.
     fn drop(&mut self) {
-        Python::attach(|py| self.stream.get().stop(py));
+        if self.stream.get().loops.fetch_sub(1, Ordering::Relaxed) == 1 {
+            Python::attach(|py| self.stream.get().leave(py));
+        }
     }
 }
 
@@ -437,7 +566,7 @@ impl Chunks {
         let is_ours = |last: &Py<NextChunk>| unsafe { ffi::Py_REFCNT(last.as_ptr()) == 1 };
         let next = match last.filter(is_ours) {
             Some(last) => {
-                last.get().replace(py, NextChunk::look(stream));
+                last.get().renew(py);
                 last.into_bound(py)
             }
             None => Bound::new(py, NextChunk::new(stream))?,
@@ -462,10 +591,6 @@ pub(super) struct NextChunk {
 }
 
 enum Next {
-    Ready(Py<PyAny>),
-    /// To be raised when it is awaited, not before: `anext(stream, default)` of CPython 3.11 crashes on an `__anext__`
-    /// that raises.
-    Raises(PyErr),
     NotAsked,
     Waiting(Py<Waiter>),
     Over,
@@ -473,19 +598,14 @@ enum Next {
 
 impl NextChunk {
     fn new(stream: &Bound<'_, Stream>) -> Self {
-        Self { stream: stream.clone().unbind(), state: Attached::new(Self::look(stream)) }
+        stream.get().look(stream.py());
+        Self { stream: stream.clone().unbind(), state: Attached::new(Next::NotAsked) }
     }
 
-    /// What there is for it now.
-    fn look(stream: &Bound<'_, Stream>) -> Next {
-        match stream.get().take(stream.py()) {
-            Taken::Chunk(chunk) => {
-                stream.get().chunk(stream.py(), &chunk).map_or_else(Next::Raises, |chunk| Next::Ready(chunk.unbind()))
-            }
-            Taken::End => Next::Raises(PyStopAsyncIteration::new_err(())),
-            Taken::Failed(error) => Next::Raises(stream.get().failed(stream.py(), error)),
-            Taken::Nothing => Next::NotAsked,
-        }
+    /// For the chunk after the one that it was awaited for.
+    fn renew(&self, py: Python<'_>) {
+        self.stream.get().look(py);
+        self.replace(py, Next::NotAsked);
     }
 
     fn replace(&self, py: Python<'_>, next: Next) -> Next {
@@ -496,7 +616,7 @@ impl NextChunk {
     fn ask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, Waiter>> {
         let stream = self.stream.get();
         let bridge = Bridge::current(py)?;
-        let (key, waiter) = Bridge::wait(&bridge, stream.work.clone())?;
+        let (key, waiter) = Bridge::wait(&bridge, None)?;
         let queue = bridge.get().queue();
         let mut state = stream.feed.lock();
         if state.chunks.is_empty() && state.end.is_none() {
@@ -514,31 +634,28 @@ impl NextChunk {
 impl Awaitable for NextChunk {
     fn ready(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         let mut state = self.state.lock(py);
-        match &*state {
-            Next::Ready(_) => match std::mem::replace(&mut *state, Next::Over) {
-                Next::Ready(chunk) => Some(chunk),
-                _ => unreachable!("just looked"),
-            },
-            _ => None,
+        if !matches!(*state, Next::NotAsked) {
+            return None;
         }
+        let chunk = self.stream.get().decoded.lock(py).first.take()?;
+        *state = Next::Over;
+        Some(chunk)
     }
 
     fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
         let (py, next) = (slf.py(), slf.get());
         match next.replace(py, Next::Over) {
-            Next::Ready(chunk) => return Ok(Step::Returns(chunk)),
-            Next::Raises(error) => return Err(error),
             // Raises a cancellation that was not thrown.
             Next::Waiting(waiter) => waiter.get().result(py)?,
             Next::NotAsked => {}
             Next::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
         }
-        let stream = next.stream.get();
-        match stream.take(py) {
-            Taken::Chunk(chunk) => Ok(Step::Returns(stream.chunk(py, &chunk)?.unbind())),
-            Taken::End => Err(PyStopAsyncIteration::new_err(())),
-            Taken::Failed(error) => Err(stream.failed(py, error)),
-            Taken::Nothing => {
+        match next.stream.get().next_chunk(py) {
+            Ok(Some(chunk)) => Ok(Step::Returns(chunk)),
+            // Not by `__anext__`: `anext(stream, default)` of CPython 3.11 crashes where that raises.
+            Ok(None) => Err(PyStopAsyncIteration::new_err(())),
+            Err(Some(error)) => Err(error),
+            Err(None) => {
                 let waiter = next.ask(py)?;
                 next.replace(py, Next::Waiting(waiter.clone().unbind()));
                 Ok(Step::Waits(waiter))
@@ -565,7 +682,7 @@ impl NextChunk {
         send::next(slf)
     }
 
-    /// A cancelled task throws its cancellation in here: the request is aborted.
+    /// A cancelled task throws its cancellation in here: it waits no more, and the stream goes on.
     #[pyo3(signature = (kind, value=None, traceback=None))]
     fn throw<'py>(
         &self,
@@ -579,15 +696,19 @@ impl NextChunk {
 
     fn close(&self, py: Python<'_>) {
         if let Next::Waiting(waiter) = self.replace(py, Next::Over) {
-            self.stream.get().stop(py);
-            waiter.get().close(py);
+            let waiter = waiter.get();
+            waiter.close(py);
+            let stream = self.stream.get();
+            // The feed of a parent process may be locked for ever.
+            if stream.made == generation() {
+                stream.feed.forget(&waiter.queue(), waiter.key());
+            }
         }
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.stream)?;
         match self.state.visit(&visit).as_deref() {
-            Some(Next::Ready(chunk)) => visit.call(chunk),
             Some(Next::Waiting(waiter)) => visit.call(waiter),
             _ => Ok(()),
         }

@@ -4,8 +4,6 @@
 //!
 //! Measured with `benches/driver.py --client ritellm --mode stream --concurrency 64` (docs/performance.md).
 
-use std::ops::Range;
-
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -14,10 +12,9 @@ use pyo3::types::{PyDict, PyList, PyString};
 use super::attached;
 use super::json_decode::{self, Class};
 use super::vectors::Form;
-use crate::types::shape::{self, Shape};
+use crate::types::shape::{self, Place};
+use crate::types::snapshot::Alike;
 
-/// A stream's chunks are given up on as alike after this many tries.
-const TRIES: u8 = 8;
 /// A chunk in which containers stand deeper than this in each other is decoded anew.
 const DEEPEST: usize = 8;
 /// How many chunks are remembered for the time when nobody has them any more: while the consumer asks for the next, it
@@ -28,14 +25,12 @@ const GIVEN: usize = 2;
 #[derive(Default)]
 pub(super) struct Chunks {
     template: Option<Template>,
-    /// The last chunk that was not like the template.
-    unlike: Vec<u8>,
-    tried: u8,
+    /// Of which of the stream's shapes the template is.
+    shape: u8,
 }
 
-/// The shape of the chunks, and what they are decoded to.
+/// What chunks that are alike are decoded to.
 struct Template {
-    shape: Shape<Vec<u8>>,
     containers: Containers,
     /// The last chunks that were given out.
     given: [Option<Given>; GIVEN],
@@ -84,23 +79,25 @@ enum Value {
 }
 
 impl Chunks {
-    /// Decodes the stream's next chunk. `ValueError` says where it is no JSON, or nested more than `deepest` levels.
-    pub fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], deepest: usize) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(template) = &mut self.template
-            && let Some(places) = template.shape.places(json)
-        {
-            return template.decode(py, json, &places);
-        }
-        let chunk = json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)?;
-        if self.tried < TRIES {
-            if let Some(shape) = Shape::of(&self.unlike, json) {
-                self.tried += 1;
-                self.template = Template::learn(py, shape.into_owned()).or_else(|| self.template.take());
+    /// Decodes the stream's next chunk, of which it is known whether it is like others. `ValueError` says where it is no
+    /// JSON, or nested more than `deepest` levels.
+    pub fn decode<'py>(
+        &mut self,
+        py: Python<'py>,
+        json: &[u8],
+        alike: Option<&Alike>,
+        deepest: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(alike) = alike {
+            if self.shape != alike.shape {
+                self.shape = alike.shape;
+                self.template = Template::learn(py, json, alike.places());
             }
-            self.unlike.clear();
-            self.unlike.extend_from_slice(json);
+            if let Some(template) = &mut self.template {
+                return template.decode(py, json, alike.places());
+            }
         }
-        Ok(chunk)
+        json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)
     }
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -111,23 +108,24 @@ impl Chunks {
 
 impl Template {
     /// `None` if the strings that differ do not stand in dicts, one each.
-    fn learn(py: Python<'_>, shape: Shape<Vec<u8>>) -> Option<Self> {
+    fn learn(py: Python<'_>, json: &[u8], places: &[Place]) -> Option<Self> {
         // Where they stand is seen from strings that no chunk has.
-        let chunk = json_decode::decode(py, &shape.with(mark), Class::ChatCompletionChunk).ok()?;
+        let marked = shape::replaced(json, places.iter().map(|place| place.range()), mark);
+        let chunk = json_decode::decode(py, &marked, Class::ChatCompletionChunk).ok()?;
         let mut containers = Containers::default();
         containers.learn(&chunk, DEEPEST).ok()??;
         let members = containers.0.iter().flat_map(|container| &container.members);
         let mut found: Vec<_> = members.filter_map(|member| member.value.string()).collect();
         found.sort_unstable();
-        let is_whole = found.into_iter().eq(0..shape.count());
-        is_whole.then(|| Self { shape, containers, given: Default::default(), oldest: 0 })
+        let is_whole = found.into_iter().eq(0..places.len());
+        is_whole.then(|| Self { containers, given: Default::default(), oldest: 0 })
     }
 
     /// A chunk that has the shape.
-    fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], places: &shape::Places) -> PyResult<Bound<'py, PyAny>> {
+    fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], places: &[Place]) -> PyResult<Bound<'py, PyAny>> {
         let mut strings = Strings::default();
-        for (Range { start, .. }, string) in places[..self.shape.count()].iter().zip(&mut strings) {
-            *string = Some(json_decode::string_at(py, json, start - 1)?.0);
+        for (place, string) in places.iter().zip(&mut strings) {
+            *string = Some(json_decode::string_at(py, json, place.range().start - 1)?.0);
         }
         // While this is at work, a finaliser that asks the stream for another chunk gets one that is decoded anew.
         let oldest = self.given[self.oldest].take().filter(|given| self.containers.are_untouched(given));

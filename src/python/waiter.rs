@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::attached::Attached;
-use super::bridge::{Bridge, Outcome};
+use super::bridge::{Bridge, Outcome, Queue};
 use super::job::Abort;
 use super::log::Log;
 use super::once::{get_or_make, name};
@@ -24,7 +24,8 @@ use super::send::{self, Awaitable, Step};
 pub(super) struct Waiter {
     bridge: Py<Bridge>,
     key: u64,
-    work: Work,
+    /// To be ended when this is given up. A stream's is not: it goes on.
+    work: Option<Work>,
     /// Yielded to a task, which has not seen it yet: its way to tell an `await` from a bare `yield`.
     blocking: AtomicBool,
     state: Attached<State>,
@@ -63,14 +64,26 @@ enum State {
 type Task = (Py<PyAny>, Option<Py<PyAny>>);
 
 impl Waiter {
-    pub fn new(bridge: Py<Bridge>, key: u64, work: Work) -> Self {
+    pub fn new(bridge: Py<Bridge>, key: u64, work: Option<Work>) -> Self {
         let state = Attached::new(State::Waiting(None));
         Self { bridge, key, work, blocking: AtomicBool::new(false), state }
     }
 
     /// Aborts the work behind it.
     pub fn abort_request(&self, py: Python<'_>) {
-        self.work.give_up(py);
+        if let Some(work) = &self.work {
+            work.give_up(py);
+        }
+    }
+
+    /// Where its outcome goes, …
+    pub fn queue(&self) -> Arc<Queue> {
+        self.bridge.get().queue()
+    }
+
+    /// … and under which key.
+    pub fn key(&self) -> u64 {
+        self.key
     }
 
     /// To be yielded to the task by an awaitable that waits for this one.
@@ -113,7 +126,7 @@ impl Waiter {
         }
         let State::Waiting(callback) = std::mem::replace(&mut *current, state) else { unreachable!("just looked") };
         drop(current);
-        self.work.give_up(py);
+        self.abort_request(py);
         self.bridge.get().forget(py, self.key);
         callback
     }

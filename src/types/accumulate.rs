@@ -95,6 +95,17 @@ impl Accumulator {
     }
 }
 
+#[cfg(test)]
+impl Accumulator {
+    /// The memory of the first choice's content.
+    pub fn text_capacity(&self) -> usize {
+        match self.choices.values().next().map(|choice| &choice.message["content"]) {
+            Some(Value::String(text)) => text.capacity(),
+            _ => 0,
+        }
+    }
+}
+
 impl Choice {
     fn new(index: u64) -> Self {
         let mut members = Map::new();

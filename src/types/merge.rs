@@ -90,8 +90,11 @@ fn merge_text(known: &mut Value, name: &str, value: Value) {
             merge(known, name, Value::Array(parts));
         }
         (Value::Array(parts), Value::String(piece)) if !parts.is_empty() => {
-            if !piece.is_empty() {
-                parts.push(json!({"type": "text", "text": piece}));
+            let last = parts.last_mut().filter(|part| text_at(part, "type") == Some("text"));
+            match last.and_then(|part| part.get_mut("text")) {
+                Some(Value::String(text)) => append(text, &piece),
+                _ if piece.is_empty() => {}
+                _ => parts.push(json!({"type": "text", "text": piece})),
             }
         }
         // What is no text takes no text's place.
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(merged(&[json!({"content": "a"}), json!({"content": 5})])["content"], "a");
         let parts = merged(&[json!({"content": "a"}), json!({"content": [part]}), json!({"content": "c"})]);
         let texts: Vec<_> = parts["content"].as_array().unwrap().iter().map(|part| &part["text"]).collect();
-        assert_eq!(texts, ["a", "b", "c"]);
+        assert_eq!(texts, ["a", "bc"]);
     }
 
     #[test]

@@ -17,4 +17,6 @@ pub mod response;
 pub mod secrets;
 pub mod shape;
 pub mod shared;
+pub mod snapshot;
+pub mod strict;
 pub mod unix_socket;

@@ -22,8 +22,22 @@ impl Shape<&[u8]> {
     }
 }
 
-/// Where the strings stand in a text of a shape; as many as the shape has.
-pub type Places = [Range<usize>; MOST];
+/// Where the strings stand in a text of a shape; as many as the shape has. They travel with each chunk, and are small.
+pub type Places = [Place; MOST];
+
+/// Where a string stands, without its quotes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    /// Its range in the text.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
 
 impl<Text: AsRef<[u8]>> Shape<Text> {
     /// The shape of two texts. `None` where they are the same, or differ in something else than strings that are values.
@@ -52,6 +66,7 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
 
     /// Where the strings stand in a text, if it has this shape.
     pub fn places(&self, text: &[u8]) -> Option<Places> {
+        u32::try_from(text.len()).ok()?;
         let mut places = Places::default();
         let (mut known, mut at) = (0, 0);
         for (string, place) in self.strings.iter().zip(&mut places) {
@@ -60,29 +75,39 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
                 return None;
             }
             at += before.len();
-            *place = at..at + end_of_string(&text[at..])?;
-            (known, at) = (string.end, place.end);
+            let end = at + end_of_string(&text[at..])?;
+            *place = Place { start: at as u32, end: end as u32 };
+            (known, at) = (string.end, end);
         }
         (text[at..] == self.text.as_ref()[known..]).then_some(places)
     }
 
     /// The text that the shape was found in, with other strings for those that differ.
-    pub fn with(&self, strings: impl Fn(usize) -> String) -> Vec<u8> {
-        let mut text = Vec::new();
-        let mut at = 0;
-        for (index, string) in self.strings.iter().enumerate() {
-            text.extend_from_slice(&self.text.as_ref()[at..string.start]);
-            text.extend_from_slice(strings(index).as_bytes());
-            at = string.end;
-        }
-        text.extend_from_slice(&self.text.as_ref()[at..]);
-        text
+    pub fn with<T: AsRef<[u8]>>(&self, strings: impl Fn(usize) -> T) -> Vec<u8> {
+        replaced(self.text.as_ref(), self.strings.iter().cloned(), strings)
     }
 
     /// How many strings differ.
     pub fn count(&self) -> usize {
         self.strings.len()
     }
+}
+
+/// A text with other strings at these places.
+pub fn replaced<T: AsRef<[u8]>>(
+    text: &[u8],
+    places: impl IntoIterator<Item = Range<usize>>,
+    strings: impl Fn(usize) -> T,
+) -> Vec<u8> {
+    let mut written = Vec::with_capacity(text.len());
+    let mut at = 0;
+    for (index, place) in places.into_iter().enumerate() {
+        written.extend_from_slice(&text[at..place.start]);
+        written.extend_from_slice(strings(index).as_ref());
+        at = place.end;
+    }
+    written.extend_from_slice(&text[at..]);
+    written
 }
 
 /// How many bytes two texts begin with in common.
@@ -135,7 +160,7 @@ mod tests {
         assert_eq!(shape.count(), 2);
         let text = r#"{"a":"\\","n":1,"long \" name":{"b":"same"},"c":"\"}"}"#;
         let places = shape.places(text.as_bytes()).unwrap();
-        assert_eq!([&text[places[0].clone()], &text[places[1].clone()]], [r"\\", r#"\"}"#]);
+        assert_eq!([&text[places[0].range()], &text[places[1].range()]], [r"\\", r#"\"}"#]);
         assert_eq!(shape.with(|index| index.to_string()), br#"{"a":"0","n":1,"long \" name":{"b":"same"},"c":"1"}"#);
         for other in [
             r#"{"a":"x","n":2,"long \" name":{"b":"same"},"c":""}"#,
@@ -183,7 +208,7 @@ mod tests {
                 for other in texts {
                     let other_whole = whole(other);
                     let places = shape.places(other_whole.as_bytes()).unwrap();
-                    assert_eq!(&other_whole[places[0].clone()], other);
+                    assert_eq!(&other_whole[places[0].range()], other);
                     assert_eq!(shape.with(|_| other.to_owned()), other_whole.as_bytes());
                 }
             }
