@@ -74,6 +74,15 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     let choice = tool_choice(model, &mut given)?;
     let must_call = choice.as_deref().is_some_and(forces_a_call);
     let thinking = match (given.get("thinking"), given.string("reasoning_effort")?) {
+        (Some(thinking), _)
+            if request.drop_params
+                && must_call
+                && thinks(Some(thinking))
+                && model.forced_tools() == Forced::WithoutThinking =>
+        {
+            given.dropped.push("thinking".to_owned());
+            None
+        }
         (Some(thinking), _) => Some(thinking.to_owned()),
         (None, None) => None,
         (None, Some(effort))
@@ -102,7 +111,8 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     if let Some(tools) = &tools {
         member("tools", tools);
     }
-    if let Some(choice) = &choice {
+    // Without tools there is nothing to choose from, and saying so is an error.
+    if let Some(choice) = choice.as_ref().filter(|_| tools.is_some() || given.get("mcp_servers").is_some()) {
         member("tool_choice", choice);
     }
     if let Some(thinking) = &thinking {

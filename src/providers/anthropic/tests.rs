@@ -483,6 +483,11 @@ fn what_a_model_refuses_is_refused_or_left_out() {
         ("claude-sonnet-4-5", json!({"temperature": 0.5, "reasoning_effort": "low"}), "temperature"),
         ("claude-sonnet-4-5", json!({"temperature": 0.5, "top_p": 0.9}), "top_p"),
         ("claude-sonnet-4-5", json!({"stop": ["\n"]}), "stop"),
+        (
+            "claude-sonnet-4-5",
+            json!({"tool_choice": "required", "thinking": {"type": "enabled", "budget_tokens": 2000}}),
+            "thinking",
+        ),
         ("claude-opus-5-5", json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}), "tool_choice"),
     ];
     for (model, params, refused) in cases {

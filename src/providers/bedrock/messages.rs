@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use super::{NAME, media, response};
 use crate::error::{Error, Result};
 use crate::providers::families::{TakesBack, takes_back};
+use crate::providers::tools::arguments;
 use crate::types::completion::Content;
 use crate::types::members::Members;
 
@@ -134,21 +135,6 @@ struct Function<'a> {
     /// OpenAI's string, or the object itself.
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
-}
-
-impl Function<'_> {
-    /// The arguments as the text of an object; null, "", "null" and nothing at all are none.
-    fn input(&self) -> Cow<'_, str> {
-        let json = self.arguments.map_or("null", RawValue::get);
-        let text = match json.starts_with('"') {
-            true => Cow::Owned(serde_json::from_str::<String>(json).unwrap_or_default()),
-            false => Cow::Borrowed(json),
-        };
-        match text.trim() {
-            "" | "null" => Cow::Borrowed("{}"),
-            _ => text,
-        }
-    }
 }
 
 /// Anthropic's mark for what is to be cached, which other clients take on every provider.
@@ -363,7 +349,9 @@ impl Reader<'_> {
     /// What the model said: its own blocks if they are there and still say what the message says, else OpenAI's members.
     fn assistant<'a>(&mut self, message: Message<'a>, blocks: &mut Vec<Block<'a>>) -> Result<()> {
         let calls = message.tool_calls.unwrap_or_default();
+        // A call whose input was cut off has text for an input, which Converse does not take back.
         if let Some(native) = native_content(message.provider_specific_fields)
+            && native.iter().all(|block| has_object_input(block))
             && says_the_same(&native, message.content, &calls)
         {
             // Answers may hold blank text blocks, and Converse refuses to take them back.
@@ -380,14 +368,7 @@ impl Reader<'_> {
             push_text(refusal, blocks);
         }
         for call in calls {
-            let input = RawValue::from_string(call.function.input().into_owned());
-            let input = input.ok().filter(|input| input.get().starts_with('{'));
-            let input = input.ok_or_else(|| {
-                Error::argument(format!(
-                    "{}: the arguments of the call to {} are not a JSON object",
-                    self.at, call.function.name
-                ))
-            })?;
+            let input = arguments::some_object(call.function.arguments.map(RawValue::get));
             let id = call.id.ok_or_else(|| Error::argument(format!("{}: a tool call lacks its id", self.at)))?;
             blocks.push(Block::ToolUse(ToolUse { tool_use_id: id, name: call.function.name, input }));
             blocks.extend(call.cache_control.as_ref().map(cache_point).map(Block::CachePoint));
@@ -478,7 +459,7 @@ fn says_the_same(native: &[&RawValue], content: Option<&RawValue>, calls: &[Tool
     let same_call = |(made, call): (&crate::types::completion::ToolCall, &ToolCall)| {
         made.id == call.id
             && made.function.name.as_ref() == Some(&call.function.name)
-            && same_json(&made.function.arguments, &call.function.input())
+            && same_json(&made.function.arguments, &arguments::text(call.function.arguments.map(RawValue::get)))
     };
     text_of(content).is_some_and(|text| text == made_text)
         && made.tool_calls.len() == calls.len()
@@ -504,6 +485,13 @@ fn same_json(one: &str, other: &str) -> bool {
     let value = |json: &str| serde_json::from_str::<Value>(json).ok();
     // A call's input that was cut off is text in the block and the same text in the message.
     one == other || value(one).is_some_and(|one| Some(&one) == value(other).as_ref() || one.as_str() == Some(other))
+}
+
+/// Whether a block is no call, or one with an object for its input.
+fn has_object_input(block: &RawValue) -> bool {
+    let block = Members::of(block.get().as_bytes()).unwrap_or_default();
+    let call = block.some("toolUse").and_then(|call| Members::of(call.as_bytes()).ok());
+    call.is_none_or(|call| call.get("input").is_some_and(|input| input.starts_with('{')))
 }
 
 fn is_blank_text(block: &RawValue) -> bool {

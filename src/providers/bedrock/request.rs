@@ -326,6 +326,10 @@ impl<'a> Encoder<'a> {
 
     fn reasoning_effort(&mut self, must_call: bool, thoughtless: bool) -> Result<()> {
         let no_thinking = must_call && self.claude.is_some_and(|model| model.forced_tools() != Forced::Always);
+        if self.request.drop_params && no_thinking && self.thinks() {
+            self.additional.remove("thinking");
+            self.dropped_params.push("thinking".to_owned());
+        }
         let effort = self.request.params.get("reasoning_effort").filter(|effort| *effort != b"null");
         let Some(effort) = effort else { return Ok(()) };
         let effort: Cow<str> = parse("reasoning_effort", effort)?;
@@ -537,7 +541,7 @@ impl<'a> Choice<'a> {
         if json.first() == Some(&b'"') {
             return match parse::<Cow<str>>("tool_choice", json)?.as_ref() {
                 "auto" => Ok(Some(Self::Auto {})),
-                "required" => Ok(Some(Self::Any {})),
+                "required" | "any" => Ok(Some(Self::Any {})),
                 "none" => Ok(Some(Self::Nothing)),
                 _ => Err(wrong()),
             };

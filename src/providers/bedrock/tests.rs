@@ -203,6 +203,7 @@ fn arguments_may_be_anything_that_means_an_object() {
         (json!(""), json!({})),
         (json!("null"), json!({})),
         (Value::Null, json!({})),
+        (json!("{\"a\":"), json!({"INVALID_JSON": "{\"a\":"})),
     ] {
         let call = json!({"id": "t", "function": {"name": "f", "arguments": arguments}});
         let message = json!({"role": "assistant", "tool_calls": [call]});
@@ -250,6 +251,7 @@ fn what_a_model_refuses_is_refused_or_left_out() {
         (CLAUDE, json!({"temperature": 0.2, "reasoning_effort": "low"}), "temperature"),
         (CLAUDE, json!({"stop": " "}), "stop"),
         (oss, json!({"stop": ["END"]}), "stop"),
+        (CLAUDE, json!({"tool_choice": "any", "thinking": {"type": "enabled", "budget_tokens": 2000}}), "thinking"),
         ("global.anthropic.claude-opus-5-5", json!({"tool_choice": "required"}), "tool_choice"),
     ] {
         let mut params = params;
@@ -316,4 +318,15 @@ fn schemas_are_closed_as_on_anthropics_wire() {
         tool(NOVA, json!({"name": "f", "parameters": {"properties": {}}}))["inputSchema"]["json"],
         json!({"type": "object", "properties": {}})
     );
+}
+
+#[test]
+fn a_call_that_was_cut_off_goes_back_as_an_object() {
+    let native = json!({"bedrock": {"content": [{"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}}, {"toolUse": {"toolUseId": "t", "name": "f", "input": "{\"cut"}}]}});
+    let message = json!({"role": "assistant", "content": null, "provider_specific_fields": native,
+        "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "s"}],
+        "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"cut"}}]});
+    let content = body(CLAUDE, json!({"messages": [message]}))["messages"][0]["content"].take();
+    assert_eq!(content[0], json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}}));
+    assert_eq!(content[1]["toolUse"]["input"], json!({"INVALID_JSON": "{\"cut"}));
 }

@@ -14,6 +14,8 @@ What a family of models takes and refuses, on every wire of this library's own t
 A model is known by any of its names: bare, dated, `…-latest`, with a region or a vendor before it (`us.anthropic.…`), with `@` and a date behind it, within an ARN or a path. An ARN of a profile or a deployment has a number for a name, and says nothing.
 
 Hosts that speak OpenAI's format translate for the models behind them, and are sent what the caller gave.
+
+Claude is served by `anthropic` and `bedrock`; on Azure it is `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL. `vertex` is for Google's own models.
 ";
 
 fn page() -> String {

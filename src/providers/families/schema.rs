@@ -80,7 +80,9 @@ fn is_object(schema: &Map<String, Value>) -> bool {
         Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
         _ => false,
     };
-    says_so || schema.contains_key("properties")
+    // Where alternatives say which members there are, they are closed instead.
+    let has_alternatives = ["anyOf", "oneOf", "allOf"].iter().any(|name| schema.contains_key(*name));
+    schema.contains_key("properties") || says_so && !has_alternatives
 }
 
 /// Whether this keyword is taken with this value.
@@ -152,6 +154,9 @@ mod tests {
 
     #[test]
     fn objects_are_closed_and_bounds_become_words() {
+        let alternatives =
+            json!({"type": "object", "anyOf": [{"type": "object", "properties": {}, "additionalProperties": false}]});
+        assert_eq!(tightened(alternatives.clone()), alternatives);
         assert_eq!(
             tightened(
                 json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}, "minimum": {"type": "string"},

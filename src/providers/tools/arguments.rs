@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::providers::readable::quoted;
 use crate::types::members::Text;
 
 /// How often JSON may stand in a string within a string.
@@ -32,6 +33,15 @@ pub(in crate::providers) fn object(given: Option<&str>) -> Option<Box<RawValue>>
     text.starts_with('{').then(|| RawValue::from_string(text.into_owned()).ok()).flatten()
 }
 
+/// The same as an object in any case, for wires that take nothing else: text that is none goes into one, as
+/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming> says.
+pub(in crate::providers) fn some_object(given: Option<&str>) -> Box<RawValue> {
+    object(given).unwrap_or_else(|| {
+        let wrapped = format!(r#"{{"INVALID_JSON":{}}}"#, quoted(&text(given)));
+        RawValue::from_string(wrapped).expect("a string is JSON")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +59,7 @@ mod tests {
         }
         assert_eq!(text(Some(r#""{\"a\":""#)), r#"{"a":"#);
         assert!(object(Some(r#""{\"a\":""#)).is_none() && object(Some("[1]")).is_none());
+        assert_eq!(some_object(Some(r#""{\"a\":""#)).get(), r#"{"INVALID_JSON":"{\"a\":"}"#);
+        assert_eq!(some_object(None).get(), "{}");
     }
 }
