@@ -29,11 +29,18 @@ use crate::types::http::{Headers, HttpRequest, HttpResponse};
 use crate::types::redact::Redactor;
 use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
+use crate::types::values;
 use accounts::{Account, Accounts, InFlight};
 use places::Places;
 
 /// Requests of one call that are under way at the same time, at most.
 const PARTS_AT_ONCE: usize = 16;
+
+/// An answer of more bytes is decoded on a thread of its own: it may take longer than other calls should wait.
+const DECODED_HERE: usize = 4 << 20;
+
+/// Pieces of a stream that are taken at once, at most: a piece may be a single byte.
+const PIECES_AT_ONCE: usize = 64;
 
 /// A call: where it goes, what is asked, and how long and how often it is tried.
 #[derive(Debug, Clone)]
@@ -140,7 +147,7 @@ impl Client {
     }
 
     /// The answer to one request, repeated where that may help.
-    async fn exchange(&self, call: &Call, endpoint: &dyn Endpoint, mut course: Course<'_>) -> Result<Answer> {
+    async fn exchange(&self, call: &Call, endpoint: &'static dyn Endpoint, mut course: Course<'_>) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
             encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
         loop {
@@ -157,11 +164,17 @@ impl Client {
                     body: without_mark(body.collect().await?),
                 })
             };
-            let received = deadline.run(admission, pin!(attempt)).await;
-            let decoded = received.and_then(|response| match decode(call, endpoint, &response) {
-                Ok(body) => Ok((body, response)),
+            let decoded = match deadline.run(admission, pin!(attempt)).await {
+                Ok(response) if response.body.len() > DECODED_HERE => {
+                    // Boxed: most calls should not carry its memory along.
+                    let elsewhere = Box::pin(decode_elsewhere(call, endpoint, response, self.transport.max_values));
+                    deadline.run(admission, pin!(elsewhere)).await
+                }
+                Ok(response) => {
+                    decode(call, endpoint, &response, self.transport.max_values).map(|body| (body, response))
+                }
                 Err(error) => Err(error),
-            });
+            };
             match decoded {
                 Ok((body, response)) => {
                     return Ok(Answer {
@@ -178,7 +191,7 @@ impl Client {
     async fn call_in_parts(
         &self,
         call: &Call,
-        endpoint: &dyn Endpoint,
+        endpoint: &'static dyn Endpoint,
         parts: Vec<Request>,
         mut course: Course<'_>,
     ) -> Result<Answer> {
@@ -221,6 +234,7 @@ impl Client {
             attempt: None,
             decoder,
             events: VecDeque::new(),
+            received: 0,
             meta: Meta { dropped_params, ..Meta::default() },
             opened: Instant::now(),
             delivered: false,
@@ -341,6 +355,8 @@ pub struct Stream<'a> {
     attempt: Option<(Body, framing::Parser)>,
     decoder: Box<dyn StreamDecoder>,
     events: VecDeque<framing::Event>,
+    /// So many bytes of it have come, decompressed.
+    received: usize,
     meta: Meta,
     course: Course<'a>,
     _in_flight: InFlight,
@@ -379,6 +395,7 @@ impl Stream<'_> {
         } = self;
         let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
         let waited = admission.waited();
+        let max_values = transport.max_values;
         let attempt = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
             let response = transport.send(request, terms).await?;
@@ -395,7 +412,7 @@ impl Stream<'_> {
             let response =
                 HttpResponse { received: unix_seconds(), status, headers, body: without_mark(body.collect().await?) };
             // A host that cannot stream answers plainly, or with an error under a status of 200.
-            decode(call, *endpoint, &response)?;
+            let (_, response) = Box::pin(decode_elsewhere(call, *endpoint, response, max_values)).await?;
             let message =
                 format!("{} was asked for a stream and answered with a plain one", call.deployment.provider.row().name);
             Err(answered(Error::new(ErrorKind::ApiResponseValidation, message), &response))
@@ -405,6 +422,7 @@ impl Stream<'_> {
         self.meta = self.course.answered(&self.call, status, headers, dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
+        self.received = 0;
         self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.course.transport.max_event)));
         Ok(())
     }
@@ -443,18 +461,30 @@ impl Stream<'_> {
     /// Reads what is at hand, or waits for one piece; `false`: the stream is over.
     async fn read(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
         let Some((body, parser)) = &mut self.attempt else { return Ok(false) };
-        let events = &mut self.events;
+        let (events, received) = (&mut self.events, &mut self.received);
+        let Transport { max_stream, max_values, .. } = *self.course.transport;
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
         let piece = async {
             let more = match body.chunk().await? {
-                Some(piece) => parser.feed(piece, |event| events.push_back(event)).map(|()| true)?,
+                Some(piece) => {
+                    *received += piece.len();
+                    parser.feed(piece, |event| events.push_back(event)).map(|()| true)?
+                }
                 None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
             };
             // A burst goes to the caller in one piece; but what is here does not wait for what is not.
-            while let Some(piece) = body.buffered()? {
+            for _ in 0..PIECES_AT_ONCE {
+                let Some(piece) = body.buffered()? else { break };
+                *received += piece.len();
                 parser.feed(piece, |event| events.push_back(event))?;
+            }
+            if *received > max_stream {
+                return Err(Error::new(
+                    ErrorKind::ApiResponseValidation,
+                    format!("the stream is larger than {max_stream} bytes (max_stream_size)"),
+                ));
             }
             Ok(more)
         };
@@ -469,6 +499,7 @@ impl Stream<'_> {
             .await;
         while let Some(event) = self.events.pop_front() {
             if !self.decoder.is_done() {
+                values::check(&event.data, max_values)?;
                 self.decoder.event(&event.name, event.data, chunks)?;
             }
         }
@@ -544,14 +575,35 @@ fn without_mark(body: Bytes) -> Bytes {
 }
 
 /// An answer in OpenAI's shape, or as the error that it is.
-fn decode(call: &Call, endpoint: &dyn Endpoint, response: &HttpResponse) -> Result<Bytes> {
+fn decode(call: &Call, endpoint: &dyn Endpoint, response: &HttpResponse, max_values: usize) -> Result<Bytes> {
+    let provider = &call.deployment.provider;
     match response.status {
-        200..300 => endpoint.decode(&call.request, response).map_err(|error| answered(error, response)),
+        200..300 => values::check(&response.body, max_values)
+            .and_then(|()| endpoint.decode(&call.request, response))
+            .map_err(|error| answered(error, response)),
         _ => {
             // What is beyond it is kept out before anything reads it.
             let body = response.body.slice(..response.body.len().min(LONGEST_BODY));
-            Err(call.deployment.provider.decode_error(&HttpResponse { body, ..response.clone() }))
+            Err(provider.decode_error(&HttpResponse { body, ..response.clone() }))
         }
+    }
+}
+
+/// The same for a large answer, with the answer: the network thread goes on with other calls meanwhile.
+async fn decode_elsewhere(
+    call: &Call,
+    endpoint: &'static dyn Endpoint,
+    response: HttpResponse,
+    max_values: usize,
+) -> Result<(Bytes, HttpResponse)> {
+    if response.body.len() <= DECODED_HERE {
+        return decode(call, endpoint, &response, max_values).map(|body| (body, response));
+    }
+    let call = call.clone();
+    let decoding = move || decode(&call, endpoint, &response, max_values).map(|body| (body, response));
+    match tokio::task::spawn_blocking(decoding).await {
+        Ok(decoded) => decoded,
+        Err(failed) => Err(Error::new(ErrorKind::Internal, format!("the answer was not decoded: {failed}"))),
     }
 }
 

@@ -85,6 +85,8 @@ class Client:
         max_header_size: int | None = None,
         max_body_size: int | None = None,
         max_event_size: int | None = None,
+        max_stream_size: int | None = None,
+        max_values: int | None = None,
         max_nesting: int | None = None,
     ) -> Self: ...
     def __copy__(self) -> Self: ...

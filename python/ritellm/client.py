@@ -68,6 +68,9 @@ class Client(_core.Client):
         max_header_size: an answer's head may be so many bytes; 64 KiB by default.
         max_body_size: an answer may be so many bytes, after decompression; 256 MiB by default.
         max_event_size: one event of a stream may be so many bytes; 32 MiB by default.
+        max_stream_size: a whole stream may be so many bytes, after decompression; 1 GiB by default.
+        max_values: an answer, or an event of a stream, may hold so many JSON values, and an eighth as many objects and
+            lists; 16,777,216 by default.
         max_nesting: the JSON of an answer may be nested so many levels deep; 256 by default, 512 at most.
 
     Raises:

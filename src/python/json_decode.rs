@@ -10,6 +10,7 @@ use super::escapes::{self, unescaped};
 use super::free;
 use super::object::Object;
 use super::once::{get_or_make, name};
+use super::runtime;
 use memchr::{memchr, memchr2};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -187,6 +188,7 @@ pub(super) fn decode_with<'py>(
         deepest,
         rows: Rows::default(),
         escapes: escapes::Places::new(),
+        left: TURN,
     };
     let value = decoder.value(class, 0)?;
     decoder.space();
@@ -215,6 +217,7 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
         deepest: DEEPEST,
         rows: Rows::default(),
         escapes: escapes::Places::new(),
+        left: TURN,
     };
     Ok((decoder.string()?, decoder.at))
 }
@@ -342,11 +345,21 @@ struct Decoder<'a, 'py> {
     rows: Rows,
     /// Where a string's escapes stand.
     escapes: escapes::Places,
+    /// So many values are made before other threads have a turn.
+    left: u32,
 }
+
+/// Values that are made in one turn: a millisecond or two. Python's own code gives way after five.
+const TURN: u32 = 16 << 10;
 
 impl<'py> Decoder<'_, 'py> {
     fn value(&mut self, class: Class, depth: usize) -> PyResult<Bound<'py, PyAny>> {
         self.space();
+        self.left -= 1;
+        if self.left == 0 {
+            self.left = TURN;
+            runtime::give_way(self.py);
+        }
         match self.peek() {
             _ if class == Class::Vector => self.vector(depth),
             Some(b'"') => Ok(self.string()?.into_any()),

@@ -443,6 +443,12 @@ pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> 
     done
 }
 
+/// Lets other threads have the GIL for a moment.
+pub(super) fn give_way(py: Python<'_>) {
+    let exempt = exit::is_exempt(py);
+    drop(py.detach(|| Exposed::enter_detached(exempt)));
+}
+
 /// How often this thread is to look for Ctrl-C while it waits: only the main thread is told of signals. The others look
 /// whether there is still somebody to wait for.
 pub(super) fn signals() -> Duration {

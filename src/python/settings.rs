@@ -58,6 +58,8 @@ pub(super) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
             "max_header_size" => settings.max_header = arguments::limit(name, &value)?,
             "max_body_size" => settings.max_body = arguments::limit(name, &value)?,
             "max_event_size" => settings.max_event = arguments::limit(name, &value)?,
+            "max_stream_size" => settings.max_stream = arguments::limit(name, &value)?,
+            "max_values" => settings.max_values = arguments::limit(name, &value)?,
             WITHHELD => defaults.withheld = value.extract()?,
             _ => {
                 foreign::refuse_setting(name, &value)?;

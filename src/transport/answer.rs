@@ -11,6 +11,11 @@ use crate::types::http::{Headers, Lines, field_of};
 
 /// A chunk's size line, or a trailer line, may be this long.
 const LONGEST_LINE: usize = 8 * 1024;
+/// So many informational heads (1xx) may come before the answer's own: one or two do.
+const MOST_INFORMATIONAL: u32 = 32;
+/// So many lines may follow the last chunk: checksums and signatures are one or two.
+const MOST_TRAILERS: u32 = 256;
+
 /// The answers on one connection, one at a time.
 pub struct Parser {
     /// What has come and was not taken yet.
@@ -20,6 +25,8 @@ pub struct Parser {
     pub(super) reusable: bool,
     /// A head may be this long.
     max_head: usize,
+    /// So many informational heads have come since the last answer.
+    informational: u32,
 }
 
 /// What is left of the answer's body.
@@ -31,7 +38,8 @@ enum Framing {
     ChunkSize,
     ChunkData(u64),
     ChunkEnd,
-    Trailer,
+    /// So many trailers have come.
+    Trailer(u32),
 }
 
 /// What the bytes at hand say about the body.
@@ -57,7 +65,7 @@ pub struct Head {
 impl Parser {
     /// A parser of a fresh connection.
     pub fn new(max_head: usize) -> Self {
-        Self { buffer: BytesMut::new(), framing: Framing::Done, reusable: true, max_head }
+        Self { buffer: BytesMut::new(), framing: Framing::Done, reusable: true, max_head, informational: 0 }
     }
 
     /// Takes bytes that have come.
@@ -158,6 +166,11 @@ impl Parser {
         self.reusable = keep_alive && framing != Framing::UntilClose;
         if status >= 200 {
             self.framing = framing;
+            self.informational = 0;
+        } else if self.informational == MOST_INFORMATIONAL {
+            return Err(malformed(format!("more than {MOST_INFORMATIONAL} heads and no answer")));
+        } else {
+            self.informational += 1;
         }
         head.advance(start);
         let headers = Headers::new(if folded { unfolded(&head) } else { head });
@@ -198,7 +211,7 @@ impl Parser {
                     };
                     return Ok(Decoded::Data(data));
                 }
-                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer => {
+                Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer(_) => {
                     let Some(end) = memchr(b'\n', &self.buffer) else {
                         if self.buffer.len() > LONGEST_LINE {
                             return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
@@ -208,12 +221,16 @@ impl Parser {
                     let line = self.buffer[..end].trim_ascii();
                     self.framing = match self.framing {
                         Framing::ChunkSize => match chunk_size(line)? {
-                            0 => Framing::Trailer,
+                            0 => Framing::Trailer(0),
                             size => Framing::ChunkData(size),
                         },
                         Framing::ChunkEnd if line.is_empty() => Framing::ChunkSize,
                         Framing::ChunkEnd => return Err(malformed("a chunk that is longer than it said")),
-                        Framing::Trailer if line.is_empty() => Framing::Done,
+                        Framing::Trailer(_) if line.is_empty() => Framing::Done,
+                        Framing::Trailer(MOST_TRAILERS) => {
+                            return Err(malformed(format!("more than {MOST_TRAILERS} trailers")));
+                        }
+                        Framing::Trailer(count) => Framing::Trailer(count + 1),
                         other => other,
                     };
                     self.buffer.advance(end + 1);

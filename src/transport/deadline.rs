@@ -1,10 +1,11 @@
 //! Deadlines: how long each part of a call may take.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::admission::{Admission, Rest};
@@ -44,7 +45,12 @@ pub struct Deadline {
     started: Instant,
     total: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// How often work was done at once, without a look at the timer.
+    at_once: u8,
 }
+
+/// Work that is always done at once looks at the clock this often.
+const LOOK: u8 = 16;
 
 impl Deadline {
     /// A deadline that is `total` from now.
@@ -52,7 +58,7 @@ impl Deadline {
         let started = Instant::now();
         // An instant too far away to be written down is no deadline.
         let timer = total.and_then(|total| started.checked_add(total)).map(|end| Box::pin(sleep_until(end)));
-        Self { started, total, timer }
+        Self { started, total, timer, at_once: 0 }
     }
 
     /// Since the call began.
@@ -82,6 +88,8 @@ impl Deadline {
 
     /// Runs `work`, but not beyond the deadline; what the call waits in line before its first try does not count.
     ///
+    /// Work that is always ready is asked first, and its timer never: it looks at the clock now and then.
+    ///
     /// Pinned where it was made: an argument of an `async fn` is in its memory twice.
     pub async fn run<T>(
         &mut self,
@@ -91,7 +99,11 @@ impl Deadline {
         let Some(timer) = &mut self.timer else { return work.await };
         let rest = || admission.rest_of_total(self.started + self.total.unwrap_or_default());
         let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Ready(done) => {
+                self.at_once = (self.at_once + 1) % LOOK;
+                let is_late = self.at_once == 0 && Instant::now() >= timer.deadline() && matches!(rest(), Rest::Over);
+                Poll::Ready((!is_late).then_some(done))
+            }
             Poll::Pending => poll_timer(timer.as_mut(), context, rest).map(|()| None),
         });
         done.await.unwrap_or_else(|| {
@@ -102,9 +114,15 @@ impl Deadline {
 }
 
 /// Ready when a timer has passed and was not put off; `rest` says whether it was.
+///
+/// A task that has used up its turn is told by every timer that the time has not come (tokio's cooperative budget), though
+/// it may never have a turn in which anything is left when the timer is asked.
 fn poll_timer(mut timer: Pin<&mut Sleep>, context: &mut Context<'_>, rest: impl Fn() -> Rest) -> Poll<()> {
     loop {
-        ready!(timer.as_mut().poll(context));
+        ready!(match has_budget_remaining() {
+            true => timer.as_mut().poll(context),
+            false => pin!(unconstrained(timer.as_mut())).poll(context),
+        });
         match rest() {
             Rest::Over => return Poll::Ready(()),
             Rest::Until(end) => timer.as_mut().reset(end),

@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use compression_core::util::{PartialBuffer, WriteBuffer};
 
+use super::turn::Turn;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is decoded at a time: a small piece may stand for a huge one.
@@ -21,6 +22,8 @@ pub(super) struct Decoder {
     full: bool,
     /// The codec has seen the end of what it decodes.
     ended: bool,
+    /// How much was decoded without a pause for others.
+    pub turn: Turn,
     /// Why it goes on no further, for whoever has taken what came before.
     failed: Option<Box<Error>>,
 }
@@ -53,7 +56,16 @@ impl Decoder {
             }
         };
         let output = vec![0; PIECE].into_boxed_slice();
-        Ok(Some(Self { coding, codec: None, input: Bytes::new(), output, full: false, ended: false, failed: None }))
+        Ok(Some(Self {
+            coding,
+            codec: None,
+            input: Bytes::new(),
+            output,
+            full: false,
+            ended: false,
+            turn: Turn::default(),
+            failed: None,
+        }))
     }
 
     /// Takes the next piece of the body; all of the one before must have been decoded.

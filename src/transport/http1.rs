@@ -98,6 +98,7 @@ impl Connection {
         if !self.answer.is_reusable() {
             return false;
         }
+        self.io.begin_turn();
         // Costs no system call unless the reactor has seen the socket become readable, which it should not have.
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut byte = [0; 1];

@@ -24,6 +24,7 @@ mod stream;
 mod traffic;
 mod trust;
 mod tunnel;
+mod turn;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -73,6 +74,10 @@ pub struct Settings {
     pub max_body: usize,
     /// One event of a stream may be this many bytes.
     pub max_event: usize,
+    /// A whole stream may be this many bytes, after decompression.
+    pub max_stream: usize,
+    /// An answer, or an event of a stream, may hold this many values.
+    pub max_values: usize,
 }
 
 impl Default for Settings {
@@ -87,6 +92,8 @@ impl Default for Settings {
             max_header: 64 << 10,
             max_body: 256 << 20,
             max_event: 32 << 20,
+            max_stream: 1 << 30,
+            max_values: 16 << 20,
         }
     }
 }
@@ -120,6 +127,10 @@ pub struct Transport {
     max_body: usize,
     /// One event of a stream may be this many bytes.
     pub max_event: usize,
+    /// A whole stream may be this many bytes, after decompression.
+    pub max_stream: usize,
+    /// An answer, or an event of a stream, may hold this many values.
+    pub max_values: usize,
 }
 
 /// An answer whose body is still to be read. Dropping it aborts the request and closes its connection.
@@ -155,6 +166,8 @@ impl Transport {
             secrets: proxies::secrets(settings.proxy.as_ref()),
             max_body: settings.max_body,
             max_event: settings.max_event,
+            max_stream: settings.max_stream,
+            max_values: settings.max_values,
         }
     }
 
@@ -256,10 +269,14 @@ impl Body {
             return self.raw_chunk().await;
         }
         loop {
-            if let Some(decoder) = &mut self.decoder
-                && let Some(piece) = decoder.decode()?
-            {
-                return Ok(Some(piece));
+            if let Some(decoder) = &mut self.decoder {
+                if decoder.turn.is_over() {
+                    turn::give_way().await;
+                }
+                if let Some(piece) = decoder.decode()? {
+                    decoder.turn.add(piece.len());
+                    return Ok(Some(piece));
+                }
             }
             let piece = self.raw_chunk().await?;
             let Some(decoder) = &mut self.decoder else { return Ok(piece) };

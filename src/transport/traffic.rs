@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::turn::{self, Turn};
+
 /// An account of connections: how many are open, and the bytes that went over them, TLS's own not among them.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -51,16 +53,22 @@ impl Traffic {
 pub(super) struct Counted<Io> {
     io: Io,
     traffic: Arc<Traffic>,
+    turn: Turn,
 }
 
 impl<Io> Counted<Io> {
     pub fn new(io: Io, traffic: Arc<Traffic>) -> Self {
         traffic.open.fetch_add(1, Ordering::Relaxed);
-        Self { io, traffic }
+        Self { io, traffic, turn: Turn::default() }
     }
 
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// Lets the next read look at the socket whatever was read before.
+    pub fn begin_turn(&mut self) {
+        self.turn = Turn::default();
     }
 
     fn sent(&self, written: usize) -> Poll<Result<usize>> {
@@ -77,9 +85,20 @@ impl<Io> Drop for Counted<Io> {
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Counted<Io> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
+        if self.turn.is_over() {
+            return turn::poll_give_way(context);
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
-        self.traffic.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        match Pin::new(&mut self.io).poll_read(context, buffer) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => {
+                self.begin_turn();
+                return Poll::Pending;
+            }
+        }
+        let read = buffer.filled().len() - before;
+        self.turn.add(read);
+        self.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

@@ -20,3 +20,4 @@ pub mod shared;
 pub mod snapshot;
 pub mod strict;
 pub mod unix_socket;
+pub mod values;

@@ -1102,6 +1102,27 @@ def page() -> str:
             str(outcome).replace("|", " or ").replace("“…  …”", "") for outcome in (fault.plain, fault.stream)
         )
         lines.append(f"| {fault.name} | {plain.removesuffix(': ')} | {stream.removesuffix(': ')} |")
+    lines += [
+        "",
+        "## Servers that never stop sending",
+        "",
+        "`tests/faults/test_floods.py` floods every stage that reads: heads, bodies, chunks and their extensions, trailers,",
+        "blank lines, comments and empty events, what stands compressed for gigabytes of them, and small HTTP/2 frames.",
+        "`total` ends such a call, at the latest a tenth of itself late, unless one of these limits does before:",
+        "",
+        "| what | at most | the caller sees |",
+        "|---|---|---|",
+        "| informational heads (1xx) before the answer's | 32 | `APIConnectionError` |",
+        "| trailers | 256 | `APIConnectionError` |",
+        "| a stream as a whole, decompressed | `max_stream_size`, 1 GiB | `APIResponseValidationError` |",
+        "| values in an answer, or in an event | `max_values`, 16,777,216 | `APIResponseValidationError` |",
+        "| objects and lists among them | an eighth of `max_values` | `APIResponseValidationError` |",
+        "| what an error keeps of a body, of a message | 1 MiB, 64 KiB | `body`, `message` |",
+        "",
+        "Other calls go on meanwhile: the network thread gives way after each megabyte that it reads or decompresses, answers",
+        "of more than 4 MiB are decoded beside it, and Python's threads have a turn after each 16,384 values that objects are",
+        "made of.",
+    ]
     return "\n".join(lines) + "\n"
 
 

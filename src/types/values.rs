@@ -1,0 +1,101 @@
+//! How many values a JSON text holds, counted before anything is made of them.
+//!
+//! `{}` is three bytes of a list and 76 of memory as a Python object; 32 kB of gzip can stand for ten million of them.
+
+use memchr::{memchr, memchr_iter, memchr2};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Objects and lists may be one in so many values: each costs several times as much as a number or a string.
+const CONTAINERS: usize = 8;
+
+/// Refuses a text of more than `max` values, or of more than an eighth as many objects and lists.
+///
+/// # Errors
+/// `ApiResponseValidation`, naming the setting.
+pub fn check(json: &[u8], max: usize) -> Result<()> {
+    let containers = (max / CONTAINERS).max(1);
+    // Each takes two bytes at the least: `1,` or `[]`. So nearly every text is decided by its length.
+    if json.len() / 2 < containers {
+        return Ok(());
+    }
+    let is_too_much = |count: Count| count.values > max || count.containers > containers;
+    // What stands in strings counts only if it has to.
+    if !is_too_much(Count::of(json)) || !is_too_much(outside_strings(json)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::ApiResponseValidation,
+        format!("the answer holds more than {max} values, or more than {containers} objects and lists (max_values)"),
+    ))
+}
+
+#[derive(Default)]
+struct Count {
+    /// At most: the first value of a container stands for its opening bracket, even if there is none.
+    values: usize,
+    containers: usize,
+}
+
+impl Count {
+    fn of(text: &[u8]) -> Self {
+        let count = |byte| memchr_iter(byte, text).count();
+        let containers = count(b'{') + count(b'[');
+        Self { values: containers + count(b','), containers }
+    }
+}
+
+fn outside_strings(json: &[u8]) -> Count {
+    let mut sum = Count::default();
+    let mut rest = json;
+    loop {
+        let quote = memchr(b'"', rest).unwrap_or(rest.len());
+        let count = Count::of(&rest[..quote]);
+        sum.values += count.values;
+        sum.containers += count.containers;
+        rest = rest.get(quote + 1..).unwrap_or_default();
+        if rest.is_empty() {
+            return sum;
+        }
+        loop {
+            let Some(found) = memchr2(b'"', b'\\', rest) else { return sum };
+            let is_end = rest[found] == b'"';
+            rest = rest.get(found + if is_end { 1 } else { 2 }..).unwrap_or_default();
+            if is_end {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_where_they_are_values() {
+        for (json, max, is_right) in [
+            (r#"[1,2,3,4,5,6,7,8]"#, 9, true),
+            (r#"[1,2,3,4,5,6,7,8,9]"#, 8, false),
+            ("[{},{},{},{}]", 40, true),
+            ("[{},{},{},{}]", 39, false),
+            (r#"{"a":"[[[[[[,,,,,,,,{{{{{{{{\",,,,,,[["}"#, 8, true),
+            (r#"{"a":"[[[[[[","b":[],"c":[],"d":"\\","e":[]}"#, 31, false),
+            (r#"{"a":"never ends,,,,,,,,,,,,,,,,,,,,,"#, 8, true),
+            (r#"{"a":"never ends,,,,,,,,,,,,,,,,,,,,,\"#, 8, true),
+        ] {
+            assert_eq!(check(json.as_bytes(), max).is_ok(), is_right, "{json} {max}");
+        }
+    }
+
+    #[test]
+    fn a_default_takes_what_honest_hosts_send() {
+        // 2,048 vectors of 3,072 numbers; 32,768 tokens with 20 alternatives each. A 64th of each, to be quick.
+        let vectors = format!("[{}]", vec![format!("[{}]", vec!["-0.012345"; 3072].join(",")); 2048 / 64].join(","));
+        let logprobs = vec![r#"{"token":" the","logprob":-0.01,"bytes":[32,116]}"#; 32_768 * 21 / 64].join(",");
+        let max = (16 << 20) / 64;
+        assert!(check(vectors.as_bytes(), max).is_ok());
+        assert!(check(format!("[{logprobs}]").as_bytes(), max).is_ok());
+        assert!(check(format!("[{}]", vec!["{}"; (3 << 20) / 64].join(",")).as_bytes(), max).is_err());
+    }
+}
