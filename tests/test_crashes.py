@@ -180,12 +180,17 @@ class TestNesting:
             import copy, json, pickle, sys
             from ritellm import Message, ChatCompletion, _core
 
+            def of(kind, value):
+                made = kind()
+                made["a"] = value
+                return made
+
             def nested():
                 value = None
                 for _ in range(10_000):
                     value = {"lists": lambda: [value], "dicts": lambda: {"a": value}}.get(
-                        sys.argv[1], lambda: ChatCompletion(a=Message(a=value)))()
-                return Message(a=value)
+                        sys.argv[1], lambda: of(ChatCompletion, of(Message, value)))()
+                return of(Message, value)
 
             one, other = nested(), nested()
             for use in (Message.model_dump, Message.model_dump_json, repr, str, copy.deepcopy, pickle.dumps, json.dumps,
