@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::history::refusals_as_text;
-use super::openai_compatible::{accepted, asks_for_usage, destination, is_usage_chunk, not_a_completion};
+use super::openai_compatible::{accepted, asks_for_usage, destination, is_for_loops, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::tools::arguments;
@@ -748,7 +748,7 @@ impl StreamDecoder for Events {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.show_usage || !is_usage_chunk(chunk)
+        is_for_loops(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {
@@ -915,6 +915,39 @@ mod tests {
     fn thoughtful() -> Value {
         json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "hm, so"}, {"type": "text", "text": "It is sunny."}],
             "citations": [{"start": 6, "end": 11, "text": "sunny", "content_index": 1, "type": "TEXT_CONTENT", "sources": [{"type": "tool", "id": "c1:0", "tool_output": {"sky": "clear"}}]}]})
+    }
+
+    #[test]
+    fn no_arguments_are_an_empty_object_and_an_object_is_text() {
+        let call = |arguments: &Value| {
+            let mut function = json!({"name": "f", "arguments": arguments});
+            if arguments == "absent" {
+                function.as_object_mut().unwrap().shift_remove("arguments");
+            }
+            json!({"id": "f_1", "type": "function", "function": function})
+        };
+        for (arguments, right) in [
+            (json!(null), "{}"),
+            (json!("absent"), "{}"),
+            (json!(""), "{}"),
+            (json!("null"), "{}"),
+            (json!({"a": 1}), r#"{"a":1}"#),
+            (json!(r#"{"a": 1}"#), r#"{"a": 1}"#),
+        ] {
+            let call = call(&arguments);
+            let answer = decoded(
+                &json!({"id": "c", "finish_reason": "TOOL_CALL", "message": {"role": "assistant", "tool_calls": [call]}}),
+            );
+            assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], right, "{arguments}");
+            let events = [
+                json!({"type": "message-start", "id": "c"}),
+                json!({"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": call}}}),
+                json!({"type": "tool-call-end", "index": 0}),
+                json!({"type": "message-end", "delta": {"finish_reason": "TOOL_CALL", "usage": {}}}),
+            ];
+            let answer = streamed(&events).unwrap();
+            assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], right, "{arguments}");
+        }
     }
 
     #[test]

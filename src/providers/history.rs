@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
-use super::readable::{ListContent, own_reasoning, readable_content};
+use super::pieces::joined;
+use super::readable::{ListContent, own_reasoning, quoted, readable_content};
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;
@@ -96,7 +97,7 @@ fn clean(row: &Row, is_home: bool, message: &mut Edited) {
         _ => false,
     });
     match (native, refusal) {
-        (Some(native), _) => message.set("content", native.list.to_owned()),
+        (Some(native), _) => message.set("content", native.list),
         // What the model said instead of an answer.
         (None, Some(refusal)) if refused.contains(&"refusal") && content.is_none_or(|text| text.is_empty()) => {
             message.set_string("content", &refusal);
@@ -105,11 +106,26 @@ fn clean(row: &Row, is_home: bool, message: &mut Edited) {
     }
 }
 
+/// The list that content came as, and the reasoning in it.
+struct Native {
+    list: String,
+    reasoning: String,
+}
+
 /// The list that content came as, if this host made it and the caller has left its text as it was.
-fn native_content<'a>(row: &Row, fields: &'a str, content: Option<&str>) -> Option<ListContent<'a>> {
+fn native_content(row: &Row, fields: &str, content: Option<&str>) -> Option<Native> {
     let fields = Members::of(fields.as_bytes()).ok()?;
     let native = Members::of(fields.some(row.name)?.as_bytes()).ok()?;
-    readable_content(native.some("content")?).filter(|native| content == Some(native.text.as_str()))
+    let list = native.some("content")?;
+    let ListContent { text, reasoning, .. } = readable_content(list)?;
+    // What a stream said before its first list is in none of them.
+    let before = content.unwrap_or_default().strip_suffix(&*text)?;
+    let list = match before {
+        "" => joined(list),
+        _ if text.is_empty() => return None,
+        before => joined(list).replacen('[', &format!(r#"[{{"type":"text","text":{}}},"#, quoted(before)), 1),
+    };
+    Some(Native { list, reasoning })
 }
 
 /// `messages` with what a model refused with as its text, for wires that have no refusals: it is what it said instead of
@@ -162,6 +178,44 @@ mod tests {
         let mut changed = message;
         changed["content"] = "b".into();
         assert_eq!(sent("mistral", changed)["content"], "b");
+    }
+
+    #[test]
+    fn what_a_stream_brought_goes_back_as_what_the_plain_call_brought() {
+        let thinking = |text: &str| json!({"type": "thinking", "thinking": [{"type": "text", "text": text}]});
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let list = json!([thinking("h"), thinking("m"), text("3"), text("9")]);
+        let message = |content: &str| json!({"role": "assistant", "content": content, "reasoning_content": "hm", "provider_specific_fields": {"mistral": {"content": list}}});
+        assert_eq!(sent("mistral", message("39"))["content"], json!([thinking("hm"), text("39")]));
+        assert_eq!(sent("mistral", message("A: 39"))["content"], json!([text("A: "), thinking("hm"), text("39")]));
+        assert_eq!(sent("mistral", message("40"))["content"], "40");
+        assert_eq!(sent("databricks", message("39"))["content"], "39");
+    }
+
+    #[test]
+    fn what_a_host_refuses_in_an_answer_of_openais_is_left_out() {
+        let message = json!({"role": "assistant", "content": "x", "refusal": null, "annotations": [], "tool_calls": [], "audio": null});
+        for provider in ["mistral", "groq", "cerebras", "fireworks_ai"] {
+            assert_eq!(sent(provider, message.clone()), json!({"role": "assistant", "content": "x"}), "{provider}");
+        }
+        let refused = json!({"role": "assistant", "content": null, "refusal": "I will not."});
+        assert_eq!(sent("mistral", refused.clone()), json!({"role": "assistant", "content": "I will not."}));
+        assert_eq!(sent("openai", refused.clone()), refused);
+    }
+
+    #[test]
+    fn the_developer_is_the_system_where_a_host_knows_no_developer() {
+        let message = json!({"role": "developer", "content": "\"developer\""});
+        for provider in ["openai", "azure", "groq", "openrouter", "github", "openai_compatible"] {
+            assert_eq!(sent(provider, message.clone()), message, "{provider}");
+        }
+        for provider in ["mistral", "deepseek", "dashscope", "zai", "moonshot", "vllm", "ollama", "together_ai"] {
+            assert_eq!(
+                sent(provider, message.clone()),
+                json!({"role": "system", "content": "\"developer\""}),
+                "{provider}"
+            );
+        }
     }
 
     #[test]

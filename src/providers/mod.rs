@@ -17,6 +17,7 @@ mod gemini;
 mod history;
 mod ollama;
 mod openai_compatible;
+mod pieces;
 mod readable;
 mod refusals;
 mod resolve;

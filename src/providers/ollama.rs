@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::history::refusals_as_text;
-use super::openai_compatible::{JSON, asks_for_usage, destination, is_usage_chunk, not_a_completion};
+use super::openai_compatible::{JSON, asks_for_usage, destination, is_for_loops, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::tools::arguments;
@@ -656,7 +656,7 @@ impl StreamDecoder for Lines {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.show_usage || !is_usage_chunk(chunk)
+        is_for_loops(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {

@@ -15,7 +15,8 @@ use memchr::memmem::Finder;
 
 use super::embeddings::Embeddings;
 use super::history;
-use super::readable::readable;
+use super::pieces::Pieces;
+use super::readable::{readable, readable_chunk};
 use super::responses::Responses;
 use super::tools::answer::{self, Readable};
 use super::tools::names::Renamed;
@@ -209,7 +210,7 @@ pub(super) fn checked(provider: &str, essence: &Finder, response: &HttpResponse)
 
 /// A decoder for streams in OpenAI's format.
 pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
-    let show_usage = asks_for_usage(request) || !row.stream_usage;
+    let show_usage = asks_for_usage(request);
     let several = request.params.get("n").is_some_and(|n| !matches!(n, b"null" | b"1"));
     let choices = several.then(BTreeMap::new);
     let chunks = Box::new(Chunks {
@@ -219,6 +220,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
         done: false,
         since_finish: None,
         choices,
+        pieces: Pieces::default(),
         last: None,
         plain: None,
     });
@@ -299,7 +301,7 @@ fn has_items(beginning: &[u8], name: &Finder) -> bool {
 /// Decodes a stream of `chat.completion.chunk` events.
 struct Chunks {
     provider: &'static str,
-    /// The caller asked for the chunk that holds nothing but the usage, or the host sends none such.
+    /// The caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,
     /// A chunk with choices has come.
     begun: bool,
@@ -308,6 +310,8 @@ struct Chunks {
     since_finish: Option<usize>,
     /// Where several choices were asked for: which have begun, by their index, and whether they have their finish.
     choices: Option<BTreeMap<u64, bool>>,
+    /// The lists that came as content.
+    pieces: Pieces,
     /// The last chunk that was looked at in full and has nothing to it.
     last: Option<Bytes>,
     /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
@@ -330,7 +334,7 @@ const LAST: usize = 8;
 
 impl StreamDecoder for Chunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
-        if name.is_empty() && self.is_plain(&data) {
+        if name.is_empty() && self.is_plain(&data) && !self.pieces.have_begun() {
             self.since_finish = self.since_finish.map(|since| since + 1);
             chunks.push(data);
             return Ok(());
@@ -353,7 +357,7 @@ impl StreamDecoder for Chunks {
             // Keep-alives and notes that are not chunks.
             return Ok(());
         }
-        let rewritten = readable(self.provider, text);
+        let rewritten = readable_chunk(self.provider, text, &mut self.pieces);
         let is_rewritten = rewritten.is_some();
         let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
         if let Some(choices) = &mut self.choices {
@@ -375,7 +379,7 @@ impl StreamDecoder for Chunks {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.show_usage || self.is_plain(chunk) || !is_usage_chunk(chunk)
+        self.is_plain(chunk) || is_for_loops(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {
@@ -409,9 +413,10 @@ fn note_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
     }
 }
 
-/// Whether a chunk has nothing but the usage in it.
-pub(super) fn is_usage_chunk(chunk: &[u8]) -> bool {
-    has_empty_choices(chunk) && is_only_usage(chunk)
+/// Whether the caller is shown a chunk. Loops over a stream read `chunk.choices[0]`: what has no choices, the usage or what
+/// a filter says of the prompt, is for the completion alone, unless the caller asked for the usage.
+pub(super) fn is_for_loops(chunk: &[u8], show_usage: bool) -> bool {
+    !has_empty_choices(chunk) || show_usage && is_only_usage(chunk)
 }
 
 fn is_only_usage(chunk: &[u8]) -> bool {
@@ -499,6 +504,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn every_chunk_that_is_shown_has_a_choice_with_a_delta() {
+        let (all, shown, complete) = streamed(&[
+            r#"{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#,
+            r#"{"choices":null,"x":1}"#,
+            r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#,
+            r#"{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":1}}]}"#,
+            r#"{"choices":[{"index":0,"delta": null,"content_filter_results":{}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+            "[DONE]",
+        ]);
+        assert!(complete);
+        assert_eq!((all.len(), shown.len()), (6, 4));
+        for chunk in shown {
+            let chunk: serde_json::Value = serde_json::from_str(&chunk).unwrap();
+            assert!(chunk["choices"][0]["delta"].is_object(), "{chunk}");
+        }
+        assert_eq!(
+            all[3],
+            r#"{"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":1},"delta":{}}]}"#
+        );
+    }
+
     fn streamed(events: &[&'static str]) -> (Vec<String>, Vec<String>, bool) {
         let mut decoder = stream_decoder(&TABLE[0], &Request::default());
         let mut chunks = Vec::new();
@@ -559,9 +587,6 @@ mod tests {
             text(r#""error""#, ""),
             text(r#""\"error\"""#, ""),
             text(r#""c""#, r#","usage":{"total_tokens":1}"#),
-            text(r#"[{"type":"text","text":"d"}]"#, ""),
-            text(r#"[{"type":"text","text":"e"}]"#, ""),
-            text(r#"[{"type":"text","text":"f"}]"#, ""),
             reasoning("reasoning", "g"),
             reasoning("reasoning", "h"),
             reasoning("reasoning", "i"),
@@ -576,6 +601,10 @@ mod tests {
             finish("stop"),
             finish("length"),
             finish("tool_calls"),
+            // Behind these, text is a piece of a list too.
+            text(r#"[{"type":"text","text":"d"}]"#, ""),
+            text(r#"[{"type":"text","text":"e"}]"#, ""),
+            text(r#"[{"type":"text","text":"f"}]"#, ""),
         ];
         let decoder = || stream_decoder(lookup("groq").unwrap().row(), &Request::default());
         let mut one = decoder();

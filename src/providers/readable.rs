@@ -7,12 +7,14 @@
 //! List-shaped content: <https://docs.mistral.ai/capabilities/reasoning> (`thinking` parts),
 //! <https://docs.databricks.com/aws/en/machine-learning/model-serving/query-reason-models> (`reasoning` parts with a `summary`).
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
+use super::pieces::Pieces;
 use crate::types::lenient;
 use crate::types::members::Members;
 
@@ -20,13 +22,25 @@ use crate::types::members::Members;
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
 static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
+static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
 static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 
-/// A completion or chunk with its differences made readable, or `None` when it has none (the usual case, decided by
-/// searches for substrings).
+/// A completion with its differences made readable, or `None` when it has none (the usual case, decided by searches for
+/// substrings).
 pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
+    rewritten(provider, json, None)
+}
+
+/// The same for a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
+/// verdict, say, comes without, and loops over a stream read the delta of each chunk.
+pub(super) fn readable_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
+    rewritten(provider, json, Some(pieces))
+}
+
+fn rewritten(provider: &str, json: &[u8], mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
-    if !has_groq_usage && !has_reasoning(json) && !has_list_content(json) {
+    let is_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
+    if !is_more && !has_groq_usage && !has_reasoning(json) && !has_list_content(json) {
         return None;
     }
     let mut top = Members::of(json).ok()?;
@@ -40,7 +54,7 @@ pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
     let written = rewrite(&top, |name, _| {
         (name == "choices").then(|| {
             let choices: Vec<String> =
-                choices.iter().map(|choice| readable_choice(provider, choice, &mut changed)).collect();
+                choices.iter().map(|choice| readable_choice(provider, choice, &mut pieces, &mut changed)).collect();
             format!("[{}]", choices.join(","))
         })
     });
@@ -104,22 +118,50 @@ fn has_list_content(json: &[u8]) -> bool {
     })
 }
 
-fn readable_choice(provider: &str, choice: &RawValue, changed: &mut bool) -> String {
-    let Ok(members) = Members::of(choice.get().as_bytes()) else { return choice.get().to_owned() };
+/// Whether no choice has a delta. What a string says has its quotes escaped.
+fn lacks_delta(json: &[u8]) -> bool {
+    let is_null = |place: usize| {
+        let value = json[place + DELTA.needle().len()..].trim_ascii_start().strip_prefix(b":");
+        value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
+    };
+    DELTA.find(json).is_none_or(is_null)
+}
+
+fn readable_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>, changed: &mut bool) -> String {
+    let Ok(mut members) = Members::of(choice.get().as_bytes()) else { return choice.get().to_owned() };
+    if pieces.is_some() && members.some("delta").is_none() {
+        members.0.retain(|(name, _)| name != "delta");
+        members.0.push(("delta".into(), serde_json::from_str("{}").expect("an object")));
+        *changed = true;
+    }
+    let index = members.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
     rewrite(&members, |name, value| {
         if !matches!(name, "message" | "delta") {
             return None;
         }
         let message = Members::of(value.as_bytes()).ok()?;
-        let written = readable_message(provider, &message)?;
+        let pieces = pieces.as_deref_mut().filter(|_| name == "delta");
+        let written = readable_message(provider, &message, pieces.map(|pieces| (pieces, index)))?;
         *changed = true;
         Some(written)
     })
 }
 
 /// A message or delta with text for `content` and a `reasoning_content`, or `None` when it has nothing to add.
-fn readable_message(provider: &str, message: &Members) -> Option<String> {
+fn readable_message(provider: &str, message: &Members, pieces: Option<(&mut Pieces, u64)>) -> Option<String> {
     let content = message.some("content").and_then(readable_content);
+    let list = match (&content, pieces) {
+        (Some(content), pieces) => {
+            pieces.into_iter().for_each(|(pieces, choice)| pieces.begin(choice));
+            Some(Cow::Borrowed(content.list))
+        }
+        (None, Some((pieces, choice))) => message
+            .string("content")
+            .filter(|text| !text.is_empty())
+            .and_then(|text| pieces.text(choice, &text))
+            .map(Cow::Owned),
+        (None, None) => None,
+    };
     let is_said = message.string("reasoning_content").is_some_and(|reasoning| !reasoning.is_empty());
     let reasoning = if is_said {
         None
@@ -128,7 +170,7 @@ fn readable_message(provider: &str, message: &Members) -> Option<String> {
             .or_else(|| content.as_ref().map(|content| content.reasoning.clone()))
             .filter(|thought| !thought.is_empty())
     };
-    if content.is_none() && reasoning.is_none() {
+    if list.is_none() && reasoning.is_none() {
         return None;
     }
     let mut written = rewrite(message, |name, _| match (name, &content, &reasoning) {
@@ -140,8 +182,8 @@ fn readable_message(provider: &str, message: &Members) -> Option<String> {
     if let Some(reasoning) = reasoning.filter(|_| message.get("reasoning_content").is_none()) {
         written += &format!(",\"reasoning_content\":{}", quoted(&reasoning));
     }
-    if let Some(content) = &content {
-        written += &format!(",\"provider_specific_fields\":{{{}:{{\"content\":{}}}}}", quoted(provider), content.list);
+    if let Some(list) = &list {
+        written += &format!(",\"provider_specific_fields\":{{{}:{{\"content\":{list}}}}}", quoted(provider));
     }
     Some(written + "}")
 }

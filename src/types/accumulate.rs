@@ -150,6 +150,14 @@ impl Choice {
         if let Some(calls) = message.get_mut("tool_calls").and_then(Value::as_array_mut) {
             // A place in the stream, not a part of a message.
             calls.iter_mut().filter_map(Value::as_object_mut).for_each(|call| drop(call.shift_remove("index")));
+            // Some hosts say nothing where a call has no arguments, or null.
+            let functions = calls.iter_mut().filter_map(|call| call.get_mut("function")?.as_object_mut());
+            for function in functions.filter(|_| self.members.get("finish_reason").is_some_and(Value::is_string)) {
+                let arguments = function.entry("arguments").or_insert(Value::Null);
+                if arguments.as_str().is_none_or(|text| matches!(text.trim(), "" | "null")) {
+                    *arguments = "{}".into();
+                }
+            }
         }
         let mut members = self.members.clone();
         members.insert("message".into(), Value::Object(message));
@@ -324,6 +332,26 @@ mod tests {
                 {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
             ])
         );
+    }
+
+    #[test]
+    fn a_finished_call_without_arguments_has_an_empty_object() {
+        let call = |function: Value| json!({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": function}]});
+        let finish = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]});
+        for function in [
+            json!({"name": "f"}),
+            json!({"name": "f", "arguments": ""}),
+            json!({"name": "f", "arguments": null}),
+            json!({"name": "f", "arguments": "null"}),
+        ] {
+            let begun = delta(call(function));
+            let whole = accumulated(&[begun.clone(), finish.clone()]);
+            assert_eq!(
+                whole["choices"][0]["message"]["tool_calls"][0]["function"],
+                json!({"name": "f", "arguments": "{}"})
+            );
+            assert_ne!(accumulated(&[begun])["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], "{}");
+        }
     }
 
     #[test]

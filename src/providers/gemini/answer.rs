@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::types::lenient::{self, Scalar};
 use crate::types::members::{Fields, Members, fields};
@@ -98,21 +99,35 @@ impl<'de> Fields<'de> for Candidate<'de> {
 #[serde(transparent)]
 pub(super) struct Part<'a>(#[serde(borrow)] pub Members<'a>);
 
-/// A call that the model wants made.
+/// A call that the model wants made, or a piece of one.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct FunctionCall<'a> {
     #[serde(default, deserialize_with = "lenient::scalar")]
     pub id: Option<String>,
-    #[serde(deserialize_with = "lenient::scalar")]
+    /// Empty in what goes on with the call before.
+    #[serde(default, deserialize_with = "lenient::scalar")]
     pub name: String,
     /// An object; absent where the function takes nothing.
     #[serde(borrow)]
     pub args: Option<&'a RawValue>,
+    /// Pieces of the arguments, where Vertex AI was asked to stream them.
+    #[serde(borrow)]
+    pub partial_args: Option<&'a RawValue>,
+    /// Whether more of the call comes.
+    #[serde(default, deserialize_with = "lenient::scalar")]
+    pub will_continue: bool,
 }
 
 impl<'a> Part<'a> {
     fn member(&self, name: &str) -> Option<&'a str> {
         self.0.some(name)
+    }
+
+    /// All of it, parsed.
+    pub fn members(&self) -> Map<String, Value> {
+        let parsed = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
+        self.0.0.iter().map(|(name, value)| (name.to_string(), parsed(value))).collect()
     }
 
     /// Its text, if it has one.
@@ -130,12 +145,9 @@ impl<'a> Part<'a> {
         self.0.0.iter().all(|(name, _)| matches!(&**name, "text" | "thought")) && self.member("text").is_some()
     }
 
-    /// The call, if it is one.
-    ///
-    /// Vertex AI streams a call's arguments in pieces of another shape where it is asked to; those have no name after
-    /// the first and are kept natively only.
+    /// The call, if it is one or a piece of one.
     pub fn call(&self) -> Option<FunctionCall<'a>> {
-        serde_json::from_str(self.member("functionCall")?).ok().filter(|call: &FunctionCall| !call.name.is_empty())
+        serde_json::from_str(self.member("functionCall")?).ok()
     }
 }
 

@@ -309,7 +309,7 @@ fn native_parts<'a>(message: &Message<'a>) -> Vec<NativePart<'a>> {
     let described = |(place, raw): (usize, &'a RawValue)| {
         let part: Native = serde_json::from_str(raw.get()).unwrap_or_default();
         let text = part.text().filter(|_| !part.is_thought()).map(Cow::into_owned);
-        let call = part.call().map(|call| NativeCall {
+        let call = part.call().filter(|call| !call.name.is_empty()).map(|call| NativeCall {
             id: call.id.filter(|id| !id.is_empty()),
             name: call.name,
             args: serde_json::from_str(&arguments::text(call.args.map(RawValue::get))).unwrap_or_default(),

@@ -7,13 +7,15 @@
 //! - [`address`]: where a call goes and with which credentials
 //! - [`request`]: OpenAI's parameters → Google's; [`contents`]: OpenAI's messages → Google's; [`media`]: their parts
 //! - [`embedding`]: embeddings, requests and answers
-//! - [`answer`]: the shape of an answer; [`reader`]: answers → OpenAI's completions and chunks
+//! - [`answer`]: the shape of an answer; [`reader`]: answers → OpenAI's completions and chunks; [`partial`]: calls whose
+//!   arguments come in pieces
 
 mod address;
 mod answer;
 mod contents;
 mod embedding;
 mod media;
+mod partial;
 mod reader;
 mod request;
 

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::DIALECT;
 use super::answer::{Answer, Candidate, Part, Rest};
+use super::partial::PartialCall;
 use crate::providers::alike::News;
 use crate::providers::tools::arguments;
 use crate::types::completion::{
@@ -44,9 +45,23 @@ struct Turn {
     index: u32,
     begun: bool,
     calls: u32,
+    /// The call of which more is to come.
+    open: Option<PartialCall>,
     parts: Parts,
     finished: bool,
     rest: Kept,
+}
+
+impl Turn {
+    /// Ends the call that is open: its arguments are told, and its part is one.
+    fn end_call(&mut self, delta: &mut Message) {
+        let Some(open) = self.open.take() else { return };
+        let index = Some(open.index);
+        let (arguments, part) = open.end();
+        let function = Function { name: None, arguments: arguments.into() };
+        delta.tool_calls.push(ToolCall { index, function, ..ToolCall::default() });
+        self.parts.add_native(part);
+    }
 }
 
 impl Reader {
@@ -71,7 +86,13 @@ impl Reader {
             if matches!(message.content, Content::Absent) {
                 message.content = Content::Null;
             }
-            message.tool_calls.iter_mut().for_each(|call| call.index = None);
+            for call in std::mem::take(&mut message.tool_calls) {
+                match message.tool_calls.last_mut() {
+                    // The rest of a call that came in pieces.
+                    Some(begun) if call.function.name.is_none() => begun.function.arguments = call.function.arguments,
+                    _ => message.tool_calls.push(ToolCall { index: None, ..call }),
+                }
+            }
             choice.message = Some(message);
         }
         choices
@@ -122,17 +143,42 @@ impl Reader {
             if let Some(said) = part.text() {
                 join(if part.is_thought() { &mut reasoning } else { &mut text }, said);
             }
-            if let Some(call) = part.call() {
-                let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| made_up_id(response_id, turn));
-                delta.tool_calls.push(ToolCall {
-                    index: Some(turn.calls),
-                    id: Some(id.into()),
-                    kind: Some("function"),
-                    function: Function { name: Some(call.name.into()), arguments: arguments_of(call.args) },
-                });
-                turn.calls += 1;
+            match part.call() {
+                Some(call) if !call.name.is_empty() => {
+                    turn.end_call(&mut delta);
+                    let id = call.id.clone().filter(|id| !id.is_empty());
+                    let id = id.unwrap_or_else(|| made_up_id(response_id, turn));
+                    let is_partial = call.will_continue || call.partial_args.is_some();
+                    let arguments = if is_partial { "".into() } else { arguments_of(call.args) };
+                    delta.tool_calls.push(ToolCall {
+                        index: Some(turn.calls),
+                        id: Some(id.into()),
+                        kind: Some("function"),
+                        function: Function { name: Some(call.name.clone().into()), arguments },
+                    });
+                    if is_partial {
+                        let mut open = PartialCall::begin(turn.calls, part.members());
+                        open.add(&call);
+                        turn.open = Some(open);
+                    } else {
+                        turn.parts.add(part);
+                    }
+                    turn.calls += 1;
+                    if is_partial && !call.will_continue {
+                        turn.end_call(&mut delta);
+                    }
+                }
+                Some(call) if turn.open.is_some() => {
+                    turn.open.iter_mut().for_each(|open| open.add(&call));
+                    if !call.will_continue {
+                        turn.end_call(&mut delta);
+                    }
+                }
+                _ => turn.parts.add(part),
             }
-            turn.parts.add(part);
+        }
+        if candidate.finish_reason.is_some() {
+            turn.end_call(&mut delta);
         }
         if !text.is_empty() {
             delta.content = Content::Text(text);
@@ -332,15 +378,14 @@ impl Parts {
         if part.is_plain() {
             self.add_text(&part.text().unwrap_or_default(), part.is_thought());
         } else {
-            self.close_text();
-            self.needed = true;
-            let members = part
-                .0
-                .0
-                .iter()
-                .map(|(name, value)| (name.to_string(), serde_json::from_str(value.get()).unwrap_or_default()));
-            self.ready.push(Value::Object(members.collect()));
+            self.add_native(part.members());
         }
+    }
+
+    fn add_native(&mut self, part: Map<String, Value>) {
+        self.close_text();
+        self.needed = true;
+        self.ready.push(Value::Object(part));
     }
 
     fn add_text(&mut self, text: &str, is_thought: bool) {

@@ -1,4 +1,5 @@
 mod by_model;
+mod calls;
 
 use serde_json::{Value, json};
 
