@@ -7,6 +7,8 @@ use ritellm::transport::framing::Event;
 use ritellm::types::accumulate::Accumulator;
 use ritellm::types::chat::{Operation, Request};
 use ritellm::types::http::Framing;
+use ritellm::types::snapshot::Snapshot;
+use ritellm::types::strict::strict;
 use ritellm_fuzz::Case;
 
 fuzz_target!(|input: &[u8]| {
@@ -42,9 +44,24 @@ fn decode(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) {
         }
     }
     decoder.is_complete();
+    // Put together as they come, and now and then looked at, they say what they say one by one.
+    let mut snapshot = Snapshot::new(request.operation);
+    let mut whole = Accumulator::default();
+    for (count, chunk) in chunks.iter().enumerate() {
+        snapshot.push(chunk);
+        if count % 7 == 6 {
+            snapshot.text();
+        }
+        let chunk = serde_json::from_slice(chunk).or_else(|_| serde_json::from_slice(&strict(chunk)));
+        chunk.into_iter().for_each(|chunk| whole.push(chunk));
+    }
+    let said: serde_json::Value = serde_json::from_slice(&snapshot.completion()).expect("it writes JSON");
     if request.operation == Operation::Chat {
-        let mut whole = Accumulator::default();
-        chunks.iter().filter_map(|chunk| serde_json::from_slice(chunk).ok()).for_each(|chunk| whole.push(chunk));
-        whole.finish();
+        // A character that is cut between two chunks is whole where they are read as one.
+        let may_be_cut = |chunk: &bytes::Bytes| {
+            std::str::from_utf8(chunk).is_err() || chunk.windows(3).any(|piece| matches!(piece, b"\\ud" | b"\\uD"))
+        };
+        let is_cut = chunks.iter().any(may_be_cut);
+        assert!(is_cut || said == whole.completion(), "{said} is not {}", whole.completion());
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Hosts write `NaN`, numbers beyond every range, half a surrogate pair, control characters and bytes that are no UTF-8.
 
+use memchr::memchr;
+
 use super::shape::end_of_string;
 
 /// Deeper values become null: `serde_json` refuses texts of more than 128 levels.
@@ -93,6 +95,21 @@ pub fn surrogate(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(digits, 16).ok().filter(|unit| (0xD800..0xE000).contains(unit))
 }
 
+/// Whether a string, without its quotes, has only the escapes that there are.
+pub fn is_well_escaped(string: &[u8]) -> bool {
+    let mut rest = string;
+    while let Some(at) = memchr(b'\\', rest) {
+        rest = match rest[at + 1..] {
+            [b'u', ref digits @ ..] if digits.iter().take(4).filter(|digit| digit.is_ascii_hexdigit()).count() == 4 => {
+                &digits[4..]
+            }
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ref rest @ ..] => rest,
+            _ => return false,
+        };
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +120,16 @@ mod tests {
             [r#"{"a": [1, -2.5e3, true, null, "x\"\\\n\ud83c\udf53é"], "b": {}}"#, "", "[", r#"{"a"#, "nonsense", "1e5"]
         {
             assert_eq!(String::from_utf8(strict(text.as_bytes())).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn escapes_that_there_are_not() {
+        for text in [r"", r"a\n\\", r#"\"\u00e9\ud83c\/"#] {
+            assert!(is_well_escaped(text.as_bytes()), "{text}");
+        }
+        for text in [r"\x", r"\u12", r"\u00g0", r"a\"] {
+            assert!(!is_well_escaped(text.as_bytes()), "{text}");
         }
     }
 
