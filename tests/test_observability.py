@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +87,61 @@ class TestLogging:
 
         asyncio.run(main())
         assert sorted(line.model for line in lines()) == sorted(f"m{number}" for number in range(50))
+
+    async def test_each_record_is_made_in_its_calls_context(self, at_openai: Server) -> None:
+        at_openai.answer(refusal(503, headers={"retry-after-ms": "1"}), plain(), plain(), streamed("Hi"), plain())
+        request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="-")
+        seen: list[tuple[str, str]] = []
+
+        class Handler(logging.Handler):
+            def emit(self, record: Any) -> None:
+                seen.append((request.get(), record.model))
+
+        async def ask(name: str, how: str) -> None:
+            request.set(name)
+            if how == "sync":
+                await asyncio.to_thread(ritellm.completion, f"openai/{name}", MESSAGES)
+            elif how == "stream":
+                async for _ in await ritellm.acompletion(f"openai/{name}", MESSAGES, stream=True):
+                    pass
+            else:
+                await ritellm.acompletion(f"openai/{name}", MESSAGES)
+
+        logger = logging.getLogger("ritellm")
+        handler = Handler()
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        try:
+            for name, how in (("a", "async"), ("b", "async"), ("c", "stream"), ("d", "sync")):
+                await asyncio.create_task(ask(name, how))
+            await asyncio.gather(*(ask(f"g{number}", "async") for number in range(20)))
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)
+        assert len(seen) == 25
+        assert [own for own, model in seen if own != model] == []
+
+    @pytest.mark.parametrize("how", ["sync", "async"])
+    def test_an_attempt_that_hangs_is_in_the_log_meanwhile(self, at_openai: Server, lines: Lines, how: str) -> None:
+        at_openai.answer(refusal(503, headers={"retry-after-ms": "1"}), Answer(before=[Stall()]))
+        failed: list[Any] = []
+
+        def ask() -> None:
+            try:
+                if how == "sync":
+                    ritellm.completion(MODEL, MESSAGES, timeout=1.5, max_retries=1)
+                else:
+                    asyncio.run(ritellm.acompletion(MODEL, MESSAGES, timeout=1.5, max_retries=1))
+            except ritellm.Timeout as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        eventually(lambda: len(lines()) == 2)
+        assert thread.is_alive() and failed == []
+        thread.join()
+        first, second = [line.getMessage() for line in lines()][:2]
+        assert "attempt 1: 503" in first and "attempt 2: no answer yet after 0." in second
 
     @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
     def test_nothing_above_debug(

@@ -18,11 +18,22 @@ pub struct Journal(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     over: Vec<Attempt>,
-    /// Under way: their numbers, and when they began.
-    open: Vec<(u32, Instant)>,
+    /// Under way.
+    open: Vec<Open>,
 }
 
-/// One attempt that is over.
+#[derive(Debug)]
+struct Open {
+    number: u32,
+    begun: Instant,
+    /// It has been said that it takes long.
+    noted: bool,
+}
+
+/// An attempt that takes longer is written down before it is over: where a call hangs, its log says so meanwhile.
+const LONG: Duration = Duration::from_millis(500);
+
+/// One attempt that is over, or takes long.
 #[derive(Debug)]
 pub struct Attempt {
     /// Counted from 1.
@@ -33,16 +44,36 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// The provider's id for the request.
     pub request_id: Option<String>,
+    /// It goes on.
+    pub is_open: bool,
     /// The exception's class and message, or that it was given up.
     pub failure: Option<String>,
     /// After how long there is to be another.
     pub pause: Option<Duration>,
 }
 
+impl Open {
+    fn is_news(&self) -> bool {
+        !self.noted && self.begun.elapsed() > LONG
+    }
+
+    fn without_answer(&self) -> Attempt {
+        Attempt {
+            number: self.number,
+            latency: self.begun.elapsed(),
+            status: None,
+            request_id: None,
+            is_open: false,
+            failure: None,
+            pause: None,
+        }
+    }
+}
+
 impl Journal {
     /// An attempt begins.
     pub fn begin(&self, number: u32) {
-        self.entries().open.push((number, Instant::now()));
+        self.entries().open.push(Open { number, begun: Instant::now(), noted: false });
     }
 
     /// It was answered, or its stream has begun.
@@ -53,6 +84,7 @@ impl Journal {
             latency,
             status: Some(status),
             request_id: id,
+            is_open: false,
             failure: None,
             pause: None,
         });
@@ -68,27 +100,37 @@ impl Journal {
             latency,
             status: error.status,
             request_id: id,
+            is_open: false,
             failure: Some(format!("{}: {message}", error.kind.class_name())),
             pause,
         });
     }
 
-    /// What is over and was not taken before.
+    /// What is over, or takes long, and was not taken before.
     pub fn take(&self) -> Vec<Attempt> {
-        std::mem::take(&mut self.entries().over)
+        let Entries { over, open } = &mut *self.entries();
+        let mut news = std::mem::take(over);
+        let long = open.iter_mut().filter(|open| open.is_news());
+        news.extend(long.map(|open| {
+            open.noted = true;
+            Attempt { is_open: true, ..open.without_answer() }
+        }));
+        news
+    }
+
+    /// Whether there is something to take.
+    pub fn has_news(&self) -> bool {
+        let Entries { over, open } = &*self.entries();
+        !over.is_empty() || open.iter().any(Open::is_news)
     }
 
     /// The caller wants no answer any more: whatever is under way ends here.
     pub fn give_up(&self) {
         let Entries { over, open } = &mut *self.entries();
-        over.extend(open.drain(..).map(|(number, begun)| Attempt {
-            number,
-            latency: begun.elapsed(),
-            status: None,
-            request_id: None,
-            failure: Some("given up by its caller".into()),
-            pause: None,
-        }));
+        over.extend(
+            open.drain(..)
+                .map(|open| Attempt { failure: Some("given up by its caller".into()), ..open.without_answer() }),
+        );
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -97,9 +139,9 @@ impl Journal {
 
     fn end(&self, number: u32, attempt: impl FnOnce(u32, Duration) -> Attempt) {
         let mut entries = self.entries();
-        let place = entries.open.iter().position(|(open, _)| *open == number);
+        let place = entries.open.iter().position(|open| open.number == number);
         // A stream that breaks was answered before: the second line is about the same attempt.
-        let latency = place.map_or(Duration::ZERO, |place| entries.open.swap_remove(place).1.elapsed());
+        let latency = place.map_or(Duration::ZERO, |place| entries.open.swap_remove(place).begun.elapsed());
         entries.over.push(attempt(number, latency));
     }
 }

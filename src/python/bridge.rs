@@ -27,7 +27,13 @@ pub(super) trait Outcome: Send {
     fn size(&self) -> usize {
         0
     }
+
+    /// What is done where nobody waits for it.
+    fn unclaimed(self: Box<Self>, _py: Python<'_>) {}
 }
+
+/// The key of what no task waits for.
+pub(super) const NOBODY: u64 = 0;
 
 /// So many outcomes become objects before their tasks go on, …
 const AT_ONCE: usize = 32;
@@ -276,7 +282,10 @@ impl Bridge {
             let mut size = 0;
             for _ in 0..AT_ONCE {
                 let Some((key, outcome)) = self.next_arrived(py) else { break };
-                let Some(waiter) = self.waiting.lock(py).waiters.remove(&key) else { continue };
+                let Some(waiter) = self.waiting.lock(py).waiters.remove(&key) else {
+                    outcome.unclaimed(py);
+                    continue;
+                };
                 size += outcome.size();
                 waiter.get().resolve(py, outcome);
                 self.resolved.lock(py).push_back(waiter);

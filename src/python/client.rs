@@ -101,13 +101,14 @@ impl Client {
         let sleeper = Sleeper::new();
         let caller = Caller::Thread(sleeper.clone());
         self.spawn(Job { core: self.core(), asked, work: work.clone(), caller });
-        let (limit, made) = (runtime::signals(), runtime::generation());
+        let (limit, made) = (work.look(), runtime::generation());
         loop {
             if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
                 let _exposed = runtime::Exposed::enter(py);
                 return outcome.into_python(py);
             }
             py.check_signals().inspect_err(|_| work.give_up(py))?;
+            work.write_log(py);
             if !runtime::is_alive(made) {
                 return Err(exception(py, Error::connection(runtime::LOST)));
             }
@@ -202,10 +203,11 @@ impl Client {
         arguments.clear();
         let mut asked = asked?;
         asked.call.journal = log::journal(model.py())?;
-        let log = asked.call.journal.clone().map(|journal| {
-            let deployment = &asked.call.deployment;
-            Arc::new(Log { journal, provider: deployment.provider.row().name, model: deployment.model.clone() })
-        });
-        Ok((asked, log))
+        let Some(journal) = asked.call.journal.clone() else { return Ok((asked, None)) };
+        let deployment = &asked.call.deployment;
+        let context = log::context(model.py())?;
+        let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
+        let log = Log { journal, context, provider, model };
+        Ok((asked, Some(Arc::new(log))))
     }
 }

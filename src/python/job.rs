@@ -71,6 +71,9 @@ struct Ended {
 impl Job {
     /// To be called on the network thread.
     pub fn begin(self) {
+        if let (Some(log), Caller::Task(queue, _)) = (&self.work.log, &self.caller) {
+            tokio::spawn(Log::watch(Arc::downgrade(log), queue.clone()));
+        }
         match self.asked.call.request.stream {
             true => drop(tokio::spawn(Box::pin(self.stream()))),
             false => drop(tokio::spawn(Box::pin(self.call()))),

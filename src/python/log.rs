@@ -1,17 +1,28 @@
 //! `logging` under the name `ritellm`: at the level DEBUG, a line for each attempt of a call.
 //!
-//! The lines are written by the thread that made the call, when it gets the answer or gives up: the network's thread
-//! never runs Python code. A program that has not imported `logging` has nobody who reads it, and pays a look into a dict.
+//! The lines are written by the thread that made the call, in the call's context, so that filters find its contextvars: the
+//! network's thread never runs Python code. While the call waits, its thread or loop is told every tenth of a second what
+//! there is to write, if there is something: an attempt that hangs is in the log while it hangs. A program that has not imported `logging` has nobody who reads it, and pays a look into a dict.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::bridge::{NOBODY, Outcome, Queue};
 use super::once::name;
 use crate::client::{Attempt, Journal};
 
 const DEBUG: u8 = 10;
+
+/// How long news may wait to be written.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
+
+/// The context that this thread runs in: a copy, which a task or another thread may leave or be in.
+pub(super) fn context(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    Ok(py.import(name!(py, "contextvars"))?.call_method0(name!(py, "copy_context"))?.unbind())
+}
 
 /// Where a call's attempts are written down, if somebody wants to read of them.
 pub(super) fn journal(py: Python<'_>) -> PyResult<Option<Arc<Journal>>> {
@@ -34,9 +45,11 @@ fn logger(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
 }
 
 /// Which model a journal is about.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Log {
     pub journal: Arc<Journal>,
+    /// The call's: what its caller's contextvars are.
+    pub context: Py<PyAny>,
     pub provider: &'static str,
     pub model: Arc<str>,
 }
@@ -59,10 +72,11 @@ impl Log {
     }
 
     fn line(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<()> {
-        let Attempt { number, latency, status, request_id, failure, pause } = attempt;
+        let Attempt { number, latency, status, request_id, is_open, failure, pause } = attempt;
         let seconds = latency.as_secs_f64();
         let mut text = format!("{}/{} attempt {number}: ", self.provider, self.model);
         match (status, failure) {
+            _ if *is_open => text += &format!("no answer yet after {seconds:.3} s"),
             (Some(status), Some(failure)) => text += &format!("{status}, {failure} after {seconds:.3} s"),
             (None, Some(failure)) => text += &format!("{failure} after {seconds:.3} s"),
             (status, None) => text += &format!("{} in {seconds:.3} s", status.unwrap_or_default()),
@@ -83,8 +97,36 @@ impl Log {
         let keywords = PyDict::new(py);
         keywords.set_item("extra", extra)?;
         if let Some(logger) = logger(py)? {
-            logger.bind(py).call_method(name!(py, "debug"), ("%s", text), Some(&keywords))?;
+            let debug = logger.bind(py).getattr(name!(py, "debug"))?;
+            // A copy, since a handler that makes a call may wait for it inside of this one.
+            let context = self.context.bind(py).call_method0(name!(py, "copy"))?;
+            context.call_method(name!(py, "run"), (debug, "%s", text), Some(&keywords))?;
         }
         Ok(())
+    }
+
+    /// Tells a loop, for as long as somebody waits for the call, that there is something to write. On the network thread.
+    pub async fn watch(log: Weak<Self>, queue: Arc<Queue>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let Some(log) = log.upgrade() else { return };
+            if log.journal.has_news() {
+                queue.push(NOBODY, Box::new(News(log)));
+            }
+        }
+    }
+}
+
+/// Lines to be written, on a loop's thread.
+struct News(Arc<Log>);
+
+impl Outcome for News {
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.0.write(py);
+        Ok(py.None())
+    }
+
+    fn unclaimed(self: Box<Self>, py: Python<'_>) {
+        self.0.write(py);
     }
 }

@@ -394,7 +394,7 @@ impl Stream {
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let limit = runtime::signals();
+        let limit = self.work.look();
         runtime::wait(py, || {
             let mut state = self.feed.lock();
             if state.chunks.is_empty() && state.end.is_none() {
@@ -406,6 +406,7 @@ impl Stream {
         });
         // `take` looks whether there is still somebody to wait for.
         runtime::is_alive(self.made);
+        self.work.write_log(py);
         py.check_signals().inspect_err(|_| self.leave(py))
     }
 }

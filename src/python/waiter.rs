@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -15,8 +16,9 @@ use pyo3::types::PyDict;
 use super::attached::Attached;
 use super::bridge::{Bridge, Outcome, Queue};
 use super::job::Abort;
-use super::log::Log;
+use super::log::{self, Log};
 use super::once::{get_or_make, name};
+use super::runtime;
 use super::send::{self, Awaitable, Step};
 
 /// One wait of one task.
@@ -39,6 +41,18 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// How often a thread that waits for it is to look what else there is to do.
+    pub fn look(&self) -> Duration {
+        if self.log.is_some() { log::LOOK } else { runtime::signals() }
+    }
+
+    /// Writes what there is to write.
+    pub fn write_log(&self, py: Python<'_>) {
+        if let Some(log) = &self.log {
+            log.write(py);
+        }
+    }
+
     /// Nobody waits for it any more.
     pub fn give_up(&self, py: Python<'_>) {
         self.abort.abort();
