@@ -1,6 +1,7 @@
 //! The hot path, top to bottom: (credentials →) encode → send (retry, deadlines) → decode.
 
 mod accounts;
+mod functions;
 mod journal;
 mod places;
 mod promise;
@@ -15,6 +16,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Uri;
 
 pub use accounts::Figures;
+pub use functions::{Asking, Fields, Functions};
 pub use journal::{Attempt, Journal};
 pub use promise::Promise;
 
@@ -59,6 +61,8 @@ pub struct Call {
     pub allow_http: bool,
     /// Where its attempts are written down, if anybody reads it.
     pub journal: Option<Arc<Journal>>,
+    /// Functions of the caller's that say what each attempt carries.
+    pub asking: Option<Box<Asking>>,
 }
 
 /// Makes calls over connections of its own.
@@ -136,7 +140,6 @@ impl Client {
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
         let (mut course, _in_flight) = self.begin(call).await?;
         self.find_credentials(call, &mut course).await?;
-        let call = &*call;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| course.finished(call, error))?;
         match parts.is_empty() {
@@ -147,10 +150,19 @@ impl Client {
     }
 
     /// The answer to one request, repeated where that may help.
-    async fn exchange(&self, call: &Call, endpoint: &'static dyn Endpoint, mut course: Course<'_>) -> Result<Answer> {
+    async fn exchange(
+        &self,
+        call: &mut Call,
+        endpoint: &'static dyn Endpoint,
+        mut course: Course<'_>,
+    ) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
             encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
         loop {
+            if call.asking.is_some() {
+                request = Box::pin(course.ask(call, endpoint)).await?;
+            }
+            let call = &*call;
             course.begin_attempt(call);
             let Course { deadline, admission, account, .. } = &mut course;
             let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
@@ -196,11 +208,11 @@ impl Client {
         mut course: Course<'_>,
     ) -> Result<Answer> {
         let answers = parts.into_iter().map(|request| {
-            let part = Call { request, ..call.clone() };
+            let mut part = Call { request, ..call.clone() };
             let deadline = Deadline::start(part.timeouts.total);
             let (admission, account) = (Admission::default(), course.account.clone());
             let course = Course { transport: &self.transport, deadline, admission, retries: 0, account };
-            async move { self.exchange(&part, endpoint, course).await }
+            async move { self.exchange(&mut part, endpoint, course).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
         let answered = course.deadline.run(&course.admission, pin!(answers)).await;
@@ -272,6 +284,29 @@ impl Client {
 }
 
 impl Course<'_> {
+    /// Asks the caller's functions what this attempt is to carry: the request with it.
+    async fn ask(&mut self, call: &mut Call, endpoint: &dyn Endpoint) -> Result<HttpRequest> {
+        let attempt = self.retries + 1;
+        let transport = self.transport;
+        let asked = async {
+            let Some(Asking { functions, headers }) = call.asking.as_deref().cloned() else {
+                return Ok(encode(call, endpoint, transport)?.request);
+            };
+            functions.fill(&mut call.deployment).await?;
+            call.request.extra_headers = headers;
+            let request = encode(call, endpoint, transport)?.request;
+            let Some(fields) = functions.headers(&call.deployment, &request, attempt) else { return Ok(request) };
+            for (name, value) in fields.await? {
+                call.request.extra_headers.retain(|(known, _)| *known != name);
+                call.request.extra_headers.push((name, value));
+            }
+            // What was added may be a key, which encoding looks at.
+            Ok(encode(call, endpoint, transport)?.request)
+        };
+        let asked = self.deadline.run(&self.admission, pin!(asked)).await;
+        asked.map_err(|error| self.finished(call, error))
+    }
+
     fn begin_attempt(&self, call: &Call) {
         if let Some(journal) = &call.journal {
             journal.begin(self.retries + 1);
@@ -383,6 +418,9 @@ impl Stream<'_> {
 
     /// Sends the request and waits until its answer begins.
     async fn open(&mut self) -> Result<()> {
+        if self.call.asking.is_some() {
+            self.request = Box::pin(self.course.ask(&mut self.call, self.endpoint)).await?;
+        }
         self.opened = Instant::now();
         self.course.begin_attempt(&self.call);
         let Self {

@@ -127,6 +127,8 @@ pub struct Error {
     pub retries: u32,
     /// What the provider said about repeating the request, if it said so (`x-should-retry`).
     pub should_retry: Option<bool>,
+    /// What a function of the caller's raised instead, for the layer that knows what it is.
+    pub raised: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Error {
@@ -145,6 +147,7 @@ impl Error {
             retry_after: None,
             retries: 0,
             should_retry: None,
+            raised: None,
         })
     }
 

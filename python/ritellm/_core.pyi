@@ -1,6 +1,6 @@
 """The native half of the package: what src/python/ exports, file by file."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from typing import Any, Literal, TypedDict, final, type_check_only
 
@@ -66,13 +66,15 @@ class Client:
     def __new__(
         cls,
         *,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
+        azure_ad_token_provider: Callable[[], str | Awaitable[str]] | None = None,
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         headers: Mapping[str, str | bytes | float | None] | None = None,
+        request_headers: Callable[[dict[str, Any]], Any] | None = None,
         drop_params: bool | None = None,
         http2: bool | None = None,
         allow_http: bool | None = None,

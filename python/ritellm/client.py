@@ -39,7 +39,9 @@ class Client(_core.Client):
     unpickled client's calls raise ``InvalidArgumentError``.
 
     Args:
-        api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too.
+        api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too. Or a
+            function, sync or async, that returns it: it is called before each attempt, in a thread of its own or, if it is
+            a coroutine function, on the call's loop. What it raises is what the call raises.
         base_url: instead of the provider's own address; ``http+unix://%2Frun%2Fmodel.sock/v1`` is a unix socket.
         api_version: the version of the API, where the provider has such a thing.
         timeout: seconds for a whole call, or a mapping with any of ``queue`` (no limit), ``connect`` (10),
@@ -49,7 +51,11 @@ class Client(_core.Client):
         max_retries: how often a request that failed in passing is repeated; 2 by default.
         max_retry_after: seconds that a provider may ask to be left alone before a repeat (``Retry-After``), 60 by default;
             one that asks for more, or for more than the timeouts leave, raises at once.
+        azure_ad_token_provider: a function that returns a token of Entra ID, called like a function that is ``api_key``.
         headers: header fields added to every request.
+        request_headers: a function, sync or async, that is called before each attempt with what is about to be sent, a dict
+            of ``method``, ``url``, ``headers`` (without credentials), ``provider``, ``model`` and ``attempt`` (from 1), and
+            returns a dict of header fields to add, or ``None``.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         http2: offer HTTP/2 to servers that are reached by TLS.
         allow_http: let a key go to another machine by plain ``http://``, where everybody on the way can read it; refused
@@ -89,7 +95,7 @@ class Client(_core.Client):
             max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
             max_retry_after: seconds that a provider may ask to be left alone before a repeat; 60 by default.
             base_url: instead of the provider's own address. Also ``api_base``.
-            api_key: instead of the one in the provider's environment variable.
+            api_key: instead of the one in the provider's environment variable; a key, or a function that returns it: see `Client`.
             api_version: the version of the API, where the provider has such a thing.
             extra_headers: header fields added to the request. Also ``headers``.
             extra_query: query parameters added to its address.

@@ -1,6 +1,6 @@
 """What type checkers and editors see of client.py: every keyword by name, and the result by ``stream``."""
 
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
 
 from ritellm import _core
@@ -92,7 +92,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
         api_version: str | None = None,
         extra_headers: _Pairs | None = None,
         headers: _Pairs | None = None,
@@ -153,7 +153,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
         api_version: str | None = None,
         extra_headers: _Pairs | None = None,
         headers: _Pairs | None = None,
@@ -214,7 +214,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         num_retries: int | None = None,
         base_url: str | None = None,
         api_base: str | None = None,
-        api_key: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
         api_version: str | None = None,
         extra_headers: _Pairs | None = None,
         headers: _Pairs | None = None,

@@ -13,7 +13,7 @@ fn call(max_retries: u32) -> Call {
     let timeouts = Timeouts::default();
     let max_retry_after = retry::MAX_RETRY_AFTER;
     let request = Request::default();
-    Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http: false, journal: None }
+    Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http: false, journal: None, asking: None }
 }
 
 fn course_of(transport: &Transport, total: Option<Duration>) -> Course<'_> {

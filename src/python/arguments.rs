@@ -1,5 +1,6 @@
 //! Keyword arguments → a call: what is ours is read and checked, everything else is the request's body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::once::name;
@@ -10,10 +11,12 @@ use smallvec::SmallVec;
 
 use super::errors::{argument, exception};
 use super::foreign::{self, Meaning};
+use super::functions::{self, Function};
 use super::json_encode::{self, Unencodable};
+use super::log;
 use super::settings;
 use super::vectors::Form;
-use crate::client::Call;
+use crate::client::{Asking, Call};
 use crate::providers::{Given, resolve};
 use crate::transport::deadline::Timeouts;
 use crate::transport::retry::MAX_RETRY_AFTER;
@@ -36,6 +39,8 @@ pub(super) struct Defaults {
     pub deepest: usize,
     /// What it was made with and did not get back when it was unpickled.
     pub withheld: Vec<String>,
+    /// Functions that are asked for what an attempt carries.
+    pub functions: functions::Given,
 }
 
 /// How often a request is repeated when nobody says otherwise.
@@ -53,6 +58,7 @@ pub(super) struct Asked {
 pub(super) fn asked(
     defaults: &Defaults,
     operation: Operation,
+    awaited: bool,
     model: &Bound<'_, PyAny>,
     subject: &Bound<'_, PyAny>,
     arguments: &Bound<'_, PyDict>,
@@ -64,6 +70,8 @@ pub(super) fn asked(
         given: defaults.given.clone(),
         base_url_given: false,
         api_version_given: false,
+        api_key_given: false,
+        functions: defaults.functions.clone(),
         timeouts: defaults.timeouts,
         max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
         max_retry_after: defaults.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
@@ -97,11 +105,12 @@ pub(super) fn asked(
         }
     }
     if !defaults.withheld.is_empty() {
-        settings::refuse_without(py, &defaults.withheld, call.given.api_key.is_some())?;
+        settings::refuse_without(py, &defaults.withheld, call.api_key_given)?;
     }
     // A key that the client was made with is for the address that the client was made with.
-    if call.base_url_given && call.given.api_key == defaults.given.api_key && defaults.given.base_url.is_some() {
+    if call.base_url_given && !call.api_key_given && defaults.given.base_url.is_some() {
         call.given.api_key = None;
+        call.functions.key = None;
     }
     let mut deployment =
         resolve(model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
@@ -156,8 +165,22 @@ pub(super) fn asked(
         _ if other_numbers => Form::AsSent,
         _ => Form::List,
     };
-    let Unresolved { request, timeouts, max_retries, max_retry_after, allow_http, .. } = call;
-    let call = Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, journal: None };
+    let Unresolved { request, timeouts, max_retries, max_retry_after, allow_http, functions, .. } = call;
+    let asking = match functions.is_empty() {
+        true => None,
+        false => Some(Box::new(Asking {
+            headers: request.extra_headers.clone(),
+            functions: Arc::new(functions::Asked {
+                given: functions,
+                context: Arc::new(log::context(py)?),
+                event_loop: match awaited {
+                    true => Some(Arc::new(py.import("asyncio")?.call_method0("get_running_loop")?.unbind())),
+                    false => None,
+                },
+            }),
+        })),
+    };
+    let call = Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, journal: None, asking };
     Ok(Box::new(Asked { call, vectors, deepest: defaults.deepest }))
 }
 
@@ -169,6 +192,8 @@ struct Unresolved {
     given: Given,
     base_url_given: bool,
     api_version_given: bool,
+    api_key_given: bool,
+    functions: functions::Given,
     timeouts: Timeouts,
     max_retries: u32,
     max_retry_after: Duration,
@@ -193,7 +218,10 @@ impl Unresolved {
                 self.given.base_url = Some(shared(str_of(name, value, "an address such as \"https://host/v1\"")?));
                 self.base_url_given = true;
             }
-            "api_key" => self.given.api_key = Some(Secret::new(shared(str_of(name, value, "the provider's key")?))),
+            "api_key" => {
+                (self.given.api_key, self.functions.key) = key(name, value)?;
+                self.api_key_given = true;
+            }
             "api_version" => {
                 self.given.api_version = Some(text(name, value, "the version's name")?);
                 self.api_version_given = true;
@@ -210,16 +238,31 @@ impl Unresolved {
                 Meaning::Nothing => {}
                 Meaning::Ours(ours) => return self.take(ours, value),
                 Meaning::Setting(setting) => {
-                    // A token may also come as a function that gives the current one, as azure-identity makes them.
-                    let called = if value.is_callable() { Some(value.call0()?) } else { None };
-                    let value = called.as_ref().unwrap_or(value);
-                    self.given
-                        .settings
-                        .push((setting, Secret::new(text(name, value, "a str, or a function that gives one,")?)));
+                    self.functions.settings.retain(|(known, _)| *known != setting);
+                    let (given, function) = secret_or_function(name, value)?;
+                    self.functions.settings.extend(function.map(|function| (setting, function)));
+                    self.given.settings.push((setting, given));
                 }
             },
         }
         Ok(true)
+    }
+}
+
+/// A key, or what stands for it and the function that gives it.
+pub(super) fn key(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<Secret>, Option<Function>)> {
+    if value.is_callable() {
+        return Ok((Some(Secret::new(shared(functions::PLACEHOLDER))), Some(Arc::new(value.clone().unbind()))));
+    }
+    let key = str_of(name, value, "the provider's key, or a function that gives it,")?;
+    Ok((Some(Secret::new(shared(key))), None))
+}
+
+/// A setting, or what stands for it and the function that gives it, as azure-identity makes them.
+pub(super) fn secret_or_function(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Secret, Option<Function>)> {
+    match value.is_callable() {
+        true => Ok((Secret::new(functions::PLACEHOLDER), Some(Arc::new(value.clone().unbind())))),
+        false => Ok((Secret::new(text(name, value, "a str, or a function that gives one,")?), None)),
     }
 }
 

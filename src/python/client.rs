@@ -34,7 +34,7 @@ pub(super) struct Client {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None)")]
+    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = settings.unwrap_or_else(|| PyDict::new(py));
         let (defaults, settings) = settings::read(&given)?;
@@ -76,7 +76,7 @@ impl Client {
         arguments: &Bound<'py, PyDict>,
     ) -> PyResult<Bound<'py, Waiter>> {
         let _exposed = runtime::Exposed::enter(py);
-        let (asked, log) = self.asked(operation, model, subject, arguments)?;
+        let (asked, log) = self.asked(operation, true, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
         let work = Work { abort: Abort::default(), log };
         let (key, waiter) = Bridge::wait(&bridge, Some(work.clone()))?;
@@ -95,7 +95,7 @@ impl Client {
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let exposed = runtime::Exposed::enter(py);
-        let (asked, log) = self.asked(operation, model, subject, arguments)?;
+        let (asked, log) = self.asked(operation, false, model, subject, arguments)?;
         drop(exposed);
         let work = Work { abort: Abort::default(), log };
         let sleeper = Sleeper::new();
@@ -193,11 +193,12 @@ impl Client {
     fn asked(
         &self,
         operation: Asking,
+        awaited: bool,
         model: &Bound<'_, PyAny>,
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Box<Asked>, Option<Arc<Log>>)> {
-        let asked = arguments::asked(&self.defaults, operation.0, model, subject, arguments);
+        let asked = arguments::asked(&self.defaults, operation.0, awaited, model, subject, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
         arguments.clear();

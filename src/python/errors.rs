@@ -9,7 +9,12 @@ use super::meta;
 use crate::error::Error;
 
 /// The exception for an error.
-pub(super) fn exception(py: Python<'_>, error: Box<Error>) -> PyErr {
+pub(super) fn exception(py: Python<'_>, mut error: Box<Error>) -> PyErr {
+    if let Some(raised) = error.raised.take()
+        && let Ok(raised) = raised.downcast::<PyErr>()
+    {
+        return *raised;
+    }
     build(py, &error).unwrap_or_else(|failed| failed)
 }
 

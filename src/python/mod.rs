@@ -11,6 +11,7 @@ mod errors;
 mod escapes;
 mod foreign;
 mod free;
+mod functions;
 mod interpreter;
 mod job;
 mod json_decode;

@@ -10,11 +10,13 @@ use super::arguments::{self, Defaults};
 use super::errors::argument;
 use super::{foreign, json_decode};
 use crate::transport::{Settings, Trust};
-use crate::types::chat::Secret;
 use crate::types::secrets::is_credential;
 
 /// The keyword under which an unpickled client is told what was not pickled with it.
 const WITHHELD: &str = "_withheld";
+
+/// The one setting of a provider that a client takes: a function that gives tokens is made once.
+const TOKEN_PROVIDER: &str = "azure_ad_token_provider";
 
 /// Reads a client's keyword arguments; `None` is as good as not given.
 pub(super) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> {
@@ -28,8 +30,17 @@ pub(super) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
             continue;
         }
         match name {
-            "api_key" => {
-                defaults.given.api_key = Some(Secret::new(arguments::text(name, &value, "the provider's key")?));
+            "api_key" => (defaults.given.api_key, defaults.functions.key) = arguments::key(name, &value)?,
+            TOKEN_PROVIDER => {
+                let (given, function) = arguments::secret_or_function(name, &value)?;
+                defaults.given.settings.push((TOKEN_PROVIDER, given));
+                defaults.functions.settings.extend(function.map(|function| (TOKEN_PROVIDER, function)));
+            }
+            "request_headers" => {
+                if !value.is_callable() {
+                    return Err(arguments::wrong(name, &value, "a function that returns a dict of header fields"));
+                }
+                defaults.functions.headers = Some(Arc::new(value.unbind()));
             }
             "base_url" => {
                 let url = arguments::text(name, &value, "an address such as \"https://host/v1\"")?;
@@ -98,7 +109,7 @@ pub(super) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
     for (name, value) in given.iter() {
         let text = name.cast::<PyString>()?.to_str()?;
         match text {
-            "api_key" if value.cast::<PyString>().is_ok() => withheld.append(name)?,
+            "api_key" | TOKEN_PROVIDER if value.cast::<PyString>().is_ok() => withheld.append(name)?,
             "proxy" if value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@')) => {
                 withheld.append(name)?;
             }
