@@ -12,7 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::families::claude::{Forced, Model, Off, Sampling, Thinking, instruction};
-use super::super::families::schema::{tighten, with_object_type};
+use super::super::families::schema::{tighten, tool_schema};
 use super::super::families::stop_sequences;
 use super::super::readable::quoted;
 use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
@@ -390,7 +390,7 @@ fn convert_tool(tool: &str, model: Model, given: &mut Given) -> Result<Option<St
         let (name, value) = match &**name {
             "parameters" | "input_schema" => {
                 has_schema = true;
-                let schema = with_object_type(value.get());
+                let schema = tool_schema(value.get(), model.is_claude());
                 match serde_json::from_str::<Value>(&schema) {
                     Ok(mut schema) if is_strict && model.is_claude() => {
                         tighten(&mut schema);

@@ -16,7 +16,7 @@ use super::reasoning::{Told, told};
 use super::{NAME, place};
 use crate::error::{Error, Result};
 use crate::providers::families::claude::{Forced, Model, Sampling, instruction};
-use crate::providers::families::schema::{tighten, with_object_type};
+use crate::providers::families::schema::{tighten, tool_schema};
 use crate::providers::families::{family, stop_sequences};
 use crate::providers::openai_compatible::bearer;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
@@ -475,7 +475,7 @@ fn push_tool<'a>(raw: &'a RawValue, claude: Option<Model>, tools: &mut Vec<Tool<
     };
     // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
     let is_strict = function.strict == Some(true) && claude.is_none_or(|model| model.has_output_format());
-    let schema = with_object_type(function.parameters.map_or("null", RawValue::get));
+    let schema = tool_schema(function.parameters.map_or("null", RawValue::get), claude.is_some());
     let schema = match is_strict {
         true => {
             let mut schema: Value = parse("tools", schema.as_bytes())?;

@@ -64,7 +64,7 @@ const CLAUDES: &[&str] = &[
 
 fn claude() -> String {
     let mut page = String::from("\n## Claude\n\n");
-    page += "Schemas of `response_format` and of strict tools are closed, and what bounds a value moves into the description; a tool's schema says `object`; stop sequences of white space alone are refused. `reasoning_effort` is left out, and listed, where thinking would be refused: beside a tool that must be called, and after calls that were made without it. A `temperature`, `top_p` or `top_k` that the model refuses is left out, and listed, with `drop_params=True`. The rest differs:\n\n";
+    page += "Schemas of `response_format` and of strict tools are closed, and what bounds a value moves into the description; a tool's schema says `object`, and alternatives at its top become one object; stop sequences of white space alone are refused. `reasoning_effort` is left out, and listed, where thinking would be refused: beside a tool that must be called, and after calls that were made without it. A `temperature`, `top_p` or `top_k` that the model refuses is left out, and listed, with `drop_params=True`. The rest differs:\n\n";
     page += "| model | thinks | `reasoning_effort=\"none\"` | `temperature`, `top_p`, `top_k` | a tool that must be called | `response_format` | takes thinking back |\n|---|---|---|---|---|---|---|\n";
     for name in CLAUDES {
         let model = Model::of(name);

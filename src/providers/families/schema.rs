@@ -118,20 +118,31 @@ fn move_into_description(schema: &mut Map<String, Value>) {
     }
     let moved: Vec<String> =
         names.iter().filter_map(|name| Some(format!("{name}: {}", schema.shift_remove(name)?))).collect();
-    let moved = format!("{{{}}}", moved.join(", "));
+    describe(schema, &moved);
+}
+
+/// Puts what is said about a value into its description.
+fn describe(schema: &mut Map<String, Value>, said: &[String]) {
+    let said = format!("{{{}}}", said.join(", "));
     let description = match schema.get("description").and_then(Value::as_str) {
-        Some(description) => format!("{description}\n\n{moved}"),
-        None => moved,
+        Some(description) => format!("{description}\n\n{said}"),
+        None => said,
     };
     schema.insert("description".into(), description.into());
 }
 
 /// A tool's schema as the object that Claude and Converse want at its top, whose `type` callers leave out (`{}` for a
-/// function without parameters, a bare `anyOf`) or make a list of.
-pub(in crate::providers) fn with_object_type(schema: &str) -> Cow<'_, str> {
+/// function without parameters, a bare `anyOf`) or make a list of. With `flat`, alternatives at the top become one object.
+pub(in crate::providers) fn tool_schema(schema: &str, flat: bool) -> Cow<'_, str> {
     let Some(members) = Members::of(schema.as_bytes()).ok().filter(|members| !members.0.is_empty()) else {
         return Cow::Borrowed(r#"{"type":"object","properties":{}}"#);
     };
+    if flat
+        && members.0.iter().any(|(name, _)| COMBINED.contains(&&**name))
+        && let Ok(Value::Object(whole)) = serde_json::from_str(schema)
+    {
+        return Cow::Owned(Value::Object(flattened(whole)).to_string());
+    }
     match members.some("type") {
         Some(kind) if kind.starts_with('"') => Cow::Borrowed(schema),
         _ => {
@@ -140,6 +151,74 @@ pub(in crate::providers) fn with_object_type(schema: &str) -> Cow<'_, str> {
             Cow::Owned(format!(r#"{{"type":"object"{rest}}}"#))
         }
     }
+}
+
+/// Keywords that combine schemas.
+const COMBINED: &[&str] = &["anyOf", "oneOf", "allOf"];
+
+/// One object instead of combined ones at the top of a tool's schema, where Claude refuses them
+/// (<https://github.com/anthropics/claude-code/issues/5973>): it may have the members of all of them, needs those that
+/// each of them needs, and its description says the rest.
+fn flattened(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let combined: Vec<(&str, Value)> =
+        COMBINED.iter().filter_map(|name| Some((*name, schema.shift_remove(*name)?))).collect();
+    let mut properties = object_of(schema.shift_remove("properties"));
+    let mut required = strings_of(schema.get("required"));
+    for (keyword, parts) in &combined {
+        let parts: Vec<Map<String, Value>> =
+            parts.as_array().into_iter().flatten().map(|part| resolved(part, &schema)).collect();
+        let mut needed = parts.iter().map(|part| strings_of(part.get("required")));
+        let needed = match *keyword {
+            "allOf" => needed.flatten().collect(),
+            _ => needed.next().map_or_else(Vec::new, |first| {
+                needed.fold(first, |known, more| known.into_iter().filter(|name| more.contains(name)).collect())
+            }),
+        };
+        required.extend(needed);
+        for (name, property) in
+            parts.iter().flat_map(|part| part.get("properties").and_then(Value::as_object)).flatten()
+        {
+            properties.entry(name.as_str()).or_insert_with(|| property.clone());
+        }
+    }
+    required.retain(|name| properties.contains_key(name));
+    let mut seen = Vec::new();
+    required.retain(|name| {
+        !seen.contains(name) && {
+            seen.push(name.clone());
+            true
+        }
+    });
+    let said: Vec<String> = combined.iter().map(|(name, parts)| format!("{name}: {parts}")).collect();
+    describe(&mut schema, &said);
+    schema.insert("type".into(), "object".into());
+    schema.insert("properties".into(), properties.into());
+    if !required.is_empty() {
+        schema.insert("required".into(), required.into());
+    }
+    schema
+}
+
+/// A part of a combination, what it refers to in its place.
+fn resolved(part: &Value, root: &Map<String, Value>) -> Map<String, Value> {
+    let place = part.get("$ref").and_then(Value::as_str).and_then(|place| place.strip_prefix("#/"));
+    let found = place.and_then(|place| {
+        place.split('/').try_fold(None, |inside: Option<&Value>, name| {
+            Some(Some(inside.map_or_else(|| root.get(name), |inside| inside.get(name))?))
+        })?
+    });
+    object_of(Some(found.unwrap_or(part).clone()))
+}
+
+fn object_of(value: Option<Value>) -> Map<String, Value> {
+    match value {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+fn strings_of(list: Option<&Value>) -> Vec<String> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -221,11 +300,25 @@ mod tests {
 
     #[test]
     fn a_tool_takes_an_object() {
-        assert_eq!(with_object_type(r#"{"properties":{}}"#), r#"{"type":"object","properties":{}}"#);
-        assert_eq!(with_object_type(r#"{"type":["object","null"],"a":1}"#), r#"{"type":"object","a":1}"#);
-        assert_eq!(with_object_type(r#"{"type": "object"}"#), r#"{"type": "object"}"#);
+        assert_eq!(tool_schema(r#"{"properties":{}}"#, true), r#"{"type":"object","properties":{}}"#);
+        assert_eq!(tool_schema(r#"{"type":["object","null"],"a":1}"#, true), r#"{"type":"object","a":1}"#);
+        assert_eq!(tool_schema(r#"{"type": "object"}"#, true), r#"{"type": "object"}"#);
         for nothing in ["null", "{}"] {
-            assert_eq!(with_object_type(nothing), r#"{"type":"object","properties":{}}"#);
+            assert_eq!(tool_schema(nothing, true), r#"{"type":"object","properties":{}}"#);
         }
+        let combined = r##"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"anyOf":[{"required":["b"],"properties":{"b":{"type":"integer"}}},{"$ref":"#/$defs/C"}],"$defs":{"C":{"properties":{"b":{"type":"string"},"c":{}},"required":["b","c"]}}}"##;
+        assert_eq!(tool_schema(combined, false), combined);
+        let flat: Value = serde_json::from_str(&tool_schema(combined, true)).unwrap();
+        assert_eq!(
+            (&flat["type"], &flat["properties"], &flat["required"], flat.get("anyOf")),
+            (
+                &json!("object"),
+                &json!({"a": {"type": "string"}, "b": {"type": "integer"}, "c": {}}),
+                &json!(["a", "b"]),
+                None
+            )
+        );
+        assert!(flat["description"].as_str().unwrap().contains("anyOf: ["));
+        assert!(flat["$defs"].is_object());
     }
 }
