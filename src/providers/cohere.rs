@@ -23,6 +23,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::history::refusals_as_text;
+use super::media;
 use super::openai_compatible::{accepted, asks_for_usage, destination, is_for_loops, not_a_completion};
 use super::resolve::check_url;
 use super::table::HOSTED;
@@ -146,7 +147,12 @@ fn body(model: &str, request: &Request, dropped: &mut Vec<String>) -> Result<Byt
         |name: &str| ROW.spelled.iter().any(|(openai, own)| *openai == name && params.get(own).is_some());
     for (name, value) in params.iter() {
         match name {
-            "messages" => body.put(name, &messages(refusals_as_text(value).as_deref().unwrap_or(value))?),
+            "messages" => {
+                let text = refusals_as_text(value);
+                let value = text.as_deref().unwrap_or(value);
+                let written = media::written(value);
+                body.put(name, &messages(written.as_deref().map_or(value, str::as_bytes))?);
+            }
             "tools" => {
                 let Tools { tools, strict, had_custom } = tools(value, choice.only.as_deref())?;
                 if had_custom {
@@ -948,6 +954,14 @@ mod tests {
             let answer = streamed(&events).unwrap();
             assert_eq!(answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], right, "{arguments}");
         }
+    }
+
+    #[test]
+    fn a_picture_says_what_it_is_in_one_way() {
+        let picture = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
+        let message = json!({"role": "user", "content": [picture("data:IMAGE/jpg;q=1;base64,AA==")]});
+        let body = sent(json!({"messages": [message]}));
+        assert_eq!(body["messages"][0]["content"], json!([picture("data:image/jpeg;base64,AA==")]));
     }
 
     #[test]

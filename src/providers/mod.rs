@@ -15,6 +15,7 @@ mod errors;
 mod families;
 mod gemini;
 mod history;
+mod media;
 mod ollama;
 mod openai_compatible;
 mod pieces;

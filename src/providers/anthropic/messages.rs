@@ -227,7 +227,7 @@ impl<'a> Turns<'a> {
                 Some(block) => self.block("assistant", block.json),
                 None => {
                     let input = input(&arguments);
-                    let (id, name) = (quoted(&acceptable_id(id)), quoted(&function.name.0));
+                    let (id, name) = (quoted(id), quoted(&function.name.0));
                     self.block(
                         "assistant",
                         &format!(r#"{{"type":"tool_use","id":{id},"name":{name},"input":{input}}}"#),
@@ -243,7 +243,7 @@ impl<'a> Turns<'a> {
         let content = message.content.map_or("", RawValue::get);
         let id =
             message.tool_call_id.as_ref().ok_or_else(|| Error::argument("a tool message needs its tool_call_id"))?;
-        let mut result = format!(r#"{{"type":"tool_result","tool_use_id":{}"#, quoted(&acceptable_id(&id.0)));
+        let mut result = format!(r#"{{"type":"tool_result","tool_use_id":{}"#, quoted(&id.0));
         if content.starts_with('"') {
             if content != "\"\"" {
                 result += &format!(r#","content":{content}"#);
@@ -458,12 +458,6 @@ pub(super) fn input(arguments: &str) -> Cow<'_, str> {
 fn same_json(one: &str, other: &str) -> bool {
     let read = |json: &str| serde_json::from_str::<Value>(json).ok();
     one == other || (read(one).is_some() && read(one) == read(other))
-}
-
-/// An id with nothing in it but what Anthropic allows; other providers' ids have dots and colons.
-fn acceptable_id(id: &str) -> Cow<'_, str> {
-    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-    if id.chars().all(is_allowed) { id.into() } else { id.replace(|letter| !is_allowed(letter), "_").into() }
 }
 
 fn is_empty_text(block: &Members) -> bool {

@@ -290,9 +290,9 @@ fn turns_are_made_of_messages() {
         {"role": "developer", "content": [{"type": "text", "text": "Really.", "cache_control": {"type": "ephemeral"}}]},
         {"role": "user", "content": "a"},
         {"role": "user", "content": ["b", {"type": "text", "text": " "}, {"type": "search_result", "source": "s"}]},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "call:1", "type": "function", "function": {"name": "f", "arguments": ""}}, {"id": "call:2", "type": "function", "function": {"name": "g", "arguments": "{\"x\": 1"}}]},
-        {"role": "tool", "tool_call_id": "call:1", "content": "one"},
-        {"role": "tool", "tool_call_id": "call:2", "content": [{"type": "text", "text": "two"}], "is_error": true, "cache_control": {"type": "ephemeral"}},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}, {"id": "call_2", "type": "function", "function": {"name": "g", "arguments": "{\"x\": 1"}}]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "one"},
+        {"role": "tool", "tool_call_id": "call_2", "content": [{"type": "text", "text": "two"}], "is_error": true, "cache_control": {"type": "ephemeral"}},
         {"role": "user", "content": "c", "cache_control": {"type": "ephemeral"}},
     ]);
     let body = sent(json!({"messages": messages}));

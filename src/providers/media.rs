@@ -1,0 +1,53 @@
+//! Pictures in OpenAI's messages, with their media type as hosts take it: in lower case, without parameters, `image/jpeg`
+//! and not `image/jpg`.
+
+use super::edit;
+use super::readable::quoted;
+use crate::types::media::DataUrl;
+
+/// `messages` with the media types of the pictures in them written so; `None`: they are.
+pub(super) fn written(messages: &[u8]) -> Option<String> {
+    let picture = |picture: &str| match serde_json::from_str::<String>(picture) {
+        Ok(url) => written_url(&url).map(|url| quoted(&url)),
+        Err(_) => edit::object(picture, |picture| {
+            if let Some(url) = picture.string("url").as_deref().and_then(written_url) {
+                picture.set_string("url", &url);
+            }
+        }),
+    };
+    let part = |part: &str| edit::object(part, |part| part.edit("image_url", picture));
+    edit::list(std::str::from_utf8(messages).ok()?, |message| {
+        edit::object(message, |message| message.edit("content", |content| edit::list(content, part)))
+    })
+}
+
+fn written_url(url: &str) -> Option<String> {
+    let data = DataUrl::of(url).filter(|url| url.is_base64 && !url.media_type.is_empty())?;
+    let written = format!("data:{};base64,{}", data.media_type, data.data);
+    (written != url).then_some(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn pictures_say_what_they_are_in_one_way() {
+        let message = |url: &str| json!([{"role": "user", "content": [{"type": "text", "text": "data:image/jpg;base64,"}, {"type": "image_url", "image_url": {"url": url, "detail": "low"}}]}]);
+        let right = message("data:image/jpeg;base64,AA==");
+        for url in ["data:image/jpg;base64,AA==", "data:IMAGE/JPEG;name=a;base64,AA==", "DATA:image/pjpeg;BASE64,AA=="]
+        {
+            let written: Value = serde_json::from_str(&written(message(url).to_string().as_bytes()).unwrap()).unwrap();
+            assert_eq!(written, right, "{url}");
+        }
+        for url in ["data:image/jpeg;base64,AA==", "https://h/a.jpg", "data:,a"] {
+            assert_eq!(written(message(url).to_string().as_bytes()), None, "{url}");
+        }
+        let plain =
+            json!([{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/jpg;base64,AA=="}]}]);
+        assert!(
+            written(plain.to_string().as_bytes()).unwrap().contains(r#""image_url":"data:image/jpeg;base64,AA==""#)
+        );
+    }
+}
