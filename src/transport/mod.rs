@@ -274,7 +274,8 @@ impl Body {
                     turn::give_way().await;
                 }
                 if let Some(piece) = decoder.decode()? {
-                    decoder.turn.add(piece.len());
+                    // To decompress costs several times as much as to read.
+                    decoder.turn.add(piece.len() * 4);
                     return Ok(Some(piece));
                 }
             }

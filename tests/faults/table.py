@@ -1119,7 +1119,7 @@ def page() -> str:
         "| objects and lists among them | an eighth of `max_values` | `APIResponseValidationError` |",
         "| what an error keeps of a body, of a message | 1 MiB, 64 KiB | `body`, `message` |",
         "",
-        "Other calls go on meanwhile: the network thread gives way after each megabyte that it reads or decompresses, answers",
+        "Other calls go on meanwhile: the network thread gives way after each megabyte that it reads, or 256 kB decompressed; answers",
         "of more than 4 MiB are decoded beside it, and Python's threads have a turn after each 16,384 values that objects are",
         "made of.",
     ]
