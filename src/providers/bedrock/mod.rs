@@ -5,6 +5,7 @@
 //! `bedrock-runtime/2023-09-30`, which says the same in JSON.
 //!
 //! - `request`: OpenAI's parameters → Converse's.
+//! - `tools`: the tools and the choice among them.
 //! - `messages`: the conversation → turns of content blocks; `media`: the files in it.
 //! - `reasoning`: how hard a model should think, as each family of models is told.
 //! - `response`: content blocks → a message; the whole answer → a completion.
@@ -26,6 +27,7 @@ mod sign;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::time::SystemTime;
 

@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::messages::{Block, CacheControl, CachePoint, cache_point, conversation};
+use super::messages::{Block, conversation};
 use super::reasoning::{Told, told};
+use super::tools::{Choice, ToolConfig, is_allowed_tools, push_tool};
 use super::{NAME, place};
 use crate::error::{Error, Result};
 use crate::providers::families::claude::{Forced, Model, Sampling, instruction};
-use crate::providers::families::schema::{tighten, tool_schema};
+use crate::providers::families::schema::tighten;
 use crate::providers::families::{family, stop_sequences};
 use crate::providers::openai_compatible::bearer;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
@@ -404,189 +405,8 @@ struct JsonSchema<'a> {
     schema: String,
 }
 
-#[derive(Deserialize)]
-struct OpenAiTool<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    function: Option<OpenAiFunction<'a>>,
-    #[serde(borrow, default)]
-    cache_control: Option<CacheControl<'a>>,
-}
-
-#[derive(Deserialize)]
-struct OpenAiFunction<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    description: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    parameters: Option<&'a RawValue>,
-    #[serde(default)]
-    strict: Option<bool>,
-    #[serde(borrow, default)]
-    cache_control: Option<CacheControl<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolConfig<'a> {
-    tools: Vec<Tool<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool_choice: Option<Choice<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Tool<'a> {
-    ToolSpec(ToolSpec<'a>),
-    CachePoint(CachePoint<'a>),
-    /// A tool in Converse's own words.
-    #[serde(untagged)]
-    Native(&'a RawValue),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ToolSpec<'a> {
-    name: Cow<'a, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<Cow<'a, str>>,
-    input_schema: InputSchema,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    strict: Option<bool>,
-}
-
-#[derive(Serialize)]
-struct InputSchema {
-    json: Box<RawValue>,
-}
-
-/// Adds a tool; gives back its type if that is one that Converse does not have.
-fn push_tool<'a>(raw: &'a RawValue, claude: Option<Model>, tools: &mut Vec<Tool<'a>>) -> Result<Option<Cow<'a, str>>> {
-    let tool: OpenAiTool = parse("tools", raw.get().as_bytes())?;
-    let function = match (tool.kind.as_deref(), tool.function) {
-        (Some("function") | None, Some(function)) => function,
-        (None, None) => {
-            tools.push(Tool::Native(raw));
-            return Ok(None);
-        }
-        (kind, _) => return Ok(Some(kind.unwrap_or("?").to_owned().into())),
-    };
-    // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
-    let is_strict = function.strict == Some(true) && claude.is_none_or(|model| model.has_output_format());
-    let schema = tool_schema(function.parameters.map_or("null", RawValue::get), claude.is_some());
-    let schema = match is_strict {
-        true => {
-            let mut schema: Value = parse("tools", schema.as_bytes())?;
-            tighten(&mut schema);
-            schema.to_string()
-        }
-        false => schema.into_owned(),
-    };
-    let spec = ToolSpec {
-        name: function.name,
-        // An empty one is refused.
-        description: function.description.filter(|text| !text.is_empty()),
-        input_schema: InputSchema { json: RawValue::from_string(schema).expect("it is JSON") },
-        strict: Some(true).filter(|_| is_strict),
-    };
-    tools.push(Tool::ToolSpec(spec));
-    tools.extend(tool.cache_control.or(function.cache_control).as_ref().map(cache_point).map(Tool::CachePoint));
-    Ok(None)
-}
-
-/// OpenAI's way of allowing a few tools of many, which Converse does not have.
-fn is_allowed_tools(choice: &[u8]) -> bool {
-    Members::of(choice).is_ok_and(|choice| choice.string("type").as_deref() == Some("allowed_tools"))
-}
-
-/// Which tools are to be used.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Choice<'a> {
-    Auto {},
-    Any {},
-    Tool {
-        name: Cow<'a, str>,
-    },
-    /// None at all; Converse has no word for it.
-    #[serde(skip)]
-    Nothing,
-    /// A choice in Converse's own words.
-    #[serde(untagged)]
-    Native(&'a RawValue),
-}
-
-impl<'a> Choice<'a> {
-    /// `None`: left to the provider, which is what `auto` is.
-    fn read(json: &'a [u8]) -> Result<Option<Self>> {
-        #[derive(Deserialize)]
-        struct Named<'a> {
-            #[serde(borrow, default, rename = "type")]
-            kind: Option<Cow<'a, str>>,
-            #[serde(borrow, default)]
-            function: Option<Function<'a>>,
-        }
-        #[derive(Deserialize)]
-        struct Function<'a> {
-            #[serde(borrow)]
-            name: Cow<'a, str>,
-        }
-        let wrong = || {
-            Error::argument(
-                "tool_choice: \"auto\", \"required\", \"none\" or {\"type\": \"function\", \"function\": {\"name\": …}} would be right",
-            )
-        };
-        if json.first() == Some(&b'"') {
-            return match parse::<Cow<str>>("tool_choice", json)?.as_ref() {
-                "auto" => Ok(Some(Self::Auto {})),
-                "required" | "any" => Ok(Some(Self::Any {})),
-                "none" => Ok(Some(Self::Nothing)),
-                _ => Err(wrong()),
-            };
-        }
-        let named: Named = parse("tool_choice", json)?;
-        match (named.kind.as_deref(), named.function) {
-            (Some("function"), Some(function)) => Ok(Some(Self::Tool { name: function.name })),
-            (None, None) => Ok(Some(Self::Native(parse("tool_choice", json)?))),
-            _ => Err(wrong()),
-        }
-    }
-
-    /// Whether the model has to call a tool.
-    fn forces_a_call(&self) -> bool {
-        match self {
-            Self::Auto {} | Self::Nothing => false,
-            Self::Any {} | Self::Tool { .. } => true,
-            Self::Native(choice) => Members::of(choice.get().as_bytes())
-                .is_ok_and(|choice| choice.some("any").or(choice.some("tool")).is_some()),
-        }
-    }
-
-    /// The choice as Anthropic's API has it: <https://platform.claude.com/docs/en/api/messages#body-tool-choice>
-    fn for_claude(self, one_at_a_time: bool) -> Value {
-        let native: Value;
-        let mut choice = match self {
-            Self::Nothing => return json!({"type": "none"}),
-            Self::Auto {} => json!({"type": "auto"}),
-            Self::Any {} => json!({"type": "any"}),
-            Self::Tool { name } => json!({"type": "tool", "name": name}),
-            Self::Native(raw) => {
-                native = serde_json::from_str(raw.get()).unwrap_or_default();
-                match (native.get("any"), native.pointer("/tool/name")) {
-                    (Some(_), _) => json!({"type": "any"}),
-                    (_, Some(name)) => json!({"type": "tool", "name": name}),
-                    _ => json!({"type": "auto"}),
-                }
-            }
-        };
-        choice["disable_parallel_tool_use"] = one_at_a_time.into();
-        choice
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T> {
+/// A parameter's value; an error that names it where it is of another type.
+pub(super) fn parse<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| Error::argument(format!("{name}: {error}")))
 }
 
