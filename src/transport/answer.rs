@@ -1,7 +1,7 @@
 //! What a server sends by HTTP/1.1, read from the bytes as they come. No I/O.
 //!
-//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Where other readers differ from this one, and why, is a table
-//! in fuzz/README.md, which `fuzz_targets/http1.rs` and the tests below hold.
+//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Where readers of it differ, the tests say what this one does, and by
+//! which section.
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memchr_iter};
@@ -311,4 +311,145 @@ fn head_too_large(max: usize) -> Box<Error> {
 
 fn malformed(what: impl std::fmt::Display) -> Box<Error> {
     Error::new(ErrorKind::ApiConnection, format!("the answer is not HTTP/1.1: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of an answer behind which the connection ends: its status and body, or the error; and whether the
+    /// connection would be used again.
+    fn read(bytes: &[u8]) -> Result<(u16, String, bool), String> {
+        let mut parser = Parser::new(4096);
+        parser.feed(bytes);
+        let head = loop {
+            match parser.head(0).map_err(|error| error.message)? {
+                Some(head) if head.status < 200 => {}
+                Some(head) => break head,
+                None => return Err("cut".into()),
+            }
+        };
+        let mut body = String::new();
+        loop {
+            match parser.decode().map_err(|error| error.message)? {
+                Decoded::Data(data) => body += &String::from_utf8_lossy(&data),
+                Decoded::Done => return Ok((head.status, body, parser.is_reusable())),
+                Decoded::NeedsMore => parser.end().map_err(|_| "cut".to_owned())?,
+            }
+        }
+    }
+
+    /// Where readers of HTTP/1.1 differ; section numbers are of RFC 9112 unless it says other.
+    #[test]
+    fn what_differs_is_decided() {
+        for (section, bytes, status, body, reusable) in [
+            ("2.2: a line may end in LF alone", "HTTP/1.1 200 OK\ncontent-length: 2\n\nhi", 200, "hi", true),
+            (
+                "4: a reason may be missing, its space too",
+                "HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "5.2: a folded line is one",
+                "HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "6.3: chunks go before a length",
+                "HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+                200,
+                "hi",
+                false,
+            ),
+            ("6.3: no body with 204 and 304", "HTTP/1.1 304 No\r\ncontent-length: 9\r\n\r\n", 304, "", true),
+            (
+                "6.3: the same length twice",
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                true,
+            ),
+            ("6.3: neither length nor chunks", "HTTP/1.1 200 OK\r\n\r\nhi", 200, "hi", false),
+            (
+                "7.1.1: extensions of chunks are passed over",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\n\r\n",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "7.1.2: so are trailers",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx: y\r\n\r\n",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "9.3: HTTP/1.0 closes unless it says otherwise",
+                "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                false,
+            ),
+            (
+                "9.2: bytes behind an answer belong to nothing",
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi!",
+                200,
+                "hi",
+                false,
+            ),
+            (
+                "RFC 9110, 15.2: informational heads come before",
+                "HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                true,
+            ),
+        ] {
+            assert_eq!(read(bytes.as_bytes()), Ok((status, body.to_owned(), reusable)), "{section}");
+        }
+        for (section, bytes, said) in [
+            ("4: the version", "HTTP/2 200 OK\r\n\r\n", "does not begin"),
+            ("2.2: nothing stands before it", "\r\nHTTP/1.1 200 OK\r\n\r\n", "does not begin"),
+            ("4: three digits", "HTTP/1.1 20 OK\r\n\r\n", "three digits"),
+            ("5: a colon", "HTTP/1.1 200 OK\r\nhello\r\n\r\n", "colon"),
+            (
+                "6.1: only chunked is known",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+                "transfer-encoding",
+            ),
+            (
+                "6.1: chunked once",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+                "transfer-encoding",
+            ),
+            (
+                "6.3: two lengths",
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nhi",
+                "two different",
+            ),
+            ("RFC 9110, 8.6: a list of lengths", "HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nhi", "no number"),
+            ("RFC 9110, 8.6: digits alone", "HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nhi", "no number"),
+            (
+                "7.1: a chunk's size is digits",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x2\r\nhi\r\n",
+                "no number",
+            ),
+            (
+                "7.1: a chunk ends where it said",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi!\r\n",
+                "longer than",
+            ),
+            ("8: a length that is not reached", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi", "cut"),
+            ("8: no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n", "cut"),
+            ("RFC 9110, 15.2.2: no switch was asked for", "HTTP/1.1 101 Switching\r\n\r\n", "another protocol"),
+        ] {
+            let error = read(bytes.as_bytes()).unwrap_err();
+            assert!(error.contains(said), "{section}: {error}");
+        }
+    }
 }
