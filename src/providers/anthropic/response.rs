@@ -36,7 +36,7 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
         Some(text) if text.starts_with('"') => vec![format!(r#"{{"type":"text","text":{text}}}"#)],
         Some(list) => {
             let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(response))?;
-            blocks.into_iter().map(|block| block.get().to_owned()).collect()
+            blocks.into_iter().map(|block| block.get().to_owned()).filter(|block| block.starts_with('{')).collect()
         }
         None => return Err(no_message(response)),
     };
@@ -90,13 +90,24 @@ pub(super) struct Said<'a> {
     native: Option<Box<RawValue>>,
 }
 
+/// What a block without a readable type must be.
+fn kind_by_members(block: &Members) -> &'static str {
+    let has = |name: &str| block.some(name).is_some();
+    match () {
+        () if has("thinking") => "thinking",
+        () if has("text") => "text",
+        () if has("input") && has("name") => "tool_use",
+        () => "",
+    }
+}
+
 impl<'a> Said<'a> {
     pub(super) fn by(blocks: &[&'a str]) -> serde_json::Result<Self> {
         let mut said = Self::default();
         let mut is_said = true;
         for json in blocks {
             let block = Members::of(json.as_bytes())?;
-            let kind = block.string("type").unwrap_or_default();
+            let kind = block.string("type").unwrap_or_else(|| kind_by_members(&block).to_owned());
             // A text and then calls are what OpenAI's fields can tell; where the calls stand among texts they cannot.
             is_said &= match &*kind {
                 "text" => says_only(&block, &["type", "text"]) && said.text.is_empty() && said.tool_calls.is_empty(),

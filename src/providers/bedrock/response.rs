@@ -105,7 +105,9 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
     let refused =
         |why: &str| errors::not_an_answer(NAME, response, &format!("something that is no Converse answer ({why})"));
     let answer: Answer = read(&response.body).map_err(|error| refused(&error.to_string()))?;
-    let message = message(&answer.output.message.content);
+    let blocks: Vec<&RawValue> =
+        answer.output.message.content.into_iter().filter(|block| block.get().starts_with('{')).collect();
+    let message = message(&blocks);
     let has_calls = !message.tool_calls.is_empty();
     let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
     let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));
