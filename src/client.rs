@@ -27,6 +27,7 @@ use crate::transport::deadline::{Deadline, Timeouts, within_rest};
 use crate::transport::{Admission, Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
 use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
 use crate::types::credentials::Credentials;
+use crate::types::dot_segments::has_dot_segment;
 use crate::types::http::{Headers, HttpRequest, HttpResponse};
 use crate::types::redact::Redactor;
 use crate::types::secrets::{Secrets, is_credential};
@@ -270,7 +271,7 @@ impl Client {
         loop {
             let Course { deadline, admission, account, .. } = &mut *course;
             // Boxed: the other calls should not carry its memory along.
-            let search = Box::pin(self.keyring.find(&self.transport, &account.traffic, &wanted));
+            let search = Box::pin(self.keyring.find(&self.transport, &account.traffic, &wanted, call.allow_http));
             let found = deadline.run(admission, pin!(search)).await;
             match found {
                 Ok(found) => {
@@ -569,6 +570,14 @@ impl Stream<'_> {
 fn encode(call: &Call, endpoint: &dyn Endpoint, transport: &Transport) -> Result<Encoded> {
     let mut encoded = endpoint.encode(&call.deployment, &call.request)?;
     let request = &mut encoded.request;
+    // Ids and names of a call's parameters stand in it, too.
+    if has_dot_segment(request.uri.path()) {
+        return Err(Error::argument(format!(
+            "the address {} has \".\" or \"..\" between slashes, which leads to another path of the host: it comes from the \
+             model's name, or from an id or another name of the call",
+            request.uri.path()
+        )));
+    }
     for (name, value) in &call.request.extra_headers {
         request.set_header(name.clone(), value.clone());
     }

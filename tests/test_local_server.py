@@ -8,16 +8,14 @@ import importlib.util
 import json
 import os
 import signal
-import socket
+import stat
 import subprocess
 import sys
 import textwrap
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -34,22 +32,25 @@ MODEL = local.DEFAULT_MODEL
 HELLO = [{"role": "user", "content": "Say hello."}]
 
 
-def ask(url: str, **parameters: Any) -> str:
-    """One request by urllib; the response's body."""
+def ask(url: str, path: str = "/v1/chat/completions", **parameters: Any) -> tuple[int, str]:
+    """One request, without ritellm; the response's status and body."""
     body = json.dumps({"model": "any", "messages": HELLO, "max_tokens": 8, "temperature": 0, **parameters}).encode()
-    request = urllib.request.Request(f"{url}/chat/completions", body, {"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=60) as response:
-        text: str = response.read().decode()
-    return text
+    connection = local._Connection(url, seconds=60)
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
 
 
 def accepts_connections(url: str) -> bool:
-    address = urlsplit(url)
+    connection = local._Connection(url, seconds=5)
     try:
-        socket.create_connection((address.hostname or "", address.port or 0), timeout=5).close()
+        connection.connect()
     except OSError:
         return False
+    finally:
+        connection.close()
     return True
 
 
@@ -98,19 +99,33 @@ def test_what_is_installed_is_found() -> None:
 @needs_model
 def test_answers_over_plain_http() -> None:
     url = local.base_url(MODEL)
-    assert url.startswith("http://127.0.0.1:") and url.endswith("/v1")
-    answer = json.loads(ask(url))
+    assert url.startswith("http+unix://") and url.endswith("/v1")
+    _, text = ask(url)
+    answer = json.loads(text)
     assert answer["choices"][0]["message"]["content"]
     assert answer["model"] == "smollm2-135m-instruct", "the path of the weights would be nobody's business"
-    events = [line for line in ask(url, stream=True).splitlines() if line]
+    _, text = ask(url, stream=True)
+    events = [line for line in text.splitlines() if line]
     assert len(events) > 2 and events[-1] == "data: [DONE]"
 
 
 @needs_model
 def test_shows_nobody_the_prompts_of_others() -> None:
-    url = local.base_url(MODEL)
-    with pytest.raises(urllib.error.HTTPError):
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url.replace("/v1", "/slots"))
+    assert ask(local.base_url(MODEL), path="/slots")[0] >= 400
+
+
+@needs_model
+def test_no_other_user_can_call_it_or_take_its_place() -> None:
+    """Its socket is in a folder of the user's own, and it listens nowhere else."""
+    path = Path(unquote(urlsplit(local.base_url(MODEL)).netloc))
+    folder = path.parent.stat()
+    assert stat.S_ISSOCK(path.stat().st_mode)
+    assert (stat.S_IMODE(folder.st_mode), folder.st_uid) == (0o700, os.getuid())
+    [server] = [server for server in local._servers.values() if server.base_url == local.base_url(MODEL)]
+    sockets = {os.readlink(name) for name in Path(f"/proc/{server.process.pid}/fd").glob("*") if name.is_symlink()}
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/{server.process.pid}/net/{table}").read_text().splitlines()[1:]:
+            assert f"socket:[{line.split()[9]}]" not in sockets
 
 
 @needs_model

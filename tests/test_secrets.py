@@ -242,6 +242,64 @@ class TestInjection:
         assert set(request.query) <= {"api-version"}
         assert "#" not in request.target and "evil.test" not in request.headers["host"]
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "..",
+            ".",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "a\\..\\b",
+            "%2e%2e/x",
+            "a%2F..%2fb",
+            "%252e%252E/x",
+            "a/%25252e%25252e",
+            "a/..;x",
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("provider", "settings"),
+        [
+            ("openai", {}),
+            ("anthropic", {}),
+            ("gemini", {}),
+            ("cohere", {}),
+            ("ollama_chat", {}),
+            ("azure", {"api_version": "2024-10-21"}),
+            ("vertex", {"vertex_project": "p"}),
+            ("bedrock", {"aws_region_name": "us-east-1"}),
+        ],
+    )
+    def test_a_model_with_dot_segments(
+        self, server: Server, provider: str, settings: dict[str, Any], name: str
+    ) -> None:
+        common: dict[str, Any] = {"api_key": "k", "base_url": server.url, "max_retries": 0, **settings}
+        with pytest.raises(InvalidArgumentError, match="slashes"):
+            ritellm.completion(f"{provider}/{name}", MESSAGES, **common)
+        with pytest.raises(InvalidArgumentError, match="slashes"):
+            ritellm.completion(f"{provider}/m", MESSAGES, extra_body={"model": name}, **common)
+        assert server.requests == []
+
+    @pytest.mark.parametrize("value", ["..", "p/../../q", "%2e%2e", "a/%2e/b"])
+    def test_other_names_with_dot_segments(self, server: Server, value: str) -> None:
+        for model, settings in [
+            ("vertex/m", {"vertex_project": value}),
+            ("vertex/m", {"vertex_project": "p", "vertex_location": value}),
+            ("azure/m", {"api_version": value}),
+            ("openai/m", {"base_url": f"{server.url}/{value}/v1"}),
+        ]:
+            common = {"base_url": server.url, "api_key": "k", "max_retries": 0, **settings}
+            with pytest.raises(InvalidArgumentError):
+                ritellm.completion(model, MESSAGES, **common)
+        assert server.requests == []
+
+    def test_slashes_and_dots_of_model_names(self, server: Server) -> None:
+        for name in ("meta-llama/Llama-3.1-8B", "a/b/c", "gpt-4.1", "org/.hidden", "a..b/c...", "50%/x"):
+            server.answer(plain())
+            ritellm.completion(f"openai/{name}", MESSAGES, api_key="k", base_url=server.base_url)
+            assert server.last.json["model"] == name
+
     @pytest.mark.parametrize("place", ["evil.test/", "evil.test#", "a@evil.test", "x.evil.test?", "us east", "a\r\nb"])
     def test_a_place_in_a_host_name(self, place: str) -> None:
         for model, settings in {
@@ -312,6 +370,34 @@ class TestWhereKeysGo:
     def test_a_key_of_the_environment_at_another_providers(self, call: Call) -> None:
         with pytest.raises(AuthenticationError, match="groq"):
             call(base_url="https://api.groq.com/openai/v1")
+
+    @pytest.mark.parametrize("allowed", [False, True])
+    def test_what_credentials_are_asked_for_with(
+        self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: bool
+    ) -> None:
+        """Refresh tokens and web identity tokens. 127.1 is this machine, which the rule does not know."""
+        server.script = lambda request: Answer(400, {}, b'{"error": "invalid_grant"}')
+        elsewhere = server.url.replace("127.0.0.1", "127.1")
+        account = {"type": "authorized_user", "client_id": "c", "client_secret": KEY, "refresh_token": KEY}
+        (tmp_path / "token").write_text(KEY)
+        monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+        monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/r")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", elsewhere)
+        vertex = {"vertex_credentials": json.dumps({**account, "token_uri": f"{elsewhere}/t"}), "vertex_project": "p"}
+        role = {"aws_access_key_id": "AKID", "aws_secret_access_key": KEY, "aws_role_name": "arn:aws:iam::1:role/r"}
+        for model, settings in [
+            ("vertex/m", vertex),
+            ("bedrock/m", {"aws_region_name": "us-east-1"}),
+            ("bedrock/m", {"aws_region_name": "us-east-1", **role}),
+        ]:
+            before = len(server.requests)
+            with pytest.raises(ritellm.RiteLLMError) as caught:
+                ritellm.completion(model, MESSAGES, max_retries=0, allow_http=allowed, **settings)
+            assert KEY not in str(caught.value)
+            if allowed:
+                assert len(server.requests) > before
+            else:
+                assert len(server.requests) == before and "allow_http" in str(caught.value)
 
     def test_a_client_s_key_is_for_its_address(self, server: Server) -> None:
         other = Server()

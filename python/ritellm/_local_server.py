@@ -3,14 +3,16 @@
 `ritellm.local` starts it by path (`python -I _local_server.py`), so that the server's work stays away from the
 caller's GIL and CPU time. It therefore imports nothing of RiteLLM.
 
-Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "..."}`.
-Standard output and error: llama.cpp's log, then one line `ready http://127.0.0.1:<port>`, then nothing.
+Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "...", "socket": "path"}`;
+without a socket it listens on a free port of 127.0.0.1.
+Standard output and error: llama.cpp's log, then one line `ready <address>`, then nothing.
 
 It serves until standard input ends. That happens when the process that started it is gone, however it went.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -32,13 +34,15 @@ MOST_THREADS = 8
 PROMPT_CACHE_MIB = 256  # llama.cpp would take 8 GiB for prompts that it has seen
 
 
-def parameters(xllamacpp: Any, weights: str, name: str) -> Any:
+def parameters(xllamacpp: Any, weights: str, name: str, path: str | None = None) -> Any:
     """llama.cpp's settings for this server, as a `xllamacpp.CommonParams`."""
     params = xllamacpp.CommonParams()
     params.model.path = weights
     params.model_alias = {name}  # what responses say as `model`; without it, the path on this machine
-    params.hostnames = ["127.0.0.1"]
-    params.port = 0  # a free one
+    # llama.cpp takes a name that ends in ".sock" for the path of a unix socket, and a port of 0 for a free one, which a
+    # socket has not.
+    params.hostnames = [path or "127.0.0.1"]
+    params.port = 1 if path else 0
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * CONTEXT_PER_SLOT
     for processors in (params.cpuparams, params.cpuparams_batch):
@@ -62,10 +66,11 @@ def usable_processors() -> int:
 
 def main() -> None:
     config = json.loads(sys.stdin.readline())
+    path = config.get("socket")
     sys.path[:] = config["sys_path"]  # xllamacpp comes from where the parent would import it
     try:
         xllamacpp = importlib.import_module("xllamacpp")
-        server = xllamacpp.Server(parameters(xllamacpp, config["weights"], config["name"]))
+        server = xllamacpp.Server(parameters(xllamacpp, config["weights"], config["name"], path))
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         os._exit(1)
@@ -74,6 +79,10 @@ def main() -> None:
     os.dup2(silence, 1)  # from here on nobody reads the log
     os.dup2(silence, 2)
     sys.stdin.read()
+    if path:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            os.rmdir(os.path.dirname(path))
     os._exit(0)  # at once: nobody is left to wait for running requests
 
 

@@ -113,18 +113,24 @@ class Client(_core.Client):
         Raises:
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
-        if _is_local(model):
-            _use_local_server(model, params)
-        return self.call("chat", model, messages, params)
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = _local_server(model)
+            return self.call("chat", model, messages, params)
+        finally:
+            del params
 
     async def acompletion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
         """Makes a chat call without blocking the event loop; any number may be in flight at once.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `completion`.
         """
-        if _is_local(model):
-            await _ause_local_server(model, params)
-        return await self.start("chat", model, messages, params)
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = await _alocal_server(model)
+            return await self.start("chat", model, messages, params)
+        finally:
+            del params
 
     def embedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
         """Asks for the vectors of texts and waits for them; other threads run meanwhile.
@@ -142,20 +148,26 @@ class Client(_core.Client):
         Raises:
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
-        if _is_local(model):
-            _use_local_server(model, params)
-        response: EmbeddingResponse = self.call("embedding", model, input, params)
-        return response
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = _local_server(model)
+            response: EmbeddingResponse = self.call("embedding", model, input, params)
+            return response
+        finally:
+            del params
 
     async def aembedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
         """Asks for the vectors of texts without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `embedding`.
         """
-        if _is_local(model):
-            await _ause_local_server(model, params)
-        response: EmbeddingResponse = await self.start("embedding", model, input, params)
-        return response
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = await _alocal_server(model)
+            response: EmbeddingResponse = await self.start("embedding", model, input, params)
+            return response
+        finally:
+            del params
 
     def responses(self, model: str, input: Any = None, **params: Any) -> Any:
         """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
@@ -175,36 +187,48 @@ class Client(_core.Client):
         Raises:
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
-        if _is_local(model):
-            _use_local_server(model, params)
-        return self.call("responses", model, input, params)
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = _local_server(model)
+            return self.call("responses", model, input, params)
+        finally:
+            del params
 
     async def aresponses(self, model: str, input: Any = None, **params: Any) -> Any:
         """Makes a call of OpenAI's Responses API without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `responses`.
         """
-        if _is_local(model):
-            await _ause_local_server(model, params)
-        return await self.start("responses", model, input, params)
+        try:
+            if _wants_local_server(model, params):
+                params["base_url"] = await _alocal_server(model)
+            return await self.start("responses", model, input, params)
+        finally:
+            del params
 
 
-def _is_local(model: object) -> bool:
-    return type(model) is str and model.startswith("local/")
+# In the methods above a call's arguments are deleted as it ends, however it ends: a traceback that shows local variables
+# would show the key among them. That is a statement, since even a function's call may fail, with a `RecursionError`.
 
 
-def _use_local_server(model: str, params: dict[str, Any]) -> None:
-    if params.get("base_url") is None and params.get("api_base") is None:
-        from ritellm import local
+def _wants_local_server(model: object, params: dict[str, Any]) -> bool:
+    try:
+        is_local = type(model) is str and model.startswith("local/")
+        return is_local and params.get("base_url") is None and params.get("api_base") is None
+    finally:
+        del params
 
-        params["base_url"] = local.base_url(model)
+
+def _local_server(model: str) -> str:
+    from ritellm import local
+
+    return local.base_url(model)
 
 
-async def _ause_local_server(model: str, params: dict[str, Any]) -> None:
-    if params.get("base_url") is None and params.get("api_base") is None:
-        from ritellm import local
+async def _alocal_server(model: str) -> str:
+    from ritellm import local
 
-        params["base_url"] = await local.abase_url(model)
+    return await local.abase_url(model)
 
 
 class _DefaultClient(Client):

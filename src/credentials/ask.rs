@@ -1,6 +1,7 @@
 //! Files, programs and servers, asked without holding up the network's thread.
 
 use std::io::ErrorKind::NotFound;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(super) struct Ask<'a> {
     pub transport: &'a Transport,
     pub traffic: &'a Arc<Traffic>,
     pub wanted: &'a Wanted,
+    /// Whether what is secret may go to another machine without TLS.
+    pub allow_http: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -93,7 +96,19 @@ impl<'a> Ask<'a> {
     }
 
     /// A server's answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer; or the request holds a secret and would go to another machine by plain http.
     pub async fn server(&self, request: HttpRequest, limit: Duration) -> Result<HttpResponse> {
+        if !self.allow_http && !is_confidential_way(&request.uri) && holds_secret(&request) {
+            return Err(Error::argument(format!(
+                "credentials would be asked for at {} by plain http, which shows what they are asked for with to everybody \
+                 on the way: write https:// in the file or variable that names this address, or allow it with \
+                 allow_http=True",
+                request.uri.host().unwrap_or_default()
+            )));
+        }
         let timeouts = Timeouts {
             connect: Some(limit.min(Duration::from_secs(10))),
             queue: None,
@@ -117,6 +132,26 @@ impl<'a> Ask<'a> {
         });
         within(Some(limit), &format!("asking {host} for credentials"), answer.as_mut()).await
     }
+}
+
+/// Whether what is sent there is read by nobody on the way: by TLS, on this machine, or on its own link, where the metadata
+/// servers and agents of the clouds are.
+fn is_confidential_way(uri: &Uri) -> bool {
+    /// Of AWS's metadata servers and agents: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>.
+    const AMAZON: [u16; 2] = [0xfd00, 0x0ec2];
+    let host = uri.host().unwrap_or_default();
+    uri.scheme_str() != Some("http")
+        || is_loopback(host)
+        || match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            Ok(IpAddr::V6(address)) => address.is_unicast_link_local() || address.segments()[..2] == AMAZON,
+            Err(_) => false,
+        }
+}
+
+/// Whether a request holds what nobody else may read: in a form, or in a header field.
+fn holds_secret(request: &HttpRequest) -> bool {
+    !request.body.is_empty() || request.headers.iter().any(|(_, value)| value.is_sensitive())
 }
 
 /// Work that blocks, on another thread.

@@ -35,8 +35,9 @@ impl Keyring {
         transport: &Transport,
         traffic: &Arc<Traffic>,
         wanted: &Arc<Wanted>,
+        allow_http: bool,
     ) -> Result<Credentials> {
-        let ask = Ask { transport, traffic, wanted };
+        let ask = Ask { transport, traffic, wanted, allow_http };
         let search = async {
             match wanted.kind {
                 Kind::Aws | Kind::AwsRegion => aws::find(&ask).await,

@@ -42,7 +42,7 @@ use crate::types::embedding;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 
 pub use embeddings::EmbeddingRow;
-pub use resolve::{Given, resolve};
+pub use resolve::{Given, check_segments, resolve};
 pub use table::{About, Key, Row, TABLE};
 
 /// A provider's wire format.

@@ -9,6 +9,7 @@ use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Secret;
 use crate::types::credentials::{Credentials, Wanted};
+use crate::types::dot_segments::has_dot_segment;
 use crate::types::shared::shared;
 use crate::types::unix_socket;
 
@@ -40,6 +41,10 @@ const FAMILIES: &[(&str, &str)] = &[
 pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
     let (provider, model) = provider_of(model)?;
     let row = provider.row();
+    // A file's path leads where it wants.
+    if row.name != "local" {
+        check_segments("model", model)?;
+    }
     let first_set = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
 
     let base_url = given.base_url.as_deref().map(Cow::Borrowed);
@@ -85,7 +90,15 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
         };
         Some((setting.name, argument(setting.name).or_else(environment)?))
     });
-    let settings = settings.collect();
+    let settings: Vec<(&'static str, Secret)> = settings.collect();
+    for (name, value) in &settings {
+        if row.settings.iter().any(|setting| setting.name == *name && setting.about == About::Place) {
+            check_segments(name, value.expose())?;
+        }
+    }
+    if let Some(version) = &given.api_version {
+        check_segments("api_version", version)?;
+    }
     let mut deployment = Deployment {
         provider,
         model: shared(model),
@@ -101,6 +114,17 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
         deployment.credentials = Credentials::Wanted(Arc::new(Wanted::new(kind, told)));
     }
     Ok(deployment)
+}
+
+/// Refuses what would lead to another path of the host, wherever it is put in: those who choose a model may be others than
+/// those who hold the key.
+pub fn check_segments(argument: &str, value: &str) -> Result<()> {
+    match has_dot_segment(value) {
+        false => Ok(()),
+        true => Err(Error::argument(format!(
+            "{argument} is {value:?}, which has \".\" or \"..\" between slashes: write it without them"
+        ))),
+    }
 }
 
 /// What `Provider::base_url` makes of an address; made once and then copied, since a program gives the same one each time.
@@ -173,6 +197,9 @@ pub(super) fn check_url(url: &str) -> Result<&str> {
     let Ok(uri) = trimmed.parse::<http::Uri>() else { return refused("is not an address: write one") };
     if trimmed.contains('#') {
         return refused("must not hold a fragment (#…): write an address without it");
+    }
+    if has_dot_segment(uri.path()) {
+        return refused("must not hold \".\" or \"..\" between slashes: write an address without them");
     }
     if let Some(host) = uri.host()
         && let Some(literal) = host.strip_prefix('[')

@@ -17,7 +17,7 @@ use super::log;
 use super::settings;
 use super::vectors::Form;
 use crate::client::{Asking, Call};
-use crate::providers::{Given, resolve};
+use crate::providers::{Given, check_segments, resolve};
 use crate::transport::deadline::Timeouts;
 use crate::transport::retry::MAX_RETRY_AFTER;
 use crate::transport::{Identity, Trust, check_proxy};
@@ -147,6 +147,7 @@ pub(super) fn asked(
     call.request.params.remove("model");
     call.request.params.close();
     if let Some(model) = merged_model {
+        check_segments("model", &model).map_err(|error| exception(py, error))?;
         deployment.model = model.into();
     }
     call.request.model.clone_from(&deployment.model);

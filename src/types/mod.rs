@@ -4,6 +4,7 @@ pub mod accumulate;
 pub mod chat;
 pub mod completion;
 pub mod credentials;
+pub mod dot_segments;
 pub mod embedding;
 pub mod http;
 pub mod lenient;
