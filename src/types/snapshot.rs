@@ -17,8 +17,9 @@ use super::response;
 use super::shape::{MOST, Place, Places, Shape, end_of_string};
 use super::strict::{is_well_escaped, strict, surrogate};
 
-/// So many bytes wait before they are put together.
-const MOST_PENDING: usize = 1536;
+/// So many bytes wait before they are put together: a stream of a hundred chunks, of which nobody asks for the completion,
+/// is never parsed a second time. With 1,536 it was, which took more instructions than all else that a chunk costs.
+const MOST_PENDING: usize = 3000;
 /// A stream's chunks are given up on as alike after this many shapes.
 const MOST_SHAPES: u8 = 8;
 
@@ -520,7 +521,7 @@ mod tests {
             snapshot.push(piece(text).as_bytes());
             largest = largest.max(memory(&snapshot));
         }
-        assert!(largest < 4096, "{largest} B beside the text");
+        assert!(largest < 6144, "{largest} B beside the text");
         let Whole::Chat(whole) = &snapshot.whole else { unreachable!("it is a chat") };
         let text = whole.text();
         let capacity = whole.text_capacity();
