@@ -1,20 +1,21 @@
-//! HTTP/2: many requests on one connection, by hyper.
+//! HTTP/2 (RFC 9113): many requests on one connection.
+//!
+//! On `h2` itself: through hyper's client, which adds a queue to the connection and a task for each request, a plain call
+//! took a tenth more CPU than the Rust floor (docs/decisions.md has the measurement).
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
-use h2::Reason;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
-use hyper::rt::Executor;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::Notify;
+use futures_util::future::select;
+use h2::client::{Builder, SendRequest};
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::Head;
 use super::connect::{Io, Origin, causes};
@@ -31,60 +32,49 @@ const STREAMS: usize = 100;
 const WINDOW: u32 = 512 << 10;
 /// The limit of a server that has not said one yet.
 const UNKNOWN: usize = usize::MAX - 1;
-
-/// What runs a connection, and knows what the server allows on it.
-type Driver = Pin<Box<hyper::client::conn::http2::Connection<TokioIo<Io>, Full<Bytes>, Watched>>>;
+/// A connection that carries requests and has been silent for this long is asked whether it still stands.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// It has this long to answer.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// One connection, shared by the requests on it.
 #[derive(Clone)]
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    /// `None` when the connection has ended.
-    driver: Arc<Mutex<Option<Driver>>>,
-    in_flight: Arc<AtomicUsize>,
+    sender: SendRequest<Bytes>,
+    state: Arc<State>,
     traffic: Arc<Traffic>,
-    /// How often it was given a request.
-    served: Arc<AtomicUsize>,
     seats: Arc<Seats>,
     #[expect(dead_code, reason = "held as long as the connection is")]
     seat: Arc<Seat>,
 }
 
+/// What the connection's task and its users tell each other.
+struct State {
+    in_flight: AtomicUsize,
+    /// How often it was given a request.
+    served: AtomicUsize,
+    has_ended: AtomicBool,
+}
+
 /// A request's place on a connection; given back when dropped.
 pub(super) struct Place {
-    in_flight: Arc<AtomicUsize>,
+    state: Arc<State>,
     seats: Arc<Seats>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.seats.notify();
-    }
-}
-
-/// Runs a connection's tasks, and says when one of them has done something.
-#[derive(Clone)]
-struct Watched(Arc<Notify>);
-
-impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Watched {
-    fn execute(&self, task: F) {
-        let changed = self.0.clone();
-        tokio::spawn(async move {
-            let mut task = std::pin::pin!(task);
-            std::future::poll_fn(|context| {
-                let polled = task.as_mut().poll(context);
-                changed.notify_waiters();
-                polled
-            })
-            .await
-        });
     }
 }
 
 impl Connection {
     /// Shakes hands, and waits for the server's settings: how many requests it takes at a time. The new connection comes
     /// with a place on it.
+    ///
+    /// # Errors
+    /// The connection ends, or the server speaks something else.
     pub async fn open(
         io: Io,
         origin: &Origin,
@@ -93,105 +83,107 @@ impl Connection {
         seats: Arc<Seats>,
     ) -> Result<(Self, Place)> {
         let traffic = io.traffic().clone();
-        let changed = Arc::new(Notify::new());
-        let mut builder = hyper::client::conn::http2::Builder::new(Watched(changed.clone()));
-        builder
-            .timer(TokioTimer::new())
+        let failed =
+            |error: h2::Error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(&error)));
+        let has_read = Arc::new(AtomicBool::new(false));
+        let (sender, mut connection) = Builder::new()
+            .enable_push(false)
             .initial_max_send_streams(UNKNOWN)
             .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
-            .initial_stream_window_size(WINDOW)
+            .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW * STREAMS as u32)
-            .keep_alive_interval(Some(std::time::Duration::from_secs(30)))
-            .keep_alive_timeout(std::time::Duration::from_secs(20));
-        let failed =
-            |error: &hyper::Error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(error)));
-        let (sender, driver) = builder.handshake(TokioIo::new(io)).await.map_err(|error| failed(&error))?;
-        let mut driver = Box::pin(driver);
-        loop {
-            let mut change = std::pin::pin!(changed.notified());
-            change.as_mut().enable();
-            if driver.current_max_send_streams() != UNKNOWN {
-                break;
-            }
-            match select(change, driver.as_mut()).await {
-                Either::Left(_) => {}
-                Either::Right((Err(error), _)) => return Err(failed(&error)),
-                Either::Right((Ok(()), _)) => {
-                    return Err(Error::connection(format!(
-                        "{origin} closed the connection before its HTTP/2 settings"
-                    )));
-                }
+            .handshake::<_, Bytes>(Observed { io, has_read: has_read.clone() })
+            .await
+            .map_err(failed)?;
+        let settings = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+            Poll::Ready(end) => Poll::Ready(Some(end)),
+            Poll::Pending if connection.max_concurrent_send_streams() != UNKNOWN => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match settings.await {
+            None => {}
+            Some(Err(error)) => return Err(failed(error)),
+            Some(Ok(())) => {
+                return Err(Error::connection(format!("{origin} closed the connection before its HTTP/2 settings")));
             }
         }
-        let driver = Arc::new(Mutex::new(Some(driver)));
-        let (driven, line) = (driver.clone(), seats.clone());
+        let (in_flight, served) = (AtomicUsize::new(1), AtomicUsize::new(1));
+        let state = Arc::new(State { in_flight, served, has_ended: AtomicBool::new(false) });
+        let pings = connection.ping_pong().expect("asked for once");
+        let (shared, line) = (state.clone(), seats.clone());
         tokio::spawn(async move {
-            std::future::poll_fn(|context| match lock(&driven).as_mut() {
-                Some(driver) => driver.as_mut().poll(context).map(drop),
-                None => Poll::Ready(()),
-            })
-            .await;
-            // Dropped, so that the requests on it, and `place` before the next one, see its end.
-            let ended = lock(&driven).take();
-            drop(ended);
+            // What ends first is dropped with the other: the requests on the connection see its end.
+            drop(select(connection, pin!(until_silent(pings, &shared, &has_read))).await);
+            shared.has_ended.store(true, Ordering::Relaxed);
             line.notify();
         });
-        let in_flight = Arc::new(AtomicUsize::new(1));
-        let place = Place { in_flight: in_flight.clone(), seats: seats.clone() };
-        let served = Arc::new(AtomicUsize::new(1));
-        Ok((Self { sender, driver, in_flight, traffic, served, seats, seat: Arc::new(seat) }, place))
+        let place = Place { state: state.clone(), seats: seats.clone() };
+        Ok((Self { sender, state, traffic, seats, seat: Arc::new(seat) }, place))
     }
 
-    pub fn is_open(&self) -> bool {
-        !self.sender.is_closed()
+    /// Whether it takes requests: it has not ended, and the server has not said that it takes no more (GOAWAY).
+    pub fn is_open(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        !self.state.has_ended.load(Ordering::Relaxed)
+            && !matches!(self.sender.poll_ready(&mut context), Poll::Ready(Err(_)))
     }
 
     /// Whether it is open, of this account, and carries nothing.
-    pub fn is_idle_of(&self, traffic: &Arc<Traffic>) -> bool {
-        self.is_open() && Arc::ptr_eq(&self.traffic, traffic) && self.in_flight.load(Ordering::Relaxed) == 0
+    pub fn is_idle_of(&mut self, traffic: &Arc<Traffic>) -> bool {
+        Arc::ptr_eq(&self.traffic, traffic) && self.state.in_flight.load(Ordering::Relaxed) == 0 && self.is_open()
     }
 
     /// How often it was given a request, if it carries none now.
     pub fn is_idle_since(&self) -> Option<usize> {
-        (self.in_flight.load(Ordering::Relaxed) == 0).then(|| self.served.load(Ordering::Relaxed))
+        (self.state.in_flight.load(Ordering::Relaxed) == 0).then(|| self.state.served.load(Ordering::Relaxed))
     }
 
     /// A place for one more request, if there is one.
-    pub fn place(&self) -> Option<Place> {
-        if !self.is_open() || self.in_flight.load(Ordering::Relaxed) >= self.streams() {
+    pub fn place(&mut self) -> Option<Place> {
+        if self.state.in_flight.load(Ordering::Relaxed) >= self.streams() || !self.is_open() {
             return None;
         }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.served.fetch_add(1, Ordering::Relaxed);
-        Some(Place { in_flight: self.in_flight.clone(), seats: self.seats.clone() })
+        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.state.served.fetch_add(1, Ordering::Relaxed);
+        Some(Place { state: self.state.clone(), seats: self.seats.clone() })
     }
 
     /// How many requests the server takes on this connection at a time, as it last said. One that takes none for now is
     /// waited for here rather than on one more connection.
     fn streams(&self) -> usize {
-        match lock(&self.driver).as_ref().map(|driver| driver.current_max_send_streams()) {
-            None | Some(0) => STREAMS,
-            Some(allowed) => allowed.min(STREAMS),
+        match self.sender.current_max_send_streams() {
+            0 => STREAMS,
+            allowed => allowed.min(STREAMS),
         }
     }
 
-    pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, Incoming), Unanswered> {
-        let mut message = http::Request::builder().method(request.method.clone()).uri(request.uri.clone());
-        if let Some(headers) = message.headers_mut() {
-            headers.extend(request.fields().map(|(name, value)| (name.clone(), value.clone())));
+    pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, RecvStream), Unanswered> {
+        let mut message = http::Request::new(());
+        *message.method_mut() = request.method.clone();
+        *message.uri_mut() = request.uri.clone();
+        *message.version_mut() = http::Version::HTTP_2;
+        let headers = message.headers_mut();
+        headers.reserve(request.headers.len() + 2);
+        headers.extend(request.fields().map(|(name, value)| (name.clone(), value.clone())));
+        let is_whole = request.body.is_empty();
+        if !is_whole {
+            headers.insert(CONTENT_LENGTH, request.body.len().into());
         }
-        let message = message.body(Full::new(request.body.clone())).map_err(|error| Unanswered {
-            error: Error::argument(format!("the request cannot be written: {error}")),
-            silent: false,
-            refused: false,
-        })?;
-        let failed = |error: hyper::Error| Unanswered {
+        let failed = |error: h2::Error, refused: bool| Unanswered {
             error: Error::connection(format!("the connection broke before an answer came: {}", causes(&error))),
             silent: false,
-            refused: is_unseen(&error),
+            refused,
         };
-        self.sender.ready().await.map_err(failed)?;
-        let response = self.sender.send_request(message).await.map_err(failed)?;
+        // What fails here has not been sent.
+        let (response, mut body) = self.sender.send_request(message, is_whole).map_err(|error| failed(error, true))?;
+        if !is_whole {
+            // It is sent as the server's windows allow; what fails on the way, the response says too.
+            let _ = body.send_data(request.body.clone(), true);
+        }
+        let response = response.await.map_err(|error| {
+            let refused = is_unseen(&error);
+            failed(error, refused)
+        })?;
         let head = Head {
             status: response.status().as_u16(),
             headers: Headers::from(response.headers()),
@@ -201,40 +193,105 @@ impl Connection {
     }
 }
 
-fn lock(driver: &Mutex<Option<Driver>>) -> std::sync::MutexGuard<'_, Option<Driver>> {
-    driver.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether no server has looked at the request: it was refused (REFUSED_STREAM), or came after the last one that the
+/// server says it took (GOAWAY).
+fn is_unseen(error: &h2::Error) -> bool {
+    error.is_remote() && (error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away())
 }
 
-/// Whether no server has looked at the request: it was never sent, or was refused (REFUSED_STREAM), or came after the
-/// last one that the server says it took (GOAWAY).
-fn is_unseen(error: &hyper::Error) -> bool {
-    let said = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
-    let refused =
-        |said: &h2::Error| said.is_remote() && (said.reason() == Some(Reason::REFUSED_STREAM) || said.is_go_away());
-    error.is_canceled() || error.is_closed() || said.is_some_and(refused)
+/// Ends when a connection that carries requests has been silent, and does not answer a ping either.
+async fn until_silent(mut pings: PingPong, state: &State, has_read: &AtomicBool) {
+    loop {
+        has_read.store(false, Ordering::Relaxed);
+        tokio::time::sleep(PING_AFTER).await;
+        if has_read.load(Ordering::Relaxed) || state.in_flight.load(Ordering::Relaxed) == 0 {
+            continue;
+        }
+        // Of an error the connection knows too.
+        let pong = async { pings.ping(Ping::opaque()).await };
+        if tokio::time::timeout(PONG_WITHIN, pong).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A connection's bytes, which says when some have come.
+struct Observed {
+    io: Io,
+    has_read: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Observed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        self.has_read.store(true, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Observed {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
 }
 
 /// The next piece of a body, if it has come already.
-pub(super) fn buffered(body: &mut Incoming) -> Result<Option<Bytes>> {
+pub(super) fn buffered(body: &mut RecvStream) -> Result<Option<Bytes>> {
     // Whoever waits for the next piece polls again, so nothing is lost by not being woken from here.
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(chunk(body)).poll(&mut context) {
-        std::task::Poll::Ready(piece) => piece,
-        std::task::Poll::Pending => Ok(None),
+    match poll_chunk(body, &mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(piece) => piece,
+        Poll::Pending => Ok(None),
     }
 }
 
 /// The next piece of a body, `None` at its end.
-pub(super) async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Error::connection(format!("the connection broke in the middle of an answer: {}", causes(&error)))
-        })?;
-        if let Ok(data) = frame.into_data()
-            && !data.is_empty()
-        {
-            return Ok(Some(data));
+pub(super) async fn chunk(body: &mut RecvStream) -> Result<Option<Bytes>> {
+    poll_fn(|context| poll_chunk(body, context)).await
+}
+
+fn poll_chunk(body: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+    loop {
+        let data = match ready!(body.poll_data(context)) {
+            None => return Poll::Ready(Ok(None)),
+            Some(Ok(data)) => data,
+            // The answer is whole, and the rest of the request is not wanted (RFC 9113, section 8.1).
+            Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) && error.is_reset() => {
+                return Poll::Ready(Ok(None));
+            }
+            Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
+        };
+        // The server may send as much again.
+        body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
+        if !data.is_empty() {
+            return Poll::Ready(Ok(Some(data)));
         }
     }
-    Ok(None)
+}
+
+fn broken(error: &h2::Error) -> Box<Error> {
+    Error::connection(format!("the connection broke in the middle of an answer: {}", causes(error)))
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::Incoming;
+use h2::RecvStream;
 use tokio::time::Instant;
 
 pub use admission::Admission;
@@ -154,7 +154,7 @@ pub struct Body {
 
 enum Source {
     Http1(Kept),
-    Http2(Incoming, #[expect(dead_code, reason = "held until the body is done")] http2::Place),
+    Http2(RecvStream, #[expect(dead_code, reason = "held until the body is done")] http2::Place),
     Done,
 }
 

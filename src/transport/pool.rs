@@ -134,10 +134,15 @@ impl Pool {
             hosts.by_origin.values().cloned().collect()
         };
         let idle = |host: &Arc<Host>| {
-            let connections = host.lock();
+            let mut connections = host.lock();
             let http1 = connections.idle.iter().filter(|idle| Arc::ptr_eq(idle.connection.traffic(), traffic));
-            let http2 = connections.http2.iter().filter(|shared| shared.connection.is_idle_of(traffic));
-            http1.count() + http2.count()
+            let http1 = http1.count();
+            http1
+                + connections
+                    .http2
+                    .iter_mut()
+                    .map(|shared| usize::from(shared.connection.is_idle_of(traffic)))
+                    .sum::<usize>()
         };
         hosts.iter().map(idle).sum()
     }
@@ -263,9 +268,9 @@ impl Host {
                 });
             }
         }
-        connections.http2.retain(|shared| shared.connection.is_open());
-        let free = |shared: &Shared| Some((shared.connection.clone(), shared.connection.place()?));
-        let (connection, place) = connections.http2.iter().find_map(free)?;
+        connections.http2.retain_mut(|shared| shared.connection.is_open());
+        let free = |shared: &mut Shared| shared.connection.place().map(|place| (shared.connection.clone(), place));
+        let (connection, place) = connections.http2.iter_mut().find_map(free)?;
         Some(Lease { connection: Connection::Http2(connection, place), reused: true })
     }
 
