@@ -106,7 +106,10 @@ pub fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> 
 
 /// An object, or its default where it is none.
 pub fn object_of<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
-    serde_json::from_str(json).unwrap_or_default()
+    match json.starts_with('{') {
+        true => serde_json::from_str(json).unwrap_or_default(),
+        false => T::default(),
+    }
 }
 
 /// The items of a list that can be read; of a single item, that one.
@@ -114,7 +117,9 @@ pub fn list_of<'a, T: Deserialize<'a>>(json: &'a str) -> Vec<T> {
     match json.as_bytes().first() {
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-            items.into_iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
+            // serde would also read a list as an object's members in their order.
+            let objects = items.into_iter().filter(|item| item.get().starts_with('{'));
+            objects.filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
         }
         Some(b'{') => serde_json::from_str(json).into_iter().collect(),
         _ => Vec::new(),
