@@ -1,7 +1,7 @@
 //! HTTP/2 (RFC 9113): many requests on one connection.
 //!
-//! On `h2` itself: through hyper's client, which adds a queue to the connection and a task for each request, a plain call
-//! took a tenth more CPU than the Rust floor (docs/decisions.md has the measurement).
+//! On `h2` itself: through hyper's client, which adds a queue to the connection and a task to each request, a plain call
+//! took 17 % more CPU (docs/decisions.md has the measurement).
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
