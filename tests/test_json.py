@@ -302,4 +302,5 @@ class TestAnswers:
 
     def test_nesting_without_end(self, call: Call, at_openai: Server) -> None:
         with pytest.raises(APIResponseValidationError, match="deep"):
-            self.answered(call, at_openai, b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+            deep = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+            self.answered(call, at_openai, b'{"choices": [{"index": 0}], "a": ' + deep + b"}")

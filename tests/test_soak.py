@@ -51,7 +51,7 @@ from ritellm import embedding
 
 for calls in (5, 20):
     for _ in range(calls):
-        assert embedding("openai/m", "x").embeddings[-1][-1] == 4095
+        assert embedding("openai/m", ["x"] * 96).embeddings[-1][-1] == 4095
     sys._debugmallocstats()
 """
 

@@ -414,9 +414,10 @@ fn note_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
 }
 
 /// Whether the caller is shown a chunk. Loops over a stream read `chunk.choices[0]`: what has no choices, the usage or what
-/// a filter says of the prompt, is for the completion alone, unless the caller asked for the usage.
+/// a filter says of the prompt, is for the completion alone, unless the caller asked for the usage. A chunk
+/// that cannot be read is shown, which raises.
 pub(super) fn is_for_loops(chunk: &[u8], show_usage: bool) -> bool {
-    !has_empty_choices(chunk) || show_usage && is_only_usage(chunk)
+    !has_empty_choices(chunk) || show_usage && is_only_usage(chunk) || Members::of(chunk).is_err()
 }
 
 fn is_only_usage(chunk: &[u8]) -> bool {

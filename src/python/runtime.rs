@@ -291,7 +291,10 @@ fn run(runtime: &'static Runtime) {
         .max_io_events_per_tick(AT_ONCE)
         .event_interval(POLLS)
         .on_thread_park(rest::begin)
-        .on_thread_unpark(rest::end)
+        .on_thread_unpark(move || {
+            rest::end();
+            check_descriptors(runtime);
+        })
         .build()
         .expect("a tokio runtime can be built");
     let serve = std::panic::AssertUnwindSafe(|| serve(runtime, &tokio));
@@ -300,6 +303,23 @@ fn run(runtime: &'static Runtime) {
     std::mem::forget(tokio);
     rest::begin();
     give_up(runtime);
+}
+
+/// Ends the network thread before timers run that would close sockets whose numbers may be somebody else's by now.
+///
+/// A thread that parks often learns of it from its poller. One that has slept may have been woken by a timer alone, and
+/// looks for itself: that costs a system call.
+///
+/// # Panics
+/// The descriptors are gone. `run` catches it.
+fn check_descriptors(runtime: &Runtime) {
+    const SLEPT: Duration = Duration::from_millis(50);
+    thread_local! {
+        static WOKEN: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let now = Instant::now();
+    let has_slept = WOKEN.replace(Some(now)).is_none_or(|before| now.duration_since(before) > SLEPT);
+    assert!(!has_slept || runtime.descriptors.are_there(), "{LOST}");
 }
 
 /// Keeps quiet about what tokio says when its descriptors are gone: whoever makes or waits for a call is told.

@@ -39,7 +39,7 @@ LIMITS = ("connect", "pool", "first_token", "idle", "total")
 SHORT, LONG = 0.3, 1.0
 SAYS = {
     "connect": f"connecting to .* took more than its timeout of {SHORT} s",
-    "pool": f"not to be had within the timeout of {SHORT} s",
+    "pool": f"not to be had within the queue timeout of {SHORT} s",
     "first_token": f"the (beginning of the answer|first chunk of the stream) took more than its timeout of {SHORT} s",
     "idle": f"the next piece of the answer took more than its timeout of {SHORT} s",
     "total": "total timeout",
