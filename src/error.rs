@@ -11,7 +11,7 @@ use crate::types::redact::Redactor;
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
 /// So much of an answer's body is kept in an error, in bytes. It is searched for keys, which all other calls of the network
-/// thread wait for: a few milliseconds.
+/// thread wait for: an unoptimised build took 0.4 s for a call with a body of this size that was full of escapes.
 pub const LONGEST_BODY: usize = 1 << 20;
 /// So much of what a provider said is kept in an error's message.
 const LONGEST_MESSAGE: usize = 64 << 10;

@@ -39,7 +39,7 @@ const AZURE_TOKEN: &str = "give azure_ad_token_provider=get_bearer_token_provide
 
 /// Words of LiteLLM's, of the `openai` package's and of httpx's that are no parameter of any provider's API.
 ///
-/// From the signature of `litellm.completion` and its list `all_litellm_params` (1.70 to 1.75).
+/// The list `all_litellm_params` in LiteLLM's `types/utils.py`, and other arguments of its `completion` that are known.
 const CALLS: &[(&str, Fate)] = &[
     ("request_timeout", Means("timeout")),
     ("force_timeout", Means("timeout")),

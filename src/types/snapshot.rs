@@ -18,7 +18,7 @@ use super::shape::{MOST, Place, Places, Shape, end_of_string};
 use super::strict::{is_well_escaped, strict, surrogate};
 
 /// So many bytes wait before they are put together: a stream of a hundred chunks, of which nobody asks for the completion,
-/// is never parsed a second time. With 1,536 it was, which took more instructions than all else that a chunk costs.
+/// is never parsed a second time.
 const MOST_PENDING: usize = 3000;
 /// A stream's chunks are given up on as alike after this many shapes.
 const MOST_SHAPES: u8 = 8;
