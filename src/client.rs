@@ -28,7 +28,8 @@ use crate::transport::{Admission, Body, Response, Settings, Terms, Transport, fr
 use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::dot_segments::has_dot_segment;
-use crate::types::http::{Headers, HttpRequest, HttpResponse};
+use crate::types::http::{Framing, Headers, HttpRequest, HttpResponse};
+use crate::types::operation::Output;
 use crate::types::redact::Redactor;
 use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
@@ -174,7 +175,10 @@ impl Client {
                     received: unix_seconds(),
                     status,
                     headers,
-                    body: without_mark(body.collect().await?),
+                    body: match call.request.operation.spec().output {
+                        Output::Binary => body.collect().await?,
+                        _ => without_mark(body.collect().await?),
+                    },
                 })
             };
             let decoded = match deadline.run(admission, pin!(attempt)).await {
@@ -238,7 +242,10 @@ impl Client {
         let Encoded { request, dropped_params } =
             encode(&call, endpoint, &self.transport).map_err(|error| course.finished(&call, error))?;
         let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
+        let is_json = endpoint.framing() != Framing::Raw;
+        let max_values = if is_json { self.transport.max_values } else { usize::MAX };
         let mut stream = Stream {
+            max_values,
             course,
             _in_flight: in_flight,
             endpoint,
@@ -393,6 +400,8 @@ pub struct Stream<'a> {
     events: VecDeque<framing::Event>,
     /// So many bytes of it have come, decompressed.
     received: usize,
+    /// An event may hold this many JSON values.
+    max_values: usize,
     meta: Meta,
     course: Course<'a>,
     _in_flight: InFlight,
@@ -440,11 +449,11 @@ impl Stream<'_> {
             let response = transport.send(request, terms).await?;
             // What it waited in line is not its own time.
             *opened += terms.admission.waited().saturating_sub(waited);
-            let is_stream = response
+            let is_json = response
                 .headers
                 .get("content-type")
-                .is_none_or(|kind| !kind.to_ascii_lowercase().starts_with("application/json"));
-            if matches!(response.status, 200..300) && is_stream {
+                .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+            if matches!(response.status, 200..300) && (!is_json || endpoint.streams_json()) {
                 return Ok(response);
             }
             let Response { status, headers, body } = response;
@@ -501,7 +510,7 @@ impl Stream<'_> {
     async fn read(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
         let Some((body, parser)) = &mut self.attempt else { return Ok(false) };
         let (events, received) = (&mut self.events, &mut self.received);
-        let Transport { max_stream, max_values, .. } = *self.course.transport;
+        let max_stream = self.course.transport.max_stream;
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
@@ -538,7 +547,7 @@ impl Stream<'_> {
             .await;
         while let Some(event) = self.events.pop_front() {
             if !self.decoder.is_done() {
-                values::check(&event.data, max_values)?;
+                values::check(&event.data, self.max_values)?;
                 self.decoder.event(&event.name, event.data, chunks)?;
             }
         }
@@ -625,6 +634,9 @@ fn without_mark(body: Bytes) -> Bytes {
 fn decode(call: &Call, endpoint: &dyn Endpoint, response: &HttpResponse, max_values: usize) -> Result<Bytes> {
     let provider = &call.deployment.provider;
     match response.status {
+        200..300 if call.request.operation.spec().output == Output::Binary => {
+            endpoint.decode(&call.request, response).map_err(|error| answered(error, response))
+        }
         200..300 => values::check(&response.body, max_values)
             .and_then(|()| endpoint.decode(&call.request, response))
             .map_err(|error| answered(error, response)),

@@ -11,10 +11,14 @@ from ritellm.client import (
     Client,
     acompletion,
     aembedding,
+    arerank,
     aresponses,
+    aspeech,
     completion,
     embedding,
+    rerank,
     responses,
+    speech,
     stats,
     stream_chunk_builder,
 )
@@ -40,15 +44,22 @@ from ritellm.exceptions import (
     UnsupportedParamsError,
 )
 from ritellm.types import (
+    Batch,
+    BatchPage,
+    BinaryResponse,
     ChatCompletion,
     ChatCompletionChunk,
     Choice,
     Delta,
     Embedding,
     EmbeddingResponse,
+    FileObject,
+    FilePage,
     Function,
     Message,
     Object,
+    RerankResponse,
+    RerankResult,
     Response,
     ResponseEvent,
     ToolCall,
@@ -61,6 +72,9 @@ __all__ = [
     "APIStatusError",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchPage",
+    "BinaryResponse",
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",
@@ -71,6 +85,8 @@ __all__ = [
     "Delta",
     "Embedding",
     "EmbeddingResponse",
+    "FileObject",
+    "FilePage",
     "Function",
     "IncompleteStreamError",
     "InternalServerError",
@@ -81,6 +97,8 @@ __all__ = [
     "Object",
     "PermissionDeniedError",
     "RateLimitError",
+    "RerankResponse",
+    "RerankResult",
     "Response",
     "ResponseEvent",
     "RiteLLMError",
@@ -94,10 +112,32 @@ __all__ = [
     "__version__",
     "acompletion",
     "aembedding",
+    "arerank",
     "aresponses",
+    "aspeech",
+    "batches",
     "completion",
     "embedding",
+    "files",
+    "rerank",
     "responses",
+    "speech",
     "stats",
     "stream_chunk_builder",
 ]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ritellm.resources import Batches, Files
+
+    batches: Batches
+    files: Files
+
+
+def __getattr__(name: str) -> object:
+    # Most programs need neither, and an import takes time.
+    if name in ("batches", "files"):
+        from ritellm.client import _default
+
+        return getattr(_default, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ritellm import _core
-from ritellm.types import ChatCompletion, EmbeddingResponse
+from ritellm.types import ChatCompletion, EmbeddingResponse, RerankResponse
 
 # To import `typing` takes longer than all the rest of the package; who asks for the hints at run time gets `object`.
 TYPE_CHECKING = False
@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     from typing import Any
 
     from typing_extensions import Self
+
+    from ritellm.resources import Batches, Files
 else:
     from _collections_abc import Iterable, Mapping, Sequence
 
-    Any = Self = object
+    Any = Self = Batches = Files = object
 
 __all__ = [
     "Client",
     "acompletion",
     "aembedding",
+    "arerank",
     "aresponses",
+    "aspeech",
     "completion",
     "embedding",
+    "rerank",
     "responses",
+    "speech",
     "stats",
     "stream_chunk_builder",
 ]
@@ -207,6 +213,92 @@ class Client(_core.Client):
             del params
 
 
+    def rerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> RerankResponse:
+        """Asks for documents in the order of their relevance to a query; other threads run meanwhile.
+
+        Args:
+            model: ``provider/model``, such as ``"cohere/rerank-v3.5"``.
+            query: the text to compare them with.
+            documents: a list of str; where a provider takes them, also of dicts.
+            top_n: how many to return at most; all by default.
+            return_documents: whether each result has its ``document``.
+            **params: whatever else the provider takes (``max_tokens_per_doc``, ``truncation`` …), and what every call takes:
+                see `completion`.
+
+        Returns:
+            `RerankResponse`: ``response.results``, the most relevant first, each with ``index`` and ``relevance_score``.
+
+        Raises:
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy.
+        """
+        try:
+            params["documents"] = documents
+            response: RerankResponse = self.call("rerank", model, query, params)
+            return response
+        finally:
+            del params
+
+    async def arerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> RerankResponse:
+        """Asks for documents in the order of their relevance to a query, without blocking the event loop.
+
+        Cancelling the task aborts the request. Arguments, result and errors are those of `rerank`.
+        """
+        try:
+            params["documents"] = documents
+            response: RerankResponse = await self.start("rerank", model, query, params)
+            return response
+        finally:
+            del params
+
+    def speech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Asks for a text as speech and waits for the audio; other threads run meanwhile.
+
+        Args:
+            model: ``provider/model``, such as ``"openai/gpt-4o-mini-tts"``.
+            input: the text.
+            voice: the voice's name, which most providers want.
+            stream: return a `Stream` of ``bytes`` as they come instead of all of them.
+            **params: ``response_format`` (``"mp3"``, ``"wav"``, ``"pcm"`` …), ``speed``, ``instructions`` and whatever else
+                the provider takes, and what every call takes: see `completion`.
+
+        Returns:
+            `BinaryResponse`, which is ``bytes``, or `Stream` with ``stream=True``.
+
+        Raises:
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy.
+        """
+        try:
+            params["voice"] = voice
+            return self.call("speech", model, input, params)
+        finally:
+            del params
+
+    async def aspeech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
+        """Asks for a text as speech without blocking the event loop.
+
+        Cancelling the task aborts the request. Arguments, result and errors are those of `speech`.
+        """
+        try:
+            params["voice"] = voice
+            return await self.start("speech", model, input, params)
+        finally:
+            del params
+
+    @property
+    def files(self) -> Files:
+        """The files that lie with a provider: see `ritellm.resources.Files`."""
+        from ritellm.resources import Files
+
+        return Files(self)
+
+    @property
+    def batches(self) -> Batches:
+        """The batches of a provider: see `ritellm.resources.Batches`."""
+        from ritellm.resources import Batches
+
+        return Batches(self)
+
+
 # In the methods above a call's arguments are deleted as it ends, however it ends: a traceback that shows local variables
 # would show the key among them. That is a statement, since even a function's call may fail, with a `RecursionError`.
 
@@ -251,6 +343,10 @@ embedding = _default.embedding
 aembedding = _default.aembedding
 responses = _default.responses
 aresponses = _default.aresponses
+rerank = _default.rerank
+arerank = _default.arerank
+speech = _default.speech
+aspeech = _default.aspeech
 
 
 def stats() -> dict[str, Any]:

@@ -22,15 +22,22 @@ else:
     Any = Self = object
 
 __all__ = [
+    "Batch",
+    "BatchPage",
+    "BinaryResponse",
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",
     "Delta",
     "Embedding",
     "EmbeddingResponse",
+    "FileObject",
+    "FilePage",
     "Function",
     "Message",
     "Object",
+    "RerankResponse",
+    "RerankResult",
     "Response",
     "ResponseEvent",
     "ToolCall",
@@ -291,6 +298,116 @@ class ResponseEvent(Object):
     response: Response | None = None
 
 
+class RerankResult(Object):
+    """One document's place in a ranking; ``document`` is there where it was asked for."""
+
+    __slots__ = ()
+    index: int = _absent
+    relevance_score: float = _absent
+    document: Any = None
+
+
+class RerankResponse(Object):
+    """The answer to a rerank call, the most relevant document first; ``meta`` is not a key but an attribute."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str | None = None
+    model: str = _absent
+    results: list[RerankResult] = _absent
+    usage: Any = None
+
+
+class FileObject(Object):
+    """A file that lies with a provider. Times are Unix seconds."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str = _absent
+    object: str = _absent
+    bytes: int | None = None
+    created_at: int | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    status: str | None = None
+    expires_at: int | None = None
+
+
+class Batch(Object):
+    """The state of a batch. Times are Unix seconds."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str = _absent
+    object: str = _absent
+    endpoint: str | None = None
+    status: str = _absent
+    created_at: int | None = None
+    completed_at: int | None = None
+    cancelling_at: int | None = None
+    expires_at: int | None = None
+    input_file_id: str | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    request_counts: Any = None
+    errors: Any = None
+    metadata: Any = None
+
+
+class FilePage(Object):
+    """One page of files; ``has_more`` says whether another follows ``last_id``."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    data: list[FileObject] = _absent
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool | None = None
+
+
+class BatchPage(Object):
+    """One page of batches; ``has_more`` says whether another follows ``last_id``."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    data: list[Batch] = _absent
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool | None = None
+
+
+class BinaryResponse(bytes):
+    """An answer that is no JSON, such as audio: bytes, with what is known about the answer as ``meta``."""
+
+    meta: _core.Meta
+
+    @property
+    def content(self) -> bytes:
+        """The bytes themselves."""
+        return bytes(self)
+
+    def read(self) -> bytes:
+        """The bytes themselves, as the OpenAI SDK's object gives them."""
+        return bytes(self)
+
+    def write_to_file(self, path: Any) -> None:
+        """Writes them to a file, which is made anew.
+
+        Args:
+            path: a str or path.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with open(path, "wb") as file:
+            file.write(self)
+
+    stream_to_file = write_to_file
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} bytes>"
+
+
 for _class in (
     Object,
     Function,
@@ -305,6 +422,12 @@ for _class in (
     EmbeddingResponse,
     Response,
     ResponseEvent,
+    RerankResult,
+    RerankResponse,
+    FileObject,
+    FilePage,
+    Batch,
+    BatchPage,
 ):
     _core.act_as_dict(_class)
 del _class

@@ -163,7 +163,7 @@ pub(super) async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send
 
 /// A request that only fetches something.
 pub(super) fn get(address: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<HttpRequest> {
-    Ok(HttpRequest { method: Method::GET, uri: uri(address)?, headers: headers.into(), body: Bytes::new() })
+    Ok(HttpRequest { method: Method::GET, uri: uri(address)?, headers: headers.into(), body: Bytes::new(), file: None })
 }
 
 /// An address out of a variable or a file.

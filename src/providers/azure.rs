@@ -4,22 +4,24 @@
 //! - The v1 path: <https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle>
 //! - Content filter results: <https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter>
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::embeddings::{EmbeddingRow, Embeddings, PLAIN};
-use super::openai_compatible::{self, Destination, accepted, bearer, headers, secret};
+use super::embeddings::{EmbeddingRow, PLAIN};
+use super::openai_compatible::{self, Destination, Endpoints, accepted, bearer, endpoints, headers, secret};
 use super::resolve::check_url;
-use super::responses::Responses;
-use super::table::{HOSTED, REASONING, Setting};
+use super::table::{FILES_AND_BATCHES, HOSTED, REASONING, Setting};
 use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::Request;
 use crate::types::http::HttpResponse;
 
+#[derive(Clone)]
 pub(super) struct Azure;
 
 static ROW: Row = AZURE;
@@ -38,6 +40,7 @@ const AZURE: Row = Row {
     knows_developer: true,
     tools: Grammar::OPENAI,
     embedding: EmbeddingRow { base64: true, ..PLAIN },
+    operations: FILES_AND_BATCHES,
     api_versions: true,
     settings: &[
         Setting::place(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),
@@ -73,18 +76,15 @@ impl Provider for Azure {
             _ => (given, None),
         };
         let address = check_url(address)?;
-        let operations = ["/chat/completions", "/embeddings", "/responses"];
+        let operations = ["/chat/completions", "/embeddings", "/responses", "/audio/speech"];
         let base = operations.iter().find_map(|operation| address.strip_suffix(operation)).unwrap_or(address);
         let base = base.trim_end_matches('/');
         Ok(query.map_or(base.to_owned(), |query| format!("{base}?{query}")))
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        Some(match operation {
-            Operation::Chat => self,
-            Operation::Embedding => &EMBEDDINGS,
-            Operation::Responses => &RESPONSES,
-        })
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static ENDPOINTS: LazyLock<Endpoints> = LazyLock::new(|| endpoints(&ROW, &Azure, destination));
+        &ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
@@ -113,10 +113,7 @@ impl Endpoint for Azure {
     }
 }
 
-static EMBEDDINGS: Embeddings = Embeddings { row: &ROW, destination };
-static RESPONSES: Responses = Responses { row: &ROW, destination };
-
-fn destination(deployment: &Deployment, path: &'static str, accept: &'static str) -> Result<Destination> {
+fn destination(deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
     let uri = Place::of(deployment).uri(&deployment.model, path)?;
     Ok((uri, headers([credential(deployment)?], accept).into()))
 }
@@ -149,9 +146,10 @@ impl<'a> Place<'a> {
     }
 
     fn uri(&self, model: &str, operation: &str) -> Result<Uri> {
-        // A response names its deployment in the body, whatever the version.
+        let is_account_s = ["responses", "files", "batches"].contains(&operation.split('/').next().unwrap_or_default());
         let base = match self.base.split_once("/deployments/") {
-            Some((base, _)) if operation == "responses" => base,
+            // A response names its deployment in the body, whatever the version; files and batches have none.
+            Some((base, _)) if is_account_s => base,
             _ => self.base,
         };
         let path = if base.ends_with("/openai/v1") || base.contains("/deployments/") {
@@ -160,7 +158,7 @@ impl<'a> Place<'a> {
             let root = base.strip_suffix("/openai").unwrap_or(base);
             match self.is_v1 {
                 true => format!("{root}/openai/v1/{operation}"),
-                false if operation == "responses" => format!("{root}/openai/{operation}"),
+                false if is_account_s => format!("{root}/openai/{operation}"),
                 false => format!("{root}/openai/deployments/{}/{operation}", escaped(model)),
             }
         };

@@ -24,7 +24,8 @@ use serde_json::{Map, Value, json};
 
 use super::history::refusals_as_text;
 use super::media;
-use super::openai_compatible::{accepted, asks_for_usage, destination, is_for_loops, not_a_completion};
+use super::openai_compatible::{Destination, accepted, asks_for_usage, destination, is_for_loops, not_a_completion};
+use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::tools::arguments;
@@ -42,6 +43,11 @@ use crate::types::members::{Members, Text, read};
 use crate::types::object::ObjectWriter;
 
 pub(super) struct Cohere;
+
+/// Where documents are ranked: <https://docs.cohere.com/reference/rerank>.
+fn rerank_destination(deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
+    destination(deployment, &format!("v2/{path}"), accept)
+}
 
 static ROW: Row = Row {
     name: "cohere",
@@ -74,6 +80,8 @@ static ROW: Row = Row {
         "verbosity",
         "web_search_options",
     ],
+    // Version 2 does not repeat the documents.
+    rerank: RerankRow { returns_documents: false, ..rerank::PLAIN },
     ..HOSTED
 };
 
@@ -95,12 +103,11 @@ impl Provider for Cohere {
         Ok(url.trim_end_matches('/').to_owned())
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        match operation {
-            Operation::Chat => Some(&CHAT),
-            Operation::Embedding => Some(&embedding::Embed),
-            Operation::Responses => None,
-        }
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static RERANK: Rerank = Rerank { row: &ROW, destination: rerank_destination };
+        static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
+            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Embed), (Operation::Rerank, &RERANK)];
+        ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

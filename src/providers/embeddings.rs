@@ -45,7 +45,7 @@ pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[
 pub(super) struct Embeddings {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &'static str, accept: &'static str) -> Result<Destination>,
+    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
 }
 
 impl Endpoint for Embeddings {

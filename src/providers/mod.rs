@@ -7,7 +7,9 @@
 mod alike;
 mod anthropic;
 mod azure;
+mod batches;
 mod bedrock;
+mod bytes_stream;
 mod cohere;
 mod edit;
 mod embeddings;
@@ -21,8 +23,11 @@ mod openai_compatible;
 mod pieces;
 mod readable;
 mod refusals;
+mod rerank;
 mod resolve;
+mod resources;
 mod responses;
+mod speech;
 pub mod table;
 mod too_long;
 mod tools;
@@ -40,9 +45,10 @@ use crate::types::chat::{Request, Secret};
 use crate::types::credentials::{Credentials, Kind};
 use crate::types::embedding;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::operation::Streaming;
 
 pub use embeddings::EmbeddingRow;
-pub use resolve::{Given, check_segments, resolve};
+pub use resolve::{Given, check_segments, resolve, resolve_account};
 pub use table::{About, Key, Row, TABLE};
 
 /// A provider's wire format.
@@ -55,8 +61,13 @@ pub trait Provider: Send + Sync {
         resolve::versioned_base_url(self.row(), given)
     }
 
+    /// The operations that it has, and how each is asked. The order is that of their use.
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)];
+
     /// How it is asked for this operation; `None`: it has no such thing.
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint>;
+    fn endpoint(&self, operation: Operation) -> Option<&'static dyn Endpoint> {
+        self.endpoints().iter().find(|(known, _)| *known == operation).map(|(_, endpoint)| *endpoint)
+    }
 
     /// A refusal as an error: the class it belongs to, and everything the provider said.
     fn decode_error(&self, response: &HttpResponse) -> Box<Error>;
@@ -95,6 +106,11 @@ pub trait Endpoint: Send + Sync {
     /// How its streams are cut into events.
     fn framing(&self) -> Framing {
         Framing::Sse
+    }
+
+    /// Whether a stream may come as `application/json`; elsewhere that is a plain answer, or a refusal.
+    fn streams_json(&self) -> bool {
+        false
     }
 
     /// A decoder for one stream, which began at `received` (Unix seconds).
@@ -143,15 +159,16 @@ impl Deployment {
     /// How this request is asked here; an error where the provider has no such operation.
     pub fn endpoint(&self, request: &Request) -> Result<&'static dyn Endpoint> {
         let operation = request.operation;
-        if request.stream && operation == Operation::Embedding {
-            return Err(Error::argument("embeddings do not come as a stream: leave stream out"));
+        let spec = operation.spec();
+        if request.stream && spec.streaming == Streaming::None {
+            return Err(Error::argument(format!("{} do not come as a stream: leave stream out", spec.noun)));
         }
         self.provider.endpoint(operation).ok_or_else(|| {
             let have =
                 all().filter(|provider| provider.endpoint(operation).is_some()).map(|provider| provider.row().name);
             let have = have.collect::<Vec<_>>().join(", ");
             let name = self.provider.row().name;
-            Error::new(ErrorKind::UnsupportedParams, format!("{name} has no {}; these have: {have}", operation.noun()))
+            Error::new(ErrorKind::UnsupportedParams, format!("{name} has no {}; these have: {have}", spec.noun))
         })
     }
 

@@ -145,12 +145,10 @@ impl Provider for Ollama {
         Ok(url.strip_suffix("/api").or(url.strip_suffix("/v1")).unwrap_or(url).to_owned())
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        match operation {
-            Operation::Chat => Some(&CHAT),
-            Operation::Embedding => Some(&embedding::Embed),
-            Operation::Responses => None,
-        }
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
+            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Embed)];
+        ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

@@ -17,7 +17,10 @@ use super::embeddings::Embeddings;
 use super::history;
 use super::pieces::Pieces;
 use super::readable::{readable, readable_chunk};
+use super::rerank::Rerank;
+use super::resources::{ROUTES, Resource};
 use super::responses::Responses;
+use super::speech::Speech;
 use super::tools::answer::{self, Readable};
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
@@ -31,18 +34,38 @@ use crate::types::shape::Shape;
 /// A provider that is nothing but its row.
 struct OpenAiCompatible {
     row: &'static Row,
-    embeddings: Embeddings,
-    responses: Responses,
+    endpoints: Endpoints,
 }
 
 static PROVIDERS: LazyLock<Vec<OpenAiCompatible>> = LazyLock::new(|| {
-    let provider = |row| OpenAiCompatible {
-        row,
-        embeddings: Embeddings { row, destination },
-        responses: Responses { row, destination },
-    };
-    TABLE.iter().map(provider).collect()
+    TABLE.iter().map(|row| OpenAiCompatible { row, endpoints: endpoints(row, &Chat { row }, destination) }).collect()
 });
+
+/// Where each operation of a row is asked.
+pub(super) type Endpoints = Vec<(Operation, &'static dyn Endpoint)>;
+
+/// The endpoints of the operations that a row has, as OpenAI has them. They live as long as the process.
+pub(super) fn endpoints(
+    row: &'static Row,
+    chat: &(impl Endpoint + Clone + 'static),
+    destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+) -> Endpoints {
+    let endpoint = |operation: &Operation| -> (Operation, &'static dyn Endpoint) {
+        let endpoint: Box<dyn Endpoint> = match operation {
+            Operation::Chat => Box::new(chat.clone()),
+            Operation::Embedding => Box::new(Embeddings { row, destination }),
+            Operation::Responses => Box::new(Responses { row, destination }),
+            Operation::Rerank => Box::new(Rerank { row, destination }),
+            Operation::Speech => Box::new(Speech { row, destination }),
+            resource => {
+                let route = ROUTES.iter().find(|route| route.operation == *resource).expect("each has its route");
+                Box::new(Resource { row, route, destination })
+            }
+        };
+        (*operation, Box::leak(endpoint))
+    };
+    row.operations.iter().map(endpoint).collect()
+}
 
 pub(super) fn lookup(name: &str) -> Option<&'static dyn Provider> {
     PROVIDERS.iter().find(|provider| provider.row.name == name).map(|provider| provider as &dyn Provider)
@@ -57,15 +80,8 @@ impl Provider for OpenAiCompatible {
         self.row
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        if !self.row.operations.contains(&operation) {
-            return None;
-        }
-        Some(match operation {
-            Operation::Chat => self,
-            Operation::Embedding => &self.embeddings,
-            Operation::Responses => &self.responses,
-        })
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        &self.endpoints
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
@@ -73,7 +89,13 @@ impl Provider for OpenAiCompatible {
     }
 }
 
-impl Endpoint for OpenAiCompatible {
+/// Chat completions at the host that a row describes.
+#[derive(Clone)]
+struct Chat {
+    row: &'static Row,
+}
+
+impl Endpoint for Chat {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         encode(
             self.row,
@@ -94,6 +116,8 @@ impl Endpoint for OpenAiCompatible {
 
 /// The media type of what is no stream.
 pub(super) const JSON: &str = "application/json";
+/// That of what may be anything.
+pub(super) const ANY: &str = "*/*";
 
 /// Where a call goes, and the header fields that it has there.
 pub(super) type Destination = (Uri, Arc<Vec<Field>>);
@@ -101,7 +125,7 @@ pub(super) type Destination = (Uri, Arc<Vec<Field>>);
 /// The destination for one of the paths below a base URL, for what is to come back: the key goes there as a bearer's.
 ///
 /// Made once and then shared, since a program's calls go to the same place most of the time.
-pub(super) fn destination(deployment: &Deployment, path: &'static str, accept: &'static str) -> Result<Destination> {
+pub(super) fn destination(deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
     RECENT.with_borrow_mut(|recent| {
         let recent = &mut recent[usize::from(accept == JSON)];
         if let Some(recent) = recent.as_ref().filter(|recent| recent.is_for(deployment, path, accept)) {
@@ -113,7 +137,7 @@ pub(super) fn destination(deployment: &Deployment, path: &'static str, accept: &
         let destination = (uri, Arc::new(headers));
         *recent = Some(Recent {
             base_url: deployment.base_url.clone(),
-            path,
+            path: path.into(),
             accept,
             api_key: deployment.api_key.clone(),
             destination: destination.clone(),
@@ -125,7 +149,7 @@ pub(super) fn destination(deployment: &Deployment, path: &'static str, accept: &
 /// The destination that a thread made last, and what it was made of.
 struct Recent {
     base_url: Arc<str>,
-    path: &'static str,
+    path: Box<str>,
     accept: &'static str,
     api_key: Option<Secret>,
     destination: Destination,
@@ -133,7 +157,7 @@ struct Recent {
 
 impl Recent {
     fn is_for(&self, deployment: &Deployment, path: &str, accept: &str) -> bool {
-        self.path == path
+        &*self.path == path
             && self.accept == accept
             && self.base_url == deployment.base_url
             && self.api_key == deployment.api_key

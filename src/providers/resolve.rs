@@ -37,9 +37,37 @@ const FAMILIES: &[(&str, &str)] = &[
     ("gemini-", "gemini"),
 ];
 
+/// Whether a word in front of a model's name is this provider's.
+pub(super) fn is_provider(name: &str, provider: &str) -> bool {
+    lookup(name).is_some_and(|known| known.row().name == provider)
+}
+
 /// The deployment that `model` names. `environment` reads a variable; one that is set to nothing counts as not set.
 pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
     let (provider, model) = provider_of(model)?;
+    deployment(provider, model, given, environment)
+}
+
+/// The deployment for what is asked of an account and not of a model: `name` is a provider's, or a model of it.
+///
+/// # Errors
+/// `InvalidArgument` that lists the providers; `Authentication` where there is no key.
+pub fn resolve_account(name: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
+    let provider = name.split('/').next().unwrap_or_default();
+    let provider = lookup(provider).ok_or_else(|| {
+        let names: Vec<&str> = all().map(|provider| provider.row().name).collect();
+        let shown: String = name.chars().take(100).collect();
+        Error::argument(format!("provider is {shown:?}: one of these would be right: {}", names.join(", ")))
+    })?;
+    deployment(provider, "", given, environment)
+}
+
+fn deployment(
+    provider: &'static dyn Provider,
+    model: &str,
+    given: &Given,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Deployment> {
     let row = provider.row();
     // A file's path leads where it wants.
     if row.name != "local" {

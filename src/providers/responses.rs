@@ -16,7 +16,7 @@ use crate::types::members::Members;
 pub(super) struct Responses {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &'static str, accept: &'static str) -> Result<Destination>,
+    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
 }
 
 impl Endpoint for Responses {

@@ -2,6 +2,7 @@
 
 use super::embeddings::vectors::Packed;
 use super::embeddings::{EmbeddingRow, PLAIN};
+use super::rerank::{self, RerankRow};
 use super::tools::grammar::{Grammar, Words};
 use super::{Deployment, Operation};
 
@@ -56,12 +57,20 @@ pub struct Row {
     pub operations: &'static [Operation],
     /// What its embeddings spell differently.
     pub embedding: EmbeddingRow,
+    /// What its reranking spells differently.
+    pub rerank: RerankRow,
 }
 
 impl Row {
     /// The path of an operation other than chat, below the base URL.
     pub(super) fn path(&self, deployment: &Deployment, path: &'static str, with_version: &'static str) -> &'static str {
         if self.root_is_chat && !deployment.base_url.ends_with("/v1") { with_version } else { path }
+    }
+
+    /// The same for a path that is made for one call.
+    pub(super) fn below_version(&self, deployment: &Deployment, path: &str) -> String {
+        let version = self.path(deployment, "", "v1/");
+        format!("{version}{path}")
     }
 }
 
@@ -116,6 +125,53 @@ pub enum Key {
     Optional,
 }
 
+/// What every host is asked for that is not known to lack it.
+const ALL_MODELS: &[Operation] = &[Operation::Chat, Operation::Embedding, Operation::Responses];
+
+/// The same, with speech, files and batches.
+pub(super) const FILES_AND_BATCHES: &[Operation] = &[
+    Operation::Chat,
+    Operation::Embedding,
+    Operation::Responses,
+    Operation::Speech,
+    Operation::FileCreate,
+    Operation::FileList,
+    Operation::FileRetrieve,
+    Operation::FileContent,
+    Operation::FileDelete,
+    Operation::BatchCreate,
+    Operation::BatchList,
+    Operation::BatchRetrieve,
+    Operation::BatchCancel,
+    Operation::BatchResults,
+];
+
+/// The same, and reranking: a server of one's own may have anything.
+const EVERYTHING: &[Operation] = &[
+    Operation::Chat,
+    Operation::Embedding,
+    Operation::Responses,
+    Operation::Rerank,
+    Operation::Speech,
+    Operation::FileCreate,
+    Operation::FileList,
+    Operation::FileRetrieve,
+    Operation::FileContent,
+    Operation::FileDelete,
+    Operation::BatchCreate,
+    Operation::BatchList,
+    Operation::BatchRetrieve,
+    Operation::BatchCancel,
+    Operation::BatchResults,
+];
+
+/// What every host is asked for, and reranking.
+const WITH_RERANK: &[Operation] = &[Operation::Chat, Operation::Embedding, Operation::Responses, Operation::Rerank];
+
+/// The same, and speech.
+const WITH_RERANK_AND_SPEECH: &[Operation] =
+    &[Operation::Chat, Operation::Embedding, Operation::Responses, Operation::Rerank, Operation::Speech];
+
 /// What most rows do not say.
 pub(super) const HOSTED: Row = Row {
     name: "",
@@ -136,8 +192,9 @@ pub(super) const HOSTED: Row = Row {
     refused_in_history: &[],
     knows_developer: false,
     tools: Grammar::HOSTED,
-    operations: &[Operation::Chat, Operation::Embedding, Operation::Responses],
+    operations: ALL_MODELS,
     embedding: PLAIN,
+    rerank: rerank::PLAIN,
 };
 
 /// Embeddings that can be asked for as base64.
@@ -199,6 +256,7 @@ pub const TABLE: &[Row] = &[
         knows_developer: true,
         tools: Grammar::OPENAI,
         embedding: BASE64,
+        operations: FILES_AND_BATCHES,
         ..HOSTED
     },
     Row {
@@ -213,6 +271,8 @@ pub const TABLE: &[Row] = &[
         unsupported: &["logit_bias", "logprobs", "top_logprobs"],
         refused_in_history: OTHERS_ANSWERS,
         knows_developer: true,
+        // https://console.groq.com/docs/text-to-speech, https://console.groq.com/docs/batch
+        operations: FILES_AND_BATCHES,
         ..HOSTED
     },
     Row {
@@ -281,6 +341,8 @@ pub const TABLE: &[Row] = &[
         root_url_variables: &[("TOGETHER_BASE_URL", "/v1")],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        // https://docs.together.ai/reference/rerank-1, https://docs.together.ai/reference/audio-speech
+        operations: WITH_RERANK_AND_SPEECH,
         ..HOSTED
     },
     Row {
@@ -477,8 +539,20 @@ pub const TABLE: &[Row] = &[
         base_url: "https://api.voyageai.com/v1",
         key_variables: &["VOYAGE_API_KEY"],
         base_url_variables: &["VOYAGE_API_BASE"],
-        operations: &[Operation::Embedding],
+        operations: &[Operation::Embedding, Operation::Rerank],
+        rerank: RerankRow { spelled: &[("top_n", "top_k")], ..rerank::PLAIN },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
+        ..HOSTED
+    },
+    Row {
+        name: "jina",
+        docs: "https://api.jina.ai/redoc",
+        base_url: "https://api.jina.ai/v1",
+        // LiteLLM's, and Jina's own.
+        key_variables: &["JINA_AI_API_KEY", "JINA_API_KEY"],
+        base_url_variables: &["JINA_AI_API_BASE"],
+        operations: &[Operation::Embedding, Operation::Rerank],
+        embedding: EmbeddingRow { spelled: &[("encoding_format", "embedding_type")], unsupported: &["user"], ..PLAIN },
         ..HOSTED
     },
     Row {
@@ -501,6 +575,8 @@ pub const TABLE: &[Row] = &[
         // On a stream only: on a plain call `stream_options` is a 400.
         stream_usage: true,
         embedding: BASE64,
+        // https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
+        operations: WITH_RERANK,
         ..OWN_SERVER
     },
     Row {
@@ -532,6 +608,8 @@ pub const TABLE: &[Row] = &[
         root_url_variables: &[("XINFERENCE_ENDPOINT", "/v1")],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        // https://inference.readthedocs.io/en/latest/models/model_abilities/index.html
+        operations: WITH_RERANK_AND_SPEECH,
         ..OWN_SERVER
     },
     Row {
@@ -542,6 +620,7 @@ pub const TABLE: &[Row] = &[
         knows_developer: true,
         key_variables: &["OPENAI_COMPATIBLE_API_KEY", "OPENAI_LIKE_API_KEY"],
         base_url_variables: &["OPENAI_COMPATIBLE_BASE_URL", "OPENAI_COMPATIBLE_API_BASE", "OPENAI_LIKE_API_BASE"],
+        operations: EVERYTHING,
         ..OWN_SERVER
     },
     Row {

@@ -15,9 +15,10 @@ use super::functions::{self, Function};
 use super::json_encode::{self, Unencodable};
 use super::log;
 use super::settings;
+use super::upload;
 use super::vectors::Form;
 use crate::client::{Asking, Call};
-use crate::providers::{Given, check_segments, resolve};
+use crate::providers::{Given, check_segments, resolve, resolve_account};
 use crate::transport::deadline::Timeouts;
 use crate::transport::retry::MAX_RETRY_AFTER;
 use crate::transport::{Identity, Trust, check_proxy};
@@ -64,7 +65,11 @@ pub(super) fn asked(
     arguments: &Bound<'_, PyDict>,
 ) -> PyResult<Box<Asked>> {
     let py = model.py();
-    let model = str_of("model", model, "\"provider/model\"")?;
+    let spec = operation.spec();
+    let model = match spec.has_model {
+        true => str_of("model", model, "\"provider/model\"")?,
+        false => str_of("provider", model, "a provider's name such as \"openai\"")?,
+    };
 
     let mut call = Unresolved {
         given: defaults.given.clone(),
@@ -87,7 +92,9 @@ pub(super) fn asked(
     match operation {
         Operation::Chat => check_messages(subject)?,
         Operation::Embedding => check_input(subject)?,
-        Operation::Responses => {}
+        Operation::FileCreate => call.request.upload = Some(Arc::new(upload::upload(subject)?)),
+        _ if spec.input_optional || !subject.is_none() => {}
+        _ => return Err(argument(py, format!("{} is None: it has to be given", spec.input))),
     }
     let mut params = SmallVec::<[_; 8]>::new();
     // Merged last: they have the say over the parameters of the same name.
@@ -112,8 +119,9 @@ pub(super) fn asked(
         call.given.api_key = None;
         call.functions.key = None;
     }
+    let find = if spec.has_model { resolve } else { resolve_account };
     let mut deployment =
-        resolve(model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+        find(model, &call.given, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
     let row = deployment.provider.row();
     if call.api_version_given && !row.api_versions {
         return Err(argument(
@@ -126,10 +134,9 @@ pub(super) fn asked(
     }
 
     call.request.params = Params::of_call(&deployment.model, call.request.stream);
-    // A stored prompt or an earlier response may stand for it.
-    if operation != Operation::Responses || !subject.is_none() {
-        let name = if operation == Operation::Chat { "messages" } else { "input" };
-        set_param(&mut call.request.params, name, subject)?;
+    // One that may be left out was, or it is no JSON.
+    if !subject.is_none() && call.request.upload.is_none() {
+        set_param(&mut call.request.params, spec.input, subject)?;
     }
     for (name, value) in &params {
         set_param(&mut call.request.params, name.to_str()?, value)?;

@@ -64,8 +64,8 @@ impl Client {
         visit.call(&self.given)
     }
 
-    /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is ``"chat"``,
-    /// ``"embedding"`` or ``"responses"``, and ``subject`` the messages or the input. A task that is cancelled meanwhile
+    /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is the name of a row in
+    /// `types::operation`, ``model`` the model or, where the operation has none, the provider, and ``subject`` its input. A task that is cancelled meanwhile
     /// gives up the call: its request is aborted.
     fn start<'py>(
         &self,
@@ -152,12 +152,10 @@ impl FromPyObject<'_, '_> for Asking {
     type Error = PyErr;
 
     fn extract(name: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match name.cast::<PyString>()?.to_str()? {
-            "chat" => Ok(Self(Operation::Chat)),
-            "embedding" => Ok(Self(Operation::Embedding)),
-            "responses" => Ok(Self(Operation::Responses)),
-            other => Err(PyValueError::new_err(format!("there is no operation {other:?}"))),
-        }
+        let name = name.cast::<PyString>()?;
+        let name = name.to_str()?;
+        let operation = Operation::named(name);
+        operation.map(Self).ok_or_else(|| PyValueError::new_err(format!("there is no operation {name:?}")))
     }
 }
 

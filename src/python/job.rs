@@ -11,6 +11,7 @@ use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::arguments::Asked;
 use super::bridge::{Outcome, Queue};
@@ -27,7 +28,8 @@ use super::turns::Sleeper;
 use super::waiter::Work;
 use crate::client::{Client, Promise};
 use crate::error::{Error, ErrorKind};
-use crate::types::chat::{Answer, request_id};
+use crate::types::chat::{self, Answer, request_id};
+use crate::types::operation::Output;
 
 /// A call for the network thread to make.
 pub(super) struct Job {
@@ -175,9 +177,25 @@ impl Outcome for Ended {
     }
 }
 
+/// An answer that is no JSON.
+#[cold]
+fn binary<'py>(py: Python<'py>, body: &[u8], meta: chat::Meta) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = PyBytes::new_with(py, body.len(), |bytes| {
+        bytes.copy_from_slice(body);
+        Ok(())
+    })?;
+    let class = py.import(name!(py, "ritellm.types"))?.getattr(name!(py, "BinaryResponse"))?;
+    let object = class.call1((bytes,))?;
+    object.setattr(name!(py, "meta"), Bound::new(py, Meta::of(meta))?)?;
+    Ok(object)
+}
+
 /// An answer as the caller gets it.
 fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
     let Answer { body, meta } = answer;
+    if asked.call.request.operation.spec().output == Output::Binary {
+        return binary(py, &body, meta);
+    }
     match json_decode::decode_with(
         py,
         &body,

@@ -19,7 +19,7 @@ use pyo3::types::{PyBool, PyDict, PyNone, PyString, PyTuple, PyType};
 
 use super::values;
 use super::vectors::{self, Form, Rows};
-use crate::types::chat::Operation;
+use crate::types::operation::{Operation, Output};
 
 /// Deeper nesting than this is refused by default.
 pub(super) const DEEP: usize = 256;
@@ -43,6 +43,12 @@ pub(super) enum Class {
     Embedding,
     Response,
     ResponseEvent,
+    RerankResponse,
+    RerankResult,
+    FileObject,
+    FilePage,
+    Batch,
+    BatchPage,
     /// No class: the vector of an embedding.
     Vector,
 }
@@ -62,6 +68,12 @@ const CLASSES: &[&str] = &[
     "Embedding",
     "Response",
     "ResponseEvent",
+    "RerankResponse",
+    "RerankResult",
+    "FileObject",
+    "FilePage",
+    "Batch",
+    "BatchPage",
 ];
 
 impl Class {
@@ -80,6 +92,12 @@ impl Class {
         Self::Embedding,
         Self::Response,
         Self::ResponseEvent,
+        Self::RerankResponse,
+        Self::RerankResult,
+        Self::FileObject,
+        Self::FilePage,
+        Self::Batch,
+        Self::BatchPage,
     ];
 
     /// The class of the object, or of the objects in the list, that stands under this name.
@@ -94,6 +112,7 @@ impl Class {
             "data" => Self::Embedding,
             "embedding" => Self::Vector,
             "response" => Self::Response,
+            "results" => Self::RerankResult,
             _ => Self::Object,
         }
     }
@@ -103,18 +122,27 @@ impl Class {
         match (self, parent) {
             (Self::Embedding, Self::EmbeddingResponse)
             | (Self::Vector, Self::Embedding)
-            | (Self::Response, Self::ResponseEvent) => self,
-            (Self::Embedding | Self::Vector | Self::Response, _) => Self::Object,
+            | (Self::Response, Self::ResponseEvent)
+            | (Self::RerankResult, Self::RerankResponse) => self,
+            (Self::Embedding, Self::FilePage) => Self::FileObject,
+            (Self::Embedding, Self::BatchPage) => Self::Batch,
+            (Self::Embedding | Self::Vector | Self::Response | Self::RerankResult, _) => Self::Object,
             _ => self,
         }
     }
 
     /// The class of an operation's answer.
     pub fn of_answer(operation: Operation) -> Self {
-        match operation {
-            Operation::Chat => Self::ChatCompletion,
-            Operation::Embedding => Self::EmbeddingResponse,
-            Operation::Responses => Self::Response,
+        match operation.spec().output {
+            Output::ChatCompletion => Self::ChatCompletion,
+            Output::EmbeddingResponse => Self::EmbeddingResponse,
+            Output::Response => Self::Response,
+            Output::RerankResponse => Self::RerankResponse,
+            Output::FileObject => Self::FileObject,
+            Output::FilePage => Self::FilePage,
+            Output::Batch => Self::Batch,
+            Output::BatchPage => Self::BatchPage,
+            Output::Object | Output::Binary => Self::Object,
         }
     }
 }

@@ -27,6 +27,7 @@ mod settings;
 mod stream;
 mod template;
 mod turns;
+mod upload;
 mod values;
 mod vectors;
 mod waiter;
@@ -89,6 +90,8 @@ mod native {
                 dict.set_item("key_variables", row.key_variables)?;
                 let roots = row.root_url_variables.iter().map(|(variable, _)| variable);
                 dict.set_item("base_url_variables", row.base_url_variables.iter().chain(roots).collect::<Vec<_>>())?;
+                let operations = provider.endpoints().iter().map(|(operation, _)| operation.spec().name);
+                dict.set_item("operations", operations.collect::<Vec<_>>())?;
                 dict.set_item("key", if row.key == rows::Key::Required { "required" } else { "optional" })?;
                 Ok(dict)
             })

@@ -9,11 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::once::name;
 use bytes::Bytes;
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -31,7 +31,8 @@ use super::vectors::Form;
 use super::waiter::{Waiter, Work, thrown};
 use crate::client;
 use crate::error::{Error, ErrorKind};
-use crate::types::chat::{self, Operation};
+use crate::types::chat;
+use crate::types::operation::{Operation, Streaming};
 use crate::types::snapshot::{Alike, Snapshot};
 
 /// A feed that holds this many bytes, or …
@@ -149,6 +150,7 @@ pub(super) struct Stream {
     work: Work,
     meta: chat::Meta,
     operation: Operation,
+    streaming: Streaming,
     local: Attached<Local>,
     /// Decoded for somebody who asked and has not awaited it yet: the next chunks, or what is to be raised next.
     decoded: Attached<Decoded>,
@@ -218,6 +220,7 @@ impl Stream {
             work,
             meta,
             operation,
+            streaming: operation.spec().streaming,
             local: Attached::new(Local {
                 chunks: VecDeque::new(),
                 so_far: Snapshot::new(operation),
@@ -313,9 +316,7 @@ impl Stream {
             log.write(py);
         }
         let decoded = match self.decoder.try_lock(py) {
-            _ if self.operation == Operation::Responses => {
-                json_decode::decode_with(py, chunk, Class::ResponseEvent, Form::List, self.deepest)
-            }
+            _ if self.streaming != Streaming::Chunks => self.decode_other(py, chunk),
             Some(mut decoder) => decoder.decode(py, chunk, alike, self.deepest),
             // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
             None => template::Chunks::default().decode(py, chunk, None, self.deepest),
@@ -334,6 +335,26 @@ impl Stream {
         })
     }
 
+    /// A piece of a stream that is not one of chat completion chunks.
+    fn decode_other<'py>(&self, py: Python<'py>, piece: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match self.streaming {
+            Streaming::Events => json_decode::decode_with(py, piece, Class::ResponseEvent, Form::List, self.deepest),
+            Streaming::Bytes => {
+                let copy = |bytes: &mut [u8]| {
+                    bytes.copy_from_slice(piece);
+                    Ok(())
+                };
+                PyBytes::new_with(py, piece.len(), copy).map(Bound::into_any)
+            }
+            _ => json_decode::decode_with(py, piece, Class::Object, Form::List, self.deepest),
+        }
+    }
+
+    /// Whether its pieces make up an answer.
+    fn accumulates(&self) -> bool {
+        matches!(self.streaming, Streaming::Chunks | Streaming::Events)
+    }
+
     /// The exception for what ended the stream; one that ended without its finish holds what came.
     fn failed(&self, py: Python<'_>, error: Box<Error>) -> PyErr {
         if let Some(log) = &self.work.log {
@@ -341,7 +362,7 @@ impl Stream {
         }
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
-        if is_incomplete {
+        if is_incomplete && self.accumulates() {
             let so_far = self.local.lock(py).so_far.completion();
             let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
             if let Err(error) =
@@ -474,6 +495,9 @@ impl Stream {
     /// The response accumulated so far, as the call without ``stream=True`` would have given it.
     #[getter]
     fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if !slf.get().accumulates() {
+            return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
+        }
         let so_far = slf.get().local.lock(slf.py()).so_far.completion();
         let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
         super::object::set_slot(&completion, name!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{aws_event_stream, ndjson, sse};
 use crate::error::Result;
-use crate::types::http::Framing;
+use crate::types::http::{END, Framing};
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Parser {
     Ndjson(ndjson::Parser),
     /// AWS's binary frames.
     AwsEventStream(aws_event_stream::Parser),
+    /// Pieces as they come.
+    Raw,
 }
 
 impl Parser {
@@ -33,24 +35,33 @@ impl Parser {
             Framing::Ndjson => Self::Ndjson(ndjson::Parser::new(limit)),
             Framing::Sse => Self::Sse(sse::Parser::new(limit)),
             Framing::AwsEventStream => Self::AwsEventStream(aws_event_stream::Parser::new(limit)),
+            Framing::Raw => Self::Raw,
         }
     }
 
     /// Takes the next piece of the body and gives the events that it completes to `emit`.
-    pub fn feed(&mut self, piece: Bytes, emit: impl FnMut(Event)) -> Result<()> {
+    pub fn feed(&mut self, piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
         match self {
             Self::Sse(parser) => parser.feed(piece, emit),
             Self::Ndjson(parser) => parser.feed(piece, emit),
             Self::AwsEventStream(parser) => parser.feed(piece, emit),
+            Self::Raw => {
+                emit(Event { name: Bytes::new(), data: piece });
+                Ok(())
+            }
         }
     }
 
     /// The body has ended: what lacks only its end mark is given out too.
-    pub fn finish(&mut self, emit: impl FnMut(Event)) -> Result<()> {
+    pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         match self {
             Self::Sse(parser) => parser.finish(emit),
             Self::Ndjson(parser) => parser.finish(emit),
             Self::AwsEventStream(parser) => parser.finish(emit),
+            Self::Raw => {
+                emit(Event { name: Bytes::from_static(END), data: Bytes::new() });
+                Ok(())
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_util::io::poll_write_buf;
 use super::answer::{Decoded, Head, Parser};
 use super::connect::{Io, Target, refuses_identity};
 use super::traffic::Traffic;
+use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::HttpRequest;
 
@@ -53,9 +54,13 @@ pub(super) struct Unanswered {
 /// A request on its way out.
 struct Outgoing {
     rest: Chain<Bytes, Bytes>,
+    /// What follows from a file.
+    file: Option<Box<Reader>>,
     flushed: bool,
     /// Why it will not get there whole.
     broken: Option<std::io::Error>,
+    /// Why the file could not be read.
+    unreadable: Option<Box<Error>>,
 }
 
 impl Outgoing {
@@ -63,8 +68,25 @@ impl Outgoing {
         self.flushed
     }
 
+    /// Whether there is more to write; pending: the file's next piece is being read.
+    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
+        if self.rest.has_remaining() {
+            return Poll::Ready(Ok(true));
+        }
+        let Some(file) = &mut self.file else { return Poll::Ready(Ok(false)) };
+        match ready!(file.poll_piece(context)) {
+            Ok(Some(piece)) => self.rest = piece.chain(Bytes::new()),
+            Ok(None) => self.file = None,
+            Err(error) => {
+                self.unreadable = Some(error);
+                return Poll::Ready(Err(std::io::ErrorKind::InvalidInput.into()));
+            }
+        }
+        Poll::Ready(Ok(self.file.is_some()))
+    }
+
     fn poll_write(&mut self, io: &mut Io, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while self.rest.has_remaining() {
+        while ready!(self.poll_rest(context))? {
             // A vectored write is the dearer system call, and most requests are in one piece.
             let written = match self.rest.first_ref().has_remaining() && self.rest.last_ref().has_remaining() {
                 true => ready!(poll_write_buf(Pin::new(&mut *io), context, &mut self.rest))?,
@@ -123,6 +145,9 @@ impl Connection {
                 }
                 Ok(_) => {}
                 Err(error) => {
+                    if let Some(error) = outgoing.unreadable {
+                        return Err(Unanswered { error, silent: false, refused: false });
+                    }
                     return Err(Unanswered { error: broken(outgoing.broken, error), silent, refused: false });
                 }
             }
@@ -147,11 +172,13 @@ impl Connection {
         HEAD.with_borrow_mut(|head| {
             head.clear();
             self.write_head(request, head);
-            if request.body.len() > COPIED_BODY {
+            if request.body.len() > COPIED_BODY || request.file.is_some() {
                 return Outgoing {
                     rest: Bytes::copy_from_slice(head).chain(request.body.clone()),
+                    file: request.file.as_deref().map(|file| Box::new(Reader::new(file.clone()))),
                     flushed: false,
                     broken: None,
+                    unreadable: None,
                 };
             }
             head.extend_from_slice(&request.body);
@@ -160,7 +187,8 @@ impl Connection {
                 Poll::Ready(Err(error)) => (0, Some(error)),
                 Poll::Pending => (0, None),
             };
-            Outgoing { rest: Bytes::copy_from_slice(&head[written..]).chain(Bytes::new()), flushed: false, broken }
+            let rest = Bytes::copy_from_slice(&head[written..]).chain(Bytes::new());
+            Outgoing { rest, file: None, flushed: false, broken, unreadable: None }
         })
     }
 
@@ -192,9 +220,10 @@ impl Connection {
             head.extend_from_slice(authorization.as_bytes());
         }
         // A GET without a body has no length either: servers may take one that says 0 for a mistake.
-        if request.method != Method::GET || !request.body.is_empty() {
+        let length = request.content_length();
+        if request.method != Method::GET || length > 0 {
             head.extend_from_slice(b"\r\ncontent-length: ");
-            head.extend_from_slice(itoa::Buffer::new().format(request.body.len()).as_bytes());
+            head.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
         }
         head.extend_from_slice(b"\r\n\r\n");
     }
@@ -207,6 +236,9 @@ impl Connection {
                 && outgoing.broken.is_none()
                 && let Poll::Ready(Err(error)) = outgoing.poll_write(&mut self.io, context)
             {
+                if outgoing.unreadable.is_some() {
+                    return Poll::Ready(Err(error));
+                }
                 outgoing.broken = Some(error);
             }
             self.poll_read(context)

@@ -11,9 +11,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::select;
+use futures_util::future::{Either, select};
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong, Reason, RecvStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -22,6 +22,7 @@ use super::connect::{Io, Origin, causes};
 use super::http1::Unanswered;
 use super::seats::{Seat, Seats};
 use super::traffic::Traffic;
+use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::{Headers, HttpRequest};
 
@@ -165,9 +166,10 @@ impl Connection {
         let headers = message.headers_mut();
         headers.reserve(request.headers.len() + 2);
         headers.extend(request.fields().map(|(name, value)| (name.clone(), value.clone())));
-        let is_whole = request.body.is_empty();
+        let length = request.content_length();
+        let is_whole = length == 0;
         if !is_whole {
-            headers.insert(CONTENT_LENGTH, request.body.len().into());
+            headers.insert(CONTENT_LENGTH, length.into());
         }
         let failed = |error: h2::Error, refused: bool| Unanswered {
             error: Error::connection(format!("the connection broke before an answer came: {}", causes(&error))),
@@ -176,11 +178,25 @@ impl Connection {
         };
         // What fails here has not been sent.
         let (response, mut body) = self.sender.send_request(message, is_whole).map_err(|error| failed(error, true))?;
-        if !is_whole {
-            // It is sent as the server's windows allow; what fails on the way, the response says too.
-            let _ = body.send_data(request.body.clone(), true);
-        }
-        let response = response.await.map_err(|error| {
+        let response = match &request.file {
+            _ if is_whole => response.await,
+            None => {
+                // It is sent as the server's windows allow; what fails on the way, the response says too.
+                let _ = body.send_data(request.body.clone(), true);
+                response.await
+            }
+            Some(file) => {
+                let sending = pin!(send_file(&mut body, request.body.clone(), Reader::new(file.as_ref().clone())));
+                match select(response, sending).await {
+                    Either::Left((response, _)) => response,
+                    Either::Right((Ok(()), response)) => response.await,
+                    Either::Right((Err(error), _)) => {
+                        return Err(Unanswered { error, silent: false, refused: false });
+                    }
+                }
+            }
+        };
+        let response = response.map_err(|error| {
             let refused = is_unseen(&error);
             failed(error, refused)
         })?;
@@ -191,6 +207,29 @@ impl Connection {
         };
         Ok((head, response.into_body()))
     }
+}
+
+/// Sends a body's beginning and then a file, as the server's windows allow: one piece is in memory at a time.
+///
+/// # Errors
+/// The file cannot be read. What fails on the way, the response says too.
+async fn send_file(body: &mut SendStream<Bytes>, first: Bytes, mut file: Reader) -> Result<()> {
+    let mut next = Some(first);
+    while let Some(mut piece) = next {
+        while !piece.is_empty() {
+            body.reserve_capacity(piece.len());
+            let capacity = match poll_fn(|context| body.poll_capacity(context)).await {
+                Some(Ok(capacity)) => capacity,
+                _ => return Ok(()),
+            };
+            if body.send_data(piece.split_to(capacity.min(piece.len())), false).is_err() {
+                return Ok(());
+            }
+        }
+        next = poll_fn(|context| file.poll_piece(context)).await?;
+    }
+    let _ = body.send_data(Bytes::new(), true);
+    Ok(())
 }
 
 /// Whether no server has looked at the request: it was refused (REFUSED_STREAM), or came after the last one that the

@@ -25,6 +25,7 @@ mod traffic;
 mod trust;
 mod tunnel;
 mod turn;
+mod upload;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::http::Headers;
+pub use super::operation::Operation;
+
+use super::http::{Headers, Upload};
 use super::params::Params;
 use super::secrets::Secrets;
 
@@ -33,29 +35,6 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What can be asked of a model, each with an endpoint of its own at most providers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Operation {
-    /// Chat completions.
-    #[default]
-    Chat,
-    /// Vectors for texts.
-    Embedding,
-    /// OpenAI's Responses.
-    Responses,
-}
-
-impl Operation {
-    /// What a provider has that offers it.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Chat => "chat completions",
-            Self::Embedding => "embeddings",
-            Self::Responses => "responses",
-        }
-    }
-}
-
 /// What the caller asks of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -73,6 +52,8 @@ pub struct Request {
     pub extra_headers: Vec<(HeaderName, HeaderValue)>,
     /// Query parameters the caller adds.
     pub extra_query: Vec<(String, String)>,
+    /// A file that is sent along.
+    pub upload: Option<Arc<Upload>>,
 }
 
 /// What is known about an answer beside its body.

@@ -22,14 +22,58 @@ pub struct HttpRequest {
     /// Header fields in the order they are sent; credentials are marked sensitive, so `Debug` hides them. Calls of one place
     /// share them.
     pub headers: Arc<Vec<Field>>,
-    /// The body.
+    /// The body, or what of it stands before the file.
     pub body: Bytes,
+    /// A file that is sent behind `body`, and what follows that.
+    pub file: Option<Box<(Arc<Upload>, Bytes)>>,
+}
+
+/// A file that is sent without being read into memory as a whole.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// What it is called to the provider.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// How many bytes of it are sent.
+    pub length: u64,
+    /// Its bytes.
+    pub content: Arc<dyn ReadAt>,
+}
+
+/// Bytes that can be read from any place, by any thread, any number of times: each attempt reads them anew.
+pub trait ReadAt: std::fmt::Debug + Send + Sync {
+    /// Reads some bytes from `offset` on; none: there are no more. May block.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize>;
+}
+
+impl ReadAt for Bytes {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.get(offset..)).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    }
 }
 
 impl HttpRequest {
     /// A request that sends something.
     pub fn post(uri: Uri, headers: impl Into<Arc<Vec<Field>>>, body: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, uri, headers: headers.into(), body: body.into() }
+        Self { method: Method::POST, uri, headers: headers.into(), body: body.into(), file: None }
+    }
+
+    /// How many bytes are sent behind the head.
+    pub fn content_length(&self) -> u64 {
+        let file = self.file.as_deref().map_or(0, |(file, tail)| file.length + tail.len() as u64);
+        self.body.len() as u64 + file
+    }
+
+    /// Takes a header field out.
+    pub fn remove_header(&mut self, name: &HeaderName) {
+        Arc::make_mut(&mut self.headers).retain(|(known, _)| known != name);
     }
 
     /// Puts a header field in the place of all others of its name.
@@ -58,7 +102,12 @@ pub enum Framing {
     Ndjson,
     /// AWS's `application/vnd.amazon.eventstream`.
     AwsEventStream,
+    /// Not at all: each piece is an event, and the body's end an event named [`END`].
+    Raw,
 }
+
+/// The name of the event that stands for the end of a body that is not cut into events.
+pub const END: &[u8] = b"end";
 
 /// A whole answer.
 #[derive(Debug, Clone)]

@@ -12,6 +12,7 @@ pub mod media;
 pub mod members;
 pub mod merge;
 pub mod object;
+pub mod operation;
 pub mod params;
 pub mod redact;
 pub mod response;

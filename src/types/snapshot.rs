@@ -11,8 +11,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::accumulate::Accumulator;
-use super::chat::Operation;
 use super::merge::{is_blank, is_text};
+use super::operation::{Operation, Streaming};
 use super::response;
 use super::shape::{MOST, Place, Places, Shape, end_of_string};
 use super::strict::{is_well_escaped, strict, surrogate};
@@ -47,6 +47,8 @@ pub struct Snapshot {
 
 #[derive(Debug)]
 enum Whole {
+    /// Its pieces make up no answer.
+    Nothing,
     Chat(Accumulator),
     Response(response::Accumulator),
 }
@@ -87,9 +89,10 @@ impl Alike {
 impl Snapshot {
     /// Of a stream that has said nothing yet.
     pub fn new(operation: Operation) -> Self {
-        let whole = match operation {
-            Operation::Responses => Whole::Response(response::Accumulator::default()),
-            _ => Whole::Chat(Accumulator::default()),
+        let whole = match operation.spec().streaming {
+            Streaming::Events => Whole::Response(response::Accumulator::default()),
+            Streaming::Chunks => Whole::Chat(Accumulator::default()),
+            _ => Whole::Nothing,
         };
         Self {
             whole,
@@ -136,6 +139,9 @@ impl Snapshot {
 
     #[cold]
     fn push_unlike(&mut self, chunk: &[u8]) {
+        if matches!(self.whole, Whole::Nothing) {
+            return;
+        }
         self.begin(false);
         self.pending.extend_from_slice(chunk);
         if self.shapes < MOST_SHAPES && matches!(self.whole, Whole::Chat(_)) {
@@ -228,6 +234,7 @@ impl Snapshot {
     pub fn completion(&mut self) -> Bytes {
         self.fold();
         match &self.whole {
+            Whole::Nothing => Bytes::from_static(b"null"),
             Whole::Chat(chunks) => chunks.completion().to_string().into(),
             Whole::Response(events) => events.completion(),
         }
@@ -237,6 +244,7 @@ impl Snapshot {
     pub fn text(&mut self) -> Cow<'_, str> {
         self.fold();
         match &self.whole {
+            Whole::Nothing => Cow::Borrowed(""),
             Whole::Chat(chunks) => chunks.text(),
             Whole::Response(events) => events.text().into(),
         }
@@ -246,6 +254,7 @@ impl Snapshot {
 impl Whole {
     fn push(&mut self, json: &[u8]) {
         match self {
+            Self::Nothing => {}
             Self::Chat(chunks) => {
                 let chunk = serde_json::from_slice(json).or_else(|_| serde_json::from_slice(&strict(json)));
                 // What is no JSON at all was an error for whoever read it.

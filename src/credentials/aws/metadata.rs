@@ -96,6 +96,7 @@ pub(super) async fn instance(ask: &Ask<'_>) -> Result<Option<Issued>> {
         uri: uri(&format!("{base}/latest/api/token"))?,
         headers: vec![TOKEN_SECONDS].into(),
         body: Bytes::new(),
+        file: None,
     };
     let token = match ask.server(wants_token, NEARBY).await {
         Ok(answer) if answer.status == 200 => String::from_utf8_lossy(&answer.body).trim().to_owned(),

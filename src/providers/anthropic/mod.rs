@@ -10,6 +10,7 @@
 //! <https://platform.claude.com/docs/en/build-with-claude/streaming>, <https://platform.claude.com/docs/en/api/errors>;
 //! field names and types as the SDK has them: <https://github.com/anthropics/anthropic-sdk-python/tree/main/src/anthropic/types>.
 
+mod batches;
 mod content;
 mod messages;
 mod request;
@@ -96,8 +97,16 @@ impl Provider for Anthropic {
         &ROW
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        (operation == Operation::Chat).then_some(&CHAT)
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static ENDPOINTS: &[(Operation, &dyn Endpoint)] = &[
+            (Operation::Chat, &CHAT),
+            (Operation::BatchCreate, &batches::Create),
+            (Operation::BatchList, &batches::BATCH_LIST),
+            (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
+            (Operation::BatchCancel, &batches::BATCH_CANCEL),
+            (Operation::BatchResults, &batches::Results),
+        ];
+        ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

@@ -85,12 +85,10 @@ impl Provider for Bedrock {
         &ROW
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        match operation {
-            Operation::Chat => Some(&CHAT),
-            Operation::Embedding => Some(&embedding::Invoke),
-            Operation::Responses => None,
-        }
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
+            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Invoke)];
+        ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

@@ -33,6 +33,23 @@ pub(super) fn gemini(deployment: &Deployment, method: &str) -> Result<(Uri, Vec<
     Ok((uri(&deployment.base_url, version, &model, method)?, credentials))
 }
 
+/// Something of the Gemini API that is no model's method: `before` stands in front of the version.
+pub(super) fn gemini_resource(deployment: &Deployment, before: &str, path: &str) -> Result<(Uri, Vec<Header>)> {
+    let version = deployment.api_version.as_deref().unwrap_or("v1beta");
+    let credentials = deployment.api_key.iter().map(|key| api_key(key.expose())).collect::<Result<_>>()?;
+    let (root, version) = match deployment.base_url.rsplit_once('/') {
+        Some((root, last)) if is_version(last) => (root, last),
+        _ => (&*deployment.base_url, version),
+    };
+    let address = format!("{root}/{before}{version}/{}", utf8_percent_encode(path, PATH));
+    let uri = Uri::try_from(address).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))?;
+    Ok((uri, credentials))
+}
+
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
+}
+
 /// A model's name as the Gemini API has it.
 pub(super) fn gemini_model(model: &str) -> String {
     match model.split_once('/') {
@@ -105,8 +122,7 @@ fn publisher_model(model: &str) -> String {
 
 /// The base URL may end in a version, which then counts.
 fn uri(base_url: &str, version: &str, model: &str, method: &str) -> Result<Uri> {
-    let last = base_url.rsplit('/').next().unwrap_or_default();
-    let has_version = last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));
+    let has_version = is_version(base_url.rsplit('/').next().unwrap_or_default());
     let model = utf8_percent_encode(model, PATH);
     let address = match has_version {
         true => format!("{base_url}/{model}:{method}"),

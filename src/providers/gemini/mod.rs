@@ -12,6 +12,7 @@
 
 mod address;
 mod answer;
+mod batches;
 mod contents;
 mod embedding;
 mod media;
@@ -96,14 +97,19 @@ impl Provider for Gemini {
         self.row
     }
 
-    fn endpoint(&self, operation: Operation) -> Option<&dyn Endpoint> {
-        match operation {
-            Operation::Chat if self.is_vertex => Some(&VERTEX_CHAT),
-            Operation::Chat => Some(&GEMINI_CHAT),
-            Operation::Embedding if self.is_vertex => Some(&embedding::Vertex),
-            Operation::Embedding => Some(&embedding::Batch),
-            Operation::Responses => None,
-        }
+    fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
+        static OF_VERTEX: &[(Operation, &dyn Endpoint)] =
+            &[(Operation::Chat, &VERTEX_CHAT), (Operation::Embedding, &embedding::Vertex)];
+        static OF_GEMINI: &[(Operation, &dyn Endpoint)] = &[
+            (Operation::Chat, &GEMINI_CHAT),
+            (Operation::Embedding, &embedding::Batch),
+            (Operation::BatchCreate, &batches::Create),
+            (Operation::BatchList, &batches::BATCH_LIST),
+            (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
+            (Operation::BatchCancel, &batches::BATCH_CANCEL),
+            (Operation::BatchResults, &batches::Results),
+        ];
+        if self.is_vertex { OF_VERTEX } else { OF_GEMINI }
     }
 
     fn credentials(&self, deployment: &Deployment) -> Option<Kind> {

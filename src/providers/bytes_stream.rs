@@ -1,0 +1,93 @@
+//! Streams of bytes that are no JSON: audio, and the contents of files.
+
+use bytes::Bytes;
+
+use super::StreamDecoder;
+use crate::error::Result;
+use crate::types::http::END;
+
+/// Passes the pieces on as they come. The stream is complete with the end of its body, and not before: it has no other.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    has_ended: bool,
+}
+
+impl StreamDecoder for Pieces {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        self.has_ended = name == END;
+        if !data.is_empty() {
+            chunks.push(data);
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.has_ended
+    }
+
+    fn is_complete(&self) -> bool {
+        self.has_ended
+    }
+}
+
+/// Cuts a body into lines, and gives each that is not blank to `decode`, which makes a chunk of it.
+pub(super) struct JsonLines<Decode> {
+    decode: Decode,
+    rest: Vec<u8>,
+    has_ended: bool,
+}
+
+impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> JsonLines<Decode> {
+    pub fn new(decode: Decode) -> Self {
+        Self { decode, rest: Vec::new(), has_ended: false }
+    }
+}
+
+impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> StreamDecoder for JsonLines<Decode> {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        self.has_ended = name == END;
+        let seen = self.rest.len();
+        self.rest.extend_from_slice(&data);
+        let mut start = 0;
+        for end in
+            memchr::memchr_iter(b'\n', &data).map(|end| seen + end).chain(self.has_ended.then_some(self.rest.len()))
+        {
+            let line = self.rest.get(start..end).unwrap_or_default().trim_ascii();
+            start = end + 1;
+            if !line.is_empty() {
+                chunks.extend((self.decode)(line)?);
+            }
+        }
+        self.rest.drain(..start.min(self.rest.len()));
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.has_ended
+    }
+
+    fn is_complete(&self) -> bool {
+        self.has_ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_however_the_body_is_cut() {
+        let body = b"{\"a\":1}\n\r\n {\"b\":2}\r\n{\"c\":3}";
+        for size in 1..body.len() {
+            let mut lines = JsonLines::new(|line: &[u8]| Ok(Some(Bytes::copy_from_slice(line))));
+            let mut chunks = Vec::new();
+            for piece in body.chunks(size) {
+                lines.event(b"", Bytes::copy_from_slice(piece), &mut chunks).unwrap();
+                assert!(!lines.is_complete());
+            }
+            lines.event(END, Bytes::new(), &mut chunks).unwrap();
+            assert_eq!(chunks, ["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]);
+            assert!(lines.is_complete());
+        }
+    }
+}

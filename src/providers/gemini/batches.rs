@@ -1,0 +1,278 @@
+//! The Gemini API's batches, as OpenAI's.
+//!
+//! Wire format: <https://ai.google.dev/api/batch-api>, <https://ai.google.dev/gemini-api/docs/batch-api>. A batch is one
+//! model's and holds its requests; what came of them stands in the batch itself, or in a file that it names.
+
+use bytes::Bytes;
+use http::{Method, Uri};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, google_said, request};
+use crate::error::{Error, Result};
+use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
+use crate::providers::bytes_stream::Pieces;
+use crate::providers::openai_compatible::{ANY, Destination, JSON, headers};
+use crate::providers::resources::{Payload, Route, requested, string};
+use crate::providers::{Deployment, Encoded, Endpoint, Operation, Provider, StreamDecoder, errors};
+use crate::types::chat::Request;
+use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::members::Members;
+use crate::types::object::ObjectWriter;
+use crate::types::operation::Output;
+use crate::types::params::Params;
+
+/// Makes a batch.
+pub(super) struct Create;
+
+/// Its state, and what changes it.
+pub(super) struct State(Route);
+
+/// Its results.
+pub(super) struct Results;
+
+pub(super) static BATCH_LIST: State = state(Operation::BatchList, Method::GET, Payload::Query);
+pub(super) static BATCH_RETRIEVE: State = state(Operation::BatchRetrieve, Method::GET, Payload::Query);
+pub(super) static BATCH_CANCEL: State = state(Operation::BatchCancel, Method::POST, Payload::Json);
+
+const fn state(operation: Operation, method: Method, payload: Payload) -> State {
+    State(Route { operation, method, path: "", payload })
+}
+
+fn destination(deployment: &Deployment, before: &str, path: &str, accept: &'static str) -> Result<Destination> {
+    let (uri, credentials) = address::gemini_resource(deployment, before, path)?;
+    Ok((uri, headers(credentials, accept).into()))
+}
+
+/// A batch's name as it is in paths: the list gives `batches/…`, and so it may be given.
+fn name_of(argument: &str, request: &Request) -> Result<String> {
+    let id = string(argument, request.params.get(argument))?;
+    Ok(if id.contains('/') { id } else { format!("batches/{id}") })
+}
+
+impl Endpoint for Create {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let rows = rows(GEMINI_ROW.name, request)?;
+        let model = one_model(&rows)?;
+        let (mut written, mut dropped_params) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let body = request::write(GEMINI_ROW.name, false, &model, &row.request).map_err(|mut error| {
+                error.message = format!("the row {:?}: {}", row.custom_id, error.message);
+                error
+            })?;
+            let mut line = ObjectWriter::with_capacity(body.body.len() + 64);
+            line.put_raw("request", &body.body);
+            line.put("metadata", &json!({"key": row.custom_id}));
+            written.push(if written.is_empty() { b'[' } else { b',' });
+            written.extend_from_slice(&line.finish());
+            dropped_params.extend(body.dropped_params);
+        }
+        written.push(b']');
+        dropped_params.sort_unstable();
+        dropped_params.dedup();
+        let display_name = request.params.get("display_name").unwrap_or(b"\"ritellm\"");
+        let mut body = ObjectWriter::with_capacity(written.len() + 128);
+        let mut batch = ObjectWriter::with_capacity(written.len() + 96);
+        batch.put_raw("displayName", display_name);
+        batch.put_raw("inputConfig", &[b"{\"requests\":{\"requests\":", &*written, b"}}"].concat());
+        body.put_raw("batch", &batch.finish());
+        let (uri, headers) =
+            destination(deployment, "", &format!("{}:batchGenerateContent", address::gemini_model(&model)), JSON)?;
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body.finish()), dropped_params })
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Ok(batch(response, &response.body)?.to_value().to_string().into())
+    }
+}
+
+impl Endpoint for State {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let mut params = Params::default();
+        let path = match self.0.operation {
+            Operation::BatchList => {
+                for (name, theirs) in [("limit", "pageSize"), ("after", "pageToken")] {
+                    request.params.get(name).into_iter().for_each(|value| params.set(theirs, value));
+                }
+                "batches".to_owned()
+            }
+            Operation::BatchCancel => name_of("batch_id", request)? + ":cancel",
+            _ => name_of("batch_id", request)?,
+        };
+        let destination = destination(deployment, "", &path, JSON)?;
+        Ok(Encoded { request: requested(&self.0, request, &params, destination)?, dropped_params: Vec::new() })
+    }
+
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        let top = Members::of(&response.body);
+        match (self.0.operation.spec().output, top) {
+            (Output::BatchPage, Ok(top)) => {
+                let list = top.some("operations").and_then(|list| serde_json::from_str(list).ok());
+                let list: Vec<&RawValue> = list.unwrap_or_default();
+                let batches =
+                    list.iter().map(|one| batch(response, one.get().as_bytes())).collect::<Result<Vec<_>>>()?;
+                // The next page is asked for by this, and not by the last batch's name.
+                let next = top.string("nextPageToken").filter(|token| !token.is_empty());
+                Ok(page(&batches, next.is_some(), next))
+            }
+            // To cancel is answered with nothing.
+            (_, Ok(top)) if self.0.operation == Operation::BatchCancel && top.some("name").is_none() => {
+                let id = name_of("batch_id", request)?;
+                Ok(Batch::new(id, "cancelling", super::DIALECT, json!({})).to_value().to_string().into())
+            }
+            _ => Ok(batch(response, &response.body)?.to_value().to_string().into()),
+        }
+    }
+}
+
+impl Endpoint for Results {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let name = name_of("output_file_id", request)?;
+        let (uri, headers) = match name.starts_with("files/") {
+            true => {
+                let (uri, headers) = destination(deployment, "download/", &format!("{name}:download"), ANY)?;
+                let uri = Uri::try_from(format!("{uri}?alt=media"));
+                (uri.map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))?, headers)
+            }
+            false => destination(deployment, "", &name, JSON)?,
+        };
+        let sent = HttpRequest { method: Method::GET, ..HttpRequest::post(uri, headers, Bytes::new()) };
+        Ok(Encoded { request: sent, dropped_params: Vec::new() })
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Ok(response.body.clone())
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Raw
+    }
+
+    fn streams_json(&self) -> bool {
+        true
+    }
+
+    fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(Lines { received, pieces: Pieces::default(), body: Vec::new() })
+    }
+}
+
+/// Decodes results when all have come: 20 MB at most where they stand in the batch.
+struct Lines {
+    received: u64,
+    pieces: Pieces,
+    body: Vec<u8>,
+}
+
+impl StreamDecoder for Lines {
+    fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
+        self.body.extend_from_slice(&data);
+        self.pieces.event(name, Bytes::new(), &mut Vec::new())?;
+        if !self.pieces.is_done() {
+            return Ok(());
+        }
+        let body = std::mem::take(&mut self.body);
+        let whole = Members::of(&body).ok();
+        let inlined = whole.as_ref().and_then(|top| inlined(top));
+        match inlined {
+            Some(list) => {
+                let lines =
+                    list.iter().enumerate().map(|(index, line)| line_of(index, line.get().as_bytes(), self.received));
+                chunks.extend(lines);
+            }
+            None if whole.is_some_and(|top| top.some("name").is_some()) => {}
+            None => {
+                let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+                chunks.extend(lines.enumerate().map(|(index, line)| line_of(index, line, self.received)));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.pieces.is_done()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.pieces.is_complete()
+    }
+}
+
+/// The results that stand in a batch.
+fn inlined<'a>(top: &Members<'a>) -> Option<Vec<&'a RawValue>> {
+    let output = top.some("response").or_else(|| {
+        let metadata = Members::of(top.some("metadata")?.as_bytes()).ok()?;
+        metadata.some("output")
+    })?;
+    let list = Members::of(output.as_bytes()).ok()?.some("inlinedResponses")?;
+    match list.starts_with('{') {
+        true => serde_json::from_str(Members::of(list.as_bytes()).ok()?.some("inlinedResponses")?).ok(),
+        false => serde_json::from_str(list).ok(),
+    }
+}
+
+/// A batch as OpenAI has it.
+fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
+    let no_batch = || google_said(errors::not_an_answer(GEMINI_ROW.name, response, "something that is no batch"));
+    let mut native: Value = serde_json::from_slice(json).map_err(|_| no_batch())?;
+    let Some(id) = native["name"].as_str().map(str::to_owned) else {
+        return Err(if native["error"].is_object() { GEMINI.decode_error(response) } else { no_batch() });
+    };
+    // An operation's metadata is the batch; where a batch is given alone, it is itself.
+    let about = if native["metadata"].is_object() { native["metadata"].clone() } else { native.clone() };
+    let state = about["state"].as_str().unwrap_or_default();
+    let status = match state.rsplit_once("STATE_").map_or(state, |(_, state)| state) {
+        "SUCCEEDED" => "completed",
+        "FAILED" => "failed",
+        "CANCELLED" => "cancelled",
+        "EXPIRED" => "expired",
+        "RUNNING" => "in_progress",
+        _ if native["error"].is_object() => "failed",
+        _ if native["done"] == true => "completed",
+        _ => "validating",
+    };
+    let count = |name: &str| match &about["batchStats"][name] {
+        Value::String(count) => count.parse().unwrap_or(0),
+        count => count.as_u64().unwrap_or(0),
+    };
+    let time = |name: &str| seconds(about[name].as_str());
+    let (completed, failed) = (count("successfulRequestCount"), count("failedRequestCount"));
+    let request_counts = Counts { total: count("requestCount"), completed, failed };
+    let file = ["/response/responsesFile", "/metadata/output/responsesFile", "/output/responsesFile"];
+    let file = file.iter().find_map(|place| native.pointer(place)?.as_str()).map(str::to_owned);
+    let output_file_id = file.or_else(|| (status == "completed").then(|| id.clone()));
+    let errors = native["error"].is_object().then(|| json!({"object": "list", "data": [native["error"].clone()]}));
+    // The results are had apart.
+    for place in ["/response", "/metadata/output", "/output"] {
+        if let Some(Value::Object(output)) = native.pointer_mut(place) {
+            output.remove("inlinedResponses");
+        }
+    }
+    let model = about["model"].as_str().map(|model| model.trim_start_matches("models/").to_owned());
+    let batch = Batch::new(id, status, super::DIALECT, native);
+    let (created_at, completed_at) = (time("createTime"), time("endTime"));
+    Ok(Batch { model, created_at, completed_at, request_counts, output_file_id, errors, ..batch })
+}
+
+/// One result as OpenAI's line. A row's id is in its metadata, or beside it in a file; else its number stands for it.
+fn line_of(index: usize, line: &[u8], received: u64) -> Bytes {
+    let top = Members::of(line).unwrap_or_default();
+    let metadata = top.some("metadata").and_then(|metadata| Members::of(metadata.as_bytes()).ok());
+    let key = metadata.and_then(|metadata| metadata.string("key")).or_else(|| top.string("key"));
+    let outcome = match (top.some("response"), top.some("error")) {
+        (Some(answer), _) => {
+            let body = Bytes::copy_from_slice(answer.as_bytes());
+            let answer = HttpResponse { received, status: 200, headers: Default::default(), body };
+            GEMINI_CHAT
+                .decode(&Request::default(), &answer)
+                .map_err(|error| json!({"code": error.code, "message": error.message}))
+        }
+        (None, Some(error)) => {
+            let error: Value = serde_json::from_str(error).unwrap_or_default();
+            let code = error["status"].as_str().map_or_else(|| error["code"].clone(), Value::from);
+            Err(json!({"code": code, "message": error["message"]}))
+        }
+        (None, None) => Err(json!({"code": "invalid_result", "message": "neither a response nor an error"})),
+    };
+    result(&key.unwrap_or_else(|| index.to_string()), outcome)
+}
