@@ -70,7 +70,15 @@ BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
 
 def answer_as_a_model(request: Request) -> Answer:
     """A tool call where tools are offered and none was used yet, JSON where it is asked for, text otherwise."""
+    path = request.path.rsplit("/v1", 1)[-1]
+    if path.startswith("/files") or "/batches" in path:
+        return resource_of(request, path)
     asked = request.json
+    if path.endswith("/audio/speech"):
+        return Answer(headers=[("content-type", "audio/mpeg")], body=b"ID3" * 400)
+    if path.endswith("/rerank"):
+        results = [{"index": index, "relevance_score": 1 / (index + 1)} for index in range(len(asked["documents"]))]
+        return Answer(body=json.dumps({"results": results}).encode())
     if request.path.endswith("/embeddings"):
         return embeddings_of(asked)
     if request.path.endswith("/responses"):
@@ -96,6 +104,22 @@ def answer_as_a_model(request: Request) -> Answer:
         pieces: list[Piece] = events(chunks)
         return stream_of(*pieces, headers=headers)
     return plain(text, message=reasoning, headers=headers)
+
+
+def resource_of(request: Request, path: str) -> Answer:
+    """Files as OpenAI has them, and batches as Anthropic has them: over as soon as they are made."""
+    if path.endswith("/content"):
+        return Answer(headers=[("content-type", "application/octet-stream")], body=b"{}\n")
+    if path.endswith("/results"):
+        message = {"id": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Seven."}]}
+        lines = [{"custom_id": str(n), "result": {"type": "succeeded", "message": message}} for n in range(2)]
+        return Answer(body="\n".join(map(json.dumps, lines)).encode())
+    if "/batches" in path:
+        body: Json = {"id": "msgbatch_1", "processing_status": "ended", "results_url": "https://h/results"}
+        return Answer(body=json.dumps(body).encode())
+    file = {"id": "file-1", "object": "file", "filename": "rows.jsonl", "deleted": True}
+    is_list = path == "/files" and request.method == "GET"
+    return Answer(body=json.dumps({"data": [file], "has_more": False} if is_list else file).encode())
 
 
 def embeddings_of(asked: Json) -> Answer:

@@ -72,7 +72,7 @@ def sent(call: Call, at_openai: Server) -> Call:
 
 
 # The wires that are not OpenAI's have tests of their own.
-NATIVE = {"anthropic", "azure", "bedrock", "cohere", "gemini", "ollama_chat", "vertex", "voyage"}
+NATIVE = {"anthropic", "azure", "bedrock", "cohere", "gemini", "jina", "ollama_chat", "vertex", "voyage"}
 OPENAI_SHAPED = [row for row in _core.providers() if row["name"] not in NATIVE]
 
 

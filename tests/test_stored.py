@@ -158,7 +158,8 @@ class TestPydantic:
 
     @pytest.mark.parametrize("mode", ["validation", "serialization"])
     def test_it_has_a_json_schema(self, mode: Any) -> None:
-        for name in types.__all__:
+        objects = [name for name in types.__all__ if issubclass(getattr(types, name), Object)]
+        for name in objects:
             schema = pydantic.TypeAdapter(getattr(types, name)).json_schema(mode=mode)
             assert schema["type"] == "object" and schema["title"] == name
         schema = pydantic.TypeAdapter(ChatCompletion).json_schema(mode=mode)
@@ -179,6 +180,8 @@ class TestPydantic:
 def public_things() -> list[Any]:
     """Every public class, its methods, and every public function."""
     things = [getattr(ritellm, name) for name in ritellm.__all__ if name != "__version__"]
+    # `files` and `batches` are objects.
+    things = [thing if callable(thing) else type(thing) for thing in things]
     classes = [thing for thing in things if isinstance(thing, type)]
     methods = [
         member

@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 APP = """
-import asyncio, json
+import asyncio, hashlib, json
 
 seen = {"connections": set(), "versions": set()}
 
@@ -33,6 +33,10 @@ async def app(scope, receive, send):
     if scope["path"] == "/seen":
         answer = {"connections": len(seen["connections"]), "versions": sorted(seen["versions"])}
         await reply(send, answer)
+        return
+    if scope["path"] == "/v1/files":
+        content = body.partition(b"octet-stream\\r\\n\\r\\n")[2].rpartition(b"\\r\\n--")[0]
+        await reply(send, {"id": hashlib.sha256(content).hexdigest(), "bytes": len(content)})
         return
     request = json.loads(body)
     if request.get("stream"):
@@ -54,7 +58,7 @@ async def reply(send, answer):
 """
 
 CLIENT = """
-import asyncio, json, sys
+import asyncio, hashlib, json, os, sys
 from ritellm import Client
 
 port, http2, calls = sys.argv[1], sys.argv[2] == "h2", int(sys.argv[3])
@@ -72,6 +76,11 @@ async def main():
 
 asyncio.run(main())
 assert client.completion("openai/m", [{"role": "user", "content": "sync"}]).choices[0].message.content == "sync"
+content = os.urandom(3_000_000)
+with open(f"upload-{port}-{http2}.bin", "wb") as file:
+    file.write(content)
+uploaded = client.files.create("openai", file.name, purpose="batch")
+assert (uploaded.id, uploaded.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
 print("ok")
 """
 
@@ -114,7 +123,7 @@ def run(
     certificates: Path, port: int, version: str, calls: int, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(certificates / "client.py"), str(port), version, str(calls)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=certificates)
 
 
 def what_was_seen(certificates: Path, port: int) -> dict[str, object]:

@@ -53,6 +53,7 @@ from ritellm.types import (
     Delta,
     Embedding,
     EmbeddingResponse,
+    FileDeleted,
     FileObject,
     FilePage,
     Function,
@@ -85,6 +86,7 @@ __all__ = [
     "Delta",
     "Embedding",
     "EmbeddingResponse",
+    "FileDeleted",
     "FileObject",
     "FilePage",
     "Function",
@@ -132,6 +134,8 @@ if TYPE_CHECKING:
 
     batches: Batches
     files: Files
+
+del TYPE_CHECKING
 
 
 def __getattr__(name: str) -> object:

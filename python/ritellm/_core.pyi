@@ -35,6 +35,7 @@ class _Provider(TypedDict):
     base_url: str | None
     key_variables: list[str]
     base_url_variables: list[str]
+    operations: list[str]
     key: Literal["required", "optional"]
 
 def providers() -> list[_Provider]:
@@ -95,7 +96,7 @@ class Client:
     def __deepcopy__(self, memo: Any, /) -> Self: ...
     def start(
         self,
-        operation: Literal["chat", "embedding", "responses"],
+        operation: str,
         model: str,
         subject: Any,
         arguments: dict[str, Any],
@@ -104,7 +105,7 @@ class Client:
 
     def call(
         self,
-        operation: Literal["chat", "embedding", "responses"],
+        operation: str,
         model: str,
         subject: Any,
         arguments: dict[str, Any],

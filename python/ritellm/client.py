@@ -212,7 +212,6 @@ class Client(_core.Client):
         finally:
             del params
 
-
     def rerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> RerankResponse:
         """Asks for documents in the order of their relevance to a query; other threads run meanwhile.
 

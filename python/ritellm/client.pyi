@@ -5,16 +5,21 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_ch
 
 from ritellm import _core
 from ritellm._core import Stream
-from ritellm.types import ChatCompletion, EmbeddingResponse, Response
+from ritellm.resources import Batches, Files
+from ritellm.types import BinaryResponse, ChatCompletion, EmbeddingResponse, RerankResponse, Response
 
 __all__ = [
     "Client",
     "acompletion",
     "aembedding",
+    "arerank",
     "aresponses",
+    "aspeech",
     "completion",
     "embedding",
+    "rerank",
     "responses",
+    "speech",
     "stats",
     "stream_chunk_builder",
 ]
@@ -270,6 +275,63 @@ _Arespond: TypeAlias = _Responses[
     Coroutine[Any, Any, Response], Coroutine[Any, Any, Stream], Coroutine[Any, Any, Response | Stream]
 ]
 
+@type_check_only
+class _Reranking(Protocol[_Plain]):
+    """A rerank call, for each of its four names."""
+
+    def __call__(
+        self,
+        model: str,
+        query: str,
+        documents: Sequence[Any],
+        *,
+        top_n: int | None = None,
+        return_documents: bool | None = None,
+        **params: Any,
+    ) -> _Plain: ...
+
+@type_check_only
+class _Speaking(Protocol[_Plain, _Streamed, _Either]):
+    """A speech call, for each of its four names."""
+
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: str,
+        voice: str | Mapping[str, Any] | None = None,
+        *,
+        stream: Literal[False] | None = None,
+        **params: Any,
+    ) -> _Plain: ...
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: str,
+        voice: str | Mapping[str, Any] | None = None,
+        *,
+        stream: Literal[True],
+        **params: Any,
+    ) -> _Streamed: ...
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: str,
+        voice: str | Mapping[str, Any] | None = None,
+        *,
+        stream: bool | None,
+        **params: Any,
+    ) -> _Either: ...
+
+_Rerank: TypeAlias = _Reranking[RerankResponse]
+_Arerank: TypeAlias = _Reranking[Coroutine[Any, Any, RerankResponse]]
+_Speech: TypeAlias = _Speaking[BinaryResponse, Stream, BinaryResponse | Stream]
+_Aspeech: TypeAlias = _Speaking[
+    Coroutine[Any, Any, BinaryResponse], Coroutine[Any, Any, Stream], Coroutine[Any, Any, BinaryResponse | Stream]
+]
+
 class Client(_core.Client):
     completion: _Completion
     acompletion: _Acompletion
@@ -277,6 +339,14 @@ class Client(_core.Client):
     aembedding: _Aembed
     responses: _Respond
     aresponses: _Arespond
+    rerank: _Rerank
+    arerank: _Arerank
+    speech: _Speech
+    aspeech: _Aspeech
+    @property
+    def files(self) -> Files: ...
+    @property
+    def batches(self) -> Batches: ...
 
 completion: _Completion
 acompletion: _Acompletion
@@ -284,6 +354,12 @@ embedding: _Embed
 aembedding: _Aembed
 responses: _Respond
 aresponses: _Arespond
+rerank: _Rerank
+arerank: _Arerank
+speech: _Speech
+aspeech: _Aspeech
+
+_default: Client
 
 def stats() -> dict[str, Any]: ...
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion: ...

@@ -16,14 +16,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ritellm import _core
+from ritellm.client import Client
 from ritellm.exceptions import InvalidArgumentError, Timeout
-from ritellm.types import Batch, BatchPage, BinaryResponse, FileObject, FilePage, Object
-
-if TYPE_CHECKING:
-    from ritellm.client import Client
+from ritellm.types import Batch, BatchPage, BinaryResponse, FileDeleted, FileObject, FilePage, Object
 
 __all__ = ["Batches", "Files", "Pages"]
 
@@ -167,18 +165,18 @@ class Files:
         finally:
             del options
 
-    def delete(self, provider: str, file_id: str, **options: Any) -> Object:
+    def delete(self, provider: str, file_id: str, **options: Any) -> FileDeleted:
         """Deletes a file; the result has ``deleted``."""
         try:
-            deleted: Object = self._client.call("file_delete", provider, file_id, options)
+            deleted: FileDeleted = self._client.call("file_delete", provider, file_id, options)
             return deleted
         finally:
             del options
 
-    async def adelete(self, provider: str, file_id: str, **options: Any) -> Object:
+    async def adelete(self, provider: str, file_id: str, **options: Any) -> FileDeleted:
         """Deletes a file, without blocking the event loop."""
         try:
-            deleted: Object = await self._client.start("file_delete", provider, file_id, options)
+            deleted: FileDeleted = await self._client.start("file_delete", provider, file_id, options)
             return deleted
         finally:
             del options
@@ -355,7 +353,7 @@ def _has_files(provider: str, input_file_id: str | None) -> bool:
     """Whether the rows of a batch lie in a file there."""
     if input_file_id is not None:
         raise InvalidArgumentError("requests and input_file_id are two ways to say the same: give one")
-    name = provider.partition("/")[0] if isinstance(provider, str) else provider
+    name = str(provider).partition("/")[0]
     return any(row["name"] == name and "file_create" in row["operations"] for row in _core.providers())
 
 
@@ -386,9 +384,7 @@ def _lines(provider: str, endpoint: str, requests: Iterable[Mapping[str, Any]]) 
     return b"\n".join(lines) + b"\n"
 
 
-def _given(
-    options: dict[str, Any], input_file_id: str | None, endpoint: str, completion_window: str
-) -> dict[str, Any]:
+def _given(options: dict[str, Any], input_file_id: str | None, endpoint: str, completion_window: str) -> dict[str, Any]:
     if input_file_id is None:
         return dict(options)
     names = {"input_file_id": input_file_id, "endpoint": endpoint, "completion_window": completion_window}
@@ -417,4 +413,3 @@ def _until(pause: float, end: float | None, now: float, batch: Batch) -> float:
     if now >= end:
         raise Timeout(f"the batch {batch.id!r} was still {batch.status!r} when max_wait was over")
     return min(pause, end - now)
-

@@ -31,6 +31,7 @@ __all__ = [
     "Delta",
     "Embedding",
     "EmbeddingResponse",
+    "FileDeleted",
     "FileObject",
     "FilePage",
     "Function",
@@ -333,6 +334,16 @@ class FileObject(Object):
     expires_at: int | None = None
 
 
+class FileDeleted(Object):
+    """That a file was deleted; ``meta`` is not a key but an attribute."""
+
+    __slots__ = ("meta",)
+    meta: _core.Meta
+    id: str = _absent
+    object: str = _absent
+    deleted: bool = _absent
+
+
 class Batch(Object):
     """The state of a batch. Times are Unix seconds."""
 
@@ -425,6 +436,7 @@ for _class in (
     RerankResult,
     RerankResponse,
     FileObject,
+    FileDeleted,
     FilePage,
     Batch,
     BatchPage,

@@ -39,8 +39,9 @@ impl Reader {
         let (file, offset) = (&self.file, self.offset);
         let reading = self.reading.get_or_insert_with(|| {
             let file = file.clone();
+            // Allocated by the thread that frees it: mimalloc kept 100 MB of a 300 MB upload otherwise.
+            let mut piece = vec![0; usize::try_from(rest.min(PIECE)).unwrap_or_default()];
             tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; usize::try_from(rest.min(PIECE)).unwrap_or_default()];
                 let read = file.content.read_at(offset, &mut piece)?;
                 piece.truncate(read);
                 Ok(piece)

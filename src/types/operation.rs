@@ -73,6 +73,8 @@ pub enum Output {
     RerankResponse,
     /// A file's description.
     FileObject,
+    /// That a file was deleted.
+    FileDeleted,
     /// A page of files.
     FilePage,
     /// A batch's state.
@@ -151,7 +153,7 @@ pub static SPECS: [Spec; 15] = [
     Spec::of_account(Operation::FileContent, "file_content", "files' contents", "file_id")
         .giving(Output::Binary)
         .streaming(Streaming::Bytes),
-    Spec::of_account(Operation::FileDelete, "file_delete", "files", "file_id"),
+    Spec::of_account(Operation::FileDelete, "file_delete", "files", "file_id").giving(Output::FileDeleted),
     Spec::of_account(Operation::BatchCreate, "batch_create", "batches", "requests")
         .without_input()
         .giving(Output::Batch),
