@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -110,6 +113,53 @@ def test_the_local_server_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
         failing(lambda call=call, subject=subject: call("local/m", subject, **KEY))  # type: ignore[misc]
     for acall, subject in ASYNC.values():
         failing(lambda acall=acall, subject=subject: run(acall, "local/m", subject, **KEY))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ASYNC)
+class TestACoroutineThatHasNotBegun:
+    """An error may leave it before its first step, and its frame can be looked at."""
+
+    def test_its_frame(self, name: str) -> None:
+        acall, subject = ASYNC[name]
+        for model in ("openai/m", "local/none"):
+            coroutine = acall(model, subject, **KEY, **HEADER, nested={"list": [CANARY]})
+            assert CANARY not in repr(coroutine.cr_frame.f_locals)
+            assert all(CANARY not in repr(vars(type(value))) for value in coroutine.cr_frame.f_locals.values())
+            coroutine.close()
+
+    def test_what_is_thrown_into_it(self, name: str) -> None:
+        acall, subject = ASYNC[name]
+        coroutine = acall("openai/m", subject, **KEY)
+        failing(lambda: coroutine.throw(RuntimeError("no")))
+
+    def test_a_task_that_is_cancelled_at_once(self, name: str) -> None:
+        acall, subject = ASYNC[name]
+
+        async def main() -> None:
+            task = asyncio.create_task(acall("openai/m", subject, **KEY))
+            task.cancel()
+            await task
+
+        failing(lambda: asyncio.run(main()))
+
+    def test_arguments_that_cannot_be_bound(self, name: str) -> None:
+        acall, subject = ASYNC[name]
+        failing(lambda: acall("openai/m", subject, subject, **KEY))
+        failing(lambda: acall("openai/m", subject, model="m", **KEY))
+
+    def test_it_is_a_coroutine_of_a_coroutine_function(self, name: str) -> None:
+        acall, subject = ASYNC[name]
+        client = Client()
+        for function in (acall, getattr(client, name), getattr(Client, name), functools.partial(acall, "openai/m")):
+            assert inspect.iscoroutinefunction(function)
+        assert "params" in inspect.signature(acall).parameters
+        assert inspect.signature(acall, eval_str=True).parameters["model"].annotation is str
+        assert acall.__name__ == name and acall.__doc__
+        assert getattr(Client, name).__qualname__ == f"Client.{name}"
+        assert pickle.loads(pickle.dumps(acall)).__name__ == name
+        coroutine = acall(model="openai/m", **{"messages" if name == "acompletion" else "input": subject}, **KEY)
+        assert inspect.iscoroutine(coroutine) and asyncio.iscoroutine(coroutine)
+        coroutine.close()
 
 
 @pytest.mark.parametrize("settings", [{"timeout": "x"}, {"nothing": 1}, {"max_retries": -1}, {"base_url": 5}])

@@ -9,6 +9,7 @@ from typing_extensions import Self, disjoint_base
 from ritellm.types import ChatCompletion, ChatCompletionChunk
 
 __all__ = [
+    "Arguments",
     "Bridge",
     "Chunks",
     "Client",
@@ -19,6 +20,7 @@ __all__ = [
     "accumulate",
     "act_as_dict",
     "adopt",
+    "conceal",
     "from_json",
     "providers",
     "to_json",
@@ -99,7 +101,7 @@ class Client:
         operation: str,
         model: str,
         subject: Any,
-        arguments: dict[str, Any],
+        arguments: Arguments,
     ) -> Awaitable[Any]:
         """Starts a call; a task of the running loop awaits the answer or the stream."""
 
@@ -114,6 +116,21 @@ class Client:
 
     def stats(self) -> dict[str, Any]:
         """What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider."""
+
+# concealed.rs
+
+@final
+class Arguments:
+    """Keyword arguments of a call, not shown."""
+
+    def needs_base_url(self) -> bool:
+        """Whether they do not say which server is to be called."""
+
+    def set_base_url(self, base_url: str) -> None:
+        """Says which server is to be called."""
+
+def conceal(arguments: dict[str, Any], /) -> Arguments:
+    """Puts a call's keyword arguments out of sight."""
 
 # stream.rs
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from ritellm import _core
 from ritellm.types import ChatCompletion, EmbeddingResponse, RerankResponse
 
@@ -34,6 +36,45 @@ __all__ = [
     "stats",
     "stream_chunk_builder",
 ]
+
+
+def _coroutine_function(function: Any) -> Any:
+    """Marks a function that returns a coroutine as what `inspect.iscoroutinefunction` looks for.
+
+    `inspect.markcoroutinefunction` would do the same from Python 3.12 on, and import `inspect`, which takes longer than
+    the whole package.
+    """
+    code = function.__code__.replace(co_flags=function.__code__.co_flags | _CO_COROUTINE)
+    if sys.version_info < (3, 11):
+        # There the flag decides what a call of the function returns.
+        return _CoroutineFunction(function, code)
+    marked = type(function)(code, function.__globals__, function.__name__)
+    marked.__doc__, marked.__qualname__ = function.__doc__, function.__qualname__
+    marked.__annotations__, marked.__defaults__ = function.__annotations__, function.__defaults__
+    return marked
+
+
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
+
+
+class _CoroutineFunction:
+    """A function whose `__code__` is another: `inspect` asks that for flags, of whatever has a function's attributes."""
+
+    def __init__(self, function: Any, code: Any) -> None:
+        self.__dict__.update(function.__dict__)
+        for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
+            setattr(self, name, getattr(function, name))
+        self.__defaults__, self.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+        self.__code__, self._function = code, function
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else type(self.__init__)(self, instance)
+
+    def __call__(self, *args: Any, **params: Any) -> Any:
+        try:
+            return self._function(*args, **params)
+        finally:
+            del params
 
 
 class Client(_core.Client):
@@ -120,21 +161,20 @@ class Client(_core.Client):
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = _local_server(model)
+            if type(model) is str and model.startswith("local/"):
+                _start_local_server(model, params)
             return self.call("chat", model, messages, params)
         finally:
             del params
 
-    async def acompletion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
+    @_coroutine_function
+    def acompletion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
         """Makes a chat call without blocking the event loop; any number may be in flight at once.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `completion`.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = await _alocal_server(model)
-            return await self.start("chat", model, messages, params)
+            return _answer(self, "chat", model, messages, _core.conceal(params))
         finally:
             del params
 
@@ -155,23 +195,21 @@ class Client(_core.Client):
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = _local_server(model)
+            if type(model) is str and model.startswith("local/"):
+                _start_local_server(model, params)
             response: EmbeddingResponse = self.call("embedding", model, input, params)
             return response
         finally:
             del params
 
-    async def aembedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
+    @_coroutine_function
+    def aembedding(self, model: str, input: str | Iterable[Any], **params: Any) -> Any:
         """Asks for the vectors of texts without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `embedding`.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = await _alocal_server(model)
-            response: EmbeddingResponse = await self.start("embedding", model, input, params)
-            return response
+            return _answer(self, "embedding", model, input, _core.conceal(params))
         finally:
             del params
 
@@ -194,21 +232,20 @@ class Client(_core.Client):
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = _local_server(model)
+            if type(model) is str and model.startswith("local/"):
+                _start_local_server(model, params)
             return self.call("responses", model, input, params)
         finally:
             del params
 
-    async def aresponses(self, model: str, input: Any = None, **params: Any) -> Any:
+    @_coroutine_function
+    def aresponses(self, model: str, input: Any = None, **params: Any) -> Any:
         """Makes a call of OpenAI's Responses API without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `responses`.
         """
         try:
-            if _wants_local_server(model, params):
-                params["base_url"] = await _alocal_server(model)
-            return await self.start("responses", model, input, params)
+            return _answer(self, "responses", model, input, _core.conceal(params))
         finally:
             del params
 
@@ -300,12 +337,19 @@ class Client(_core.Client):
 
 # In the methods above a call's arguments are deleted as it ends, however it ends: a traceback that shows local variables
 # would show the key among them. That is a statement, since even a function's call may fail, with a `RecursionError`.
+# Coroutines are given them concealed, since one that is never awaited, or is cancelled before, never gets to deleting.
 
 
-def _wants_local_server(model: object, params: dict[str, Any]) -> bool:
+async def _answer(client: Client, operation: str, model: str, subject: object, arguments: _core.Arguments) -> Any:
+    if type(model) is str and model.startswith("local/") and arguments.needs_base_url():
+        arguments.set_base_url(await _alocal_server(model))
+    return await client.start(operation, model, subject, arguments)
+
+
+def _start_local_server(model: str, params: dict[str, Any]) -> None:
     try:
-        is_local = type(model) is str and model.startswith("local/")
-        return is_local and params.get("base_url") is None and params.get("api_base") is None
+        if params.get("base_url") is None and params.get("api_base") is None:
+            params["base_url"] = _local_server(model)
     finally:
         del params
 

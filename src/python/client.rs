@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::arguments::{self, Asked, Defaults};
 use super::bridge::Bridge;
+use super::concealed::Arguments;
 use super::errors::exception;
 use super::job::{Abort, Caller, Job};
 use super::log::{self, Log};
@@ -73,8 +74,9 @@ impl Client {
         operation: Asking,
         model: &Bound<'py, PyAny>,
         subject: &Bound<'py, PyAny>,
-        arguments: &Bound<'py, PyDict>,
+        arguments: &Bound<'py, Arguments>,
     ) -> PyResult<Bound<'py, Waiter>> {
+        let arguments = arguments.get().values(py);
         let _exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, true, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;

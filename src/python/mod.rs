@@ -7,6 +7,7 @@ mod attached;
 mod bell;
 mod bridge;
 mod client;
+mod concealed;
 mod errors;
 mod escapes;
 mod foreign;
@@ -52,6 +53,8 @@ mod native {
     use super::bridge::Bridge;
     #[pymodule_export]
     use super::client::Client;
+    #[pymodule_export]
+    use super::concealed::{Arguments, conceal};
     #[pymodule_export]
     use super::meta::Meta;
     #[pymodule_export]
