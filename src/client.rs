@@ -71,7 +71,7 @@ pub struct Call {
 pub struct Client {
     transport: Transport,
     keyring: Keyring,
-    accounts: Accounts,
+    accounts: Arc<Accounts>,
     /// Places for calls in flight, where their number is limited.
     places: Option<Places>,
 }
@@ -111,9 +111,25 @@ impl Client {
         Self {
             transport: Transport::new(settings),
             keyring: Keyring::default(),
-            accounts: Accounts::default(),
+            accounts: Arc::default(),
             places: settings.max_in_flight.map(Places::new),
         }
+    }
+
+    /// A client without connections, which goes on with this one's figures.
+    pub fn renewed(&self, settings: &Settings) -> Self {
+        Self { accounts: self.accounts.clone(), ..Self::new(settings) }
+    }
+
+    /// Closes the connections that carry nothing, and keeps none from now on. Calls go on, and new ones are taken, over
+    /// connections that are closed when their answer has been read.
+    pub fn close(&self) {
+        self.transport.close();
+    }
+
+    /// Waits, for a second at most, until the connections of a closed client without calls under way have ended.
+    pub async fn ended(&self) {
+        self.transport.ended().await;
     }
 
     /// What it has done so far, by provider.

@@ -114,6 +114,19 @@ class Client:
     ) -> Any:
         """Makes a call and waits for the answer or the stream, without the GIL."""
 
+    def start_close(self, timeout: float | None, reopen: bool) -> Awaitable[None]:
+        """Closes the client; a task of the running loop awaits that."""
+
+    def call_close(self, timeout: float | None, reopen: bool) -> None:
+        """Closes the client and waits for that, without the GIL. With ``reopen``, the next call opens new connections."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+
+    def require_open(self) -> None:
+        """Raises what a call would, if it was closed."""
+
     def stats(self) -> dict[str, Any]:
         """What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider."""
 

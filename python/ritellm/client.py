@@ -23,11 +23,13 @@ else:
 
 __all__ = [
     "Client",
+    "aclose",
     "acompletion",
     "aembedding",
     "arerank",
     "aresponses",
     "aspeech",
+    "close",
     "completion",
     "embedding",
     "rerank",
@@ -129,6 +131,44 @@ class Client(_core.Client):
     Raises:
         InvalidArgumentError: a setting that cannot be used.
     """
+
+    def close(self, timeout: float | None = 5.0) -> None:
+        """Closes the client: connections that carry nothing at once, the others when their calls are done.
+
+        From now on its calls raise ``InvalidArgumentError``. Calls that are under way are waited for, those in line too, and
+        streams until they end or are closed. Those that take longer than ``timeout`` are ended: they raise
+        ``APIConnectionError``. ``with Client() as client`` closes it when the block is left. A client may be closed from any
+        thread and more than once, and its figures stay. Interrupted by Ctrl-C, it goes on in the background.
+
+        Args:
+            timeout: seconds that calls under way are waited for, 5 by default; 0 ends them at once, ``None`` waits for as
+                long as their own timeouts allow.
+
+        Raises:
+            InvalidArgumentError: a timeout that cannot be used; nothing is closed.
+        """
+        self.call_close(timeout, False)
+
+    async def aclose(self, timeout: float | None = 5.0) -> None:
+        """Closes the client without blocking the event loop: see `close`. Also ``async with Client() as client``.
+
+        A task that is cancelled meanwhile does not wait any more; the client is closed all the same.
+        """
+        await self.start_close(timeout, False)
+
+    def __enter__(self) -> Self:
+        self.require_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        self.require_open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def completion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
         """Makes a chat call and waits for its answer; other threads run meanwhile.
@@ -369,6 +409,21 @@ async def _alocal_server(model: str) -> str:
 class _DefaultClient(Client):
     """The one behind the package's functions; pickled as a name, so that they can be handed to other processes."""
 
+    def close(self, timeout: float | None = 5.0) -> None:
+        """Closes the connections of the package's functions, and waits for their calls as `Client.close` does.
+
+        The next call of one of the functions opens new connections. Clients of one's own are not in it.
+
+        Args:
+            timeout: seconds that calls under way are waited for, 5 by default; 0 ends them at once, ``None`` waits for as
+                long as their own timeouts allow.
+        """
+        self.call_close(timeout, True)
+
+    async def aclose(self, timeout: float | None = 5.0) -> None:
+        """Closes the connections of the package's functions without blocking the event loop: see `close`."""
+        await self.start_close(timeout, True)
+
     def __reduce__(self) -> str:
         return "_default"
 
@@ -390,6 +445,8 @@ rerank = _default.rerank
 arerank = _default.arerank
 speech = _default.speech
 aspeech = _default.aspeech
+close = _default.close
+aclose = _default.aclose
 
 
 def stats() -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
 
+from typing_extensions import Self
+
 from ritellm import _core
 from ritellm._core import Stream
 from ritellm.resources import Batches, Files
@@ -10,11 +12,13 @@ from ritellm.types import BinaryResponse, ChatCompletion, EmbeddingResponse, Rer
 
 __all__ = [
     "Client",
+    "aclose",
     "acompletion",
     "aembedding",
     "arerank",
     "aresponses",
     "aspeech",
+    "close",
     "completion",
     "embedding",
     "rerank",
@@ -333,6 +337,12 @@ _Aspeech: TypeAlias = _Speaking[
 ]
 
 class Client(_core.Client):
+    def close(self, timeout: float | None = 5.0) -> None: ...
+    async def aclose(self, timeout: float | None = 5.0) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *_: object) -> None: ...
     completion: _Completion
     acompletion: _Acompletion
     embedding: _Embed
@@ -361,5 +371,7 @@ aspeech: _Aspeech
 
 _default: Client
 
+def close(timeout: float | None = 5.0) -> None: ...
+async def aclose(timeout: float | None = 5.0) -> None: ...
 def stats() -> dict[str, Any]: ...
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion: ...

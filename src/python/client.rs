@@ -1,6 +1,7 @@
 //! Entry points: a call from Python, handed to the network thread and answered on the caller's loop or thread.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -9,12 +10,14 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::arguments::{self, Asked, Defaults};
 use super::bridge::Bridge;
+use super::closing::{self, Closing, Core};
 use super::concealed::Arguments;
 use super::errors::exception;
-use super::job::{Abort, Caller, Job};
+use super::job::{Abort, Caller, Job, Task};
 use super::log::{self, Log};
 use super::runtime::{self, PerProcess};
 use super::settings;
+use super::stream::Done;
 use super::turns::Sleeper;
 use super::waiter::{Waiter, Work};
 use crate::client::Figures;
@@ -29,7 +32,7 @@ pub(super) struct Client {
     settings: Settings,
     /// What it was made with, for copies.
     given: Py<PyDict>,
-    core: PerProcess<crate::client::Client>,
+    core: PerProcess<Core>,
 }
 
 #[pymethods]
@@ -80,10 +83,11 @@ impl Client {
         let _exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, true, model, subject, arguments)?;
         let bridge = Bridge::current(py)?;
+        let core = self.core(py)?;
         let work = Work { abort: Abort::default(), log };
         let (key, waiter) = Bridge::wait(&bridge, Some(work.clone()))?;
         let caller = Caller::Task(bridge.get().queue(), key);
-        self.spawn(Job { core: self.core(), asked, work, caller });
+        self.spawn(py, Job { core, asked, work, caller })?;
         Ok(waiter)
     }
 
@@ -99,27 +103,63 @@ impl Client {
         let exposed = runtime::Exposed::enter(py);
         let (asked, log) = self.asked(operation, false, model, subject, arguments)?;
         drop(exposed);
+        let core = self.core(py)?;
         let work = Work { abort: Abort::default(), log };
         let sleeper = Sleeper::new();
         let caller = Caller::Thread(sleeper.clone());
-        self.spawn(Job { core: self.core(), asked, work: work.clone(), caller });
-        let (limit, made) = (work.look(), runtime::generation());
-        loop {
-            if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
-                let _exposed = runtime::Exposed::enter(py);
-                return outcome.into_python(py);
-            }
-            py.check_signals().inspect_err(|_| work.give_up(py))?;
-            work.write_log(py);
-            if !runtime::is_alive(made) {
-                return Err(exception(py, Error::connection(runtime::LOST)));
-            }
+        self.spawn(py, Job { core, asked, work: work.clone(), caller })?;
+        wait(py, &sleeper, &work)
+    }
+
+    /// Closes the client and waits for that, without the GIL: see the package's ``Client.close``. With ``reopen``, the next
+    /// call opens new connections.
+    fn call_close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>, reopen: bool) -> PyResult<Py<PyAny>> {
+        let timeout = closing::timeout(timeout)?;
+        let made = runtime::generation();
+        let sleeper = Sleeper::new();
+        if !self.begin_close(timeout, reopen, Caller::Thread(sleeper.clone())) {
+            return Ok(py.None());
         }
+        match wait(py, &sleeper, &Work { abort: Abort::default(), log: None }) {
+            // Their descriptors were closed by the program: nothing is open any more.
+            Err(_) if !runtime::is_alive(made) => Ok(py.None()),
+            done => done,
+        }
+    }
+
+    /// The same; a task of the running loop awaits it. A task that is cancelled meanwhile does not wait any more: the client
+    /// is closed all the same.
+    fn start_close<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: &Bound<'py, PyAny>,
+        reopen: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _exposed = runtime::Exposed::enter(py);
+        let timeout = closing::timeout(timeout)?;
+        let bridge = Bridge::current(py)?;
+        let (key, waiter) = Bridge::wait(&bridge, None)?;
+        if self.begin_close(timeout, reopen, Caller::Task(bridge.get().queue(), key)) {
+            return Ok(waiter.into_any());
+        }
+        bridge.get().forget(py, key);
+        Ok(Bound::new(py, Done::new(py.None()))?.into_any())
+    }
+
+    /// Whether it was closed.
+    #[getter]
+    fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Raises what a call would, if it was closed.
+    fn require_open(&self, py: Python<'_>) -> PyResult<()> {
+        if self.core.is_closed() { Err(exception(py, closing::refused())) } else { Ok(()) }
     }
 
     /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let figures = self.core().stats();
+        let figures = self.core.known().map(|core| core.client.stats()).unwrap_or_default();
         let stats = totals(py, figures.iter().map(|(_, figures)| figures))?;
         let by_provider = PyDict::new(py);
         for (provider, figures) in &figures {
@@ -127,6 +167,22 @@ impl Client {
         }
         stats.set_item("by_provider", by_provider)?;
         Ok(stats)
+    }
+}
+
+/// Waits for an outcome, without the GIL.
+fn wait(py: Python<'_>, sleeper: &Sleeper, work: &Work) -> PyResult<Py<PyAny>> {
+    let (limit, made) = (work.look(), runtime::generation());
+    loop {
+        if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
+            let _exposed = runtime::Exposed::enter(py);
+            return outcome.into_python(py);
+        }
+        py.check_signals().inspect_err(|_| work.give_up(py))?;
+        work.write_log(py);
+        if !runtime::is_alive(made) {
+            return Err(exception(py, Error::connection(runtime::LOST)));
+        }
     }
 }
 
@@ -178,15 +234,34 @@ impl Client {
     }
 
     /// Hands a job to the network thread.
-    fn spawn(&self, job: Job) {
-        if let Err(job) = runtime::spawn(job) {
+    fn spawn(&self, py: Python<'_>, job: Job) -> PyResult<()> {
+        if let Err(Task::Call(job)) = runtime::spawn(Task::Call(job)) {
             // The thread, and all connections, have been given up: a fresh one takes fresh ones.
-            drop(runtime::spawn(Job { core: self.core(), ..job }));
+            drop(runtime::spawn(Task::Call(Job { core: self.core(py)?, ..job })));
         }
+        Ok(())
     }
 
-    fn core(&self) -> Arc<crate::client::Client> {
-        self.core.get(|| crate::client::Client::new(&self.settings))
+    /// What makes its calls.
+    ///
+    /// # Errors
+    ///
+    /// The client is closed.
+    fn core(&self, py: Python<'_>) -> PyResult<Arc<Core>> {
+        let core = self.core.get(|| Core::new(crate::client::Client::new(&self.settings)));
+        core.ok_or_else(|| exception(py, closing::refused()))
+    }
+
+    /// Takes no calls from now on, or begins anew, and has the network thread close what was open; `false`: there is nothing
+    /// open.
+    fn begin_close(&self, timeout: Option<Duration>, reopen: bool, caller: Caller) -> bool {
+        let core = match reopen {
+            true => self.core.renew(|core| Core::new(core.client.renewed(&self.settings))),
+            false => self.core.close(),
+        };
+        let Some(core) = core else { return false };
+        // Where its descriptors are closed already, so are its connections.
+        runtime::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
     }
 
     /// Reads the arguments of a call.

@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
@@ -15,6 +15,7 @@ use pyo3::types::PyBytes;
 
 use super::arguments::Asked;
 use super::bridge::{Outcome, Queue};
+use super::closing::{self, Closing, Core};
 use super::errors::exception;
 use super::json_decode::{self, Class};
 use super::log::Log;
@@ -26,14 +27,31 @@ use super::runtime;
 use super::stream::{Feed, Stream};
 use super::turns::Sleeper;
 use super::waiter::Work;
-use crate::client::{Client, Promise};
+use crate::client::Promise;
 use crate::error::{Error, ErrorKind};
 use crate::types::chat::{self, Answer, request_id};
 use crate::types::operation::Output;
 
+/// What the network thread is given to do.
+pub(super) enum Task {
+    Call(Job),
+    /// In a box, so that the calls are no larger for it.
+    Close(Box<Closing>),
+}
+
+impl Task {
+    /// To be called on the network thread.
+    pub fn begin(self) {
+        match self {
+            Self::Call(job) => job.begin(),
+            Self::Close(closing) => closing.begin(),
+        }
+    }
+}
+
 /// A call for the network thread to make.
 pub(super) struct Job {
-    pub core: Arc<Client>,
+    pub core: Arc<Core>,
     pub asked: Box<Asked>,
     pub work: Work,
     pub caller: Caller,
@@ -52,9 +70,16 @@ pub(super) struct Abort(Arc<Aborted>);
 
 #[derive(Default)]
 struct Aborted {
-    is_wanted: AtomicBool,
+    /// [`GOES_ON`], or why it does not.
+    why: AtomicU8,
     job: AtomicWaker,
 }
+
+const GOES_ON: u8 = 0;
+/// Nobody waits for it any more.
+const GIVEN_UP: u8 = 1;
+/// Its client was closed, and whoever waits for it is to be told.
+const ENDED: u8 = 2;
 
 /// How a call ended. Each lives in a box of its own.
 enum End {
@@ -71,8 +96,7 @@ struct Ended {
 }
 
 impl Job {
-    /// To be called on the network thread.
-    pub fn begin(self) {
+    fn begin(self) {
         if let (Some(log), Caller::Task(queue, _)) = (&self.work.log, &self.caller) {
             tokio::spawn(Log::watch(Arc::downgrade(log), queue.clone()));
         }
@@ -83,46 +107,73 @@ impl Job {
     }
 
     async fn call(self) {
-        let Self { core, mut asked, work: Work { abort, log }, caller } = self;
-        let promise = Promise::new(move |end| caller.give(Ended { end, log }), End::Failed);
-        let work = pin!(async move {
-            promise.keep(match core.call(&mut asked.call).await {
-                Ok(received) => {
-                    memory::allocated(received.body.len());
-                    End::Answer(received, asked)
-                }
-                Err(error) => End::Failed(error),
+        let Self { core, asked, work: Work { abort, log }, caller } = self;
+        let _under_way = core.calls.begin(&abort);
+        let mut promise = Some(Promise::new(move |end| caller.give(Ended { end, log }), End::Failed));
+        let mut asked = Some(asked);
+        {
+            let work = pin!(async {
+                let Some(theirs) = &mut asked else { return };
+                let answered = core.client.call(&mut theirs.call).await;
+                let (Some(asked), Some(promise)) = (asked.take(), promise.take()) else { return };
+                promise.keep(match answered {
+                    Ok(received) => {
+                        memory::allocated(received.body.len());
+                        End::Answer(received, asked)
+                    }
+                    Err(error) => End::Failed(error),
+                });
             });
-        });
-        abort.or_done(work).await;
+            abort.or_done(work).await;
+        }
+        if let (Some(asked), Some(promise)) = (asked, promise)
+            && abort.is_ended()
+        {
+            let deployment = &asked.call.deployment;
+            promise.keep(End::Failed(closing::ended(deployment.provider.row().name, &deployment.model)));
+        }
     }
 
     async fn stream(self) {
         let Self { core, asked, work, caller } = self;
         let Work { abort, log } = work.clone();
-        let promise = Promise::new(move |end| caller.give(Ended { end, log }), End::Failed);
-        let work = pin!(async move {
-            match core.stream(asked.call).await {
-                Ok(mut stream) => {
-                    let feed = Arc::new(Feed::default());
-                    let theirs = Stream::new(feed.clone(), work, &stream, asked.deepest);
-                    promise.keep(End::Stream(Box::new(theirs)));
-                    let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
-                    feed.fill(&mut stream).await;
-                    rest.release();
+        let _under_way = core.calls.begin(&abort);
+        let feed = Arc::new(Feed::default());
+        let (provider, model) = (asked.call.deployment.provider.row().name, asked.call.deployment.model.clone());
+        let mut promise = Some(Promise::new(move |end| caller.give(Ended { end, log }), End::Failed));
+        {
+            let work = pin!(async {
+                let opened = core.client.stream(asked.call).await;
+                let Some(promise) = promise.take() else { return };
+                match opened {
+                    Ok(mut stream) => {
+                        let theirs = Stream::new(feed.clone(), work, &stream, asked.deepest);
+                        promise.keep(End::Stream(Box::new(theirs)));
+                        let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
+                        feed.fill(&mut stream).await;
+                        rest.release();
+                    }
+                    Err(error) => promise.keep(End::Failed(error)),
                 }
-                Err(error) => promise.keep(End::Failed(error)),
+            });
+            abort.or_done(work).await;
+        }
+        if abort.is_ended() {
+            let error = closing::ended(provider, &model);
+            match promise {
+                Some(promise) => promise.keep(End::Failed(error)),
+                // One that has ended by itself keeps its end.
+                None => feed.end(Err(error)),
             }
-        });
-        abort.or_done(work).await;
+        }
     }
 }
 
 impl Caller {
-    fn give(self, ended: Ended) {
+    pub fn give(self, outcome: impl Outcome + 'static) {
         match self {
-            Self::Task(queue, key) => queue.push(key, Box::new(ended)),
-            Self::Thread(sleeper) => runtime::turns().push(&sleeper, Box::new(ended)),
+            Self::Task(queue, key) => queue.push(key, Box::new(outcome)),
+            Self::Thread(sleeper) => runtime::turns().push(&sleeper, Box::new(outcome)),
         }
     }
 }
@@ -130,12 +181,22 @@ impl Caller {
 impl Abort {
     /// The job is not wanted any more.
     pub fn abort(&self) {
-        self.0.is_wanted.store(true, Ordering::Release);
+        self.0.why.store(GIVEN_UP, Ordering::Release);
+        self.0.job.wake();
+    }
+
+    /// Its client is closed: the job is given up, and whoever waits for it is told, unless nobody does.
+    pub fn end(&self) {
+        let _ = self.0.why.compare_exchange(GOES_ON, ENDED, Ordering::AcqRel, Ordering::Acquire);
         self.0.job.wake();
     }
 
     fn is_wanted(&self) -> bool {
-        self.0.is_wanted.load(Ordering::Acquire)
+        self.0.why.load(Ordering::Acquire) != GOES_ON
+    }
+
+    fn is_ended(&self) -> bool {
+        self.0.why.load(Ordering::Acquire) == ENDED
     }
 
     /// Does the work until it is done or given up.

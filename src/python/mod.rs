@@ -7,6 +7,7 @@ mod attached;
 mod bell;
 mod bridge;
 mod client;
+mod closing;
 mod concealed;
 mod errors;
 mod escapes;

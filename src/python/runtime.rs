@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use tokio::sync::Notify;
 
-use super::job::Job;
+use super::job::Task;
 use super::turns::{self, Turns};
 
 /// Where jobs are handed to the thread, and how threads take turns in going on with their answers.
 struct Runtime {
-    jobs: Mutex<Vec<Job>>,
+    jobs: Mutex<Vec<Task>>,
     arrived: Notify,
     turns: Turns,
     descriptors: Descriptors,
@@ -112,7 +112,7 @@ mod rest {
 
 /// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps. Where the thread's descriptors have been
 /// closed, the job comes back: what it was made with is of no use any more.
-pub(super) fn spawn(job: Job) -> Result<(), Job> {
+pub(super) fn spawn(job: Task) -> Result<(), Task> {
     let runtime = runtime();
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
     jobs.push(job);
@@ -504,34 +504,89 @@ fn is_main_thread() -> bool {
 
 /// Something that belongs to this process and is made anew after a fork.
 pub(super) struct PerProcess<T> {
-    current: Mutex<Option<(u64, Arc<T>)>>,
+    slot: Mutex<Slot<T>>,
+}
+
+/// What a process has of it.
+enum Slot<T> {
+    Empty,
+    Open(u64, Arc<T>),
+    /// No other is made. What there was last, if there was one.
+    Closed(Option<(u64, Arc<T>)>),
+}
+
+impl<T> Slot<T> {
+    /// What this process has, open or closed.
+    fn own(&self) -> Option<&Arc<T>> {
+        match self {
+            Self::Open(made, value) | Self::Closed(Some((made, value))) if *made == generation() => Some(value),
+            _ => None,
+        }
+    }
 }
 
 impl<T> Drop for PerProcess<T> {
     fn drop(&mut self) {
-        let current = self.current.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|(generation_made, _)| *generation_made != generation()) {
-            std::mem::forget(current.take());
+        let slot = self.slot.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if slot.own().is_none() {
+            std::mem::forget(std::mem::replace(slot, Slot::Empty));
         }
     }
 }
 
 impl<T> PerProcess<T> {
     pub fn new() -> Self {
-        Self { current: Mutex::new(None) }
+        Self { slot: Mutex::new(Slot::Empty) }
     }
 
-    /// This process's own, made by `make` if there is none yet.
-    pub fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((generation_made, value)) = &*current
-            && *generation_made == generation()
+    /// This process's own, made by `make` if there is none yet; `None`: it is closed.
+    pub fn get(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let mut slot = self.lock();
+        if let Slot::Open(made, value) = &*slot
+            && *made == generation()
         {
-            return value.clone();
+            return Some(value.clone());
+        }
+        if matches!(*slot, Slot::Closed(_)) {
+            return None;
         }
         let value = Arc::new(make());
         // A parent's must not even be dropped: see `generation`.
-        std::mem::forget(current.replace((generation(), value.clone())));
-        value
+        std::mem::forget(std::mem::replace(&mut *slot, Slot::Open(generation(), value.clone())));
+        Some(value)
+    }
+
+    /// This process's own, if there is one or was when it was closed.
+    pub fn known(&self) -> Option<Arc<T>> {
+        self.lock().own().cloned()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.lock(), Slot::Closed(_))
+    }
+
+    /// From now on there is none, in the children of a fork either; what this process had.
+    pub fn close(&self) -> Option<Arc<T>> {
+        let mut slot = self.lock();
+        let last = slot.own().cloned();
+        let closed = Slot::Closed(last.clone().map(|value| (generation(), value)));
+        let before = std::mem::replace(&mut *slot, closed);
+        if last.is_none() {
+            // A parent's must not even be dropped.
+            std::mem::forget(before);
+        }
+        last
+    }
+
+    /// Has this process begin with another, made of what it had; that.
+    pub fn renew(&self, make: impl FnOnce(&T) -> T) -> Option<Arc<T>> {
+        let mut slot = self.lock();
+        let last = slot.own().cloned()?;
+        *slot = Slot::Open(generation(), Arc::new(make(&last)));
+        Some(last)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slot<T>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -472,13 +472,13 @@ impl Stream {
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> Done {
-        Done { value: Attached::new(Some(slf.clone().into_any().unbind())) }
+        Done::new(slf.clone().into_any().unbind())
     }
 
     #[pyo3(signature = (*_exception))]
     fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> Done {
         self.stop(py);
-        Done { value: Attached::new(Some(py.None())) }
+        Done::new(py.None())
     }
 
     /// Ends the stream; an unfinished request is aborted at once.
@@ -489,7 +489,7 @@ impl Stream {
     /// Ends the stream; an unfinished request is aborted at once.
     fn aclose(&self, py: Python<'_>) -> Done {
         self.stop(py);
-        Done { value: Attached::new(Some(py.None())) }
+        Done::new(py.None())
     }
 
     /// The response accumulated so far, as the call without ``stream=True`` would have given it.
@@ -744,6 +744,13 @@ impl NextChunk {
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Done {
     value: Attached<Option<Py<PyAny>>>,
+}
+
+impl Done {
+    /// One that gives this.
+    pub fn new(value: Py<PyAny>) -> Self {
+        Self { value: Attached::new(Some(value)) }
+    }
 }
 
 #[pymethods]

@@ -89,6 +89,11 @@ impl Descriptors {
         self.wanted.notified().await;
     }
 
+    /// Has whoever keeps idle connections look at them now.
+    pub fn look(&self) {
+        self.wanted.notify_waiters();
+    }
+
     /// What a call that waited in vain says.
     pub fn describe(&self) -> String {
         let taken = self.taken.load(Ordering::Relaxed);
@@ -115,7 +120,7 @@ impl Drop for Descriptor {
 impl InNeed<'_> {
     /// Asks whoever keeps idle connections to close some.
     pub fn ask(&self) {
-        self.0.wanted.notify_waiters();
+        self.0.look();
     }
 }
 

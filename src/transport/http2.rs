@@ -16,6 +16,7 @@ use h2::client::{Builder, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
 
 use super::answer::Head;
 use super::connect::{Io, Origin, causes};
@@ -72,7 +73,7 @@ impl Drop for Place {
 
 impl Connection {
     /// Shakes hands, and waits for the server's settings: how many requests it takes at a time. The new connection comes
-    /// with a place on it.
+    /// with a place on it, and with the task that drives it: that ends with the connection.
     ///
     /// # Errors
     /// The connection ends, or the server speaks something else.
@@ -82,7 +83,7 @@ impl Connection {
         max_head: usize,
         seat: Seat,
         seats: Arc<Seats>,
-    ) -> Result<(Self, Place)> {
+    ) -> Result<(Self, Place, JoinHandle<()>)> {
         let traffic = io.traffic().clone();
         let failed =
             |error: h2::Error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(&error)));
@@ -112,14 +113,14 @@ impl Connection {
         let state = Arc::new(State { in_flight, served, has_ended: AtomicBool::new(false) });
         let pings = connection.ping_pong().expect("asked for once");
         let (shared, line) = (state.clone(), seats.clone());
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             // What ends first is dropped with the other: the requests on the connection see its end.
             drop(select(connection, pin!(until_silent(pings, &shared, &has_read))).await);
             shared.has_ended.store(true, Ordering::Relaxed);
             line.notify();
         });
         let place = Place { state: state.clone(), seats: seats.clone() };
-        Ok((Self { sender, state, traffic, seats, seat: Arc::new(seat) }, place))
+        Ok((Self { sender, state, traffic, seats, seat: Arc::new(seat) }, place, task))
     }
 
     /// Whether it takes requests: it has not ended, and the server has not said that it takes no more (GOAWAY).

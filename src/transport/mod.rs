@@ -192,6 +192,17 @@ impl Transport {
         self.pool.idle(traffic)
     }
 
+    /// Closes the connections that carry nothing, and keeps none from now on: each of the others is closed when the
+    /// answer that it carries has been read.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+
+    /// Waits, for a second at most, until the connections of a closed transport that carries nothing have ended.
+    pub async fn ended(&self) {
+        self.pool.ended().await;
+    }
+
     /// Sends a request and waits for its answer's head.
     pub async fn send(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
         let answer = pin!(async {

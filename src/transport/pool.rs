@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use tokio::task::JoinHandle;
 
 use super::connect::{Connector, EXHAUSTED, Origin};
 use super::deadline::within;
@@ -18,11 +20,15 @@ use crate::error::{Error, Result};
 const IDLE: Duration = Duration::from_secs(55);
 /// While a host has idle connections, they are looked at this often.
 const LOOK: Duration = Duration::from_secs(2);
+/// HTTP/2 connections of a closed pool have this long, together, to say goodbye (GOAWAY) to servers that may not read.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// All connections of one client.
 pub(super) struct Pool {
     connector: Connector,
     hosts: Mutex<Hosts>,
+    /// No connection is kept any more.
+    closed: AtomicBool,
     max_connections: Option<usize>,
     max_head: usize,
 }
@@ -52,11 +58,17 @@ struct Connections {
     speaks_http1: bool,
     /// A task looks after them.
     watched: bool,
+    /// The pool is closed: a connection ends with the request that it carries.
+    closed: bool,
+    /// Of a closed pool: the tasks of HTTP/2 connections that may not have ended.
+    ending: Vec<JoinHandle<()>>,
 }
 
 /// An HTTP/2 connection.
 struct Shared {
     connection: http2::Connection,
+    /// Drives it, and ends with it.
+    task: JoinHandle<()>,
     /// How many requests it had carried when it was last found idle, and when it was first found so.
     idle: Option<(usize, Instant)>,
 }
@@ -105,6 +117,7 @@ impl Pool {
         Self {
             connector: Connector::new(settings),
             hosts: Mutex::default(),
+            closed: AtomicBool::new(false),
             max_connections: settings.max_connections,
             max_head: settings.max_header,
         }
@@ -129,10 +142,7 @@ impl Pool {
 
     /// How many connections of this account carry nothing.
     pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
-        let hosts: Vec<Arc<Host>> = {
-            let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-            hosts.by_origin.values().cloned().collect()
-        };
+        let hosts = self.all_hosts();
         let idle = |host: &Arc<Host>| {
             let mut connections = host.lock();
             let http1 = connections.idle.iter().filter(|idle| Arc::ptr_eq(idle.connection.traffic(), traffic));
@@ -147,6 +157,42 @@ impl Pool {
         hosts.iter().map(idle).sum()
     }
 
+    /// Closes the connections that carry nothing, and keeps none from now on: each of the others is closed when the
+    /// answer that it carries has been read.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        for host in self.all_hosts() {
+            let closed = {
+                let connections = &mut *host.lock();
+                connections.closed = true;
+                connections.ending.extend(connections.http2.drain(..).map(|shared| shared.task));
+                std::mem::take(&mut connections.idle)
+            };
+            drop(closed);
+            // Whoever looks after them sees that there is nothing left.
+            host.seats.descriptors().look();
+        }
+    }
+
+    /// Waits until the HTTP/2 connections of a closed pool, which carry nothing any more, have ended. One whose server
+    /// does not read the goodbye is dropped after [`GOODBYE`].
+    pub async fn ended(&self) {
+        let end = tokio::time::Instant::now() + GOODBYE;
+        for host in self.all_hosts() {
+            let ending = std::mem::take(&mut host.lock().ending);
+            for mut task in ending {
+                if tokio::time::timeout_at(end, &mut task).await.is_err() {
+                    task.abort();
+                    drop(task.await);
+                }
+            }
+        }
+    }
+
+    fn all_hosts(&self) -> Vec<Arc<Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).by_origin.values().cloned().collect()
+    }
+
     fn host(&self, uri: &Uri) -> Result<Arc<Host>> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, host)) = &hosts.recent
@@ -156,7 +202,11 @@ impl Pool {
         {
             return Ok(host.clone());
         }
-        let host = |origin: &Origin| Arc::new(Host::new(origin.clone(), self.max_connections));
+        let host = |origin: &Origin| {
+            let host = Host::new(origin.clone(), self.max_connections);
+            host.lock().closed = self.closed.load(Ordering::Relaxed);
+            Arc::new(host)
+        };
         let host = hosts.by_origin.entry(Origin::of(uri)?).or_insert_with_key(host).clone();
         hosts.recent = Some((uri.clone(), host.clone()));
         Ok(host)
@@ -199,8 +249,12 @@ impl Pool {
         let connection = if connected.http2 {
             let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, host.seats.clone()).await?;
             let mut connections = host.lock();
-            connections.http2.push(Shared { connection: opened.0.clone(), idle: None });
-            host.watch(&mut connections);
+            if connections.closed {
+                connections.ending.push(opened.2);
+            } else {
+                connections.http2.push(Shared { connection: opened.0.clone(), task: opened.2, idle: None });
+                host.watch(&mut connections);
+            }
             drop(connections);
             // Whoever is next in line finds room on it.
             host.seats.notify();
@@ -289,7 +343,7 @@ impl Host {
         let is_needed = self.seats.descriptors().is_short() && !self.seats.has_line();
         let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE;
         connections.idle.retain_mut(|idle| is_worth_keeping(idle.since) && idle.connection.is_usable());
-        connections.http2.retain_mut(|Shared { connection, idle }| {
+        connections.http2.retain_mut(|Shared { connection, idle, .. }| {
             let now = connection.is_idle_since().map(|served| match *idle {
                 Some((before, since)) if before == served => (served, since),
                 _ => (served, Instant::now()),
@@ -300,7 +354,8 @@ impl Host {
         connections.watched = !connections.idle.is_empty() || !connections.http2.is_empty();
         if !connections.watched {
             // What a burst needed of memory.
-            *connections = Connections { speaks_http1: connections.speaks_http1, ..Connections::default() };
+            connections.idle = Vec::new();
+            connections.http2 = Vec::new();
         }
         connections.watched
     }
@@ -330,6 +385,9 @@ impl Kept {
         }
         self.connection.shrink();
         let mut connections = self.host.lock();
+        if connections.closed {
+            return;
+        }
         connections.idle.push(Idle { connection: self.connection, seat: self.seat, since: Instant::now() });
         self.host.watch(&mut connections);
         drop(connections);
