@@ -43,6 +43,9 @@ const PARTS_AT_ONCE: usize = 16;
 /// An answer of more bytes is decoded on a thread of its own: it may take longer than other calls should wait.
 const DECODED_HERE: usize = 4 << 20;
 
+/// Memory for more events than this is given back after a burst of them.
+const MOST_KEPT: usize = 32;
+
 /// Pieces of a stream that are taken at once, at most: a piece may be a single byte.
 const PIECES_AT_ONCE: usize = 64;
 
@@ -270,6 +273,7 @@ impl Client {
             attempt: None,
             decoder,
             events: VecDeque::new(),
+            made: Vec::new(),
             received: 0,
             meta: Meta { dropped_params, ..Meta::default() },
             opened: Instant::now(),
@@ -406,6 +410,9 @@ impl Course<'_> {
     }
 }
 
+/// A chunk's JSON, and whether the caller is shown it; one that is not shown still counts for the completion.
+pub type Chunk = (Bytes, bool);
+
 /// A stream of chat completion chunks, or of a response's events. Dropping it aborts the request.
 pub struct Stream<'a> {
     endpoint: &'static dyn Endpoint,
@@ -414,6 +421,8 @@ pub struct Stream<'a> {
     attempt: Option<(Body, framing::Parser)>,
     decoder: Box<dyn StreamDecoder>,
     events: VecDeque<framing::Event>,
+    /// The chunks of one event.
+    made: Vec<Bytes>,
     /// So many bytes of it have come, decompressed.
     received: usize,
     /// An event may hold this many JSON values.
@@ -435,11 +444,6 @@ impl Stream<'_> {
     /// What is known about the answer beside its chunks.
     pub fn meta(&self) -> &Meta {
         &self.meta
-    }
-
-    /// Whether the caller is shown this chunk; one that is not shown still counts for the completion.
-    pub fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.decoder.is_shown(chunk)
     }
 
     /// Sends the request and waits until its answer begins.
@@ -483,7 +487,8 @@ impl Stream<'_> {
         };
         let Response { status, headers, body } = deadline.run(admission, pin!(attempt)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
-        self.meta = self.course.answered(&self.call, status, headers, dropped_params);
+        // They are a slice of all that was read with them, and live as long as the stream.
+        self.meta = self.course.answered(&self.call, status, headers.into_owned(), dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
         self.received = 0;
@@ -494,7 +499,7 @@ impl Stream<'_> {
     /// Waits for chunks and appends all that are at hand to `chunks`; `false`: the stream is over.
     ///
     /// A stream that breaks before its first chunk is repeated like any call; after that it never is.
-    pub async fn next(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
+    pub async fn next(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
         loop {
             let read = match self.attempt {
                 Some(_) => self.read(chunks).await,
@@ -523,7 +528,7 @@ impl Stream<'_> {
     }
 
     /// Reads what is at hand, or waits for one piece; `false`: the stream is over.
-    async fn read(&mut self, chunks: &mut Vec<Bytes>) -> Result<bool> {
+    async fn read(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
         let Some((body, parser)) = &mut self.attempt else { return Ok(false) };
         let (events, received) = (&mut self.events, &mut self.received);
         let max_stream = self.course.transport.max_stream;
@@ -564,8 +569,18 @@ impl Stream<'_> {
         while let Some(event) = self.events.pop_front() {
             if !self.decoder.is_done() {
                 values::check(&event.data, self.max_values)?;
-                self.decoder.event(&event.name, event.data, chunks)?;
+                let decoded = self.decoder.event(&event.name, event.data, &mut self.made);
+                // What came before a failure counts.
+                chunks.extend(self.made.drain(..).map(|chunk| {
+                    let shown = self.decoder.is_shown(&chunk);
+                    (chunk, shown)
+                }));
+                decoded?;
             }
+        }
+        // A burst's memory is not held while the stream waits.
+        if self.events.capacity() > MOST_KEPT {
+            self.events = VecDeque::new();
         }
         match read {
             _ if self.decoder.is_done() => Ok(false),

@@ -124,7 +124,8 @@ pub trait StreamDecoder: Send {
     /// Decodes one event, appending the chunks that it makes, in JSON.
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()>;
 
-    /// Whether the caller is shown this chunk; one that is not shown still counts for the completion.
+    /// Whether the caller is shown this chunk, one of those that the last event made; one that is not shown still counts
+    /// for the completion.
     fn is_shown(&self, _chunk: &[u8]) -> bool {
         true
     }

@@ -245,8 +245,9 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
         since_finish: None,
         choices,
         pieces: Pieces::default(),
-        last: None,
+        last: Vec::new(),
         plain: None,
+        was_plain: false,
     });
     if request.params.get("tools").is_none() {
         return chunks;
@@ -336,11 +337,14 @@ struct Chunks {
     choices: Option<BTreeMap<u64, bool>>,
     /// The lists that came as content.
     pieces: Pieces,
-    /// The last chunk that was looked at in full and has nothing to it.
-    last: Option<Bytes>,
+    /// The last chunk that was looked at in full and has nothing to it: a copy, since the chunk is a slice of all that was
+    /// read with it.
+    last: Vec<u8>,
     /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
     /// and from what is no string.
-    plain: Option<Shape<Bytes>>,
+    plain: Option<Shape<Vec<u8>>>,
+    /// Whether the last event was of that shape.
+    was_plain: bool,
 }
 
 /// Whether an event refuses what was asked, or says that the answer has failed.
@@ -358,7 +362,8 @@ const LAST: usize = 8;
 
 impl StreamDecoder for Chunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
-        if name.is_empty() && self.is_plain(&data) && !self.pieces.have_begun() {
+        self.was_plain = name.is_empty() && self.is_plain(&data) && !self.pieces.have_begun();
+        if self.was_plain {
             self.since_finish = self.since_finish.map(|since| since + 1);
             chunks.push(data);
             return Ok(());
@@ -394,8 +399,11 @@ impl StreamDecoder for Chunks {
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
             if !is_rewritten && has_choices {
-                let last = self.last.replace(chunk.clone()).unwrap_or_default();
-                self.plain = Shape::of(&last, chunk.clone()).or(self.plain.take());
+                if let Some(shape) = Shape::of(&self.last, &chunk[..]) {
+                    self.plain = Some(shape.into_owned());
+                }
+                self.last.clear();
+                self.last.extend_from_slice(&chunk);
             }
         }
         chunks.push(chunk);
@@ -403,7 +411,7 @@ impl StreamDecoder for Chunks {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        self.is_plain(chunk) || is_for_loops(chunk, self.show_usage)
+        self.was_plain || is_for_loops(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {
@@ -554,11 +562,17 @@ mod tests {
 
     fn streamed(events: &[&'static str]) -> (Vec<String>, Vec<String>, bool) {
         let mut decoder = stream_decoder(&TABLE[0], &Request::default());
-        let mut chunks = Vec::new();
-        events.iter().for_each(|event| decoder.event(b"", Bytes::from_static(event.as_bytes()), &mut chunks).unwrap());
-        let text = |chunk: &Bytes| String::from_utf8(chunk.to_vec()).unwrap();
-        let shown = chunks.iter().filter(|chunk| decoder.is_shown(chunk)).map(text).collect();
-        (chunks.iter().map(text).collect(), shown, decoder.is_complete())
+        let (mut all, mut shown) = (Vec::new(), Vec::new());
+        for event in events {
+            let mut chunks = Vec::new();
+            decoder.event(b"", Bytes::from_static(event.as_bytes()), &mut chunks).unwrap();
+            for chunk in chunks {
+                let text = String::from_utf8(chunk.to_vec()).unwrap();
+                shown.extend(decoder.is_shown(&chunk).then(|| text.clone()));
+                all.push(text);
+            }
+        }
+        (all, shown, decoder.is_complete())
     }
 
     #[test]

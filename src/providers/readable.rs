@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
+use memchr::{memchr_iter, memmem::Finder};
 use serde_json::value::RawValue;
 
 use super::pieces::Pieces;
@@ -23,7 +23,6 @@ static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"
 static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
 static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
-static CONTENT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"content\""));
 
 /// A completion with its differences made readable, or `None` when it has none (the usual case, decided by searches for
 /// substrings).
@@ -112,9 +111,10 @@ fn groq_usage<'a>(top: &Members<'a>) -> Option<&'a RawValue> {
 }
 
 fn has_list_content(json: &[u8]) -> bool {
-    CONTENT.find_iter(json).any(|place| {
-        let rest = json[place + b"\"content\"".len()..].trim_ascii_start();
-        rest.strip_prefix(b":").is_some_and(|value| value.trim_ascii_start().first() == Some(&b'['))
+    // Answers have one or two lists, and a search for one byte costs a quarter of one for a name.
+    memchr_iter(b'[', json).any(|place| {
+        let before = json[..place].trim_ascii_end().strip_suffix(b":");
+        before.is_some_and(|before| before.trim_ascii_end().ends_with(b"\"content\""))
     })
 }
 

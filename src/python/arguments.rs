@@ -144,22 +144,25 @@ pub(super) fn asked(
     for (name, value) in &merged {
         merge(&mut call.request.params, name.to_str()?, value)?;
     }
-    // The body has these already, from arguments of the call.
-    let merged_stream = call.request.params.get("stream").and_then(|value| serde_json::from_slice(value).ok());
-    if call.request.params.remove("stream") {
-        call.request.stream = merged_stream.unwrap_or(call.request.stream);
+    if !merged.is_empty() {
+        // The body has these already, from arguments of the call.
+        let params = &mut call.request.params;
+        let stream = params.get("stream").and_then(|value| serde_json::from_slice(value).ok());
+        if params.remove("stream") {
+            call.request.stream = stream.unwrap_or(call.request.stream);
+        }
+        let model: Option<String> = params.get("model").and_then(|value| serde_json::from_slice(value).ok());
+        params.remove("model");
+        if let Some(model) = model {
+            check_segments("model", &model).map_err(|error| exception(py, error))?;
+            deployment.model = model.into();
+        }
     }
-    let merged_model: Option<String> =
-        call.request.params.get("model").and_then(|value| serde_json::from_slice(value).ok());
-    call.request.params.remove("model");
     call.request.params.close();
-    if let Some(model) = merged_model {
-        check_segments("model", &model).map_err(|error| exception(py, error))?;
-        deployment.model = model.into();
-    }
     call.request.model.clone_from(&deployment.model);
     let is_another = |name: &str, floats: &[&[u8]]| {
-        call.request.params.get(name).is_some_and(|value| value != b"null" && !floats.contains(&value))
+        operation == Operation::Embedding
+            && call.request.params.get(name).is_some_and(|value| value != b"null" && !floats.contains(&value))
     };
     let as_text = is_another("encoding_format", &[b"\"float\""]);
     // Text is handed on as it comes where the numbers are no 32-bit floats.

@@ -29,7 +29,7 @@ use super::send::{self, Awaitable, Step};
 use super::template;
 use super::vectors::Form;
 use super::waiter::{Waiter, Work, thrown};
-use crate::client;
+use crate::client::{self, Chunk};
 use crate::error::{Error, ErrorKind};
 use crate::types::chat;
 use crate::types::operation::{Operation, Streaming};
@@ -41,7 +41,7 @@ const MOST_BYTES: usize = 1 << 20;
 const MOST_CHUNKS: usize = 4096;
 
 /// Memory for more chunks than this is given back after a burst of them.
-const MOST_KEPT: usize = 256;
+const MOST_KEPT: usize = 32;
 
 /// Chunks on their way from the network thread to the consumer.
 #[derive(Default)]
@@ -66,9 +66,6 @@ struct FeedState {
     threads: usize,
 }
 
-/// A chunk's JSON, and whether the caller is shown it.
-type Chunk = (Bytes, bool);
-
 /// A wake-up for a consumer that waits in an event loop.
 struct WakeUp;
 
@@ -86,14 +83,17 @@ impl Feed {
         loop {
             let more = stream.next(&mut chunks).await;
             let ended = !matches!(more, Ok(true));
-            memory::allocated(chunks.iter().map(Bytes::len).max().unwrap_or_default());
+            let sizes = || chunks.iter().map(|(chunk, _)| chunk.len());
+            let (bytes, largest) = (sizes().sum::<usize>(), sizes().max().unwrap_or_default());
+            memory::allocated(largest);
             let (full, waiting, threads) = {
                 let mut state = self.lock();
-                state.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
-                state.chunks.extend(chunks.drain(..).map(|chunk| {
-                    let shown = stream.is_shown(&chunk);
-                    (chunk, shown)
-                }));
+                if state.end.is_some() {
+                    // It was closed meanwhile.
+                    return;
+                }
+                state.bytes += bytes;
+                state.chunks.extend(chunks.drain(..));
                 if stream.meta().retries != retries {
                     retries = stream.meta().retries;
                     state.meta = Some(stream.meta().clone());
@@ -104,6 +104,7 @@ impl Feed {
                 let full = state.bytes > MOST_BYTES || state.chunks.len() > MOST_CHUNKS;
                 (full, std::mem::take(&mut state.waiting), state.threads)
             };
+            chunks.shrink_to(MOST_KEPT);
             // Without the lock: to wake a loop that cannot watch a socket takes the GIL, and whoever has the GIL may be
             // waiting for this lock.
             for (queue, key) in waiting {
@@ -245,7 +246,10 @@ impl Stream {
                     Ok(chunk) => Ok(Some(chunk.unbind())),
                     Err(error) => Err(Some(error)),
                 },
-                Taken::End => Ok(None),
+                Taken::End => {
+                    self.release(py);
+                    Ok(None)
+                }
                 Taken::Failed(error) => Err(Some(self.failed(py, error))),
                 Taken::Nothing => Err(None),
             },
@@ -360,6 +364,7 @@ impl Stream {
         if let Some(log) = &self.work.log {
             log.write(py);
         }
+        self.release(py);
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
         if is_incomplete && self.accumulates() {
@@ -400,6 +405,22 @@ impl Stream {
             self.work.abort.abort();
             // Whoever waits in another thread or task sees the end.
             self.feed.end(Ok(()));
+        }
+        self.release(py);
+    }
+
+    /// Gives back what a stream that is over needs no more: it may be kept for its text and its completion.
+    fn release(&self, py: Python<'_>) {
+        let decoder = self.decoder.try_lock(py).map(|mut decoder| std::mem::take(&mut *decoder));
+        // Not under the lock: to drop the chunks that were given out may run Python code.
+        drop(decoder);
+        let mut local = self.local.lock(py);
+        local.chunks = VecDeque::new();
+        local.so_far.close();
+        drop(local);
+        if self.made == generation() {
+            let unread = std::mem::take(&mut self.feed.lock().chunks);
+            drop(unread);
         }
     }
 

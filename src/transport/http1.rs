@@ -254,7 +254,12 @@ impl Connection {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut scratch = ReadBuf::uninit(scratch);
-            ready!(Pin::new(&mut self.io).poll_read(context, &mut scratch))?;
+            let read = Pin::new(&mut self.io).poll_read(context, &mut scratch);
+            if read.is_pending() && self.answer.buffer.is_empty() {
+                // Empty as it is, it would hold the memory of all that was read last.
+                self.answer.shrink();
+            }
+            ready!(read)?;
             self.answer.buffer.extend_from_slice(scratch.filled());
             Poll::Ready(Ok(scratch.filled().len()))
         })

@@ -47,8 +47,7 @@ impl Parser {
             piece = piece.slice(1..);
         }
         let mut start = 0;
-        while let Some(found) = memchr2(b'\n', b'\r', &piece[start..]) {
-            let end = start + found;
+        while let Some(end) = end_of_line(&piece, start) {
             if self.partial.is_empty() {
                 self.line(&piece[start..end], &piece, &mut emit)?;
             } else {
@@ -119,6 +118,14 @@ impl Parser {
             ErrorKind::ApiResponseValidation,
             format!("an event of the stream is larger than {} bytes (max_event_size)", self.limit),
         ))
+    }
+}
+
+/// Where the line ends that begins at `start`. Every other line of most streams is empty, and takes no search.
+fn end_of_line(piece: &[u8], start: usize) -> Option<usize> {
+    match piece.get(start) {
+        Some(b'\n') => Some(start),
+        _ => memchr2(b'\n', b'\r', &piece[start..]).map(|found| start + found),
     }
 }
 

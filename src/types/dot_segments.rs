@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 /// How often a text may be percent-encoded; what is encoded more often is taken for one that hides something.
 const MOST_LAYERS: usize = 8;
 
@@ -11,7 +13,7 @@ const MOST_LAYERS: usize = 8;
 /// <https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4>
 pub fn has_dot_segment(text: &str) -> bool {
     // Most paths hold none of these.
-    if !text.bytes().any(|byte| matches!(byte, b'.' | b'%')) {
+    if memchr2(b'.', b'%', text.as_bytes()).is_none() {
         return false;
     }
     let mut text = Cow::Borrowed(text);

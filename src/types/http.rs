@@ -137,6 +137,11 @@ impl Headers {
         Self { lines }
     }
 
+    /// The same in memory of their own.
+    pub fn into_owned(self) -> Self {
+        Self { lines: Bytes::copy_from_slice(&self.lines) }
+    }
+
     /// Every field, in order, names as they were written. A value that is not UTF-8 is shown with replacement marks.
     pub fn iter(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
         self.fields().map(|(name, value)| (std::str::from_utf8(name).unwrap_or("?"), String::from_utf8_lossy(value)))

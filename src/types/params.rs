@@ -159,17 +159,22 @@ impl Params {
 
     /// Takes a member out; says whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.members.len();
-        self.members.retain(|member| member.name(&self.text) != name.as_bytes());
-        let removed = self.members.len() != before;
-        self.whole &= !removed;
-        removed
+        let Some(place) = self.place(name) else { return false };
+        self.members.remove(place);
+        self.whole = false;
+        true
     }
 
     /// A member's value, as JSON.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let member = self.members.iter().find(|member| member.name(&self.text) == name.as_bytes())?;
+        let member = &self.members[self.place(name)?];
         Some(&self.text[member.value.clone()])
+    }
+
+    /// Which member has this name; names are unique.
+    fn place(&self, name: &str) -> Option<usize> {
+        let text: &[u8] = &self.text;
+        self.members.iter().position(|member| member.name(text) == name.as_bytes())
     }
 
     /// Names and values, in the order given.

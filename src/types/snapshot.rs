@@ -230,6 +230,13 @@ impl Snapshot {
         }
     }
 
+    /// No more is to come: what was kept for more is given back.
+    pub fn close(&mut self) {
+        self.last = Vec::new();
+        self.pending.shrink_to_fit();
+        self.segments.shrink_to_fit();
+    }
+
     /// The completion or response so far, as JSON.
     pub fn completion(&mut self) -> Bytes {
         self.fold();

@@ -13,12 +13,18 @@ const CONTAINERS: usize = 8;
 ///
 /// # Errors
 /// `ApiResponseValidation`, naming the setting.
+#[inline]
 pub fn check(json: &[u8], max: usize) -> Result<()> {
     let containers = (max / CONTAINERS).max(1);
     // Each takes two bytes at the least: `1,` or `[]`. So nearly every text is decided by its length.
     if json.len() / 2 < containers {
         return Ok(());
     }
+    check_counted(json, max, containers)
+}
+
+#[cold]
+fn check_counted(json: &[u8], max: usize, containers: usize) -> Result<()> {
     let is_too_much = |count: Count| count.values > max || count.containers > containers;
     // What stands in strings counts only if it has to.
     if !is_too_much(Count::of(json)) || !is_too_much(outside_strings(json)) {
