@@ -6,7 +6,7 @@ use aws_smithy_eventstream::frame::read_message_from;
 use aws_smithy_types::event_stream::Message;
 use bytes::{Bytes, BytesMut};
 
-use super::framing::Event;
+use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Length of the frame and of its headers, the checksum of both, and the checksum of the whole.

@@ -4,99 +4,26 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 use rustls::pki_types::ServerName;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
 use super::Settings;
+use super::causes::causes;
 use super::descriptors::is_exhaustion;
 use super::dial::dial;
 use super::lookup::addresses;
+use super::origin::{Origin, Scheme};
 use super::proxies::{self, Kind, Proxies, Proxy};
 use super::stream::Stream;
 use super::traffic::{Counted, Traffic};
 use super::trust::{self, Identity, Trust};
 use super::tunnel;
 use crate::error::{Error, Result};
-use crate::types::unix_socket;
 
 /// A connection's bytes, encrypted or not.
 pub(super) type Io = Counted<Stream>;
-
-/// Where a connection leads: what has to be equal for it to be used again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Origin {
-    scheme: Scheme,
-    /// A name, an address, or a socket's path.
-    pub host: Box<str>,
-    pub port: u16,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Scheme {
-    Http,
-    Https,
-    Unix,
-}
-
-impl Origin {
-    pub fn of(uri: &Uri) -> Result<Self> {
-        if let Some(path) = unix_socket::path(uri) {
-            return Ok(Self { scheme: Scheme::Unix, host: path.into(), port: 0 });
-        }
-        let (scheme, port) = match uri.scheme_str() {
-            Some("https") => (Scheme::Https, 443),
-            Some("http") => (Scheme::Http, 80),
-            _ => return Err(Error::argument(format!("the address {uri} begins with neither http:// nor https://"))),
-        };
-        let host = uri.host().filter(|host| !host.is_empty());
-        let host = host.ok_or_else(|| Error::argument(format!("the address {uri} names no host")))?;
-        Ok(Self { scheme, host: host.into(), port: uri.port_u16().unwrap_or(port) })
-    }
-
-    pub fn is_https(&self) -> bool {
-        self.scheme == Scheme::Https
-    }
-
-    /// On this machine.
-    pub fn is_loopback(&self) -> bool {
-        self.scheme == Scheme::Unix || is_loopback(&self.host)
-    }
-
-    /// An address, or a socket's path, that means something only to whoever stands there.
-    pub fn is_link_local(&self) -> bool {
-        self.scheme == Scheme::Unix
-            || self.bare_host().parse().is_ok_and(|address| match address {
-                IpAddr::V4(address) => address.is_link_local(),
-                IpAddr::V6(address) => address.is_unicast_link_local(),
-            })
-    }
-
-    /// The host without an IPv6 address's brackets.
-    fn bare_host(&self) -> &str {
-        self.host.trim_matches(['[', ']'])
-    }
-}
-
-/// Whether a host is this machine, so that what is sent to it does not leave it.
-pub fn is_loopback(host: &str) -> bool {
-    // What a local server is mostly called, asked of every call without TLS.
-    if host == "127.0.0.1" {
-        return true;
-    }
-    let host = host.trim_matches(['[', ']']);
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.scheme {
-            Scheme::Unix => write!(f, "unix:{}", self.host),
-            _ => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
 
 /// A fresh connection and how to speak on it.
 pub(super) struct Connected {
@@ -250,20 +177,6 @@ fn connection_failed(what: &str, error: &std::io::Error) -> Box<Error> {
 
 /// The code of a failure for which the process had no file descriptor left.
 pub(super) const EXHAUSTED: &str = "EMFILE";
-
-/// An error and what lies under it, in one line.
-pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
 
 /// TLS as a client speaks it, set up when it is first needed.
 struct Tls {

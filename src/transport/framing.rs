@@ -2,18 +2,10 @@
 
 use bytes::Bytes;
 
+pub use super::event::Event;
 use super::{aws_event_stream, ndjson, sse};
 use crate::error::Result;
 use crate::types::http::{END, Framing};
-
-/// One event of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// What kind of event it is; empty where the framing has no such thing or the stream does not say.
-    pub name: Bytes,
-    /// Its content.
-    pub data: Bytes,
-}
 
 /// Cuts a body that may arrive in any pieces into events.
 #[derive(Debug)]

@@ -19,8 +19,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinHandle;
 
 use super::answer::Head;
-use super::connect::{Io, Origin, causes};
+use super::causes::causes;
+use super::connect::Io;
 use super::http1::Unanswered;
+use super::origin::Origin;
 use super::seats::{Seat, Seats};
 use super::traffic::Traffic;
 use super::upload::Reader;

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memchr;
 
-use super::framing::Event;
+use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Splits a body into lines; each that is not blank is an event without a name.

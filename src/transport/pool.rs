@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use tokio::task::JoinHandle;
 
-use super::connect::{Connector, EXHAUSTED, Origin};
+use super::connect::{Connector, EXHAUSTED};
 use super::deadline::within;
 use super::descriptors::{self, Descriptors};
+use super::origin::Origin;
 use super::seats::{Seat, Seats};
 use super::{Settings, Terms, Traffic, http1, http2};
 use crate::error::{Error, Result};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
-use super::connect::Origin;
 use super::no_proxy::NoProxy;
+use super::origin::Origin;
 use crate::error::{Error, Result};
 use crate::types::chat::Secret;
 

@@ -4,7 +4,7 @@
 
 use http::{Method, Uri};
 
-use super::connect::Origin;
+use super::origin::Origin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest};
 

@@ -5,7 +5,7 @@
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-use super::framing::Event;
+use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Splits a body into events. No byte is looked at twice, and an event that arrives in one piece is not copied.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
 use super::answer::end_of_head;
-use super::connect::causes;
+use super::causes::causes;
 use super::proxies::Proxy;
 use super::stream::Stream;
 use crate::error::{Error, Result};
