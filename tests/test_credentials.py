@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextvars
 import datetime
 import http.server
 import json
+import logging
 import os
 import pathlib
 import stat
@@ -435,6 +437,40 @@ def test_streams_have_credentials_too(cloud: Cloud, tmp_path: pathlib.Path) -> N
     with pytest.raises(ritellm.RiteLLMError):
         list(ritellm.Client().completion("bedrock/a.b", HELLO, stream=True, max_retries=0))
     assert cloud.calls()[0]["path"].endswith("/converse-stream") and signer(cloud.calls()[0])[0] == "DEFAULT"
+
+
+async def test_records_of_a_call_that_looks_for_credentials_are_its_own(
+    cloud: Cloud,
+) -> None:
+    cloud.on("POST", "/", sts({"arn:aws:iam::1:role/a": "A", "arn:aws:iam::1:role/b": "B"}))
+    name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="-")
+    seen: list[tuple[str, str]] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: Any) -> None:
+            seen.append((name.get(), record.model))
+
+    client = ritellm.Client()
+
+    async def ask_as(role: str, number: int) -> None:
+        name.set(f"m.{role}{number}")
+        keys = {"aws_access_key_id": "I", "aws_secret_access_key": "s"}
+        more: dict[str, Any] = {"aws_role_name": f"arn:aws:iam::1:role/{role}", "max_retries": 0, **keys}
+        await client.acompletion(f"bedrock/m.{role}{number}", HELLO, **more)
+
+    for role in "ab":
+        for number in range(5):
+            path = f"/model/m.{role}{number}/converse"
+            cloud.on("POST", path, lambda _request: (200, BEDROCK_ANSWER))
+    logger, handler = logging.getLogger("ritellm"), Handler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        await asyncio.gather(*(ask_as(role, number) for number in range(5) for role in "ab"))
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+    assert len(seen) >= 10 and [own for own, model in seen if own != model] == []
 
 
 def test_no_secret_is_shown_when_a_host_repeats_it(cloud: Cloud) -> None:

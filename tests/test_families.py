@@ -116,3 +116,89 @@ def test_formats_are_the_same(server: Server, anthropic: str, bedrock: str) -> N
         assert '"minimum"' not in text and '"pattern"' not in text
     else:
         assert other["system"] == [{"text": one["system"]}]
+
+
+OPENAI = Answer(
+    body=b'{"choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}]}'
+)
+
+
+def asked_openai(server: Server, model: str, **params: Any) -> tuple[Json, list[str]]:
+    """What a call of OpenAI's format sends beside the model and the messages, and what was left out of it."""
+    server.answer(OPENAI)
+    base_url = f"{server.url}/openai/v1" if model.startswith("azure/") else server.base_url
+    params = {"max_retries": 0, **params}
+    response = ritellm.completion(model, [{"role": "user", "content": "hi"}], api_key="k", base_url=base_url, **params)
+    body: Json = server.last.json
+    return {
+        name: value for name, value in body.items() if name not in ("model", "messages")
+    }, response.meta.dropped_params
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+@pytest.mark.parametrize(
+    ("model", "given", "sent", "dropped"),
+    [
+        ("o3-mini", {"max_tokens": 5, "stop": "x"}, {"max_completion_tokens": 5, "stop": "x"}, []),
+        ("o3", {"temperature": 0, "stop": "x"}, {}, ["temperature", "stop"]),
+        ("o4-mini", {"parallel_tool_calls": False}, {}, ["parallel_tool_calls"]),
+        ("gpt-5-mini", {"temperature": 1, "presence_penalty": 0.0, "logprobs": False}, {}, []),
+        ("gpt-5", {"top_p": 0.5, "logit_bias": {"1": 1}, "seed": 1}, {"seed": 1}, ["top_p", "logit_bias"]),
+        ("gpt-5", {"max_tokens": 5, "max_completion_tokens": 6}, {"max_completion_tokens": 6}, []),
+        ("gpt-5", {"reasoning_effort": "none"}, {"reasoning_effort": "minimal"}, []),
+        ("o3", {"reasoning_effort": "none"}, {"reasoning_effort": "low"}, []),
+        ("gpt-5.2", {"temperature": 0.2}, {"temperature": 0.2}, []),
+        (
+            "gpt-5.2",
+            {"temperature": 0.2, "reasoning_effort": "none"},
+            {"temperature": 0.2, "reasoning_effort": "none"},
+            [],
+        ),
+        ("gpt-5.4", {"temperature": 0.2, "reasoning_effort": "low"}, {"reasoning_effort": "low"}, ["temperature"]),
+        ("gpt-5-chat-latest", {"temperature": 0.2, "max_tokens": 5}, {"temperature": 0.2, "max_tokens": 5}, []),
+        (
+            "gpt-4o",
+            {"temperature": 0.2, "stop": "x", "max_tokens": 5},
+            {"temperature": 0.2, "stop": "x", "max_tokens": 5},
+            [],
+        ),
+    ],
+)
+def test_openais_reasoning_models(
+    server: Server, provider: str, model: str, given: Json, sent: Json, dropped: list[str]
+) -> None:
+    body, left_out = asked_openai(server, f"{provider}/{model}", drop_params=True, **given)
+    assert (body, sorted(left_out)) == (sent, sorted(dropped))
+    if dropped:
+        with pytest.raises(ritellm.UnsupportedParamsError, match=f"{model}, which refuses it"):
+            asked_openai(server, f"{provider}/{model}", **given)
+
+
+def test_other_hosts_are_sent_what_was_given(server: Server) -> None:
+    given = {"temperature": 0.2, "stop": "x", "max_tokens": 5}
+    assert asked_openai(server, "openrouter/openai/o3", **given) == (given, [])
+
+
+def test_reasoning_models_on_responses(server: Server) -> None:
+    server.answer(Answer(body=b'{"object": "response", "output": []}'))
+    client = ritellm.Client(api_key="k", base_url=server.base_url)
+    response = client.responses("openai/gpt-5", "Hi", temperature=0, reasoning={"effort": "none"}, drop_params=True)
+    assert server.last.json == {"model": "gpt-5", "input": "Hi", "reasoning": {"effort": "minimal"}}
+    assert response.meta.dropped_params == ["temperature"]
+
+
+@pytest.mark.parametrize("model", ["openai/m", "mistral/m", "openrouter/m", "vllm/m"])
+def test_media_types_are_written_in_one_way(server: Server, model: str) -> None:
+    server.answer(OPENAI)
+
+    def content(picture: str, file: str) -> list[Json]:
+        return [
+            {"type": "image_url", "image_url": {"url": picture, "detail": "low"}},
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": file}},
+        ]
+
+    wrong = content("data:IMAGE/JPG;name=a.jpg;base64,AA==", "data:application/x-pdf;base64,AA==")
+    right = content("data:image/jpeg;base64,AA==", "data:application/pdf;base64,AA==")
+    for given in (wrong, right):
+        ritellm.completion(model, [{"role": "user", "content": given}], api_key="k", base_url=server.base_url)
+        assert server.last.json["messages"][0]["content"] == right

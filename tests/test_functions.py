@@ -185,6 +185,14 @@ class TestHeaders:
             assert request["headers"]["content-type"] == "application/json"
             assert (request["provider"], request["model"]) == ("openai", "gpt-4o-mini")
 
+    def test_keys_in_the_address_are_not_shown(self, call: Call, at_openai: Server) -> None:
+        at_openai.answer(plain())
+        seen: list[str] = []
+        client = Client(request_headers=lambda request: seen.append(request["url"]))
+        call(client=client, extra_query={"version": "1", "api-key": "canary-key", "sig": "canary/2"})
+        assert at_openai.last.query == {"version": "1", "api-key": "canary-key", "sig": "canary/2"}
+        assert seen == [f"{at_openai.base_url}/chat/completions?version=1&api%2Dkey=***&sig=***"]
+
     def test_nothing_to_add(self, call: Call, at_openai: Server) -> None:
         at_openai.answer(plain())
         call(client=Client(request_headers=lambda request: None))

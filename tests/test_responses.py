@@ -152,8 +152,8 @@ class TestStreams:
     def test_events_pass_untouched(self, read_events: Any, server: Server, finish: str) -> None:
         sent = events_of("Hel", "lo", finish=finish)
         server.answer(stream_of(*sent_as(sent)))
-        events, stream = read_events(temperature=0)
-        assert server.last.json == {"model": "gpt-5-mini", "input": "Hi", "temperature": 0, "stream": True}
+        events, stream = read_events(max_output_tokens=9)
+        assert server.last.json == {"model": "gpt-5-mini", "input": "Hi", "max_output_tokens": 9, "stream": True}
         assert events == sent
         assert all(type(event) is ResponseEvent for event in events)
         assert [event.delta for event in events if event.type == "response.output_text.delta"] == ["Hel", "lo"]
@@ -213,3 +213,65 @@ class TestStreams:
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.to_thread(server.last.wait_gone)
+
+
+class TestTools:
+    """Names and ids that a host refuses are told in its grammar, and come back as they were given."""
+
+    LONG = "mcp.server/" + "x" * 70
+
+    def tools(self) -> list[dict[str, Any]]:
+        return [{"type": "function", "name": self.LONG, "parameters": {}}, {"type": "web_search"}]
+
+    def test_names_are_told_in_the_hosts_grammar(self, respond: Any, server: Server) -> None:
+        server.answer(Answer(body=json.dumps(response_of()).encode()))
+        call = {"type": "function_call", "call_id": "c" * 80, "name": self.LONG, "arguments": "{}"}
+        result = {"type": "function_call_output", "call_id": "c" * 80, "output": "x"}
+        choice = {"type": "function", "name": self.LONG}
+        respond([call, result], tools=self.tools(), tool_choice=choice)
+        sent = server.last.json
+        told = sent["tools"][0]["name"]
+        assert len(told) <= 64 and told.replace("_", "").isalnum()
+        assert sent["tools"][1] == {"type": "web_search"}
+        assert sent["tool_choice"] == {"type": "function", "name": told}
+        assert sent["input"][0] == {**call, "name": told, "call_id": sent["input"][1]["call_id"]}
+        assert len(sent["input"][1]["call_id"]) <= 64
+
+    def call(self, name: str) -> dict[str, Any]:
+        return {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": name, "arguments": "{}"}
+
+    def told(self, server: Server) -> str:
+        name: str = server.last.json["tools"][0]["name"]
+        return name
+
+    def test_names_come_back(self, respond: Any, server: Server) -> None:
+        server.answer(Answer(body=json.dumps(response_of()).encode()))
+        respond(tools=self.tools())
+        server.answer(Answer(body=json.dumps(response_of(output=[self.call(self.told(server))])).encode()))
+        assert respond(tools=self.tools()).output[0].name == self.LONG
+
+    def test_names_come_back_in_streams(self, read_events: Any, server: Server) -> None:
+        server.answer(stream_of(*sent_as(events_of("a"))))
+        read_events(tools=self.tools())
+        call = self.call(self.told(server))
+        server.answer(
+            stream_of(
+                *sent_as(
+                    [
+                        {"type": "response.output_item.added", "output_index": 0, "item": {**call, "arguments": ""}},
+                        {"type": "response.function_call_arguments.done", "name": call["name"], "arguments": "{}"},
+                        {"type": "response.output_item.done", "output_index": 0, "item": call},
+                        {"type": "response.completed", "response": response_of(output=[call])},
+                    ]
+                )
+            )
+        )
+        events, stream = read_events(tools=self.tools())
+        assert [events[0].item.name, events[1].name, events[2].item.name] == [self.LONG] * 3
+        assert stream.completion.output[0].name == events[3].response.output[0].name == self.LONG
+
+    def test_media_types_are_written_in_one_way(self, respond: Any, server: Server) -> None:
+        server.answer(Answer(body=json.dumps(response_of()).encode()))
+        content = [{"type": "input_image", "image_url": "data:image/JPG;base64,AA=="}]
+        respond([{"role": "user", "content": content}])
+        assert server.last.json["input"][0]["content"][0]["image_url"] == "data:image/jpeg;base64,AA=="

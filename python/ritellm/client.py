@@ -103,8 +103,9 @@ class Client(_core.Client):
         azure_ad_token_provider: a function that returns a token of Entra ID, called like a function that is ``api_key``.
         headers: header fields added to every request.
         request_headers: a function, sync or async, that is called before each attempt with what is about to be sent, a dict
-            of ``method``, ``url``, ``headers`` (without credentials), ``provider``, ``model`` and ``attempt`` (from 1), and
-            returns a dict of header fields to add, or ``None``.
+            of ``method``, ``url`` (with ``***`` for what is called like a key in its query), ``headers`` (without
+            credentials), ``provider``, ``model`` and ``attempt`` (from 1), and returns a dict of header fields to add, or
+            ``None``.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         http2: offer HTTP/2 to servers that are reached by TLS.
         allow_http: let a key go to another machine by plain ``http://``, where everybody on the way can read it; refused
@@ -256,7 +257,8 @@ class Client(_core.Client):
     def responses(self, model: str, input: Any = None, **params: Any) -> Any:
         """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
 
-        OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched.
+        OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched, but for what the host would refuse
+        (docs/responses.md).
 
         Args:
             model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.

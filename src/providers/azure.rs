@@ -37,6 +37,7 @@ const AZURE: Row = Row {
     // A search of the caller's own data does not go with them: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
     no_stream_options_beside: &["data_sources", "dataSources"],
     refused_in_history: REASONING,
+    serves_openai: true,
     knows_developer: true,
     tools: Grammar::OPENAI,
     embedding: EmbeddingRow { base64: true, ..PLAIN },

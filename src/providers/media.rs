@@ -1,9 +1,29 @@
-//! Pictures in OpenAI's messages, with their media type as hosts take it: in lower case, without parameters, `image/jpeg`
-//! and not `image/jpg`.
+//! Pictures and files in OpenAI's messages, with their media type as hosts take it: in lower case, without parameters,
+//! `image/jpeg` and not `image/jpg`.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::edit;
 use super::readable::quoted;
-use crate::types::media::DataUrl;
+use crate::types::media::{DataUrl, media_type};
+
+/// The same as [`written`], for hosts that are sent what the caller gave: a look at the beginnings of `data:` addresses
+/// decides whether there is anything to do, since pictures are large.
+pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
+    static DATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"data:"));
+    let is_wrong = |place: usize| {
+        let rest = &messages[place + b"\"data:".len()..];
+        let head = rest.iter().take(LONGEST_HEAD).position(|byte| matches!(byte, b',' | b'"')).unwrap_or(0);
+        let Ok(head) = std::str::from_utf8(&rest[..head]) else { return false };
+        head.split_once(';').is_some_and(|(kind, rest)| rest != "base64" || media_type(kind) != kind)
+    };
+    if DATA.find_iter(messages).any(is_wrong) { written(messages) } else { None }
+}
+
+/// How long a media type with its parameters may be.
+const LONGEST_HEAD: usize = 256;
 
 /// `messages` with the media types of the pictures in them written so; `None`: they are.
 pub(super) fn written(messages: &[u8]) -> Option<String> {
@@ -15,7 +35,18 @@ pub(super) fn written(messages: &[u8]) -> Option<String> {
             }
         }),
     };
-    let part = |part: &str| edit::object(part, |part| part.edit("image_url", picture));
+    let file = |data: &str| {
+        let url: String = serde_json::from_str(data).ok()?;
+        written_url(&url).map(|url| quoted(&url))
+    };
+    let part = |part: &str| {
+        edit::object(part, |part| {
+            part.edit("image_url", picture);
+            // Of Responses, and of chat completions.
+            part.edit("file_data", file);
+            part.edit("file", |inner| edit::object(inner, |inner| inner.edit("file_data", file)));
+        })
+    };
     edit::list(std::str::from_utf8(messages).ok()?, |message| {
         edit::object(message, |message| message.edit("content", |content| edit::list(content, part)))
     })
@@ -44,6 +75,11 @@ mod tests {
         for url in ["data:image/jpeg;base64,AA==", "https://h/a.jpg", "data:,a"] {
             assert_eq!(written(message(url).to_string().as_bytes()), None, "{url}");
         }
+        let of_file = |data: &str| json!([{"role": "user", "content": [{"type": "file", "file": {"filename": "a", "file_data": data}}, {"type": "input_file", "file_data": data}]}]);
+        let right = of_file("data:application/pdf;base64,AA==");
+        let wrong = of_file("data:Application/X-PDF;charset=binary;base64,AA==").to_string();
+        assert_eq!(serde_json::from_str::<Value>(&acceptable(wrong.as_bytes()).unwrap()).unwrap(), right);
+        assert_eq!(acceptable(right.to_string().as_bytes()), None);
         let plain =
             json!([{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/jpg;base64,AA=="}]}]);
         assert!(

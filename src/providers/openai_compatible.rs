@@ -14,7 +14,7 @@ use http::{HeaderValue, Uri};
 use memchr::memmem::Finder;
 
 use super::embeddings::Embeddings;
-use super::history;
+use super::families::openai;
 use super::pieces::Pieces;
 use super::readable::{readable, readable_chunk};
 use super::rerank::Rerank;
@@ -25,6 +25,7 @@ use super::tools::answer::{self, Readable};
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors, refusals};
+use super::{history, media};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
 use crate::types::http::{Field, HttpRequest, HttpResponse};
@@ -171,12 +172,18 @@ thread_local! {
 
 /// A chat call in OpenAI's format, for the host that `row` describes.
 pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): Destination) -> Result<Encoded> {
-    let (mut params, dropped_params) = without_unsupported(row, request)?;
+    let (mut params, mut dropped_params) = without_unsupported(row, request)?;
+    if row.serves_openai {
+        openai::fit(row.name, model, request.drop_params, &mut params, &mut dropped_params)?;
+    }
     let is_home = || uri.host() == row.base_url.split('/').nth(2);
     let renamed = Renamed::of(&row.tools, &params);
     renamed.rename_tools(&mut params);
     let messages = params.get("messages").and_then(|given| history::acceptable(row, is_home, &renamed, given));
     if let Some(messages) = messages {
+        params.to_mut().set("messages", messages.as_bytes());
+    }
+    if let Some(messages) = params.get("messages").and_then(media::acceptable) {
         params.to_mut().set("messages", messages.as_bytes());
     }
 

@@ -1,11 +1,18 @@
-//! OpenAI's Responses, as OpenAI, Azure and the compatible hosts have them: untouched in both directions.
+//! OpenAI's Responses, as OpenAI, Azure and the compatible hosts have them: untouched in both directions, but for
+//! what a host would refuse (parameters of OpenAI's reasoning models, names of tools, ids of calls, media types).
 //!
 //! - Requests and answers: <https://platform.openai.com/docs/api-reference/responses>
 //! - Streams: <https://platform.openai.com/docs/api-reference/responses-streaming>
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use super::families::openai;
+use super::media;
 use super::openai_compatible::{Destination, accepted, not_a_completion};
+use super::tools::items;
+use super::tools::names::Renamed;
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors, refusals};
 use crate::error::Result;
 use crate::types::chat::Request;
@@ -21,27 +28,45 @@ pub(super) struct Responses {
 
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let body = request.params.as_body(&deployment.model, request.stream, &[]);
+        let row = self.row;
+        let renamed = Renamed::of_items(&row.tools, &request.params);
+        let mut params = items::acceptable(row, &renamed, &request.params);
+        if let Some(input) = params.get("input").and_then(media::acceptable) {
+            params.to_mut().set("input", input.as_bytes());
+        }
+        let mut dropped_params = Vec::new();
+        if row.serves_openai {
+            openai::fit(row.name, &deployment.model, request.drop_params, &mut params, &mut dropped_params)?;
+        }
+        if let Cow::Owned(params) = &mut params {
+            params.close();
+        }
+        let body = params.as_body(&deployment.model, request.stream, &[]);
         let (uri, headers) = (self.destination)(
             deployment,
             self.row.path(deployment, "responses", "v1/responses"),
             accepted(request.stream),
         )?;
-        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: Vec::new() })
+        Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     /// A response that failed is a response: it has an `error`, and the members that others have.
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let body = &response.body;
         let Ok(top) = Members::of(body) else { return Err(not_a_completion(self.row.name, response)) };
         if top.string("object").as_deref() == Some("response") || top.some("output").is_some() {
-            return Ok(body.clone());
+            let renamed = Renamed::of_items(&self.row.tools, &request.params);
+            let text = std::str::from_utf8(body).ok().filter(|_| !renamed.is_empty());
+            let readable = text.and_then(|text| items::readable(&renamed, text));
+            return Ok(readable.map_or_else(|| body.clone(), Bytes::from));
         }
         Err(not_a_completion(self.row.name, response))
     }
 
-    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(Events { provider: self.row.name, finished: false })
+    fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        let decoder = Box::new(Events { provider: self.row.name, finished: false });
+        let renamed = Renamed::of_items(&self.row.tools, &request.params);
+        if renamed.is_empty() { decoder } else { Box::new(items::ReadableEvents { decoder, renamed }) }
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Row {
     /// Members of an assistant message in the history that are refused, null or empty ones too, though other hosts have
     /// them.
     pub refused_in_history: &'static [&'static str],
+    /// Whether OpenAI's reasoning models get here what the caller gave, so that it has to be what they take.
+    pub serves_openai: bool,
     /// Whether it knows OpenAI's role `developer`; `system` says the same everywhere else.
     pub knows_developer: bool,
     /// What it takes for names of tools and ids of calls.
@@ -190,6 +192,7 @@ pub(super) const HOSTED: Row = Row {
     api_versions: false,
     unsupported: &[],
     refused_in_history: &[],
+    serves_openai: false,
     knows_developer: false,
     tools: Grammar::HOSTED,
     operations: ALL_MODELS,
@@ -253,6 +256,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         stream_usage: true,
         refused_in_history: REASONING,
+        serves_openai: true,
         knows_developer: true,
         tools: Grammar::OPENAI,
         embedding: BASE64,
@@ -438,8 +442,9 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["GITHUB_API_BASE"],
         stream_usage: true,
         // It documents only `max_tokens`, but the OpenAI reasoning models it serves refuse that and
-        // want `max_completion_tokens`: what the caller wrote is sent.
+        // want `max_completion_tokens`: the others are sent what the caller wrote.
         refused_in_history: REASONING,
+        serves_openai: true,
         knows_developer: true,
         tools: Grammar::OPENAI,
         ..HOSTED

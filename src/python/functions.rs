@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
 use crate::types::chat::Secret;
 use crate::types::http::HttpRequest;
-use crate::types::secrets::is_credential;
+use crate::types::secrets::{is_credential, without_credentials};
 
 /// What stands for a key until its function was asked. Too short to be taken for a secret.
 pub(super) const PLACEHOLDER: &str = "?";
@@ -84,7 +84,7 @@ impl Functions for Asked {
         let function = self.given.headers.as_ref()?;
         let shown = Shown {
             method: request.method.to_string(),
-            url: request.uri.to_string(),
+            url: without_credentials(&request.uri.to_string()),
             headers: request
                 .headers
                 .iter()

@@ -4,6 +4,7 @@ use std::fmt;
 
 use aws_smithy_types::base64;
 use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
@@ -100,7 +101,20 @@ pub fn is_credential(name: &str) -> bool {
     WORDS.iter().any(|word| name.contains(word)) || name == "pwd"
 }
 
-/// The same for a query parameter, which is called more briefly: `sig` of Azure's signed addresses, `code` of its functions.
+/// An address with `***` for the values of query parameters that are called like keys.
+pub fn without_credentials(url: &str) -> String {
+    let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
+    let hide = |parameter: &str| match parameter.split_once('=') {
+        Some((name, _)) if is_credential_in_query(&percent_decode_str(name).decode_utf8_lossy()) => {
+            format!("{name}=***")
+        }
+        _ => parameter.to_owned(),
+    };
+    let shown: Vec<String> = query.split('&').map(hide).collect();
+    format!("{address}?{}", shown.join("&"))
+}
+
+/// [`is_credential`] for a query parameter, which is called more briefly: `sig` of Azure's signed addresses, `code` of its functions.
 fn is_credential_in_query(name: &str) -> bool {
     is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "sig" | "code" | "pass" | "pw")
 }

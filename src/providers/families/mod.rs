@@ -3,12 +3,14 @@
 //! - here: which family a name belongs to, and the rules that hold for a whole family
 //! - [`claude`]: what differs between Anthropic's models
 //! - [`gemini`]: what differs between Google's
+//! - [`openai`]: what OpenAI's reasoning models refuse
 //! - [`schema`]: JSON schemas as structured output takes them
 //!
 //! `docs/model-families.md` is written from this. A rule of a host (Converse's grammar of ids, say) is in its wire.
 
 pub(super) mod claude;
 pub(super) mod gemini;
+pub(super) mod openai;
 #[cfg(test)]
 mod page;
 pub(super) mod schema;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::claude::{Forced, Model, Off, Thinking};
 use super::gemini::{self, GEMINI, GEMMA, Rules};
+use super::openai::ALL;
 use super::{FAMILIES, TakesBack, UNKNOWN, takes_back};
 
 const HEAD: &str = "\
@@ -13,7 +14,7 @@ What a family of models takes and refuses, on every wire of this library's own t
 
 A model is known by any of its names: bare, dated, `…-latest`, with a region or a vendor before it (`us.anthropic.…`), with `@` and a date behind it, within an ARN or a path. An ARN of a profile or a deployment has a number for a name, and says nothing.
 
-Hosts that speak OpenAI's format translate for the models behind them, and are sent what the caller gave.
+Hosts that speak OpenAI's format translate for the models behind them, and are sent what the caller gave; for OpenAI's own reasoning models, `openai`, `azure` and `github` follow the table below.
 
 Claude is served by `anthropic` and `bedrock`; on Azure it is `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL. `vertex` is for Google's own models.
 ";
@@ -33,8 +34,10 @@ fn page() -> String {
     }
     page += &claude();
     page += &gemini();
+    page += &openai();
     page += "\n## Sources\n\n";
     page += "- Gemini: <https://ai.google.dev/gemini-api/docs/thinking>, <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>, <https://ai.google.dev/gemini-api/docs/tool-combination>, <https://ai.google.dev/gemini-api/docs/thought-signatures>\n";
+    page += "- OpenAI: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>, <https://platform.openai.com/docs/guides/latest-model>, <https://platform.openai.com/docs/api-reference/chat/create>, <https://github.com/huggingface/smolagents/issues/1893>, <https://github.com/run-llama/llama_index/issues/20865>\n";
     for family in FAMILIES {
         let links: Vec<String> = family.sources.iter().map(|source| format!("<{source}>")).collect();
         writeln!(page, "- {}: {}", family.name, links.join(", ")).unwrap();
@@ -119,6 +122,22 @@ fn gemini() -> String {
             [rules.needs_signatures, rules.mixes_tools, rules.has_instruction].map(yes);
         writeln!(page, "| {family}{} | {thinking} | {media} | {signatures} | {tools} | {instruction} |", rules.models)
             .unwrap();
+    }
+    page
+}
+
+fn openai() -> String {
+    let mut page = String::from("\n## OpenAI's reasoning models\n\n");
+    page += "On chat completions and Responses. `max_tokens` is sent as `max_completion_tokens`. What is refused raises `UnsupportedParamsError` before anything is sent, or is left out and listed with `drop_params=True`; a value that says what happens anyway (a `temperature` of 1, a penalty of 0) is left out. On Azure the deployment's name has to begin with the model's. `gpt-5-chat` and its like are sent what the caller gave.\n\n";
+    page += "| models | refused | refused beside a `reasoning_effort` other than `none` | `reasoning_effort=\"none\"` |\n|---|---|---|---|\n";
+    let names = |names: &[&str]| match names {
+        [] => "–".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    for rules in ALL {
+        let least = rules.least_effort.map_or("`none`".to_owned(), |effort| format!("`{effort}`"));
+        let [refused, beside] = [rules.refused, rules.refused_beside_effort].map(names);
+        writeln!(page, "| {} | {refused} | {beside} | {least} |", rules.models).unwrap();
     }
     page
 }

@@ -5,6 +5,7 @@
 //! - [`history`]: the calls of a conversation, and their results
 //! - [`answer`]: the calls of an answer, with the given names again
 //! - [`arguments`]: what a call is given, however a host writes it
+//! - [`items`]: the same on Responses, where tools and calls have another shape
 //! - [`endpoint`]: all of it around a wire of its own
 //!
 //! A call without tools costs one look for their member, and one for calls in the history.
@@ -14,6 +15,7 @@ pub(super) mod arguments;
 pub(super) mod endpoint;
 pub(super) mod grammar;
 pub(super) mod history;
+pub(super) mod items;
 pub(super) mod names;
 
 use std::borrow::Cow;

@@ -23,6 +23,11 @@ struct Tool<'a> {
     function: Option<Named<'a>>,
     #[serde(borrow)]
     custom: Option<Named<'a>>,
+    /// On Responses the name is at the top.
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -37,7 +42,21 @@ impl Renamed {
         let Some(tools) = params.get("tools") else { return Self::default() };
         let tools: Vec<Tool> = serde_json::from_slice(tools).unwrap_or_default();
         let name = |tool: Tool| tool.function.or(tool.custom)?.name.map(|name| name.0.into_owned());
-        let names: Vec<String> = tools.into_iter().filter_map(name).collect();
+        Self::of_names(grammar, tools.into_iter().filter_map(name).collect())
+    }
+
+    /// The same for the tools of a call of Responses.
+    pub fn of_items(grammar: &Grammar, params: &Params) -> Self {
+        let Some(tools) = params.get("tools") else { return Self::default() };
+        let tools: Vec<Tool> = serde_json::from_slice(tools).unwrap_or_default();
+        let name = |tool: Tool| {
+            let has_name = tool.kind.is_some_and(|kind| KINDS.contains(&&*kind.0));
+            tool.name.filter(|_| has_name).map(|name| name.0.into_owned())
+        };
+        Self::of_names(grammar, tools.into_iter().filter_map(name).collect())
+    }
+
+    fn of_names(grammar: &Grammar, names: Vec<String>) -> Self {
         let mut renamed = Self::default();
         for name in names.iter().filter(|name| !name.is_empty() && !grammar.names.have(name)) {
             if renamed.told(name).is_none() {

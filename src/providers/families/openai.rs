@@ -1,0 +1,180 @@
+//! What OpenAI's own reasoning models refuse that its other models take, wherever OpenAI's format goes to them untouched.
+//!
+//! <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>,
+//! <https://platform.openai.com/docs/guides/latest-model> (parameter compatibility),
+//! <https://platform.openai.com/docs/api-reference/chat/create> (`stop`, `reasoning_effort`).
+
+use std::borrow::Cow;
+
+use crate::error::Result;
+use crate::providers::edit;
+use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
+use crate::types::members::Members;
+use crate::types::params::Params;
+
+/// What some of these models refuse.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The models, for the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is written from it"))]
+    pub models: &'static str,
+    /// Parameters that are refused whatever the effort.
+    pub refused: &'static [&'static str],
+    /// Parameters that are refused beside a `reasoning_effort` other than `none`.
+    pub refused_beside_effort: &'static [&'static str],
+    /// The effort nearest to `none`, for those that do not know `none`.
+    pub least_effort: Option<&'static str>,
+}
+
+/// Sampling, and what shows it: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>.
+macro_rules! sampling {
+    ($($more:literal),*) => {
+        &["temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", $($more),*]
+    };
+}
+
+/// The older ones of the o-series take stop sequences.
+pub(super) static O1: Rules = Rules {
+    models: "o1, o3-mini",
+    refused: sampling!("parallel_tool_calls"),
+    refused_beside_effort: &[],
+    least_effort: Some("low"),
+};
+pub(super) static O3: Rules = Rules { models: "o3, o4-mini", refused: sampling!("parallel_tool_calls", "stop"), ..O1 };
+pub(super) static GPT_5: Rules =
+    Rules { models: "gpt-5, gpt-5-mini, gpt-5-nano", refused: sampling!("stop"), least_effort: Some("minimal"), ..O1 };
+pub(super) static GPT_5_CODEX: Rules = Rules { models: "gpt-5-codex", least_effort: Some("low"), ..GPT_5 };
+pub(super) static GPT_5_PRO: Rules = Rules { models: "gpt-5-pro", least_effort: Some("high"), ..GPT_5 };
+/// `stop`: <https://github.com/huggingface/smolagents/pull/1868>, <https://github.com/huggingface/smolagents/issues/1893>.
+pub(super) static GPT_5_1: Rules = Rules {
+    models: "gpt-5.1, gpt-5.2",
+    refused: &["stop"],
+    refused_beside_effort: &["temperature", "top_p", "logprobs", "top_logprobs"],
+    least_effort: None,
+};
+pub(super) static GPT_5_3: Rules = Rules { models: "gpt-5.3 and later", refused: &[], ..GPT_5_1 };
+
+/// The rules of a model, by its name or that of a deployment that begins with it; `None`: it takes all of OpenAI's
+/// parameters, or is not known.
+pub(super) fn rules(model: &str) -> Option<&'static Rules> {
+    let name = model.strip_prefix("ft:").unwrap_or(model);
+    let name = name.strip_prefix("openai/").unwrap_or(name);
+    match name.as_bytes() {
+        [b'o' | b'O', b'1'..=b'4'] => Some(if name.ends_with('1') { &O1 } else { &O3 }),
+        [b'o' | b'O', number @ b'1'..=b'4', b'-' | b':', ..] => {
+            let is_o3_mini = *number == b'3' && name[2..].to_ascii_lowercase().starts_with("-mini");
+            Some(if *number == b'1' || is_o3_mini { &O1 } else { &O3 })
+        }
+        [b'g' | b'G', ..] if name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("gpt-5")) => {
+            gpt_5(&name[5..].to_ascii_lowercase())
+        }
+        _ => None,
+    }
+}
+
+/// The rules of a GPT-5 by what follows in its name.
+fn gpt_5(rest: &str) -> Option<&'static Rules> {
+    // The chat models do not reason, or do so by themselves.
+    if rest.contains("-chat") {
+        return None;
+    }
+    let Some(minor) = rest.strip_prefix('.') else {
+        return match rest {
+            _ if rest.starts_with("-codex") => Some(&GPT_5_CODEX),
+            _ if rest.starts_with("-pro") => Some(&GPT_5_PRO),
+            "" => Some(&GPT_5),
+            _ => rest.starts_with(['-', ':']).then_some(&GPT_5),
+        };
+    };
+    let digits = minor.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(minor.len());
+    match minor[..digits].parse::<u32>().ok()? {
+        1 | 2 => Some(&GPT_5_1),
+        _ => Some(&GPT_5_3),
+    }
+}
+
+/// The parameters as a model takes them: `max_completion_tokens` for `max_tokens`, the least effort for `none` where it is
+/// not known, and without what is refused, which is listed in `dropped`.
+///
+/// # Errors
+///
+/// `UnsupportedParams`, for a parameter that is refused, unless `drop_params` is set.
+pub(in crate::providers) fn fit(
+    provider: &str,
+    model: &str,
+    drop_params: bool,
+    params: &mut Cow<Params>,
+    dropped: &mut Vec<String>,
+) -> Result<()> {
+    let Some(rules) = rules(model) else { return Ok(()) };
+    if let Some(most) = params.get("max_tokens").map(<[u8]>::to_vec) {
+        let params = params.to_mut();
+        params.remove("max_tokens");
+        if params.get("max_completion_tokens").is_none() {
+            params.set("max_completion_tokens", &most);
+        }
+    }
+    let mut effort = params.get("reasoning_effort").and_then(|effort| serde_json::from_slice::<String>(effort).ok());
+    if effort.is_none() {
+        let reasoning = params.get("reasoning").and_then(|reasoning| Members::of(reasoning).ok());
+        effort = reasoning.and_then(|reasoning| reasoning.string("effort"));
+    }
+    if let (Some("none"), Some(least)) = (effort.as_deref(), rules.least_effort) {
+        set_effort(params, least);
+    }
+    let beside_effort = effort.as_deref().is_some_and(|effort| effort != "none").then_some(rules.refused_beside_effort);
+    for name in rules.refused.iter().chain(beside_effort.unwrap_or_default()) {
+        let Some(value) = params.get(name) else { continue };
+        let is_default = matches!(*name, "temperature" | "top_p") && serde_json::from_slice(value).ok() == Some(1.0);
+        if !is_default && !asks_for_nothing(name, value) {
+            let why = format!(" with {model}, which refuses it");
+            drop_or_refuse_because(provider, name, &why, drop_params, dropped)?;
+        }
+        params.to_mut().remove(name);
+    }
+    Ok(())
+}
+
+/// Puts an effort in the place of the given one.
+fn set_effort(params: &mut Cow<Params>, effort: &str) {
+    if params.get("reasoning_effort").is_some() {
+        params.to_mut().set("reasoning_effort", format!("\"{effort}\"").as_bytes());
+        return;
+    }
+    let reasoning = params.get("reasoning").and_then(|json| std::str::from_utf8(json).ok());
+    let written = reasoning.and_then(|json| edit::object(json, |reasoning| reasoning.set_string("effort", effort)));
+    if let Some(written) = written {
+        params.to_mut().set("reasoning", written.as_bytes());
+    }
+}
+
+/// Every row, for the documentation.
+#[cfg(test)]
+pub(super) static ALL: &[&Rules] = &[&O1, &O3, &GPT_5, &GPT_5_CODEX, &GPT_5_PRO, &GPT_5_1, &GPT_5_3];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_rules() {
+        let models = |name: &str| rules(name).map(|rules| rules.models);
+        for name in ["o1", "o1-2024-12-17", "o3-mini", "o3-mini-2025-01-31", "openai/o3-mini"] {
+            assert_eq!(models(name), Some(O1.models), "{name}");
+        }
+        for name in ["o3", "o3-2025-04-16", "o4-mini", "ft:o4-mini-2025-04-16:org::id", "O4-mini"] {
+            assert_eq!(models(name), Some(O3.models), "{name}");
+        }
+        for name in ["gpt-5", "GPT-5-mini", "gpt-5-nano-2025-08-07", "openai/gpt-5"] {
+            assert_eq!(models(name), Some(GPT_5.models), "{name}");
+        }
+        assert_eq!(models("gpt-5-codex"), Some(GPT_5_CODEX.models));
+        assert_eq!(models("gpt-5-pro"), Some(GPT_5_PRO.models));
+        assert_eq!(models("gpt-5.2-codex"), Some(GPT_5_1.models));
+        assert_eq!(models("gpt-5.10"), Some(GPT_5_3.models));
+        for name in ["gpt-4o", "gpt-5-chat-latest", "gpt-5.1-chat-latest", "o200k", "omni-moderation-latest", "gpt-50"]
+        {
+            assert_eq!(models(name), None, "{name}");
+        }
+    }
+}
