@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from os import PathLike
-from typing import Any, Literal, TypedDict, final, type_check_only
+from typing import Any, Generic, Literal, TypedDict, final, type_check_only
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import Self, TypeVar, disjoint_base
 
 from ritellm.types import ChatCompletion, ChatCompletionChunk
 
@@ -147,14 +147,22 @@ def conceal(arguments: dict[str, Any], /) -> Arguments:
 
 # stream.rs
 
-@final
-class Stream:
-    """A stream of chat completion chunks: iterate over it with `for` or `async for`."""
+# A bare `Stream` is a chat's.
+_Chunk = TypeVar("_Chunk", covariant=True, default=ChatCompletionChunk)
+_Accumulated = TypeVar("_Accumulated", covariant=True, default=ChatCompletion)
 
-    def __iter__(self) -> Chunks: ...
-    def __next__(self) -> ChatCompletionChunk: ...
-    def __aiter__(self) -> Chunks: ...
-    def __anext__(self) -> Awaitable[ChatCompletionChunk]: ...
+@final
+class Stream(Generic[_Chunk, _Accumulated]):
+    """A stream of an answer's pieces: iterate over it with `for` or `async for`.
+
+    A chat's is a ``Stream[ChatCompletionChunk, ChatCompletion]``, that of the Responses API a
+    ``Stream[ResponseEvent, Response]``: what it gives, and what that adds up to.
+    """
+
+    def __iter__(self) -> Chunks[_Chunk]: ...
+    def __next__(self) -> _Chunk: ...
+    def __aiter__(self) -> Chunks[_Chunk]: ...
+    def __anext__(self) -> Awaitable[_Chunk]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
     def __aenter__(self) -> Awaitable[Self]: ...
@@ -166,7 +174,7 @@ class Stream:
         """Ends the stream; an unfinished request is aborted at once."""
 
     @property
-    def completion(self) -> ChatCompletion:
+    def completion(self) -> _Accumulated:
         """The response accumulated so far, as the call without ``stream=True`` would have given it."""
 
     @property
@@ -179,13 +187,13 @@ class Stream:
         """What is known about the answer beside its chunks."""
 
 @final
-class Chunks(Iterator[ChatCompletionChunk], AsyncIterator[ChatCompletionChunk]):
+class Chunks(Iterator[_Chunk], AsyncIterator[_Chunk]):
     """What a `for` loop holds while it runs. A loop that is left drops it, and with it the request."""
 
     def __iter__(self) -> Self: ...
-    def __next__(self) -> ChatCompletionChunk: ...
+    def __next__(self) -> _Chunk: ...
     def __aiter__(self) -> Self: ...
-    def __anext__(self) -> Awaitable[ChatCompletionChunk]: ...
+    def __anext__(self) -> Awaitable[_Chunk]: ...
 
 # meta.rs
 

@@ -13,7 +13,7 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopAsyncIteration, P
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyType};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
@@ -461,6 +461,12 @@ impl Drop for Stream {
 
 #[pymethods]
 impl Stream {
+    /// What annotations write: `Stream[ChatCompletionChunk, ChatCompletion]`.
+    #[classmethod]
+    fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        generic(class, item)
+    }
+
     fn __iter__(slf: &Bound<'_, Self>) -> Chunks {
         Chunks::new(slf)
     }
@@ -566,6 +572,11 @@ impl Stream {
     }
 }
 
+/// A class with its parameters, as annotations have it at run time.
+fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    class.py().import("types")?.call_method1("GenericAlias", (class, item))
+}
+
 /// What a `for` loop holds while it runs. A loop that is left drops it, and with it the request.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Chunks {
@@ -592,6 +603,12 @@ impl Drop for Chunks {
 
 #[pymethods]
 impl Chunks {
+    /// What annotations write: `Chunks[ChatCompletionChunk]`.
+    #[classmethod]
+    fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        generic(class, item)
+    }
+
     fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

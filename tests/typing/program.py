@@ -19,11 +19,14 @@ from ritellm import (
     Choice,
     Client,
     Delta,
+    EmbeddingResponse,
     IncompleteStreamError,
     InvalidArgumentError,
     Message,
     Meta,
     RateLimitError,
+    Response,
+    ResponseEvent,
     RiteLLMError,
     Stream,
     ToolCall,
@@ -199,3 +202,54 @@ def refused() -> None:
     print(completion(MODEL, QUESTION).choices.message)  # type: ignore[attr-defined]
     print(completion(MODEL, QUESTION).usage.total_tokens)  # type: ignore[union-attr]
     Client(key="sk-…")  # type: ignore[call-arg]
+
+
+def streams_of_every_kind() -> None:
+    chat = completion(model=MODEL, messages=QUESTION, stream=True)
+    assert_type(chat, Stream[ChatCompletionChunk, ChatCompletion])
+    bare: Stream = chat
+    assert_type(bare.completion, ChatCompletion)
+    events = ritellm.responses(MODEL, "Hi", stream=True, timeout=5, max_retries=1, instructions="Be brief.")
+    assert_type(events, Stream[ResponseEvent, Response])
+    assert_type(next(iter(events)), ResponseEvent)
+    assert_type(events.completion, Response)
+    with events as entered:
+        assert_type(entered, Stream[ResponseEvent, Response])
+    for piece in ritellm.speech("openai/tts-1", "Hi", "alloy", stream=True):
+        assert_type(piece, bytes)
+    wrong: Stream[ResponseEvent, Response] = chat  # type: ignore[assignment]
+    print(wrong)
+
+
+async def awaited_streams() -> None:
+    events = await ritellm.aresponses(MODEL, "Hi", stream=True)
+    assert_type(events, Stream[ResponseEvent, Response])
+    async for event in events:
+        assert_type(event, ResponseEvent)
+    async for piece in await ritellm.aspeech("openai/tts-1", "Hi", "alloy", stream=True):
+        assert_type(piece, bytes)
+
+
+def options_of_every_call(client: Client) -> None:
+    assert_type(
+        ritellm.embedding("openai/e", "Hi", timeout={"total": 5}, api_key="k", input_type="q"), EmbeddingResponse
+    )
+    ritellm.embedding("openai/e", "Hi", timeout="5")  # type: ignore[arg-type]
+    client.responses(MODEL, "Hi", max_retries="1")  # type: ignore[call-overload]
+    client.rerank("cohere/r", "q", ["d"], base_url=1)  # type: ignore[arg-type]
+
+
+def closed() -> None:
+    with Client() as client:
+        assert_type(client, Client)
+    client.close(timeout=None)
+    client.close("1")  # type: ignore[arg-type]
+    assert_type(client.is_closed, bool)
+    ritellm.close(timeout=0)
+
+
+async def aclosed() -> None:
+    async with Client() as client:
+        assert_type(client, Client)
+    await client.aclose(timeout=0.5)
+    await ritellm.aclose()

@@ -3,22 +3,93 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import itertools
+import pydoc
 from pathlib import Path
+from typing import get_args, get_origin
+
+import ritellm
 
 ROOT = Path(__file__).parents[2]
 
+OPTIONS = [
+    "timeout",
+    "max_retries",
+    "max_retry_after",
+    "num_retries",
+    "base_url",
+    "api_base",
+    "api_key",
+    "api_version",
+    "extra_headers",
+    "headers",
+    "extra_query",
+    "extra_body",
+    "additional_params",
+    "drop_params",
+    "allow_http",
+]
 
-def keywords() -> list[dict[str, str]]:
-    """The keyword parameters of each overload of a chat call, with their annotations."""
+
+def keywords(call: str) -> list[dict[str, str]]:
+    """The keyword parameters of each overload of a call, with their annotations."""
     stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
-    chat = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "_Chat")
-    overloads = [node for node in chat.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"]
+    protocol = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == call)
+    overloads = [node for node in protocol.body if isinstance(node, ast.FunctionDef) and node.name == "__call__"]
     return [{arg.arg: ast.unparse(arg.annotation) for arg in f.args.kwonlyargs if arg.annotation} for f in overloads]
 
 
 def test_the_overloads_differ_in_stream_only() -> None:
-    one, *others = keywords()
+    one, *others = keywords("_Chat")
     assert others
     for other in others:
         assert one.pop("stream", None) != other.pop("stream")
         assert other == one
+
+
+def test_every_call_takes_our_options() -> None:
+    """Those of a chat call, with the same types: one thing for which a TypedDict would be right, see `_Chat`."""
+    stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
+    ours = keywords("_Chat")[0]
+    ours = {name: ours[name] for name in OPTIONS}
+    calls = [
+        node.name
+        for node in stub.body
+        if isinstance(node, ast.ClassDef) and any("_Plain" in ast.unparse(base) for base in node.bases)
+    ]
+    assert len(calls) == 5
+    for call in calls:
+        for overload in keywords(call):
+            assert {name: overload[name] for name in OPTIONS} == ours
+
+
+def strings_after(body: list[ast.stmt]) -> dict[str, str]:
+    """The docstrings of variables, by name: those that stand below them."""
+    return {
+        node.target.id: inspect.cleandoc(text.value.value)
+        for node, text in itertools.pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+    }
+
+
+def test_editors_show_the_docstrings() -> None:
+    """The functions are variables in the stub, for which editors do not look into the source."""
+    stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
+    functions = strings_after(stub.body)
+    client = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Client")
+    methods = strings_after(client.body)
+    assert len(functions) == 10
+    for name, docstring in functions.items():
+        function = getattr(ritellm, name)
+        assert docstring == inspect.getdoc(function)
+        assert docstring == inspect.getdoc(getattr(ritellm.Client, name))
+        assert docstring.splitlines()[0] in pydoc.plain(pydoc.render_doc(function))
+        assert methods[name] == docstring.split("\n\n")[0] + f"\n\nSee `ritellm.{name}`."
+
+
+def test_parameters_of_streams_at_run_time() -> None:
+    assert get_args(ritellm.Stream[int, str]) == (int, str)
+    assert get_origin(ritellm.Stream[int, str]) is ritellm.Stream
+    assert list(inspect.signature(ritellm.completion).parameters) == ["model", "messages", "params"]
