@@ -653,7 +653,8 @@ Cancelling the task aborts the request. Arguments, result and errors are those o
 responses: _Respond
 """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
 
-OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched.
+OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched, but for what the host would refuse
+(docs/responses.md).
 
 Args:
     model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.

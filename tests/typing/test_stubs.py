@@ -83,7 +83,7 @@ def test_editors_show_the_docstrings() -> None:
     assert len(functions) == 10
     for name, docstring in functions.items():
         function = getattr(ritellm, name)
-        assert docstring == inspect.getdoc(function)
+        assert docstring == inspect.getdoc(function), f"client.pyi has another docstring for {name} than client.py"
         assert docstring == inspect.getdoc(getattr(ritellm.Client, name))
         assert docstring.splitlines()[0] in pydoc.plain(pydoc.render_doc(function))
         assert methods[name] == docstring.split("\n\n")[0] + f"\n\nSee `ritellm.{name}`."
