@@ -46,7 +46,7 @@ INSTALL_DENY = @cargo deny --version 2>/dev/null | grep -qF "cargo-deny $(DENY_V
 	cargo install cargo-deny --locked --version $(DENY_VERSION)
 
 # What `make fuzz` runs.
-TARGETS := sse ndjson event_stream answers streams mutants objects
+TARGETS := http1 http1_peers sse ndjson event_stream answers streams mutants secrets objects
 SECONDS_EACH := 600
 
 .PHONY: help

@@ -258,6 +258,16 @@ STREAMS: dict[str, bytes] = {
 }
 
 
+HTTP1 = [
+    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b\r\nhi\r\n0\r\nx: y\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.0 200 OK\nconnection: keep-alive\nx: a\n b\n\nhi",
+    b"HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+    b"HTTP/1.1 200\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\nA\r\n0123456789\r\n0\r\n\r\n",
+]
+
+
 def frame(name: str, content: bytes) -> bytes:
     """https://smithy.io/2.0/aws/amazon-eventstream.html"""
 
@@ -282,6 +292,20 @@ def main() -> None:
         frame("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"Hi"}}'),
     ]
     write("event_stream", "plain", b"\x04" + b"".join(frames))
+    for number, answer in enumerate(HTTP1):
+        write("http1", str(number), b"\x07" + answer)
+        write("http1_peers", str(number), b"\x00" + answer)
+        # An odd first byte: what follows chooses the parts of an answer.
+        write("http1_peers", f"made-{number}", bytes((number * step + 1) % 256 for step in range(1, 48)))
+    for number in range(32):
+        write("mutants", str(number), bytes([number, number * 7, 0, number]))
+    choices = bytes(range(34))
+    for number, (name, error) in enumerate(ERRORS.items()):
+        said = dumped(error).replace(b'"no"', b'"no \0"')
+        write("secrets", name, f"{name}\n".encode() + choices + bytes([number, 0]) + said)
+    for number, name in enumerate(STREAMS):
+        said = STREAMS[name].replace(b'"Hi"', b'"\0"', 1)
+        write("secrets", f"stream {name}", f"{name} 5\n".encode() + choices + bytes([number, 0]) + said)
     for name, answer in ANSWERS.items():
         write("answers", name, f"{name} 200\n".encode() + dumped(answer))
     for name, error in ERRORS.items():

@@ -1,5 +1,9 @@
 //! What the targets share: bodies cut into pieces, and answers of every provider.
 
+pub mod http1;
+pub mod http1_decisions;
+pub mod secrets;
+
 use bytes::Bytes;
 use ritellm::providers::{Deployment, Endpoint, Given, resolve};
 use ritellm::transport::framing::{Event, Parser};

@@ -27,31 +27,8 @@ pub(super) fn redacted<'py>(
     operation: Operation,
     redactor: &Redactor,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let json = match serde_json::from_slice::<Value>(&json) {
-        Ok(mut value) => {
-            redact(&mut value, redactor);
-            value.to_string().into()
-        }
-        Err(_) => redactor.redact(&json).map_or(json, Bytes::from),
-    };
+    let json = redactor.redact_json(json);
     of_json(py, &json, operation)
-}
-
-/// Hides secrets in every string, and the beginning of one that the stream broke off in.
-fn redact(value: &mut Value, redactor: &Redactor) {
-    match value {
-        Value::String(text) => redactor.hide(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, redactor)),
-        Value::Object(members) => {
-            let hidden = std::mem::take(members).into_iter().map(|(mut name, mut value)| {
-                redactor.hide(&mut name);
-                redact(&mut value, redactor);
-                (name, value)
-            });
-            *members = hidden.collect();
-        }
-        _ => {}
-    }
 }
 
 /// The completion that these chunks, as dicts, make up.

@@ -114,22 +114,28 @@ impl Parser {
         let mut framing = Framing::UntilClose;
         let mut chunked = false;
         let mut keep_alive = !http10;
-        let mut folded = false;
         let mut is_encoded = false;
-        for line in lines {
-            match line.first() {
-                // The empty line at the end.
-                None | Some(b'\r') => continue,
-                Some(b' ' | b'\t') => {
-                    folded = true;
-                    continue;
-                }
-                Some(_) => {}
+        while let Some(line) = lines.next() {
+            let (first, next) = (line.first(), lines.0.first());
+            // The empty line at the end.
+            if let None | Some(b'\r') = first {
+                continue;
+            }
+            // This line goes on in the next, or the one before it in this: read again, with each field in one.
+            if matches!(first, Some(b' ' | b'\t')) || matches!(next, Some(b' ' | b'\t')) {
+                let rest = std::mem::take(&mut self.buffer);
+                self.buffer = BytesMut::from(&unfolded(&head)[..]);
+                self.buffer.unsplit(rest);
+                return self.head(0);
             }
             let (name, value) = field_of(line).ok_or_else(|| malformed("a header field without a colon"))?;
             // Few fields matter here, and all of those begin with one of two letters.
             if !matches!(name.first(), Some(b'c' | b'C' | b't' | b'T')) {
                 continue;
+            }
+            // Another reader may see the field without the space, and the body's end somewhere else.
+            if matches!(name.last(), Some(b' ' | b'\t')) {
+                return Err(malformed("a space between a header field's name and its colon"));
             }
             if name.eq_ignore_ascii_case(b"content-length") {
                 let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
@@ -157,7 +163,8 @@ impl Parser {
         }
         if chunked {
             // With a length beside it, somebody on the way may have believed that one: what follows is not to be trusted.
-            keep_alive &= framing == Framing::UntilClose;
+            // HTTP/1.0 has no chunks.
+            keep_alive &= framing == Framing::UntilClose && !http10;
             framing = Framing::ChunkSize;
         }
         if matches!(status, 204 | 304) || framing == Framing::Length(0) {
@@ -173,8 +180,7 @@ impl Parser {
             self.informational += 1;
         }
         head.advance(start);
-        let headers = Headers::new(if folded { unfolded(&head) } else { head });
-        Ok(Some(Head { status, headers, is_encoded }))
+        Ok(Some(Head { status, headers: Headers::new(head), is_encoded }))
     }
 
     /// How many bytes the body is known to have left.
@@ -212,13 +218,13 @@ impl Parser {
                     return Ok(Decoded::Data(data));
                 }
                 Framing::ChunkSize | Framing::ChunkEnd | Framing::Trailer(_) => {
-                    let Some(end) = memchr(b'\n', &self.buffer) else {
-                        if self.buffer.len() > LONGEST_LINE {
-                            return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
-                        }
-                        return Ok(Decoded::NeedsMore);
-                    };
-                    let line = self.buffer[..end].trim_ascii();
+                    let end = memchr(b'\n', &self.buffer);
+                    if end.unwrap_or(self.buffer.len()) > LONGEST_LINE {
+                        return Err(malformed(format!("a chunk's line of more than {LONGEST_LINE} bytes")));
+                    }
+                    let Some(end) = end else { return Ok(Decoded::NeedsMore) };
+                    let line = &self.buffer[..end];
+                    let line = line.strip_suffix(b"\r").unwrap_or(line);
                     self.framing = match self.framing {
                         Framing::ChunkSize => match chunk_size(line)? {
                             0 => Framing::Trailer(0),
@@ -278,7 +284,7 @@ fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
 
 /// The lines, each field in one; old servers go on in lines that begin with a space:
 /// <https://www.rfc-editor.org/rfc/rfc9112#section-5.2>.
-fn unfolded(lines: &[u8]) -> Bytes {
+fn unfolded(lines: &[u8]) -> Vec<u8> {
     let mut whole = lines.to_vec();
     for at in 1..whole.len() {
         if matches!(whole[at], b' ' | b'\t') && whole[at - 1] == b'\n' {
@@ -288,11 +294,14 @@ fn unfolded(lines: &[u8]) -> Bytes {
             }
         }
     }
-    whole.into()
+    whole
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64> {
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = digits.iter().rposition(|byte| !is_blank(byte)).map_or(0, |last| last + 1);
+    let digits = &digits[..end];
     number(digits, 16).ok_or_else(|| malformed("a chunk whose size is no number"))
 }
 
@@ -389,6 +398,34 @@ mod tests {
                 true,
             ),
             (
+                "6.1: a connection on which HTTP/1.0 came in chunks is not used again",
+                "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+                200,
+                "hi",
+                false,
+            ),
+            (
+                "2.2: a line before the first field belongs to none",
+                "HTTP/1.1 200 OK\r\n content-length: 1\r\ncontent-length: 2\r\n\r\nhi",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "5.2: a folded line may hold the value",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+                200,
+                "hi",
+                true,
+            ),
+            (
+                "7.1: a size may have spaces behind it",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2 \t\r\nhi\r\n0 ;a\r\n\r\n",
+                200,
+                "hi",
+                true,
+            ),
+            (
                 "9.3: HTTP/1.0 closes unless it says otherwise",
                 "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
                 200,
@@ -443,6 +480,36 @@ mod tests {
                 "7.1: a chunk ends where it said",
                 "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi!\r\n",
                 "longer than",
+            ),
+            (
+                "7.1: a size has no space before it",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n 2\r\nhi\r\n",
+                "no number",
+            ),
+            (
+                "7.1: a chunk's line ends in one CR",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\r\nhi\r\n",
+                "no number",
+            ),
+            (
+                "7.1: nothing stands behind a chunk, no space either",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi \r\n0\r\n\r\n",
+                "longer than",
+            ),
+            (
+                "5.1: no space before the colon",
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding : chunked\r\n\r\nhi",
+                "space",
+            ),
+            (
+                "5.2: a length that goes on in the next line is no number",
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n 3\r\n\r\nhi",
+                "no number",
+            ),
+            (
+                "5.2: nor is a coding that does",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\t, gzip\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+                "transfer-encoding",
             ),
             ("8: a length that is not reached", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi", "cut"),
             ("8: no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n", "cut"),

@@ -1,5 +1,6 @@
 //! Plain HTTP messages: what a provider encodes into and decodes from.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -142,9 +143,14 @@ impl Headers {
         Self { lines: Bytes::copy_from_slice(&self.lines) }
     }
 
-    /// Every field, in order, names as they were written. A value that is not UTF-8 is shown with replacement marks.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.fields().map(|(name, value)| (std::str::from_utf8(name).unwrap_or("?"), String::from_utf8_lossy(value)))
+    /// Every field, in order, names as they were written. A value that is not UTF-8 is shown with replacement marks; line
+    /// breaks and zero bytes in it as spaces: <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.fields().map(|(name, value)| {
+            let name = std::str::from_utf8(name).unwrap_or("?");
+            let value = String::from_utf8_lossy(value);
+            (name, if value.contains(['\r', '\0']) { value.replace(['\r', '\0'], " ").into() } else { value })
+        })
     }
 
     /// The first value of this name, whatever its case, if it is text.
@@ -216,5 +222,11 @@ mod tests {
         assert_eq!(headers.get("Retry-After"), Some("2"));
         assert_eq!(headers.get("absent"), None);
         assert_eq!(headers.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_value_has_no_line_break() {
+        let headers = Headers::new("x: a\rset-cookie: b\0c\r\ny: z\r\n".into());
+        assert_eq!(headers.iter().collect::<Vec<_>>(), [("x", "a set-cookie: b c".into()), ("y", "z".into())]);
     }
 }

@@ -13,7 +13,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use aws_smithy_types::base64;
+use bytes::Bytes;
 use memchr::memmem::Finder;
+use serde_json::Value;
 
 use decode::Layer;
 
@@ -131,6 +133,33 @@ impl Redactor {
         }
         hidden.extend_from_slice(&text[end..]);
         Some(hidden)
+    }
+
+    /// A JSON text with asterisks in place of the secrets in its strings, of which each may have been cut.
+    pub fn redact_json(&self, json: Bytes) -> Bytes {
+        match serde_json::from_slice::<Value>(&json) {
+            Ok(mut value) => {
+                self.hide_strings(&mut value);
+                value.to_string().into()
+            }
+            Err(_) => self.redact(&json).map_or(json, Bytes::from),
+        }
+    }
+
+    fn hide_strings(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => self.hide(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_strings(item)),
+            Value::Object(members) => {
+                let hidden = std::mem::take(members).into_iter().map(|(mut name, mut value)| {
+                    self.hide(&mut name);
+                    self.hide_strings(&mut value);
+                    (name, value)
+                });
+                *members = hidden.collect();
+            }
+            _ => {}
+        }
     }
 
     /// Where secrets stand in the text.
