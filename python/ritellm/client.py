@@ -316,15 +316,15 @@ class Client(_core.Client):
         finally:
             del params
 
-    async def arerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> RerankResponse:
+    @_coroutine_function
+    def arerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> Any:
         """Asks for documents in the order of their relevance to a query, without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `rerank`.
         """
         try:
             params["documents"] = documents
-            response: RerankResponse = await self.start("rerank", model, query, params)
-            return response
+            return _answer(self, "rerank", model, query, _core.conceal(params))
         finally:
             del params
 
@@ -351,14 +351,15 @@ class Client(_core.Client):
         finally:
             del params
 
-    async def aspeech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
+    @_coroutine_function
+    def aspeech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
         """Asks for a text as speech without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `speech`.
         """
         try:
             params["voice"] = voice
-            return await self.start("speech", model, input, params)
+            return _answer(self, "speech", model, input, _core.conceal(params))
         finally:
             del params
 

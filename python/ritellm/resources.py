@@ -55,7 +55,7 @@ class Pages(Generic[_Page, _Item]):
     async def apage(self, after: str | None = None) -> _Page:
         """One page, without blocking the event loop."""
         after = self._options.get("after") if after is None else after
-        page: _Page = await self._client.start(self._operation, self._provider, after, self._given())
+        page: _Page = await self._client.start(self._operation, self._provider, after, _core.conceal(self._given()))
         return page
 
     def __iter__(self) -> Iterator[_Item]:
@@ -119,7 +119,7 @@ class Files:
         """Uploads a file without blocking the event loop; arguments and result are those of `create`."""
         try:
             options["purpose"] = purpose
-            made: FileObject = await self._client.start("file_create", provider, file, options)
+            made: FileObject = await self._client.start("file_create", provider, file, _core.conceal(options))
             return made
         finally:
             del options
@@ -144,7 +144,7 @@ class Files:
     async def aretrieve(self, provider: str, file_id: str, **options: Any) -> FileObject:
         """What is known of a file, without blocking the event loop."""
         try:
-            file: FileObject = await self._client.start("file_retrieve", provider, file_id, options)
+            file: FileObject = await self._client.start("file_retrieve", provider, file_id, _core.conceal(options))
             return file
         finally:
             del options
@@ -160,7 +160,9 @@ class Files:
     async def acontent(self, provider: str, file_id: str, **options: Any) -> Any:
         """A file's bytes, without blocking the event loop."""
         try:
-            content: BinaryResponse = await self._client.start("file_content", provider, file_id, options)
+            content: BinaryResponse = await self._client.start(
+                "file_content", provider, file_id, _core.conceal(options)
+            )
             return content
         finally:
             del options
@@ -176,7 +178,7 @@ class Files:
     async def adelete(self, provider: str, file_id: str, **options: Any) -> FileDeleted:
         """Deletes a file, without blocking the event loop."""
         try:
-            deleted: FileDeleted = await self._client.start("file_delete", provider, file_id, options)
+            deleted: FileDeleted = await self._client.start("file_delete", provider, file_id, _core.conceal(options))
             return deleted
         finally:
             del options
@@ -246,7 +248,7 @@ class Batches:
                 del shared
             given = _given(options, input_file_id, endpoint, completion_window)
             rows = None if input_file_id else _rows(requests)
-            batch: Batch = await self._client.start("batch_create", provider, rows, given)
+            batch: Batch = await self._client.start("batch_create", provider, rows, _core.conceal(given))
             return batch
         finally:
             del options
@@ -266,7 +268,7 @@ class Batches:
     async def aretrieve(self, provider: str, batch_id: str, **options: Any) -> Batch:
         """The state of a batch, without blocking the event loop."""
         try:
-            batch: Batch = await self._client.start("batch_retrieve", provider, batch_id, options)
+            batch: Batch = await self._client.start("batch_retrieve", provider, batch_id, _core.conceal(options))
             return batch
         finally:
             del options
@@ -282,7 +284,7 @@ class Batches:
     async def acancel(self, provider: str, batch_id: str, **options: Any) -> Batch:
         """Cancels a batch, without blocking the event loop."""
         try:
-            batch: Batch = await self._client.start("batch_cancel", provider, batch_id, options)
+            batch: Batch = await self._client.start("batch_cancel", provider, batch_id, _core.conceal(options))
             return batch
         finally:
             del options
@@ -345,7 +347,9 @@ class Batches:
         """What came of each row, without blocking the event loop: see `results`."""
         state = await self.aretrieve(provider, batch, **options) if isinstance(batch, str) else batch
         for file_id in _files_of(state):
-            async for line in await self._client.start("batch_results", provider, file_id, {**options, "stream": True}):
+            async for line in await self._client.start(
+                "batch_results", provider, file_id, _core.conceal({**options, "stream": True})
+            ):
                 yield line
 
 
