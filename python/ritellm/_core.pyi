@@ -142,6 +142,8 @@ class Arguments:
 
     def set_base_url(self, base_url: str) -> None:
         """Says which server is to be called."""
+    def reveal(self) -> dict[str, Any]:
+        """The arguments themselves, for whoever takes them out of the frame again."""
 
 def conceal(arguments: dict[str, Any], /) -> Arguments:
     """Puts a call's keyword arguments out of sight."""

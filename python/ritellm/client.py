@@ -53,6 +53,7 @@ def _coroutine_function(function: Any) -> Any:
     marked = type(function)(code, function.__globals__, function.__name__)
     marked.__doc__, marked.__qualname__ = function.__doc__, function.__qualname__
     marked.__annotations__, marked.__defaults__ = function.__annotations__, function.__defaults__
+    marked.__kwdefaults__ = function.__kwdefaults__
     return marked
 
 

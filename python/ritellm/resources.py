@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from ritellm import _core
-from ritellm.client import Client
+from ritellm.client import Client, _answer, _coroutine_function
 from ritellm.exceptions import InvalidArgumentError, Timeout
 from ritellm.types import Batch, BatchPage, BinaryResponse, FileDeleted, FileObject, FilePage, Object
 
@@ -44,17 +44,17 @@ class Pages(Generic[_Page, _Item]):
         self._client = client
         self._operation = operation
         self._provider = provider
-        self._options = options
+        self._options = _core.conceal(options)
 
     def page(self, after: str | None = None) -> _Page:
         """One page: the first, or the one that follows the item of this id."""
-        after = self._options.get("after") if after is None else after
+        after = self._first() if after is None else after
         page: _Page = self._client.call(self._operation, self._provider, after, self._given())
         return page
 
     async def apage(self, after: str | None = None) -> _Page:
         """One page, without blocking the event loop."""
-        after = self._options.get("after") if after is None else after
+        after = self._first() if after is None else after
         page: _Page = await self._client.start(self._operation, self._provider, after, _core.conceal(self._given()))
         return page
 
@@ -81,8 +81,11 @@ class Pages(Generic[_Page, _Item]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._operation} at {self._provider}>"
 
+    def _first(self) -> Any:
+        return self._options.reveal().get("after")
+
     def _given(self) -> dict[str, Any]:
-        return {name: value for name, value in self._options.items() if name != "after"}
+        return {name: value for name, value in self._options.reveal().items() if name != "after"}
 
 
 def _next(page: FilePage | BatchPage) -> str | None:
@@ -115,12 +118,12 @@ class Files:
         finally:
             del options
 
-    async def acreate(self, provider: str, file: Any, *, purpose: str, **options: Any) -> FileObject:
+    @_coroutine_function
+    def acreate(self, provider: str, file: Any, *, purpose: str, **options: Any) -> Any:
         """Uploads a file without blocking the event loop; arguments and result are those of `create`."""
         try:
             options["purpose"] = purpose
-            made: FileObject = await self._client.start("file_create", provider, file, _core.conceal(options))
-            return made
+            return _answer(self._client, "file_create", provider, file, _core.conceal(options))
         finally:
             del options
 
@@ -141,11 +144,11 @@ class Files:
         finally:
             del options
 
-    async def aretrieve(self, provider: str, file_id: str, **options: Any) -> FileObject:
+    @_coroutine_function
+    def aretrieve(self, provider: str, file_id: str, **options: Any) -> Any:
         """What is known of a file, without blocking the event loop."""
         try:
-            file: FileObject = await self._client.start("file_retrieve", provider, file_id, _core.conceal(options))
-            return file
+            return _answer(self._client, "file_retrieve", provider, file_id, _core.conceal(options))
         finally:
             del options
 
@@ -157,13 +160,11 @@ class Files:
         finally:
             del options
 
-    async def acontent(self, provider: str, file_id: str, **options: Any) -> Any:
+    @_coroutine_function
+    def acontent(self, provider: str, file_id: str, **options: Any) -> Any:
         """A file's bytes, without blocking the event loop."""
         try:
-            content: BinaryResponse = await self._client.start(
-                "file_content", provider, file_id, _core.conceal(options)
-            )
-            return content
+            return _answer(self._client, "file_content", provider, file_id, _core.conceal(options))
         finally:
             del options
 
@@ -175,11 +176,11 @@ class Files:
         finally:
             del options
 
-    async def adelete(self, provider: str, file_id: str, **options: Any) -> FileDeleted:
+    @_coroutine_function
+    def adelete(self, provider: str, file_id: str, **options: Any) -> Any:
         """Deletes a file, without blocking the event loop."""
         try:
-            deleted: FileDeleted = await self._client.start("file_delete", provider, file_id, _core.conceal(options))
-            return deleted
+            return _answer(self._client, "file_delete", provider, file_id, _core.conceal(options))
         finally:
             del options
 
@@ -229,7 +230,8 @@ class Batches:
         finally:
             del options
 
-    async def acreate(
+    @_coroutine_function
+    def acreate(
         self,
         provider: str,
         *,
@@ -238,14 +240,30 @@ class Batches:
         endpoint: str = "/v1/chat/completions",
         completion_window: str = "24h",
         **options: Any,
-    ) -> Batch:
+    ) -> Any:
         """Starts a batch without blocking the event loop; arguments and result are those of `create`."""
+        try:
+            about = (requests, input_file_id, endpoint, completion_window)
+            return self._create(provider, *about, _core.conceal(options))
+        finally:
+            del options
+
+    async def _create(
+        self,
+        provider: str,
+        requests: Iterable[Mapping[str, Any]] | None,
+        input_file_id: str | None,
+        endpoint: str,
+        completion_window: str,
+        arguments: _core.Arguments,
+    ) -> Batch:
+        options = arguments.reveal()
         try:
             if requests is not None and _has_files(provider, input_file_id):
                 content = ("requests.jsonl", _lines(provider, endpoint, requests))
                 shared = {name: value for name, value in options.items() if name not in OF_THE_BATCH}
                 input_file_id = (await self._client.files.acreate(provider, content, purpose="batch", **shared)).id
-                del shared
+                shared.clear()
             given = _given(options, input_file_id, endpoint, completion_window)
             rows = None if input_file_id else _rows(requests)
             batch: Batch = await self._client.start("batch_create", provider, rows, _core.conceal(given))
@@ -265,11 +283,11 @@ class Batches:
         finally:
             del options
 
-    async def aretrieve(self, provider: str, batch_id: str, **options: Any) -> Batch:
+    @_coroutine_function
+    def aretrieve(self, provider: str, batch_id: str, **options: Any) -> Any:
         """The state of a batch, without blocking the event loop."""
         try:
-            batch: Batch = await self._client.start("batch_retrieve", provider, batch_id, _core.conceal(options))
-            return batch
+            return _answer(self._client, "batch_retrieve", provider, batch_id, _core.conceal(options))
         finally:
             del options
 
@@ -281,11 +299,11 @@ class Batches:
         finally:
             del options
 
-    async def acancel(self, provider: str, batch_id: str, **options: Any) -> Batch:
+    @_coroutine_function
+    def acancel(self, provider: str, batch_id: str, **options: Any) -> Any:
         """Cancels a batch, without blocking the event loop."""
         try:
-            batch: Batch = await self._client.start("batch_cancel", provider, batch_id, _core.conceal(options))
-            return batch
+            return _answer(self._client, "batch_cancel", provider, batch_id, _core.conceal(options))
         finally:
             del options
 
@@ -314,20 +332,26 @@ class Batches:
         finally:
             del options
 
-    async def await_(
+    @_coroutine_function
+    def await_(
         self, provider: str, batch_id: str, *, poll: float = 60.0, max_wait: float | None = None, **options: Any
-    ) -> Batch:
+    ) -> Any:
         """`wait` without blocking the event loop; ``await`` is a word of Python's."""
         try:
-            end = None if max_wait is None else time.monotonic() + max_wait
-            for pause in _pauses(poll):
-                batch = await self.aretrieve(provider, batch_id, **options)
-                if batch.status in ENDED:
-                    break
-                await asyncio.sleep(_until(pause, end, time.monotonic(), batch))
-            return batch
+            return self._await(provider, batch_id, poll, max_wait, _core.conceal(options))
         finally:
             del options
+
+    async def _await(
+        self, provider: str, batch_id: str, poll: float, max_wait: float | None, arguments: _core.Arguments
+    ) -> Batch:
+        end = None if max_wait is None else time.monotonic() + max_wait
+        for pause in _pauses(poll):
+            batch: Batch = await self.aretrieve(provider, batch_id, **arguments.reveal())
+            if batch.status in ENDED:
+                break
+            await asyncio.sleep(_until(pause, end, time.monotonic(), batch))
+        return batch
 
     def results(self, provider: str, batch: str | Batch, **options: Any) -> Iterator[Object]:
         """What came of each row, in any order: ``custom_id``, and ``response`` or ``error``.
@@ -339,17 +363,28 @@ class Batches:
         Raises:
             InvalidArgumentError: it has not ended.
         """
-        state = self.retrieve(provider, batch, **options) if isinstance(batch, str) else batch
-        for file_id in _files_of(state):
-            yield from self._client.call("batch_results", provider, file_id, {**options, "stream": True})
+        try:
+            return self._results(provider, batch, _core.conceal(options))
+        finally:
+            del options
 
-    async def aresults(self, provider: str, batch: str | Batch, **options: Any) -> AsyncIterator[Object]:
-        """What came of each row, without blocking the event loop: see `results`."""
-        state = await self.aretrieve(provider, batch, **options) if isinstance(batch, str) else batch
+    def _results(self, provider: str, batch: str | Batch, arguments: _core.Arguments) -> Iterator[Object]:
+        state = self.retrieve(provider, batch, **arguments.reveal()) if isinstance(batch, str) else batch
         for file_id in _files_of(state):
-            async for line in await self._client.start(
-                "batch_results", provider, file_id, _core.conceal({**options, "stream": True})
-            ):
+            yield from self._client.call("batch_results", provider, file_id, {**arguments.reveal(), "stream": True})
+
+    def aresults(self, provider: str, batch: str | Batch, **options: Any) -> AsyncIterator[Object]:
+        """What came of each row, without blocking the event loop: see `results`."""
+        try:
+            return self._aresults(provider, batch, _core.conceal(options))
+        finally:
+            del options
+
+    async def _aresults(self, provider: str, batch: str | Batch, arguments: _core.Arguments) -> AsyncIterator[Object]:
+        state = await self.aretrieve(provider, batch, **arguments.reveal()) if isinstance(batch, str) else batch
+        for file_id in _files_of(state):
+            given = _core.conceal({**arguments.reveal(), "stream": True})
+            async for line in await self._client.start("batch_results", provider, file_id, given):
                 yield line
 
 

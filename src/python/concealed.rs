@@ -37,6 +37,11 @@ impl Arguments {
         self.values(py).set_item(name!(py, "base_url"), base_url)
     }
 
+    /// The arguments themselves, for whoever takes them out of the frame again.
+    fn reveal<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        self.values(py).clone()
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.0)
     }
