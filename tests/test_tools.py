@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from server import Answer, Server, completion_of, dumped, events, plain, stream_of
+from server import Answer, Server, chunk_of, completion_of, dumped, events, plain, stream_of
 
 import ritellm
 
@@ -163,6 +163,59 @@ def test_a_stream_has_the_given_names_and_arguments(server: Server, model: str) 
     assert [function.name for function in shown] == GIVEN
     assert [function.arguments for function in shown] == ["", "", "", '{"x": 1}', ""]
     assert [call.function.name for call in stream.completion.choices[0].message.tool_calls] == GIVEN
+
+
+@pytest.mark.parametrize("model", [model for model in WIRES if not model.startswith(("openai", "mistral", "groq"))])
+def test_each_call_has_one_result(server: Server, model: str) -> None:
+    messages = history(["a", "b"])
+    messages += [{**messages[2], "content": "again"}, {**messages[3]}]
+    body = sent(server, model, messages, tools=tools())
+    text = json.dumps(body)
+    name = "functionResponse" if "contents" in body else "toolResult" if model.startswith("bedrock") else None
+    wanted = f'"{name}"' if name else '"tool_result"' if model.startswith("anthropic") else '"role": "tool"'
+    assert text.count(wanted) == 2, text
+    assert text.count("again") == text.count("r0") == text.count('r1"') == 1
+    assert text.index("r0") < text.index("again") < text.index("r1")
+
+
+@pytest.mark.parametrize("given", ["", None, "absent"])
+@pytest.mark.parametrize("model", ["openai/m", "cohere/command-a-03-2025"])
+def test_calls_without_an_id_are_given_one(server: Server, model: str, given: str | None) -> None:
+    def call(name: str, place: int | None = None) -> Json:
+        call: Json = {"id": given, "type": "function", "function": {"name": name, "arguments": "{}"}}
+        if given == "absent":
+            del call["id"]
+        return call if place is None else {"index": place, **call}
+
+    message = {"role": "assistant", "content": None, "tool_calls": [call("f"), call("g")]}
+    if model.startswith("openai"):
+        body = {**completion_of(None), "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+        deltas: list[Json] = [{"tool_calls": [call("f", 0)]}, {"tool_calls": [call("g", 1)]}, {}]
+        chunks: list[Json] = [chunk_of(delta, None if delta else "tool_calls") for delta in deltas]
+    else:
+        body = {"id": "chatcmpl-1", "finish_reason": "TOOL_CALL", "message": message}
+        chunks = [{"type": "message-start", "id": "chatcmpl-1"}]
+        for place, name in enumerate("fg"):
+            delta = {"message": {"tool_calls": call(name)}}
+            chunks += [{"type": "tool-call-start", "index": place, "delta": delta}]
+            chunks += [{"type": "tool-call-end", "index": place}]
+        chunks += [{"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}}]
+    said: Json = {"messages": [{"role": "user", "content": "a"}], "tools": tools(), **arguments(model, server)}
+    server.answer(Answer(body=dumped(body)), stream_of(*events(chunks)))
+    plain_message = ritellm.completion(**said).choices[0].message
+    stream = ritellm.completion(**said, stream=True)
+    shown = [call.id for chunk in stream for choice in chunk.choices for call in choice.delta.tool_calls or []]
+    ids = ["call_1_0", "call_1_1"]
+    assert [name for name in shown if name] == ids
+    for message in (plain_message, stream.completion.choices[0].message):
+        assert [call.id for call in message.tool_calls] == ids
+        turn = [
+            said["messages"][0],
+            message,
+            *({"role": "tool", "tool_call_id": name, "content": name} for name in ids),
+        ]
+        names = [message.get("tool_call_id") for message in sent(server, model, turn, tools=tools())["messages"]]
+        assert names == [None, None, *ids]
 
 
 @pytest.mark.parametrize("given", [None, "", "null", {}, "absent"])

@@ -4,23 +4,35 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter};
 
 use super::edit;
 use super::readable::quoted;
 use crate::types::media::{DataUrl, media_type};
 
-/// The same as [`written`], for hosts that are sent what the caller gave: a look at the beginnings of `data:` addresses
-/// decides whether there is anything to do, since pictures are large.
+/// The same as [`written`], for hosts that are sent what the caller gave. Messages of plain texts hold no second list, which
+/// one search for a byte tells; in others a look at the beginnings of `data:` addresses decides whether there is anything
+/// to do, since pictures are large.
 pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
-    static DATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"data:"));
-    let is_wrong = |place: usize| {
-        let rest = &messages[place + b"\"data:".len()..];
+    static LIST: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\":["));
+    // The first is that of the messages; the next may follow a name.
+    let from = memchr(b'[', messages.get(1..)?)?.saturating_sub(1);
+    let list = from + LIST.find(&messages[from..])?;
+    let is_wrong = |quote: usize| {
+        let Some((scheme, rest)) = messages[quote + 1..].split_at_checked(SCHEME.len()) else { return false };
+        if !scheme.eq_ignore_ascii_case(SCHEME) {
+            return false;
+        }
         let head = rest.iter().take(LONGEST_HEAD).position(|byte| matches!(byte, b',' | b'"')).unwrap_or(0);
         let Ok(head) = std::str::from_utf8(&rest[..head]) else { return false };
-        head.split_once(';').is_some_and(|(kind, rest)| rest != "base64" || media_type(kind) != kind)
+        let is_written = |(kind, rest)| scheme == SCHEME && rest == "base64" && media_type(kind) == kind;
+        head.split_once(';').is_some_and(|parts| !is_written(parts))
     };
-    if DATA.find_iter(messages).any(is_wrong) { written(messages) } else { None }
+    // There are no quotes within a picture.
+    if memchr_iter(b'"', &messages[list..]).any(|place| is_wrong(list + place)) { written(messages) } else { None }
 }
+
+const SCHEME: &[u8] = b"data:";
 
 /// How long a media type with its parameters may be.
 const LONGEST_HEAD: usize = 256;
@@ -69,11 +81,14 @@ mod tests {
         let right = message("data:image/jpeg;base64,AA==");
         for url in ["data:image/jpg;base64,AA==", "data:IMAGE/JPEG;name=a;base64,AA==", "DATA:image/pjpeg;BASE64,AA=="]
         {
-            let written: Value = serde_json::from_str(&written(message(url).to_string().as_bytes()).unwrap()).unwrap();
-            assert_eq!(written, right, "{url}");
+            let given = message(url).to_string();
+            for written in [written(given.as_bytes()), acceptable(given.as_bytes())] {
+                assert_eq!(serde_json::from_str::<Value>(&written.unwrap()).unwrap(), right, "{url}");
+            }
         }
         for url in ["data:image/jpeg;base64,AA==", "https://h/a.jpg", "data:,a"] {
             assert_eq!(written(message(url).to_string().as_bytes()), None, "{url}");
+            assert_eq!(acceptable(message(url).to_string().as_bytes()), None, "{url}");
         }
         let of_file = |data: &str| json!([{"role": "user", "content": [{"type": "file", "file": {"filename": "a", "file_data": data}}, {"type": "input_file", "file_data": data}]}]);
         let right = of_file("data:application/pdf;base64,AA==");

@@ -22,6 +22,7 @@ use super::resources::{ROUTES, Resource};
 use super::responses::Responses;
 use super::speech::Speech;
 use super::tools::answer::{self, Readable};
+use super::tools::ids::Ids;
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors, refusals};
@@ -215,7 +216,7 @@ pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> R
     if request.params.get("tools").is_none() {
         return Ok(body);
     }
-    Ok(answer::readable(&Renamed::of(&row.tools, &request.params), &body).unwrap_or(body))
+    Ok(answer::readable(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
 }
 
 /// An answer's bytes, if it is one and none of the refusals that come with a good status. `essence` finds the name, in
@@ -259,7 +260,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
     if request.params.get("tools").is_none() {
         return chunks;
     }
-    Box::new(Readable { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params) })
+    Box::new(Readable { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params), ids: Ids::default() })
 }
 
 /// An address made out of the base URL.

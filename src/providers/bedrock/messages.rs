@@ -213,6 +213,10 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
     }
     // A message of nothing but empty text says nothing, and Converse refuses a turn without content.
     conversation.turns.retain(|turn| !turn.content.is_empty());
+    let begins_with_user = conversation.turns.first().map(|turn| turn.role == "user");
+    if !begins_with_user.unwrap_or(conversation.system.is_empty()) {
+        conversation.turns.insert(0, Turn { role: "user", content: vec![Block::Text(FIRST_WORD.into())] });
+    }
     for turn in &mut conversation.turns {
         let has = |name: &str| turn.content.iter().any(|block| block.is(name));
         if has("document") && !has("text") {
@@ -221,6 +225,11 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
     }
     Ok(conversation)
 }
+
+/// What the user says in a conversation that begins with an answer, or that is nothing but instructions: `A conversation
+/// must start with a user message` (<https://github.com/langgenius/dify/issues/12340>,
+/// <https://github.com/pydantic/pydantic-ai/issues/4495>), and its text must not be blank.
+const FIRST_WORD: &str = ".";
 
 /// What stands beside documents that are sent without a word: Converse wants a text in each turn that has one.
 const BESIDE_DOCUMENTS: &str = "Attached.";

@@ -35,11 +35,27 @@ fn tools() -> Value {
     json!([{"type": "function", "function": {"name": "f"}}])
 }
 
+fn user() -> Value {
+    json!({"role": "user", "content": "u"})
+}
+
+#[test]
+fn a_conversation_begins_with_the_user() {
+    let said = json!({"role": "assistant", "content": "a"});
+    let spoken = |role: &str, text: &str| json!({"role": role, "content": [{"text": text}]});
+    let begun = json!([spoken("user", "."), spoken("assistant", "a"), spoken("user", "u")]);
+    assert_eq!(body(CLAUDE, json!({"messages": [said, user()]}))["messages"], begun);
+    let system = json!({"role": "system", "content": "s"});
+    assert_eq!(body(CLAUDE, json!({"messages": [system, said, user()]}))["messages"], begun);
+    assert_eq!(body(CLAUDE, json!({"messages": [system]}))["messages"], json!([spoken("user", ".")]));
+    assert_eq!(body(CLAUDE, json!({"messages": [system, user()]}))["messages"], json!([spoken("user", "u")]));
+}
+
 #[test]
 fn only_claude_is_shown_signed_thinking() {
     let thought = json!({"type": "thinking", "thinking": "t", "signature": "s"});
     let message = json!({"role": "assistant", "content": "a", "thinking_blocks": [thought]});
-    let blocks = |model: &str| body(model, json!({"messages": [message]}))["messages"][0]["content"].take();
+    let blocks = |model: &str| body(model, json!({"messages": [user(), message]}))["messages"][1]["content"].take();
     let signed = json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}});
     assert_eq!(blocks(CLAUDE), json!([signed, {"text": "a"}]));
     assert_eq!(blocks(NOVA), json!([{"text": "a"}]));
@@ -163,7 +179,7 @@ fn reasoning_goes_back_to_the_models_that_take_it() {
     let blocks = |model: &str, thought: &Value| {
         let native = json!({"bedrock": {"content": [thought, {"text": "a"}]}});
         let message = json!({"role": "assistant", "content": "a", "provider_specific_fields": native});
-        body(model, json!({"messages": [message]}))["messages"][0]["content"].as_array().unwrap().len() == 2
+        body(model, json!({"messages": [user(), message]}))["messages"][1]["content"].as_array().unwrap().len() == 2
     };
     let arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc";
     let (old, kimi) = ("anthropic.claude-3-haiku-20240307-v1:0", "moonshot.kimi-k2-thinking");
@@ -181,7 +197,7 @@ fn reasoning_goes_back_to_the_models_that_take_it() {
     }
     // What is no block of Bedrock's own has to be signed.
     let listed = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}, {"type": "text", "text": "a"}], "thinking_blocks": [{"type": "thinking", "thinking": "t"}]});
-    assert_eq!(body(CLAUDE, json!({"messages": [listed]}))["messages"][0]["content"], json!([{"text": "a"}]));
+    assert_eq!(body(CLAUDE, json!({"messages": [user(), listed]}))["messages"][1]["content"], json!([{"text": "a"}]));
 }
 
 #[test]
@@ -191,7 +207,10 @@ fn a_refusal_is_what_was_said() {
     {
         let mut message = message;
         message["role"] = "assistant".into();
-        assert_eq!(body(NOVA, json!({"messages": [message]}))["messages"][0]["content"], json!([{"text": "no"}]));
+        assert_eq!(
+            body(NOVA, json!({"messages": [user(), message]}))["messages"][1]["content"],
+            json!([{"text": "no"}])
+        );
     }
 }
 
@@ -207,7 +226,10 @@ fn arguments_may_be_anything_that_means_an_object() {
     ] {
         let call = json!({"id": "t", "function": {"name": "f", "arguments": arguments}});
         let message = json!({"role": "assistant", "tool_calls": [call]});
-        assert_eq!(body(NOVA, json!({"messages": [message]}))["messages"][0]["content"][0]["toolUse"]["input"], input);
+        assert_eq!(
+            body(NOVA, json!({"messages": [user(), message]}))["messages"][1]["content"][0]["toolUse"]["input"],
+            input
+        );
     }
 }
 
@@ -326,7 +348,7 @@ fn a_call_that_was_cut_off_goes_back_as_an_object() {
     let message = json!({"role": "assistant", "content": null, "provider_specific_fields": native,
         "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "s"}],
         "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{\"cut"}}]});
-    let content = body(CLAUDE, json!({"messages": [message]}))["messages"][0]["content"].take();
+    let content = body(CLAUDE, json!({"messages": [user(), message]}))["messages"][1]["content"].take();
     assert_eq!(content[0], json!({"reasoningContent": {"reasoningText": {"text": "t", "signature": "s"}}}));
     assert_eq!(content[1]["toolUse"]["input"], json!({"INVALID_JSON": "{\"cut"}));
 }

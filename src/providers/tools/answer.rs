@@ -8,43 +8,59 @@ use memchr::memmem::Finder;
 use super::super::StreamDecoder;
 use super::super::edit::{self, Edited};
 use super::arguments;
+use super::ids::Ids;
 use super::names::{KINDS, Renamed, rename};
 use crate::error::Result;
 
-/// An answer or a chunk with its calls made right; `None`: they are, or there are none.
-pub(in crate::providers) fn readable(renamed: &Renamed, json: &[u8]) -> Option<Bytes> {
+/// An answer or a chunk with its calls made right; `None`: they are, or there are none. `ids` are those of the same stream.
+pub(in crate::providers) fn readable(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
     static CALLS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
     CALLS.find(json)?;
-    let choice = |choice: &str| {
-        edit::object(choice, |choice| {
-            for (part, is_whole) in [("message", true), ("delta", false)] {
-                choice.edit(part, |message| {
-                    edit::object(message, |message| {
-                        message.edit("tool_calls", |calls| {
-                            edit::list(calls, |call| readable_call(renamed, call, is_whole))
-                        });
-                    })
-                });
-            }
-        })
-    };
     let answer = std::str::from_utf8(json).ok()?;
-    edit::object(answer, |answer| answer.edit("choices", |choices| edit::list(choices, choice))).map(Bytes::from)
-}
-
-fn readable_call(renamed: &Renamed, call: &str, is_whole: bool) -> Option<String> {
-    edit::object(call, |call| {
-        for kind in KINDS {
-            call.edit(kind, |called| {
-                edit::object(called, |called| {
-                    rename(called, |told| renamed.given(told));
-                    if kind == "function" {
-                        write_arguments(called, is_whole);
+    edit::object(answer, |answer| {
+        let id = answer.string("id").unwrap_or_default();
+        answer.edit("choices", |choices| {
+            let mut place = 0;
+            edit::list(choices, |choice| {
+                place += 1;
+                edit::object(choice, |choice| {
+                    let index = choice.get("index").and_then(|index| index.parse().ok()).unwrap_or(place - 1);
+                    for (part, is_whole) in [("message", true), ("delta", false)] {
+                        choice.edit(part, |message| {
+                            edit::object(message, |message| {
+                                let mut of_message = Ids::default();
+                                message.edit("tool_calls", |calls| {
+                                    edit::list(calls, |call| {
+                                        edit::object(call, |call| {
+                                            match is_whole {
+                                                true => of_message.whole(&id, index, call),
+                                                false => ids.piece(&id, index, call),
+                                            }
+                                            make_readable(renamed, call, is_whole);
+                                        })
+                                    })
+                                });
+                            })
+                        });
                     }
                 })
-            });
-        }
+            })
+        });
     })
+    .map(Bytes::from)
+}
+
+fn make_readable(renamed: &Renamed, call: &mut Edited, is_whole: bool) {
+    for kind in KINDS {
+        call.edit(kind, |called| {
+            edit::object(called, |called| {
+                rename(called, |told| renamed.given(told));
+                if kind == "function" {
+                    write_arguments(called, is_whole);
+                }
+            })
+        });
+    }
 }
 
 /// Arguments are JSON in a string; of a call in pieces it is known in the end whether there were any.
@@ -72,6 +88,8 @@ pub(in crate::providers) struct Readable {
     pub decoder: Box<dyn StreamDecoder>,
     /// The tools that go by another name there.
     pub renamed: Renamed,
+    /// The ids of its calls.
+    pub ids: Ids,
 }
 
 impl StreamDecoder for Readable {
@@ -79,7 +97,7 @@ impl StreamDecoder for Readable {
         let before = chunks.len();
         let result = self.decoder.event(name, data, chunks);
         for chunk in &mut chunks[before..] {
-            if let Some(readable) = readable(&self.renamed, chunk) {
+            if let Some(readable) = readable(&self.renamed, &mut self.ids, chunk) {
                 *chunk = readable;
             }
         }
@@ -108,8 +126,12 @@ mod tests {
 
     fn read(renamed: &Renamed, part: &str, calls: Value) -> Value {
         let answer = json!({"choices": [{(part): {"tool_calls": calls}}], "x": 1}).to_string();
-        let read = readable(renamed, answer.as_bytes()).unwrap_or(answer.into());
-        serde_json::from_slice::<Value>(&read).unwrap()["choices"][0][part]["tool_calls"].take()
+        let read = readable(renamed, &mut Ids::default(), answer.as_bytes()).unwrap_or(answer.into());
+        let mut calls = serde_json::from_slice::<Value>(&read).unwrap()["choices"][0][part]["tool_calls"].take();
+        for call in calls.as_array_mut().unwrap() {
+            call.as_object_mut().unwrap().remove("id");
+        }
+        calls
     }
 
     #[test]

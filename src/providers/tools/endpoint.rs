@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::super::{Deployment, Encoded, Endpoint, Row, StreamDecoder};
 use super::acceptable;
 use super::answer::{Readable, readable};
+use super::ids::Ids;
 use super::names::Renamed;
 use crate::error::Result;
 use crate::types::chat::Request;
@@ -30,9 +31,11 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let answer = self.wire.decode(request, response)?;
+        if request.params.get("tools").is_none() {
+            return Ok(answer);
+        }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        let readable = if renamed.is_empty() { None } else { readable(&renamed, &answer) };
-        Ok(readable.unwrap_or(answer))
+        Ok(readable(&renamed, &mut Ids::default(), &answer).unwrap_or(answer))
     }
 
     fn framing(&self) -> Framing {
@@ -41,7 +44,10 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
 
     fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
         let decoder = self.wire.stream_decoder(request, received);
+        if request.params.get("tools").is_none() {
+            return decoder;
+        }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        if renamed.is_empty() { decoder } else { Box::new(Readable { decoder, renamed }) }
+        Box::new(Readable { decoder, renamed, ids: Ids::default() })
     }
 }

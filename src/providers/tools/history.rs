@@ -4,13 +4,16 @@
 //! Histories come from other hosts, from caches and from programs. Ids of other hosts are too long or have other letters;
 //! some hosts give none, or the same one to each call of an answer.
 
-use std::collections::{HashSet, VecDeque};
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::super::edit::{self, Edited};
+use super::super::readable::quoted;
 use super::arguments;
 use super::grammar::Grammar;
 use super::names::Renamed;
@@ -123,6 +126,59 @@ impl<'a> Calls<'a> {
     }
 }
 
+/// `messages` with one result for each call: what a later message gives for the same call is added to the first, in order,
+/// and what it says again is not. `None`: there is but one for each.
+///
+/// Wires with blocks refuse a second one: <https://github.com/sipeed/picoclaw/issues/1793>.
+pub(super) fn one_result_a_call(messages: &str) -> Option<String> {
+    let items: Vec<&RawValue> = serde_json::from_str(messages).ok()?;
+    let mut written: Vec<Cow<str>> = Vec::with_capacity(items.len());
+    let mut results: HashMap<String, usize> = HashMap::new();
+    for item in &items {
+        let json = item.get();
+        let message = Edited::of(json).filter(|message| message.string("role").as_deref() == Some("tool"));
+        let id = message.as_ref().and_then(|message| message.string("tool_call_id")).filter(|id| !id.is_empty());
+        if let (Some(more), Some(id)) = (message, id) {
+            match results.entry(id) {
+                Entry::Occupied(first) => {
+                    let first = &mut written[*first.get()];
+                    if let Some(both) = edit::object(first, |first| add_result(first, &more)) {
+                        *first = both.into();
+                    }
+                    continue;
+                }
+                Entry::Vacant(place) => drop(place.insert(written.len())),
+            }
+        }
+        written.push(json.into());
+    }
+    (written.len() < items.len()).then(|| format!("[{}]", written.join(",")))
+}
+
+/// Adds the content of a second result to the first: texts by a line break, anything else as parts. Of the other members
+/// the last word counts.
+fn add_result(first: &mut Edited, more: &Edited) {
+    for name in ["is_error", "status", "cache_control"] {
+        if let Some(value) = more.some(name) {
+            first.set(name, value.to_owned());
+        }
+    }
+    let Some(content) = more.some("content").filter(|content| Some(*content) != first.some("content")) else { return };
+    let both = match (first.string("content"), more.string("content")) {
+        (Some(one), Some(other)) => quoted(&format!("{one}\n{other}")),
+        _ => {
+            let parts = |content: &str| match content.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
+                Some(list) => list.trim().to_owned(),
+                None => format!(r#"{{"type":"text","text":{content}}}"#),
+            };
+            let lists = [first.some("content"), Some(content)].map(|content| content.map(parts).unwrap_or_default());
+            let lists: Vec<String> = lists.into_iter().filter(|list| !list.is_empty()).collect();
+            format!("[{}]", lists.join(","))
+        }
+    };
+    first.set("content", both);
+}
+
 /// The id of a call, or of the call that a result is of; hosts count them too.
 fn given_id(object: &Edited) -> String {
     let json = object.some("id").or(object.some("tool_call_id")).unwrap_or("\"\"");
@@ -198,6 +254,35 @@ mod tests {
                     && told[0]["tool_calls"][1]["function"]["arguments"] == "{}"
             );
         }
+    }
+
+    #[test]
+    fn second_results_of_a_call_are_added_to_the_first() {
+        let tool = |id: &str, content: Value| json!({"role": "tool", "tool_call_id": id, "content": content});
+        let joined = |messages: Value| {
+            let joined = one_result_a_call(&messages.to_string());
+            joined.map(|joined| serde_json::from_str::<Value>(&joined).unwrap())
+        };
+        let text = |text: &str| json!({"type": "text", "text": text});
+        for (one, other, both) in [
+            (json!("1"), json!("2"), json!("1\n2")),
+            (json!("1"), json!("1"), json!("1")),
+            (json!("1"), json!([text("2")]), json!([text("1"), text("2")])),
+            (json!([text("1")]), json!([text("2")]), json!([text("1"), text("2")])),
+            (json!([]), json!("2"), json!([text("2")])),
+            (json!(null), json!("2"), json!([text("2")])),
+        ] {
+            let user = json!({"role": "user", "content": "go on"});
+            let messages = json!([tool("a", one.clone()), tool("b", json!("x")), user, tool("a", other)]);
+            assert_eq!(joined(messages), Some(json!([tool("a", both), tool("b", json!("x")), user])), "{one}");
+        }
+        assert_eq!(
+            joined(json!([tool("a", json!("1")), tool("b", json!("1")), tool("", json!("")), tool("", json!(""))])),
+            None
+        );
+        let mut failed = tool("a", json!("no"));
+        failed["is_error"] = true.into();
+        assert_eq!(joined(json!([tool("a", json!("1")), failed])).unwrap()[0]["is_error"], true);
     }
 
     #[test]

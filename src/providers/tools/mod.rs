@@ -4,6 +4,7 @@
 //! - [`names`]: names of tools that it does not take
 //! - [`history`]: the calls of a conversation, and their results
 //! - [`answer`]: the calls of an answer, with the given names again
+//! - [`ids`]: the ids of these calls, where there are none or the same
 //! - [`arguments`]: what a call is given, however a host writes it
 //! - [`items`]: the same on Responses, where tools and calls have another shape
 //! - [`endpoint`]: all of it around a wire of its own
@@ -15,6 +16,7 @@ pub(super) mod arguments;
 pub(super) mod endpoint;
 pub(super) mod grammar;
 pub(super) mod history;
+pub(super) mod ids;
 pub(super) mod items;
 pub(super) mod names;
 
@@ -34,7 +36,8 @@ pub(super) fn acceptable<'a>(grammar: &Grammar, mut params: Cow<'a, Params>) -> 
         let mut calls = Calls::new(grammar, &renamed);
         let messages = std::str::from_utf8(messages).unwrap_or_default();
         let written = edit::list(messages, |message| edit::object(message, |message| calls.message(message)));
-        if let Some(written) = written {
+        let joined = history::one_result_a_call(written.as_deref().unwrap_or(messages));
+        if let Some(written) = joined.or(written) {
             params.to_mut().set("messages", written.as_bytes());
         }
     }
