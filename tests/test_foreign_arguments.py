@@ -23,7 +23,7 @@ def test_request_timeout_is_the_timeout(call: Call, at_openai: Server) -> None:
 
 def test_a_word_that_is_ours_under_another_name(call: Call, at_openai: Server) -> None:
     at_openai.answer(plain())
-    call(request_timeout=30, num_retries_per_request=1, no_log=True)
+    call(request_timeout=30, num_retries_per_request=1, default_max_retries=1, no_log=True)
     (request,) = at_openai.requests
     assert set(request.json) == {"model", "messages"}
 
@@ -51,6 +51,13 @@ def test_a_word_that_is_ours_under_another_name(call: Call, at_openai: Server) -
         {"callbacks": [print]},
         {"metadata": {"hook": print}},
         {"input_cost_per_token": 0.1},
+        {"organization": "org-1"},
+        {"openai_organization": "org-1"},
+        {"azure_endpoint": "https://r.openai.azure.com"},
+        {"proxies": {}},
+        {"trust_env": False},
+        {"cert": "client.pem"},
+        {"disable_fallbacks": True},
     ],
     ids=lambda arguments: next(iter(arguments)),
 )
