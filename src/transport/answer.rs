@@ -12,7 +12,7 @@ use crate::types::http::{Headers, Lines, field_of};
 /// A chunk's size line, or a trailer line, may be this long.
 const LONGEST_LINE: usize = 8 * 1024;
 /// So many informational heads (1xx) may come before the answer's own: one or two do.
-const MOST_INFORMATIONAL: u32 = 32;
+pub(super) const MOST_INFORMATIONAL: u32 = 32;
 /// So many lines may follow the last chunk: checksums and signatures are one or two.
 const MOST_TRAILERS: u32 = 256;
 

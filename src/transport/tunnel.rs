@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
-use super::answer::end_of_head;
+use super::answer::{MOST_INFORMATIONAL, end_of_head};
 use super::causes::causes;
 use super::proxies::Proxy;
 use super::stream::Stream;
@@ -44,13 +44,19 @@ pub(super) async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(&request).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
     let mut answer = BytesMut::new();
+    let mut informational = 0;
     loop {
         let read = stream.read_buf(&mut answer).await.map_err(broken)?;
         while let Some(end) = end_of_head(&answer, 0) {
             let head = answer.split_to(end);
             let line = head[..].split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
             match status(line) {
-                Some(100..200) => {}
+                Some(100..200) if informational < MOST_INFORMATIONAL => informational += 1,
+                Some(100..200) => {
+                    return Err(Error::connection(format!(
+                        "{at}: more than {MOST_INFORMATIONAL} heads and no answer to CONNECT"
+                    )));
+                }
                 // The server does not speak first.
                 Some(200..300) if answer.is_empty() => return Ok(stream),
                 Some(200..300) => {
@@ -185,5 +191,9 @@ mod tests {
         }
         let endless = "x".repeat(LONGEST_HEAD + 100);
         assert!(answered(&[&endless]).await.unwrap_err().0.contains("larger than"));
+        let informational = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MOST_INFORMATIONAL as usize);
+        answered(&[&informational, "HTTP/1.1 200 OK\r\n\r\n"]).await.unwrap();
+        let endless = answered(&[&informational, "HTTP/1.1 102 Processing\r\n\r\n"]).await.unwrap_err().0;
+        assert!(endless.contains("more than 32 heads and no answer to CONNECT"), "{endless}");
     }
 }
