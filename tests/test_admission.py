@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import textwrap
 import time
@@ -150,6 +151,54 @@ class TestDescriptors:
 
         asyncio.run(main())
     """
+
+    UNSTARTED = """
+        import asyncio, os, resource, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+        import ritellm
+        messages = [{"role": "user", "content": "Hi"}]
+        asked = {"base_url": sys.argv[1], "api_key": "k", "max_retries": 0}
+
+        async def main():
+            await asyncio.sleep(0)
+            held = []
+            try:
+                while True:
+                    held.append(os.open("/dev/null", os.O_RDONLY))
+            except OSError:
+                pass
+            for stream, free in ((False, 0), (True, 0), (False, 1), (True, 0)):
+                for _ in range(free):
+                    os.close(held.pop())
+                try:
+                    answer = await ritellm.acompletion("openai/m", messages, stream=stream, **asked)
+                    answer = [chunk async for chunk in answer]
+                except ritellm.APIConnectionError as error:
+                    print(error.message)
+            try:
+                ritellm.completion("openai/m", messages, **asked)
+            except ritellm.APIConnectionError as error:
+                print(error.message)
+            for number in held:
+                os.close(number)
+            answer = await ritellm.acompletion("openai/m", messages, **asked)
+            print(answer.choices[0].message.content)
+
+        asyncio.run(main())
+    """
+
+    def test_the_first_call_finds_none(self, server: Server, tmp_path: Path) -> None:
+        server.answer(late(0))
+        program = tmp_path / "program.py"
+        program.write_text(textwrap.dedent(self.UNSTARTED))
+        arguments = [sys.executable, str(program), server.base_url]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=30)
+        *refusals, answer = done.stdout.splitlines() or [done.stderr]
+        loop, thread = "the event loop cannot be told of answers", "the network thread cannot be started"
+        said = [f"{what}: Too many open files (os error 24)" for what in (loop, loop, thread, thread, thread)]
+        assert refusals == said, done.stderr
+        assert answer == "Hello!"
+        assert not done.stderr
 
     async def test_calls_wait_for_them(self, server: Server, tmp_path: Path) -> None:
         server.answer(late(0.02))

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::attached::Attached;
 use super::bell::Bell;
+use super::errors::exception;
 use super::once::{get_or_make, name};
 use super::waiter::{Waiter, Work};
 use pyo3::exceptions::PyRuntimeError;
@@ -17,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
 use super::runtime::{self, generation};
+use crate::error::Error;
 
 /// What a finished piece of work turns into, on the loop's thread.
 pub(super) trait Outcome: Send {
@@ -202,7 +204,9 @@ impl Bridge {
                 },
             )
         };
-        let bell = Bell::new()?;
+        let bell = Bell::new().map_err(|error| {
+            exception(py, Error::connection(format!("the event loop cannot be told of answers: {error}")))
+        })?;
         let descriptor = bell.descriptor();
         let bridge = make(Wake::Bell(bell))?;
         let watched =

@@ -15,7 +15,7 @@ use super::concealed::Arguments;
 use super::errors::exception;
 use super::job::{Abort, Caller, Job, Task};
 use super::log::{self, Log};
-use super::runtime::{self, PerProcess};
+use super::runtime::{self, PerProcess, Refused};
 use super::settings;
 use super::stream::Done;
 use super::turns::Sleeper;
@@ -234,12 +234,22 @@ impl Client {
     }
 
     /// Hands a job to the network thread.
+    ///
+    /// # Errors
+    ///
+    /// There is no such thread, and none can be started.
     fn spawn(&self, py: Python<'_>, job: Job) -> PyResult<()> {
-        if let Err(Task::Call(job)) = runtime::spawn(Task::Call(job)) {
+        let mut spawned = runtime::spawn(Task::Call(job));
+        if let Err(Refused::Lost(Task::Call(job))) = spawned {
             // The thread, and all connections, have been given up: a fresh one takes fresh ones.
-            drop(runtime::spawn(Task::Call(Job { core: self.core(py)?, ..job })));
+            spawned = runtime::spawn(Task::Call(Job { core: self.core(py)?, ..job }));
         }
-        Ok(())
+        match spawned {
+            Err(Refused::Unstarted(error)) => {
+                Err(exception(py, Error::connection(format!("the network thread cannot be started: {error}"))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What makes its calls.

@@ -110,10 +110,21 @@ mod rest {
     }
 }
 
-/// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps. Where the thread's descriptors have been
-/// closed, the job comes back: what it was made with is of no use any more.
-pub(super) fn spawn(job: Task) -> Result<(), Task> {
-    let runtime = runtime();
+/// Why a job was not taken.
+pub(super) enum Refused {
+    /// The thread's descriptors have been closed: what the job was made with is of no use any more.
+    Lost(Task),
+    /// There is no thread, and none can be started: the process has used up its descriptors, memory or threads.
+    Unstarted(std::io::Error),
+}
+
+/// Hands a job to the thread. A burst of jobs wakes it once, and only if it sleeps.
+///
+/// # Errors
+///
+/// The job is not begun.
+pub(super) fn spawn(job: Task) -> Result<(), Refused> {
+    let runtime = runtime().map_err(Refused::Unstarted)?;
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
     jobs.push(job);
     if jobs.len() > 1 {
@@ -123,7 +134,7 @@ pub(super) fn spawn(job: Task) -> Result<(), Task> {
         let job = jobs.pop().expect("just pushed");
         drop(jobs);
         give_up(runtime);
-        return Err(job);
+        return Err(Refused::Lost(job));
     }
     drop(jobs);
     runtime.arrived.notify_one();
@@ -193,7 +204,8 @@ impl Descriptors {
 
 /// The turns of the threads that wait for answers.
 pub(super) fn turns() -> &'static Turns {
-    &runtime().turns
+    // Where there is no thread any more and none can be started, a turn is of nobody's concern.
+    runtime().map_or_else(|_| &*Box::leak(Box::default()), |runtime| &runtime.turns)
 }
 
 thread_local! {
@@ -238,12 +250,32 @@ async fn end_turns() {
     }
 }
 
-fn runtime() -> &'static Runtime {
+fn runtime() -> std::io::Result<&'static Runtime> {
     let known = RUNTIME.load(Ordering::Acquire);
     // SAFETY: every pointer stored comes from `Box::into_raw` below and is never freed.
-    if let Some(runtime) = unsafe { known.as_ref() } {
-        return runtime;
+    match unsafe { known.as_ref() } {
+        Some(runtime) => Ok(runtime),
+        None => start(),
     }
+}
+
+/// Starts a network thread, unless another thread is first.
+///
+/// # Errors
+///
+/// There are no descriptors for it, or no thread. The next call tries again.
+#[cold]
+fn start() -> std::io::Result<&'static Runtime> {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_io_events_per_tick(AT_ONCE)
+        .event_interval(POLLS)
+        .on_thread_park(rest::begin)
+        .on_thread_unpark(|| {
+            rest::end();
+            check_descriptors();
+        })
+        .build()?;
     let fresh = Runtime {
         jobs: Mutex::default(),
         arrived: Notify::new(),
@@ -255,16 +287,19 @@ fn runtime() -> &'static Runtime {
         Ok(_) => {
             // SAFETY: just made, and never freed.
             let runtime: &'static Runtime = unsafe { &*fresh };
-            std::thread::Builder::new()
-                .name("ritellm".into())
-                .spawn(move || run(runtime))
-                .expect("a thread can be started");
-            runtime
+            let thread = std::thread::Builder::new().name("ritellm".into()).spawn(move || run(runtime, tokio));
+            match thread {
+                Ok(_) => Ok(runtime),
+                Err(error) => {
+                    give_up(runtime);
+                    Err(error)
+                }
+            }
         }
         // SAFETY: another thread was first; its runtime is never freed, and ours was seen by nobody.
         Err(theirs) => unsafe {
             drop(Box::from_raw(fresh));
-            &*theirs
+            Ok(&*theirs)
         },
     }
 }
@@ -275,7 +310,7 @@ const AT_ONCE: usize = 64;
 /// … or so many polls, of new calls above all: to look costs as much as a poll.
 const POLLS: u32 = 1024;
 
-fn run(runtime: &'static Runtime) {
+fn run(runtime: &'static Runtime, tokio: tokio::runtime::Runtime) {
     // Signals are for the interpreter's threads.
     #[cfg(unix)]
     // SAFETY: plain libc calls on a set that lives on this stack.
@@ -286,17 +321,6 @@ fn run(runtime: &'static Runtime) {
     }
     OWN.set(Some(runtime));
     rest::end();
-    let tokio = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_io_events_per_tick(AT_ONCE)
-        .event_interval(POLLS)
-        .on_thread_park(rest::begin)
-        .on_thread_unpark(move || {
-            rest::end();
-            check_descriptors(runtime);
-        })
-        .build()
-        .expect("a tokio runtime can be built");
     let serve = std::panic::AssertUnwindSafe(|| serve(runtime, &tokio));
     // Tasks catch their own panics: one that comes here is tokio's, whose descriptors are gone.
     drop(std::panic::catch_unwind(serve));
@@ -312,14 +336,15 @@ fn run(runtime: &'static Runtime) {
 ///
 /// # Panics
 /// The descriptors are gone. `run` catches it.
-fn check_descriptors(runtime: &Runtime) {
+fn check_descriptors() {
     const SLEPT: Duration = Duration::from_millis(50);
     thread_local! {
         static WOKEN: Cell<Option<Instant>> = const { Cell::new(None) };
     }
     let now = Instant::now();
     let has_slept = WOKEN.replace(Some(now)).is_none_or(|before| now.duration_since(before) > SLEPT);
-    assert!(!has_slept || runtime.descriptors.are_there(), "{LOST}");
+    let are_there = || OWN.get().is_none_or(|own| own.descriptors.are_there());
+    assert!(!has_slept || are_there(), "{LOST}");
 }
 
 /// Keeps quiet about what tokio says when its descriptors are gone: whoever makes or waits for a call is told.

@@ -98,7 +98,9 @@ pub fn is_credential(name: &str) -> bool {
         "token",
     ];
     let name = name.to_ascii_lowercase();
-    WORDS.iter().any(|word| name.contains(word)) || name == "pwd"
+    // Words that are part of many others: an access token, a shared access signature, a pre-shared key, a one-time password.
+    const NAMES: [&str; 7] = ["hmac", "otp", "pat", "psk", "pwd", "sas", "sig"];
+    WORDS.iter().any(|word| name.contains(word)) || NAMES.contains(&name.as_str())
 }
 
 /// An address with `***` for the values of query parameters that are called like keys.
@@ -114,9 +116,9 @@ pub fn without_credentials(url: &str) -> String {
     format!("{address}?{}", shown.join("&"))
 }
 
-/// [`is_credential`] for a query parameter, which is called more briefly: `sig` of Azure's signed addresses, `code` of its functions.
+/// [`is_credential`] for a query parameter, which is called more briefly: `code` of Azure's functions.
 fn is_credential_in_query(name: &str) -> bool {
-    is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "sig" | "code" | "pass" | "pw")
+    is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "code" | "pass" | "pin" | "pw")
 }
 
 /// A secret, and everything in it that is one by itself: the words of a header field, the values of cookies and of `Digest`,
@@ -190,7 +192,9 @@ impl<'de> Visitor<'de> for Keys<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Text(name)) = map.next_key()? {
-            map.next_value_seed(Keys { is_key: is_credential(&name), found: self.found })?;
+            // `{"api_key": {"value": …}}`
+            let is_key = is_credential(&name) || (self.is_key && name == "value");
+            map.next_value_seed(Keys { is_key, found: self.found })?;
         }
         Ok(())
     }
@@ -279,9 +283,10 @@ mod tests {
             "tools",
             br#"[{"type": "mcp", "authorization": "mcp-canary", "headers": {"X-Key": "x-canary"}}]"#,
         );
+        secrets.add_member("", br#"{"api_key": {"type": "inline", "value": "inner-canary"}, "value": "no-canary"}"#);
         secrets.add_member("access_token", br#""top-canary""#);
         secrets.add_member("max_tokens", b"100");
         let texts: Vec<&str> = secrets.0.iter().map(Secret::expose).collect();
-        assert_eq!(texts, ["abcdefgh", "mcp-canary", "x-canary", "top-canary"]);
+        assert_eq!(texts, ["abcdefgh", "mcp-canary", "x-canary", "inner-canary", "top-canary"]);
     }
 }
