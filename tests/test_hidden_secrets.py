@@ -43,6 +43,9 @@ SPELLINGS: dict[str, str] = {
     "base64 for addresses": base64.urlsafe_b64encode(CANARY.encode()).decode().rstrip("="),
     "base64 of two": base64.b64encode(f"user:{CANARY}".encode()).decode(),
     "base64 of a header": base64.b64encode(f"Bearer {CANARY}\r\n".encode()).decode(),
+    "base64 twice": base64.b64encode(base64.b64encode(f"Bearer {CANARY}".encode())).decode(),
+    "base64 of an address": base64.b64encode(urllib.parse.quote(CANARY, safe="").encode()).decode(),
+    "base64 of escapes": base64.b64encode(escaped("\\u%04x").encode()).decode(),
     "hexadecimal": CANARY.encode().hex(),
 }
 PLACES: dict[str, str] = {

@@ -5,7 +5,8 @@
 //! regard to case, in hexadecimal, and in base64 at each of its three alignments. What is found is replaced in the text
 //! itself.
 //!
-//! The time is linear in the text: there are at most [`MOST_LAYERS`] layers, and each search is linear.
+//! The time is linear in the text: there are at most [`MOST_LAYERS`] layers and [`MOST_BASE64`] within them, and each search
+//! is linear.
 
 mod decode;
 
@@ -32,6 +33,10 @@ const HEAD: usize = 4;
 const SHORTEST_CUT: usize = 5;
 /// Escapes within escapes, at most: a JSON text in a JSON string in a query is three.
 const MOST_LAYERS: usize = 5;
+/// Base64 of texts that hold secrets in other spellings, or in base64, is decoded so many times.
+const MOST_BASE64: usize = 2;
+/// What is shorter is a word, and not decoded.
+const SHORTEST_BASE64: usize = 12;
 
 /// Finds secrets in texts.
 #[derive(Debug, Default)]
@@ -164,6 +169,11 @@ impl Redactor {
 
     /// Where secrets stand in the text.
     fn places(&self, text: &[u8]) -> Vec<Range<usize>> {
+        self.places_within(text, MOST_BASE64)
+    }
+
+    /// The same, with what stands there in base64 decoded so many times.
+    fn places_within(&self, text: &[u8], base64_left: usize) -> Vec<Range<usize>> {
         let mut places = Vec::new();
         if self.needles.is_empty() {
             return places;
@@ -173,7 +183,18 @@ impl Redactor {
             let view = if depth == 0 { text } else { &layers[depth - 1].bytes };
             let in_text =
                 |place: Range<usize>| layers[..depth].iter().rev().fold(place, |place, layer| layer.source(place));
-            let found = self.find(view);
+            let mut found = self.find(view);
+            if base64_left > 0 {
+                for (run, first, decoded) in encoded_texts(view) {
+                    // Three bytes are four digits.
+                    let digits = |place: Range<usize>| {
+                        let (start, end) = (first + place.start, first + place.end);
+                        run.start + start / 3 * 4..(run.start + end.div_ceil(3) * 4).min(run.end)
+                    };
+                    let inside = self.places_within(&decoded, base64_left - 1).into_iter();
+                    found.extend(inside.map(|place| (digits(place), false)));
+                }
+            }
             places.extend(found.into_iter().map(|(place, is_tail)| match (in_text(place), is_tail) {
                 (place, true) => place.start..text.len(),
                 (place, false) => place,
@@ -238,6 +259,41 @@ impl Needle {
         let length = (SHORTEST_CUT..=longest).rev().find(|length| text.ends_with(&self.whole[..*length]))?;
         Some(text.len() - length..text.len())
     }
+}
+
+/// ASCII texts that stand in a text in base64, without white space in it: the digits, how many of the bytes they stand for
+/// come before such a text, and the text. What a key itself looks like in base64 is searched for
+/// (`Redactor::add_base64`); this is for keys that were escaped before.
+fn encoded_texts(text: &[u8]) -> Vec<(Range<usize>, usize, Vec<u8>)> {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+    let is_text = |byte: &u8| matches!(byte, 0 | b'\t' | b'\n' | b'\r' | b' '..=b'~');
+    let mut found = Vec::new();
+    let mut start = 0;
+    for run in text.split(|byte| !is_digit(byte)) {
+        // Digits that belong to something else may stand before.
+        for skipped in (0..4).filter(|skipped| run.len() >= SHORTEST_BASE64 + skipped) {
+            let decoded = decoded_base64(&run[skipped..]);
+            let mut first = 0;
+            for piece in decoded.split(|byte| !is_text(byte)) {
+                if piece.len() >= SHORT {
+                    found.push((start + skipped..start + run.len(), first, piece.to_vec()));
+                }
+                first += piece.len() + 1;
+            }
+        }
+        start += run.len() + 1;
+    }
+    found
+}
+
+/// What digits of base64 stand for, of either alphabet and without padding.
+fn decoded_base64(digits: &[u8]) -> Vec<u8> {
+    let mut digits: String = digits.iter().map(|digit| char::from(standard(*digit))).collect();
+    match digits.len() % 4 {
+        1 => drop(digits.pop()),
+        over => digits.extend(std::iter::repeat_n('=', (4 - over) % 4)),
+    }
+    base64::decode(digits).unwrap_or_default()
 }
 
 /// A byte as texts are compared: without its case, and a plus as the space that it stands for in a form.
@@ -353,6 +409,64 @@ mod tests {
                     assert!(tail.len() <= after.len() * 8 / 6 + 8, "{spelled} → {shown}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_base64_of_another_spelling() {
+        for spelled in [
+            base64::encode(KEY),
+            base64::encode(format!("user:{KEY}")),
+            base64::encode(base64::encode(KEY)),
+            each(|c| format!("%{:02x}", c as u32)),
+            each(|c| format!("\\u{:04X}", c as u32)),
+            KEY.replace('/', "\\/"),
+            each(|c| format!("{:02x}", c as u32)),
+        ] {
+            for (before, after) in [("", ""), ("{\"k\": \"", "\"}"), ("x ", "")] {
+                let encoded = base64::encode(format!("{before}{spelled}{after}"));
+                let url_safe = encoded.replace('+', "-").replace('/', "_");
+                for text in [
+                    encoded.clone(),
+                    encoded.trim_end_matches('=').to_owned(),
+                    url_safe,
+                    format!("//a/{encoded}"),
+                    format!("x{encoded}"),
+                ] {
+                    let shown = hidden(KEY, &format!("is <{text}>"));
+                    assert!(shown.contains("***"), "{text} → {shown}");
+                    assert!(shown.len() <= 18 + (before.len() + after.len() + 6) * 4 / 3, "{text} → {shown}");
+                }
+            }
+        }
+        let honest = base64::encode("nothing to see here, \\u0041 and so on, at all");
+        assert_eq!(hidden(KEY, &honest), honest);
+    }
+
+    /// `cargo test --release -- --ignored --nocapture what_a_mebibyte_takes`
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_a_mebibyte_takes() {
+        let redactor = Redactor::new([KEY, &*"b".repeat(40), "session-0123456789"]);
+        for piece in [
+            "x",
+            "word ",
+            "YWJjZGVm",
+            "YWJjZGVmZ2hp ",
+            "V1ZkS2FscEhWbTFhTW1od ",
+            "YWJjZGVmZ2hp/wD/",
+            "{\"a\":\"b\\n\"},",
+            "%2525",
+            "\\",
+            "&amp;",
+            "\0a",
+            "\\u0041",
+            "sk/C",
+        ] {
+            let text = piece.repeat((1 << 20) / piece.len());
+            let start = std::time::Instant::now();
+            redactor.redact(text.as_bytes());
+            println!("{:>5} ms: {piece:?}", start.elapsed().as_millis());
         }
     }
 
