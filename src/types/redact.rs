@@ -336,6 +336,7 @@ mod tests {
     #[test]
     fn a_secret_is_hidden_however_it_is_escaped() {
         assert_eq!(hidden("ab/cd+ef", "xab/cd+efab/cd+ef"), "x******");
+        assert_eq!(hidden("a'b&cdefg", "a&#x27;b&amp;cdefg, a&#39;b&amp;amp;cdefg"), "***, ***");
         assert_eq!(hidden("ab/cd+ef", r#"{"a":"ab\/cd+ef"}"#), r#"{"a":"***"}"#);
         assert_eq!(hidden("ab/cd+ef", r#""{\"a\":\"ab\\\/cd+ef\"}""#), r#""{\"a\":\"***\"}""#);
         for spelled in [

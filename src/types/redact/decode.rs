@@ -222,6 +222,8 @@ fn entity(text: &[u8]) -> Token {
     while text[at..].starts_with(AMPERSAND) && matches!(text.get(at + AMPERSAND.len()), Some(b'#' | b'a'..=b'z')) {
         at += AMPERSAND.len();
     }
+    // Ampersands before what is no entity are one.
+    let plain = || if at > 1 { Token::Escape(at, Character::Byte(b'&')) } else { Token::Plain };
     let rest = &text[at..];
     if rest.is_empty() || NAMED.iter().any(|(name, _)| name.starts_with(rest)) {
         return Token::Nothing(text.len());
@@ -236,11 +238,11 @@ fn entity(text: &[u8]) -> Token {
             (Some(value), Some(b';')) => Token::Escape(at + start + length + 1, unicode(value)),
             (_, None) => Token::Nothing(text.len()),
             (Some(value), Some(_)) => Token::Escape(at + start + length, unicode(value)),
-            (None, Some(_)) => Token::Plain,
+            (None, Some(_)) => plain(),
         },
         None => {
             let named = NAMED.iter().find(|(name, _)| rest.starts_with(name) && rest.get(name.len()) == Some(&b';'));
-            named.map_or(Token::Plain, |(name, byte)| Token::Escape(at + name.len() + 1, Character::Byte(*byte)))
+            named.map_or_else(plain, |(name, byte)| Token::Escape(at + name.len() + 1, Character::Byte(*byte)))
         }
     }
 }
