@@ -141,7 +141,11 @@ FRAMES = {
     "SETTINGS frames": lambda stream: frame(4, 0, 0),
     "unknown frames": lambda stream: frame(99, 0, stream),
     "WINDOW_UPDATE frames": lambda stream: frame(8, 0, 0, b"\0\0\0\1"),
+    "informational HEADERS frames": lambda stream: frame(1, 4, stream, b"\x08\x03103"),
+    "empty CONTINUATION frames": lambda stream: frame(9, 0, stream),
 }
+BEGINS = {"empty CONTINUATION frames": lambda stream: frame(1, 0, stream, b"\x88")}
+"""A frame that comes once, before those."""
 
 
 @pytest.mark.parametrize("answered", [False, True], ids=["before the head", "in the body"])
@@ -150,6 +154,8 @@ async def test_flood_of_frames(name: str, answered: bool, authority: Authority) 
     def answer(stream: Stream) -> None:
         if answered:
             stream.answer(b": \n\n", EVENTS, end=False)
+        if name in BEGINS:
+            stream.session.connection.send(BEGINS[name](stream.id))
         while True:
             stream.session.connection.send(FRAMES[name](stream.id) * 5_000)
 
