@@ -93,7 +93,13 @@ impl Call {
     /// What must not be shown of an answer: keys and tokens, and the values of headers and parameters that may be such.
     pub fn secrets(&self) -> Secrets {
         let mut secrets = Secrets::default();
-        secrets.extend(self.deployment.secrets().cloned());
+        match &self.deployment {
+            // Most have a key and nothing else.
+            Deployment { api_key: Some(key), settings, credentials: Credentials::Given, .. } if settings.is_empty() => {
+                secrets.push(key.clone());
+            }
+            deployment => secrets.extend(deployment.secrets().cloned()),
+        }
         secrets.add_headers(&self.request.extra_headers);
         secrets.add_query(&self.request.extra_query);
         secrets
@@ -344,7 +350,9 @@ impl Course<'_> {
     /// What must not be shown of an answer, the proxy's password included.
     fn secrets(&self, call: &Call) -> Secrets {
         let mut secrets = call.secrets();
-        secrets.extend(self.transport.secrets().iter().cloned());
+        if !self.transport.secrets().is_empty() {
+            secrets.extend(self.transport.secrets().iter().cloned());
+        }
         secrets
     }
 

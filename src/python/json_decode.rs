@@ -389,8 +389,7 @@ impl<'py> Decoder<'_, 'py> {
         self.space();
         self.left -= 1;
         if self.left == 0 {
-            self.left = TURN;
-            runtime::give_way(self.py);
+            self.give_way();
         }
         match self.peek() {
             _ if class == Class::Vector => self.vector(depth),
@@ -405,6 +404,14 @@ impl<'py> Decoder<'_, 'py> {
             Some(b'I') => self.literal("Infinity", values::float(self.py, f64::INFINITY)?),
             _ => Err(self.wrong("a value")),
         }
+    }
+
+    /// Lets other threads have the GIL. Apart: what this looks up, each value would have looked up otherwise.
+    #[cold]
+    #[inline(never)]
+    fn give_way(&mut self) {
+        self.left = TURN;
+        runtime::give_way(self.py);
     }
 
     fn object(&mut self, class: Class, depth: usize) -> PyResult<Bound<'py, PyAny>> {
