@@ -58,6 +58,8 @@ def _coroutine_function(function: Any) -> Any:
 
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
+# Of functions that are bound: `types.MethodType`, without the import.
+_Method: Any = type(_coroutine_function.__get__(object()))
 
 
 class _CoroutineFunction:
@@ -71,7 +73,7 @@ class _CoroutineFunction:
         self.__code__, self._function = code, function
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else type(self.__init__)(self, instance)
+        return self if instance is None else _Method(self, instance)
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         try:
