@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::StreamDecoder;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::END;
 
 /// Passes the pieces on as they come. The stream is complete with the end of its body, and not before: it has no other.
@@ -29,6 +29,9 @@ impl StreamDecoder for Pieces {
         self.has_ended
     }
 }
+
+/// A line may be this long, as an event of a stream may by default.
+const LONGEST_LINE: usize = 32 << 20;
 
 /// Cuts a body into lines, and gives each that is not blank to `decode`, which makes a chunk of it.
 pub(super) struct JsonLines<Decode> {
@@ -59,6 +62,10 @@ impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> StreamDecoder for Jso
             }
         }
         self.rest.drain(..start.min(self.rest.len()));
+        if self.rest.len() > LONGEST_LINE {
+            let message = format!("a line of the results is longer than {LONGEST_LINE} bytes");
+            return Err(Error::new(ErrorKind::ApiResponseValidation, message));
+        }
         Ok(())
     }
 
@@ -89,5 +96,13 @@ mod tests {
             assert_eq!(chunks, ["{\"a\":1}", "{\"b\":2}", "{\"c\":3}"]);
             assert!(lines.is_complete());
         }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_refused() {
+        let mut lines = JsonLines::new(|_: &[u8]| Ok(None));
+        let piece = Bytes::from(vec![b'a'; 1 << 20]);
+        let pieces = (0..100).take_while(|_| lines.event(b"", piece.clone(), &mut Vec::new()).is_ok()).count();
+        assert_eq!(pieces, LONGEST_LINE >> 20);
     }
 }
