@@ -49,6 +49,9 @@ const MOST_KEPT: usize = 32;
 /// Pieces of a stream that are taken at once, at most: a piece may be a single byte.
 const PIECES_AT_ONCE: usize = 64;
 
+/// So many events are dealt with before whatever else is ready has its turn: a piece of 64 kB may hold 21,000 of them.
+const EVENTS_AT_ONCE: usize = 256;
+
 /// A call: where it goes, what is asked, and how long and how often it is tried.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -574,7 +577,17 @@ impl Stream<'_> {
                 pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))),
             )
             .await;
+        let mut left = EVENTS_AT_ONCE;
         while let Some(event) = self.events.pop_front() {
+            left -= 1;
+            if left == 0 {
+                left = EVENTS_AT_ONCE;
+                let others = async {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                };
+                self.course.deadline.run(&self.course.admission, pin!(others)).await?;
+            }
             if !self.decoder.is_done() {
                 values::check(&event.data, self.max_values)?;
                 let decoded = self.decoder.event(&event.name, event.data, &mut self.made);

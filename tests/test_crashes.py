@@ -262,3 +262,48 @@ class TestMemory:
         )
         assert (program.code, program.output) == (0, "done\n"), program.errors
         assert "panicked" not in program.errors
+
+    def test_what_is_made_beside_answers(self, run_program: RunProgram) -> None:
+        """Clients, errors, figures and what is known of an answer."""
+        pytest.importorskip("_testcapi")
+        program = run_program(
+            """
+            import _testcapi
+            import ritellm
+            from ritellm import Client, _core
+
+            class Own(Client):
+                pass
+
+            state = {"provider": "openai", "model": "m", "status_code": 200, "headers": {"a": "b", "c": "d"}}
+            known = ritellm.Meta(state)
+            uses = [
+                lambda: Client(api_key="sk-1234567890", timeout={"connect": 1}, headers={"a": "b"}),
+                lambda: Own(max_retries=1),
+                lambda: ritellm.completion("openai/m", 5),
+                lambda: ritellm.completion("openai/m", [], api_key="sk-1234567890", timeout="x"),
+                lambda: ritellm.stats(),
+                lambda: _core.providers()[0],
+                lambda: known.headers,
+                lambda: (repr(known), known.model, known.request_id, known.latency),
+            ]
+            for use in uses:
+                for at in range(100):
+                    try:
+                        use()
+                    except ValueError:
+                        pass
+                    _testcapi.set_nomemory(at, at + 1)
+                    try:
+                        use()
+                    except (MemoryError, ValueError):
+                        pass
+                    except SystemError as error:  # CPython's own, where it calls a function of Python's
+                        assert error.__traceback__.tb_next.tb_next is None
+                    finally:
+                        _testcapi.remove_mem_hooks()
+            print("done")
+            """
+        )
+        assert (program.code, program.output) == (0, "done\n"), program.errors
+        assert "panicked" not in program.errors

@@ -1,15 +1,17 @@
 //! Chunks → completion, for `stream_chunk_builder`, `Stream.completion` and errors.
 
 use bytes::Bytes;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
 use serde_json::{Map, Value};
 
 use super::arguments::wrong;
 use super::errors::argument;
 use super::json_decode::{self, Class};
 use super::json_encode::each_member;
+use super::once::name;
+use super::stack;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Operation;
 use crate::types::redact::Redactor;
@@ -51,12 +53,12 @@ fn finish(py: Python<'_>, accumulator: Accumulator) -> PyResult<Bound<'_, PyAny>
 }
 
 /// A text that holds half of a surrogate pair, with a replacement mark for it.
-fn with_marks(text: &Bound<'_, PyString>) -> String {
-    let utf16 =
-        text.call_method1("encode", ("utf-16-le", "surrogatepass")).and_then(|bytes| bytes.extract::<Vec<u8>>());
-    let units: Vec<u16> =
-        utf16.unwrap_or_default().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-    String::from_utf16_lossy(&units)
+fn with_marks(text: &Bound<'_, PyString>) -> PyResult<String> {
+    let py = text.py();
+    let encode = text.getattr(name!(py, "encode"))?;
+    let utf16 = encode.call1((name!(py, "utf-16-le"), name!(py, "surrogatepass")))?;
+    let units = utf16.cast::<PyBytes>()?.as_bytes().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    Ok(String::from_utf16_lossy(&units.collect::<Vec<_>>()))
 }
 
 /// A decoded value as serde has it. What JSON cannot say becomes what comes nearest: half a surrogate pair the
@@ -68,13 +70,22 @@ fn to_value(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
             json_decode::DEEPEST
         )));
     }
+    if !stack::has_room(depth) {
+        return Err(PyTypeError::new_err(format!("is nested {depth} deep, which is too deep for this thread's stack")));
+    }
     if let Ok(text) = object.cast::<PyString>() {
-        return Ok(Value::String(text.to_str().map_or_else(|_| with_marks(text), str::to_owned)));
+        return match text.to_str() {
+            Ok(text) => Ok(Value::String(text.to_owned())),
+            Err(error) if error.is_instance_of::<PyMemoryError>(object.py()) => Err(error),
+            Err(_) => with_marks(text).map(Value::String),
+        };
     }
     if let Ok(dict) = object.cast::<PyDict>() {
         let mut members = Map::with_capacity(dict.len());
         each_member(dict, |name, value| {
-            members.insert(name.str()?.to_string_lossy().into_owned(), to_value(value, depth + 1)?);
+            let name = name.str()?;
+            let name = name.to_str().map_or_else(|_| with_marks(&name), |name| Ok(name.to_owned()))?;
+            members.insert(name, to_value(value, depth + 1)?);
             Ok::<_, PyErr>(())
         })?;
         return Ok(Value::Object(members));

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::json_decode::{Class, DEEPEST, classes};
+use super::stack;
 use super::object::{Object, set_slot};
 use super::once::name;
 
@@ -42,10 +43,18 @@ fn class_of(object: &Bound<'_, PyAny>) -> PyResult<Class> {
     Ok(Class::Object)
 }
 
-fn members(dict: &Bound<'_, PyDict>, class: Class, depth: usize) -> PyResult<()> {
-    if depth > DEEPEST {
-        return Err(PyRecursionError::new_err(format!("more than {DEEPEST} levels of dicts and lists")));
+fn check_depth(depth: usize) -> PyResult<()> {
+    if depth <= DEEPEST && stack::has_room(depth) {
+        return Ok(());
     }
+    Err(PyRecursionError::new_err(match depth > DEEPEST {
+        true => format!("more than {DEEPEST} levels of dicts and lists"),
+        false => format!("{depth} levels of dicts and lists are too many for the stack of this thread"),
+    }))
+}
+
+fn members(dict: &Bound<'_, PyDict>, class: Class, depth: usize) -> PyResult<()> {
+    check_depth(depth)?;
     let mut changed = Vec::new();
     for (name, value) in dict.iter() {
         let within = match name.cast::<PyString>() {
@@ -77,9 +86,7 @@ fn adopted<'py>(value: &Bound<'py, PyAny>, class: Class, depth: usize) -> PyResu
         return Ok(made.into_any());
     }
     let Ok(list) = value.cast::<PyList>() else { return Ok(value.clone()) };
-    if depth > DEEPEST {
-        return Err(PyRecursionError::new_err(format!("more than {DEEPEST} levels of dicts and lists")));
-    }
+    check_depth(depth)?;
     let items = list.iter().map(|item| adopted(&item, class, depth + 1)).collect::<PyResult<Vec<_>>>()?;
     match items.iter().zip(list.iter()).all(|(new, old)| new.is(&old)) {
         true => Ok(value.clone()),

@@ -12,7 +12,7 @@ use super::bell::Bell;
 use super::errors::exception;
 use super::once::{get_or_make, name};
 use super::waiter::{Waiter, Work};
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
@@ -298,10 +298,13 @@ impl Bridge {
                 }
             }
             while let Some(waiter) = self.next_resolved(py) {
-                if let Err(interrupt) = Waiter::go_on(waiter.bind(py)) {
+                if let Err(error) = Waiter::go_on(waiter.bind(py)) {
+                    if error.is_instance_of::<PyMemoryError>(py) {
+                        self.resolved.lock(py).push_front(waiter);
+                    }
                     // Ctrl-C stops the loop, which may be run again to clean up: the others have not been heard yet.
                     self.queue.wake();
-                    return Err(interrupt);
+                    return Err(error);
                 }
             }
             if self.arrived.lock(py).is_empty() {

@@ -19,6 +19,7 @@ use super::runtime::{self, PerProcess, Refused};
 use super::settings;
 use super::stream::Done;
 use super::turns::Sleeper;
+use super::values;
 use super::waiter::{Waiter, Work};
 use crate::client::Figures;
 use crate::error::Error;
@@ -28,6 +29,12 @@ use crate::types::chat::Operation;
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]
 pub(super) struct Client {
+    /// Always there. Where there is no memory for the attributes of a subclass's instance, CPython frees the instance with
+    /// zeros in place of this, and those are to be something that can be dropped.
+    state: Option<Box<State>>,
+}
+
+struct State {
     defaults: Defaults,
     settings: Settings,
     /// What it was made with, for copies.
@@ -40,9 +47,10 @@ impl Client {
     #[new]
     #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
-        let given = settings.unwrap_or_else(|| PyDict::new(py));
+        let given = settings.map_or_else(|| values::dict(py), Ok)?;
         let (defaults, settings) = settings::read(&given)?;
-        Ok(Self { defaults, settings, given: given.unbind(), core: PerProcess::new() })
+        let state = State { defaults, settings, given: given.unbind(), core: PerProcess::new() };
+        Ok(Self { state: Some(Box::new(state)) })
     }
 
     /// A client with the same settings, and connections of its own.
@@ -59,13 +67,13 @@ impl Client {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
         let make = py.import("copyreg")?.getattr("__newobj_ex__")?;
-        let settings = settings::without_secrets(slf.get().given.bind(py))?;
+        let settings = settings::without_secrets(slf.get().state().given.bind(py))?;
         let arguments = (slf.get_type(), PyTuple::empty(py), settings);
         (make, arguments, slf.getattr_opt("__dict__")?).into_pyobject(py)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.given)
+        visit.call(self.state.as_ref().map(|state| &state.given))
     }
 
     /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is the name of a row in
@@ -149,23 +157,23 @@ impl Client {
     /// Whether it was closed.
     #[getter]
     fn is_closed(&self) -> bool {
-        self.core.is_closed()
+        self.state().core.is_closed()
     }
 
     /// Raises what a call would, if it was closed.
     fn require_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.core.is_closed() { Err(exception(py, closing::refused())) } else { Ok(()) }
+        if self.state().core.is_closed() { Err(exception(py, closing::refused())) } else { Ok(()) }
     }
 
     /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let figures = self.core.known().map(|core| core.client.stats()).unwrap_or_default();
+        let figures = self.state().core.known().map(|core| core.client.stats()).unwrap_or_default();
         let stats = totals(py, figures.iter().map(|(_, figures)| figures))?;
-        let by_provider = PyDict::new(py);
+        let by_provider = values::dict(py)?;
         for (provider, figures) in &figures {
-            by_provider.set_item(provider, totals(py, std::iter::once(figures))?)?;
+            values::set(&by_provider, provider, totals(py, std::iter::once(figures))?.as_any())?;
         }
-        stats.set_item("by_provider", by_provider)?;
+        values::set(&stats, "by_provider", by_provider.as_any())?;
         Ok(stats)
     }
 }
@@ -190,16 +198,16 @@ fn totals<'py, 'a>(
     py: Python<'py>,
     figures: impl Iterator<Item = &'a Figures> + Clone,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
+    let dict = values::dict(py)?;
     let sum = |of: fn(&Figures) -> u64| figures.clone().map(of).sum::<u64>();
-    dict.set_item("calls", sum(|of| of.calls))?;
-    dict.set_item("in_flight", sum(|of| of.in_flight as u64))?;
-    dict.set_item("waiting", sum(|of| of.waiting as u64))?;
-    dict.set_item("retries", sum(|of| of.retries))?;
-    dict.set_item("connections_open", sum(|of| of.connections_open as u64))?;
-    dict.set_item("connections_idle", sum(|of| of.connections_idle as u64))?;
-    dict.set_item("bytes_sent", sum(|of| of.bytes_sent))?;
-    dict.set_item("bytes_received", sum(|of| of.bytes_received))?;
+    values::set(&dict, "calls", sum(|of| of.calls))?;
+    values::set(&dict, "in_flight", sum(|of| of.in_flight as u64))?;
+    values::set(&dict, "waiting", sum(|of| of.waiting as u64))?;
+    values::set(&dict, "retries", sum(|of| of.retries))?;
+    values::set(&dict, "connections_open", sum(|of| of.connections_open as u64))?;
+    values::set(&dict, "connections_idle", sum(|of| of.connections_idle as u64))?;
+    values::set(&dict, "bytes_sent", sum(|of| of.bytes_sent))?;
+    values::set(&dict, "bytes_received", sum(|of| of.bytes_received))?;
     Ok(dict)
 }
 
@@ -218,13 +226,17 @@ impl FromPyObject<'_, '_> for Asking {
 }
 
 impl Client {
+    fn state(&self) -> &State {
+        self.state.as_ref().expect("a client that was made")
+    }
+
     /// Another client of the same class and settings, with its attributes, as `copied` gives them.
     fn duplicate<'py>(
         slf: &Bound<'py, Self>,
         copied: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, class) = (slf.py(), slf.get_type());
-        let given = slf.get().given.bind(py);
+        let given = slf.get().state().given.bind(py);
         let duplicate = class.call_method("__new__", (&class,), Some(given))?;
         if let Some(attributes) = slf.getattr_opt("__dict__")? {
             let attributes = copied(attributes)?;
@@ -258,16 +270,18 @@ impl Client {
     ///
     /// The client is closed.
     fn core(&self, py: Python<'_>) -> PyResult<Arc<Core>> {
-        let core = self.core.get(|| Core::new(crate::client::Client::new(&self.settings)));
+        let state = self.state();
+        let core = state.core.get(|| Core::new(crate::client::Client::new(&state.settings)));
         core.ok_or_else(|| exception(py, closing::refused()))
     }
 
     /// Takes no calls from now on, or begins anew, and has the network thread close what was open; `false`: there is nothing
     /// open.
     fn begin_close(&self, timeout: Option<Duration>, reopen: bool, caller: Caller) -> bool {
+        let state = self.state();
         let core = match reopen {
-            true => self.core.renew(|core| Core::new(core.client.renewed(&self.settings))),
-            false => self.core.close(),
+            true => state.core.renew(|core| Core::new(core.client.renewed(&state.settings))),
+            false => state.core.close(),
         };
         let Some(core) = core else { return false };
         // Where its descriptors are closed already, so are its connections.
@@ -283,7 +297,7 @@ impl Client {
         subject: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Box<Asked>, Option<Arc<Log>>)> {
-        let asked = arguments::asked(&self.defaults, operation.0, awaited, model, subject, arguments);
+        let asked = arguments::asked(&self.state().defaults, operation.0, awaited, model, subject, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
         arguments.clear();

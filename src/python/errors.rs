@@ -1,11 +1,12 @@
 //! The core's errors as Python's: the classes are written in Python and raised from here.
 
 use super::once::name;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
 
 use super::json_decode::{self, Class};
 use super::meta;
+use super::values;
 use crate::error::Error;
 
 /// The exception for an error.
@@ -24,24 +25,27 @@ pub(super) fn argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
 }
 
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
-    let class = py.import(name!(py, "ritellm.exceptions"))?.getattr(error.kind.class_name())?;
-    let fields = PyDict::new(py);
-    fields.set_item("status_code", error.status)?;
-    fields.set_item("provider", error.provider.as_deref())?;
-    fields.set_item("model", error.model.as_deref())?;
-    fields.set_item("code", error.code.as_deref())?;
-    fields.set_item("request_id", error.request_id.as_deref())?;
-    fields.set_item("retry_after", error.retry_after.map(|pause| pause.as_secs_f64()))?;
-    fields.set_item("retries", error.retries)?;
+    let class = py.import(name!(py, "ritellm.exceptions"))?;
+    let class = class.getattr(values::string(py, error.kind.class_name())?)?;
+    let fields = values::dict(py)?;
+    values::set(&fields, "status_code", error.status.map(u64::from))?;
+    values::set(&fields, "provider", error.provider.as_deref())?;
+    values::set(&fields, "model", error.model.as_deref())?;
+    values::set(&fields, "code", error.code.as_deref())?;
+    values::set(&fields, "request_id", error.request_id.as_deref())?;
+    values::set(&fields, "retry_after", error.retry_after.map(|pause| pause.as_secs_f64()))?;
+    values::set(&fields, "retries", u64::from(error.retries))?;
     if let Some(body) = &error.body {
-        let parsed = json_decode::decode(py, body, Class::Object);
-        fields.set_item(
-            "body",
-            parsed.unwrap_or_else(|_| PyString::new(py, &String::from_utf8_lossy(body)).into_any()),
-        )?;
+        let body = match json_decode::decode(py, body, Class::Object) {
+            Err(error) if !error.is_instance_of::<PyMemoryError>(py) => {
+                values::string(py, &String::from_utf8_lossy(body))?.into_any()
+            }
+            parsed => parsed?,
+        };
+        values::set(&fields, "body", &body)?;
     }
     if let Some(headers) = &error.headers {
-        fields.set_item("headers", meta::headers(py, headers)?)?;
+        values::set(&fields, "headers", meta::headers(py, headers)?.as_any())?;
     }
-    Ok(PyErr::from_value(class.call((error.message.as_str(),), Some(&fields))?))
+    Ok(PyErr::from_value(class.call((values::string(py, &error.message)?,), Some(&fields))?))
 }

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::arguments::{self, wrong};
 use super::runtime::Exposed;
+use super::values;
 use crate::client::{Fields, Functions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
@@ -115,15 +116,15 @@ struct Shown {
 
 impl Shown {
     fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-        let shown = PyDict::new(py);
-        shown.set_item("method", self.method)?;
-        shown.set_item("url", self.url)?;
-        let headers = PyDict::new(py);
-        self.headers.into_iter().try_for_each(|(name, value)| headers.set_item(name, value))?;
-        shown.set_item("headers", headers)?;
-        shown.set_item("provider", self.provider)?;
-        shown.set_item("model", self.model)?;
-        shown.set_item("attempt", self.attempt)?;
+        let shown = values::dict(py)?;
+        values::set(&shown, "method", self.method.as_str())?;
+        values::set(&shown, "url", self.url.as_str())?;
+        let headers = values::dict(py)?;
+        self.headers.into_iter().try_for_each(|(name, value)| values::set(&headers, &name, value.as_str()))?;
+        values::set(&shown, "headers", headers.as_any())?;
+        values::set(&shown, "provider", self.provider)?;
+        values::set(&shown, "model", self.model.as_str())?;
+        values::set(&shown, "attempt", u64::from(self.attempt))?;
         Ok(shown)
     }
 }

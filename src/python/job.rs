@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -268,6 +269,7 @@ fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound
             set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
             Ok(object)
         }
+        Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(error),
         Err(error) => {
             let mut invalid = Error::new(
                 ErrorKind::ApiResponseValidation,

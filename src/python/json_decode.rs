@@ -11,6 +11,7 @@ use super::free;
 use super::object::Object;
 use super::once::{get_or_make, name};
 use super::runtime;
+use super::stack;
 use memchr::{memchr, memchr2};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi;
@@ -730,10 +731,21 @@ impl<'py> Decoder<'_, 'py> {
     }
 
     fn check_depth(&self, depth: usize) -> PyResult<()> {
-        if depth < self.deepest {
-            return Ok(());
+        if depth < stack::SHALLOW && depth < self.deepest { Ok(()) } else { self.check_deep(depth) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn check_deep(&self, depth: usize) -> PyResult<()> {
+        if depth >= self.deepest {
+            return Err(PyValueError::new_err(format!("JSON nested more than {} deep (max_nesting)", self.deepest)));
         }
-        Err(PyValueError::new_err(format!("JSON nested more than {} deep (max_nesting)", self.deepest)))
+        if !stack::has_room(depth) {
+            return Err(PyValueError::new_err(format!(
+                "JSON nested {depth} deep, which is too deep for the stack of this thread (threading.stack_size)"
+            )));
+        }
+        Ok(())
     }
 
     fn wrong_before(&mut self, wanted: &str) -> PyErr {

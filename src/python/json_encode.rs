@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::escapes::STRETCH;
 use super::once::name;
+use super::stack;
+use super::values;
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
@@ -114,16 +116,16 @@ fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Re
     let py = value.py();
     let is_class = value.is_instance_of::<pyo3::types::PyType>();
     if !is_class && let Some(dump) = value.getattr_opt(name!(py, "model_dump"))? {
-        let arguments = PyDict::new(py);
+        let arguments = values::dict(py)?;
         arguments.set_item(name!(py, "exclude_none"), true)?;
-        arguments.set_item(name!(py, "mode"), "json")?;
+        arguments.set_item(name!(py, "mode"), name!(py, "json"))?;
         return encode_at(&dump.call((), Some(&arguments))?, out, depth + 1);
     }
     if !is_class && value.is_instance(&py.import(name!(py, "enum"))?.getattr(name!(py, "Enum"))?)? {
         return encode_at(&value.getattr(name!(py, "value"))?, out, depth + 1);
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
-        let dict = PyDict::new(py);
+        let dict = values::dict(py)?;
         dict.update(mapping)?;
         return encode_members(&dict, out, depth);
     }
@@ -254,8 +256,13 @@ fn plain_blocks<const BLOCK: usize>(text: &[u8]) -> usize {
 }
 
 fn check_depth(depth: usize) -> Result<(), Unencodable> {
-    if depth < DEEPEST {
-        return Ok(());
+    if depth >= DEEPEST {
+        return Err(Unencodable::new(format!("is nested more than {DEEPEST} deep, or contains itself")));
     }
-    Err(Unencodable::new(format!("is nested more than {DEEPEST} deep, or contains itself")))
+    if !stack::has_room(depth) {
+        return Err(Unencodable::new(format!(
+            "is nested {depth} deep, which is too deep for the stack of this thread (threading.stack_size)"
+        )));
+    }
+    Ok(())
 }

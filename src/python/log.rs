@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 
 use super::bridge::{NOBODY, Outcome, Queue};
 use super::once::name;
+use super::values;
 use crate::client::{Attempt, Journal};
 
 const DEBUG: u8 = 10;
@@ -87,20 +88,24 @@ impl Log {
         if let Some(pause) = pause {
             text += &format!(", again in {:.3} s", pause.as_secs_f64());
         }
-        let extra = PyDict::new(py);
-        extra.set_item("provider", self.provider)?;
-        extra.set_item("model", &*self.model)?;
-        extra.set_item("attempt", number)?;
-        extra.set_item("status", status)?;
-        extra.set_item("latency", seconds)?;
-        extra.set_item("request_id", request_id)?;
-        let keywords = PyDict::new(py);
-        keywords.set_item("extra", extra)?;
+        let extra = values::dict(py)?;
+        values::set(&extra, "provider", self.provider)?;
+        values::set(&extra, "model", &*self.model)?;
+        values::set(&extra, "attempt", u64::from(*number))?;
+        values::set(&extra, "status", status.map(u64::from))?;
+        values::set(&extra, "latency", seconds)?;
+        values::set(&extra, "request_id", request_id.as_deref())?;
+        let keywords = values::dict(py)?;
+        values::set(&keywords, "extra", extra.as_any())?;
         if let Some(logger) = logger(py)? {
             let debug = logger.bind(py).getattr(name!(py, "debug"))?;
             // A copy, since a handler that makes a call may wait for it inside of this one.
             let context = self.context.bind(py).call_method0(name!(py, "copy"))?;
-            context.call_method(name!(py, "run"), (debug, "%s", text), Some(&keywords))?;
+            context.call_method(
+                name!(py, "run"),
+                (debug, values::string(py, "%s")?, values::string(py, &text)?),
+                Some(&keywords),
+            )?;
         }
         Ok(())
     }

@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList, PyString};
 
+use super::values;
 use crate::types::chat::{self, request_id};
 use crate::types::http::Headers;
 use crate::types::secrets::Secrets;
@@ -31,7 +32,9 @@ impl Meta {
 impl Meta {
     #[new]
     fn new(state: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let item = |name: &str| state.get_item(name).map(|value| value.filter(|value| !value.is_none()));
+        let item = |name: &str| {
+            state.get_item(values::string(state.py(), name)?).map(|value| value.filter(|value| !value.is_none()))
+        };
         let text = |name: &str| item(name)?.map_or(Ok(String::new()), |value| value.extract());
         let headers: Vec<(String, String)> = item("headers")?.map_or(Ok(Vec::new()), |value| {
             value.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect()
@@ -57,14 +60,14 @@ impl Meta {
 
     /// The provider's name.
     #[getter]
-    fn provider(&self) -> &str {
-        &self.meta.provider
+    fn provider<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        values::string(py, &self.meta.provider)
     }
 
     /// The model's name as the provider knows it.
     #[getter]
-    fn model(&self) -> &str {
-        &self.meta.model
+    fn model<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        values::string(py, &self.meta.model)
     }
 
     /// HTTP status.
@@ -75,8 +78,8 @@ impl Meta {
 
     /// The provider's id for the request, if it gave one.
     #[getter]
-    fn request_id(&self) -> Option<&str> {
-        request_id(self.shown_headers())
+    fn request_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        request_id(self.shown_headers()).map(|id| values::string(py, id)).transpose()
     }
 
     /// The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas.
@@ -93,19 +96,21 @@ impl Meta {
 
     /// Seconds from the call to the whole answer, or to the beginning of a stream.
     #[getter]
-    fn latency(&self) -> f64 {
-        self.meta.latency.as_secs_f64()
+    fn latency<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        values::float(py, self.meta.latency.as_secs_f64())
     }
 
     /// Parameters that were left out because the provider lacks them.
     #[getter]
-    fn dropped_params(&self) -> Vec<String> {
-        self.meta.dropped_params.clone()
+    fn dropped_params<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let names = values::list(py)?;
+        self.meta.dropped_params.iter().try_for_each(|name| names.append(values::string(py, name)?))?;
+        Ok(names)
     }
 
-    fn __repr__(&self) -> String {
+    fn __repr__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let meta = &self.meta;
-        format!(
+        let shown = format!(
             "Meta(provider={:?}, model={:?}, status_code={}, request_id={:?}, retries={}, latency={:.3})",
             meta.provider,
             meta.model,
@@ -113,13 +118,14 @@ impl Meta {
             request_id(self.shown_headers()).unwrap_or(""),
             meta.retries,
             meta.latency.as_secs_f64()
-        )
+        );
+        values::string(py, &shown)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
-        let state = PyDict::new(slf.py());
+        let state = values::dict(slf.py())?;
         for name in ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"] {
-            state.set_item(name, slf.getattr(name)?)?;
+            values::set(&state, name, &slf.getattr(values::string(slf.py(), name)?)?)?;
         }
         Ok((slf.get_type().into_any(), (state,)))
     }
@@ -127,12 +133,12 @@ impl Meta {
 
 /// Header fields as a dict, names in lower case; values of a repeated name are joined by commas.
 pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
+    let dict = values::dict(py)?;
     for (name, value) in headers.iter() {
         let name = name.to_ascii_lowercase();
-        match dict.get_item(&name)? {
-            Some(earlier) => dict.set_item(name, format!("{earlier}, {value}"))?,
-            None => dict.set_item(name, value)?,
+        match dict.get_item(values::string(py, &name)?)? {
+            Some(earlier) => values::set(&dict, &name, format!("{earlier}, {value}").as_str())?,
+            None => values::set(&dict, &name, &*value)?,
         }
     }
     Ok(dict)

@@ -26,6 +26,7 @@ mod once;
 mod runtime;
 mod send;
 mod settings;
+mod stack;
 mod stream;
 mod template;
 mod turns;
@@ -47,6 +48,7 @@ fn begin_exit(py: Python<'_>) {
 /// It goes by another name here, since `interpreter` has the function that Python calls to import it.
 #[pymodule(name = "_native", gil_used = false)]
 mod native {
+    use pyo3::exceptions::PyTypeError;
     use pyo3::prelude::*;
     use pyo3::types::{PyBytes, PyDict, PyType};
 
@@ -63,7 +65,7 @@ mod native {
     #[pymodule_export]
     use super::stream::{Chunks, Stream};
 
-    use super::{accumulate, begin_exit, json_decode, json_encode};
+    use super::{accumulate, begin_exit, json_decode, json_encode, values};
     use crate::providers as rows;
 
     #[pymodule_init]
@@ -81,22 +83,31 @@ mod native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 
+    fn strings<'py>(py: Python<'py>, texts: impl Iterator<Item = &'static str>) -> PyResult<Bound<'py, PyAny>> {
+        let list = super::values::list(py)?;
+        for text in texts {
+            list.append(super::values::string(py, text)?)?;
+        }
+        Ok(list.into_any())
+    }
+
     /// Every provider: its name, where its documentation is, its base URL, and the variables it is told by.
     #[pyfunction]
     fn providers(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         rows::all()
             .map(|provider| {
                 let row = provider.row();
-                let dict = PyDict::new(py);
-                dict.set_item("name", row.name)?;
-                dict.set_item("docs", row.docs)?;
-                dict.set_item("base_url", row.base_url)?;
-                dict.set_item("key_variables", row.key_variables)?;
+                let dict = values::dict(py)?;
+                values::set(&dict, "name", row.name)?;
+                values::set(&dict, "docs", row.docs)?;
+                values::set(&dict, "base_url", row.base_url)?;
+                values::set(&dict, "key_variables", &strings(py, row.key_variables.iter().copied())?)?;
                 let roots = row.root_url_variables.iter().map(|(variable, _)| variable);
-                dict.set_item("base_url_variables", row.base_url_variables.iter().chain(roots).collect::<Vec<_>>())?;
+                let addresses = row.base_url_variables.iter().chain(roots).copied();
+                values::set(&dict, "base_url_variables", &strings(py, addresses)?)?;
                 let operations = provider.endpoints().iter().map(|(operation, _)| operation.spec().name);
-                dict.set_item("operations", operations.collect::<Vec<_>>())?;
-                dict.set_item("key", if row.key == rows::Key::Required { "required" } else { "optional" })?;
+                values::set(&dict, "operations", &strings(py, operations)?)?;
+                values::set(&dict, "key", if row.key == rows::Key::Required { "required" } else { "optional" })?;
                 Ok(dict)
             })
             .collect()
@@ -121,9 +132,10 @@ mod native {
     #[pyfunction]
     #[pyo3(name = "accumulate")]
     fn accumulate_chunks<'py>(py: Python<'py>, chunks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let Ok(iterator) = chunks.try_iter() else {
-            return Err(super::arguments::wrong("chunks", chunks, "a list of a stream's chunks"));
-        };
+        let iterator = chunks.try_iter().map_err(|error| match error.is_instance_of::<PyTypeError>(py) {
+            true => super::arguments::wrong("chunks", chunks, "a list of a stream's chunks"),
+            false => error,
+        })?;
         accumulate::of_dicts(py, &iterator.collect::<PyResult<Vec<_>>>()?)
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::arguments::{self, Defaults};
 use super::errors::argument;
-use super::{foreign, json_decode};
+use super::{foreign, json_decode, values};
 use crate::transport::{Settings, Trust};
 use crate::types::secrets::is_credential;
 
@@ -101,11 +101,11 @@ fn nesting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 /// The arguments that another process may be given: without keys, of which only the names go along.
 pub(super) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let py = given.py();
-    let kept = PyDict::new(py);
-    let withheld = match given.get_item(WITHHELD)? {
-        Some(earlier) => PyList::new(py, earlier.try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
-        None => PyList::empty(py),
-    };
+    let kept = values::dict(py)?;
+    let withheld = values::list(py)?;
+    if let Some(earlier) = given.get_item(WITHHELD)? {
+        earlier.try_iter()?.try_for_each(|name| withheld.append(name?))?;
+    }
     for (name, value) in given.iter() {
         let text = name.cast::<PyString>()?.to_str()?;
         match text {
@@ -114,11 +114,11 @@ pub(super) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
                 withheld.append(name)?;
             }
             "headers" if !value.is_none() => {
-                let fields = PyDict::new(py);
+                let fields = values::dict(py)?;
                 for pair in value.cast::<PyMapping>()?.items()?.iter() {
                     let (field, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
                     match is_credential(&field.to_string()) {
-                        true => withheld.append(format!("headers[{:?}]", field.to_string()))?,
+                        true => withheld.append(values::string(py, &format!("headers[{:?}]", field.to_string()))?)?,
                         false => fields.set_item(field, content)?,
                     }
                 }
@@ -129,7 +129,7 @@ pub(super) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
         }
     }
     if !withheld.is_empty() {
-        kept.set_item(WITHHELD, PyTuple::new(py, withheld.iter())?)?;
+        values::set(&kept, WITHHELD, withheld.to_tuple().as_any())?;
     }
     Ok(kept)
 }

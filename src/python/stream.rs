@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::once::name;
 use bytes::Bytes;
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
+use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -27,6 +27,7 @@ use super::meta::Meta;
 use super::runtime::{self, generation};
 use super::send::{self, Awaitable, Step};
 use super::template;
+use super::values;
 use super::vectors::Form;
 use super::waiter::{Waiter, Work, thrown};
 use crate::client::{self, Chunk};
@@ -327,6 +328,9 @@ impl Stream {
         };
         decoded.map_err(|error| {
             self.stop(py);
+            if error.is_instance_of::<PyMemoryError>(py) {
+                return error;
+            }
             let mut invalid = Error::new(
                 ErrorKind::ApiResponseValidation,
                 format!("{} sent a chunk that cannot be read: {}", self.meta.provider, error.value(py)),
@@ -534,9 +538,9 @@ impl Stream {
     /// The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there is
     /// any.
     #[getter]
-    fn text<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+    fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let text = self.local.lock(py).so_far.text().into_owned();
-        PyString::new(py, &text)
+        values::string(py, &text)
     }
 
     /// What is known about the answer beside its chunks.

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 
 use super::attached;
 use super::json_decode::{self, Class};
+use super::values;
 use super::vectors::Form;
 use crate::types::shape::{self, Place};
 use crate::types::snapshot::Alike;
@@ -211,7 +212,9 @@ impl Containers {
                 Value::String(_) => unreachable!("a list has none"),
                 Value::Container(index) => self.copy_container(py, *index, strings, parts),
             });
-            let list = PyList::new(py, items.collect::<PyResult<Vec<_>>>()?)?;
+            let items = items.collect::<PyResult<Vec<_>>>()?;
+            let list = values::list(py)?;
+            items.into_iter().try_for_each(|item| list.append(item))?;
             parts.push(Part { object: list.as_ptr(), version: 0 });
             return Ok(list.into_any());
         };

@@ -2,12 +2,58 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 
 /// An empty list.
 pub(super) fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     // SAFETY: a new reference to a list or null comes back.
     unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))?.cast_into_unchecked()) }
+}
+
+/// An empty dict.
+pub(super) fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    // SAFETY: a new reference to a dict or null comes back.
+    unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyDict_New())?.cast_into_unchecked()) }
+}
+
+/// A value of a dict that is shown to programs. What pyo3 would make of it, it makes by constructors that panic.
+pub(super) trait Field {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
+}
+
+impl Field for &str {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(string(py, self)?.into_any())
+    }
+}
+
+impl Field for u64 {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        int(py, self.try_into().unwrap_or(i64::MAX))
+    }
+}
+
+impl Field for f64 {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        float(py, self)
+    }
+}
+
+impl Field for &Bound<'_, PyAny> {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Ok(self.clone().unbind().into_bound(py))
+    }
+}
+
+impl<T: Field> Field for Option<T> {
+    fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        self.map_or_else(|| Ok(py.None().into_bound(py)), |value| value.make(py))
+    }
+}
+
+/// Sets an item of a dict.
+pub(super) fn set(dict: &Bound<'_, PyDict>, name: &str, value: impl Field) -> PyResult<()> {
+    dict.set_item(string(dict.py(), name)?, value.make(dict.py())?)
 }
 
 /// An `int`.

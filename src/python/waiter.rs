@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::attached::Attached;
 use super::bridge::{Bridge, Outcome, Queue};
@@ -20,6 +19,7 @@ use super::log::{self, Log};
 use super::once::{get_or_make, name};
 use super::runtime;
 use super::send::{self, Awaitable, Step};
+use super::values;
 
 /// One wait of one task.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -117,19 +117,31 @@ impl Waiter {
         }
     }
 
-    /// Goes on with the task, after `resolve`. Fails with what stops the loop: `KeyboardInterrupt`, `SystemExit`.
+    /// Goes on with the task, after `resolve`.
+    ///
+    /// # Errors
+    ///
+    /// What stops the loop, `KeyboardInterrupt` and `SystemExit`, or what keeps the task from being called: where that was
+    /// a lack of memory, this can be called again.
     pub fn go_on(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let task = match &mut *slf.get().state.lock(slf.py()) {
+        let task = match &mut *slf.get().state.lock(py) {
             State::Done { task, .. } => task.take(),
             _ => None,
         };
         let Some((callback, context)) = task else { return Ok(()) };
-        match context {
-            Some(context) => context.bind(py).call_method1(name!(py, "run"), (callback, slf))?,
-            None => callback.bind(py).call1((slf,))?,
+        let called = match &context {
+            Some(context) => context.bind(py).call_method1(name!(py, "run"), (&callback, slf)),
+            None => callback.bind(py).call1((slf,)),
         };
-        Ok(())
+        called.map(drop).inspect_err(|error| {
+            if error.is_instance_of::<PyMemoryError>(py)
+                && let State::Done { task, .. } = &mut *slf.get().state.lock(py)
+            {
+                // The task has not taken the result: it was not reached.
+                *task = Some((callback, context));
+            }
+        })
     }
 
     /// Gives up, unless it is over: the work is aborted. What the task wanted to be called by, if it said so.
@@ -252,9 +264,17 @@ impl Waiter {
         if slf.get().done(slf.py()) {
             return Ok(false);
         }
-        if let Some((callback, context)) = slf.get().give_up(slf.py(), State::Cancelled(msg)) {
+        let task = match &*slf.get().state.lock(slf.py()) {
+            State::Waiting(Some((callback, context))) => {
+                Some((callback.clone_ref(slf.py()), context.as_ref().map(|context| context.clone_ref(slf.py()))))
+            }
+            _ => None,
+        };
+        // Before it is cancelled: where the loop cannot take the callback, the task goes on waiting.
+        if let Some((callback, context)) = task {
             call_soon(slf, callback, context)?;
         }
+        drop(slf.get().give_up(slf.py(), State::Cancelled(msg)));
         Ok(true)
     }
 
@@ -297,8 +317,8 @@ impl Waiter {
 
 fn call_soon(waiter: &Bound<'_, Waiter>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
     let py = waiter.py();
-    let keywords = PyDict::new(py);
-    keywords.set_item("context", context)?;
+    let keywords = values::dict(py)?;
+    keywords.set_item(name!(py, "context"), context)?;
     let event_loop = waiter.get().get_loop(py)?;
     event_loop.call_method(name!(py, "call_soon"), (callback, waiter), Some(&keywords))?;
     Ok(())
