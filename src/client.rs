@@ -1,10 +1,10 @@
 //! The hot path, top to bottom: (credentials →) encode → send (retry, deadlines) → decode.
 
-mod accounts;
-mod functions;
-mod journal;
-mod places;
-mod promise;
+mod attempt_log;
+mod callbacks;
+mod in_flight_limiter;
+mod reply_guard;
+mod stats;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -15,16 +15,16 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::Uri;
 
-pub use accounts::Figures;
-pub use functions::{Asking, Fields, Functions};
-pub use journal::{Attempt, Journal};
-pub use promise::Promise;
+pub use attempt_log::{Attempt, AttemptLog};
+pub use callbacks::{AttemptHooks, Callbacks, Fields};
+pub use reply_guard::ReplyGuard;
+pub use stats::StatsSnapshot;
 
 use crate::credentials::Keyring;
 use crate::error::{Error, ErrorKind, LONGEST_BODY, Result};
 use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::{Deadline, Timeouts, within_rest};
-use crate::transport::{Admission, Body, Response, Settings, Terms, Transport, framing, is_loopback, retry};
+use crate::transport::{Admission, Body, Response, SendOptions, Settings, Transport, framing, is_loopback, retry};
 use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
 use crate::types::credentials::Credentials;
 use crate::types::dot_segments::has_dot_segment;
@@ -34,8 +34,8 @@ use crate::types::redact::Redactor;
 use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
 use crate::types::values;
-use accounts::{Account, Accounts, InFlight};
-use places::Places;
+use in_flight_limiter::InFlightLimiter;
+use stats::{InFlight, ProviderStats, StatsByProvider};
 
 /// Requests of one call that are under way at the same time, at most.
 const PARTS_AT_ONCE: usize = 16;
@@ -68,28 +68,28 @@ pub struct Call {
     /// Whether a key may go to another machine without TLS.
     pub allow_http: bool,
     /// Where its attempts are written down, if anybody reads it.
-    pub journal: Option<Arc<Journal>>,
+    pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that say what each attempt carries.
-    pub asking: Option<Box<Asking>>,
+    pub callbacks: Option<Box<Callbacks>>,
 }
 
 /// Makes calls over connections of its own.
 pub struct Client {
     transport: Transport,
     keyring: Keyring,
-    accounts: Arc<Accounts>,
+    all_stats: Arc<StatsByProvider>,
     /// Places for calls in flight, where their number is limited.
-    places: Option<Places>,
+    in_flight_limiter: Option<InFlightLimiter>,
 }
 
 /// How far a call has come.
-struct Course<'a> {
+struct CallState<'a> {
     transport: &'a Transport,
     deadline: Deadline,
     admission: Admission,
     retries: u32,
     /// What it counts for.
-    account: Arc<Account>,
+    stats: Arc<ProviderStats>,
 }
 
 impl Call {
@@ -123,14 +123,14 @@ impl Client {
         Self {
             transport: Transport::new(settings),
             keyring: Keyring::default(),
-            accounts: Arc::default(),
-            places: settings.max_in_flight.map(Places::new),
+            all_stats: Arc::default(),
+            in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
         }
     }
 
     /// A client without connections, which goes on with this one's figures.
     pub fn renewed(&self, settings: &Settings) -> Self {
-        Self { accounts: self.accounts.clone(), ..Self::new(settings) }
+        Self { all_stats: self.all_stats.clone(), ..Self::new(settings) }
     }
 
     /// Closes the connections that carry nothing, and keeps none from now on. Calls go on, and new ones are taken, over
@@ -145,37 +145,39 @@ impl Client {
     }
 
     /// What it has done so far, by provider.
-    pub fn stats(&self) -> Vec<(&'static str, Figures)> {
-        self.accounts.figures(&self.transport)
+    pub fn stats(&self) -> Vec<(&'static str, StatsSnapshot)> {
+        self.all_stats.snapshots(&self.transport)
     }
 
-    async fn begin(&self, call: &Call) -> Result<(Course<'_>, InFlight)> {
-        let (account, mut in_flight) = self.accounts.begin(call.deployment.provider.row().name);
-        let course = Course {
+    async fn begin(&self, call: &Call) -> Result<(CallState<'_>, InFlight)> {
+        let (stats, mut in_flight) = self.all_stats.begin(call.deployment.provider.row().name);
+        let state = CallState {
             transport: &self.transport,
             deadline: Deadline::start(call.timeouts.total),
             admission: Admission::default(),
             retries: 0,
-            account,
+            stats,
         };
-        if let Some(places) = &self.places {
+        if let Some(in_flight_limiter) = &self.in_flight_limiter {
             // Boxed: the other calls should not carry its memory along.
-            let taken = Box::pin(places.take(call.timeouts.queue, &course.admission, &course.account.traffic)).await;
-            in_flight.hold(taken.map_err(|error| course.finished(call, error))?);
+            let taken =
+                Box::pin(in_flight_limiter.take(call.timeouts.queue, &state.admission, &state.stats.connection_stats))
+                    .await;
+            in_flight.hold(taken.map_err(|error| state.finished(call, error))?);
         }
-        Ok((course, in_flight))
+        Ok((state, in_flight))
     }
 
     /// A whole answer.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
-        let (mut course, _in_flight) = self.begin(call).await?;
-        self.find_credentials(call, &mut course).await?;
-        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(call, error))?;
-        let parts = endpoint.parts(&call.request).map_err(|error| course.finished(call, error))?;
+        let (mut state, _in_flight) = self.begin(call).await?;
+        self.find_credentials(call, &mut state).await?;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
+        let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
         match parts.is_empty() {
-            true => self.exchange(call, endpoint, course).await,
+            true => self.exchange(call, endpoint, state).await,
             // Boxed: a call should not carry the memory for its parts along.
-            false => Box::pin(self.call_in_parts(call, endpoint, parts, course)).await,
+            false => Box::pin(self.call_in_parts(call, endpoint, parts, state)).await,
         }
     }
 
@@ -184,21 +186,26 @@ impl Client {
         &self,
         call: &mut Call,
         endpoint: &'static dyn Endpoint,
-        mut course: Course<'_>,
+        mut state: CallState<'_>,
     ) -> Result<Answer> {
         let Encoded { mut request, dropped_params } =
-            encode(call, endpoint, &self.transport).map_err(|error| course.finished(call, error))?;
+            encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         loop {
-            if call.asking.is_some() {
-                request = Box::pin(course.ask(call, endpoint)).await?;
+            if call.callbacks.is_some() {
+                request = Box::pin(state.ask(call, endpoint)).await?;
             }
             let call = &*call;
-            course.begin_attempt(call);
-            let Course { deadline, admission, account, .. } = &mut course;
-            let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
+            state.begin_attempt(call);
+            let CallState { deadline, admission, stats, .. } = &mut state;
+            let options = SendOptions {
+                timeouts: &call.timeouts,
+                end: deadline.end(),
+                admission,
+                connection_stats: &stats.connection_stats,
+            };
             let attempt = async {
                 call.deployment.provider.authorize(&call.deployment, &mut request, SystemTime::now())?;
-                let Response { status, headers, body } = self.transport.send(&request, terms).await?;
+                let Response { status, headers, body } = self.transport.send(&request, options).await?;
                 Ok(HttpResponse {
                     received: unix_seconds(),
                     status,
@@ -224,10 +231,10 @@ impl Client {
                 Ok((body, response)) => {
                     return Ok(Answer {
                         body,
-                        meta: course.answered(call, response.status, response.headers, dropped_params),
+                        meta: state.answered(call, response.status, response.headers, dropped_params),
                     });
                 }
-                Err(error) => course.pause_or_fail(call, error).await?,
+                Err(error) => state.pause_or_fail(call, error).await?,
             }
         }
     }
@@ -238,43 +245,43 @@ impl Client {
         call: &Call,
         endpoint: &'static dyn Endpoint,
         parts: Vec<Request>,
-        mut course: Course<'_>,
+        mut state: CallState<'_>,
     ) -> Result<Answer> {
         let answers = parts.into_iter().map(|request| {
             let mut part = Call { request, ..call.clone() };
             let deadline = Deadline::start(part.timeouts.total);
-            let (admission, account) = (Admission::default(), course.account.clone());
-            let course = Course { transport: &self.transport, deadline, admission, retries: 0, account };
-            async move { self.exchange(&mut part, endpoint, course).await }
+            let (admission, stats) = (Admission::default(), state.stats.clone());
+            let state = CallState { transport: &self.transport, deadline, admission, retries: 0, stats };
+            async move { self.exchange(&mut part, endpoint, state).await }
         });
         let answers = stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
-        let answered = course.deadline.run(&course.admission, pin!(answers)).await;
+        let answered = state.deadline.run(&state.admission, pin!(answers)).await;
         let answers = answered.map_err(|error| {
-            course.retries = error.retries;
-            course.finished(call, error)
+            state.retries = error.retries;
+            state.finished(call, error)
         })?;
         let bodies: Vec<Bytes> = answers.iter().map(|answer| answer.body.clone()).collect();
         let retries = answers.iter().map(|answer| answer.meta.retries).sum();
         let last = answers.into_iter().next_back().expect("there are parts");
         Ok(Answer {
             body: endpoint.join(&bodies)?,
-            meta: Meta { retries, latency: course.deadline.elapsed(), ..last.meta },
+            meta: Meta { retries, latency: state.deadline.elapsed(), ..last.meta },
         })
     }
 
     /// An answer as a stream, opened: it has begun well.
     pub async fn stream(&self, mut call: Call) -> Result<Stream<'_>> {
-        let (mut course, in_flight) = self.begin(&call).await?;
-        self.find_credentials(&mut call, &mut course).await?;
-        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| course.finished(&call, error))?;
+        let (mut state, in_flight) = self.begin(&call).await?;
+        self.find_credentials(&mut call, &mut state).await?;
+        let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(&call, error))?;
         let Encoded { request, dropped_params } =
-            encode(&call, endpoint, &self.transport).map_err(|error| course.finished(&call, error))?;
+            encode(&call, endpoint, &self.transport).map_err(|error| state.finished(&call, error))?;
         let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
         let is_json = endpoint.framing() != Framing::Raw;
         let max_values = if is_json { self.transport.max_values } else { usize::MAX };
         let mut stream = Stream {
             max_values,
-            course,
+            state,
             _in_flight: in_flight,
             endpoint,
             call,
@@ -291,13 +298,13 @@ impl Client {
         loop {
             match stream.open().await {
                 Ok(()) => return Ok(stream),
-                Err(error) => stream.course.pause_or_fail(&stream.call, error).await?,
+                Err(error) => stream.state.pause_or_fail(&stream.call, error).await?,
             }
         }
     }
 
     /// Fills in credentials that neither the key nor the settings are. Most calls have no such thing to wait for.
-    async fn find_credentials(&self, call: &mut Call, course: &mut Course<'_>) -> Result<()> {
+    async fn find_credentials(&self, call: &mut Call, state: &mut CallState<'_>) -> Result<()> {
         let Credentials::Wanted(wanted) = &call.deployment.credentials else { return Ok(()) };
         // A caller who brings an authorization of their own needs none of ours.
         if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
@@ -305,28 +312,29 @@ impl Client {
         }
         let wanted = wanted.clone();
         loop {
-            let Course { deadline, admission, account, .. } = &mut *course;
+            let CallState { deadline, admission, stats, .. } = &mut *state;
             // Boxed: the other calls should not carry its memory along.
-            let search = Box::pin(self.keyring.find(&self.transport, &account.traffic, &wanted, call.allow_http));
+            let search =
+                Box::pin(self.keyring.find(&self.transport, &stats.connection_stats, &wanted, call.allow_http));
             let found = deadline.run(admission, pin!(search)).await;
             match found {
                 Ok(found) => {
                     call.deployment.credentials = found;
                     return Ok(());
                 }
-                Err(error) => course.pause_or_fail(call, error).await?,
+                Err(error) => state.pause_or_fail(call, error).await?,
             }
         }
     }
 }
 
-impl Course<'_> {
+impl CallState<'_> {
     /// Asks the caller's functions what this attempt is to carry: the request with it.
     async fn ask(&mut self, call: &mut Call, endpoint: &dyn Endpoint) -> Result<HttpRequest> {
         let attempt = self.retries + 1;
         let transport = self.transport;
         let asked = async {
-            let Some(Asking { functions, headers }) = call.asking.as_deref().cloned() else {
+            let Some(Callbacks { functions, headers }) = call.callbacks.as_deref().cloned() else {
                 return Ok(encode(call, endpoint, transport)?.request);
             };
             functions.fill(&mut call.deployment).await?;
@@ -345,8 +353,8 @@ impl Course<'_> {
     }
 
     fn begin_attempt(&self, call: &Call) {
-        if let Some(journal) = &call.journal {
-            journal.begin(self.retries + 1);
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.begin(self.retries + 1);
         }
     }
 
@@ -367,8 +375,8 @@ impl Course<'_> {
 
     /// What there is to say about an answer beside its body.
     fn answered(&self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
-        if let Some(journal) = &call.journal {
-            journal.answered(self.retries + 1, status, &headers, &self.redactor(call));
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.answered(self.retries + 1, status, &headers, &self.redactor(call));
         }
         Meta {
             provider: call.deployment.provider.row().name.into(),
@@ -396,15 +404,15 @@ impl Course<'_> {
             remaining: self.deadline.remaining(),
         };
         let pause = retry::pause(&error, retries, fastrand::f64());
-        if let Some(journal) = &call.journal {
-            journal.failed(self.retries + 1, &error, pause, &self.redactor(call));
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.failed(self.retries + 1, &error, pause, &self.redactor(call));
         }
         let Some(pause) = pause else { return Err(self.finished(call, error)) };
         // Before the pause: an error and what it holds should not wait with it.
         drop(error);
         tokio::time::sleep(pause).await;
         self.retries += 1;
-        self.account.count_retry();
+        self.stats.count_retry();
         Ok(())
     }
 
@@ -439,7 +447,7 @@ pub struct Stream<'a> {
     /// An event may hold this many JSON values.
     max_values: usize,
     meta: Meta,
-    course: Course<'a>,
+    state: CallState<'a>,
     _in_flight: InFlight,
     /// When this try began.
     opened: Instant,
@@ -459,27 +467,32 @@ impl Stream<'_> {
 
     /// Sends the request and waits until its answer begins.
     async fn open(&mut self) -> Result<()> {
-        if self.call.asking.is_some() {
-            self.request = Box::pin(self.course.ask(&mut self.call, self.endpoint)).await?;
+        if self.call.callbacks.is_some() {
+            self.request = Box::pin(self.state.ask(&mut self.call, self.endpoint)).await?;
         }
         self.opened = Instant::now();
-        self.course.begin_attempt(&self.call);
+        self.state.begin_attempt(&self.call);
         let Self {
             endpoint,
             call,
             request,
             opened,
-            course: Course { transport, deadline, admission, account, .. },
+            state: CallState { transport, deadline, admission, stats, .. },
             ..
         } = self;
-        let terms = Terms { timeouts: &call.timeouts, end: deadline.end(), admission, traffic: &account.traffic };
+        let options = SendOptions {
+            timeouts: &call.timeouts,
+            end: deadline.end(),
+            admission,
+            connection_stats: &stats.connection_stats,
+        };
         let waited = admission.waited();
         let max_values = transport.max_values;
         let attempt = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
-            let response = transport.send(request, terms).await?;
+            let response = transport.send(request, options).await?;
             // What it waited in line is not its own time.
-            *opened += terms.admission.waited().saturating_sub(waited);
+            *opened += options.admission.waited().saturating_sub(waited);
             let is_json = response
                 .headers
                 .get("content-type")
@@ -499,11 +512,11 @@ impl Stream<'_> {
         let Response { status, headers, body } = deadline.run(admission, pin!(attempt)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
         // They are a slice of all that was read with them, and live as long as the stream.
-        self.meta = self.course.answered(&self.call, status, headers.into_owned(), dropped_params);
+        self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
         self.received = 0;
-        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.course.transport.max_event)));
+        self.attempt = Some((body, framing::Parser::new(self.endpoint.framing(), self.state.transport.max_event)));
         Ok(())
     }
 
@@ -525,14 +538,14 @@ impl Stream<'_> {
                 // What came before the failure is in `chunks`.
                 Err(mut error) if self.delivered || !chunks.is_empty() => {
                     error.should_retry = Some(false);
-                    if let Some(journal) = &self.call.journal {
-                        journal.failed(self.course.retries + 1, &error, None, &self.course.redactor(&self.call));
+                    if let Some(attempt_log) = &self.call.attempt_log {
+                        attempt_log.failed(self.state.retries + 1, &error, None, &self.state.redactor(&self.call));
                     }
-                    return Err(self.course.finished(&self.call, error));
+                    return Err(self.state.finished(&self.call, error));
                 }
                 Err(error) => {
                     self.attempt = None;
-                    self.course.pause_or_fail(&self.call, error).await?;
+                    self.state.pause_or_fail(&self.call, error).await?;
                 }
             }
         }
@@ -542,7 +555,7 @@ impl Stream<'_> {
     async fn read(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
         let Some((body, parser)) = &mut self.attempt else { return Ok(false) };
         let (events, received) = (&mut self.events, &mut self.received);
-        let max_stream = self.course.transport.max_stream;
+        let max_stream = self.state.transport.max_stream;
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
@@ -570,10 +583,10 @@ impl Stream<'_> {
         };
         // A body that breaks after its stream has said that it is over has lost nothing.
         let read = self
-            .course
+            .state
             .deadline
             .run(
-                &self.course.admission,
+                &self.state.admission,
                 pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))),
             )
             .await;
@@ -586,7 +599,7 @@ impl Stream<'_> {
                     tokio::task::yield_now().await;
                     Ok(())
                 };
-                self.course.deadline.run(&self.course.admission, pin!(others)).await?;
+                self.state.deadline.run(&self.state.admission, pin!(others)).await?;
             }
             if !self.decoder.is_done() {
                 values::check(&event.data, self.max_values)?;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ritellm::error::{Error, ErrorKind};
-use ritellm::providers::{Given, Provider, TABLE, all, resolve};
+use ritellm::providers::{DeploymentArgs, Provider, TABLE, all, resolve};
 use ritellm::types::chat::{Operation, Request, Secret};
 use ritellm::types::params::Params;
 use serde_json::{Map, Value, json};
@@ -261,11 +261,11 @@ fn encode(
     drop_params: bool,
 ) -> Result<(Value, Vec<String>), Box<Error>> {
     let settings = [("aws_region_name", "us-east-1"), ("vertex_project", "p"), ("vertex_location", "global")];
-    let given = Given {
+    let given = DeploymentArgs {
         base_url: Some("https://host.example/v1".into()),
         api_key: Some(Secret::new("key")),
         settings: settings.map(|(name, value)| (name, Secret::new(value))).to_vec(),
-        ..Given::default()
+        ..DeploymentArgs::default()
     };
     let deployment = resolve(&format!("{}/{model}", provider.row().name), &given, &|_| None)?;
     let mut params = params.clone();

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use ritellm::providers::{Given, resolve};
+use ritellm::providers::{DeploymentArgs, resolve};
 use ritellm::types::accumulate::Accumulator;
 use ritellm::types::chat::{Operation, Request, Secret};
 use ritellm::types::http::{Headers, HttpResponse};
@@ -117,11 +117,11 @@ fn said(answer: &Value) -> Result<Option<Value>, String> {
         _ => Operation::Chat,
     };
     let settings = vec![("aws_region_name", Secret::new("r")), ("vertex_project", Secret::new("p"))];
-    let given = Given {
+    let given = DeploymentArgs {
         base_url: Some("http://localhost".into()),
         api_key: Some(Secret::new("key")),
         settings,
-        ..Given::default()
+        ..DeploymentArgs::default()
     };
     let deployment = resolve(&format!("{provider}/m"), &given, &|_| None).map_err(|error| error.message)?;
     let request = Request { operation, model: "m".into(), stream, ..Request::default() };

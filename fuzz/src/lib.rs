@@ -5,7 +5,7 @@ pub mod http1_decisions;
 pub mod secrets;
 
 use bytes::Bytes;
-use ritellm::providers::{Deployment, Endpoint, Given, resolve};
+use ritellm::providers::{Deployment, DeploymentArgs, Endpoint, resolve};
 use ritellm::transport::framing::{Event, Parser};
 use ritellm::types::chat::{Operation, Request, Secret};
 use ritellm::types::http::Framing;
@@ -77,10 +77,10 @@ impl Case {
             "responses" => Operation::Responses,
             _ => return None,
         };
-        let given = Given {
+        let given = DeploymentArgs {
             base_url: Some("http://localhost/v1".into()),
             api_key: Some(Secret::new("key")),
-            ..Given::default()
+            ..DeploymentArgs::default()
         };
         let deployment = resolve(&format!("{provider}/m"), &given, &|_| None).ok()?;
         let request = Request { operation, model: "m".into(), stream, ..Request::default() };

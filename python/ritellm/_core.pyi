@@ -12,7 +12,7 @@ from ritellm.types import ChatCompletion, ChatCompletionChunk
 __all__ = [
     "Arguments",
     "Bridge",
-    "Chunks",
+    "ChunkIterator",
     "Client",
     "Meta",
     "Object",
@@ -101,7 +101,7 @@ class Client:
         self,
         operation: str,
         model: str,
-        subject: Any,
+        input: Any,
         arguments: Arguments,
     ) -> Awaitable[Any]:
         """Starts a call; a task of the running loop awaits the answer or the stream."""
@@ -110,7 +110,7 @@ class Client:
         self,
         operation: str,
         model: str,
-        subject: Any,
+        input: Any,
         arguments: dict[str, Any],
     ) -> Any:
         """Makes a call and waits for the answer or the stream, without the GIL."""
@@ -163,9 +163,9 @@ class Stream(Generic[_Chunk, _Accumulated]):
     """
 
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
-    def __iter__(self) -> Chunks[_Chunk]: ...
+    def __iter__(self) -> ChunkIterator[_Chunk]: ...
     def __next__(self) -> _Chunk: ...
-    def __aiter__(self) -> Chunks[_Chunk]: ...
+    def __aiter__(self) -> ChunkIterator[_Chunk]: ...
     def __anext__(self) -> Awaitable[_Chunk]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_exception: object) -> None: ...
@@ -191,7 +191,7 @@ class Stream(Generic[_Chunk, _Accumulated]):
         """What is known about the answer beside its chunks."""
 
 @final
-class Chunks(Iterator[_Chunk], AsyncIterator[_Chunk]):
+class ChunkIterator(Iterator[_Chunk], AsyncIterator[_Chunk]):
     """What a `for` loop holds while it runs. A loop that is left drops it, and with it the request."""
 
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...

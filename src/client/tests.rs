@@ -3,22 +3,31 @@
 use std::time::Duration;
 
 use super::*;
-use crate::providers::{Given, resolve};
+use crate::providers::{DeploymentArgs, resolve};
 use crate::types::chat::Secret;
 use tokio::time::Instant;
 
 fn call(max_retries: u32) -> Call {
-    let given = Given { api_key: Some(Secret::new("sk-test-0123456789")), ..Given::default() };
+    let given = DeploymentArgs { api_key: Some(Secret::new("sk-test-0123456789")), ..DeploymentArgs::default() };
     let deployment = resolve("openai/m", &given, &|_| None).unwrap();
     let timeouts = Timeouts::default();
     let max_retry_after = retry::MAX_RETRY_AFTER;
     let request = Request::default();
-    Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http: false, journal: None, asking: None }
+    Call {
+        deployment,
+        request,
+        timeouts,
+        max_retries,
+        max_retry_after,
+        allow_http: false,
+        attempt_log: None,
+        callbacks: None,
+    }
 }
 
-fn course_of(transport: &Transport, total: Option<Duration>) -> Course<'_> {
+fn state_of(transport: &Transport, total: Option<Duration>) -> CallState<'_> {
     let (deadline, admission) = (Deadline::start(total), Admission::default());
-    Course { transport, deadline, admission, retries: 0, account: Arc::default() }
+    CallState { transport, deadline, admission, retries: 0, stats: Arc::default() }
 }
 
 /// Fails as `failure` says until it is given up; the pauses between, and the error.
@@ -29,11 +38,11 @@ async fn fail(
 ) -> (Vec<Duration>, Box<Error>) {
     let call = call(max_retries);
     let transport = Transport::new(&Settings::default());
-    let mut course = course_of(&transport, total);
+    let mut state = state_of(&transport, total);
     let mut pauses = Vec::new();
     loop {
         let before = Instant::now();
-        match course.pause_or_fail(&call, failure()).await {
+        match state.pause_or_fail(&call, failure()).await {
             Ok(()) => pauses.push(before.elapsed()),
             Err(error) => return (pauses, error),
         }
@@ -44,7 +53,7 @@ fn unavailable() -> Box<Error> {
     Error::new(ErrorKind::ServiceUnavailable, "busy")
 }
 
-fn asking(name: &'static str, value: &str) -> Box<Error> {
+fn with_header(name: &'static str, value: &str) -> Box<Error> {
     let mut map = http::HeaderMap::new();
     map.insert(name, value.parse().unwrap());
     let mut error = Error::new(ErrorKind::RateLimit, "busy");
@@ -68,7 +77,7 @@ async fn pauses_grow_up_to_their_cap() {
 #[tokio::test(start_paused = true)]
 async fn the_total_deadline_holds_across_retries() {
     let started = Instant::now();
-    let (pauses, error) = fail(u32::MAX, Some(Duration::from_secs(30)), || asking("retry-after", "7")).await;
+    let (pauses, error) = fail(u32::MAX, Some(Duration::from_secs(30)), || with_header("retry-after", "7")).await;
     // A fifth pause would end after the deadline, so the fifth failure is the caller's at once.
     assert_eq!(pauses, [Duration::from_secs(7); 4]);
     assert_eq!((error.kind, error.retries), (ErrorKind::RateLimit, 4));
@@ -80,11 +89,11 @@ async fn what_the_provider_asks_for_is_what_is_waited() {
     for (name, value, pause) in
         [("retry-after", "3", 3000), ("retry-after", "0.25", 250), ("retry-after-ms", "1500", 1500)]
     {
-        let (pauses, _) = fail(2, None, || asking(name, value)).await;
+        let (pauses, _) = fail(2, None, || with_header(name, value)).await;
         assert_eq!(pauses, [Duration::from_millis(pause); 2], "{name}: {value}");
     }
     for value in ["61", "1e999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-        let (pauses, error) = fail(2, None, || asking("retry-after", value)).await;
+        let (pauses, error) = fail(2, None, || with_header("retry-after", value)).await;
         assert!(pauses.is_empty() && error.retry_after.is_some(), "{value}");
     }
 }
@@ -103,20 +112,20 @@ async fn work_ends_with_the_deadline() {
 }
 
 /// Waits in line for so many seconds.
-async fn wait(course: &Course<'_>, queue: Option<u64>, seconds: u64) -> Option<()> {
+async fn wait(state: &CallState<'_>, queue: Option<u64>, seconds: u64) -> Option<()> {
     let line = tokio::time::sleep(Duration::from_secs(seconds));
-    course.admission.wait(queue.map(Duration::from_secs), &course.account.traffic, line).await
+    state.admission.wait(queue.map(Duration::from_secs), &state.stats.connection_stats, line).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn time_in_line_before_the_first_try_is_not_the_call_s() {
     let transport = Transport::new(&Settings::default());
-    let mut course = course_of(&transport, Some(Duration::from_secs(5)));
-    wait(&course, None, 60).await.unwrap();
-    let Course { deadline, admission, account, .. } = &mut course;
+    let mut state = state_of(&transport, Some(Duration::from_secs(5)));
+    wait(&state, None, 60).await.unwrap();
+    let CallState { deadline, admission, stats, .. } = &mut state;
     // In line for a connection, and then at work.
     let work = async {
-        admission.wait(None, &account.traffic, tokio::time::sleep(Duration::from_secs(60))).await;
+        admission.wait(None, &stats.connection_stats, tokio::time::sleep(Duration::from_secs(60))).await;
         tokio::time::sleep(Duration::from_secs(4)).await;
         Ok(())
     };
@@ -125,20 +134,20 @@ async fn time_in_line_before_the_first_try_is_not_the_call_s() {
     assert_eq!(deadline.remaining(), Some(Duration::from_secs(1)));
     // Later on, waiting counts.
     let work = async {
-        admission.wait(None, &account.traffic, tokio::time::sleep(Duration::from_secs(60))).await;
+        admission.wait(None, &stats.connection_stats, tokio::time::sleep(Duration::from_secs(60))).await;
         Ok(())
     };
     let error = deadline.run(admission, pin!(work)).await.unwrap_err();
     assert_eq!((error.kind, deadline.elapsed()), (ErrorKind::Timeout, Duration::from_secs(125)));
-    assert_eq!(account.traffic.waiting(), 0);
+    assert_eq!(stats.connection_stats.waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_waiting_of_a_call_has_one_limit() {
     let transport = Transport::new(&Settings::default());
-    let course = course_of(&transport, None);
-    assert_eq!(wait(&course, Some(10), 6).await, Some(()));
+    let state = state_of(&transport, None);
+    assert_eq!(wait(&state, Some(10), 6).await, Some(()));
     let before = Instant::now();
-    assert_eq!(wait(&course, Some(10), 6).await, None);
+    assert_eq!(wait(&state, Some(10), 6).await, None);
     assert_eq!(before.elapsed(), Duration::from_secs(4));
 }

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::deadline::{Timeouts, within};
-use crate::transport::{Admission, Terms, Traffic, Transport, is_loopback};
+use crate::transport::{Admission, ConnectionStats, SendOptions, Transport, is_loopback};
 use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -32,7 +32,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub transport: &'a Transport,
-    pub traffic: &'a Arc<Traffic>,
+    pub connection_stats: &'a Arc<ConnectionStats>,
     pub wanted: &'a Wanted,
     /// Whether what is secret may go to another machine without TLS.
     pub allow_http: bool,
@@ -117,7 +117,12 @@ impl<'a> Ask<'a> {
             total: None,
         };
         let admission = Admission::default();
-        let terms = Terms { timeouts: &timeouts, end: None, admission: &admission, traffic: self.traffic };
+        let options = SendOptions {
+            timeouts: &timeouts,
+            end: None,
+            admission: &admission,
+            connection_stats: self.connection_stats,
+        };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         let is_local = request.uri.host().is_some_and(is_loopback) && request.uri.scheme_str() == Some("http");
         if is_local && self.transport.has_given_proxy() {
@@ -126,7 +131,7 @@ impl<'a> Ask<'a> {
         }
         // Boxed: it is rare, and its future large.
         let mut answer = Box::pin(async {
-            let answer = self.transport.send(&request, terms).await?;
+            let answer = self.transport.send(&request, options).await?;
             let (status, headers) = (answer.status, answer.headers);
             Ok(HttpResponse { received: 0, status, headers, body: answer.body.collect().await? })
         });

@@ -63,12 +63,12 @@ pub(super) struct Cache {
 /// A place for one kind of credentials.
 #[derive(Clone)]
 struct Slot {
-    place: Arc<Place>,
+    slot: Arc<CacheSlot>,
     used: SystemTime,
 }
 
 #[derive(Default)]
-struct Place {
+struct CacheSlot {
     state: Mutex<State>,
     /// Held by whoever searches.
     turn: tokio::sync::Mutex<()>,
@@ -76,13 +76,13 @@ struct Place {
 
 #[derive(Default)]
 struct State {
-    kept: Option<Kept>,
+    cached: Option<CachedCredentials>,
     /// How many searches have failed, and how the last one did.
     failures: u64,
     last_failure: Option<Box<Failure>>,
 }
 
-struct Kept {
+struct CachedCredentials {
     credentials: Credentials,
     end: Option<SystemTime>,
     renewal: Option<SystemTime>,
@@ -104,22 +104,22 @@ impl Cache {
         now: impl Fn() -> SystemTime,
         search: impl Future<Output = Result<Found>>,
     ) -> Result<Credentials> {
-        let place = self.place(wanted, now());
+        let slot = self.slot(wanted, now());
         let (at_hand, failures) = {
-            let state = place.lock();
+            let state = slot.lock();
             (state.look(now()), state.failures)
         };
         let _turn = match at_hand {
             AtHand::Fresh(credentials) => return Ok(credentials),
-            AtHand::ToRenew(credentials) => match place.turn.try_lock() {
+            AtHand::ToRenew(credentials) => match slot.turn.try_lock() {
                 Ok(turn) => turn,
                 Err(_) => return Ok(credentials),
             },
-            AtHand::Nothing => place.turn.lock().await,
+            AtHand::Nothing => slot.turn.lock().await,
         };
         // Somebody may have searched while this call waited for its turn.
         {
-            let state = place.lock();
+            let state = slot.lock();
             match (state.look(now()), &state.last_failure) {
                 (AtHand::Fresh(credentials), _) => return Ok(credentials),
                 (AtHand::Nothing, Some(failure)) if state.failures != failures => return Err(failure.error()),
@@ -127,20 +127,21 @@ impl Cache {
             }
         }
         let found = search.await;
-        let mut state = place.lock();
+        let mut state = slot.lock();
         let now = now();
         match found {
             Ok(Found { credentials, lasting }) => {
                 let end = if let Lasting::Until(end) = lasting { Some(end) } else { None };
-                state.kept = Some(Kept { credentials: credentials.clone(), end, renewal: lasting.renewal(now) });
+                state.cached =
+                    Some(CachedCredentials { credentials: credentials.clone(), end, renewal: lasting.renewal(now) });
                 state.last_failure = None;
                 Ok(credentials)
             }
-            Err(error) => match &mut state.kept {
+            Err(error) => match &mut state.cached {
                 // What there is outlives a server that does not answer for a while.
-                Some(kept) if kept.is_good(now) => {
-                    kept.renewal = Some(now + BETWEEN);
-                    Ok(kept.credentials.clone())
+                Some(cached) if cached.is_good(now) => {
+                    cached.renewal = Some(now + BETWEEN);
+                    Ok(cached.credentials.clone())
                 }
                 _ => {
                     state.failures += 1;
@@ -151,20 +152,20 @@ impl Cache {
         }
     }
 
-    fn place(&self, wanted: &Arc<Wanted>, now: SystemTime) -> Arc<Place> {
+    fn slot(&self, wanted: &Arc<Wanted>, now: SystemTime) -> Arc<CacheSlot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get_mut(wanted) {
             slot.used = now;
-            return slot.place.clone();
+            return slot.slot.clone();
         }
         if slots.len() >= MOST
             && let Some(oldest) = slots.iter().min_by_key(|(_, slot)| slot.used).map(|(wanted, _)| wanted.clone())
         {
             slots.remove(&oldest);
         }
-        let place = Arc::new(Place::default());
-        slots.insert(wanted.clone(), Slot { place: place.clone(), used: now });
-        place
+        let slot = Arc::new(CacheSlot::default());
+        slots.insert(wanted.clone(), Slot { slot: slot.clone(), used: now });
+        slot
     }
 }
 
@@ -175,7 +176,7 @@ enum AtHand {
     Nothing,
 }
 
-impl Place {
+impl CacheSlot {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,18 +184,18 @@ impl Place {
 
 impl State {
     fn look(&self, now: SystemTime) -> AtHand {
-        match &self.kept {
-            Some(kept) if !kept.is_good(now) => AtHand::Nothing,
-            Some(kept) if kept.renewal.is_some_and(|renewal| now >= renewal) => {
-                AtHand::ToRenew(kept.credentials.clone())
+        match &self.cached {
+            Some(cached) if !cached.is_good(now) => AtHand::Nothing,
+            Some(cached) if cached.renewal.is_some_and(|renewal| now >= renewal) => {
+                AtHand::ToRenew(cached.credentials.clone())
             }
-            Some(kept) => AtHand::Fresh(kept.credentials.clone()),
+            Some(cached) => AtHand::Fresh(cached.credentials.clone()),
             None => AtHand::Nothing,
         }
     }
 }
 
-impl Kept {
+impl CachedCredentials {
     fn is_good(&self, now: SystemTime) -> bool {
         self.end.is_none_or(|end| now < end)
     }

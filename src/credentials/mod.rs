@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Result;
-use crate::transport::{Traffic, Transport};
+use crate::transport::{ConnectionStats, Transport};
 use crate::types::credentials::{Credentials, Kind, Wanted};
 use ask::Ask;
 use cache::Cache;
@@ -33,11 +33,11 @@ impl Keyring {
     pub async fn find(
         &self,
         transport: &Transport,
-        traffic: &Arc<Traffic>,
+        connection_stats: &Arc<ConnectionStats>,
         wanted: &Arc<Wanted>,
         allow_http: bool,
     ) -> Result<Credentials> {
-        let ask = Ask { transport, traffic, wanted, allow_http };
+        let ask = Ask { transport, connection_stats, wanted, allow_http };
         let search = async {
             match wanted.kind {
                 Kind::Aws | Kind::AwsRegion => aws::find(&ask).await,

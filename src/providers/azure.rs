@@ -44,7 +44,7 @@ const AZURE: Row = Row {
     operations: FILES_AND_BATCHES,
     api_versions: true,
     settings: &[
-        Setting::place(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),
+        Setting::location(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),
         Setting::secret(TOKEN, &[]),
         // A callable that gives the token: the Python side has called it by now.
         Setting::secret(TOKEN_PROVIDER, &[]),
@@ -95,8 +95,8 @@ impl Provider for Azure {
 
 impl Endpoint for Azure {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let place = Place::of(deployment);
-        let row = if place.has_stream_options() { &ROW } else { &WITHOUT_STREAM_OPTIONS };
+        let address = AzureAddress::of(deployment);
+        let row = if address.has_stream_options() { &ROW } else { &WITHOUT_STREAM_OPTIONS };
         openai_compatible::encode(
             row,
             request,
@@ -115,12 +115,12 @@ impl Endpoint for Azure {
 }
 
 fn destination(deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
-    let uri = Place::of(deployment).uri(&deployment.model, path)?;
+    let uri = AzureAddress::of(deployment).uri(&deployment.model, path)?;
     Ok((uri, headers([credential(deployment)?], accept).into()))
 }
 
 /// Where calls go: the base URL and the version, each from wherever it was given.
-struct Place<'a> {
+struct AzureAddress<'a> {
     base: &'a str,
     /// `None`: nobody gave one.
     version: Option<&'a str>,
@@ -128,7 +128,7 @@ struct Place<'a> {
     is_v1: bool,
 }
 
-impl<'a> Place<'a> {
+impl<'a> AzureAddress<'a> {
     fn of(deployment: &'a Deployment) -> Self {
         let (base, query) = deployment.base_url.split_once('?').unwrap_or((&deployment.base_url, ""));
         let given = deployment.api_version.as_deref().or_else(|| version_in(query));
@@ -201,7 +201,7 @@ fn credential(deployment: &Deployment) -> Result<(HeaderName, HeaderValue)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::{Given, resolve};
+    use crate::providers::{DeploymentArgs, resolve};
     use crate::types::accumulate::Accumulator;
     use crate::types::chat::Secret;
     use crate::types::params::Params;
@@ -209,12 +209,12 @@ mod tests {
 
     fn encoded(
         base_url: &str,
-        given: Given,
+        given: DeploymentArgs,
         variables: &[(&str, &str)],
         params: &str,
         stream: bool,
     ) -> Result<Encoded> {
-        let given = Given { base_url: (!base_url.is_empty()).then(|| base_url.into()), ..given };
+        let given = DeploymentArgs { base_url: (!base_url.is_empty()).then(|| base_url.into()), ..given };
         let read =
             |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let deployment = resolve("azure/gpt 4", &given, &read)?;
@@ -222,8 +222,12 @@ mod tests {
         deployment.endpoint(&request)?.encode(&deployment, &request)
     }
 
-    fn with_key(version: Option<&str>) -> Given {
-        Given { api_key: Some(Secret::new("k")), api_version: version.map(str::to_owned), ..Given::default() }
+    fn with_key(version: Option<&str>) -> DeploymentArgs {
+        DeploymentArgs {
+            api_key: Some(Secret::new("k")),
+            api_version: version.map(str::to_owned),
+            ..DeploymentArgs::default()
+        }
     }
 
     #[test]
@@ -275,12 +279,16 @@ mod tests {
             assert!(!format!("{request:?}").contains("secret"));
             (request.headers[0].0.to_string(), request.headers[0].1.to_str().unwrap().to_owned())
         };
-        let token = || Given { settings: vec![(TOKEN, Secret::new("secret-token"))], ..Given::default() };
+        let token =
+            || DeploymentArgs { settings: vec![(TOKEN, Secret::new("secret-token"))], ..DeploymentArgs::default() };
         let around = [("AZURE_API_KEY", "secret-key"), ("AZURE_AD_TOKEN", "secret-other")];
         assert_eq!(header(token(), &around), ("authorization".into(), "Bearer secret-token".into()));
-        assert_eq!(header(Given::default(), &around), ("api-key".into(), "secret-key".into()));
-        assert_eq!(header(Given::default(), &around[1..]), ("authorization".into(), "Bearer secret-other".into()));
-        let error = encoded("https://h", Given::default(), &[], "{}", false).unwrap_err();
+        assert_eq!(header(DeploymentArgs::default(), &around), ("api-key".into(), "secret-key".into()));
+        assert_eq!(
+            header(DeploymentArgs::default(), &around[1..]),
+            ("authorization".into(), "Bearer secret-other".into())
+        );
+        let error = encoded("https://h", DeploymentArgs::default(), &[], "{}", false).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Authentication);
         assert!(error.message.contains("AZURE_OPENAI_API_KEY") && error.message.contains("azure_ad_token"), "{error}");
     }

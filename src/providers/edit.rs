@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::readable::quoted;
+use super::normalise::quoted;
 use crate::types::members::Members;
 
 /// An object of which members change.

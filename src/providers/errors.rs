@@ -8,7 +8,7 @@ use crate::types::members::Members;
 
 /// What an error body says, whichever of the common shapes it has.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct ErrorBody {
     pub message: Option<String>,
     pub code: Option<String>,
     pub kind: Option<String>,
@@ -18,14 +18,14 @@ pub(super) struct Said {
 
 /// Reads `{"error": {"message", "type", "code"}}` and what is like it: `error` as a string, `message` or `detail` at the
 /// top, a list with one such object in it, and the other forms of [`refusals`].
-pub(super) fn read(provider: &str, body: &[u8]) -> Said {
+pub(super) fn read(provider: &str, body: &[u8]) -> ErrorBody {
     let body = body.trim_ascii();
     let body = match body {
         // Google's front ends wrap the object in a list.
         [b'[', inside @ .., b']'] => inside,
         _ => body,
     };
-    let Ok(top) = Members::of(body) else { return Said::default() };
+    let Ok(top) = Members::of(body) else { return ErrorBody::default() };
     let error = refusals::error_in(&top);
     let nested = error.and_then(|error| Members::of(error.as_bytes()).ok());
     let base = refusals::base_resp(&top);
@@ -54,7 +54,7 @@ pub(super) fn read(provider: &str, body: &[u8]) -> Said {
         .and_then(|code| refusals::status_of(host, code).or_else(|| code.parse().ok()))
         .filter(|status| (400..600).contains(status))
         .or_else(|| label(&["status", "status_code", "http_status_code"])?.parse().ok());
-    Said {
+    ErrorBody {
         message,
         code,
         kind: label(&["type", "status"]),
@@ -75,7 +75,7 @@ const MESSAGES: &[&str] = &[
     "error",
 ];
 
-impl Said {
+impl ErrorBody {
     /// The status that a refusal stands for where the answer's own is a good one, or there is none.
     fn implied_status(&self) -> u16 {
         let label = self.code.as_deref().filter(|code| code.parse::<u64>().is_err());
@@ -135,7 +135,7 @@ pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
 }
 
 /// The class of a refusal: its status, unless the code or the message says something more exact.
-fn kind(provider: &str, status: u16, said: &Said) -> ErrorKind {
+fn kind(provider: &str, status: u16, said: &ErrorBody) -> ErrorKind {
     let has = |needles: &[&str], text: &Option<String>| {
         text.as_deref().is_some_and(|text| {
             let text = text.to_ascii_lowercase();

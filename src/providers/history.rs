@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
+use super::normalise::{ListContent, own_reasoning, quoted, readable_content};
 use super::pieces::joined;
-use super::readable::{ListContent, own_reasoning, quoted, readable_content};
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;

@@ -7,7 +7,7 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter};
 
 use super::edit;
-use super::readable::quoted;
+use super::normalise::quoted;
 use crate::types::media::{DataUrl, media_type};
 
 /// The same as [`written`], for hosts that are sent what the caller gave. Messages of plain texts hold no second list, which

@@ -4,13 +4,13 @@
 //! OpenAI-shaped JSON. Adding an OpenAI-compatible provider is one row in [`table`]; adding a native wire is one file
 //! and one line in `NATIVE`.
 
-mod alike;
 mod anthropic;
 mod azure;
 mod batches;
 mod bedrock;
 mod bytes_stream;
 mod cohere;
+mod delta_cache;
 mod edit;
 mod embeddings;
 mod errors;
@@ -18,10 +18,10 @@ mod families;
 mod gemini;
 mod history;
 mod media;
+mod normalise;
 mod ollama;
 mod openai_compatible;
 mod pieces;
-mod readable;
 mod refusals;
 mod rerank;
 mod resolve;
@@ -48,7 +48,7 @@ use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::operation::Streaming;
 
 pub use embeddings::EmbeddingRow;
-pub use resolve::{Given, check_segments, resolve, resolve_account};
+pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
 pub use table::{About, Key, Row, TABLE};
 
 /// A provider's wire format.

@@ -429,7 +429,7 @@ fn image(url: &str) -> Result<&str> {
 
 fn calls(json: Option<&str>) -> serde_json::Result<Vec<NativeCall>> {
     #[derive(Deserialize)]
-    struct Given<'a> {
+    struct CallerCall<'a> {
         #[serde(default)]
         id: Option<String>,
         #[serde(borrow)]
@@ -441,8 +441,8 @@ fn calls(json: Option<&str>) -> serde_json::Result<Vec<NativeCall>> {
         #[serde(borrow, default)]
         arguments: Option<&'a RawValue>,
     }
-    let given: Vec<Given> = json.map(serde_json::from_str).transpose()?.unwrap_or_default();
-    let call = |call: Given| {
+    let given: Vec<CallerCall> = json.map(serde_json::from_str).transpose()?.unwrap_or_default();
+    let call = |call: CallerCall| {
         // What is no object cannot be said here; an empty one stands for it.
         let arguments = arguments::object(call.function.arguments.map(RawValue::get));
         let arguments = arguments.unwrap_or_else(|| RawValue::from_string("{}".to_owned()).expect("an object"));
@@ -457,7 +457,7 @@ fn calls(json: Option<&str>) -> serde_json::Result<Vec<NativeCall>> {
 #[derive(Default)]
 struct Answer<'a> {
     model: Text<'a>,
-    message: Said<'a>,
+    message: AnswerMessage<'a>,
     done: bool,
     done_reason: Text<'a>,
     prompt_tokens: Option<u64>,
@@ -470,7 +470,7 @@ struct Answer<'a> {
 
 /// The message, or the next piece of one.
 #[derive(Default, Deserialize)]
-struct Said<'a> {
+struct AnswerMessage<'a> {
     #[serde(borrow, default, deserialize_with = "lenient::scalar")]
     content: Option<Text<'a>>,
     #[serde(borrow, default, deserialize_with = "lenient::scalar")]

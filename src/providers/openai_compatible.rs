@@ -15,13 +15,13 @@ use memchr::memmem::Finder;
 
 use super::embeddings::Embeddings;
 use super::families::openai;
+use super::normalise::{normalised, normalised_chunk};
 use super::pieces::Pieces;
-use super::readable::{readable, readable_chunk};
 use super::rerank::Rerank;
 use super::resources::{ROUTES, Resource};
 use super::responses::Responses;
 use super::speech::Speech;
-use super::tools::answer::{self, Readable};
+use super::tools::answer::{self, RestoredNames};
 use super::tools::ids::Ids;
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
@@ -30,8 +30,8 @@ use super::{history, media};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::chat::{Request, Secret};
 use crate::types::http::{Field, HttpRequest, HttpResponse};
+use crate::types::json_template::JsonTemplate;
 use crate::types::members::Members;
-use crate::types::shape::Shape;
 
 /// A provider that is nothing but its row.
 struct OpenAiCompatible {
@@ -212,26 +212,26 @@ pub(super) fn accepted(stream: bool) -> &'static str {
 /// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
 pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
     let body = checked(row.name, &CHOICES, response)?;
-    let body = readable(row.name, &body).unwrap_or(body);
+    let body = normalised(row.name, &body).unwrap_or(body);
     if request.params.get("tools").is_none() {
         return Ok(body);
     }
-    Ok(answer::readable(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
+    Ok(answer::restored(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
 }
 
-/// An answer's bytes, if it is one and none of the refusals that come with a good status. `essence` finds the name, in
+/// An answer's bytes, if it is one and none of the refusals that come with a good status. `required_key` finds the name, in
 /// quotes, of the list without which it is no answer.
-pub(super) fn checked(provider: &str, essence: &Finder, response: &HttpResponse) -> Result<Bytes> {
+pub(super) fn checked(provider: &str, required_key: &Finder, response: &HttpResponse) -> Result<Bytes> {
     let body = &response.body;
     let beginning = &body[..body.len().min(BEGINNING)];
-    if has_items(beginning, essence) && !refusals::may_be_in(body) {
+    if has_items(beginning, required_key) && !refusals::may_be_in(body) {
         return Ok(body.clone());
     }
     let Ok(top) = Members::of(body) else { return Err(not_a_completion(provider, response)) };
     if refusals::error_in(&top).is_some() || refusals::has_failed(&top) {
         return Err(errors::from_response(provider, response));
     }
-    let name = std::str::from_utf8(essence.needle()).unwrap_or_default().trim_matches('"');
+    let name = std::str::from_utf8(required_key.needle()).unwrap_or_default().trim_matches('"');
     match top.some(name) {
         Some(list) if list.starts_with('[') && list.len() > "[]".len() => Ok(body.clone()),
         // Nothing was asked for, perhaps.
@@ -245,7 +245,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
     let show_usage = asks_for_usage(request);
     let several = request.params.get("n").is_some_and(|n| !matches!(n, b"null" | b"1"));
     let choices = several.then(BTreeMap::new);
-    let chunks = Box::new(Chunks {
+    let chunks = Box::new(OpenAiChunks {
         provider: row.name,
         show_usage,
         begun: false,
@@ -260,7 +260,7 @@ pub(super) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn St
     if request.params.get("tools").is_none() {
         return chunks;
     }
-    Box::new(Readable { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params), ids: Ids::default() })
+    Box::new(RestoredNames { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params), ids: Ids::default() })
 }
 
 /// An address made out of the base URL.
@@ -310,7 +310,7 @@ fn with_usage(options: Option<&[u8]>) -> Option<String> {
     }
     let mut text = String::from("{\"include_usage\":true");
     for (name, value) in &members.0 {
-        text += &format!(",{}:{}", super::readable::quoted(name), value.get());
+        text += &format!(",{}:{}", super::normalise::quoted(name), value.get());
     }
     Some(text + "}")
 }
@@ -332,7 +332,7 @@ fn has_items(beginning: &[u8], name: &Finder) -> bool {
 }
 
 /// Decodes a stream of `chat.completion.chunk` events.
-struct Chunks {
+struct OpenAiChunks {
     provider: &'static str,
     /// The caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,
@@ -350,7 +350,7 @@ struct Chunks {
     last: Vec<u8>,
     /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
     /// and from what is no string.
-    plain: Option<Shape<Vec<u8>>>,
+    plain: Option<JsonTemplate<Vec<u8>>>,
     /// Whether the last event was of that shape.
     was_plain: bool,
 }
@@ -368,7 +368,7 @@ fn is_refusal(event: &[u8]) -> bool {
 /// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
 const LAST: usize = 8;
 
-impl StreamDecoder for Chunks {
+impl StreamDecoder for OpenAiChunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         self.was_plain = name.is_empty() && self.is_plain(&data) && !self.pieces.have_begun();
         if self.was_plain {
@@ -394,7 +394,7 @@ impl StreamDecoder for Chunks {
             // Keep-alives and notes that are not chunks.
             return Ok(());
         }
-        let rewritten = readable_chunk(self.provider, text, &mut self.pieces);
+        let rewritten = normalised_chunk(self.provider, text, &mut self.pieces);
         let is_rewritten = rewritten.is_some();
         let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
         if let Some(choices) = &mut self.choices {
@@ -407,7 +407,7 @@ impl StreamDecoder for Chunks {
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
             if !is_rewritten && has_choices {
-                if let Some(shape) = Shape::of(&self.last, &chunk[..]) {
+                if let Some(shape) = JsonTemplate::of(&self.last, &chunk[..]) {
                     self.plain = Some(shape.into_owned());
                 }
                 self.last.clear();
@@ -432,10 +432,10 @@ impl StreamDecoder for Chunks {
     }
 }
 
-impl Chunks {
+impl OpenAiChunks {
     /// Whether a chunk differs from the last plain one in strings alone, so that it needs no look at the rest.
     fn is_plain(&self, chunk: &[u8]) -> bool {
-        self.plain.as_ref().is_some_and(|plain| plain.places(chunk).is_some())
+        self.plain.as_ref().is_some_and(|plain| plain.spans(chunk).is_some())
     }
 }
 

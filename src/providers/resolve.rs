@@ -15,7 +15,7 @@ use crate::types::unix_socket;
 
 /// What the caller said about where a call goes.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct DeploymentArgs {
     /// Instead of the provider's own.
     pub base_url: Option<Arc<str>>,
     /// Instead of the one in the environment.
@@ -43,7 +43,11 @@ pub(super) fn is_provider(name: &str, provider: &str) -> bool {
 }
 
 /// The deployment that `model` names. `environment` reads a variable; one that is set to nothing counts as not set.
-pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
+pub fn resolve(
+    model: &str,
+    given: &DeploymentArgs,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Deployment> {
     let (provider, model) = provider_of(model)?;
     deployment(provider, model, given, environment)
 }
@@ -52,7 +56,11 @@ pub fn resolve(model: &str, given: &Given, environment: &dyn Fn(&str) -> Option<
 ///
 /// # Errors
 /// `InvalidArgument` that lists the providers; `Authentication` where there is no key.
-pub fn resolve_account(name: &str, given: &Given, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
+pub fn resolve_account(
+    name: &str,
+    given: &DeploymentArgs,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Deployment> {
     let provider = name.split('/').next().unwrap_or_default();
     let provider = lookup(provider).ok_or_else(|| {
         let names: Vec<&str> = all().map(|provider| provider.row().name).collect();
@@ -65,7 +73,7 @@ pub fn resolve_account(name: &str, given: &Given, environment: &dyn Fn(&str) -> 
 fn deployment(
     provider: &'static dyn Provider,
     model: &str,
-    given: &Given,
+    given: &DeploymentArgs,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deployment> {
     let row = provider.row();
@@ -90,7 +98,7 @@ fn deployment(
 
     let argument =
         |name: &str| given.settings.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let says_who = |setting: &Setting| setting.about != About::Place;
+    let says_who = |setting: &Setting| setting.about != About::Location;
     let caller_is_argument = given.api_key.is_some()
         || row.settings.iter().any(|setting| says_who(setting) && argument(setting.name).is_some());
 
@@ -120,7 +128,7 @@ fn deployment(
     });
     let settings: Vec<(&'static str, Secret)> = settings.collect();
     for (name, value) in &settings {
-        if row.settings.iter().any(|setting| setting.name == *name && setting.about == About::Place) {
+        if row.settings.iter().any(|setting| setting.name == *name && setting.about == About::Location) {
             check_segments(name, value.expose())?;
         }
     }
@@ -304,7 +312,7 @@ fn host(url: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn with(model: &str, given: Given, variables: &[(&str, &str)]) -> Result<Deployment> {
+    fn with(model: &str, given: DeploymentArgs, variables: &[(&str, &str)]) -> Result<Deployment> {
         resolve(model, &given, &|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
@@ -313,41 +321,46 @@ mod tests {
     #[test]
     fn a_key_and_a_base_url_come_from_the_environment_or_the_call() {
         let variables = [("OPENAI_API_KEY", "sk-env"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")];
-        let found = with("openai/gpt-4o", Given::default(), &variables).unwrap();
+        let found = with("openai/gpt-4o", DeploymentArgs::default(), &variables).unwrap();
         assert_eq!((&*found.base_url, &*found.model), ("http://127.0.0.1:9/v1", "gpt-4o"));
         assert_eq!(found.api_key.unwrap().expose(), "sk-env");
-        let given =
-            Given { base_url: Some("http://h:1".into()), api_key: Some(Secret::new("sk-arg")), ..Given::default() };
+        let given = DeploymentArgs {
+            base_url: Some("http://h:1".into()),
+            api_key: Some(Secret::new("sk-arg")),
+            ..DeploymentArgs::default()
+        };
         let found = with("gpt-4o", given, &variables).unwrap();
         assert_eq!((&*found.base_url, found.api_key.unwrap().expose()), ("http://h:1/v1", "sk-arg"));
     }
 
     #[test]
     fn a_model_with_slashes_keeps_them() {
-        let found = with("openrouter/meta-llama/llama-3", Given::default(), &[("OPENROUTER_API_KEY", "k")]).unwrap();
+        let found =
+            with("openrouter/meta-llama/llama-3", DeploymentArgs::default(), &[("OPENROUTER_API_KEY", "k")]).unwrap();
         assert_eq!(&*found.model, "meta-llama/llama-3");
     }
 
     #[test]
     fn an_unknown_provider_is_answered_with_the_nearest() {
-        let error = with("opnai/gpt-4o", Given::default(), &[]).unwrap_err();
+        let error = with("opnai/gpt-4o", DeploymentArgs::default(), &[]).unwrap_err();
         assert!(error.message.contains("did you mean openai?") && error.message.contains("groq"), "{error}");
-        assert!(with("no-such-model", Given::default(), &[]).is_err());
-        assert!(with("openai/", Given::default(), &[]).is_err());
+        assert!(with("no-such-model", DeploymentArgs::default(), &[]).is_err());
+        assert!(with("openai/", DeploymentArgs::default(), &[]).is_err());
     }
 
     #[test]
     fn no_key_is_said_before_anything_is_sent() {
-        let error = with("groq/m", Given::default(), &[("OPENAI_API_KEY", "sk")]).unwrap_err();
+        let error = with("groq/m", DeploymentArgs::default(), &[("OPENAI_API_KEY", "sk")]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Authentication);
         assert!(error.message.contains("GROQ_API_KEY"), "{error}");
-        let error = with("groq/m", Given::default(), &[("GROQ_API_KEY", "")]).unwrap_err();
+        let error = with("groq/m", DeploymentArgs::default(), &[("GROQ_API_KEY", "")]).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Authentication);
     }
 
     #[test]
     fn a_key_in_the_environment_does_not_go_to_another_providers_host() {
-        let given = Given { base_url: Some("https://api.groq.com/openai/v1".into()), ..Given::default() };
+        let given =
+            DeploymentArgs { base_url: Some("https://api.groq.com/openai/v1".into()), ..DeploymentArgs::default() };
         let error = with("openai/m", given, &[("OPENAI_API_KEY", "sk-canary")]).unwrap_err();
         assert!(error.message.contains("groq") && !error.message.contains("canary"), "{error}");
     }
@@ -366,7 +379,11 @@ mod tests {
             "http://[sesame@]/v1",
             "http://[sesame]/v1",
         ] {
-            let given = Given { base_url: Some(url.into()), api_key: Some(Secret::new("k")), ..Given::default() };
+            let given = DeploymentArgs {
+                base_url: Some(url.into()),
+                api_key: Some(Secret::new("k")),
+                ..DeploymentArgs::default()
+            };
             let error = with("openai/m", given, &[]).unwrap_err();
             assert!(error.message.contains("base_url") && !error.message.contains("sesame"), "{url}: {error}");
         }

@@ -240,12 +240,12 @@ fn checked(provider: &str, operation: Operation, response: &HttpResponse) -> Res
         return Err(errors::not_an_answer(provider, response, "something that is no JSON object"));
     };
     let is_page = matches!(operation.spec().output, Output::FilePage | Output::BatchPage);
-    let essence = if is_page { "data" } else { "id" };
+    let required_key = if is_page { "data" } else { "id" };
     // A batch that failed has `errors`, and a file its `status_details`.
-    if top.some(essence).is_none() {
+    if top.some(required_key).is_none() {
         return Err(match refusals::error_in(&top).is_some() || refusals::has_failed(&top) {
             true => errors::from_response(provider, response),
-            false => errors::not_an_answer(provider, response, &format!("something that has no {essence:?}")),
+            false => errors::not_an_answer(provider, response, &format!("something that has no {required_key:?}")),
         });
     }
     Ok(response.body.clone())

@@ -57,8 +57,8 @@ impl Endpoint for Responses {
         if top.string("object").as_deref() == Some("response") || top.some("output").is_some() {
             let renamed = Renamed::of_items(&self.row.tools, &request.params);
             let text = std::str::from_utf8(body).ok().filter(|_| !renamed.is_empty());
-            let readable = text.and_then(|text| items::readable(&renamed, text));
-            return Ok(readable.map_or_else(|| body.clone(), Bytes::from));
+            let restored = text.and_then(|text| items::restored(&renamed, text));
+            return Ok(restored.map_or_else(|| body.clone(), Bytes::from));
         }
         Err(not_a_completion(self.row.name, response))
     }
@@ -66,7 +66,7 @@ impl Endpoint for Responses {
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
         let decoder = Box::new(Events { provider: self.row.name, finished: false });
         let renamed = Renamed::of_items(&self.row.tools, &request.params);
-        if renamed.is_empty() { decoder } else { Box::new(items::ReadableEvents { decoder, renamed }) }
+        if renamed.is_empty() { decoder } else { Box::new(items::RestoredEvents { decoder, renamed }) }
     }
 }
 
@@ -117,7 +117,7 @@ impl StreamDecoder for Events {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::providers::{Given, Operation, resolve};
+    use crate::providers::{DeploymentArgs, Operation, resolve};
     use crate::types::chat::Secret;
     use crate::types::params::Params;
 
@@ -126,8 +126,8 @@ mod tests {
         Request { operation: Operation::Responses, params, stream, ..Default::default() }
     }
 
-    fn encoded(model: &str, given: Given, request: &Request) -> Result<Encoded> {
-        let given = Given { api_key: Some(Secret::new("k")), ..given };
+    fn encoded(model: &str, given: DeploymentArgs, request: &Request) -> Result<Encoded> {
+        let given = DeploymentArgs { api_key: Some(Secret::new("k")), ..given };
         let deployment = resolve(model, &given, &|_| None)?;
         deployment.endpoint(request)?.encode(&deployment, request)
     }
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_request_is_the_callers_own_bytes() {
         let request = request(r#"{"input":"é","max_output_tokens":5,"made_up":[1e400]}"#, true);
-        let sent = encoded("openai/m", Given::default(), &request).unwrap().request;
+        let sent = encoded("openai/m", DeploymentArgs::default(), &request).unwrap().request;
         assert_eq!(sent.uri, "https://api.openai.com/v1/responses");
         assert_eq!(sent.body, r#"{"model":"m","stream":true,"input":"é","max_output_tokens":5,"made_up":[1e400]}"#);
     }
@@ -144,7 +144,7 @@ mod tests {
     fn azure_has_its_own_paths() {
         let address = |base_url: &str, version: Option<&str>| {
             let api_version = version.map(str::to_owned);
-            let given = Given { base_url: Some(base_url.into()), api_version, ..Given::default() };
+            let given = DeploymentArgs { base_url: Some(base_url.into()), api_version, ..DeploymentArgs::default() };
             encoded("azure/m", given, &request("{}", false)).unwrap().request.uri.to_string()
         };
         let dated = "https://h/openai/responses?api-version=2025-04-01-preview";
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn who_has_none_says_who_has() {
-        let error = encoded("anthropic/m", Given::default(), &request("{}", false)).unwrap_err();
+        let error = encoded("anthropic/m", DeploymentArgs::default(), &request("{}", false)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UnsupportedParams);
         assert!(error.message.contains("openai") && error.message.contains("azure"), "{error}");
     }

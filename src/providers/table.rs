@@ -94,7 +94,7 @@ pub struct Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// Where or how: a region, a version.
-    Place,
+    Location,
     /// Who calls, by a name that may be shown.
     Caller,
     /// Who calls, by something that nobody may see.
@@ -103,8 +103,8 @@ pub enum About {
 
 impl Setting {
     /// A setting that says where or how.
-    pub(super) const fn place(name: &'static str, variables: &'static [&'static str]) -> Self {
-        Self { name, variables, about: About::Place }
+    pub(super) const fn location(name: &'static str, variables: &'static [&'static str]) -> Self {
+        Self { name, variables, about: About::Location }
     }
 
     /// A setting that says who calls, and is no secret.

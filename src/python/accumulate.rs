@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 
 use super::arguments::wrong;
 use super::errors::argument;
+use super::intern::intern;
 use super::json_decode::{self, Class};
 use super::json_encode::each_member;
-use super::once::name;
 use super::stack;
 use crate::types::accumulate::Accumulator;
 use crate::types::chat::Operation;
@@ -55,8 +55,8 @@ fn finish(py: Python<'_>, accumulator: Accumulator) -> PyResult<Bound<'_, PyAny>
 /// A text that holds half of a surrogate pair, with a replacement mark for it.
 fn with_marks(text: &Bound<'_, PyString>) -> PyResult<String> {
     let py = text.py();
-    let encode = text.getattr(name!(py, "encode"))?;
-    let utf16 = encode.call1((name!(py, "utf-16-le"), name!(py, "surrogatepass")))?;
+    let encode = text.getattr(intern!(py, "encode"))?;
+    let utf16 = encode.call1((intern!(py, "utf-16-le"), intern!(py, "surrogatepass")))?;
     let units = utf16.cast::<PyBytes>()?.as_bytes().chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     Ok(String::from_utf16_lossy(&units.collect::<Vec<_>>()))
 }

@@ -4,10 +4,10 @@ use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
+use super::intern::intern;
 use super::json_decode::{Class, DEEPEST, classes};
-use super::stack;
 use super::object::{Object, set_slot};
-use super::once::name;
+use super::stack;
 
 /// Gives every dict below `object` the class that it would have in an answer. Those that have one already stay as they are;
 /// lists are made anew where something in them changes, so that the caller's own stay plain.
@@ -22,7 +22,7 @@ pub(super) fn adopt(object: &Bound<'_, Object>) -> PyResult<()> {
 
 /// Copies `meta`, which is no key, from one answer to another.
 pub(super) fn copy_meta(from: &Bound<'_, PyAny>, to: &Bound<'_, Object>) -> PyResult<()> {
-    let name = name!(to.py(), "meta");
+    let name = intern!(to.py(), "meta");
     if from.is_instance_of::<Object>()
         && let Some(meta) = from.getattr_opt(name)?
         && to.get_type().hasattr(name)?

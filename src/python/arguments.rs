@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::once::name;
+use super::intern::intern;
 use http::{HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
@@ -17,8 +17,8 @@ use super::log;
 use super::settings;
 use super::upload;
 use super::vectors::Form;
-use crate::client::{Asking, Call};
-use crate::providers::{Given, check_segments, resolve, resolve_account};
+use crate::client::{Call, Callbacks};
+use crate::providers::{DeploymentArgs, check_segments, resolve, resolve_account};
 use crate::transport::deadline::Timeouts;
 use crate::transport::retry::MAX_RETRY_AFTER;
 use crate::transport::{Identity, Trust, check_proxy};
@@ -29,7 +29,7 @@ use crate::types::shared::shared;
 /// What a client was made with: each call begins from here.
 #[derive(Clone, Default)]
 pub(super) struct Defaults {
-    pub given: Given,
+    pub given: DeploymentArgs,
     pub timeouts: Timeouts,
     pub max_retries: Option<u32>,
     pub max_retry_after: Option<Duration>,
@@ -41,29 +41,29 @@ pub(super) struct Defaults {
     /// What it was made with and did not get back when it was unpickled.
     pub withheld: Vec<String>,
     /// Functions that are asked for what an attempt carries.
-    pub functions: functions::Given,
+    pub functions: functions::CallbackArgs,
 }
 
 /// How often a request is repeated when nobody says otherwise.
 const MAX_RETRIES: u32 = 2;
 
 /// A call, and how its caller gets vectors.
-pub(super) struct Asked {
+pub(super) struct PreparedCall {
     pub call: Call,
     pub vectors: Form,
     /// How many levels of nesting an answer may have.
     pub deepest: usize,
 }
 
-/// Reads the arguments of a call: `subject` is its messages or its input.
-pub(super) fn asked(
+/// Reads the arguments of a call: `input` is its messages or its input.
+pub(super) fn parse_args(
     defaults: &Defaults,
     operation: Operation,
     awaited: bool,
     model: &Bound<'_, PyAny>,
-    subject: &Bound<'_, PyAny>,
+    input: &Bound<'_, PyAny>,
     arguments: &Bound<'_, PyDict>,
-) -> PyResult<Box<Asked>> {
+) -> PyResult<Box<PreparedCall>> {
     let py = model.py();
     let spec = operation.spec();
     let model = match spec.has_model {
@@ -90,10 +90,10 @@ pub(super) fn asked(
         },
     };
     match operation {
-        Operation::Chat => check_messages(subject)?,
-        Operation::Embedding => check_input(subject)?,
-        Operation::FileCreate => call.request.upload = Some(Arc::new(upload::upload(subject)?)),
-        _ if spec.input_optional || !subject.is_none() => {}
+        Operation::Chat => check_messages(input)?,
+        Operation::Embedding => check_input(input)?,
+        Operation::FileCreate => call.request.upload = Some(Arc::new(upload::upload(input)?)),
+        _ if spec.input_optional || !input.is_none() => {}
         _ => return Err(argument(py, format!("{} is None: it has to be given", spec.input))),
     }
     let mut params = SmallVec::<[_; 8]>::new();
@@ -135,8 +135,8 @@ pub(super) fn asked(
 
     call.request.params = Params::of_call(&deployment.model, call.request.stream);
     // One that may be left out was, or it is no JSON.
-    if !subject.is_none() && call.request.upload.is_none() {
-        set_param(&mut call.request.params, spec.input, subject)?;
+    if !input.is_none() && call.request.upload.is_none() {
+        set_param(&mut call.request.params, spec.input, input)?;
     }
     for (name, value) in &params {
         set_param(&mut call.request.params, name.to_str()?, value)?;
@@ -177,11 +177,11 @@ pub(super) fn asked(
         _ => Form::List,
     };
     let Unresolved { request, timeouts, max_retries, max_retry_after, allow_http, functions, .. } = call;
-    let asking = match functions.is_empty() {
+    let callbacks = match functions.is_empty() {
         true => None,
-        false => Some(Box::new(Asking {
+        false => Some(Box::new(Callbacks {
             headers: request.extra_headers.clone(),
-            functions: Arc::new(functions::Asked {
+            functions: Arc::new(functions::CallbackContext {
                 given: functions,
                 context: Arc::new(log::context(py)?),
                 event_loop: match awaited {
@@ -191,8 +191,9 @@ pub(super) fn asked(
             }),
         })),
     };
-    let call = Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, journal: None, asking };
-    Ok(Box::new(Asked { call, vectors, deepest: defaults.deepest }))
+    let call =
+        Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, attempt_log: None, callbacks };
+    Ok(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest }))
 }
 
 /// Types of numbers that base64 in an embedding is read as.
@@ -200,11 +201,11 @@ const FLOATS: &[&[u8]] = &[b"\"float\"", b"\"float32\""];
 
 /// A call whose model has not been looked up yet.
 struct Unresolved {
-    given: Given,
+    given: DeploymentArgs,
     base_url_given: bool,
     api_version_given: bool,
     api_key_given: bool,
-    functions: functions::Given,
+    functions: functions::CallbackArgs,
     timeouts: Timeouts,
     max_retries: u32,
     max_retry_after: Duration,
@@ -344,7 +345,7 @@ fn output(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = value.py();
     match text("output", value, RIGHT)?.as_str() {
         "list" => Ok(false),
-        "numpy" => match py.import(name!(py, "numpy")) {
+        "numpy" => match py.import(intern!(py, "numpy")) {
             Ok(_) => Ok(true),
             Err(error) => Err(argument(
                 py,

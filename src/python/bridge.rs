@@ -7,21 +7,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::attached::Attached;
-use super::bell::Bell;
 use super::errors::exception;
-use super::once::{get_or_make, name};
-use super::waiter::{Waiter, Work};
+use super::gil_cell::GilCell;
+use super::intern::{get_or_make, intern};
+use super::loop_waker::LoopWaker;
+use super::waiter::{CallHandle, Waiter};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use super::runtime::{self, generation};
+use super::runtime::{self, fork_epoch};
 use crate::error::Error;
 
 /// What a finished piece of work turns into, on the loop's thread.
-pub(super) trait Outcome: Send {
+pub(super) trait CallResult: Send {
     /// What its task gets, or is raised there.
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
 
@@ -45,12 +45,12 @@ const LARGE: usize = 128 * 1024;
 /// The loop's end of the bridge: what the network thread sees of it.
 pub(super) struct Queue {
     /// Outcomes, each with the key of who waits for it.
-    done: Mutex<Vec<(u64, Box<dyn Outcome>)>>,
+    done: Mutex<Vec<(u64, Box<dyn CallResult>)>>,
     wake: Wake,
 }
 
 enum Wake {
-    Bell(Bell),
+    LoopWaker(LoopWaker),
     /// For loops that cannot watch a socket (Windows' proactor): the only case in which another thread takes the GIL.
     CallSoon {
         event_loop: Py<PyWeakrefReference>,
@@ -60,9 +60,9 @@ enum Wake {
 
 impl Queue {
     /// Hands over an outcome for the waiting `key`.
-    pub fn push(self: &Arc<Self>, key: u64, outcome: Box<dyn Outcome>) {
+    pub fn push(self: &Arc<Self>, key: u64, result: Box<dyn CallResult>) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.push((key, outcome));
+        done.push((key, result));
         let first = done.len() == 1;
         drop(done);
         if first {
@@ -73,14 +73,14 @@ impl Queue {
 
     fn wake(&self) {
         match &self.wake {
-            Wake::Bell(bell) => bell.ring(),
+            Wake::LoopWaker(waker) => waker.wake(),
             Wake::CallSoon { event_loop, drain } => {
                 Python::try_attach(|py| {
                     let drain =
                         drain.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|drain| drain.clone_ref(py));
                     if let (Some(event_loop), Some(drain)) = (event_loop.bind(py).upgrade(), drain) {
                         // A loop that is closed by now wants no answers.
-                        drop(event_loop.call_method1(name!(py, "call_soon_threadsafe"), (drain,)));
+                        drop(event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)));
                     }
                 });
             }
@@ -93,12 +93,12 @@ impl Queue {
 pub(super) struct Bridge {
     queue: Arc<Queue>,
     /// Resolved, with tasks that have not gone on yet.
-    resolved: Attached<VecDeque<Py<Waiter>>>,
+    resolved: GilCell<VecDeque<Py<Waiter>>>,
     /// Taken off the queue, and not turned into objects yet.
-    arrived: Attached<VecDeque<(u64, Box<dyn Outcome>)>>,
+    arrived: GilCell<VecDeque<(u64, Box<dyn CallResult>)>>,
     /// Weak: a loop is not kept alive by having made a call once.
     event_loop: Py<PyWeakrefReference>,
-    waiting: Attached<Waiting>,
+    waiting: GilCell<Waiting>,
 }
 
 #[derive(Default)]
@@ -125,7 +125,7 @@ impl std::hash::Hasher for KeyHasher {
 }
 
 /// The bridges of this process's loops, by the loop's address; a dead loop's entry is replaced or swept.
-static BRIDGES: Attached<Option<(u64, Bridges)>> = Attached::new(None);
+static BRIDGES: GilCell<Option<(u64, Bridges)>> = GilCell::new(None);
 
 type Bridges = HashMap<usize, Py<Bridge>>;
 
@@ -154,7 +154,7 @@ impl Bridge {
         let (made, bridges) = known.as_ref()?;
         let bridge = bridges.get(&(event_loop.as_ptr() as usize))?.bind(event_loop.py());
         let is_its =
-            *made == generation() && bridge.get().event_loop(event_loop.py()).is_some_and(|known| known.is(event_loop));
+            *made == fork_epoch() && bridge.get().event_loop(event_loop.py()).is_some_and(|known| known.is(event_loop));
         is_its.then(|| bridge.clone())
     }
 
@@ -164,9 +164,9 @@ impl Bridge {
         let mut over: Vec<Py<Self>> = Vec::new();
         let others: Vec<(usize, Py<Self>)> = {
             let mut all = BRIDGES.lock(py);
-            if all.as_ref().is_none_or(|(made, _)| *made != generation()) {
+            if all.as_ref().is_none_or(|(made, _)| *made != fork_epoch()) {
                 // A parent's bridges are sockets shared with the parent: they are forgotten, not closed.
-                std::mem::forget(all.replace((generation(), HashMap::new())));
+                std::mem::forget(all.replace((fork_epoch(), HashMap::new())));
             }
             let (_, bridges) = all.as_mut().expect("put there above");
             over.extend(bridges.insert(event_loop.as_ptr() as usize, bridge.clone().unbind()));
@@ -182,7 +182,7 @@ impl Bridge {
         // Calls of a loop that was closed over them are given up.
         for bridge in over {
             let waiters = std::mem::take(&mut bridge.get().waiting.lock(event_loop.py()).waiters);
-            waiters.values().for_each(|waiter| waiter.get().abort_request(py));
+            waiters.values().for_each(|waiter| waiter.get().cancel_request(py));
         }
         Ok(bridge)
     }
@@ -198,26 +198,26 @@ impl Bridge {
                 Self {
                     queue,
                     event_loop,
-                    resolved: Attached::default(),
-                    arrived: Attached::default(),
-                    waiting: Attached::default(),
+                    resolved: GilCell::default(),
+                    arrived: GilCell::default(),
+                    waiting: GilCell::default(),
                 },
             )
         };
-        let bell = Bell::new().map_err(|error| {
+        let waker = LoopWaker::new().map_err(|error| {
             exception(py, Error::connection(format!("the event loop cannot be told of answers: {error}")))
         })?;
-        let descriptor = bell.descriptor();
-        let bridge = make(Wake::Bell(bell))?;
+        let descriptor = waker.descriptor();
+        let bridge = make(Wake::LoopWaker(waker))?;
         let watched =
-            event_loop.call_method1(name!(py, "add_reader"), (descriptor, bridge.getattr(name!(py, "_drain"))?));
+            event_loop.call_method1(intern!(py, "add_reader"), (descriptor, bridge.getattr(intern!(py, "_drain"))?));
         match watched {
             Ok(_) => Ok(bridge),
             Err(error) if error.is_instance_of::<pyo3::exceptions::PyNotImplementedError>(py) => {
                 let bridge = make(Wake::CallSoon { event_loop: weak()?, drain: Mutex::default() })?;
                 if let Wake::CallSoon { drain, .. } = &bridge.get().queue.wake {
                     *drain.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(bridge.getattr(name!(py, "_drain"))?.unbind());
+                        Some(bridge.getattr(intern!(py, "_drain"))?.unbind());
                 }
                 Ok(bridge)
             }
@@ -233,16 +233,16 @@ impl Bridge {
     /// Whether its loop is gone or closed.
     fn is_over(&self, py: Python<'_>) -> bool {
         let Some(event_loop) = self.event_loop(py) else { return true };
-        event_loop.call_method0(name!(py, "is_closed")).and_then(|closed| closed.is_truthy()).unwrap_or(false)
+        event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy()).unwrap_or(false)
     }
 
     /// Something to wait for in a task of this loop, and the key under which its outcome is to be pushed on the queue.
-    pub fn wait<'py>(slf: &Bound<'py, Self>, work: Option<Work>) -> PyResult<(u64, Bound<'py, Waiter>)> {
+    pub fn wait<'py>(slf: &Bound<'py, Self>, handle: Option<CallHandle>) -> PyResult<(u64, Bound<'py, Waiter>)> {
         let mut waiting = slf.get().waiting.lock(slf.py());
         waiting.next_key += 1;
         let key = waiting.next_key;
         drop(waiting);
-        let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, work))?;
+        let waiter = Bound::new(slf.py(), Waiter::new(slf.clone().unbind(), key, handle))?;
         slf.get().waiting.lock(slf.py()).waiters.insert(key, waiter.clone().unbind());
         Ok((key, waiter))
     }
@@ -263,7 +263,7 @@ impl Bridge {
         self.resolved.lock(py).pop_front()
     }
 
-    fn next_arrived(&self, py: Python<'_>) -> Option<(u64, Box<dyn Outcome>)> {
+    fn next_arrived(&self, py: Python<'_>) -> Option<(u64, Box<dyn CallResult>)> {
         self.arrived.lock(py).pop_front()
     }
 }
@@ -273,9 +273,9 @@ impl Bridge {
     /// Goes on with the tasks whose outcomes have come. Called by the loop.
     fn _drain(&self, py: Python<'_>) -> PyResult<()> {
         // The tasks run below this.
-        let _exposed = runtime::Exposed::enter(py);
-        if let Wake::Bell(bell) = &self.queue.wake {
-            bell.silence();
+        let _guard = runtime::FinalizeGuard::enter(py);
+        if let Wake::LoopWaker(waker) = &self.queue.wake {
+            waker.clear();
         }
         self.arrived.lock(py).extend(self.queue.done.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
         // First some objects, then their tasks: the calls that these make next come close together, and the network
@@ -285,13 +285,13 @@ impl Bridge {
             // Taken one by one, so that another call of this finds the rest: a task may run the loop inside the loop.
             let mut size = 0;
             for _ in 0..AT_ONCE {
-                let Some((key, outcome)) = self.next_arrived(py) else { break };
+                let Some((key, result)) = self.next_arrived(py) else { break };
                 let Some(waiter) = self.waiting.lock(py).waiters.remove(&key) else {
-                    outcome.unclaimed(py);
+                    result.unclaimed(py);
                     continue;
                 };
-                size += outcome.size();
-                waiter.get().resolve(py, outcome);
+                size += result.size();
+                waiter.get().resolve(py, result);
                 self.resolved.lock(py).push_back(waiter);
                 if size > LARGE {
                     break;

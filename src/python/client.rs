@@ -8,20 +8,20 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use super::arguments::{self, Asked, Defaults};
+use super::arguments::{self, Defaults, PreparedCall};
 use super::bridge::Bridge;
 use super::closing::{self, Closing, Core};
 use super::concealed::Arguments;
 use super::errors::exception;
-use super::job::{Abort, Caller, Job, Task};
+use super::handoff::BlockingWaiter;
+use super::job::{Caller, CancelHandle, Job, Task};
 use super::log::{self, Log};
 use super::runtime::{self, PerProcess, Refused};
 use super::settings;
 use super::stream::Done;
-use super::turns::Sleeper;
 use super::values;
-use super::waiter::{Waiter, Work};
-use crate::client::Figures;
+use super::waiter::{CallHandle, Waiter};
+use crate::client::StatsSnapshot;
 use crate::error::Error;
 use crate::transport::Settings;
 use crate::types::chat::Operation;
@@ -82,20 +82,20 @@ impl Client {
     fn start<'py>(
         &self,
         py: Python<'py>,
-        operation: Asking,
+        operation: OperationName,
         model: &Bound<'py, PyAny>,
-        subject: &Bound<'py, PyAny>,
+        input: &Bound<'py, PyAny>,
         arguments: &Bound<'py, Arguments>,
     ) -> PyResult<Bound<'py, Waiter>> {
         let arguments = arguments.get().values(py);
-        let _exposed = runtime::Exposed::enter(py);
-        let (asked, log) = self.asked(operation, true, model, subject, arguments)?;
+        let _guard = runtime::FinalizeGuard::enter(py);
+        let (prepared, log) = self.prepare(operation, true, model, input, arguments)?;
         let bridge = Bridge::current(py)?;
         let core = self.core(py)?;
-        let work = Work { abort: Abort::default(), log };
-        let (key, waiter) = Bridge::wait(&bridge, Some(work.clone()))?;
+        let handle = CallHandle { cancel: CancelHandle::default(), log };
+        let (key, waiter) = Bridge::wait(&bridge, Some(handle.clone()))?;
         let caller = Caller::Task(bridge.get().queue(), key);
-        self.spawn(py, Job { core, asked, work, caller })?;
+        self.spawn(py, Job { core, prepared, handle, caller })?;
         Ok(waiter)
     }
 
@@ -103,32 +103,32 @@ impl Client {
     fn call(
         &self,
         py: Python<'_>,
-        operation: Asking,
+        operation: OperationName,
         model: &Bound<'_, PyAny>,
-        subject: &Bound<'_, PyAny>,
+        input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
-        let exposed = runtime::Exposed::enter(py);
-        let (asked, log) = self.asked(operation, false, model, subject, arguments)?;
-        drop(exposed);
+        let guard = runtime::FinalizeGuard::enter(py);
+        let (prepared, log) = self.prepare(operation, false, model, input, arguments)?;
+        drop(guard);
         let core = self.core(py)?;
-        let work = Work { abort: Abort::default(), log };
-        let sleeper = Sleeper::new();
-        let caller = Caller::Thread(sleeper.clone());
-        self.spawn(py, Job { core, asked, work: work.clone(), caller })?;
-        wait(py, &sleeper, &work)
+        let handle = CallHandle { cancel: CancelHandle::default(), log };
+        let waiter = BlockingWaiter::new();
+        let caller = Caller::Thread(waiter.clone());
+        self.spawn(py, Job { core, prepared, handle: handle.clone(), caller })?;
+        wait(py, &waiter, &handle)
     }
 
     /// Closes the client and waits for that, without the GIL: see the package's ``Client.close``. With ``reopen``, the next
     /// call opens new connections.
     fn call_close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>, reopen: bool) -> PyResult<Py<PyAny>> {
         let timeout = closing::timeout(timeout)?;
-        let made = runtime::generation();
-        let sleeper = Sleeper::new();
-        if !self.begin_close(timeout, reopen, Caller::Thread(sleeper.clone())) {
+        let made = runtime::fork_epoch();
+        let waiter = BlockingWaiter::new();
+        if !self.begin_close(timeout, reopen, Caller::Thread(waiter.clone())) {
             return Ok(py.None());
         }
-        match wait(py, &sleeper, &Work { abort: Abort::default(), log: None }) {
+        match wait(py, &waiter, &CallHandle { cancel: CancelHandle::default(), log: None }) {
             // Their descriptors were closed by the program: nothing is open any more.
             Err(_) if !runtime::is_alive(made) => Ok(py.None()),
             done => done,
@@ -143,7 +143,7 @@ impl Client {
         timeout: &Bound<'py, PyAny>,
         reopen: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _exposed = runtime::Exposed::enter(py);
+        let _guard = runtime::FinalizeGuard::enter(py);
         let timeout = closing::timeout(timeout)?;
         let bridge = Bridge::current(py)?;
         let (key, waiter) = Bridge::wait(&bridge, None)?;
@@ -167,11 +167,11 @@ impl Client {
 
     /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let figures = self.state().core.known().map(|core| core.client.stats()).unwrap_or_default();
-        let stats = totals(py, figures.iter().map(|(_, figures)| figures))?;
+        let snapshots = self.state().core.known().map(|core| core.client.stats()).unwrap_or_default();
+        let stats = totals(py, snapshots.iter().map(|(_, snapshot)| snapshot))?;
         let by_provider = values::dict(py)?;
-        for (provider, figures) in &figures {
-            values::set(&by_provider, provider, totals(py, std::iter::once(figures))?.as_any())?;
+        for (provider, snapshot) in &snapshots {
+            values::set(&by_provider, provider, totals(py, std::iter::once(snapshot))?.as_any())?;
         }
         values::set(&stats, "by_provider", by_provider.as_any())?;
         Ok(stats)
@@ -179,15 +179,15 @@ impl Client {
 }
 
 /// Waits for an outcome, without the GIL.
-fn wait(py: Python<'_>, sleeper: &Sleeper, work: &Work) -> PyResult<Py<PyAny>> {
-    let (limit, made) = (work.look(), runtime::generation());
+fn wait(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle) -> PyResult<Py<PyAny>> {
+    let (limit, made) = (handle.look(), runtime::fork_epoch());
     loop {
-        if let Some(outcome) = runtime::wait(py, || sleeper.wait(limit)) {
-            let _exposed = runtime::Exposed::enter(py);
-            return outcome.into_python(py);
+        if let Some(result) = runtime::wait(py, || waiter.wait(limit)) {
+            let _guard = runtime::FinalizeGuard::enter(py);
+            return result.into_python(py);
         }
-        py.check_signals().inspect_err(|_| work.give_up(py))?;
-        work.write_log(py);
+        py.check_signals().inspect_err(|_| handle.give_up(py))?;
+        handle.write_log(py);
         if !runtime::is_alive(made) {
             return Err(exception(py, Error::connection(runtime::LOST)));
         }
@@ -196,10 +196,10 @@ fn wait(py: Python<'_>, sleeper: &Sleeper, work: &Work) -> PyResult<Py<PyAny>> {
 
 fn totals<'py, 'a>(
     py: Python<'py>,
-    figures: impl Iterator<Item = &'a Figures> + Clone,
+    snapshots: impl Iterator<Item = &'a StatsSnapshot> + Clone,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = values::dict(py)?;
-    let sum = |of: fn(&Figures) -> u64| figures.clone().map(of).sum::<u64>();
+    let sum = |of: fn(&StatsSnapshot) -> u64| snapshots.clone().map(of).sum::<u64>();
     values::set(&dict, "calls", sum(|of| of.calls))?;
     values::set(&dict, "in_flight", sum(|of| of.in_flight as u64))?;
     values::set(&dict, "waiting", sum(|of| of.waiting as u64))?;
@@ -212,9 +212,9 @@ fn totals<'py, 'a>(
 }
 
 /// The operation that an entry point is called for, by its name.
-struct Asking(Operation);
+struct OperationName(Operation);
 
-impl FromPyObject<'_, '_> for Asking {
+impl FromPyObject<'_, '_> for OperationName {
     type Error = PyErr;
 
     fn extract(name: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
@@ -289,25 +289,25 @@ impl Client {
     }
 
     /// Reads the arguments of a call.
-    fn asked(
+    fn prepare(
         &self,
-        operation: Asking,
+        operation: OperationName,
         awaited: bool,
         model: &Bound<'_, PyAny>,
-        subject: &Bound<'_, PyAny>,
+        input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
-    ) -> PyResult<(Box<Asked>, Option<Arc<Log>>)> {
-        let asked = arguments::asked(&self.state().defaults, operation.0, awaited, model, subject, arguments);
+    ) -> PyResult<(Box<PreparedCall>, Option<Arc<Log>>)> {
+        let prepared = arguments::parse_args(&self.state().defaults, operation.0, awaited, model, input, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
         arguments.clear();
-        let mut asked = asked?;
-        asked.call.journal = log::journal(model.py())?;
-        let Some(journal) = asked.call.journal.clone() else { return Ok((asked, None)) };
-        let deployment = &asked.call.deployment;
+        let mut prepared = prepared?;
+        prepared.call.attempt_log = log::attempt_log(model.py())?;
+        let Some(attempt_log) = prepared.call.attempt_log.clone() else { return Ok((prepared, None)) };
+        let deployment = &prepared.call.deployment;
         let context = log::context(model.py())?;
         let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
-        let log = Log { journal, context, provider, model };
-        Ok((asked, Some(Arc::new(log))))
+        let log = Log { attempt_log, context, provider, model };
+        Ok((prepared, Some(Arc::new(log))))
     }
 }

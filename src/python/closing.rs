@@ -10,9 +10,9 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::arguments::wrong;
-use super::bridge::Outcome;
+use super::bridge::CallResult;
 use super::errors::argument;
-use super::job::{Abort, Caller};
+use super::job::{Caller, CancelHandle};
 use crate::client::Client;
 use crate::error::Error;
 
@@ -44,7 +44,7 @@ pub(super) struct CallRegistry {
 
 #[derive(Default)]
 struct State {
-    calls: Slab<Abort>,
+    calls: Slab<CancelHandle>,
     phase: Phase,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct UnderWay<'a> {
 
 impl CallRegistry {
     /// Counts a call that begins.
-    pub fn begin(&self, abort: &Abort) -> UnderWay<'_> {
+    pub fn begin(&self, abort: &CancelHandle) -> UnderWay<'_> {
         let mut state = self.lock();
         let key = state.calls.insert(abort.clone());
         if state.phase == Phase::Ended {
@@ -191,7 +191,7 @@ impl Closing {
 /// The client is closed.
 struct Closed;
 
-impl Outcome for Closed {
+impl CallResult for Closed {
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(py.None())
     }

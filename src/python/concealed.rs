@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::once::name;
+use super::intern::intern;
 
 /// Keyword arguments of a call, not shown.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -24,7 +24,7 @@ impl Arguments {
 impl Arguments {
     /// Whether they do not say which server is to be called.
     fn needs_base_url(&self, py: Python<'_>) -> PyResult<bool> {
-        for name in [name!(py, "base_url"), name!(py, "api_base")] {
+        for name in [intern!(py, "base_url"), intern!(py, "api_base")] {
             if self.values(py).get_item(name)?.is_some_and(|url| !url.is_none()) {
                 return Ok(false);
             }
@@ -34,7 +34,7 @@ impl Arguments {
 
     /// Says which server is to be called.
     fn set_base_url(&self, py: Python<'_>, base_url: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.values(py).set_item(name!(py, "base_url"), base_url)
+        self.values(py).set_item(intern!(py, "base_url"), base_url)
     }
 
     /// The arguments themselves, for whoever takes them out of the frame again.

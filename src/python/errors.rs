@@ -1,6 +1,6 @@
 //! The core's errors as Python's: the classes are written in Python and raised from here.
 
-use super::once::name;
+use super::intern::intern;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
@@ -25,7 +25,7 @@ pub(super) fn argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
 }
 
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
-    let class = py.import(name!(py, "ritellm.exceptions"))?;
+    let class = py.import(intern!(py, "ritellm.exceptions"))?;
     let class = class.getattr(values::string(py, error.kind.class_name())?)?;
     let fields = values::dict(py)?;
     values::set(&fields, "status_code", error.status.map(u64::from))?;

@@ -29,13 +29,13 @@ pub(super) fn unescaped(letter: u8) -> Option<u8> {
 }
 
 /// Where the escapes of a string stand. Most have few.
-pub(super) type Places = smallvec::SmallVec<[usize; 64]>;
+pub(super) type EscapeIndexes = smallvec::SmallVec<[usize; 64]>;
 
 /// Looks through the rest of a string, from `at` on, which is where its first escape stands. Gives the place of its last
-/// quote, and puts those of the escapes into `places`; `None` if there is anything else in it than ASCII and escapes of one
+/// quote, and puts those of the escapes into `indexes`; `None` if there is anything else in it than ASCII and escapes of one
 /// letter.
-pub(super) fn find(json: &[u8], mut at: usize, places: &mut Places) -> Option<usize> {
-    places.clear();
+pub(super) fn find(json: &[u8], mut at: usize, indexes: &mut EscapeIndexes) -> Option<usize> {
+    indexes.clear();
     #[cfg(target_arch = "x86_64")]
     {
         // The letter of an escape whose backslash was the last byte of the block before.
@@ -50,7 +50,7 @@ pub(super) fn find(json: &[u8], mut at: usize, places: &mut Places) -> Option<us
                     return (wide & !(u64::MAX << bit) == 0).then_some(place);
                 }
                 unescaped(*json.get(place + 1)?)?;
-                places.push(place);
+                indexes.push(place);
                 let both = 3 << bit;
                 letter = u64::from(bit == 63);
                 stops &= !both;
@@ -76,7 +76,7 @@ pub(super) fn find(json: &[u8], mut at: usize, places: &mut Places) -> Option<us
             return Some(at);
         }
         unescaped(*json.get(at + 1)?)?;
-        places.push(at);
+        indexes.push(at);
         at += 2;
     }
 }
@@ -114,16 +114,16 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
     marks
 }
 
-/// Writes the text of a string: `json`, without what stands around it, less the backslashes at `places`.
+/// Writes the text of a string: `json`, without what stands around it, less the backslashes at `indexes`.
 ///
 /// # Safety
 ///
 /// `to` has room for as many bytes as `json` has, less one for each of the places; those are places in `json`, counted from
 /// `start`, each of a backslash that begins an escape of one letter, in order.
-pub(super) unsafe fn write(json: &[u8], start: usize, places: &[usize], to: *mut u8) {
-    let length = json.len() - places.len();
+pub(super) unsafe fn write(json: &[u8], start: usize, indexes: &[usize], to: *mut u8) {
+    let length = json.len() - indexes.len();
     let (mut from, mut written) = (0, 0);
-    for place in places.iter().map(|place| place - start).chain([json.len()]) {
+    for place in indexes.iter().map(|place| place - start).chain([json.len()]) {
         let plain = place - from;
         // SAFETY: as much is left of the room as of the text, which is what the caller promises. A copy of fixed size, which
         // is several times cheaper, is made where so much is left of the room, and so of `json`, which is no shorter; the

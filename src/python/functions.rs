@@ -11,9 +11,9 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 use tokio::sync::oneshot;
 
 use super::arguments::{self, wrong};
-use super::runtime::Exposed;
+use super::runtime::FinalizeGuard;
 use super::values;
-use crate::client::{Fields, Functions};
+use crate::client::{AttemptHooks, Fields};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
 use crate::types::chat::Secret;
@@ -28,7 +28,7 @@ pub(super) type Function = Arc<Py<PyAny>>;
 
 /// The functions that a client or a call was given.
 #[derive(Clone, Default)]
-pub(super) struct Given {
+pub(super) struct CallbackArgs {
     /// `api_key`.
     pub key: Option<Function>,
     /// Settings of a provider, by name.
@@ -37,7 +37,7 @@ pub(super) struct Given {
     pub headers: Option<Function>,
 }
 
-impl Given {
+impl CallbackArgs {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.key.is_none() && self.settings.is_empty() && self.headers.is_none()
@@ -45,21 +45,21 @@ impl Given {
 }
 
 /// The functions of one call, and where they run.
-pub(super) struct Asked {
-    pub given: Given,
+pub(super) struct CallbackContext {
+    pub given: CallbackArgs,
     /// Of the call.
     pub context: Arc<Py<PyAny>>,
     /// Of the call, if it is awaited.
     pub event_loop: Option<Arc<Py<PyAny>>>,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for CallbackContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Asked")
     }
 }
 
-impl Functions for Asked {
+impl AttemptHooks for CallbackContext {
     fn fill<'a>(&'a self, deployment: &'a mut Deployment) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if let Some(function) = &self.given.key {
@@ -139,7 +139,7 @@ fn secret(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Secret> {
     }
 }
 
-impl Asked {
+impl CallbackContext {
     async fn ask<T: Send + 'static>(
         &self,
         function: &Function,
@@ -151,7 +151,7 @@ impl Asked {
         let give: Give = Box::new(move |value| drop(sender.send(value.and_then(|value| read(&value)))));
         let ask = move || {
             // Short: the function runs in a thread of Python's, which may be ended where it stands.
-            let _exposed = Exposed::enter_detached(false);
+            let _guard = FinalizeGuard::enter_detached(false);
             Python::try_attach(|py| {
                 let reply = Reply { give: Mutex::new(Some(give)) };
                 if let Err(error) = start(py, &function, &context, event_loop.as_deref(), shown, reply) {

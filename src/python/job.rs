@@ -14,21 +14,21 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::arguments::Asked;
-use super::bridge::{Outcome, Queue};
+use super::arguments::PreparedCall;
+use super::bridge::{CallResult, Queue};
 use super::closing::{self, Closing, Core};
 use super::errors::exception;
+use super::handoff::BlockingWaiter;
+use super::intern::intern;
 use super::json_decode::{self, Class};
 use super::log::Log;
 use super::memory;
 use super::meta::Meta;
 use super::object::set_slot;
-use super::once::name;
 use super::runtime;
-use super::stream::{Feed, Stream};
-use super::turns::Sleeper;
-use super::waiter::Work;
-use crate::client::Promise;
+use super::stream::{ChunkChannel, Stream};
+use super::waiter::CallHandle;
+use crate::client::ReplyGuard;
 use crate::error::{Error, ErrorKind};
 use crate::types::chat::{self, Answer, request_id};
 use crate::types::operation::Output;
@@ -53,8 +53,8 @@ impl Task {
 /// A call for the network thread to make.
 pub(super) struct Job {
     pub core: Arc<Core>,
-    pub asked: Box<Asked>,
-    pub work: Work,
+    pub prepared: Box<PreparedCall>,
+    pub handle: CallHandle,
     pub caller: Caller,
 }
 
@@ -62,15 +62,15 @@ pub(super) struct Job {
 pub(super) enum Caller {
     /// A task of an event loop, that waits under this key.
     Task(Arc<Queue>, u64),
-    Thread(Arc<Sleeper>),
+    Thread(Arc<BlockingWaiter>),
 }
 
 /// The way to give up a job: it is dropped where it stands.
 #[derive(Clone, Default)]
-pub(super) struct Abort(Arc<Aborted>);
+pub(super) struct CancelHandle(Arc<CancelState>);
 
 #[derive(Default)]
-struct Aborted {
+struct CancelState {
     /// [`GOES_ON`], or why it does not.
     why: AtomicU8,
     job: AtomicWaker,
@@ -83,105 +83,107 @@ const GIVEN_UP: u8 = 1;
 const ENDED: u8 = 2;
 
 /// How a call ended. Each lives in a box of its own.
-enum End {
+enum Finished {
     /// With what was asked: the form that the answer is to have, and the secrets that must not come out in an error.
-    Answer(Answer, Box<Asked>),
+    Answer(Answer, Box<PreparedCall>),
     Stream(Box<Stream>),
     Failed(Box<Error>),
 }
 
 /// How a call ended, and the log of how it came to that.
-struct Ended {
-    end: End,
+struct FinishedCall {
+    result: Finished,
     log: Option<Arc<Log>>,
 }
 
 impl Job {
     fn begin(self) {
-        if let (Some(log), Caller::Task(queue, _)) = (&self.work.log, &self.caller) {
+        if let (Some(log), Caller::Task(queue, _)) = (&self.handle.log, &self.caller) {
             tokio::spawn(Log::watch(Arc::downgrade(log), queue.clone()));
         }
-        match self.asked.call.request.stream {
+        match self.prepared.call.request.stream {
             true => drop(tokio::spawn(Box::pin(self.stream()))),
             false => drop(tokio::spawn(Box::pin(self.call()))),
         }
     }
 
     async fn call(self) {
-        let Self { core, asked, work: Work { abort, log }, caller } = self;
-        let _under_way = core.calls.begin(&abort);
-        let mut promise = Some(Promise::new(move |end| caller.give(Ended { end, log }), End::Failed));
-        let mut asked = Some(asked);
+        let Self { core, prepared, handle: CallHandle { cancel, log }, caller } = self;
+        let _under_way = core.calls.begin(&cancel);
+        let mut reply =
+            Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }), Finished::Failed));
+        let mut prepared = Some(prepared);
         {
             let work = pin!(async {
-                let Some(theirs) = &mut asked else { return };
+                let Some(theirs) = &mut prepared else { return };
                 let answered = core.client.call(&mut theirs.call).await;
-                let (Some(asked), Some(promise)) = (asked.take(), promise.take()) else { return };
-                promise.keep(match answered {
+                let (Some(prepared), Some(reply)) = (prepared.take(), reply.take()) else { return };
+                reply.send(match answered {
                     Ok(received) => {
                         memory::allocated(received.body.len());
-                        End::Answer(received, asked)
+                        Finished::Answer(received, prepared)
                     }
-                    Err(error) => End::Failed(error),
+                    Err(error) => Finished::Failed(error),
                 });
             });
-            abort.or_done(work).await;
+            cancel.run_until_cancelled(work).await;
         }
-        if let (Some(asked), Some(promise)) = (asked, promise)
-            && abort.is_ended()
+        if let (Some(prepared), Some(reply)) = (prepared, reply)
+            && cancel.is_ended()
         {
-            let deployment = &asked.call.deployment;
-            promise.keep(End::Failed(closing::ended(deployment.provider.row().name, &deployment.model)));
+            let deployment = &prepared.call.deployment;
+            reply.send(Finished::Failed(closing::ended(deployment.provider.row().name, &deployment.model)));
         }
     }
 
     async fn stream(self) {
-        let Self { core, asked, work, caller } = self;
-        let Work { abort, log } = work.clone();
-        let _under_way = core.calls.begin(&abort);
-        let feed = Arc::new(Feed::default());
-        let (provider, model) = (asked.call.deployment.provider.row().name, asked.call.deployment.model.clone());
-        let mut promise = Some(Promise::new(move |end| caller.give(Ended { end, log }), End::Failed));
+        let Self { core, prepared, handle, caller } = self;
+        let CallHandle { cancel, log } = handle.clone();
+        let _under_way = core.calls.begin(&cancel);
+        let channel = Arc::new(ChunkChannel::default());
+        let (provider, model) = (prepared.call.deployment.provider.row().name, prepared.call.deployment.model.clone());
+        let mut reply =
+            Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }), Finished::Failed));
         {
             let work = pin!(async {
-                let opened = core.client.stream(asked.call).await;
-                let Some(promise) = promise.take() else { return };
+                let opened = core.client.stream(prepared.call).await;
+                let Some(reply) = reply.take() else { return };
                 match opened {
                     Ok(mut stream) => {
-                        let theirs = Stream::new(feed.clone(), work, &stream, asked.deepest);
-                        promise.keep(End::Stream(Box::new(theirs)));
-                        let rest = Promise::new(|error| feed.end(Err(error)), |error| error);
-                        feed.fill(&mut stream).await;
-                        rest.release();
+                        let theirs = Stream::new(channel.clone(), handle, &stream, prepared.deepest);
+                        reply.send(Finished::Stream(Box::new(theirs)));
+                        let rest = ReplyGuard::new(|error| channel.end(Err(error)), |error| error);
+                        channel.fill(&mut stream).await;
+                        rest.disarm();
                     }
-                    Err(error) => promise.keep(End::Failed(error)),
+                    Err(error) => reply.send(Finished::Failed(error)),
                 }
             });
-            abort.or_done(work).await;
+            cancel.run_until_cancelled(work).await;
         }
-        if abort.is_ended() {
+        if cancel.is_ended() {
             let error = closing::ended(provider, &model);
-            match promise {
-                Some(promise) => promise.keep(End::Failed(error)),
+            match reply {
+                Some(reply) => reply.send(Finished::Failed(error)),
                 // One that has ended by itself keeps its end.
-                None => feed.end(Err(error)),
+                None => channel.end(Err(error)),
             }
         }
     }
 }
 
 impl Caller {
-    pub fn give(self, outcome: impl Outcome + 'static) {
+    pub fn give(self, result: impl CallResult + 'static) {
         match self {
-            Self::Task(queue, key) => queue.push(key, Box::new(outcome)),
-            Self::Thread(sleeper) => runtime::turns().push(&sleeper, Box::new(outcome)),
+            Self::Task(queue, key) => queue.push(key, Box::new(result)),
+            Self::Thread(waiter) => runtime::handoff().push(&waiter, Box::new(result)),
         }
     }
 }
 
-impl Abort {
+impl CancelHandle {
     /// The job is not wanted any more.
-    pub fn abort(&self) {
+    pub fn cancel(&self) {
         self.0.why.store(GIVEN_UP, Ordering::Release);
         self.0.job.wake();
     }
@@ -192,7 +194,7 @@ impl Abort {
         self.0.job.wake();
     }
 
-    fn is_wanted(&self) -> bool {
+    fn is_cancelled(&self) -> bool {
         self.0.why.load(Ordering::Acquire) != GOES_ON
     }
 
@@ -201,12 +203,12 @@ impl Abort {
     }
 
     /// Does the work until it is done or given up.
-    async fn or_done(&self, mut work: Pin<&mut impl Future<Output = ()>>) {
+    async fn run_until_cancelled(&self, mut work: Pin<&mut impl Future<Output = ()>>) {
         poll_fn(|context| {
-            if !self.is_wanted() && work.as_mut().poll(context).is_pending() {
+            if !self.is_cancelled() && work.as_mut().poll(context).is_pending() {
                 self.0.job.register(context.waker());
                 // It may have been given up before it could be woken.
-                if !self.is_wanted() {
+                if !self.is_cancelled() {
                     return Poll::Pending;
                 }
             }
@@ -219,10 +221,10 @@ impl Abort {
     }
 }
 
-impl Outcome for Ended {
+impl CallResult for FinishedCall {
     fn size(&self) -> usize {
-        match &self.end {
-            End::Answer(answer, _) => answer.body.len(),
+        match &self.result {
+            Finished::Answer(answer, _) => answer.body.len(),
             _ => 0,
         }
     }
@@ -231,10 +233,10 @@ impl Outcome for Ended {
         if let Some(log) = &self.log {
             log.write(py);
         }
-        match self.end {
-            End::Answer(answer, asked) => Ok(object(py, answer, &asked)?.unbind()),
-            End::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
-            End::Failed(error) => Err(exception(py, error)),
+        match self.result {
+            Finished::Answer(answer, prepared) => Ok(object(py, answer, &prepared)?.unbind()),
+            Finished::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
+            Finished::Failed(error) => Err(exception(py, error)),
         }
     }
 }
@@ -246,27 +248,27 @@ fn binary<'py>(py: Python<'py>, body: &[u8], meta: chat::Meta) -> PyResult<Bound
         bytes.copy_from_slice(body);
         Ok(())
     })?;
-    let class = py.import(name!(py, "ritellm.types"))?.getattr(name!(py, "BinaryResponse"))?;
+    let class = py.import(intern!(py, "ritellm.types"))?.getattr(intern!(py, "BinaryResponse"))?;
     let object = class.call1((bytes,))?;
-    object.setattr(name!(py, "meta"), Bound::new(py, Meta::of(meta))?)?;
+    object.setattr(intern!(py, "meta"), Bound::new(py, Meta::of(meta))?)?;
     Ok(object)
 }
 
 /// An answer as the caller gets it.
-fn object<'py>(py: Python<'py>, answer: Answer, asked: &Asked) -> PyResult<Bound<'py, PyAny>> {
+fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyResult<Bound<'py, PyAny>> {
     let Answer { body, meta } = answer;
-    if asked.call.request.operation.spec().output == Output::Binary {
+    if prepared.call.request.operation.spec().output == Output::Binary {
         return binary(py, &body, meta);
     }
     match json_decode::decode_with(
         py,
         &body,
-        Class::of_answer(asked.call.request.operation),
-        asked.vectors,
-        asked.deepest,
+        Class::of_answer(prepared.call.request.operation),
+        prepared.vectors,
+        prepared.deepest,
     ) {
         Ok(object) => {
-            set_slot(&object, name!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
+            set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
             Ok(object)
         }
         Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(error),

@@ -5,11 +5,11 @@
 
 use std::sync::OnceLock;
 
-use super::attached::Attached;
 use super::escapes::{self, unescaped};
 use super::free;
+use super::gil_cell::GilCell;
+use super::intern::{get_or_make, intern};
 use super::object::Object;
-use super::once::{get_or_make, name};
 use super::runtime;
 use super::stack;
 use memchr::{memchr, memchr2};
@@ -175,7 +175,7 @@ fn interpreter() -> usize {
 pub(super) fn classes(py: Python<'_>) -> PyResult<&'static [Kind]> {
     static FOUND: OnceLock<Classes> = OnceLock::new();
     let found = get_or_make(&FOUND, || {
-        let module = py.import(name!(py, "ritellm.types"))?;
+        let module = py.import(intern!(py, "ritellm.types"))?;
         let find = |name: &&str| {
             let class = module.getattr(*name)?;
             // What `new_object` relies on: a program may have put something else there.
@@ -207,7 +207,7 @@ pub(super) fn decode_with<'py>(
     vectors: Form,
     deepest: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static NAMES: Attached<Names> = Attached::new(Names::new());
+    static NAMES: GilCell<Names> = GilCell::new(Names::new());
     // Another thread, or a finaliser that runs in the midst of this, goes without the cache.
     let mut names = NAMES.try_lock(py);
     let mut decoder = Decoder {
@@ -220,7 +220,7 @@ pub(super) fn decode_with<'py>(
         vectors,
         deepest,
         rows: Rows::default(),
-        escapes: escapes::Places::new(),
+        escapes: escapes::EscapeIndexes::new(),
         left: TURN,
     };
     let value = decoder.value(class, 0)?;
@@ -249,7 +249,7 @@ pub(super) fn string_at<'py>(py: Python<'py>, json: &[u8], at: usize) -> PyResul
         vectors: Form::List,
         deepest: DEEPEST,
         rows: Rows::default(),
-        escapes: escapes::Places::new(),
+        escapes: escapes::EscapeIndexes::new(),
         left: TURN,
     };
     Ok((decoder.string()?, decoder.at))
@@ -377,7 +377,7 @@ struct Decoder<'a, 'py> {
     /// The vectors so far, where they are to be an array; their places stand in for them.
     rows: Rows,
     /// Where a string's escapes stand.
-    escapes: escapes::Places,
+    escapes: escapes::EscapeIndexes,
     /// So many values are made before other threads have a turn.
     left: u32,
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escapes::STRETCH;
-use super::once::name;
+use super::intern::intern;
 use super::stack;
 use super::values;
 use pyo3::exceptions::{PyRuntimeError, PyUnicodeEncodeError};
@@ -87,7 +87,7 @@ fn encode_at(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Resul
                 value
                     .py()
                     .get_type::<PyInt>()
-                    .call_method1(name!(value.py(), "__repr__"), (value,))?
+                    .call_method1(intern!(value.py(), "__repr__"), (value,))?
                     .cast::<PyString>()
                     .map_err(PyErr::from)?
                     .to_str()?
@@ -115,14 +115,14 @@ fn encode_at(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Resul
 fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
     let py = value.py();
     let is_class = value.is_instance_of::<pyo3::types::PyType>();
-    if !is_class && let Some(dump) = value.getattr_opt(name!(py, "model_dump"))? {
+    if !is_class && let Some(dump) = value.getattr_opt(intern!(py, "model_dump"))? {
         let arguments = values::dict(py)?;
-        arguments.set_item(name!(py, "exclude_none"), true)?;
-        arguments.set_item(name!(py, "mode"), name!(py, "json"))?;
+        arguments.set_item(intern!(py, "exclude_none"), true)?;
+        arguments.set_item(intern!(py, "mode"), intern!(py, "json"))?;
         return encode_at(&dump.call((), Some(&arguments))?, out, depth + 1);
     }
-    if !is_class && value.is_instance(&py.import(name!(py, "enum"))?.getattr(name!(py, "Enum"))?)? {
-        return encode_at(&value.getattr(name!(py, "value"))?, out, depth + 1);
+    if !is_class && value.is_instance(&py.import(intern!(py, "enum"))?.getattr(intern!(py, "Enum"))?)? {
+        return encode_at(&value.getattr(intern!(py, "value"))?, out, depth + 1);
     }
     if let Ok(mapping) = value.cast::<PyMapping>() {
         let dict = values::dict(py)?;

@@ -10,10 +10,10 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::bridge::{NOBODY, Outcome, Queue};
-use super::once::name;
+use super::bridge::{CallResult, NOBODY, Queue};
+use super::intern::intern;
 use super::values;
-use crate::client::{Attempt, Journal};
+use crate::client::{Attempt, AttemptLog};
 
 const DEBUG: u8 = 10;
 
@@ -22,13 +22,13 @@ pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// The context that this thread runs in: a copy, which a task or another thread may leave or be in.
 pub(super) fn context(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    Ok(py.import(name!(py, "contextvars"))?.call_method0(name!(py, "copy_context"))?.unbind())
+    Ok(py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind())
 }
 
 /// Where a call's attempts are written down, if somebody wants to read of them.
-pub(super) fn journal(py: Python<'_>) -> PyResult<Option<Arc<Journal>>> {
+pub(super) fn attempt_log(py: Python<'_>) -> PyResult<Option<Arc<AttemptLog>>> {
     let Some(logger) = logger(py)? else { return Ok(None) };
-    let wanted = logger.bind(py).call_method1(name!(py, "isEnabledFor"), (DEBUG,))?.is_truthy()?;
+    let wanted = logger.bind(py).call_method1(intern!(py, "isEnabledFor"), (DEBUG,))?.is_truthy()?;
     Ok(wanted.then(Arc::default))
 }
 
@@ -37,18 +37,18 @@ fn logger(py: Python<'_>) -> PyResult<Option<&'static Py<PyAny>>> {
     if let Some(logger) = LOGGER.get() {
         return Ok(Some(logger));
     }
-    let modules = py.import(name!(py, "sys"))?.getattr(name!(py, "modules"))?.cast_into::<PyDict>()?;
-    let Some(logging) = modules.get_item(name!(py, "logging"))? else { return Ok(None) };
+    let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;
+    let Some(logging) = modules.get_item(intern!(py, "logging"))? else { return Ok(None) };
     // Half imported, by another thread.
-    let Ok(get_logger) = logging.getattr(name!(py, "getLogger")) else { return Ok(None) };
-    let logger = get_logger.call1((name!(py, "ritellm"),))?.unbind();
+    let Ok(get_logger) = logging.getattr(intern!(py, "getLogger")) else { return Ok(None) };
+    let logger = get_logger.call1((intern!(py, "ritellm"),))?.unbind();
     Ok(Some(LOGGER.get_or_init(|| logger)))
 }
 
 /// Which model a journal is about.
 #[derive(Debug)]
 pub(super) struct Log {
-    pub journal: Arc<Journal>,
+    pub attempt_log: Arc<AttemptLog>,
     /// The call's: what its caller's contextvars are.
     pub context: Py<PyAny>,
     pub provider: &'static str,
@@ -59,7 +59,7 @@ impl Log {
     /// Writes the lines that have not been written. What a handler of the program's raises is reported and goes no
     /// further: the call has its own outcome.
     pub fn write(&self, py: Python<'_>) {
-        for attempt in self.journal.take() {
+        for attempt in self.attempt_log.take() {
             if let Err(error) = self.line(py, &attempt) {
                 error.write_unraisable(py, None);
             }
@@ -68,7 +68,7 @@ impl Log {
 
     /// The same, of a call that its caller has given up.
     pub fn give_up(&self, py: Python<'_>) {
-        self.journal.give_up();
+        self.attempt_log.give_up();
         self.write(py);
     }
 
@@ -98,11 +98,11 @@ impl Log {
         let keywords = values::dict(py)?;
         values::set(&keywords, "extra", extra.as_any())?;
         if let Some(logger) = logger(py)? {
-            let debug = logger.bind(py).getattr(name!(py, "debug"))?;
+            let debug = logger.bind(py).getattr(intern!(py, "debug"))?;
             // A copy, since a handler that makes a call may wait for it inside of this one.
-            let context = self.context.bind(py).call_method0(name!(py, "copy"))?;
+            let context = self.context.bind(py).call_method0(intern!(py, "copy"))?;
             context.call_method(
-                name!(py, "run"),
+                intern!(py, "run"),
                 (debug, values::string(py, "%s")?, values::string(py, &text)?),
                 Some(&keywords),
             )?;
@@ -115,17 +115,17 @@ impl Log {
         loop {
             tokio::time::sleep(LOOK).await;
             let Some(log) = log.upgrade() else { return };
-            if log.journal.has_news() {
-                queue.push(NOBODY, Box::new(News(log)));
+            if log.attempt_log.has_news() {
+                queue.push(NOBODY, Box::new(NewRecords(log)));
             }
         }
     }
 }
 
 /// Lines to be written, on a loop's thread.
-struct News(Arc<Log>);
+struct NewRecords(Arc<Log>);
 
-impl Outcome for News {
+impl CallResult for NewRecords {
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.0.write(py);
         Ok(py.None())

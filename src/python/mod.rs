@@ -3,8 +3,6 @@
 mod accumulate;
 mod adopt;
 mod arguments;
-mod attached;
-mod bell;
 mod bridge;
 mod client;
 mod closing;
@@ -14,22 +12,24 @@ mod escapes;
 mod foreign;
 mod free;
 mod functions;
+mod gil_cell;
+mod handoff;
+mod intern;
 mod interpreter;
 mod job;
 mod json_decode;
 mod json_encode;
 mod log;
+mod loop_waker;
 mod memory;
 mod meta;
 mod object;
-mod once;
 mod runtime;
 mod send;
 mod settings;
 mod stack;
 mod stream;
 mod template;
-mod turns;
 mod upload;
 mod values;
 mod vectors;
@@ -63,7 +63,7 @@ mod native {
     #[pymodule_export]
     use super::object::Object;
     #[pymodule_export]
-    use super::stream::{Chunks, Stream};
+    use super::stream::{ChunkIterator, Stream};
 
     use super::{accumulate, begin_exit, json_decode, json_encode, values};
     use crate::providers as rows;
@@ -72,7 +72,7 @@ mod native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::runtime::watch_forks();
         super::runtime::watch_panics();
-        super::attached::look_for_gil(module.py())?;
+        super::gil_cell::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();
         super::send::fill_slot::<super::stream::NextChunk>(py);

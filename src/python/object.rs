@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrozenSet, PyString, PyType};
 
 use super::free;
-use super::once::get_or_make;
+use super::intern::get_or_make;
 use super::values;
 
 /// A dict whose keys can be read and set as attributes.

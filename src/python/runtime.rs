@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use pyo3::prelude::*;
 use tokio::sync::Notify;
 
+use super::handoff::{self, HandoffQueue};
 use super::job::Task;
-use super::turns::{self, Turns};
 
 /// Where jobs are handed to the thread, and how threads take turns in going on with their answers.
 struct Runtime {
     jobs: Mutex<Vec<Task>>,
     arrived: Notify,
-    turns: Turns,
+    handoff: HandoffQueue,
     descriptors: Descriptors,
 }
 
@@ -30,13 +30,13 @@ pub(super) const LOST: &str = "the program has closed the descriptors of its con
                                that were under way are lost, and later ones open connections anew";
 
 static RUNTIME: AtomicPtr<Runtime> = AtomicPtr::new(std::ptr::null_mut());
-static GENERATION: AtomicU64 = AtomicU64::new(0);
+static FORK_EPOCH: AtomicU64 = AtomicU64::new(0);
 
 /// How many forks lie between this process and the one that imported the package, and how often it lost its descriptors:
 /// what was made under another number belongs to a parent, or has descriptors that may be somebody else's by now. It must not
 /// be touched, nor dropped.
-pub(super) fn generation() -> u64 {
-    GENERATION.load(Ordering::Relaxed)
+pub(super) fn fork_epoch() -> u64 {
+    FORK_EPOCH.load(Ordering::Relaxed)
 }
 
 /// To be called once, at import.
@@ -44,15 +44,15 @@ pub(super) fn watch_forks() {
     #[cfg(unix)]
     {
         extern "C" fn before() {
-            rest::begin_fork();
+            fork_guard::begin_fork();
         }
         extern "C" fn in_parent() {
-            rest::end_fork_in_parent();
+            fork_guard::end_fork_in_parent();
         }
         extern "C" fn in_child() {
             RUNTIME.store(std::ptr::null_mut(), Ordering::Relaxed);
-            GENERATION.fetch_add(1, Ordering::Relaxed);
-            rest::end_fork_in_child();
+            FORK_EPOCH.fetch_add(1, Ordering::Relaxed);
+            fork_guard::end_fork_in_child();
             exit::forget_others();
         }
         // SAFETY: the handlers use atomics, the clock and sleep, all of which are allowed around a fork; they live for
@@ -62,7 +62,7 @@ pub(super) fn watch_forks() {
 }
 
 /// Keeps forks and the network thread's work apart: each says that it is about to, and then looks at the other.
-mod rest {
+mod fork_guard {
     use super::{AtomicBool, AtomicU64, Duration, Instant, Ordering};
 
     static WORKING: AtomicBool = AtomicBool::new(false);
@@ -151,7 +151,7 @@ pub(super) fn is_alive(made: u64) -> bool {
     {
         give_up(runtime);
     }
-    made == generation()
+    made == fork_epoch()
 }
 
 /// Forgets a runtime whose descriptors are gone, with all that was made for it: to drop its sockets would close what their
@@ -160,7 +160,7 @@ fn give_up(lost: &'static Runtime) {
     let lost = std::ptr::from_ref(lost).cast_mut();
     let swapped = RUNTIME.compare_exchange(lost, std::ptr::null_mut(), Ordering::AcqRel, Ordering::Acquire);
     if swapped.is_ok() {
-        GENERATION.fetch_add(1, Ordering::Relaxed);
+        FORK_EPOCH.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -203,9 +203,9 @@ impl Descriptors {
 }
 
 /// The turns of the threads that wait for answers.
-pub(super) fn turns() -> &'static Turns {
+pub(super) fn handoff() -> &'static HandoffQueue {
     // Where there is no thread any more and none can be started, a turn is of nobody's concern.
-    runtime().map_or_else(|_| &*Box::leak(Box::default()), |runtime| &runtime.turns)
+    runtime().map_or_else(|_| &*Box::leak(Box::default()), |runtime| &runtime.handoff)
 }
 
 thread_local! {
@@ -270,16 +270,16 @@ fn start() -> std::io::Result<&'static Runtime> {
         .enable_all()
         .max_io_events_per_tick(AT_ONCE)
         .event_interval(POLLS)
-        .on_thread_park(rest::begin)
+        .on_thread_park(fork_guard::begin)
         .on_thread_unpark(|| {
-            rest::end();
+            fork_guard::end();
             check_descriptors();
         })
         .build()?;
     let fresh = Runtime {
         jobs: Mutex::default(),
         arrived: Notify::new(),
-        turns: Turns::default(),
+        handoff: HandoffQueue::default(),
         descriptors: Descriptors::open(),
     };
     let fresh = Box::into_raw(Box::new(fresh));
@@ -320,12 +320,12 @@ fn run(runtime: &'static Runtime, tokio: tokio::runtime::Runtime) {
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
     }
     OWN.set(Some(runtime));
-    rest::end();
+    fork_guard::end();
     let serve = std::panic::AssertUnwindSafe(|| serve(runtime, &tokio));
     // Tasks catch their own panics: one that comes here is tokio's, whose descriptors are gone.
     drop(std::panic::catch_unwind(serve));
     std::mem::forget(tokio);
-    rest::begin();
+    fork_guard::begin();
     give_up(runtime);
 }
 
@@ -367,7 +367,7 @@ fn serve(runtime: &'static Runtime, tokio: &tokio::runtime::Runtime) {
             if jobs.is_empty() {
                 runtime.arrived.notified().await;
             }
-            runtime.turns.begun(jobs.len());
+            runtime.handoff.begun(jobs.len());
             for job in jobs.drain(..) {
                 job.begin();
             }
@@ -386,24 +386,24 @@ mod exit {
     use std::sync::atomic::AtomicUsize;
     use std::thread::ThreadId;
 
-    use super::{AtomicBool, Duration, Instant, Ordering, PyAnyMethods, Python, generation};
+    use super::{AtomicBool, Duration, Instant, Ordering, PyAnyMethods, Python, fork_epoch};
 
     static EXITING: AtomicBool = AtomicBool::new(false);
     static EXITING_THREAD: OnceLock<ThreadId> = OnceLock::new();
     /// How many threads are where they must not be ended.
-    static EXPOSED: AtomicUsize = AtomicUsize::new(0);
+    static GUARDED: AtomicUsize = AtomicUsize::new(0);
 
     /// What a thread does there may take as long as it likes; the program's exit may not.
     const PATIENCE: Duration = Duration::from_secs(1);
     const LOOK: Duration = Duration::from_micros(50);
 
     /// While it lives, its thread may ask for the GIL from below our code.
-    pub struct Exposed {
+    pub struct FinalizeGuard {
         /// A child of a fork begins to count anew.
-        generation: u64,
+        fork_epoch: u64,
     }
 
-    impl Exposed {
+    impl FinalizeGuard {
         /// With the GIL.
         pub fn enter(py: Python<'_>) -> Self {
             if EXITING.load(Ordering::SeqCst) && !is_waited_for(py) {
@@ -414,24 +414,24 @@ mod exit {
 
         /// Without it. `exempt`: the exit waits for this thread anyway.
         pub fn enter_detached(exempt: bool) -> Self {
-            let exposed = Self::count();
+            let guard = Self::count();
             if !EXITING.load(Ordering::SeqCst) || exempt {
-                return exposed;
+                return guard;
             }
-            drop(exposed);
+            drop(guard);
             stay()
         }
 
         fn count() -> Self {
-            EXPOSED.fetch_add(1, Ordering::SeqCst);
-            Self { generation: generation() }
+            GUARDED.fetch_add(1, Ordering::SeqCst);
+            Self { fork_epoch: fork_epoch() }
         }
     }
 
-    impl Drop for Exposed {
+    impl Drop for FinalizeGuard {
         fn drop(&mut self) {
-            if self.generation == generation() {
-                EXPOSED.fetch_sub(1, Ordering::SeqCst);
+            if self.fork_epoch == fork_epoch() {
+                GUARDED.fetch_sub(1, Ordering::SeqCst);
             }
         }
     }
@@ -460,18 +460,18 @@ mod exit {
         EXITING_THREAD.get_or_init(|| std::thread::current().id());
         EXITING.store(true, Ordering::SeqCst);
         let begun = Instant::now();
-        while EXPOSED.load(Ordering::SeqCst) > 0 && begun.elapsed() < PATIENCE {
+        while GUARDED.load(Ordering::SeqCst) > 0 && begun.elapsed() < PATIENCE {
             py.detach(|| std::thread::sleep(LOOK));
         }
     }
 
     /// The child of a fork has one thread, and that one is not about to be ended.
     pub fn forget_others() {
-        EXPOSED.store(0, Ordering::SeqCst);
+        GUARDED.store(0, Ordering::SeqCst);
     }
 }
 
-pub(super) use exit::Exposed;
+pub(super) use exit::FinalizeGuard;
 
 /// To be called at exit, after whatever the program wanted to do then.
 pub(super) fn begin_exit(py: Python<'_>) {
@@ -481,9 +481,9 @@ pub(super) fn begin_exit(py: Python<'_>) {
 /// Waits without the GIL.
 pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
     let exempt = exit::is_exempt(py);
-    let (done, _exposed) = py.detach(|| {
-        turns::pass();
-        (work(), Exposed::enter_detached(exempt))
+    let (done, _guard) = py.detach(|| {
+        handoff::pass();
+        (work(), FinalizeGuard::enter_detached(exempt))
     });
     done
 }
@@ -491,7 +491,7 @@ pub(super) fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> 
 /// Lets other threads have the GIL for a moment.
 pub(super) fn give_way(py: Python<'_>) {
     let exempt = exit::is_exempt(py);
-    drop(py.detach(|| Exposed::enter_detached(exempt)));
+    drop(py.detach(|| FinalizeGuard::enter_detached(exempt)));
 }
 
 /// How often this thread is to look for Ctrl-C while it waits: only the main thread is told of signals. The others look
@@ -504,9 +504,9 @@ pub(super) fn signals() -> Duration {
         static IS_MAIN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
     }
     let is_main = match IS_MAIN.get() {
-        Some((made, is_main)) if made == generation() => is_main,
+        Some((made, is_main)) if made == fork_epoch() => is_main,
         _ => {
-            IS_MAIN.set(Some((generation(), is_main_thread())));
+            IS_MAIN.set(Some((fork_epoch(), is_main_thread())));
             is_main_thread()
         }
     };
@@ -544,7 +544,7 @@ impl<T> Slot<T> {
     /// What this process has, open or closed.
     fn own(&self) -> Option<&Arc<T>> {
         match self {
-            Self::Open(made, value) | Self::Closed(Some((made, value))) if *made == generation() => Some(value),
+            Self::Open(made, value) | Self::Closed(Some((made, value))) if *made == fork_epoch() => Some(value),
             _ => None,
         }
     }
@@ -568,7 +568,7 @@ impl<T> PerProcess<T> {
     pub fn get(&self, make: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut slot = self.lock();
         if let Slot::Open(made, value) = &*slot
-            && *made == generation()
+            && *made == fork_epoch()
         {
             return Some(value.clone());
         }
@@ -576,8 +576,8 @@ impl<T> PerProcess<T> {
             return None;
         }
         let value = Arc::new(make());
-        // A parent's must not even be dropped: see `generation`.
-        std::mem::forget(std::mem::replace(&mut *slot, Slot::Open(generation(), value.clone())));
+        // A parent's must not even be dropped: see `fork_epoch`.
+        std::mem::forget(std::mem::replace(&mut *slot, Slot::Open(fork_epoch(), value.clone())));
         Some(value)
     }
 
@@ -594,7 +594,7 @@ impl<T> PerProcess<T> {
     pub fn close(&self) -> Option<Arc<T>> {
         let mut slot = self.lock();
         let last = slot.own().cloned();
-        let closed = Slot::Closed(last.clone().map(|value| (generation(), value)));
+        let closed = Slot::Closed(last.clone().map(|value| (fork_epoch(), value)));
         let before = std::mem::replace(&mut *slot, closed);
         if last.is_none() {
             // A parent's must not even be dropped.
@@ -607,7 +607,7 @@ impl<T> PerProcess<T> {
     pub fn renew(&self, make: impl FnOnce(&T) -> T) -> Option<Arc<T>> {
         let mut slot = self.lock();
         let last = slot.own().cloned()?;
-        *slot = Slot::Open(generation(), Arc::new(make(&last)));
+        *slot = Slot::Open(fork_epoch(), Arc::new(make(&last)));
         Some(last)
     }
 

@@ -1,13 +1,13 @@
 //! Streams: one object with both iterator protocols.
 //!
-//! The network thread fills a [`Feed`] with chunks, as bytes, up to a limit; the consumer's thread takes them out in
+//! The network thread fills a [`ChunkChannel`] with chunks, as bytes, up to a limit; the consumer's thread takes them out in
 //! batches and builds the objects. A chunk that is at hand costs no trip through the event loop.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::once::name;
+use super::intern::intern;
 use bytes::Bytes;
 use pyo3::exceptions::{PyAttributeError, PyMemoryError, PyRuntimeError, PyStopAsyncIteration, PyStopIteration};
 use pyo3::ffi;
@@ -18,23 +18,23 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::accumulate;
-use super::attached::Attached;
-use super::bridge::{Bridge, Outcome, Queue};
+use super::bridge::{Bridge, CallResult, Queue};
 use super::errors::exception;
+use super::gil_cell::GilCell;
 use super::json_decode::{self, Class};
 use super::memory;
 use super::meta::Meta;
-use super::runtime::{self, generation};
+use super::runtime::{self, fork_epoch};
 use super::send::{self, Awaitable, Step};
 use super::template;
 use super::values;
 use super::vectors::Form;
-use super::waiter::{Waiter, Work, thrown};
+use super::waiter::{CallHandle, Waiter, thrown};
 use crate::client::{self, Chunk};
 use crate::error::{Error, ErrorKind};
 use crate::types::chat;
 use crate::types::operation::{Operation, Streaming};
-use crate::types::snapshot::{Alike, Snapshot};
+use crate::types::snapshot::{SameTemplate, Snapshot};
 
 /// A feed that holds this many bytes, or …
 const MOST_BYTES: usize = 1 << 20;
@@ -44,10 +44,10 @@ const MOST_CHUNKS: usize = 4096;
 /// Memory for more chunks than this is given back after a burst of them.
 const MOST_KEPT: usize = 32;
 
-/// Chunks on their way from the network thread to the consumer.
+/// ChunkIterator on their way from the network thread to the consumer.
 #[derive(Default)]
-pub(super) struct Feed {
-    state: Mutex<FeedState>,
+pub(super) struct ChunkChannel {
+    state: Mutex<ChannelState>,
     /// For consumers that wait in a thread.
     readable: Condvar,
     /// For the network thread, when the feed was full.
@@ -55,7 +55,7 @@ pub(super) struct Feed {
 }
 
 #[derive(Default)]
-struct FeedState {
+struct ChannelState {
     chunks: VecDeque<Chunk>,
     bytes: usize,
     end: Option<Result<(), Box<Error>>>,
@@ -70,13 +70,13 @@ struct FeedState {
 /// A wake-up for a consumer that waits in an event loop.
 struct WakeUp;
 
-impl Outcome for WakeUp {
+impl CallResult for WakeUp {
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(py.None())
     }
 }
 
-impl Feed {
+impl ChunkChannel {
     /// Fills the feed until the stream ends; runs on the network thread.
     pub async fn fill(&self, stream: &mut client::Stream<'_>) {
         let mut chunks = Vec::new();
@@ -140,7 +140,7 @@ impl Feed {
         self.readable.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, FeedState> {
+    fn lock(&self) -> MutexGuard<'_, ChannelState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,15 +148,15 @@ impl Feed {
 /// A stream of chat completion chunks, or of a response's events: iterate over it with `for` or `async for`.
 #[pyclass(frozen, module = "ritellm._core", weakref)]
 pub(super) struct Stream {
-    feed: Arc<Feed>,
-    work: Work,
+    channel: Arc<ChunkChannel>,
+    handle: CallHandle,
     meta: chat::Meta,
     operation: Operation,
     streaming: Streaming,
-    local: Attached<Local>,
+    local: GilCell<Local>,
     /// Decoded for somebody who asked and has not awaited it yet: the next chunks, or what is to be raised next.
-    decoded: Attached<Decoded>,
-    decoder: Attached<template::Chunks>,
+    decoded: GilCell<Decoded>,
+    decoder: GilCell<template::ChunkTemplates>,
     /// How many loops run over it.
     loops: AtomicUsize,
     /// How many levels of nesting a chunk may have.
@@ -206,34 +206,34 @@ struct Local {
 
 /// What there is for a consumer.
 enum Taken {
-    Chunk(Bytes, Option<Alike>),
+    Chunk(Bytes, Option<SameTemplate>),
     Nothing,
-    End,
+    Finished,
     Failed(Box<Error>),
 }
 
 impl Stream {
     /// The consumer's side of a stream that was opened.
-    pub fn new(feed: Arc<Feed>, work: Work, opened: &client::Stream<'_>, deepest: usize) -> Self {
+    pub fn new(channel: Arc<ChunkChannel>, handle: CallHandle, opened: &client::Stream<'_>, deepest: usize) -> Self {
         let meta = opened.meta().clone();
         let operation = opened.operation();
         Self {
-            feed,
-            work,
+            channel,
+            handle,
             meta,
             operation,
             streaming: operation.spec().streaming,
-            local: Attached::new(Local {
+            local: GilCell::new(Local {
                 chunks: VecDeque::new(),
                 so_far: Snapshot::new(operation),
                 over: false,
                 left: false,
             }),
-            decoded: Attached::default(),
-            decoder: Attached::default(),
+            decoded: GilCell::default(),
+            decoder: GilCell::default(),
             loops: AtomicUsize::new(0),
             deepest,
-            made: generation(),
+            made: fork_epoch(),
         }
     }
 
@@ -243,11 +243,11 @@ impl Stream {
         match decoded {
             Some(decoded) => decoded.map(Some).map_err(Some),
             None => match self.take(py) {
-                Taken::Chunk(chunk, alike) => match self.chunk(py, &chunk, alike.as_ref()) {
+                Taken::Chunk(chunk, same) => match self.chunk(py, &chunk, same.as_ref()) {
                     Ok(chunk) => Ok(Some(chunk.unbind())),
                     Err(error) => Err(Some(error)),
                 },
-                Taken::End => {
+                Taken::Finished => {
                     self.release(py);
                     Ok(None)
                 }
@@ -265,9 +265,9 @@ impl Stream {
             return;
         }
         let next = match self.take(py) {
-            Taken::Chunk(chunk, alike) => self.chunk(py, &chunk, alike.as_ref()).map(Bound::unbind),
+            Taken::Chunk(chunk, same) => self.chunk(py, &chunk, same.as_ref()).map(Bound::unbind),
             Taken::Failed(error) => Err(self.failed(py, error)),
-            Taken::End | Taken::Nothing => return,
+            Taken::Finished | Taken::Nothing => return,
         };
         // A finaliser that ran meanwhile may have looked too: what is here came before.
         self.decoded.lock(py).push(next);
@@ -277,9 +277,9 @@ impl Stream {
         let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
-                let alike = local.so_far.push(&chunk);
+                let same = local.so_far.push(&chunk);
                 if shown {
-                    return Taken::Chunk(chunk, alike);
+                    return Taken::Chunk(chunk, same);
                 }
             }
             if local.chunks.capacity() > MOST_KEPT {
@@ -289,25 +289,25 @@ impl Stream {
                 return Taken::Failed(self.left());
             }
             if local.over {
-                return Taken::End;
+                return Taken::Finished;
             }
-            if self.made != generation() {
+            if self.made != fork_epoch() {
                 local.over = true;
                 return Taken::Failed(Error::connection(
                     "this stream was opened before a fork, by the parent process, or before the program closed its descriptors \
                      (os.closerange?): open another",
                 ));
             }
-            let mut state = self.feed.lock();
+            let mut state = self.channel.lock();
             if !state.chunks.is_empty() {
                 std::mem::swap(&mut state.chunks, &mut local.chunks);
                 state.bytes = 0;
                 drop(state);
-                self.feed.room.notify_one();
+                self.channel.room.notify_one();
             } else if let Some(end) = state.end.take() {
                 local.over = true;
                 return match end {
-                    Ok(()) => Taken::End,
+                    Ok(()) => Taken::Finished,
                     Err(error) => Taken::Failed(error),
                 };
             } else {
@@ -316,15 +316,15 @@ impl Stream {
         }
     }
 
-    fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes, alike: Option<&Alike>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(log) = &self.work.log {
+    fn chunk<'py>(&self, py: Python<'py>, chunk: &Bytes, same: Option<&SameTemplate>) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(log) = &self.handle.log {
             log.write(py);
         }
         let decoded = match self.decoder.try_lock(py) {
             _ if self.streaming != Streaming::Chunks => self.decode_other(py, chunk),
-            Some(mut decoder) => decoder.decode(py, chunk, alike, self.deepest),
+            Some(mut decoder) => decoder.decode(py, chunk, same, self.deepest),
             // Another thread reads this stream too; to wait for it here, with the GIL, could be for ever.
-            None => template::Chunks::default().decode(py, chunk, None, self.deepest),
+            None => template::ChunkTemplates::default().decode(py, chunk, None, self.deepest),
         };
         decoded.map_err(|error| {
             self.stop(py);
@@ -365,7 +365,7 @@ impl Stream {
 
     /// The exception for what ended the stream; one that ended without its finish holds what came.
     fn failed(&self, py: Python<'_>, error: Box<Error>) -> PyErr {
-        if let Some(log) = &self.work.log {
+        if let Some(log) = &self.handle.log {
             log.write(py);
         }
         self.release(py);
@@ -373,7 +373,7 @@ impl Stream {
         let raised = exception(py, error);
         if is_incomplete && self.accumulates() {
             let so_far = self.local.lock(py).so_far.completion();
-            let set = |completion| raised.value(py).setattr(name!(py, "completion"), completion);
+            let set = |completion| raised.value(py).setattr(intern!(py, "completion"), completion);
             if let Err(error) =
                 accumulate::redacted(py, so_far, self.operation, &self.meta.secrets.redactor()).and_then(set)
             {
@@ -394,7 +394,7 @@ impl Stream {
     }
 
     fn end(&self, py: Python<'_>, left: bool) {
-        if self.made != generation() {
+        if self.made != fork_epoch() {
             return;
         }
         let mut local = self.local.lock(py);
@@ -406,9 +406,9 @@ impl Stream {
         // Not under the lock: to drop them may run Python code.
         drop(decoded);
         if !was_over {
-            self.work.abort.abort();
+            self.handle.cancel.cancel();
             // Whoever waits in another thread or task sees the end.
-            self.feed.end(Ok(()));
+            self.channel.end(Ok(()));
         }
         self.release(py);
     }
@@ -422,8 +422,8 @@ impl Stream {
         local.chunks = VecDeque::new();
         local.so_far.close();
         drop(local);
-        if self.made == generation() {
-            let unread = std::mem::take(&mut self.feed.lock().chunks);
+        if self.made == fork_epoch() {
+            let unread = std::mem::take(&mut self.channel.lock().chunks);
             drop(unread);
         }
     }
@@ -440,19 +440,19 @@ impl Stream {
 
     /// Waits in this thread until there is something to take. Ctrl-C ends the stream.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let limit = self.work.look();
+        let limit = self.handle.look();
         runtime::wait(py, || {
-            let mut state = self.feed.lock();
+            let mut state = self.channel.lock();
             if state.chunks.is_empty() && state.end.is_none() {
                 state.threads += 1;
-                let readable = &self.feed.readable;
+                let readable = &self.channel.readable;
                 let mut state = readable.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
                 state.threads -= 1;
             }
         });
         // `take` looks whether there is still somebody to wait for.
         runtime::is_alive(self.made);
-        self.work.write_log(py);
+        self.handle.write_log(py);
         py.check_signals().inspect_err(|_| self.leave(py))
     }
 }
@@ -471,8 +471,8 @@ impl Stream {
         generic(class, item)
     }
 
-    fn __iter__(slf: &Bound<'_, Self>) -> Chunks {
-        Chunks::new(slf)
+    fn __iter__(slf: &Bound<'_, Self>) -> ChunkIterator {
+        ChunkIterator::new(slf)
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -485,8 +485,8 @@ impl Stream {
         }
     }
 
-    fn __aiter__(slf: &Bound<'_, Self>) -> Chunks {
-        Chunks::new(slf)
+    fn __aiter__(slf: &Bound<'_, Self>) -> ChunkIterator {
+        ChunkIterator::new(slf)
     }
 
     fn __anext__(slf: &Bound<'_, Self>) -> NextChunk {
@@ -531,7 +531,7 @@ impl Stream {
         }
         let so_far = slf.get().local.lock(slf.py()).so_far.completion();
         let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
-        super::object::set_slot(&completion, name!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
+        super::object::set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
         Ok(completion)
     }
 
@@ -548,7 +548,7 @@ impl Stream {
     fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Meta>> {
         let stream = slf.get();
         // The feed of a parent may have been locked by its network thread at the moment of the fork, for ever.
-        let renewed = if stream.made == generation() { stream.feed.lock().meta.clone() } else { None };
+        let renewed = if stream.made == fork_epoch() { stream.channel.lock().meta.clone() } else { None };
         Bound::new(slf.py(), Meta::of(renewed.unwrap_or_else(|| stream.meta.clone())))
     }
 
@@ -583,20 +583,20 @@ fn generic<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResul
 
 /// What a `for` loop holds while it runs. A loop that is left drops it, and with it the request.
 #[pyclass(frozen, module = "ritellm._core")]
-pub(super) struct Chunks {
+pub(super) struct ChunkIterator {
     stream: Py<Stream>,
     /// What the last chunk was awaited with; it serves again once nobody else has it.
-    last: Attached<Option<Py<NextChunk>>>,
+    last: GilCell<Option<Py<NextChunk>>>,
 }
 
-impl Chunks {
+impl ChunkIterator {
     fn new(stream: &Bound<'_, Stream>) -> Self {
         stream.get().loops.fetch_add(1, Ordering::Relaxed);
-        Self { stream: stream.clone().unbind(), last: Attached::new(None) }
+        Self { stream: stream.clone().unbind(), last: GilCell::new(None) }
     }
 }
 
-impl Drop for Chunks {
+impl Drop for ChunkIterator {
     /// Ends the stream, unless another loop goes on with it.
     fn drop(&mut self) {
         if self.stream.get().loops.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -606,8 +606,8 @@ impl Drop for Chunks {
 }
 
 #[pymethods]
-impl Chunks {
-    /// What annotations write: `Chunks[ChatCompletionChunk]`.
+impl ChunkIterator {
+    /// What annotations write: `ChunkIterator[ChatCompletionChunk]`.
     #[classmethod]
     fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         generic(class, item)
@@ -654,7 +654,7 @@ impl Chunks {
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct NextChunk {
     stream: Py<Stream>,
-    state: Attached<Next>,
+    state: GilCell<Next>,
 }
 
 enum Next {
@@ -666,7 +666,7 @@ enum Next {
 impl NextChunk {
     fn new(stream: &Bound<'_, Stream>) -> Self {
         stream.get().look(stream.py());
-        Self { stream: stream.clone().unbind(), state: Attached::new(Next::NotAsked) }
+        Self { stream: stream.clone().unbind(), state: GilCell::new(Next::NotAsked) }
     }
 
     /// For the chunk after the one that it was awaited for.
@@ -685,7 +685,7 @@ impl NextChunk {
         let bridge = Bridge::current(py)?;
         let (key, waiter) = Bridge::wait(&bridge, None)?;
         let queue = bridge.get().queue();
-        let mut state = stream.feed.lock();
+        let mut state = stream.channel.lock();
         if state.chunks.is_empty() && state.end.is_none() {
             state.waiting.push((queue, key));
         } else {
@@ -767,8 +767,8 @@ impl NextChunk {
             waiter.close(py);
             let stream = self.stream.get();
             // The feed of a parent process may be locked for ever.
-            if stream.made == generation() {
-                stream.feed.forget(&waiter.queue(), waiter.key());
+            if stream.made == fork_epoch() {
+                stream.channel.forget(&waiter.queue(), waiter.key());
             }
         }
     }
@@ -785,13 +785,13 @@ impl NextChunk {
 /// An awaitable that is done already.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Done {
-    value: Attached<Option<Py<PyAny>>>,
+    value: GilCell<Option<Py<PyAny>>>,
 }
 
 impl Done {
     /// One that gives this.
     pub fn new(value: Py<PyAny>) -> Self {
-        Self { value: Attached::new(Some(value)) }
+        Self { value: GilCell::new(Some(value)) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Chunks of one stream differ in their text, and perhaps in another string or two, and in nothing else: what one of them
+//! ChunkTemplates of one stream differ in their text, and perhaps in another string or two, and in nothing else: what one of them
 //! was decoded to is copied for the next, and only these strings are decoded. Where the consumer has let go of the chunk
 //! before the last, that one serves again, and nothing is copied.
 //!
@@ -9,22 +9,22 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
-use super::attached;
+use super::gil_cell;
 use super::json_decode::{self, Class};
 use super::values;
 use super::vectors::Form;
-use crate::types::shape::{self, Place};
-use crate::types::snapshot::Alike;
+use crate::types::json_template::{self, Span};
+use crate::types::snapshot::SameTemplate;
 
 /// A chunk in which containers stand deeper than this in each other is decoded anew.
 const DEEPEST: usize = 8;
 /// How many chunks are remembered for the time when nobody has them any more: while the consumer asks for the next, it
 /// still has the last.
-const GIVEN: usize = 2;
+const HANDED_OUT: usize = 2;
 
 /// Decodes one stream's chunks.
 #[derive(Default)]
-pub(super) struct Chunks {
+pub(super) struct ChunkTemplates {
     template: Option<Template>,
     /// Of which of the stream's shapes the template is.
     shape: u8,
@@ -33,8 +33,8 @@ pub(super) struct Chunks {
 /// What chunks that are alike are decoded to.
 struct Template {
     containers: Containers,
-    /// The last chunks that were given out.
-    given: [Option<Given>; GIVEN],
+    /// The last chunks that were handed out.
+    handed_out: [Option<HandedOutChunk>; HANDED_OUT],
     /// Which of them is the oldest.
     oldest: usize,
 }
@@ -43,14 +43,14 @@ struct Template {
 #[derive(Default)]
 struct Containers(Vec<Container>);
 
-/// A chunk that was given out.
-struct Given {
+/// A chunk that was handed out.
+struct HandedOutChunk {
     chunk: Py<PyAny>,
     /// What it was made of, as its template has it. Some of them may be gone.
     parts: Vec<Part>,
 }
 
-/// A container of a chunk that was given out, as it was then.
+/// A container of a chunk that was handed out, as it was then.
 struct Part {
     object: *mut ffi::PyObject,
     version: u64,
@@ -60,7 +60,7 @@ struct Part {
 unsafe impl Send for Part {}
 
 struct Container {
-    /// A dict, never given out, without what differs; `None`: a list.
+    /// A dict, never handed out, without what differs; `None`: a list.
     dict: Option<Py<PyDict>>,
     members: Vec<Member>,
 }
@@ -79,67 +79,67 @@ enum Value {
     Container(usize),
 }
 
-impl Chunks {
+impl ChunkTemplates {
     /// Decodes the stream's next chunk, of which it is known whether it is like others. `ValueError` says where it is no
     /// JSON, or nested more than `deepest` levels.
     pub fn decode<'py>(
         &mut self,
         py: Python<'py>,
         json: &[u8],
-        alike: Option<&Alike>,
+        same: Option<&SameTemplate>,
         deepest: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(alike) = alike {
-            if self.shape != alike.shape {
-                self.shape = alike.shape;
-                self.template = Template::learn(py, json, alike.places());
+        if let Some(same) = same {
+            if self.shape != same.shape {
+                self.shape = same.shape;
+                self.template = Template::learn(py, json, same.spans());
             }
             if let Some(template) = &mut self.template {
-                return template.decode(py, json, alike.places());
+                return template.decode(py, json, same.spans());
             }
         }
         json_decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)
     }
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let mut given = self.template.iter().flat_map(|template| template.given.iter().flatten());
-        given.try_for_each(|given| visit.call(&given.chunk))
+        let mut handed_out = self.template.iter().flat_map(|template| template.handed_out.iter().flatten());
+        handed_out.try_for_each(|handed_out| visit.call(&handed_out.chunk))
     }
 }
 
 impl Template {
     /// `None` if the strings that differ do not stand in dicts, one each.
-    fn learn(py: Python<'_>, json: &[u8], places: &[Place]) -> Option<Self> {
+    fn learn(py: Python<'_>, json: &[u8], spans: &[Span]) -> Option<Self> {
         // Where they stand is seen from strings that no chunk has.
-        let marked = shape::replaced(json, places.iter().map(|place| place.range()), mark);
+        let marked = json_template::replaced(json, spans.iter().map(|place| place.range()), mark);
         let chunk = json_decode::decode(py, &marked, Class::ChatCompletionChunk).ok()?;
         let mut containers = Containers::default();
         containers.learn(&chunk, DEEPEST).ok()??;
         let members = containers.0.iter().flat_map(|container| &container.members);
         let mut found: Vec<_> = members.filter_map(|member| member.value.string()).collect();
         found.sort_unstable();
-        let is_whole = found.into_iter().eq(0..places.len());
-        is_whole.then(|| Self { containers, given: Default::default(), oldest: 0 })
+        let is_whole = found.into_iter().eq(0..spans.len());
+        is_whole.then(|| Self { containers, handed_out: Default::default(), oldest: 0 })
     }
 
     /// A chunk that has the shape.
-    fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], places: &[Place]) -> PyResult<Bound<'py, PyAny>> {
+    fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], spans: &[Span]) -> PyResult<Bound<'py, PyAny>> {
         let mut strings = Strings::default();
-        for (place, string) in places.iter().zip(&mut strings) {
+        for (place, string) in spans.iter().zip(&mut strings) {
             *string = Some(json_decode::string_at(py, json, place.range().start - 1)?.0);
         }
         // While this is at work, a finaliser that asks the stream for another chunk gets one that is decoded anew.
-        let oldest = self.given[self.oldest].take().filter(|given| self.containers.are_untouched(given));
-        let given = match oldest {
-            Some(mut given) => {
-                self.containers.renew(py, &mut given, &mut strings)?;
-                given
+        let oldest = self.handed_out[self.oldest].take().filter(|handed_out| self.containers.are_untouched(handed_out));
+        let handed_out = match oldest {
+            Some(mut handed_out) => {
+                self.containers.renew(py, &mut handed_out, &mut strings)?;
+                handed_out
             }
             None => self.containers.copy(py, &mut strings)?,
         };
-        let chunk = given.chunk.bind(py).clone();
-        self.given[self.oldest] = Some(given);
-        self.oldest = (self.oldest + 1) % GIVEN;
+        let chunk = handed_out.chunk.bind(py).clone();
+        self.handed_out[self.oldest] = Some(handed_out);
+        self.oldest = (self.oldest + 1) % HANDED_OUT;
         Ok(chunk)
     }
 }
@@ -150,7 +150,7 @@ fn mark(index: usize) -> String {
 }
 
 /// What the strings of a chunk were decoded to.
-type Strings<'py> = [Option<Bound<'py, PyString>>; shape::MOST];
+type Strings<'py> = [Option<Bound<'py, PyString>>; json_template::MOST];
 
 impl Containers {
     /// Takes a container up, and what is in it; its index. `None`: something is where nothing can be put in its place.
@@ -191,10 +191,10 @@ impl Containers {
     }
 
     /// A chunk with these strings.
-    fn copy<'py>(&self, py: Python<'py>, strings: &mut Strings<'py>) -> PyResult<Given> {
+    fn copy<'py>(&self, py: Python<'py>, strings: &mut Strings<'py>) -> PyResult<HandedOutChunk> {
         let mut parts = Vec::with_capacity(self.0.len());
         let chunk = self.copy_container(py, self.0.len() - 1, strings, &mut parts)?;
-        Ok(Given { chunk: chunk.unbind(), parts })
+        Ok(HandedOutChunk { chunk: chunk.unbind(), parts })
     }
 
     /// The parts come in the order of the containers.
@@ -230,19 +230,19 @@ impl Containers {
         Ok(dict.into_any())
     }
 
-    /// Whether nobody else has a chunk that was given out before, or a part of it, and it is still what it was.
-    fn are_untouched(&self, given: &Given) -> bool {
+    /// Whether nobody else has a chunk that was handed out before, or a part of it, and it is still what it was.
+    fn are_untouched(&self, handed_out: &HandedOutChunk) -> bool {
         // The chunk comes first, and each container before those in it: what a part was is alive if what it was in has not
         // changed.
         let mut containers = self.0.iter().enumerate().rev();
         // SAFETY: as just said, and nothing changes or is let go of while this looks.
-        attached::has_gil()
-            && containers.all(|(index, container)| unsafe { container.is_untouched(index, &given.parts) })
+        gil_cell::has_gil()
+            && containers.all(|(index, container)| unsafe { container.is_untouched(index, &handed_out.parts) })
     }
 
     /// Puts these strings into an untouched chunk.
-    fn renew<'py>(&self, py: Python<'py>, given: &mut Given, strings: &mut Strings<'py>) -> PyResult<()> {
-        for (Container { members, .. }, part) in self.0.iter().zip(&mut given.parts) {
+    fn renew<'py>(&self, py: Python<'py>, handed_out: &mut HandedOutChunk, strings: &mut Strings<'py>) -> PyResult<()> {
+        for (Container { members, .. }, part) in self.0.iter().zip(&mut handed_out.parts) {
             for Member { name, value } in members {
                 if let Value::String(index) = value {
                     // SAFETY: alive, for the chunk is untouched, and a dict, for it has a string that differs.
@@ -257,7 +257,7 @@ impl Containers {
 }
 
 impl Container {
-    /// Whether this container of a chunk that was given out is what it was, and nobody else has it.
+    /// Whether this container of a chunk that was handed out is what it was, and nobody else has it.
     ///
     /// # Safety
     /// It must be alive.

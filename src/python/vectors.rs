@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
 
-use super::attached::Attached;
-use super::once::name;
+use super::gil_cell::GilCell;
+use super::intern::intern;
 use base64_simd::{AsOut, STANDARD};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
@@ -40,7 +40,7 @@ pub(super) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound
 ///
 /// Python gives a megabyte back to the system as soon as no object lives in it, and takes a new one for the next answer: to
 /// fetch its pages and to clear them costs more than to decode the vectors. Where one float stays, the megabyte stays.
-static ANCHORS: Attached<Anchors> = Attached::new(Anchors { floats: VecDeque::new(), since: 0 });
+static ANCHORS: GilCell<Anchors> = GilCell::new(Anchors { floats: VecDeque::new(), since: 0 });
 
 struct Anchors {
     floats: VecDeque<Py<PyAny>>,
@@ -133,20 +133,20 @@ impl Rows {
         if self.lengths.iter().any(|length| *length != width) {
             return Err(PyValueError::new_err("vectors of different lengths make no array"));
         }
-        let numpy = py.import(name!(py, "numpy"))?;
+        let numpy = py.import(intern!(py, "numpy"))?;
         self.reserve(py, 0)?;
         let bytes = self.bytes.as_ref().expect("there is room").bind(py);
         bytes.resize(self.filled)?;
-        let array = numpy.call_method1(name!(py, "frombuffer"), (bytes, name!(py, "<f4")))?;
-        let array = array.call_method1(name!(py, "reshape"), (self.lengths.len(), width))?;
-        let data = response.cast::<PyDict>()?.get_item(name!(py, "data"))?;
+        let array = numpy.call_method1(intern!(py, "frombuffer"), (bytes, intern!(py, "<f4")))?;
+        let array = array.call_method1(intern!(py, "reshape"), (self.lengths.len(), width))?;
+        let data = response.cast::<PyDict>()?.get_item(intern!(py, "data"))?;
         for embedding in data.iter().flat_map(|data| data.try_iter()).flatten() {
             let embedding = embedding?.cast_into::<PyDict>()?;
-            let place = embedding.get_item(name!(py, "embedding"))?;
+            let place = embedding.get_item(intern!(py, "embedding"))?;
             if let Some(place) = place.filter(|place| place.is_exact_instance_of::<PyInt>()) {
-                embedding.set_item(name!(py, "embedding"), array.get_item(place)?)?;
+                embedding.set_item(intern!(py, "embedding"), array.get_item(place)?)?;
             }
         }
-        set_slot(response, name!(py, "_array"), &array)
+        set_slot(response, intern!(py, "_array"), &array)
     }
 }

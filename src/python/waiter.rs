@@ -12,11 +12,11 @@ use pyo3::exceptions::{PyMemoryError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::attached::Attached;
-use super::bridge::{Bridge, Outcome, Queue};
-use super::job::Abort;
+use super::bridge::{Bridge, CallResult, Queue};
+use super::gil_cell::GilCell;
+use super::intern::{get_or_make, intern};
+use super::job::CancelHandle;
 use super::log::{self, Log};
-use super::once::{get_or_make, name};
 use super::runtime;
 use super::send::{self, Awaitable, Step};
 use super::values;
@@ -27,20 +27,20 @@ pub(super) struct Waiter {
     bridge: Py<Bridge>,
     key: u64,
     /// To be ended when this is given up. A stream's is not: it goes on.
-    work: Option<Work>,
+    handle: Option<CallHandle>,
     /// Yielded to a task, which has not seen it yet: its way to tell an `await` from a bare `yield`.
     blocking: AtomicBool,
-    state: Attached<State>,
+    state: GilCell<State>,
 }
 
 /// The work behind it: how to end it, and where it writes down how it goes.
 #[derive(Clone)]
-pub(super) struct Work {
-    pub abort: Abort,
+pub(super) struct CallHandle {
+    pub cancel: CancelHandle,
     pub log: Option<Arc<Log>>,
 }
 
-impl Work {
+impl CallHandle {
     /// How often a thread that waits for it is to look what else there is to do.
     pub fn look(&self) -> Duration {
         if self.log.is_some() { log::LOOK } else { runtime::signals() }
@@ -55,7 +55,7 @@ impl Work {
 
     /// Nobody waits for it any more.
     pub fn give_up(&self, py: Python<'_>) {
-        self.abort.abort();
+        self.cancel.cancel();
         if let Some(log) = &self.log {
             log.give_up(py);
         }
@@ -78,15 +78,15 @@ enum State {
 type Task = (Py<PyAny>, Option<Py<PyAny>>);
 
 impl Waiter {
-    pub fn new(bridge: Py<Bridge>, key: u64, work: Option<Work>) -> Self {
-        let state = Attached::new(State::Waiting(None));
-        Self { bridge, key, work, blocking: AtomicBool::new(false), state }
+    pub fn new(bridge: Py<Bridge>, key: u64, handle: Option<CallHandle>) -> Self {
+        let state = GilCell::new(State::Waiting(None));
+        Self { bridge, key, handle, blocking: AtomicBool::new(false), state }
     }
 
     /// Aborts the work behind it.
-    pub fn abort_request(&self, py: Python<'_>) {
-        if let Some(work) = &self.work {
-            work.give_up(py);
+    pub fn cancel_request(&self, py: Python<'_>) {
+        if let Some(handle) = &self.handle {
+            handle.give_up(py);
         }
     }
 
@@ -106,11 +106,11 @@ impl Waiter {
     }
 
     /// Takes the outcome. What has come for a task that was cancelled is dropped.
-    pub fn resolve(&self, py: Python<'_>, outcome: Box<dyn Outcome>) {
+    pub fn resolve(&self, py: Python<'_>, result: Box<dyn CallResult>) {
         if self.done(py) {
             return;
         }
-        let result = outcome.into_python(py);
+        let result = result.into_python(py);
         let mut state = self.state.lock(py);
         if let State::Waiting(task) = &mut *state {
             *state = State::Done { result, task: task.take() };
@@ -131,7 +131,7 @@ impl Waiter {
         };
         let Some((callback, context)) = task else { return Ok(()) };
         let called = match &context {
-            Some(context) => context.bind(py).call_method1(name!(py, "run"), (&callback, slf)),
+            Some(context) => context.bind(py).call_method1(intern!(py, "run"), (&callback, slf)),
             None => callback.bind(py).call1((slf,)),
         };
         called.map(drop).inspect_err(|error| {
@@ -152,7 +152,7 @@ impl Waiter {
         }
         let State::Waiting(callback) = std::mem::replace(&mut *current, state) else { unreachable!("just looked") };
         drop(current);
-        self.abort_request(py);
+        self.cancel_request(py);
         self.bridge.get().forget(py, self.key);
         callback
     }
@@ -318,9 +318,9 @@ impl Waiter {
 fn call_soon(waiter: &Bound<'_, Waiter>, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
     let py = waiter.py();
     let keywords = values::dict(py)?;
-    keywords.set_item(name!(py, "context"), context)?;
+    keywords.set_item(intern!(py, "context"), context)?;
     let event_loop = waiter.get().get_loop(py)?;
-    event_loop.call_method(name!(py, "call_soon"), (callback, waiter), Some(&keywords))?;
+    event_loop.call_method(intern!(py, "call_soon"), (callback, waiter), Some(&keywords))?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Traffic;
+use super::ConnectionStats;
 
 /// How long a call has waited in line so far. Only waiting writes to it.
 #[derive(Debug, Default)]
@@ -62,10 +62,10 @@ impl Admission {
     pub async fn wait<T>(
         &self,
         limit: Option<Duration>,
-        traffic: &Traffic,
+        connection_stats: &ConnectionStats,
         line: impl Future<Output = T>,
     ) -> Option<T> {
-        let _in_line = InLine::new(self, traffic);
+        let _in_line = InLine::new(self, connection_stats);
         match limit {
             None => Some(line.await),
             Some(limit) => tokio::time::timeout(limit.saturating_sub(self.waited()), line).await.ok(),
@@ -87,15 +87,15 @@ fn rest(end: Instant, put_off: Duration, stands_still: bool) -> Rest {
 /// Counts a call that waits, for as long as it lives.
 struct InLine<'a> {
     admission: &'a Admission,
-    traffic: &'a Traffic,
+    connection_stats: &'a ConnectionStats,
     begun: Instant,
 }
 
 impl<'a> InLine<'a> {
-    fn new(admission: &'a Admission, traffic: &'a Traffic) -> Self {
+    fn new(admission: &'a Admission, connection_stats: &'a ConnectionStats) -> Self {
         admission.waiting.store(true, Ordering::Relaxed);
-        traffic.wait_begins();
-        Self { admission, traffic, begun: Instant::now() }
+        connection_stats.wait_begins();
+        Self { admission, connection_stats, begun: Instant::now() }
     }
 }
 
@@ -108,6 +108,6 @@ impl Drop for InLine<'_> {
             waited_first.fetch_add(spent, Ordering::Relaxed);
         }
         waiting.store(false, Ordering::Relaxed);
-        self.traffic.wait_ends();
+        self.connection_stats.wait_ends();
     }
 }

@@ -11,13 +11,13 @@ use tokio_rustls::TlsConnector;
 
 use super::Settings;
 use super::causes::causes;
+use super::connection_stats::{ConnectionStats, Counted};
 use super::descriptors::is_exhaustion;
 use super::dial::dial;
 use super::lookup::addresses;
 use super::origin::{Origin, Scheme};
 use super::proxies::{self, Kind, Proxies, Proxy};
 use super::stream::Stream;
-use super::traffic::{Counted, Traffic};
 use super::trust::{self, Identity, Trust};
 use super::tunnel;
 use crate::error::{Error, Result};
@@ -84,7 +84,12 @@ impl Connector {
     }
 
     /// Connects to an origin. `limit` is what there is of time: within it every address gets its chance.
-    pub async fn connect(&self, origin: &Origin, limit: Option<Duration>, traffic: &Arc<Traffic>) -> Result<Connected> {
+    pub async fn connect(
+        &self,
+        origin: &Origin,
+        limit: Option<Duration>,
+        connection_stats: &Arc<ConnectionStats>,
+    ) -> Result<Connected> {
         let (stream, target) = match self.proxies.proxy_for(origin)? {
             None => (
                 direct(origin, limit).await?,
@@ -92,7 +97,7 @@ impl Connector {
             ),
             Some(proxy) => self.through(proxy, origin, limit).await?,
         };
-        let counted = |stream| Counted::new(stream, traffic.clone());
+        let counted = |stream| Counted::new(stream, connection_stats.clone());
         if !origin.is_https() {
             return Ok(Connected { io: counted(stream), http2: false, target });
         }

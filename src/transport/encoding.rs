@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use compression_codecs::{BrotliDecoder, DecodeV2, DeflateDecoder, GzipDecoder, ZlibDecoder, ZstdDecoder};
 use compression_core::util::{PartialBuffer, WriteBuffer};
 
-use super::turn::Turn;
+use super::work_budget::WorkBudget;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is decoded at a time: a small piece may stand for a huge one.
@@ -23,7 +23,7 @@ pub(super) struct Decoder {
     /// The codec has seen the end of what it decodes.
     ended: bool,
     /// How much was decoded without a pause for others.
-    pub turn: Turn,
+    pub budget: WorkBudget,
     /// Why it goes on no further, for whoever has taken what came before.
     failed: Option<Box<Error>>,
 }
@@ -63,7 +63,7 @@ impl Decoder {
             output,
             full: false,
             ended: false,
-            turn: Turn::default(),
+            budget: WorkBudget::default(),
             failed: None,
         }))
     }

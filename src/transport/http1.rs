@@ -18,7 +18,7 @@ use tokio_util::io::poll_write_buf;
 
 use super::answer::{Decoded, Head, Parser};
 use super::connect::{Io, Target, refuses_identity};
-use super::traffic::Traffic;
+use super::connection_stats::ConnectionStats;
 use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::HttpRequest;
@@ -111,8 +111,8 @@ impl Connection {
         Self { io, answer: Parser::new(max_head), target }
     }
 
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        self.io.traffic()
+    pub fn connection_stats(&self) -> &Arc<ConnectionStats> {
+        self.io.connection_stats()
     }
 
     /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.
@@ -120,7 +120,7 @@ impl Connection {
         if !self.answer.is_reusable() {
             return false;
         }
-        self.io.begin_turn();
+        self.io.begin_budget();
         // Costs no system call unless the reactor has seen the socket become readable, which it should not have.
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut byte = [0; 1];

@@ -21,10 +21,10 @@ use tokio::task::JoinHandle;
 use super::answer::Head;
 use super::causes::causes;
 use super::connect::Io;
+use super::connection_stats::ConnectionStats;
 use super::http1::Unanswered;
+use super::limiter::{ConnectionLimiter, ConnectionPermit};
 use super::origin::Origin;
-use super::seats::{Seat, Seats};
-use super::traffic::Traffic;
 use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::{Headers, HttpRequest};
@@ -46,10 +46,10 @@ const PONG_WITHIN: Duration = Duration::from_secs(20);
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
     state: Arc<State>,
-    traffic: Arc<Traffic>,
-    seats: Arc<Seats>,
+    connection_stats: Arc<ConnectionStats>,
+    limiter: Arc<ConnectionLimiter>,
     #[expect(dead_code, reason = "held as long as the connection is")]
-    seat: Arc<Seat>,
+    permit: Arc<ConnectionPermit>,
 }
 
 /// What the connection's task and its users tell each other.
@@ -61,15 +61,15 @@ struct State {
 }
 
 /// A request's place on a connection; given back when dropped.
-pub(super) struct Place {
+pub(super) struct StreamSlot {
     state: Arc<State>,
-    seats: Arc<Seats>,
+    limiter: Arc<ConnectionLimiter>,
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.seats.notify();
+        self.limiter.notify();
     }
 }
 
@@ -83,10 +83,10 @@ impl Connection {
         io: Io,
         origin: &Origin,
         max_head: usize,
-        seat: Seat,
-        seats: Arc<Seats>,
-    ) -> Result<(Self, Place, JoinHandle<()>)> {
-        let traffic = io.traffic().clone();
+        permit: ConnectionPermit,
+        limiter: Arc<ConnectionLimiter>,
+    ) -> Result<(Self, StreamSlot, JoinHandle<()>)> {
+        let connection_stats = io.connection_stats().clone();
         let failed =
             |error: h2::Error| Error::connection(format!("cannot speak HTTP/2 with {origin}: {}", causes(&error)));
         let has_read = Arc::new(AtomicBool::new(false));
@@ -114,15 +114,15 @@ impl Connection {
         let (in_flight, served) = (AtomicUsize::new(1), AtomicUsize::new(1));
         let state = Arc::new(State { in_flight, served, has_ended: AtomicBool::new(false) });
         let pings = connection.ping_pong().expect("asked for once");
-        let (shared, line) = (state.clone(), seats.clone());
+        let (shared, line) = (state.clone(), limiter.clone());
         let task = tokio::spawn(async move {
             // What ends first is dropped with the other: the requests on the connection see its end.
             drop(select(connection, pin!(until_silent(pings, &shared, &has_read))).await);
             shared.has_ended.store(true, Ordering::Relaxed);
             line.notify();
         });
-        let place = Place { state: state.clone(), seats: seats.clone() };
-        Ok((Self { sender, state, traffic, seats, seat: Arc::new(seat) }, place, task))
+        let slot = StreamSlot { state: state.clone(), limiter: limiter.clone() };
+        Ok((Self { sender, state, connection_stats, limiter, permit: Arc::new(permit) }, slot, task))
     }
 
     /// Whether it takes requests: it has not ended, and the server has not said that it takes no more (GOAWAY).
@@ -133,8 +133,10 @@ impl Connection {
     }
 
     /// Whether it is open, of this account, and carries nothing.
-    pub fn is_idle_of(&mut self, traffic: &Arc<Traffic>) -> bool {
-        Arc::ptr_eq(&self.traffic, traffic) && self.state.in_flight.load(Ordering::Relaxed) == 0 && self.is_open()
+    pub fn is_idle_of(&mut self, connection_stats: &Arc<ConnectionStats>) -> bool {
+        Arc::ptr_eq(&self.connection_stats, connection_stats)
+            && self.state.in_flight.load(Ordering::Relaxed) == 0
+            && self.is_open()
     }
 
     /// How often it was given a request, if it carries none now.
@@ -143,13 +145,13 @@ impl Connection {
     }
 
     /// A place for one more request, if there is one.
-    pub fn place(&mut self) -> Option<Place> {
+    pub fn slot(&mut self) -> Option<StreamSlot> {
         if self.state.in_flight.load(Ordering::Relaxed) >= self.streams() || !self.is_open() {
             return None;
         }
         self.state.in_flight.fetch_add(1, Ordering::Relaxed);
         self.state.served.fetch_add(1, Ordering::Relaxed);
-        Some(Place { state: self.state.clone(), seats: self.seats.clone() })
+        Some(StreamSlot { state: self.state.clone(), limiter: self.limiter.clone() })
     }
 
     /// How many requests the server takes on this connection at a time, as it last said. One that takes none for now is

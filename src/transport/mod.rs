@@ -5,6 +5,7 @@ pub mod answer;
 pub mod aws_event_stream;
 mod causes;
 mod connect;
+mod connection_stats;
 pub mod deadline;
 mod descriptors;
 mod dial;
@@ -13,6 +14,7 @@ mod event;
 pub mod framing;
 mod http1;
 mod http2;
+mod limiter;
 mod lookup;
 pub mod ndjson;
 mod no_proxy;
@@ -21,14 +23,12 @@ mod pool;
 mod proxies;
 mod redirect;
 pub mod retry;
-mod seats;
 pub mod sse;
 mod stream;
-mod traffic;
 mod trust;
 mod tunnel;
-mod turn;
 mod upload;
+mod work_budget;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -39,9 +39,9 @@ use h2::RecvStream;
 use tokio::time::Instant;
 
 pub use admission::Admission;
+pub use connection_stats::ConnectionStats;
 pub use origin::is_loopback;
 pub use proxies::check_proxy;
-pub use traffic::Traffic;
 pub use trust::{Identity, Trust};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -49,7 +49,7 @@ use crate::types::chat::Secret;
 use crate::types::http::{Headers, HttpRequest};
 use deadline::{Timeouts, within, within_own};
 use encoding::Decoder;
-use pool::{Connection, Kept, Lease, Pool, Wanted};
+use pool::{Connection, Lease, Pool, PooledConnection, Wanted};
 
 /// How often one request may be given back unseen before that counts as a failure.
 const MOST_REFUSALS: u32 = 3;
@@ -104,7 +104,7 @@ impl Default for Settings {
 
 /// On what terms a request is sent.
 #[derive(Clone, Copy)]
-pub struct Terms<'a> {
+pub struct SendOptions<'a> {
     /// How long each part of it may take.
     pub timeouts: &'a Timeouts,
     /// When the whole call ends, if it does not wait in line.
@@ -112,10 +112,10 @@ pub struct Terms<'a> {
     /// What it has waited in line.
     pub admission: &'a Admission,
     /// The account of a connection that is opened for it.
-    pub traffic: &'a Arc<Traffic>,
+    pub connection_stats: &'a Arc<ConnectionStats>,
 }
 
-impl Terms<'_> {
+impl SendOptions<'_> {
     /// How long it may take at most to be connected.
     fn time_to_connect(&self) -> Option<Duration> {
         let rest = self.end.map(|end| (end + self.admission.waited_first()).saturating_duration_since(Instant::now()));
@@ -157,8 +157,8 @@ pub struct Body {
 }
 
 enum Source {
-    Http1(Kept),
-    Http2(RecvStream, #[expect(dead_code, reason = "held until the body is done")] http2::Place),
+    Http1(PooledConnection),
+    Http2(RecvStream, #[expect(dead_code, reason = "held until the body is done")] http2::StreamSlot),
     Done,
 }
 
@@ -191,8 +191,8 @@ impl Transport {
     }
 
     /// How many connections of this account are open and carry nothing.
-    pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
-        self.pool.idle(traffic)
+    pub fn idle(&self, connection_stats: &Arc<ConnectionStats>) -> usize {
+        self.pool.idle(connection_stats)
     }
 
     /// Closes the connections that carry nothing, and keeps none from now on: each of the others is closed when the
@@ -207,27 +207,32 @@ impl Transport {
     }
 
     /// Sends a request and waits for its answer's head.
-    pub async fn send(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
+    pub async fn send(&self, request: &HttpRequest, options: SendOptions<'_>) -> Result<Response> {
         let answer = pin!(async {
-            let response = self.exchange(request, terms).await?;
+            let response = self.exchange(request, options).await?;
             match response.status {
                 // Boxed: it is rare, and as large as all of this.
-                300..400 => Box::pin(self.follow(request, response, terms)).await,
+                300..400 => Box::pin(self.follow(request, response, options)).await,
                 _ => Ok(response),
             }
         });
-        within_own(terms.timeouts.first_token, terms.admission, "the beginning of the answer", answer).await
+        within_own(options.timeouts.first_token, options.admission, "the beginning of the answer", answer).await
     }
 
     /// Goes where an answer redirects to.
-    async fn follow(&self, request: &HttpRequest, mut response: Response, terms: Terms<'_>) -> Result<Response> {
+    async fn follow(
+        &self,
+        request: &HttpRequest,
+        mut response: Response,
+        options: SendOptions<'_>,
+    ) -> Result<Response> {
         let mut request = request.clone();
         for _ in 0..redirect::MOST {
             match redirect::target(&request, &request.uri, response.status, &response.headers)? {
                 Some(target) => request.uri = target,
                 None => return Ok(response),
             }
-            response = self.exchange(&request, terms).await?;
+            response = self.exchange(&request, options).await?;
         }
         match redirect::target(&request, &request.uri, response.status, &response.headers)? {
             Some(_) => Err(redirect::too_many(response.status, &response.headers)),
@@ -240,20 +245,20 @@ impl Transport {
     /// A request that died in silence on a connection that had been idle is sent once more on a fresh one: the server
     /// had closed it before the request came. So is one that the server gave back unseen. That is no retry, since
     /// nobody saw the first.
-    async fn exchange(&self, request: &HttpRequest, terms: Terms<'_>) -> Result<Response> {
+    async fn exchange(&self, request: &HttpRequest, options: SendOptions<'_>) -> Result<Response> {
         let mut fresh = false;
         let mut refusals = 0;
         loop {
-            let wanted = Wanted { uri: &request.uri, terms, fresh };
+            let wanted = Wanted { uri: &request.uri, options, fresh };
             let Lease { connection, reused } = self.pool.lease(wanted).await?;
             let answer = match connection {
                 Connection::Http1(mut kept) => {
                     kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
                 }
                 // Boxed: HTTP/1.1 calls should not carry its kilobyte along.
-                Connection::Http2(mut connection, place) => Box::pin(connection.send(request))
+                Connection::Http2(mut connection, slot) => Box::pin(connection.send(request))
                     .await
-                    .map(|(head, incoming)| (head, Source::Http2(incoming, place))),
+                    .map(|(head, incoming)| (head, Source::Http2(incoming, slot))),
             };
             let (head, source) = match answer {
                 Ok(answer) => answer,
@@ -271,7 +276,7 @@ impl Transport {
                 true => Decoder::of(head.headers.get("content-encoding"))?.map(Box::new),
                 false => None,
             };
-            let body = Body { source, decoder, max: self.max_body, idle: terms.timeouts.idle };
+            let body = Body { source, decoder, max: self.max_body, idle: options.timeouts.idle };
             return Ok(Response { status: head.status, headers: head.headers, body });
         }
     }
@@ -285,12 +290,12 @@ impl Body {
         }
         loop {
             if let Some(decoder) = &mut self.decoder {
-                if decoder.turn.is_over() {
-                    turn::give_way().await;
+                if decoder.budget.is_over() {
+                    work_budget::give_way().await;
                 }
                 if let Some(piece) = decoder.decode()? {
                     // To decompress costs several times as much as to read.
-                    decoder.turn.add(piece.len() * 4);
+                    decoder.budget.add(piece.len() * 4);
                     return Ok(Some(piece));
                 }
             }

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::connect::{Connector, EXHAUSTED};
 use super::deadline::within;
 use super::descriptors::{self, Descriptors};
+use super::limiter::{ConnectionLimiter, ConnectionPermit};
 use super::origin::Origin;
-use super::seats::{Seat, Seats};
-use super::{Settings, Terms, Traffic, http1, http2};
+use super::{ConnectionStats, SendOptions, Settings, http1, http2};
 use crate::error::{Error, Result};
 
 /// An idle connection is kept this long; many load balancers close theirs after 60 s.
@@ -48,7 +48,7 @@ struct Host {
     /// Held while a connection is opened whose version is not known, or to which others may be added: a burst of
     /// calls to an HTTP/2 server should share connections, not open one each.
     opening: tokio::sync::Mutex<()>,
-    seats: Arc<Seats>,
+    limiter: Arc<ConnectionLimiter>,
 }
 
 #[derive(Default)]
@@ -76,14 +76,14 @@ struct Shared {
 
 struct Idle {
     connection: Box<http1::Connection>,
-    seat: Seat,
+    permit: ConnectionPermit,
     since: Instant,
 }
 
 /// What a request needs a connection for.
 pub(super) struct Wanted<'a> {
     pub uri: &'a Uri,
-    pub terms: Terms<'a>,
+    pub options: SendOptions<'a>,
     /// One that has carried no request yet.
     pub fresh: bool,
 }
@@ -96,21 +96,21 @@ pub(super) struct Lease {
 }
 
 pub(super) enum Connection {
-    Http1(Kept),
-    Http2(http2::Connection, http2::Place),
+    Http1(PooledConnection),
+    Http2(http2::Connection, http2::StreamSlot),
 }
 
 /// An HTTP/1.1 connection that goes back to its host when its answer has been read.
-pub(super) struct Kept {
+pub(super) struct PooledConnection {
     pub connection: Box<http1::Connection>,
     host: Arc<Host>,
-    seat: Seat,
+    permit: ConnectionPermit,
 }
 
 /// What a place in the line leads to.
-enum Turn {
+enum Admitted {
     Lease(Lease),
-    Seat(Seat),
+    ConnectionPermit(ConnectionPermit),
 }
 
 impl Pool {
@@ -128,7 +128,7 @@ impl Pool {
     pub async fn lease(&self, wanted: Wanted<'_>) -> Result<Lease> {
         let host = self.host(wanted.uri)?;
         if !wanted.fresh
-            && !host.seats.has_line()
+            && !host.limiter.has_line()
             && let Some(lease) = host.idle()
         {
             return Ok(lease);
@@ -142,17 +142,20 @@ impl Pool {
     }
 
     /// How many connections of this account carry nothing.
-    pub fn idle(&self, traffic: &Arc<Traffic>) -> usize {
+    pub fn idle(&self, connection_stats: &Arc<ConnectionStats>) -> usize {
         let hosts = self.all_hosts();
         let idle = |host: &Arc<Host>| {
             let mut connections = host.lock();
-            let http1 = connections.idle.iter().filter(|idle| Arc::ptr_eq(idle.connection.traffic(), traffic));
+            let http1 = connections
+                .idle
+                .iter()
+                .filter(|idle| Arc::ptr_eq(idle.connection.connection_stats(), connection_stats));
             let http1 = http1.count();
             http1
                 + connections
                     .http2
                     .iter_mut()
-                    .map(|shared| usize::from(shared.connection.is_idle_of(traffic)))
+                    .map(|shared| usize::from(shared.connection.is_idle_of(connection_stats)))
                     .sum::<usize>()
         };
         hosts.iter().map(idle).sum()
@@ -171,7 +174,7 @@ impl Pool {
             };
             drop(closed);
             // Whoever looks after them sees that there is nothing left.
-            host.seats.descriptors().look();
+            host.limiter.descriptors().look();
         }
     }
 
@@ -216,39 +219,46 @@ impl Pool {
     /// Opens a connection, or gets one that has become free meanwhile. Where the process has no descriptor for it, the
     /// call waits in line until there is one.
     async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
-        let Wanted { terms, fresh, .. } = wanted;
+        let Wanted { options, fresh, .. } = wanted;
         let what = format!("connecting to {}", host.origin);
         loop {
-            let seat = match host.turn(&wanted).await? {
-                Turn::Lease(lease) => return Ok(lease),
-                Turn::Seat(seat) => seat,
+            let permit = match host.admitted(&wanted).await? {
+                Admitted::Lease(lease) => return Ok(lease),
+                Admitted::ConnectionPermit(permit) => permit,
             };
-            let opening = pin!(self.open_one(&host, terms, fresh, seat));
-            match within(terms.timeouts.connect, &what, opening).await {
+            let opening = pin!(self.open_one(&host, options, fresh, permit));
+            match within(options.timeouts.connect, &what, opening).await {
                 Err(error) if error.code.as_deref() == Some(EXHAUSTED) || descriptors::is_exhausted() => {
-                    host.seats.descriptors().refuse();
+                    host.limiter.descriptors().refuse();
                 }
                 done => return done,
             }
         }
     }
 
-    async fn open_one(&self, host: &Arc<Host>, terms: Terms<'_>, fresh: bool, mut seat: Seat) -> Result<Lease> {
+    async fn open_one(
+        &self,
+        host: &Arc<Host>,
+        options: SendOptions<'_>,
+        fresh: bool,
+        mut permit: ConnectionPermit,
+    ) -> Result<Lease> {
         let origin = &host.origin;
-        let turn = match origin.is_https() && !host.lock().speaks_http1 {
+        let opening = match origin.is_https() && !host.lock().speaks_http1 {
             true => Some(host.opening.lock().await),
             false => None,
         };
-        if turn.is_some()
+        if opening.is_some()
             && !fresh
             && let Some(lease) = host.idle()
         {
             return Ok(lease);
         }
-        let connected = self.connector.connect(origin, terms.time_to_connect(), terms.traffic).await?;
-        seat.open();
+        let connected = self.connector.connect(origin, options.time_to_connect(), options.connection_stats).await?;
+        permit.open();
         let connection = if connected.http2 {
-            let opened = http2::Connection::open(connected.io, origin, self.max_head, seat, host.seats.clone()).await?;
+            let opened =
+                http2::Connection::open(connected.io, origin, self.max_head, permit, host.limiter.clone()).await?;
             let mut connections = host.lock();
             if connections.closed {
                 connections.ending.push(opened.2);
@@ -258,12 +268,12 @@ impl Pool {
             }
             drop(connections);
             // Whoever is next in line finds room on it.
-            host.seats.notify();
+            host.limiter.notify();
             Connection::Http2(opened.0, opened.1)
         } else {
             host.lock().speaks_http1 = true;
             let connection = Box::new(http1::Connection::new(connected.io, connected.target, self.max_head));
-            Connection::Http1(Kept { connection, host: host.clone(), seat })
+            Connection::Http1(PooledConnection { connection, host: host.clone(), permit })
         };
         Ok(Lease { connection, reused: false })
     }
@@ -271,8 +281,8 @@ impl Pool {
 
 impl Host {
     fn new(origin: Origin, max_connections: Option<usize>) -> Self {
-        let seats = Arc::new(Seats::new(max_connections, Descriptors::of_this_thread()));
-        Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default(), seats }
+        let limiter = Arc::new(ConnectionLimiter::new(max_connections, Descriptors::of_this_thread()));
+        Self { origin, connections: Mutex::default(), opening: tokio::sync::Mutex::default(), limiter }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Connections> {
@@ -280,31 +290,31 @@ impl Host {
     }
 
     /// Gets a connection, or leave to open one, in line if there is neither.
-    async fn turn(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Turn> {
-        let seats = &self.seats;
+    async fn admitted(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Admitted> {
+        let limiter = &self.limiter;
         let attempt = || {
             if !wanted.fresh
                 && let Some(lease) = self.idle()
             {
-                return Some(Turn::Lease(lease));
+                return Some(Admitted::Lease(lease));
             }
             if wanted.fresh
-                && let Some(seat) = seats.take().or_else(|| Some(self.lock().idle.pop()?.seat))
+                && let Some(permit) = limiter.take().or_else(|| Some(self.lock().idle.pop()?.permit))
             {
-                return Some(Turn::Seat(seat));
+                return Some(Admitted::ConnectionPermit(permit));
             }
-            seats.take().map(Turn::Seat)
+            limiter.take().map(Admitted::ConnectionPermit)
         };
-        if !seats.has_line()
-            && let Some(turn) = attempt()
+        if !limiter.has_line()
+            && let Some(admitted) = attempt()
         {
-            return Ok(turn);
+            return Ok(admitted);
         }
-        let Terms { timeouts, admission, traffic, .. } = wanted.terms;
-        let turn = admission.wait(timeouts.queue, traffic, seats.wait(attempt)).await;
-        turn.ok_or_else(|| {
+        let SendOptions { timeouts, admission, connection_stats, .. } = wanted.options;
+        let admitted = admission.wait(timeouts.queue, connection_stats, limiter.wait(attempt)).await;
+        admitted.ok_or_else(|| {
             let limit = timeouts.queue.unwrap_or_default().as_secs_f64();
-            let what = seats.describe(&self.origin);
+            let what = limiter.describe(&self.origin);
             let mut error = Error::timeout(format!("{what} was not to be had within the queue timeout of {limit} s"));
             // The line is no shorter for whoever stands at its end once more.
             error.should_retry = Some(false);
@@ -315,25 +325,25 @@ impl Host {
     /// A connection that is open already and has room.
     fn idle(self: &Arc<Self>) -> Option<Lease> {
         let mut connections = self.lock();
-        while let Some(Idle { mut connection, seat, since }) = connections.idle.pop() {
+        while let Some(Idle { mut connection, permit, since }) = connections.idle.pop() {
             if since.elapsed() < IDLE && connection.is_usable() {
                 return Some(Lease {
-                    connection: Connection::Http1(Kept { connection, host: self.clone(), seat }),
+                    connection: Connection::Http1(PooledConnection { connection, host: self.clone(), permit }),
                     reused: true,
                 });
             }
         }
         connections.http2.retain_mut(|shared| shared.connection.is_open());
-        let free = |shared: &mut Shared| shared.connection.place().map(|place| (shared.connection.clone(), place));
-        let (connection, place) = connections.http2.iter_mut().find_map(free)?;
-        Some(Lease { connection: Connection::Http2(connection, place), reused: true })
+        let free = |shared: &mut Shared| shared.connection.slot().map(|slot| (shared.connection.clone(), slot));
+        let (connection, slot) = connections.http2.iter_mut().find_map(free)?;
+        Some(Lease { connection: Connection::Http2(connection, slot), reused: true })
     }
 
     /// Begins to look after connections that nobody uses, unless that goes on already.
     fn watch(self: &Arc<Self>, connections: &mut Connections) {
         if !connections.watched {
             connections.watched = true;
-            tokio::spawn(look_after(Arc::downgrade(self), self.seats.descriptors().clone()));
+            tokio::spawn(look_after(Arc::downgrade(self), self.limiter.descriptors().clone()));
         }
     }
 
@@ -341,7 +351,7 @@ impl Host {
     /// and nobody looks after them any more.
     fn tidy(&self) -> bool {
         let connections = &mut *self.lock();
-        let is_needed = self.seats.descriptors().is_short() && !self.seats.has_line();
+        let is_needed = self.limiter.descriptors().is_short() && !self.limiter.has_line();
         let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE;
         connections.idle.retain_mut(|idle| is_worth_keeping(idle.since) && idle.connection.is_usable());
         connections.http2.retain_mut(|Shared { connection, idle, .. }| {
@@ -373,14 +383,14 @@ async fn look_after(host: Weak<Host>, descriptors: Arc<Descriptors>) {
     }
 }
 
-impl Kept {
+impl PooledConnection {
     /// The answer has been read: the connection may carry another request.
     pub fn give_back(mut self) {
         if !self.connection.is_reusable() {
             return;
         }
-        let seats = &self.host.seats;
-        if seats.descriptors().is_short() && !seats.has_line() {
+        let limiter = &self.host.limiter;
+        if limiter.descriptors().is_short() && !limiter.has_line() {
             // Others need it more.
             return;
         }
@@ -389,9 +399,9 @@ impl Kept {
         if connections.closed {
             return;
         }
-        connections.idle.push(Idle { connection: self.connection, seat: self.seat, since: Instant::now() });
+        connections.idle.push(Idle { connection: self.connection, permit: self.permit, since: Instant::now() });
         self.host.watch(&mut connections);
         drop(connections);
-        self.host.seats.notify();
+        self.host.limiter.notify();
     }
 }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::accumulate::Accumulator;
+use super::json_template::{JsonTemplate, MOST, Span, Spans, end_of_string};
 use super::merge::{is_blank, is_text};
 use super::operation::{Operation, Streaming};
 use super::response;
-use super::shape::{MOST, Place, Places, Shape, end_of_string};
 use super::strict::{is_well_escaped, strict, surrogate};
 
 /// So many bytes wait before they are put together: a stream of a hundred chunks, of which nobody asks for the completion,
@@ -33,7 +33,7 @@ pub struct Snapshot {
     segments: Vec<Segment>,
     /// Whether the last segment is a run.
     in_run: bool,
-    shape: Option<Shape<Vec<u8>>>,
+    shape: Option<JsonTemplate<Vec<u8>>>,
     /// How many shapes there have been.
     shapes: u8,
     /// How the strings of the shape are joined, once that was asked; `None`: they are not.
@@ -72,17 +72,17 @@ enum Join {
 
 /// Where a chunk differs from those that are like it.
 #[derive(Debug, Clone)]
-pub struct Alike {
+pub struct SameTemplate {
     /// Which of the stream's shapes it has, counted from 1.
     pub shape: u8,
     count: u8,
-    places: Places,
+    spans: Spans,
 }
 
-impl Alike {
+impl SameTemplate {
     /// Where the strings that differ stand in the chunk, without their quotes.
-    pub fn places(&self) -> &[Place] {
-        &self.places[..self.count.into()]
+    pub fn spans(&self) -> &[Span] {
+        &self.spans[..self.count.into()]
     }
 }
 
@@ -109,27 +109,27 @@ impl Snapshot {
     }
 
     /// Adds a chunk, or an event, as JSON. Tells whether it is like others before it.
-    pub fn push(&mut self, chunk: &[u8]) -> Option<Alike> {
+    pub fn push(&mut self, chunk: &[u8]) -> Option<SameTemplate> {
         let Some(shape) = &self.shape else {
             self.push_unlike(chunk);
             return None;
         };
-        let Some(places) = shape.places(chunk) else {
+        let Some(spans) = shape.spans(chunk) else {
             self.push_unlike(chunk);
             return None;
         };
-        let alike = Alike { shape: self.shapes, count: shape.count() as u8, places };
+        let same = SameTemplate { shape: self.shapes, count: shape.count() as u8, spans };
         if !self.in_run {
             self.begin(true);
         }
-        for place in alike.places() {
-            let Range { start, end } = place.range();
+        for span in same.spans() {
+            let Range { start, end } = span.range();
             self.pending.extend_from_slice(&chunk[start..=end]);
         }
         if self.pending.len() > MOST_PENDING {
             self.fold_run_if_whole();
         }
-        Some(alike)
+        Some(same)
     }
 
     fn begin(&mut self, is_run: bool) {
@@ -145,7 +145,7 @@ impl Snapshot {
         self.begin(false);
         self.pending.extend_from_slice(chunk);
         if self.shapes < MOST_SHAPES && matches!(self.whole, Whole::Chat(_)) {
-            if let Some(shape) = Shape::of(&self.last, chunk) {
+            if let Some(shape) = JsonTemplate::of(&self.last, chunk) {
                 // What waits may have the old shape.
                 if self.segments.iter().any(|segment| segment.is_run) {
                     self.fold();
@@ -276,7 +276,7 @@ impl Whole {
 
 /// How the strings that differ in chunks of a shape are joined, if one chunk with joined strings says the same as these
 /// chunks one after the other.
-fn joins(shape: &Shape<Vec<u8>>) -> Option<[Join; MOST]> {
+fn joins(shape: &JsonTemplate<Vec<u8>>) -> Option<[Join; MOST]> {
     let chunk: Value = serde_json::from_slice(&shape.with(mark)).ok()?;
     let mut joins = [None; MOST];
     for (name, value) in chunk.as_object()? {

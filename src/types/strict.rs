@@ -4,7 +4,7 @@
 
 use memchr::memchr;
 
-use super::shape::end_of_string;
+use super::json_template::end_of_string;
 
 /// Deeper values become null: `serde_json` refuses texts of more than 128 levels.
 const DEEPEST: usize = 100;

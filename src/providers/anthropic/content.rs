@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::super::readable::quoted;
+use super::super::normalise::quoted;
 use crate::error::{Error, Result};
 use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 use crate::types::members::Members;

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::families::claude::Model;
 use super::super::families::{TakesBack, takes_back};
-use super::super::readable::quoted;
+use super::super::normalise::quoted;
 use super::content::{block, is_blank, marked, parts, text_block};
 use crate::error::{Error, Result};
 use crate::types::members::{Members, Text, read};
@@ -79,7 +79,7 @@ pub(super) fn conversation(messages: &[u8], system: Option<&str>, model: &str) -
     if let Some(system) = system {
         instructions.add(system, None)?;
     }
-    let mut turns = Turns { keeps: Keeps::of(model), ..Turns::default() };
+    let mut turns = AnthropicTurns { keeps: Keeps::of(model), ..AnthropicTurns::default() };
     let mut thoughtless = false;
     for (place, raw) in list.iter().enumerate() {
         let at = |error: Box<Error>| Error::argument(format!("messages[{place}]: {}", error.message));
@@ -187,7 +187,7 @@ impl Keeps {
 
 /// `messages` in the making: what the same role says in a row becomes one turn.
 #[derive(Default)]
-struct Turns<'a> {
+struct AnthropicTurns<'a> {
     keeps: Keeps,
     json: String,
     role: Option<&'static str>,
@@ -195,7 +195,7 @@ struct Turns<'a> {
     lone: Option<&'a str>,
 }
 
-impl<'a> Turns<'a> {
+impl<'a> AnthropicTurns<'a> {
     fn assistant(&mut self, message: &Message<'a>) -> Result<bool> {
         let calls = message.tool_calls.as_deref().unwrap_or_default();
         let native = native_blocks(message).map(|mut native| {

@@ -137,7 +137,7 @@ impl Endpoint for Anthropic {
     fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
         let options = request.params.get("stream_options").and_then(|options| Members::of(options).ok());
         let show_usage = options.is_some_and(|options| options.get("include_usage") == Some("true"));
-        Box::new(stream::Chunks::new(show_usage, received))
+        Box::new(stream::AnthropicChunks::new(show_usage, received))
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use super::super::families::claude::{Forced, Model, Off, Sampling, Thinking, instruction};
 use super::super::families::schema::{tighten, tool_schema};
 use super::super::families::stop_sequences;
-use super::super::readable::quoted;
+use super::super::normalise::quoted;
 use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
 use super::ROW;
 use super::messages::conversation;
@@ -60,7 +60,7 @@ const MAPPED: &[&str] = &[
 /// The body of a request to this model.
 pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     let model = Model::of(name);
-    let mut given = Given { request, dropped: Vec::new() };
+    let mut given = CallerParams { request, dropped: Vec::new() };
     let messages = given.get("messages").ok_or_else(|| Error::argument("messages is missing"))?;
     let mut conversation = conversation(messages.as_bytes(), given.get("system"), name)?;
     let mut config = OutputConfig::of(&given)?;
@@ -161,12 +161,12 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
 }
 
 /// What the caller gave, and what of it was dropped.
-struct Given<'a> {
+struct CallerParams<'a> {
     request: &'a Request,
     dropped: Vec<String>,
 }
 
-impl<'a> Given<'a> {
+impl<'a> CallerParams<'a> {
     /// A parameter's value, unless it is null.
     fn get(&self, name: &str) -> Option<&'a str> {
         self.request
@@ -210,7 +210,7 @@ struct OutputConfig<'a> {
 }
 
 impl<'a> OutputConfig<'a> {
-    fn of(given: &Given<'a>) -> Result<Self> {
+    fn of(given: &CallerParams<'a>) -> Result<Self> {
         let own = given.get("output_config").map(|json| Members::of(json.as_bytes())).transpose();
         let own = own.map_err(|_| Error::argument("output_config is no object"))?.unwrap_or_default();
         Ok(Self { own, effort: None, format: None })
@@ -284,7 +284,7 @@ fn thinking_for(
     max_tokens: Option<u64>,
     may_think: bool,
     config: &mut OutputConfig,
-    given: &mut Given,
+    given: &mut CallerParams,
 ) -> Result<Option<String>> {
     const KNOWN: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     let Some(effort) = KNOWN.iter().copied().find(|known| *known == effort) else {
@@ -357,7 +357,7 @@ fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
     room.max(model.default_max_tokens()).max(budget.map_or(0, |budget| budget.saturating_add(1)))
 }
 
-fn tools(model: Model, given: &mut Given) -> Result<Option<String>> {
+fn tools(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let list: Vec<&RawValue> = match given.get("tools") {
         Some(json) => serde_json::from_str(json).map_err(|_| Error::argument("tools is no list of tools"))?,
         None => Vec::new(),
@@ -373,7 +373,7 @@ fn tools(model: Model, given: &mut Given) -> Result<Option<String>> {
 }
 
 /// A function as a tool; a tool of Anthropic's own as it is.
-fn convert_tool(tool: &str, model: Model, given: &mut Given) -> Result<Option<String>> {
+fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let members = Members::of(tool.as_bytes()).map_err(|_| Error::argument("tools has an item that is no object"))?;
     if members.some("custom").is_some() {
         return given.refuse("tools", CUSTOM_TOOL).map(|()| None);
@@ -430,7 +430,7 @@ fn web_search(options: &str) -> Result<String> {
     Ok(tool + "}")
 }
 
-fn tool_choice(model: Model, given: &mut Given) -> Result<Option<String>> {
+fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let alone =
         given.read::<bool>("parallel_tool_calls", "True or False")? == Some(false) && given.get("tools").is_some();
     let choice = match given.get("tool_choice") {
@@ -477,7 +477,7 @@ fn tool_choice(model: Model, given: &mut Given) -> Result<Option<String>> {
 }
 
 /// The one thing that Anthropic wants to know about the caller's users.
-fn metadata(given: &mut Given) -> Result<Option<String>> {
+fn metadata(given: &mut CallerParams) -> Result<Option<String>> {
     let metadata = given.get("metadata").map(|json| Members::of(json.as_bytes())).transpose();
     let metadata = metadata.map_err(|_| Error::argument("metadata is no dict"))?.unwrap_or_default();
     if metadata.0.iter().any(|(name, _)| name != "user_id") {
@@ -487,7 +487,7 @@ fn metadata(given: &mut Given) -> Result<Option<String>> {
     Ok(user.map(|user| format!(r#"{{"user_id":{user}}}"#)))
 }
 
-fn service_tier(given: &mut Given) -> Result<Option<String>> {
+fn service_tier(given: &mut CallerParams) -> Result<Option<String>> {
     let Some(tier) = given.string("service_tier")? else { return Ok(None) };
     Ok(match &*tier {
         // Priority capacity is used where the organisation has bought some, unless it is told not to be.

@@ -12,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::super::errors;
-use super::super::readable::quoted;
+use super::super::normalise::quoted;
 use super::{DIALECT, ROW, error_of};
 use crate::error::{Error, Result};
 use crate::types::completion::{
@@ -41,7 +41,7 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
         None => return Err(no_message(response)),
     };
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-    let said = Said::by(&blocks).map_err(|_| no_message(response))?;
+    let said = MessageBlocks::by(&blocks).map_err(|_| no_message(response))?;
     let usage = top.some("usage").map(usage);
     let fields = beside(&top);
     let completion = Completion {
@@ -80,7 +80,7 @@ pub(super) fn finish_reason(native: Option<&str>, has_calls: bool) -> Option<&'s
 
 /// What a message's blocks say in OpenAI's fields.
 #[derive(Default)]
-pub(super) struct Said<'a> {
+pub(super) struct MessageBlocks<'a> {
     text: String,
     reasoning: String,
     tool_calls: Vec<ToolCall<'a>>,
@@ -101,7 +101,7 @@ fn kind_by_members(block: &Members) -> &'static str {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> MessageBlocks<'a> {
     pub(super) fn by(blocks: &[&'a str]) -> serde_json::Result<Self> {
         let mut said = Self::default();
         let mut is_said = true;

@@ -1,7 +1,7 @@
 //! Anthropic's stream events as chunks: <https://platform.claude.com/docs/en/build-with-claude/streaming>.
 //!
 //! What OpenAI's deltas can say goes out at once. Whether they will have said everything is known only at the end, so the
-//! decoder keeps the blocks and puts them, whole, into the chunk with the finish if they are needed (see [`Said`]).
+//! decoder keeps the blocks and puts them, whole, into the chunk with the finish if they are needed (see [`MessageBlocks`]).
 
 use std::borrow::Cow;
 
@@ -9,26 +9,26 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::alike::Alike;
-use super::super::readable::quoted;
+use super::super::delta_cache::DeltaCache;
+use super::super::normalise::quoted;
 use super::super::{StreamDecoder, errors};
 use super::ROW;
 use super::messages::input;
-use super::response::{Said, annotations, arguments, beside, finish_reason, native_fields, usage};
+use super::response::{MessageBlocks, annotations, arguments, beside, finish_reason, native_fields, usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
 use crate::types::lenient;
 use crate::types::members::{Members, Text, read};
 
 /// Decodes one stream.
-pub(super) struct Chunks {
+pub(super) struct AnthropicChunks {
     show_usage: bool,
     created: u64,
     id: String,
     model: String,
     blocks: Vec<Block>,
     /// The last event, if it was some text of a block.
-    pub(super) last: Option<Alike>,
+    pub(super) last: Option<DeltaCache>,
     /// Where the chunks of events like it are written.
     room: BytesMut,
     /// How many of the blocks are calls.
@@ -75,7 +75,7 @@ struct Delta<'a> {
     citation: Option<&'a RawValue>,
 }
 
-impl Chunks {
+impl AnthropicChunks {
     pub(super) fn new(show_usage: bool, created: u64) -> Self {
         Self {
             show_usage,
@@ -261,7 +261,7 @@ impl Chunks {
         self.blocks.sort_by_key(|block| block.index);
         let blocks: Vec<String> = self.blocks.iter().map(Block::json).collect();
         let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-        let native = Said::by(&blocks).ok().and_then(Said::native);
+        let native = MessageBlocks::by(&blocks).ok().and_then(MessageBlocks::native);
         let reason = self.beside.get("stop_reason").and_then(|reason| serde_json::from_str::<String>(reason).ok());
         let delta = Message { native_fields: native, ..Message::default() };
         let choices = vec![Choice {
@@ -298,14 +298,14 @@ pub(super) fn without_padding(event: &[u8]) -> &[u8] {
     event.strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
 }
 
-impl StreamDecoder for Chunks {
+impl StreamDecoder for AnthropicChunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         if let Some(last) = &self.last
-            && let Some(news) = last.news(without_padding(&data))
+            && let Some(delta) = last.new_delta(without_padding(&data))
             && let Some(block) = self.blocks.iter_mut().rfind(|block| block.index == last.index)
         {
-            block.append("text", &news.text);
-            chunks.push(last.chunk(&news, &mut self.room));
+            block.append("text", &delta.text);
+            chunks.push(last.chunk(&delta, &mut self.room));
             return Ok(());
         }
         self.last = None;
@@ -335,7 +335,7 @@ impl StreamDecoder for Chunks {
                     let (index, text, known) = (self.place(event.index), delta.text.clone(), chunks.len());
                     self.grow(index, delta, &data, chunks);
                     if let (Some(_), Some(text), [chunk]) = (event.kind, text, &chunks[known..]) {
-                        self.last = Alike::of(index, data.slice_ref(without_padding(&data)), &text.0, None, chunk);
+                        self.last = DeltaCache::of(index, data.slice_ref(without_padding(&data)), &text.0, None, chunk);
                     }
                 }
             }

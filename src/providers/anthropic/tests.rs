@@ -653,20 +653,20 @@ fn only_the_usage_chunk_is_hidden() {
 
 /// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
 fn read_with(events: &[(&str, Vec<u8>)], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
-    let mut decoder = stream::Chunks::new(true, 7);
-    let (mut chunks, mut alike, mut error) = (Vec::new(), 0, None);
+    let mut decoder = stream::AnthropicChunks::new(true, 7);
+    let (mut chunks, mut same, mut error) = (Vec::new(), 0, None);
     for (name, event) in events {
         if each_anew {
             decoder.last = None;
         }
-        let known = decoder.last.as_ref().and_then(|last| last.news(stream::without_padding(event)));
-        alike += usize::from(known.is_some());
+        let known = decoder.last.as_ref().and_then(|last| last.new_delta(stream::without_padding(event)));
+        same += usize::from(known.is_some());
         if let Err(failed) = decoder.event(name.as_bytes(), event.clone().into(), &mut chunks) {
             error = Some(failed.message);
             break;
         }
     }
-    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, alike)
+    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, same)
 }
 
 #[test]

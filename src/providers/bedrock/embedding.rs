@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, json};
 
-use super::{NAME, place, request::headers};
+use super::{NAME, endpoint_address, request::headers};
 use crate::error::{Error, Result};
 use crate::providers::cohere::embedding as cohere;
 use crate::providers::embeddings::vectors::checked;
@@ -55,7 +55,7 @@ impl Family {
 
 impl Endpoint for Invoke {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let family = Family::of(place::model(deployment))?;
+        let family = Family::of(endpoint_address::model(deployment))?;
         let unsupported: &[&str] = match family {
             Family::TitanG1 => &["dimensions", "encoding_format", "user"],
             _ => &["encoding_format", "user"],
@@ -77,7 +77,7 @@ impl Endpoint for Invoke {
                 }
             }
         }
-        let uri = place::address(deployment, "invoke")?;
+        let uri = endpoint_address::address(deployment, "invoke")?;
         let headers = headers(deployment, "application/json")?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body.finish()), dropped_params })
     }
@@ -124,7 +124,7 @@ fn titan(model: &str, response: &HttpResponse, tokens: Option<u64>) -> Option<By
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::providers::{Given, Operation, resolve};
+    use crate::providers::{DeploymentArgs, Operation, resolve};
     use crate::types::chat::Secret;
     use crate::types::params::Params;
     use serde_json::Value;
@@ -136,7 +136,7 @@ mod tests {
 
     fn sent(model: &str, params: &str) -> Result<(String, String)> {
         let settings = vec![("aws_region_name", Secret::new("us-east-1"))];
-        let given = Given { settings, ..Given::default() };
+        let given = DeploymentArgs { settings, ..DeploymentArgs::default() };
         let deployment = resolve(&format!("bedrock/{model}"), &given, &|_| None)?;
         let sent = Invoke.encode(&deployment, &request(model, params))?.request;
         Ok((sent.uri.path().to_owned(), String::from_utf8(sent.body.to_vec()).unwrap()))

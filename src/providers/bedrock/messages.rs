@@ -22,7 +22,7 @@ use crate::types::members::Members;
 #[derive(Debug, Default)]
 pub(super) struct Conversation<'a> {
     pub system: Vec<Block<'a>>,
-    pub turns: Vec<Turn<'a>>,
+    pub turns: Vec<BedrockTurn<'a>>,
     /// Whether it ends in tool calls that were made without thinking (by another model, say), and their results: a Claude
     /// with a thinking budget refuses to go on from there while thinking is on.
     pub ends_in_thoughtless_calls: bool,
@@ -30,7 +30,7 @@ pub(super) struct Conversation<'a> {
 
 /// What one side said, in one piece: Converse wants the sides to take turns.
 #[derive(Debug, Serialize)]
-pub(super) struct Turn<'a> {
+pub(super) struct BedrockTurn<'a> {
     role: &'static str,
     content: Vec<Block<'a>>,
 }
@@ -215,7 +215,7 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
     conversation.turns.retain(|turn| !turn.content.is_empty());
     let begins_with_user = conversation.turns.first().map(|turn| turn.role == "user");
     if !begins_with_user.unwrap_or(conversation.system.is_empty()) {
-        conversation.turns.insert(0, Turn { role: "user", content: vec![Block::Text(FIRST_WORD.into())] });
+        conversation.turns.insert(0, BedrockTurn { role: "user", content: vec![Block::Text(FIRST_WORD.into())] });
     }
     for turn in &mut conversation.turns {
         let has = |name: &str| turn.content.iter().any(|block| block.is(name));
@@ -262,7 +262,7 @@ impl<'a> Conversation<'a> {
     /// The content of the turn that is this side's: the last one, or a new one.
     fn turn(&mut self, role: &'static str) -> &mut Vec<Block<'a>> {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
-            self.turns.push(Turn { role, content: Vec::new() });
+            self.turns.push(BedrockTurn { role, content: Vec::new() });
         }
         &mut self.turns.last_mut().expect("one is there now").content
     }

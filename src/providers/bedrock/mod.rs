@@ -16,10 +16,10 @@
 //! - `faults`: what went wrong.
 
 mod embedding;
+mod endpoint_address;
 mod faults;
 mod media;
 mod messages;
-mod place;
 mod reasoning;
 mod request;
 mod response;
@@ -50,16 +50,16 @@ pub(super) struct Bedrock;
 static ROW: Row = Row {
     name: NAME,
     docs: "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
-    base_url: place::BASE_URL,
+    base_url: endpoint_address::BASE_URL,
     key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
     // Without a key the request is signed; `sign` says what is missing.
     key: Key::Optional,
     settings: &[
-        Setting::place(
+        Setting::location(
             "aws_bedrock_runtime_endpoint",
             &["AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"],
         ),
-        Setting::place("aws_region_name", &["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"]),
+        Setting::location("aws_region_name", &["AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"]),
         Setting::caller("aws_access_key_id", &["AWS_ACCESS_KEY_ID"]),
         Setting::secret("aws_secret_access_key", &["AWS_SECRET_ACCESS_KEY"]),
         Setting::secret("aws_session_token", &["AWS_SESSION_TOKEN"]),
@@ -67,10 +67,10 @@ static ROW: Row = Row {
         // argument goes before them.
         Setting::caller("aws_profile_name", &[]),
         // A role that is assumed with the credentials that are found, and what it is told.
-        Setting::place("aws_role_name", &[]),
-        Setting::place("aws_session_name", &[]),
-        Setting::place("aws_external_id", &[]),
-        Setting::place("aws_sts_endpoint", &[]),
+        Setting::location("aws_role_name", &[]),
+        Setting::location("aws_session_name", &[]),
+        Setting::location("aws_external_id", &[]),
+        Setting::location("aws_sts_endpoint", &[]),
     ],
     unsupported: request::UNSUPPORTED,
     // `ToolName` and `ToolUseId`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolUseBlock.html>.
@@ -100,7 +100,7 @@ impl Provider for Bedrock {
         // Half a pair of keys is told of when the request is signed.
         let has_keys = setting("aws_access_key_id") || setting("aws_secret_access_key");
         let says_who = deployment.api_key.is_some() || has_keys && !setting("aws_role_name");
-        match place::is_known(deployment) {
+        match endpoint_address::is_known(deployment) {
             _ if !says_who => Some(Kind::Aws),
             false => Some(Kind::AwsRegion),
             true => None,

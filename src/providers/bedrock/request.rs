@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::messages::{Block, conversation};
 use super::reasoning::{Told, told};
 use super::tools::{Choice, ToolConfig, is_allowed_tools, push_tool};
-use super::{NAME, place};
+use super::{NAME, endpoint_address};
 use crate::error::{Error, Result};
 use crate::providers::families::claude::{Forced, Model, Sampling, instruction};
 use crate::providers::families::schema::tighten;
@@ -70,8 +70,8 @@ const SMALLEST_BUDGET: u64 = 1024;
 
 pub(super) fn encode(deployment: &Deployment, request: &Request) -> Result<Encoded> {
     let mut encoder = Encoder {
-        model: place::model(deployment),
-        claude: Some(Model::of(place::model(deployment))).filter(|model| model.is_claude()),
+        model: endpoint_address::model(deployment),
+        claude: Some(Model::of(endpoint_address::model(deployment))).filter(|model| model.is_claude()),
         request,
         dropped_params: Vec::new(),
         top: Params::default(),
@@ -85,7 +85,7 @@ pub(super) fn encode(deployment: &Deployment, request: &Request) -> Result<Encod
         true => ("converse-stream", "application/vnd.amazon.eventstream"),
         false => ("converse", "application/json"),
     };
-    let (uri, headers) = (place::address(deployment, operation)?, headers(deployment, accepted)?);
+    let (uri, headers) = (endpoint_address::address(deployment, operation)?, headers(deployment, accepted)?);
     Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: encoder.dropped_params })
 }
 

@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
-use super::{NAME, place};
+use super::{NAME, endpoint_address};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
 use crate::types::credentials;
@@ -30,7 +30,7 @@ pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now:
         return Ok(());
     }
     let credentials = credentials(deployment)?;
-    let region = place::region(deployment)?;
+    let region = endpoint_address::region(deployment)?;
     let identity = credentials.into();
     let parameters = SigningParams::builder()
         .identity(&identity)

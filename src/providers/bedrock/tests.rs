@@ -12,7 +12,7 @@ fn encoded(model: &str, params: Value, drop_params: bool) -> Result<(Value, Vec<
     let deployment = Deployment {
         provider: &Bedrock,
         model: model.into(),
-        base_url: place::BASE_URL.into(),
+        base_url: endpoint_address::BASE_URL.into(),
         api_key: None,
         api_version: None,
         settings: vec![("aws_region_name", Secret::new("us-east-1"))],

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::providers::cohere::Cohere;
-    use crate::providers::{Given, Operation, Provider, resolve};
+    use crate::providers::{DeploymentArgs, Operation, Provider, resolve};
     use crate::types::chat::Secret;
     use crate::types::params::Params;
 
@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn sent(params: &Value) -> Result<Value> {
-        let given = Given { api_key: Some(Secret::new("k")), ..Given::default() };
+        let given = DeploymentArgs { api_key: Some(Secret::new("k")), ..DeploymentArgs::default() };
         let deployment = resolve("cohere/embed-v4.0", &given, &|_| None)?;
         let request = request(params);
         let sent = deployment.endpoint(&request)?.encode(&deployment, &request)?.request;

@@ -165,7 +165,7 @@ pub(super) fn unpacked(body: Bytes, packed: Packed) -> Bytes {
     let Ok(top) = Members::of(&body) else { return body };
     let items: Vec<Members> = top.some("data").map(crate::types::lenient::list_of).unwrap_or_default();
     let item = |item: &Members| {
-        crate::providers::readable::rewrite(item, |name, value| {
+        crate::providers::normalise::rewrite(item, |name, value| {
             let is_packed = name == "embedding" && value.starts_with('"');
             let bytes = is_packed.then(|| base64::decode(value.trim_matches('"')).ok())??;
             let numbers: Vec<String> = match packed {
@@ -180,7 +180,7 @@ pub(super) fn unpacked(body: Bytes, packed: Packed) -> Bytes {
 }
 
 fn with_data(top: &Members, data: &str) -> Bytes {
-    crate::providers::readable::rewrite(top, |name, _| (name == "data").then(|| data.to_owned())).into()
+    crate::providers::normalise::rewrite(top, |name, _| (name == "data").then(|| data.to_owned())).into()
 }
 
 #[cfg(test)]

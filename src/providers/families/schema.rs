@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::providers::readable::quoted;
+use crate::providers::normalise::quoted;
 use crate::types::members::Members;
 
 /// Keywords that are taken whatever their value.

@@ -181,7 +181,7 @@ fn tokens(native: &Map<String, Value>, each: &[Map<String, Value>]) -> Option<u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::{Given, Operation, resolve};
+    use crate::providers::{DeploymentArgs, Operation, resolve};
     use crate::types::chat::Secret;
     use crate::types::params::Params;
 
@@ -192,7 +192,7 @@ mod tests {
 
     fn sent(provider: &str, model: &str, params: &str) -> (String, Value) {
         let settings = vec![("vertex_project", Secret::new("p"))];
-        let given = Given { api_key: Some(Secret::new("k")), settings, ..Given::default() };
+        let given = DeploymentArgs { api_key: Some(Secret::new("k")), settings, ..DeploymentArgs::default() };
         let deployment = resolve(&format!("{provider}/{model}"), &given, &|_| None).unwrap();
         let request = request(model, params);
         let sent = deployment.endpoint(&request).unwrap().encode(&deployment, &request).unwrap().request;

@@ -27,7 +27,7 @@ use bytes::{Bytes, BytesMut};
 use memchr::memmem;
 
 use self::reader::Reader;
-use super::alike::Alike;
+use super::delta_cache::DeltaCache;
 use super::openai_compatible::{accepted, headers};
 use super::table::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
@@ -83,8 +83,8 @@ static VERTEX_ROW: Row = Row {
     // There are other credentials than a key; `address` says so when there are none.
     key: Key::Optional,
     settings: &[
-        Setting::place("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]),
-        Setting::place("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"]),
+        Setting::location("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]),
+        Setting::location("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"]),
         Setting::secret("vertex_access_token", &["VERTEX_ACCESS_TOKEN"]),
         // A file's path, or what such a file holds.
         Setting::caller("vertex_credentials", &["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"]),
@@ -162,7 +162,7 @@ impl Endpoint for Gemini {
         let show_usage = request.params.get("stream_options").is_some_and(|options| {
             Members::of(options).is_ok_and(|options| options.get("include_usage") == Some("true"))
         });
-        Box::new(Chunks {
+        Box::new(GeminiChunks {
             provider: self.row.name,
             show_usage,
             reader: Reader::new(received, &request.model),
@@ -229,13 +229,13 @@ fn google_said(mut error: Box<Error>) -> Box<Error> {
 }
 
 /// Decodes a stream of answers, each of which holds the next piece.
-struct Chunks {
+struct GeminiChunks {
     provider: &'static str,
     /// The caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,
     reader: Reader,
     /// The last event, if it had nothing but text.
-    last: Option<Alike>,
+    last: Option<DeltaCache>,
     /// Where the chunks of events like it are written.
     room: BytesMut,
     /// A front said so; Google's own streams just end.
@@ -244,13 +244,13 @@ struct Chunks {
 
 static CHOICES: LazyLock<memmem::Finder> = LazyLock::new(|| memmem::Finder::new(b"\"choices\":["));
 
-impl StreamDecoder for Chunks {
+impl StreamDecoder for GeminiChunks {
     fn event(&mut self, _name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         if let Some(last) = &self.last
-            && let Some(news) = last.news(&data)
+            && let Some(delta) = last.new_delta(&data)
         {
-            self.reader.go_on(&data, last.index, &news);
-            chunks.push(last.chunk(&news, &mut self.room));
+            self.reader.go_on(&data, last.index, &delta);
+            chunks.push(last.chunk(&delta, &mut self.room));
             return Ok(());
         }
         self.last = None;
@@ -277,7 +277,7 @@ impl StreamDecoder for Chunks {
             let chunk = Completion { choices, provider_specific_fields, ..self.reader.envelope(completion::CHUNK) };
             let json = chunk.to_json();
             if let [Choice { index, delta: Some(Message { content: Content::Text(text), .. }), .. }] = &*chunk.choices {
-                self.last = Alike::of(u64::from(*index), data.clone(), text, usage, &json);
+                self.last = DeltaCache::of(u64::from(*index), data.clone(), text, usage, &json);
             }
             chunks.push(json);
         }

@@ -71,7 +71,7 @@ fn value_of(piece: &Value) -> Option<Value> {
 /// A step of a path: into an object or a list.
 enum Step {
     Name(String),
-    Place(usize),
+    Index(usize),
 }
 
 /// The steps of a normalised JSON path, such as `$.a.b[0]['c d']`: <https://www.rfc-editor.org/rfc/rfc9535#section-2.7>.
@@ -87,8 +87,8 @@ fn steps(path: &str) -> Vec<Step> {
                     rest = inside[1 + length..].strip_prefix(']').unwrap_or_default();
                 }
                 None => {
-                    let (place, after) = inside.split_once(']').unwrap_or((inside, ""));
-                    steps.push(place.parse().map_or_else(|_| Step::Name(place.to_owned()), Step::Place));
+                    let (index, after) = inside.split_once(']').unwrap_or((inside, ""));
+                    steps.push(index.parse().map_or_else(|_| Step::Name(index.to_owned()), Step::Index));
                     rest = after;
                 }
             }
@@ -108,10 +108,10 @@ fn steps(path: &str) -> Vec<Step> {
 fn quoted_name(text: &str, quote: char) -> (String, usize) {
     let mut name = String::new();
     let mut letters = text.char_indices();
-    while let Some((place, letter)) = letters.next() {
+    while let Some((index, letter)) = letters.next() {
         match letter {
             '\\' => name.extend(letters.next().map(|(_, letter)| letter)),
-            letter if letter == quote => return (name, place + 1),
+            letter if letter == quote => return (name, index + 1),
             letter => name.push(letter),
         }
     }
@@ -128,17 +128,17 @@ fn put(mut at: &mut Value, steps: &[Step], value: Value) {
                 }
                 at.as_object_mut().expect("made above").entry(name.as_str()).or_insert(Value::Null)
             }
-            Step::Place(place) if *place < LONGEST_LIST => {
+            Step::Index(index) if *index < LONGEST_LIST => {
                 if !at.is_array() {
                     *at = json!([]);
                 }
                 let list = at.as_array_mut().expect("made above");
-                if list.len() <= *place {
-                    list.resize(place + 1, Value::Null);
+                if list.len() <= *index {
+                    list.resize(index + 1, Value::Null);
                 }
-                &mut list[*place]
+                &mut list[*index]
             }
-            Step::Place(_) => return,
+            Step::Index(_) => return,
         };
     }
     match (at, value) {

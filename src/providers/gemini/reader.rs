@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use super::DIALECT;
 use super::answer::{Answer, Candidate, Part, Rest};
 use super::partial::PartialCall;
-use crate::providers::alike::News;
+use crate::providers::delta_cache::NewDelta;
 use crate::providers::tools::arguments;
 use crate::types::completion::{
     self, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
@@ -35,13 +35,13 @@ pub(super) struct Reader {
     model: String,
     /// The last that was said; every event says it anew.
     usage: Option<Bytes>,
-    turns: Vec<Turn>,
-    rest: Kept,
+    turns: Vec<CandidateState>,
+    rest: UnmappedMembers,
 }
 
 /// What has been read of one candidate.
 #[derive(Default)]
-struct Turn {
+struct CandidateState {
     index: u32,
     begun: bool,
     calls: u32,
@@ -49,10 +49,10 @@ struct Turn {
     open: Option<PartialCall>,
     parts: Parts,
     finished: bool,
-    rest: Kept,
+    rest: UnmappedMembers,
 }
 
-impl Turn {
+impl CandidateState {
     /// Ends the call that is open: its arguments are told, and its part is one.
     fn end_call(&mut self, delta: &mut Message) {
         let Some(open) = self.open.take() else { return };
@@ -68,7 +68,7 @@ impl Reader {
     /// A reader for an answer that began at `created`, of `model` unless the answer says otherwise.
     pub fn new(created: u64, model: &str) -> Self {
         let (id, model) = (String::new(), model.to_owned());
-        Self { created, id, response_id: None, model, usage: None, turns: Vec::new(), rest: Kept::default() }
+        Self { created, id, response_id: None, model, usage: None, turns: Vec::new(), rest: UnmappedMembers::default() }
     }
 
     /// The choices of a whole answer.
@@ -126,10 +126,10 @@ impl Reader {
     }
 
     /// The next piece of one choice, from an event that differs from the one before in this alone.
-    pub fn go_on(&mut self, data: &Bytes, candidate: u64, news: &News) {
-        turn(&mut self.turns, candidate as u32).parts.add_text(&news.text, false);
-        if !news.counts.is_empty() {
-            self.usage = Some(data.slice_ref(news.counts));
+    pub fn go_on(&mut self, data: &Bytes, candidate: u64, delta: &NewDelta) {
+        turn(&mut self.turns, candidate as u32).parts.add_text(&delta.text, false);
+        if !delta.counts.is_empty() {
+            self.usage = Some(data.slice_ref(delta.counts));
         }
     }
 
@@ -277,9 +277,9 @@ impl Reader {
     }
 }
 
-fn turn(turns: &mut Vec<Turn>, index: u32) -> &mut Turn {
+fn turn(turns: &mut Vec<CandidateState>, index: u32) -> &mut CandidateState {
     let place = turns.iter().position(|turn| turn.index == index).unwrap_or_else(|| {
-        turns.push(Turn { index, ..Turn::default() });
+        turns.push(CandidateState { index, ..CandidateState::default() });
         turns.len() - 1
     });
     &mut turns[place]
@@ -294,7 +294,7 @@ fn join<'a>(known: &mut Cow<'a, str>, text: Cow<'a, str>) {
 }
 
 /// OpenAI wants an id for every call. The answer's own id makes it the same in a stream and in a whole answer.
-fn made_up_id(response_id: Option<&str>, turn: &Turn) -> String {
+fn made_up_id(response_id: Option<&str>, turn: &CandidateState) -> String {
     // Some providers, to whom the message may go next, take at most 40 letters, digits, - and _.
     let is_usable = |id: &&str| {
         id.len() <= 28 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -416,7 +416,7 @@ impl Parts {
 
 /// Members that have no place in OpenAI's format, from one event or many.
 #[derive(Default)]
-struct Kept(Vec<Member>);
+struct UnmappedMembers(Vec<Member>);
 
 struct Member {
     name: String,
@@ -430,7 +430,7 @@ enum Json {
     Read(Value),
 }
 
-impl Kept {
+impl UnmappedMembers {
     fn add_all(&mut self, data: &Bytes, rest: &Rest) {
         rest.iter().for_each(|(name, value)| self.add(data, name, value));
     }

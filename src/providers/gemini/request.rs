@@ -257,12 +257,12 @@ impl Writer {
     /// Anthropic's parameter, which LiteLLM takes for every provider.
     fn thinking(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
-        struct Given {
+        struct ThinkingParam {
             #[serde(rename = "type")]
             kind: String,
             budget_tokens: Option<i64>,
         }
-        let given: Given = read("thinking", value)?;
+        let given: ThinkingParam = read("thinking", value)?;
         let config = match (given.kind.as_str(), given.budget_tokens) {
             ("disabled", _) => return self.effort("thinking", "none"),
             _ if self.rules.thinking == Thinking::Never => return self.lacks_value("thinking", &self.on_model()),

@@ -4,15 +4,15 @@ mod calls;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::providers::{Given, lookup, resolve};
+use crate::providers::{DeploymentArgs, lookup, resolve};
 use crate::types::chat::Secret;
 use crate::types::params::Params;
 
-fn encode(model: &str, params: Value, change: impl FnOnce(&mut Request, &mut Given)) -> Result<Encoded> {
-    let mut given = Given {
+fn encode(model: &str, params: Value, change: impl FnOnce(&mut Request, &mut DeploymentArgs)) -> Result<Encoded> {
+    let mut given = DeploymentArgs {
         api_key: Some(Secret::new("k")),
         settings: vec![("vertex_project", Secret::new("p"))],
-        ..Given::default()
+        ..DeploymentArgs::default()
     };
     let mut request =
         Request { params: Params::from_json(params.to_string().as_bytes()).unwrap(), ..Request::default() };
@@ -68,7 +68,7 @@ fn accumulated(chunks: Vec<Value>) -> Value {
 
 #[test]
 fn a_call_goes_to_its_providers_address_with_its_credentials() {
-    let sent = |model: &str, change: &dyn Fn(&mut Request, &mut Given)| {
+    let sent = |model: &str, change: &dyn Fn(&mut Request, &mut DeploymentArgs)| {
         let request = encode(model, json!({"messages": []}), change).unwrap().request;
         (request.uri.to_string(), format!("{}: {}", request.headers[0].0, request.headers[0].1.to_str().unwrap()))
     };
@@ -117,7 +117,7 @@ fn a_call_goes_to_its_providers_address_with_its_credentials() {
 
 #[test]
 fn vertex_says_what_it_lacks() {
-    let failed = |change: &dyn Fn(&mut Given)| {
+    let failed = |change: &dyn Fn(&mut DeploymentArgs)| {
         encode("vertex/m", json!({"messages": []}), |_, given| change(given)).unwrap_err()
     };
     let error = failed(&|given| given.settings.clear());
@@ -456,7 +456,7 @@ fn a_stream_of_text_holds_nothing_but_text() {
 
 /// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
 fn read_with(events: &[Vec<u8>], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
-    let mut decoder = Chunks {
+    let mut decoder = GeminiChunks {
         provider: "gemini",
         show_usage: true,
         reader: Reader::new(7, "m"),
@@ -464,18 +464,18 @@ fn read_with(events: &[Vec<u8>], each_anew: bool) -> (Vec<Value>, Option<String>
         room: BytesMut::new(),
         done: false,
     };
-    let (mut chunks, mut alike, mut error) = (Vec::new(), 0, None);
+    let (mut chunks, mut same, mut error) = (Vec::new(), 0, None);
     for event in events {
         if each_anew {
             decoder.last = None;
         }
-        alike += usize::from(decoder.last.as_ref().is_some_and(|last| last.news(event).is_some()));
+        same += usize::from(decoder.last.as_ref().is_some_and(|last| last.new_delta(event).is_some()));
         if let Err(failed) = decoder.event(b"", event.clone().into(), &mut chunks) {
             error = Some(failed.message);
             break;
         }
     }
-    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, alike)
+    (chunks.iter().map(|chunk| serde_json::from_slice(chunk).unwrap()).collect(), error, same)
 }
 
 #[test]
@@ -644,11 +644,12 @@ fn both_are_found_by_name() {
     assert_eq!(lookup("vertex_ai").unwrap().row().name, "vertex");
     assert_eq!(lookup("gemini").unwrap().row().name, "gemini");
     assert_eq!(
-        resolve("gemini-2.5-flash", &Given::default(), &|name| (name == "GOOGLE_API_KEY").then(|| "k".to_owned()))
-            .unwrap()
-            .provider
-            .row()
-            .name,
+        resolve("gemini-2.5-flash", &DeploymentArgs::default(), &|name| (name == "GOOGLE_API_KEY")
+            .then(|| "k".to_owned()))
+        .unwrap()
+        .provider
+        .row()
+        .name,
         "gemini"
     );
 }

@@ -63,13 +63,13 @@ fn list(model: &str, response: &HttpResponse) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::providers::{Given, Operation, resolve};
+    use crate::providers::{DeploymentArgs, Operation, resolve};
     use crate::types::params::Params;
     use serde_json::Value;
 
     #[test]
     fn there_and_back() {
-        let deployment = resolve("ollama_chat/all-minilm", &Given::default(), &|_| None).unwrap();
+        let deployment = resolve("ollama_chat/all-minilm", &DeploymentArgs::default(), &|_| None).unwrap();
         let params =
             Params::from_json(br#"{"input":"a","num_ctx":9,"dimensions":2,"encoding_format":"float"}"#).unwrap();
         let request =

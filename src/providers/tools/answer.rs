@@ -13,7 +13,7 @@ use super::names::{KINDS, Renamed, rename};
 use crate::error::Result;
 
 /// An answer or a chunk with its calls made right; `None`: they are, or there are none. `ids` are those of the same stream.
-pub(in crate::providers) fn readable(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
+pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
     static CALLS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
     CALLS.find(json)?;
     let answer = std::str::from_utf8(json).ok()?;
@@ -83,7 +83,7 @@ fn write_arguments(function: &mut Edited, is_whole: bool) {
 }
 
 /// A stream whose calls are made right.
-pub(in crate::providers) struct Readable {
+pub(in crate::providers) struct RestoredNames {
     /// The stream.
     pub decoder: Box<dyn StreamDecoder>,
     /// The tools that go by another name there.
@@ -92,13 +92,13 @@ pub(in crate::providers) struct Readable {
     pub ids: Ids,
 }
 
-impl StreamDecoder for Readable {
+impl StreamDecoder for RestoredNames {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let before = chunks.len();
         let result = self.decoder.event(name, data, chunks);
         for chunk in &mut chunks[before..] {
-            if let Some(readable) = readable(&self.renamed, &mut self.ids, chunk) {
-                *chunk = readable;
+            if let Some(restored) = restored(&self.renamed, &mut self.ids, chunk) {
+                *chunk = restored;
             }
         }
         result
@@ -126,7 +126,7 @@ mod tests {
 
     fn read(renamed: &Renamed, part: &str, calls: Value) -> Value {
         let answer = json!({"choices": [{(part): {"tool_calls": calls}}], "x": 1}).to_string();
-        let read = readable(renamed, &mut Ids::default(), answer.as_bytes()).unwrap_or(answer.into());
+        let read = restored(renamed, &mut Ids::default(), answer.as_bytes()).unwrap_or(answer.into());
         let mut calls = serde_json::from_slice::<Value>(&read).unwrap()["choices"][0][part]["tool_calls"].take();
         for call in calls.as_array_mut().unwrap() {
             call.as_object_mut().unwrap().remove("id");

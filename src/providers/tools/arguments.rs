@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::providers::readable::quoted;
+use crate::providers::normalise::quoted;
 use crate::types::members::Text;
 
 /// How often JSON may stand in a string within a string.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::super::{Deployment, Encoded, Endpoint, Row, StreamDecoder};
 use super::acceptable;
-use super::answer::{Readable, readable};
+use super::answer::{RestoredNames, restored};
 use super::ids::Ids;
 use super::names::Renamed;
 use crate::error::Result;
@@ -35,7 +35,7 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
             return Ok(answer);
         }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        Ok(readable(&renamed, &mut Ids::default(), &answer).unwrap_or(answer))
+        Ok(restored(&renamed, &mut Ids::default(), &answer).unwrap_or(answer))
     }
 
     fn framing(&self) -> Framing {
@@ -48,6 +48,6 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
             return decoder;
         }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        Box::new(Readable { decoder, renamed, ids: Ids::default() })
+        Box::new(RestoredNames { decoder, renamed, ids: Ids::default() })
     }
 }

@@ -13,7 +13,7 @@ use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::super::edit::{self, Edited};
-use super::super::readable::quoted;
+use super::super::normalise::quoted;
 use super::arguments;
 use super::grammar::Grammar;
 use super::names::Renamed;

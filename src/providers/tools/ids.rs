@@ -124,7 +124,7 @@ fn index(call: &Edited) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::readable;
+    use super::super::answer::restored;
     use super::super::names::Renamed;
     use super::*;
     use crate::types::accumulate::Accumulator;
@@ -136,7 +136,7 @@ mod tests {
 
     fn read(ids: &mut Ids, answer: &Value) -> Value {
         let answer = answer.to_string();
-        let read = readable(&Renamed::default(), ids, answer.as_bytes());
+        let read = restored(&Renamed::default(), ids, answer.as_bytes());
         serde_json::from_slice(read.as_deref().unwrap_or(answer.as_bytes())).unwrap()
     }
 

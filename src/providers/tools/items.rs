@@ -73,7 +73,7 @@ fn call(names: &Words, renamed: &Renamed, item: &mut Edited) {
 }
 
 /// A response with the caller's names in its calls; `None`: they are, or there are none.
-pub(in crate::providers) fn readable(renamed: &Renamed, response: &str) -> Option<String> {
+pub(in crate::providers) fn restored(renamed: &Renamed, response: &str) -> Option<String> {
     edit::object(response, |response| {
         response.edit("output", |output| edit::list(output, |item| edit::object(item, |item| given(renamed, item))))
     })
@@ -86,29 +86,29 @@ fn given(renamed: &Renamed, item: &mut Edited) {
 }
 
 /// A stream of events with the caller's names in its calls.
-pub(in crate::providers) struct ReadableEvents {
+pub(in crate::providers) struct RestoredEvents {
     /// The stream.
     pub decoder: Box<dyn StreamDecoder>,
     /// The tools that go by another name there.
     pub renamed: Renamed,
 }
 
-impl StreamDecoder for ReadableEvents {
+impl StreamDecoder for RestoredEvents {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let before = chunks.len();
         let result = self.decoder.event(name, data, chunks);
         for chunk in &mut chunks[before..] {
             let Ok(event) = std::str::from_utf8(chunk) else { continue };
-            let readable = edit::object(event, |event| {
+            let restored = edit::object(event, |event| {
                 event.edit("item", |item| edit::object(item, |item| given(&self.renamed, item)));
-                event.edit("response", |response| readable(&self.renamed, response));
+                event.edit("response", |response| restored(&self.renamed, response));
                 // Of `response.function_call_arguments.done`.
                 if event.some("arguments").is_some() {
                     rename(event, |told| self.renamed.given(told));
                 }
             });
-            if let Some(readable) = readable {
-                *chunk = readable.into();
+            if let Some(restored) = restored {
+                *chunk = restored.into();
             }
         }
         result

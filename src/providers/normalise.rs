@@ -26,13 +26,13 @@ static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
 
 /// A completion with its differences made readable, or `None` when it has none (the usual case, decided by searches for
 /// substrings).
-pub(super) fn readable(provider: &str, json: &[u8]) -> Option<Bytes> {
+pub(super) fn normalised(provider: &str, json: &[u8]) -> Option<Bytes> {
     rewritten(provider, json, None)
 }
 
 /// The same for a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
 /// verdict, say, comes without, and loops over a stream read the delta of each chunk.
-pub(super) fn readable_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
+pub(super) fn normalised_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
     rewritten(provider, json, Some(pieces))
 }
 
@@ -249,7 +249,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(value: Value) -> Option<Value> {
-        readable("mistral", value.to_string().as_bytes()).map(|bytes| serde_json::from_slice(&bytes).unwrap())
+        normalised("mistral", value.to_string().as_bytes()).map(|bytes| serde_json::from_slice(&bytes).unwrap())
     }
 
     #[test]

@@ -12,11 +12,11 @@ const BYTES: usize = 1 << 20;
 
 /// How much of a turn has been used.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct WorkBudget {
     used: usize,
 }
 
-impl Turn {
+impl WorkBudget {
     /// Counts bytes that were dealt with.
     pub fn add(&mut self, bytes: usize) {
         self.used += bytes;

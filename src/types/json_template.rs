@@ -9,37 +9,37 @@ pub const MOST: usize = 4;
 
 /// A text, and which of its strings are others in the texts of the same shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shape<Text> {
+pub struct JsonTemplate<Text> {
     text: Text,
     /// Where they stand, without the quotes.
     strings: Vec<Range<usize>>,
 }
 
-impl Shape<&[u8]> {
+impl JsonTemplate<&[u8]> {
     /// The shape with a text of its own.
-    pub fn into_owned(self) -> Shape<Vec<u8>> {
-        Shape { text: self.text.to_vec(), strings: self.strings }
+    pub fn into_owned(self) -> JsonTemplate<Vec<u8>> {
+        JsonTemplate { text: self.text.to_vec(), strings: self.strings }
     }
 }
 
 /// Where the strings stand in a text of a shape; as many as the shape has. They travel with each chunk, and are small.
-pub type Places = [Place; MOST];
+pub type Spans = [Span; MOST];
 
 /// Where a string stands, without its quotes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Span {
     start: u32,
     end: u32,
 }
 
-impl Place {
+impl Span {
     /// Its range in the text.
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
 
-impl<Text: AsRef<[u8]>> Shape<Text> {
+impl<Text: AsRef<[u8]>> JsonTemplate<Text> {
     /// The shape of two texts. `None` where they are the same, or differ in something else than strings that are values.
     pub fn of(known: &[u8], given: Text) -> Option<Self> {
         let text = given.as_ref();
@@ -65,21 +65,21 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
     }
 
     /// Where the strings stand in a text, if it has this shape.
-    pub fn places(&self, text: &[u8]) -> Option<Places> {
+    pub fn spans(&self, text: &[u8]) -> Option<Spans> {
         u32::try_from(text.len()).ok()?;
-        let mut places = Places::default();
+        let mut spans = Spans::default();
         let (mut known, mut at) = (0, 0);
-        for (string, place) in self.strings.iter().zip(&mut places) {
+        for (string, span) in self.strings.iter().zip(&mut spans) {
             let before = &self.text.as_ref()[known..string.start];
             if !text[at..].starts_with(before) {
                 return None;
             }
             at += before.len();
             let end = at + end_of_string(&text[at..])?;
-            *place = Place { start: at as u32, end: end as u32 };
+            *span = Span { start: at as u32, end: end as u32 };
             (known, at) = (string.end, end);
         }
-        (text[at..] == self.text.as_ref()[known..]).then_some(places)
+        (text[at..] == self.text.as_ref()[known..]).then_some(spans)
     }
 
     /// The text that the shape was found in, with other strings for those that differ.
@@ -96,15 +96,15 @@ impl<Text: AsRef<[u8]>> Shape<Text> {
 /// A text with other strings at these places.
 pub fn replaced<T: AsRef<[u8]>>(
     text: &[u8],
-    places: impl IntoIterator<Item = Range<usize>>,
+    spans: impl IntoIterator<Item = Range<usize>>,
     strings: impl Fn(usize) -> T,
 ) -> Vec<u8> {
     let mut written = Vec::with_capacity(text.len());
     let mut at = 0;
-    for (index, place) in places.into_iter().enumerate() {
-        written.extend_from_slice(&text[at..place.start]);
+    for (index, span) in spans.into_iter().enumerate() {
+        written.extend_from_slice(&text[at..span.start]);
         written.extend_from_slice(strings(index).as_ref());
-        at = place.end;
+        at = span.end;
     }
     written.extend_from_slice(&text[at..]);
     written
@@ -168,8 +168,8 @@ pub fn end_of_string(rest: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn shape<'a>(known: &str, given: &'a str) -> Option<Shape<&'a [u8]>> {
-        Shape::of(known.as_bytes(), given.as_bytes())
+    fn shape<'a>(known: &str, given: &'a str) -> Option<JsonTemplate<&'a [u8]>> {
+        JsonTemplate::of(known.as_bytes(), given.as_bytes())
     }
 
     #[test]
@@ -181,8 +181,8 @@ mod tests {
         let shape = shape.unwrap();
         assert_eq!(shape.count(), 2);
         let text = r#"{"a":"\\","n":1,"long \" name":{"b":"same"},"c":"\"}"}"#;
-        let places = shape.places(text.as_bytes()).unwrap();
-        assert_eq!([&text[places[0].range()], &text[places[1].range()]], [r"\\", r#"\"}"#]);
+        let spans = shape.spans(text.as_bytes()).unwrap();
+        assert_eq!([&text[spans[0].range()], &text[spans[1].range()]], [r"\\", r#"\"}"#]);
         assert_eq!(shape.with(|index| index.to_string()), br#"{"a":"0","n":1,"long \" name":{"b":"same"},"c":"1"}"#);
         for other in [
             r#"{"a":"x","n":2,"long \" name":{"b":"same"},"c":""}"#,
@@ -193,7 +193,7 @@ mod tests {
             r#"{"a":null,"n":1,"long \" name":{"b":"same"},"c":""}"#,
             "",
         ] {
-            assert_eq!(shape.places(other.as_bytes()), None, "{other}");
+            assert_eq!(shape.spans(other.as_bytes()), None, "{other}");
         }
     }
 
@@ -229,8 +229,8 @@ mod tests {
                 };
                 for other in texts {
                     let other_whole = whole(other);
-                    let places = shape.places(other_whole.as_bytes()).unwrap();
-                    assert_eq!(&other_whole[places[0].range()], other);
+                    let spans = shape.spans(other_whole.as_bytes()).unwrap();
+                    assert_eq!(&other_whole[spans[0].range()], other);
                     assert_eq!(shape.with(|_| other.to_owned()), other_whole.as_bytes());
                 }
             }

@@ -6,18 +6,18 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
-use crate::transport::{Admission, Traffic};
+use crate::transport::{Admission, ConnectionStats};
 
 /// The places of a client.
-pub(super) struct Places {
+pub(super) struct InFlightLimiter {
     limit: usize,
     free: Arc<Semaphore>,
 }
 
 /// A call's place; given back when dropped.
-pub(super) type Place = OwnedSemaphorePermit;
+pub(super) type InFlightPermit = OwnedSemaphorePermit;
 
-impl Places {
+impl InFlightLimiter {
     pub fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         Self { limit, free: Arc::new(Semaphore::new(limit)) }
@@ -28,12 +28,17 @@ impl Places {
     /// # Errors
     ///
     /// That was not within the limit of the time in line.
-    pub async fn take(&self, limit: Option<Duration>, admission: &Admission, traffic: &Traffic) -> Result<Place> {
-        if let Ok(place) = self.free.clone().try_acquire_owned() {
-            return Ok(place);
+    pub async fn take(
+        &self,
+        limit: Option<Duration>,
+        admission: &Admission,
+        connection_stats: &ConnectionStats,
+    ) -> Result<InFlightPermit> {
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return Ok(permit);
         }
-        match admission.wait(limit, traffic, self.free.clone().acquire_owned()).await {
-            Some(Ok(place)) => Ok(place),
+        match admission.wait(limit, connection_stats, self.free.clone().acquire_owned()).await {
+            Some(Ok(permit)) => Ok(permit),
             // It is never closed.
             Some(Err(closed)) => Err(Error::timeout(closed.to_string())),
             None => Err(Error::timeout(format!(
@@ -41,7 +46,7 @@ impl Places {
                  under way and {} other calls waited",
                 limit.unwrap_or_default().as_secs_f64(),
                 self.limit,
-                traffic.waiting(),
+                connection_stats.waiting(),
             ))),
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn get_or_make<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> 
 }
 
 /// An interned `str`, for names of attributes and methods.
-macro_rules! name {
+macro_rules! intern {
     ($py:expr, $text:expr) => {{
         static NAME: std::sync::OnceLock<pyo3::Py<pyo3::types::PyString>> = std::sync::OnceLock::new();
         let name = match NAME.get() {
@@ -31,4 +31,4 @@ macro_rules! name {
         name.bind($py)
     }};
 }
-pub(super) use name;
+pub(super) use intern;

@@ -2,33 +2,33 @@
 
 use crate::error::{Error, ErrorKind};
 
-/// Gives an answer once: the one that it is [kept](Self::keep) with or, where a panic drops it before that, one made of
+/// Gives an answer once: the one that it is [kept](Self::send) with or, where a panic drops it before that, one made of
 /// an error. Dropped otherwise, it gives none: nobody waits for work that was given up.
-pub struct Promise<T, Give: FnOnce(T)> {
+pub struct ReplyGuard<T, Give: FnOnce(T)> {
     give: Option<Give>,
     failed: fn(Box<Error>) -> T,
 }
 
-impl<T, Give: FnOnce(T)> Promise<T, Give> {
+impl<T, Give: FnOnce(T)> ReplyGuard<T, Give> {
     /// A promise to `give` an answer; `failed` makes one of an error.
     pub fn new(give: Give, failed: fn(Box<Error>) -> T) -> Self {
         Self { give: Some(give), failed }
     }
 
     /// Gives this answer.
-    pub fn keep(mut self, answer: T) {
+    pub fn send(mut self, answer: T) {
         if let Some(give) = self.give.take() {
             give(answer);
         }
     }
 
     /// Nothing is owed any more.
-    pub fn release(mut self) {
+    pub fn disarm(mut self) {
         self.give = None;
     }
 }
 
-impl<T, Give: FnOnce(T)> Drop for Promise<T, Give> {
+impl<T, Give: FnOnce(T)> Drop for ReplyGuard<T, Give> {
     fn drop(&mut self) {
         if std::thread::panicking()
             && let Some(give) = self.give.take()
@@ -47,14 +47,16 @@ mod tests {
 
     /// What comes of a promise in the hands of `work`, in a task of its own.
     async fn outcome(
-        work: impl FnOnce(Promise<Result<u8, Box<Error>>, Box<dyn FnOnce(Result<u8, Box<Error>>) + Send>>) + Send + 'static,
+        work: impl FnOnce(ReplyGuard<Result<u8, Box<Error>>, Box<dyn FnOnce(Result<u8, Box<Error>>) + Send>>)
+        + Send
+        + 'static,
     ) -> Option<Result<u8, ErrorKind>> {
         let (give, given) = oneshot::channel();
         let give: Box<dyn FnOnce(_) + Send> = Box::new(move |answer| drop(give.send(answer)));
-        let promise = Promise::new(give, Err);
+        let reply = ReplyGuard::new(give, Err);
         let task = tokio::spawn(async move {
             tokio::task::yield_now().await;
-            work(promise);
+            work(reply);
         });
         drop(task.await);
         given.await.ok().map(|answer| answer.map_err(|error| error.kind))
@@ -62,9 +64,9 @@ mod tests {
 
     #[tokio::test]
     async fn one_answer_at_most_and_one_at_least_after_a_panic() {
-        assert_eq!(outcome(|promise| promise.keep(Ok(1))).await, Some(Ok(1)));
+        assert_eq!(outcome(|reply| reply.send(Ok(1))).await, Some(Ok(1)));
         assert_eq!(outcome(|_promise| panic!("as this test wants it")).await, Some(Err(ErrorKind::Internal)));
         assert_eq!(outcome(drop).await, None);
-        assert_eq!(outcome(Promise::release).await, None);
+        assert_eq!(outcome(ReplyGuard::disarm).await, None);
     }
 }

@@ -13,7 +13,7 @@ const LONGEST_MESSAGE: usize = 300;
 
 /// The attempts of one call.
 #[derive(Debug, Default)]
-pub struct Journal(Mutex<Entries>);
+pub struct AttemptLog(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -70,7 +70,7 @@ impl Open {
     }
 }
 
-impl Journal {
+impl AttemptLog {
     /// An attempt begins.
     pub fn begin(&self, number: u32) {
         self.entries().open.push(Open { number, begun: Instant::now(), noted: false });
@@ -139,9 +139,9 @@ impl Journal {
 
     fn end(&self, number: u32, attempt: impl FnOnce(u32, Duration) -> Attempt) {
         let mut entries = self.entries();
-        let place = entries.open.iter().position(|open| open.number == number);
+        let permit = entries.open.iter().position(|open| open.number == number);
         // A stream that breaks was answered before: the second line is about the same attempt.
-        let latency = place.map_or(Duration::ZERO, |place| entries.open.swap_remove(place).begun.elapsed());
+        let latency = permit.map_or(Duration::ZERO, |permit| entries.open.swap_remove(permit).begun.elapsed());
         entries.over.push(attempt(number, latency));
     }
 }

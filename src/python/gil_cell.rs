@@ -15,8 +15,8 @@ static HAS_GIL: AtomicBool = AtomicBool::new(true);
 
 /// Finds out whether this interpreter has a GIL. To be called once, at import.
 pub(super) fn look_for_gil(py: Python<'_>) -> PyResult<()> {
-    let asked = py.import("sys")?.getattr_opt("_is_gil_enabled")?;
-    let is_enabled = asked.map_or(Ok(true), |asked| asked.call0()?.is_truthy())?;
+    let prepared = py.import("sys")?.getattr_opt("_is_gil_enabled")?;
+    let is_enabled = prepared.map_or(Ok(true), |prepared| prepared.call0()?.is_truthy())?;
     HAS_GIL.store(is_enabled, Ordering::Relaxed);
     Ok(())
 }
@@ -29,7 +29,7 @@ pub(super) fn has_gil() -> bool {
 /// A value for attached threads. Like a `Mutex` it is not to be locked by a thread that has locked it already, and
 /// therefore not held while Python code may run.
 #[derive(Default)]
-pub(super) struct Attached<T> {
+pub(super) struct GilCell<T> {
     /// Locked where there is no GIL.
     lock: Mutex<()>,
     value: RefCell<T>,
@@ -38,15 +38,15 @@ pub(super) struct Attached<T> {
 // SAFETY: the value may be sent from thread to thread, and two threads are not in the cell at once: each shows that it is
 // attached, and either that is one thread at a time, or it takes the lock first. A thread that lets go of the GIL while it
 // holds a guard cannot use the guard meanwhile (it is not `Send`), and others find the cell borrowed.
-unsafe impl<T: Send> Sync for Attached<T> {}
+unsafe impl<T: Send> Sync for GilCell<T> {}
 
-/// Access to what is in an [`Attached`].
+/// Access to what is in an [`GilCell`].
 pub(super) struct Guard<'a, T> {
     value: RefMut<'a, T>,
     _lock: Option<MutexGuard<'a, ()>>,
 }
 
-impl<T> Attached<T> {
+impl<T> GilCell<T> {
     pub const fn new(value: T) -> Self {
         Self { lock: Mutex::new(()), value: RefCell::new(value) }
     }

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The connections that one origin may have.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub(super) struct ConnectionLimiter {
     /// `None`: as many as there are descriptors for.
     limit: Option<usize>,
     taken: AtomicUsize,
@@ -29,12 +29,12 @@ pub(super) struct Seats {
 
 /// One connection's part of the budget; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
-    seats: Arc<Seats>,
+pub(super) struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
     descriptor: Descriptor,
 }
 
-impl Seats {
+impl ConnectionLimiter {
     pub fn new(limit: Option<usize>, descriptors: Arc<Descriptors>) -> Self {
         Self {
             limit,
@@ -57,14 +57,14 @@ impl Seats {
     }
 
     /// A seat, if one is left.
-    pub fn take(self: &Arc<Self>) -> Option<Seat> {
+    pub fn take(self: &Arc<Self>) -> Option<ConnectionPermit> {
         if self.is_full() {
             return None;
         }
         let descriptor = self.descriptors.take()?;
         let left = |taken: usize| self.limit.is_none_or(|limit| taken < limit).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
-        Some(Seat { seats: self.clone(), descriptor })
+        Some(ConnectionPermit { limiter: self.clone(), descriptor })
     }
 
     fn is_full(&self) -> bool {
@@ -118,17 +118,17 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// Its connection has been made.
     pub fn open(&mut self) {
         self.descriptor.open();
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.seats.taken.fetch_sub(1, Ordering::Relaxed);
-        self.seats.notify();
+        self.limiter.taken.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.notify();
     }
 }
 
@@ -160,22 +160,22 @@ mod tests {
 
     #[tokio::test]
     async fn first_come_first_served_and_the_cancelled_lose_nothing() {
-        let seats = Arc::new(Seats::new(Some(1), Arc::default()));
-        let held = seats.take().unwrap();
-        assert!(seats.take().is_none());
+        let limiter = Arc::new(ConnectionLimiter::new(Some(1), Arc::default()));
+        let held = limiter.take().unwrap();
+        assert!(limiter.take().is_none());
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for number in 0..20 {
-            let (seats, order) = (seats.clone(), order.clone());
+            let (limiter, order) = (limiter.clone(), order.clone());
             tasks.push(tokio::spawn(async move {
-                let seat = seats.wait(|| seats.take()).await;
+                let permit = limiter.wait(|| limiter.take()).await;
                 order.lock().unwrap().push(number);
                 tokio::task::yield_now().await;
-                drop(seat);
+                drop(permit);
             }));
             settle().await;
         }
-        assert!(seats.has_line());
+        assert!(limiter.has_line());
         // The head of the line, one in the middle, the last; and the head again, at the moment that it is woken.
         for gone in [0, 7, 19] {
             tasks[gone].abort();
@@ -188,7 +188,7 @@ mod tests {
         }
         let expected: Vec<i32> = (2..19).filter(|number| *number != 7).collect();
         assert_eq!(*order.lock().unwrap(), expected);
-        assert!(!seats.has_line());
-        assert!(seats.take().is_some());
+        assert!(!limiter.has_line());
+        assert!(limiter.take().is_some());
     }
 }

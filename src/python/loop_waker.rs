@@ -6,7 +6,7 @@ use std::io::{Read, Result, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
 /// A counter in the kernel where there is such a thing, a pair of sockets elsewhere.
-pub(super) struct Bell {
+pub(super) struct LoopWaker {
     #[cfg(target_os = "linux")]
     counter: File,
     #[cfg(not(target_os = "linux"))]
@@ -14,7 +14,7 @@ pub(super) struct Bell {
 }
 
 #[cfg(target_os = "linux")]
-impl Bell {
+impl LoopWaker {
     pub fn new() -> Result<Self> {
         use std::os::fd::{FromRawFd, OwnedFd};
         // SAFETY: a plain libc call.
@@ -32,18 +32,18 @@ impl Bell {
     }
 
     /// Makes the descriptor readable. A failure changes nothing: a counter that is full has been rung.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         drop((&self.counter).write(&1_u64.to_ne_bytes()));
     }
 
     /// Makes the descriptor unreadable again.
-    pub fn silence(&self) {
+    pub fn clear(&self) {
         drop((&self.counter).read(&mut [0; 8]));
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-impl Bell {
+impl LoopWaker {
     pub fn new() -> Result<Self> {
         let ends = std::os::unix::net::UnixStream::pair()?;
         ends.0.set_nonblocking(true)?;
@@ -57,12 +57,12 @@ impl Bell {
     }
 
     /// Makes the descriptor readable. A failure changes nothing: a socket that is full has been rung.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         drop((&self.ends.1).write(&[1]));
     }
 
     /// Makes the descriptor unreadable again.
-    pub fn silence(&self) {
+    pub fn clear(&self) {
         let mut bytes = [0; 64];
         while (&self.ends.0).read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
     }

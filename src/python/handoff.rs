@@ -2,7 +2,7 @@
 //!
 //! Each of them needs the GIL to go on, and one that is woken while another has it sleeps a second time. So one is woken,
 //! and the next when that one waits again. It may do something else instead, and for long: whoever is in the line then
-//! does not wait for it ([`Turns::watch`]).
+//! does not wait for it ([`HandoffQueue::watch`]).
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use super::attached;
-use super::bridge::Outcome;
+use super::bridge::CallResult;
+use super::gil_cell;
 use super::runtime;
 
 /// How long the network thread rests between two looks at a line. With what the system adds to it, a tenth of a
@@ -25,9 +25,9 @@ const PATIENCE: Duration = Duration::from_micros(200);
 const NEAR: usize = 32;
 
 /// A thread that waits for an outcome.
-pub(super) struct Sleeper {
+pub(super) struct BlockingWaiter {
     thread: Thread,
-    outcome: Mutex<Option<Box<dyn Outcome>>>,
+    result: Mutex<Option<Box<dyn CallResult>>>,
     /// Its turn, when that has come.
     turn: AtomicU64,
     /// Where it fell asleep.
@@ -39,26 +39,26 @@ thread_local! {
     static TURN: Cell<u64> = const { Cell::new(0) };
 }
 
-impl Sleeper {
+impl BlockingWaiter {
     /// For this thread.
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             thread: std::thread::current(),
-            outcome: Mutex::default(),
+            result: Mutex::default(),
             turn: AtomicU64::new(0),
             processor: processor(),
         })
     }
 
     /// Waits, without the GIL, for the outcome and the turn, for so long at most.
-    pub fn wait(&self, limit: Duration) -> Option<Box<dyn Outcome>> {
+    pub fn wait(&self, limit: Duration) -> Option<Box<dyn CallResult>> {
         let end = Instant::now() + limit;
         loop {
             let turn = self.turn.load(Ordering::Acquire);
             let rest = end.saturating_duration_since(Instant::now());
             if turn > 0 || rest.is_zero() {
                 TURN.set(turn);
-                return self.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return self.result.lock().unwrap_or_else(PoisonError::into_inner).take();
             }
             std::thread::park_timeout(rest);
         }
@@ -74,7 +74,7 @@ impl Sleeper {
 pub(super) fn pass() {
     let turn = TURN.take();
     if turn > 0 {
-        runtime::turns().pass(turn);
+        runtime::handoff().pass(turn);
     }
 }
 
@@ -89,7 +89,7 @@ fn processor() -> i32 {
 
 /// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct HandoffQueue {
     state: Mutex<State>,
     /// How much the network thread has done.
     done: AtomicUsize,
@@ -98,7 +98,7 @@ pub(super) struct Turns {
 #[derive(Default)]
 struct State {
     /// Those whose outcomes have come, and not their turns.
-    line: VecDeque<Arc<Sleeper>>,
+    line: VecDeque<Arc<BlockingWaiter>>,
     /// How often in a row the first of the line was passed over.
     passed_over: usize,
     /// Counts the turns.
@@ -117,9 +117,9 @@ impl State {
 
     /// Takes the next out of the line: whoever fell asleep on this processor, as long as nobody waits too long for that.
     /// There the thread goes on when this one waits, and to wake it elsewhere takes several times as long.
-    fn next(&mut self) -> Option<Arc<Sleeper>> {
+    fn next(&mut self) -> Option<Arc<BlockingWaiter>> {
         let here = processor();
-        let is_near = |sleeper: &Arc<Sleeper>| sleeper.processor == here;
+        let is_near = |waiter: &Arc<BlockingWaiter>| waiter.processor == here;
         let near = match self.passed_over < NEAR {
             true => self.line.iter().take(NEAR).position(is_near).unwrap_or(0),
             false => 0,
@@ -129,7 +129,7 @@ impl State {
     }
 }
 
-impl Turns {
+impl HandoffQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,17 +140,17 @@ impl Turns {
     }
 
     /// Hands over an outcome. On the network thread.
-    pub fn push(&'static self, sleeper: &Arc<Sleeper>, outcome: Box<dyn Outcome>) {
-        *sleeper.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    pub fn push(&'static self, waiter: &Arc<BlockingWaiter>, result: Box<dyn CallResult>) {
+        *waiter.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.done.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         let is_free = state.since.is_none_or(|since| since.elapsed() > PATIENCE);
-        if is_free || !attached::has_gil() {
+        if is_free || !gil_cell::has_gil() {
             let turn = state.begin();
             drop(state);
-            return sleeper.wake(turn);
+            return waiter.wake(turn);
         }
-        state.line.push_back(sleeper.clone());
+        state.line.push_back(waiter.clone());
         if !std::mem::replace(&mut state.watched, true) {
             tokio::spawn(self.watch());
         }

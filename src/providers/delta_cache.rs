@@ -8,14 +8,14 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
+use crate::types::json_template::{end_of_string, in_common};
 use crate::types::members::{Text, read};
-use crate::types::shape::{end_of_string, in_common};
 
 /// Chunks are written into memory of this size, some ten of them.
 const ROOM: usize = 4096;
 
 /// An event whose chunk has nothing but a text.
-pub(super) struct Alike {
+pub(super) struct DeltaCache {
     /// The index of what the text belongs to: of a candidate, or of a block.
     pub index: u64,
     event: Bytes,
@@ -29,7 +29,7 @@ pub(super) struct Alike {
 }
 
 /// What is new in an event.
-pub(super) struct News<'a> {
+pub(super) struct NewDelta<'a> {
     /// The text, as JSON has it.
     raw: &'a [u8],
     pub text: Cow<'a, str>,
@@ -37,7 +37,7 @@ pub(super) struct News<'a> {
     pub counts: &'a [u8],
 }
 
-impl Alike {
+impl DeltaCache {
     /// An event, the text and the counts in it, and the chunk that it became; `None` if the chunk has more in it than the
     /// text, or the text has escapes.
     pub fn of(index: u64, event: Bytes, text: &str, counts: Option<&str>, chunk: &Bytes) -> Option<Self> {
@@ -61,7 +61,7 @@ impl Alike {
     }
 
     /// What is new in an event, if it is alike.
-    pub fn news<'a>(&self, event: &'a [u8]) -> Option<News<'a>> {
+    pub fn new_delta<'a>(&self, event: &'a [u8]) -> Option<NewDelta<'a>> {
         let rest = event.strip_prefix(&self.event[..self.text.start])?;
         let rest = rest.strip_suffix(&self.event[self.counts.end..])?;
         let end = end_of_string(rest)?;
@@ -75,12 +75,12 @@ impl Alike {
             Ok(text) if is_plain => Cow::Borrowed(text),
             _ => read::<Text>(&event[self.text.start - 1..][..end + 2]).ok()?.0,
         };
-        (!text.is_empty()).then_some(News { raw, text, counts })
+        (!text.is_empty()).then_some(NewDelta { raw, text, counts })
     }
 
     /// The chunk of an event that is alike; `room` is where one stream's are written, one behind the other.
-    pub fn chunk(&self, news: &News, room: &mut BytesMut) -> Bytes {
-        let parts: [&[u8]; 3] = [&self.before, news.raw, &self.after];
+    pub fn chunk(&self, delta: &NewDelta, room: &mut BytesMut) -> Bytes {
+        let parts: [&[u8]; 3] = [&self.before, delta.raw, &self.after];
         let size = parts.iter().map(|part| part.len()).sum();
         if room.capacity() < size {
             *room = BytesMut::with_capacity(size.max(ROOM));

@@ -14,7 +14,7 @@ use crate::types::http::HttpRequest;
 pub type Fields = Vec<(HeaderName, HeaderValue)>;
 
 /// The functions of one call. They are asked before each attempt, within the call's deadline.
-pub trait Functions: Send + Sync + fmt::Debug {
+pub trait AttemptHooks: Send + Sync + fmt::Debug {
     /// Puts the credentials that functions give into the deployment.
     fn fill<'a>(&'a self, deployment: &'a mut Deployment) -> BoxFuture<'a, Result<()>>;
 
@@ -29,9 +29,9 @@ pub trait Functions: Send + Sync + fmt::Debug {
 
 /// Functions, and the header fields that the call has without them.
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct Callbacks {
     /// Whom to ask.
-    pub functions: Arc<dyn Functions>,
+    pub functions: Arc<dyn AttemptHooks>,
     /// What those of an earlier attempt are replaced by.
     pub headers: Fields,
 }

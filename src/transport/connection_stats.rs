@@ -8,18 +8,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::turn::{self, Turn};
+use super::work_budget::{self, WorkBudget};
 
 /// An account of connections: how many are open, and the bytes that went over them, TLS's own not among them.
 #[derive(Debug, Default)]
-pub struct Traffic {
+pub struct ConnectionStats {
     open: AtomicUsize,
     sent: AtomicU64,
     received: AtomicU64,
     waiting: AtomicUsize,
 }
 
-impl Traffic {
+impl ConnectionStats {
     /// Calls that wait for admission.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -52,53 +52,53 @@ impl Traffic {
 /// A connection that keeps its account; it is open until it is dropped.
 pub(super) struct Counted<Io> {
     io: Io,
-    traffic: Arc<Traffic>,
-    turn: Turn,
+    connection_stats: Arc<ConnectionStats>,
+    budget: WorkBudget,
 }
 
 impl<Io> Counted<Io> {
-    pub fn new(io: Io, traffic: Arc<Traffic>) -> Self {
-        traffic.open.fetch_add(1, Ordering::Relaxed);
-        Self { io, traffic, turn: Turn::default() }
+    pub fn new(io: Io, connection_stats: Arc<ConnectionStats>) -> Self {
+        connection_stats.open.fetch_add(1, Ordering::Relaxed);
+        Self { io, connection_stats, budget: WorkBudget::default() }
     }
 
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        &self.traffic
+    pub fn connection_stats(&self) -> &Arc<ConnectionStats> {
+        &self.connection_stats
     }
 
     /// Lets the next read look at the socket whatever was read before.
-    pub fn begin_turn(&mut self) {
-        self.turn = Turn::default();
+    pub fn begin_budget(&mut self) {
+        self.budget = WorkBudget::default();
     }
 
     fn sent(&self, written: usize) -> Poll<Result<usize>> {
-        self.traffic.sent.fetch_add(written as u64, Ordering::Relaxed);
+        self.connection_stats.sent.fetch_add(written as u64, Ordering::Relaxed);
         Poll::Ready(Ok(written))
     }
 }
 
 impl<Io> Drop for Counted<Io> {
     fn drop(&mut self) {
-        self.traffic.open.fetch_sub(1, Ordering::Relaxed);
+        self.connection_stats.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Counted<Io> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        if self.turn.is_over() {
-            return turn::poll_give_way(context);
+        if self.budget.is_over() {
+            return work_budget::poll_give_way(context);
         }
         let before = buffer.filled().len();
         match Pin::new(&mut self.io).poll_read(context, buffer) {
             Poll::Ready(read) => read?,
             Poll::Pending => {
-                self.begin_turn();
+                self.begin_budget();
                 return Poll::Pending;
             }
         }
         let read = buffer.filled().len() - before;
-        self.turn.add(read);
-        self.traffic.received.fetch_add(read as u64, Ordering::Relaxed);
+        self.budget.add(read);
+        self.connection_stats.received.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
