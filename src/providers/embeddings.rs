@@ -15,6 +15,7 @@ use memchr::memmem::{self, Finder};
 use serde_json::value::RawValue;
 
 use super::openai_compatible::{self, Destination, JSON};
+use super::outline::Outline;
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,7 +70,7 @@ impl Endpoint for Embeddings {
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = openai_compatible::checked(self.row.name, &DATA, response)?;
+        let body = openai_compatible::checked(self.row.name, &DATA, response, Outline::whole(&response.body))?;
         let body = match self.packed(request) {
             Some(packed) => vectors::unpacked(body, packed),
             None => body,

@@ -21,6 +21,7 @@ mod media;
 mod normalise;
 mod ollama;
 mod openai_compatible;
+mod outline;
 mod pieces;
 mod refusals;
 mod rerank;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use memchr::{memchr_iter, memmem::Finder};
 use serde_json::value::RawValue;
 
+use super::outline::Outline;
 use super::pieces::Pieces;
 use crate::types::lenient;
 use crate::types::members::Members;
@@ -26,20 +27,20 @@ static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
 
 /// A completion with its differences made readable, or `None` when it has none (the usual case, decided by searches for
 /// substrings).
-pub(super) fn normalised(provider: &str, json: &[u8]) -> Option<Bytes> {
-    rewritten(provider, json, None)
+pub(super) fn normalised(provider: &str, json: &[u8], outline: Outline<'_>) -> Option<Bytes> {
+    rewritten(provider, json, outline, None)
 }
 
 /// The same for a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
 /// verdict, say, comes without, and loops over a stream read the delta of each chunk.
 pub(super) fn normalised_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
-    rewritten(provider, json, Some(pieces))
+    rewritten(provider, json, Outline::whole(json), Some(pieces))
 }
 
-fn rewritten(provider: &str, json: &[u8], mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
+fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
     let is_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
-    if !is_more && !has_groq_usage && !has_reasoning(json) && !has_list_content(json) {
+    if !is_more && !has_groq_usage && !outline.any(has_reasoning) && !outline.any(has_list_content) {
         return None;
     }
     let mut top = Members::of(json).ok()?;
@@ -249,7 +250,11 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read(value: Value) -> Option<Value> {
-        normalised("mistral", value.to_string().as_bytes()).map(|bytes| serde_json::from_slice(&bytes).unwrap())
+        {
+            let json = value.to_string();
+            normalised("mistral", json.as_bytes(), Outline::of(json.as_bytes()))
+        }
+        .map(|bytes| serde_json::from_slice(&bytes).unwrap())
     }
 
     #[test]

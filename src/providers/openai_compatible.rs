@@ -16,6 +16,7 @@ use memchr::memmem::Finder;
 use super::embeddings::Embeddings;
 use super::families::openai;
 use super::normalise::{normalised, normalised_chunk};
+use super::outline::Outline;
 use super::pieces::Pieces;
 use super::rerank::Rerank;
 use super::resources::{ROUTES, Resource};
@@ -211,8 +212,9 @@ pub(super) fn accepted(stream: bool) -> &'static str {
 
 /// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
 pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-    let body = checked(row.name, &CHOICES, response)?;
-    let body = normalised(row.name, &body).unwrap_or(body);
+    let outline = Outline::of(&response.body);
+    let body = checked(row.name, &CHOICES, response, outline)?;
+    let body = normalised(row.name, &body, outline).unwrap_or(body);
     if request.params.get("tools").is_none() {
         return Ok(body);
     }
@@ -220,11 +222,16 @@ pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> R
 }
 
 /// An answer's bytes, if it is one and none of the refusals that come with a good status. `required_key` finds the name, in
-/// quotes, of the list without which it is no answer.
-pub(super) fn checked(provider: &str, required_key: &Finder, response: &HttpResponse) -> Result<Bytes> {
+/// quotes, of the list without which it is no answer; `outline` is of the answer's body.
+pub(super) fn checked(
+    provider: &str,
+    required_key: &Finder,
+    response: &HttpResponse,
+    outline: Outline<'_>,
+) -> Result<Bytes> {
     let body = &response.body;
     let beginning = &body[..body.len().min(BEGINNING)];
-    if has_items(beginning, required_key) && !refusals::may_be_in(body) {
+    if has_items(beginning, required_key) && !outline.any(refusals::may_be_in) {
         return Ok(body.clone());
     }
     let Ok(top) = Members::of(body) else { return Err(not_a_completion(provider, response)) };
