@@ -25,12 +25,14 @@ use crate::error::{Error, ErrorKind, LONGEST_BODY, Result};
 use crate::providers::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::{Deadline, Timeouts, within_rest};
 use crate::transport::{Admission, Body, Response, SendOptions, Settings, Transport, framing, is_loopback, retry};
-use crate::types::chat::{Answer, Meta, Operation, Request, request_id};
+use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::Credentials;
 use crate::types::dot_segments::has_dot_segment;
 use crate::types::http::{Framing, Headers, HttpRequest, HttpResponse};
+use crate::types::operation::Operation;
 use crate::types::operation::Output;
 use crate::types::redact::Redactor;
+use crate::types::request::Request;
 use crate::types::secrets::{Secrets, is_credential};
 use crate::types::unix_socket;
 use crate::types::values;
@@ -422,7 +424,7 @@ impl CallState<'_> {
         error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
         error.model = Some(call.deployment.model.to_string());
         if error.request_id.is_none() {
-            error.request_id = error.headers.as_ref().and_then(request_id).map(str::to_owned);
+            error.request_id = error.headers.as_ref().and_then(Headers::request_id).map(str::to_owned);
         }
         error.hide(&self.redactor(call));
         error

@@ -11,8 +11,10 @@ use std::fmt::Write;
 
 use ritellm::error::{Error, ErrorKind};
 use ritellm::providers::{DeploymentArgs, Provider, TABLE, all, resolve};
-use ritellm::types::chat::{Operation, Request, Secret};
+use ritellm::types::operation::Operation;
 use ritellm::types::params::Params;
+use ritellm::types::request::Request;
+use ritellm::types::secret::Secret;
 use serde_json::{Map, Value, json};
 
 /// Parameters that the page shows together.

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use ritellm::providers::{DeploymentArgs, resolve};
 use ritellm::types::accumulate::Accumulator;
-use ritellm::types::chat::{Operation, Request, Secret};
+use ritellm::types::operation::Operation;
+use ritellm::types::request::Request;
+use ritellm::types::secret::Secret;
 use ritellm::types::http::{Headers, HttpResponse};
 use serde_json::{Value, json};
 

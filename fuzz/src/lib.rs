@@ -7,8 +7,10 @@ pub mod secrets;
 use bytes::Bytes;
 use ritellm::providers::{Deployment, DeploymentArgs, Endpoint, resolve};
 use ritellm::transport::framing::{Event, Parser};
-use ritellm::types::chat::{Operation, Request, Secret};
 use ritellm::types::http::Framing;
+use ritellm::types::operation::Operation;
+use ritellm::types::request::Request;
+use ritellm::types::secret::Secret;
 
 /// One event may be this large: small enough for the fuzzer to reach.
 const LARGEST_EVENT: usize = 4096;

@@ -7,9 +7,9 @@
 use ritellm::error::Error;
 use ritellm::providers::Endpoint;
 use ritellm::transport::framing::Event;
-use ritellm::types::chat::Request;
 use ritellm::types::http::{Framing, Headers, HttpResponse};
 use ritellm::types::redact::Redactor;
+use ritellm::types::request::Request;
 use ritellm::types::snapshot::Snapshot;
 use serde_json::Value;
 

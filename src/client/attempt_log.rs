@@ -4,7 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::types::chat::request_id;
 use crate::types::http::Headers;
 use crate::types::redact::Redactor;
 
@@ -78,7 +77,7 @@ impl AttemptLog {
 
     /// It was answered, or its stream has begun.
     pub fn answered(&self, number: u32, status: u16, headers: &Headers, redactor: &Redactor) {
-        let id = request_id(headers).map(|id| hidden(id, redactor));
+        let id = headers.request_id().map(|id| hidden(id, redactor));
         self.end(number, |number, latency| Attempt {
             number,
             latency,
@@ -93,7 +92,7 @@ impl AttemptLog {
     /// It failed, and there is to be another after the `pause`, if there is one.
     pub fn failed(&self, number: u32, error: &Error, pause: Option<Duration>, redactor: &Redactor) {
         let message: String = hidden(&error.message, redactor).chars().take(LONGEST_MESSAGE).collect();
-        let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(request_id));
+        let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(Headers::request_id));
         let id = id.map(|id| hidden(id, redactor));
         self.end(number, |number, latency| Attempt {
             number,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::providers::{DeploymentArgs, resolve};
-use crate::types::chat::Secret;
+use crate::types::secret::Secret;
 use tokio::time::Instant;
 
 fn call(max_retries: u32) -> Call {

@@ -15,10 +15,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::deadline::{Timeouts, within};
 use crate::transport::{Admission, ConnectionStats, SendOptions, Transport, is_loopback};
-use crate::types::chat::Secret;
 use crate::types::credentials::Wanted;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::redact::Redactor;
+use crate::types::secret::Secret;
 
 /// How long a server on the internet may take.
 pub(super) const PATIENT: Duration = Duration::from_secs(30);

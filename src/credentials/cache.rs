@@ -224,8 +224,8 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::types::chat::Secret;
     use crate::types::credentials::{Google, Kind};
+    use crate::types::secret::Secret;
 
     fn wanted(home: &str) -> Arc<Wanted> {
         Arc::new(Wanted::new(Kind::Google, vec![("HOME", Secret::new(home))]))

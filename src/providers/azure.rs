@@ -18,8 +18,8 @@ use super::table::{FILES_AND_BATCHES, HOSTED, REASONING, Setting};
 use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::http::HttpResponse;
+use crate::types::request::Request;
 
 #[derive(Clone)]
 pub(super) struct Azure;
@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::providers::{DeploymentArgs, resolve};
     use crate::types::accumulate::Accumulator;
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
     use serde_json::{Value, json};
 
     fn encoded(

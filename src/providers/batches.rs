@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use super::resolve::is_provider;
 use crate::error::{Error, Result};
-use crate::types::chat::Request;
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// One row of a batch that is to be made.
 pub(super) struct BatchRow {

@@ -33,7 +33,6 @@ use super::tools::endpoint::WithTools;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::completion::{
     self, CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
@@ -41,6 +40,7 @@ use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::lenient::{self, Scalar};
 use crate::types::members::{Members, Text, read};
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 pub(super) struct Cohere;
 
@@ -879,8 +879,8 @@ impl Events {
 mod tests {
     use super::*;
     use crate::types::accumulate::Accumulator;
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
 
     fn encoded(params: Value, drop_params: bool) -> Result<Encoded> {
         let deployment = Deployment {

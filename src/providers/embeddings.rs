@@ -19,10 +19,10 @@ use super::outline::Outline;
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 use vectors::Packed;
 

@@ -2,7 +2,6 @@
 
 use super::{refusals, too_long};
 use crate::error::{Error, ErrorKind};
-use crate::types::chat::request_id;
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
 
@@ -101,7 +100,7 @@ pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Erro
     error.status = Some(status);
     error.code = said.code.or(said.kind);
     error.body = Some(response.body.clone());
-    error.request_id = request_id(&response.headers).map(str::to_owned);
+    error.request_id = response.headers.request_id().map(str::to_owned);
     error.should_retry = response.headers.get("x-should-retry").and_then(|word| word.trim().parse().ok());
     error.headers = Some(response.headers.clone());
     error

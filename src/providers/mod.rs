@@ -41,12 +41,13 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
-pub use crate::types::chat::Operation;
-use crate::types::chat::{Request, Secret};
 use crate::types::credentials::{Credentials, Kind};
 use crate::types::embedding;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+pub use crate::types::operation::Operation;
 use crate::types::operation::Streaming;
+use crate::types::request::Request;
+use crate::types::secret::Secret;
 
 pub use embeddings::EmbeddingRow;
 pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};

@@ -29,7 +29,6 @@ use super::tools::grammar::Grammar;
 use super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse, drop_or_refuse_because, without_unsupported};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors, refusals};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::completion::{
     self, CHUNK, COMPLETION, Choice, Completion, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
@@ -39,6 +38,7 @@ use crate::types::media::DataUrl;
 use crate::types::members::{Members, Text};
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 pub(super) struct Ollama;
 
@@ -670,7 +670,7 @@ impl StreamDecoder for Lines {
 mod tests {
     use super::*;
     use crate::types::accumulate::Accumulator;
-    use crate::types::chat::Secret;
+    use crate::types::secret::Secret;
 
     fn encoded(model: &str, params: Value, drop_params: bool) -> Result<Encoded> {
         let deployment = Deployment {

@@ -29,10 +29,11 @@ use super::unsupported::without_unsupported;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, TABLE, errors, refusals};
 use super::{history, media};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::{Request, Secret};
 use crate::types::http::{Field, HttpRequest, HttpResponse};
 use crate::types::json_template::JsonTemplate;
 use crate::types::members::Members;
+use crate::types::request::Request;
+use crate::types::secret::Secret;
 
 /// A provider that is nothing but its row.
 struct OpenAiCompatible {

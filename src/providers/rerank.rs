@@ -16,10 +16,10 @@ use super::openai_compatible::{Destination, JSON};
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors, refusals};
 use crate::error::{Error, Result};
-use crate::types::chat::Request;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 /// What a host of reranking spells differently.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, LazyLock};
 use super::table::{About, Setting};
 use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Secret;
 use crate::types::credentials::{Credentials, Wanted};
 use crate::types::dot_segments::has_dot_segment;
+use crate::types::secret::Secret;
 use crate::types::shared::shared;
 use crate::types::unix_socket;
 

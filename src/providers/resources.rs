@@ -17,12 +17,12 @@ use super::bytes_stream::{JsonLines, Pieces};
 use super::openai_compatible::{ANY, Destination, JSON};
 use super::{Deployment, Encoded, Endpoint, Operation, Row, StreamDecoder, errors, refusals};
 use crate::error::{Error, Result};
-use crate::types::chat::Request;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::operation::{Output, Streaming};
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// How one operation is asked.
 #[derive(Debug)]

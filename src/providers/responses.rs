@@ -15,9 +15,9 @@ use super::tools::items;
 use super::tools::names::Renamed;
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors, refusals};
 use crate::error::Result;
-use crate::types::chat::Request;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
+use crate::types::request::Request;
 
 /// OpenAI's Responses, at the host that a row describes.
 pub(super) struct Responses {
@@ -118,8 +118,8 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::providers::{DeploymentArgs, Operation, resolve};
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
 
     fn request(params: &str, stream: bool) -> Request {
         let params = Params::from_json(params.as_bytes()).unwrap();

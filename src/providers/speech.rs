@@ -8,8 +8,8 @@ use super::bytes_stream::Pieces;
 use super::openai_compatible::{ANY, Destination};
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
 use crate::error::Result;
-use crate::types::chat::Request;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::request::Request;
 
 /// OpenAI's speech, at the host that a row describes.
 pub(super) struct Speech {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::Row;
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// The call's parameters without those that the provider lacks, and the names of those.
 /// An error instead, unless the caller agreed to their being dropped.

@@ -13,7 +13,7 @@ use super::json_decode::{self, Class};
 use super::json_encode::each_member;
 use super::stack;
 use crate::types::accumulate::Accumulator;
-use crate::types::chat::Operation;
+use crate::types::operation::Operation;
 use crate::types::redact::Redactor;
 
 /// What a stream has said so far, as the plain call would have given it.

@@ -22,8 +22,10 @@ use crate::providers::{DeploymentArgs, check_segments, resolve, resolve_account}
 use crate::transport::deadline::Timeouts;
 use crate::transport::retry::MAX_RETRY_AFTER;
 use crate::transport::{Identity, Trust, check_proxy};
-use crate::types::chat::{Operation, Request, Secret};
+use crate::types::operation::Operation;
 use crate::types::params::Params;
+use crate::types::request::Request;
+use crate::types::secret::Secret;
 use crate::types::shared::shared;
 
 /// What a client was made with: each call begins from here.

@@ -24,7 +24,7 @@ use super::waiter::{CallHandle, Waiter};
 use crate::client::StatsSnapshot;
 use crate::error::Error;
 use crate::transport::Settings;
-use crate::types::chat::Operation;
+use crate::types::operation::Operation;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]

@@ -16,8 +16,8 @@ use super::values;
 use crate::client::{AttemptHooks, Fields};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
-use crate::types::chat::Secret;
 use crate::types::http::HttpRequest;
+use crate::types::secret::Secret;
 use crate::types::secrets::{is_credential, without_credentials};
 
 /// What stands for a key until its function was asked. Too short to be taken for a secret.

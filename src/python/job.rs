@@ -30,7 +30,7 @@ use super::stream::{ChunkChannel, Stream};
 use super::waiter::CallHandle;
 use crate::client::ReplyGuard;
 use crate::error::{Error, ErrorKind};
-use crate::types::chat::{self, Answer, request_id};
+use crate::types::answer::{self, Answer};
 use crate::types::operation::Output;
 
 /// What the network thread is given to do.
@@ -243,7 +243,7 @@ impl CallResult for FinishedCall {
 
 /// An answer that is no JSON.
 #[cold]
-fn binary<'py>(py: Python<'py>, body: &[u8], meta: chat::Meta) -> PyResult<Bound<'py, PyAny>> {
+fn binary<'py>(py: Python<'py>, body: &[u8], meta: answer::Meta) -> PyResult<Bound<'py, PyAny>> {
     let bytes = PyBytes::new_with(py, body.len(), |bytes| {
         bytes.copy_from_slice(body);
         Ok(())
@@ -278,7 +278,7 @@ fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyRe
                 format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
             );
             invalid.status = Some(meta.status);
-            invalid.request_id = request_id(&meta.headers).map(str::to_owned);
+            invalid.request_id = meta.headers.request_id().map(str::to_owned);
             invalid.provider = Some(meta.provider.into_owned());
             invalid.headers = Some(meta.headers);
             invalid.retries = meta.retries;

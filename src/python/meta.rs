@@ -6,20 +6,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::values;
-use crate::types::chat::{self, request_id};
+use crate::types::answer;
 use crate::types::http::Headers;
 use crate::types::secrets::Secrets;
 
 /// What is known about an answer beside its body.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Meta {
-    meta: chat::Meta,
+    meta: answer::Meta,
     /// The headers without the secrets that were sent: few look at them.
     headers: OnceLock<Headers>,
 }
 
 impl Meta {
-    pub fn of(meta: chat::Meta) -> Self {
+    pub fn of(meta: answer::Meta) -> Self {
         Self { meta, headers: OnceLock::new() }
     }
 
@@ -45,7 +45,7 @@ impl Meta {
                 map.append(name, value);
             }
         }
-        Ok(Self::of(chat::Meta {
+        Ok(Self::of(answer::Meta {
             provider: text("provider")?.into(),
             model: text("model")?.into(),
             status: item("status_code")?.map_or(Ok(0), |value| value.extract())?,
@@ -79,7 +79,7 @@ impl Meta {
     /// The provider's id for the request, if it gave one.
     #[getter]
     fn request_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
-        request_id(self.shown_headers()).map(|id| values::string(py, id)).transpose()
+        self.shown_headers().request_id().map(|id| values::string(py, id)).transpose()
     }
 
     /// The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas.
@@ -115,7 +115,7 @@ impl Meta {
             meta.provider,
             meta.model,
             meta.status,
-            request_id(self.shown_headers()).unwrap_or(""),
+            self.shown_headers().request_id().unwrap_or(""),
             meta.retries,
             meta.latency.as_secs_f64()
         );

@@ -32,7 +32,7 @@ use super::vectors::Form;
 use super::waiter::{CallHandle, Waiter, thrown};
 use crate::client::{self, Chunk};
 use crate::error::{Error, ErrorKind};
-use crate::types::chat;
+use crate::types::answer;
 use crate::types::operation::{Operation, Streaming};
 use crate::types::snapshot::{SameTemplate, Snapshot};
 
@@ -60,7 +60,7 @@ struct ChannelState {
     bytes: usize,
     end: Option<Result<(), Box<Error>>>,
     /// What is known about the answer, when the stream was opened anew since the consumer got it.
-    meta: Option<chat::Meta>,
+    meta: Option<answer::Meta>,
     /// Consumers that wait in an event loop.
     waiting: SmallVec<[(Arc<Queue>, u64); 1]>,
     /// How many consumers wait in a thread: to notify nobody is a system call too.
@@ -150,7 +150,7 @@ impl ChunkChannel {
 pub(super) struct Stream {
     channel: Arc<ChunkChannel>,
     handle: CallHandle,
-    meta: chat::Meta,
+    meta: answer::Meta,
     operation: Operation,
     streaming: Streaming,
     local: GilCell<Local>,

@@ -45,8 +45,8 @@ pub use proxies::check_proxy;
 pub use trust::{Identity, Trust};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Secret;
 use crate::types::http::{Headers, HttpRequest};
+use crate::types::secret::Secret;
 use deadline::{Timeouts, within, within_own};
 use encoding::Decoder;
 use pool::{Connection, Lease, Pool, PooledConnection, Wanted};

@@ -8,7 +8,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use super::no_proxy::NoProxy;
 use super::origin::Origin;
 use crate::error::{Error, Result};
-use crate::types::chat::Secret;
+use crate::types::secret::Secret;
 
 const RIGHT: &str = "is no address of a proxy of the kind http, https, socks5 or socks5h: write one such as \
                      \"http://host:3128\", with special characters of a password percent-encoded";

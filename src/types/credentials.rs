@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::chat::Secret;
+use super::secret::Secret;
 
 /// Where a call's credentials stand.
 #[derive(Debug, Clone, Default)]

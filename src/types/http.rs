@@ -160,6 +160,13 @@ impl Headers {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
+    /// Returns the provider's id for the request, from the first header field that providers put one in.
+    pub fn request_id(&self) -> Option<&str> {
+        ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-goog-request-id", "cf-ray"]
+            .into_iter()
+            .find_map(|name| self.get(name))
+    }
+
     /// Puts asterisks where secrets stand.
     pub fn hide(&mut self, redactor: &Redactor) {
         if let Some(hidden) = redactor.redact(&self.lines) {

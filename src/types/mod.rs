@@ -1,7 +1,7 @@
 //! OpenAI's shapes and plain HTTP messages. No vendor's words, no socket, no Python.
 
 pub mod accumulate;
-pub mod chat;
+pub mod answer;
 pub mod completion;
 pub mod credentials;
 pub mod dot_segments;
@@ -16,7 +16,9 @@ pub mod object;
 pub mod operation;
 pub mod params;
 pub mod redact;
+pub mod request;
 pub mod response;
+pub mod secret;
 pub mod secrets;
 pub mod shared;
 pub mod snapshot;

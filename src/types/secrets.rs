@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
-use super::chat::Secret;
 use super::members::Text;
 use super::redact::Redactor;
+use super::secret::Secret;
 
 /// A part of a credential with fewer characters is a word like any other.
 const SHORTEST_PART: usize = 6;

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use super::jwt;
 use crate::credentials::ask::{Ask, PATIENT, elsewhere, form, get, refused, said_no, secret, secret_header, time, uri};
 use crate::error::Result;
-use crate::types::chat::Secret;
 use crate::types::http::HttpRequest;
+use crate::types::secret::Secret;
 
 /// What a token may be used for: the scope of all of Google Cloud, as Vertex AI asks for it.
 pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";

@@ -14,10 +14,10 @@ use crate::providers::bytes_stream::JsonLines;
 use crate::providers::openai_compatible::{self, ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, SEGMENT, requested, string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors};
-use crate::types::chat::Request;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::operation::Output;
+use crate::types::request::Request;
 
 /// Makes a batch.
 pub(super) struct Create;

@@ -29,9 +29,9 @@ use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::chat::Request;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
+use crate::types::request::Request;
 
 /// Under this name an answer carries what has no place in OpenAI's format.
 const DIALECT: &str = "anthropic";

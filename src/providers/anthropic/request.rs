@@ -19,8 +19,8 @@ use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_be
 use super::ROW;
 use super::messages::conversation;
 use crate::error::{Error, Result};
-use crate::types::chat::Request;
 use crate::types::members::Members;
+use crate::types::request::Request;
 
 /// The fewest tokens a thinking budget may have.
 const LEAST_BUDGET: u64 = 1024;

@@ -4,8 +4,8 @@
 use super::*;
 use crate::providers::history;
 use crate::types::accumulate::Accumulator;
-use crate::types::chat::Secret;
 use crate::types::params::Params;
+use crate::types::secret::Secret;
 use serde_json::{Value, json};
 
 fn deployment(model: &str, base_url: &str) -> Deployment {

@@ -16,11 +16,11 @@ use crate::providers::cohere::embedding as cohere;
 use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
 use crate::providers::{Deployment, Encoded, Endpoint};
-use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 pub(super) struct Invoke;
 
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
     use crate::providers::{DeploymentArgs, Operation, resolve};
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
     use serde_json::Value;
 
     fn request(model: &str, params: &str) -> Request {

@@ -120,7 +120,7 @@ fn looks_like_region(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::chat::Secret;
+    use crate::types::secret::Secret;
 
     fn deployment(model: &str, base_url: &str, settings: &[(&'static str, &str)]) -> Deployment {
         Deployment {

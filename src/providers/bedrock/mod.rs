@@ -38,9 +38,9 @@ use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder};
 use crate::error::{Error, Result};
-use crate::types::chat::Request;
 use crate::types::credentials::Kind;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::request::Request;
 
 /// The provider's name, and the name of its dialect under `provider_specific_fields`.
 const NAME: &str = "bedrock";

@@ -22,10 +22,10 @@ use crate::providers::families::{family, stop_sequences};
 use crate::providers::openai_compatible::bearer;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
 use crate::providers::{Deployment, Encoded};
-use crate::types::chat::Request;
 use crate::types::http::HttpRequest;
 use crate::types::members::Members;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// OpenAI's parameters that Converse has no place for, whatever the model.
 pub(super) const UNSUPPORTED: &[&str] = &[

@@ -19,10 +19,10 @@ use super::{NAME, faults, made_up_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::StreamDecoder;
 use crate::providers::errors::excerpt;
-use crate::types::chat::Request;
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
 use crate::types::lenient;
 use crate::types::members::{Members, read};
+use crate::types::request::Request;
 
 /// Decodes one stream.
 pub(super) struct Decoder {

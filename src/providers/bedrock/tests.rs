@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::request::{UNSUPPORTED, encode};
 use super::*;
 use crate::error::ErrorKind;
-use crate::types::chat::Secret;
 use crate::types::params::Params;
+use crate::types::secret::Secret;
 
 fn encoded(model: &str, params: Value, drop_params: bool) -> Result<(Value, Vec<String>)> {
     let deployment = Deployment {

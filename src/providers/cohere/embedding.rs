@@ -16,11 +16,11 @@ use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
 use crate::providers::openai_compatible::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
-use crate::types::chat::Request;
 use crate::types::embedding::{EmbeddingList, EmbeddingUsage};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 pub(super) struct Embed;
 
@@ -116,8 +116,8 @@ mod tests {
     use crate::error::ErrorKind;
     use crate::providers::cohere::Cohere;
     use crate::providers::{DeploymentArgs, Operation, Provider, resolve};
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
 
     fn request(params: &Value) -> Request {
         let params = Params::from_json(params.to_string().as_bytes()).unwrap();

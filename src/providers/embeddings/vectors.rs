@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::errors::excerpt;
-use crate::types::chat::Request;
 use crate::types::http::HttpResponse;
 use crate::types::lenient::Scalar;
 use crate::types::members::Members;
+use crate::types::request::Request;
 
 /// How the bytes of a vector in base64 are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

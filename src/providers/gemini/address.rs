@@ -12,8 +12,8 @@ use super::VERTEX_ROW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
 use crate::providers::openai_compatible::bearer;
-use crate::types::chat::Request;
 use crate::types::credentials::Credentials;
+use crate::types::request::Request;
 
 type Header = (HeaderName, HeaderValue);
 

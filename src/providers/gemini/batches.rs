@@ -15,12 +15,12 @@ use crate::providers::bytes_stream::Pieces;
 use crate::providers::openai_compatible::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, requested, string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, Provider, StreamDecoder, errors};
-use crate::types::chat::Request;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::operation::Output;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// Makes a batch.
 pub(super) struct Create;

@@ -14,11 +14,11 @@ use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
 use crate::providers::openai_compatible::{JSON, headers};
 use crate::providers::{Deployment, Encoded, Endpoint};
-use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 /// OpenAI's parameters that Google lacks.
 const UNSUPPORTED: &[&str] = &["encoding_format", "user"];
@@ -182,8 +182,8 @@ fn tokens(native: &Map<String, Value>, each: &[Map<String, Value>]) -> Option<u6
 mod tests {
     use super::*;
     use crate::providers::{DeploymentArgs, Operation, resolve};
-    use crate::types::chat::Secret;
     use crate::types::params::Params;
+    use crate::types::secret::Secret;
 
     fn request(model: &str, params: &str) -> Request {
         let params = Params::from_json(params.as_bytes()).unwrap();

@@ -35,11 +35,11 @@ use super::tools::grammar::{ANY, Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::accumulate::Accumulator;
-use crate::types::chat::Request;
 use crate::types::completion::{self, Choice, Completion, Content, Message};
 use crate::types::credentials::Kind;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::{Members, read};
+use crate::types::request::Request;
 
 /// The word under which native parts and metadata are kept in `provider_specific_fields`, for both providers.
 const DIALECT: &str = "gemini";

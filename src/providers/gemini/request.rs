@@ -12,9 +12,9 @@ use super::contents;
 use crate::error::{Error, Result};
 use crate::providers::families::gemini::{Rules, Thinking, rules};
 use crate::providers::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
-use crate::types::chat::Request;
 use crate::types::members::Members;
 use crate::types::params::Params;
+use crate::types::request::Request;
 
 /// A request's body, and what was left out of it.
 pub(super) struct Written {

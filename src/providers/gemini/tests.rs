@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::providers::{DeploymentArgs, lookup, resolve};
-use crate::types::chat::Secret;
 use crate::types::params::Params;
+use crate::types::secret::Secret;
 
 fn encode(model: &str, params: Value, change: impl FnOnce(&mut Request, &mut DeploymentArgs)) -> Result<Encoded> {
     let mut given = DeploymentArgs {

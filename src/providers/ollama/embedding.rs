@@ -10,11 +10,11 @@ use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
 use crate::providers::openai_compatible::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
-use crate::types::chat::Request;
 use crate::types::embedding::EmbeddingList;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
+use crate::types::request::Request;
 
 pub(super) struct Embed;
 

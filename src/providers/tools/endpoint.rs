@@ -10,8 +10,8 @@ use super::answer::{RestoredNames, restored};
 use super::ids::Ids;
 use super::names::Renamed;
 use crate::error::Result;
-use crate::types::chat::Request;
 use crate::types::http::{Framing, HttpResponse};
+use crate::types::request::Request;
 
 /// A wire's chat, and its host's row.
 pub(in crate::providers) struct WithTools<E: 'static> {
