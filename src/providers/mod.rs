@@ -23,6 +23,7 @@ mod ollama;
 mod openai_compatible;
 mod outline;
 mod pieces;
+mod received;
 mod refusals;
 mod rerank;
 mod resolve;
