@@ -12,11 +12,12 @@ use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::embeddings::{EmbeddingRow, PLAIN};
-use super::openai_compatible::{self, Destination, Endpoints, accepted, bearer, endpoints, headers, secret};
+use super::http::{Destination, accepted, address, bearer, headers, secret};
+use super::openai_compatible::{Endpoints, endpoints};
 use super::resolve::check_url;
 use super::table::{FILES_AND_BATCHES, HOSTED, REASONING, Setting};
 use super::tools::grammar::Grammar;
-use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, chat, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::HttpResponse;
 use crate::types::request::Request;
@@ -97,7 +98,7 @@ impl Endpoint for Azure {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let address = AzureAddress::of(deployment);
         let row = if address.has_stream_options() { &ROW } else { &WITHOUT_STREAM_OPTIONS };
-        openai_compatible::encode(
+        chat::encode(
             row,
             request,
             &deployment.model,
@@ -106,11 +107,11 @@ impl Endpoint for Azure {
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        openai_compatible::decode(&ROW, request, response)
+        chat::decode(&ROW, request, response)
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        openai_compatible::stream_decoder(&ROW, request)
+        chat::stream_decoder(&ROW, request)
     }
 }
 
@@ -164,7 +165,7 @@ impl<'a> AzureAddress<'a> {
             }
         };
         let version = self.version.or((!self.is_v1).then_some(DEFAULT_VERSION));
-        openai_compatible::address(&match version {
+        address(&match version {
             Some(version) => format!("{path}?api-version={}", escaped(version)),
             None => path,
         })

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::normalise::quoted;
 use crate::types::members::Members;
+use crate::types::object::quoted;
 
 /// An object of which members change.
 #[derive(Debug)]

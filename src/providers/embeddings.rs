@@ -14,9 +14,10 @@ use bytes::Bytes;
 use memchr::memmem::{self, Finder};
 use serde_json::value::RawValue;
 
-use super::openai_compatible::{self, Destination, JSON};
+use super::http::{DestinationOf, JSON};
 use super::outline::Outline;
 use super::unsupported::drop_or_refuse;
+use super::validation::checked;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -46,7 +47,7 @@ pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[
 pub(super) struct Embeddings {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+    pub destination: DestinationOf,
 }
 
 impl Endpoint for Embeddings {
@@ -70,7 +71,7 @@ impl Endpoint for Embeddings {
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = openai_compatible::checked(self.row.name, &DATA, response, Outline::whole(&response.body))?;
+        let body = checked(self.row.name, &DATA, response, Outline::whole(&response.body))?;
         let body = match self.packed(request) {
             Some(packed) => vectors::unpacked(body, packed),
             None => body,

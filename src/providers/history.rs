@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
-use super::normalise::{ListContent, own_reasoning, quoted, readable_content};
+use super::normalise::{ListContent, own_reasoning, readable_content};
 use super::pieces::joined;
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;
+use crate::types::object::quoted;
 
 static ASSISTANT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"assistant\""));
 static DEVELOPER: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"developer\""));

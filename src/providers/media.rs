@@ -7,8 +7,8 @@ use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter};
 
 use super::edit;
-use super::normalise::quoted;
 use crate::types::media::{DataUrl, media_type};
+use crate::types::object::quoted;
 
 /// The same as [`written`], for hosts that are sent what the caller gave. Messages of plain texts hold no second list, which
 /// one search for a byte tells; in others a look at the beginnings of `data:` addresses decides whether there is anything

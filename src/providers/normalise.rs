@@ -18,6 +18,7 @@ use super::outline::Outline;
 use super::pieces::Pieces;
 use crate::types::lenient;
 use crate::types::members::Members;
+use crate::types::object::quoted;
 
 /// The beginning of the names that hosts have for reasoning, and of a few that mean something else.
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
@@ -238,10 +239,6 @@ pub(super) fn rewrite(members: &Members, mut change: impl FnMut(&str, &str) -> O
     }
     out.push('}');
     out
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is JSON")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::normalise::quoted;
+use crate::types::object::quoted;
 
 /// Kinds of parts that go on from piece to piece; all others are whole.
 const KINDS: [&str; 4] = ["text", "thinking", "reasoning", "summary_text"];

@@ -12,7 +12,7 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::openai_compatible::{Destination, JSON};
+use super::http::{DestinationOf, JSON};
 use super::unsupported::drop_or_refuse;
 use super::{Deployment, Encoded, Endpoint, Row, errors, refusals};
 use crate::error::{Error, Result};
@@ -42,7 +42,7 @@ pub(super) const PLAIN: RerankRow =
 pub(super) struct Rerank {
     pub row: &'static Row,
     /// Where this host has it.
-    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+    pub destination: DestinationOf,
 }
 
 impl Endpoint for Rerank {

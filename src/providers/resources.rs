@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::bytes_stream::{JsonLines, Pieces};
-use super::openai_compatible::{ANY, Destination, JSON};
+use super::http::{ANY, Destination, DestinationOf, JSON};
 use super::{Deployment, Encoded, Endpoint, Operation, Row, StreamDecoder, errors, refusals};
 use crate::error::{Error, Result};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
@@ -69,7 +69,7 @@ pub(super) struct Resource {
     pub row: &'static Row,
     pub route: &'static Route,
     /// Where this host has it, and with which header fields.
-    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+    pub destination: DestinationOf,
 }
 
 impl Resource {

@@ -9,10 +9,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::families::openai;
+use super::http::{DestinationOf, accepted};
 use super::media;
-use super::openai_compatible::{Destination, accepted, not_a_completion};
 use super::tools::items;
 use super::tools::names::Renamed;
+use super::validation::not_a_completion;
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors, refusals};
 use crate::error::Result;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -23,7 +24,7 @@ use crate::types::request::Request;
 pub(super) struct Responses {
     pub row: &'static Row,
     /// Where this host has them.
-    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+    pub destination: DestinationOf,
 }
 
 impl Endpoint for Responses {
@@ -203,8 +204,7 @@ mod tests {
             let body = Bytes::from_static(body.as_bytes());
             let response = HttpResponse { received: 0, status: 200, headers: Default::default(), body };
             let row = &crate::providers::TABLE[0];
-            Responses { row, destination: crate::providers::openai_compatible::destination }
-                .decode(&request("{}", false), &response)
+            Responses { row, destination: crate::providers::http::destination }.decode(&request("{}", false), &response)
         };
         let failed = r#"{"id":"resp_1","status":"failed","error":{"message":"m"},"output":[]}"#;
         assert_eq!(decode(failed).unwrap(), failed);

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 
 use super::bytes_stream::Pieces;
-use super::openai_compatible::{ANY, Destination};
+use super::http::{ANY, DestinationOf};
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
 use crate::error::Result;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
@@ -15,7 +15,7 @@ use crate::types::request::Request;
 pub(super) struct Speech {
     pub row: &'static Row,
     /// Where this host has it.
-    pub destination: fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>,
+    pub destination: DestinationOf,
 }
 
 impl Endpoint for Speech {

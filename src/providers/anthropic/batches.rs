@@ -11,7 +11,7 @@ use super::{ROW, VERSION, address, credential, error_of, header, request, respon
 use crate::error::Result;
 use crate::providers::batches::{Batch, Counts, page, result, rows, seconds};
 use crate::providers::bytes_stream::JsonLines;
-use crate::providers::openai_compatible::{self, ANY, Destination, JSON, headers};
+use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, SEGMENT, requested, string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
@@ -39,7 +39,7 @@ const fn state(operation: Operation, method: Method, path: &'static str, payload
 /// The address of batches, or of what is below them.
 fn destination(deployment: &Deployment, path: &str, accept: &'static str, betas: &[String]) -> Result<Destination> {
     let messages = address(&deployment.base_url)?;
-    let uri = openai_compatible::address(&format!("{messages}/batches{path}"))?;
+    let uri = crate::providers::http::address(&format!("{messages}/batches{path}"))?;
     let mut who = vec![credential(deployment)?];
     let version = deployment.api_version.as_deref().unwrap_or(VERSION);
     who.push((HeaderName::from_static("anthropic-version"), header("api_version", version)?));

@@ -10,10 +10,10 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::super::normalise::quoted;
 use crate::error::{Error, Result};
 use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 use crate::types::members::Members;
+use crate::types::object::quoted;
 
 /// Whether a JSON string has no word in it: Anthropic refuses such text.
 pub(super) fn is_blank(json: &str) -> bool {

@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use super::super::families::claude::Model;
 use super::super::families::{TakesBack, takes_back};
-use super::super::normalise::quoted;
 use super::content::{block, is_blank, marked, parts, text_block};
 use crate::error::{Error, Result};
 use crate::types::members::{Members, Text, read};
+use crate::types::object::quoted;
 
 /// A conversation as Anthropic has it, in JSON.
 pub(super) struct Conversation {

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::openai_compatible::{accepted, bearer, headers};
+use super::http::{accepted, bearer, headers};
 use super::table::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};

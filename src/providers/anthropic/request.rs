@@ -14,12 +14,12 @@ use serde_json::value::RawValue;
 use super::super::families::claude::{Forced, Model, Off, Sampling, Thinking, instruction};
 use super::super::families::schema::{tighten, tool_schema};
 use super::super::families::stop_sequences;
-use super::super::normalise::quoted;
 use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
 use super::ROW;
 use super::messages::conversation;
 use crate::error::{Error, Result};
 use crate::types::members::Members;
+use crate::types::object::quoted;
 use crate::types::request::Request;
 
 /// The fewest tokens a thinking budget may have.

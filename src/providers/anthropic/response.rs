@@ -12,7 +12,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::super::errors;
-use super::super::normalise::quoted;
 use super::{DIALECT, ROW, error_of};
 use crate::error::{Error, Result};
 use crate::types::completion::{
@@ -21,6 +20,7 @@ use crate::types::completion::{
 use crate::types::http::HttpResponse;
 use crate::types::lenient;
 use crate::types::members::{Members, Text};
+use crate::types::object::quoted;
 
 /// Members of a message that have a place in OpenAI's format.
 const PLACED: &[&str] = &["id", "type", "role", "model", "content", "usage"];

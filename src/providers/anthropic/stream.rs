@@ -10,7 +10,6 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::delta_cache::DeltaCache;
-use super::super::normalise::quoted;
 use super::super::{StreamDecoder, errors};
 use super::ROW;
 use super::messages::input;
@@ -19,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
 use crate::types::lenient;
 use crate::types::members::{Members, Text, read};
+use crate::types::object::quoted;
 
 /// Decodes one stream.
 pub(super) struct AnthropicChunks {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::providers::families::claude::{Forced, Model, Sampling, instruction};
 use crate::providers::families::schema::tighten;
 use crate::providers::families::{family, stop_sequences};
-use crate::providers::openai_compatible::bearer;
+use crate::providers::http::bearer;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
 use crate::providers::{Deployment, Encoded};
 use crate::types::http::HttpRequest;

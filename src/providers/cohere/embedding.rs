@@ -14,7 +14,7 @@ use super::{DIALECT, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
-use crate::providers::openai_compatible::JSON;
+use crate::providers::http::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::{EmbeddingList, EmbeddingUsage};
 use crate::types::http::{HttpRequest, HttpResponse};

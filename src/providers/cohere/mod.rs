@@ -29,11 +29,12 @@ mod tools;
 
 use bytes::Bytes;
 
-use super::openai_compatible::{Destination, accepted, asks_for_usage, destination};
+use super::http::{Destination, accepted, destination};
 use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::tools::endpoint::WithTools;
+use super::visibility::asks_for_usage;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, Result};
 use crate::types::http::{HttpRequest, HttpResponse};

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::super::openai_compatible::is_for_loops;
 use super::super::received::{ReceivedCall, specific_fields, value_of};
+use super::super::visibility::is_shown;
 use super::super::{StreamDecoder, errors};
 use super::response::{finish_reason, keep_finish_reason, logprobs, native_content, usage};
 use super::{DIALECT, ROW};
@@ -176,7 +176,7 @@ impl StreamDecoder for CohereChunks {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        is_for_loops(chunk, self.show_usage)
+        is_shown(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {

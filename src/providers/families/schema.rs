@@ -12,8 +12,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::providers::normalise::quoted;
 use crate::types::members::Members;
+use crate::types::object::quoted;
 
 /// Keywords that are taken whatever their value.
 const TAKEN: &[&str] = &[

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::VERTEX_ROW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
-use crate::providers::openai_compatible::bearer;
+use crate::providers::http::bearer;
 use crate::types::credentials::Credentials;
 use crate::types::request::Request;
 

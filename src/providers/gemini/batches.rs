@@ -12,7 +12,7 @@ use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, google_said, request};
 use crate::error::{Error, Result};
 use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
 use crate::providers::bytes_stream::Pieces;
-use crate::providers::openai_compatible::{ANY, Destination, JSON, headers};
+use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, requested, string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, Provider, StreamDecoder, errors};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};

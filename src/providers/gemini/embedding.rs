@@ -12,7 +12,7 @@ use super::{DIALECT, GEMINI_ROW, VERTEX_ROW, address};
 use crate::error::Result;
 use crate::providers::embeddings::vectors::checked;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
-use crate::providers::openai_compatible::{JSON, headers};
+use crate::providers::http::{JSON, headers};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::EmbeddingList;
 use crate::types::http::{HttpRequest, HttpResponse};

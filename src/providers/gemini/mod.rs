@@ -28,7 +28,7 @@ use memchr::memmem;
 
 use self::reader::Reader;
 use super::delta_cache::DeltaCache;
-use super::openai_compatible::{accepted, headers};
+use super::http::{accepted, headers};
 use super::table::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{ANY, Grammar, NAMES, Words};

@@ -26,12 +26,13 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::openai_compatible::{JSON, asks_for_usage, destination};
+use super::http::{JSON, destination};
 use super::resolve::check_url;
 use super::table::HOSTED;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::Grammar;
 use super::unsupported::without_unsupported;
+use super::visibility::asks_for_usage;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, Result};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::super::errors;
-use super::super::openai_compatible::not_a_completion;
 use super::super::received::{ReceivedCall, specific_fields, value_of};
+use super::super::validation::not_a_completion;
 use super::{DIALECT, ROW};
 use crate::error::Result;
 use crate::types::completion::{self, COMPLETION, Choice, Completion, Content, Message, PromptTokens, Usage};

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::Map;
 
-use super::super::openai_compatible::is_for_loops;
 use super::super::received::specific_fields;
+use super::super::visibility::is_shown;
 use super::super::{StreamDecoder, errors, refusals};
 use super::response::{Answer, random_id};
 use super::{DIALECT, ROW};
@@ -71,7 +71,7 @@ impl StreamDecoder for OllamaChunks {
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        is_for_loops(chunk, self.show_usage)
+        is_shown(chunk, self.show_usage)
     }
 
     fn is_done(&self) -> bool {

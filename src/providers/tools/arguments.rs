@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use crate::providers::normalise::quoted;
 use crate::types::members::Text;
+use crate::types::object::quoted;
 
 /// How often JSON may stand in a string within a string.
 const NESTING: usize = 3;

@@ -13,10 +13,10 @@ use memchr::memmem::Finder;
 use serde_json::value::RawValue;
 
 use super::super::edit::{self, Edited};
-use super::super::normalise::quoted;
 use super::arguments;
 use super::grammar::Grammar;
 use super::names::Renamed;
+use crate::types::object::quoted;
 
 /// Whether there are calls or results in messages.
 pub(in crate::providers) fn has_calls(messages: &[u8]) -> bool {
