@@ -1,4 +1,4 @@
-"""One OpenAI-format interface to every LLM provider, for programs that make many calls at once.
+"""Calls any LLM provider through one interface, OpenAI's format; made for programs with many concurrent calls.
 
 >>> from ritellm import completion
 >>> response = completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "Hi"}])  # doctest: +SKIP
@@ -143,7 +143,7 @@ del TYPE_CHECKING
 
 
 def __getattr__(name: str) -> object:
-    # Most programs need neither, and an import takes time.
+    # `files` and `batches` are imported on first use: most programs need neither, and the import takes time.
     if name in ("batches", "files"):
         from ritellm.client import _default
 

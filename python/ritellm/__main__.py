@@ -1,13 +1,13 @@
-"""The command line: `ritellm` and `python -m ritellm`.
+"""The command line interface: `ritellm` and `python -m ritellm`.
 
-    ritellm chat "Why is the sky blue?"             ask, and watch the answer arrive
+    ritellm chat "Why is the sky blue?"             ask a model and stream its answer
     ritellm chat -m groq/llama-3.3-70b-versatile -s "Answer in French." < question.txt
     ritellm chat --json "Hi" | jq .usage            the whole response
-    ritellm providers                               which providers there are, and whose key is set
+    ritellm providers                               list the providers, and whether their keys are set
 
-Exit codes: 0 success; 1 the provider refused or failed, or any other error; 2 wrong usage; 3 the key is missing,
-wrong or not allowed to do this; 4 rate limit; 5 no connection, or too slow; 130 stopped by Ctrl-C; 141 nobody reads
-the output any more. Errors are one line on standard error.
+Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
+not allowed to do this; 4 rate limit; 5 no connection, or a timeout; 130 stopped by Ctrl-C; 141 the output was closed by
+its reader. Errors are one line on standard error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ exit codes:
   141  nobody reads the output any more
 """
 
-# Without -m and RITELLM_MODEL, the first of these whose provider's key is set. Cheap models: this is for trying out.
+# The default models: without -m and RITELLM_MODEL, the first one whose provider's key is set is used. They are cheap
+# models, since this command is for trying things out.
 MODELS = (
     "openai/gpt-4o-mini",
     "anthropic/claude-haiku-4-5",
@@ -63,16 +64,16 @@ MODELS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Runs one command.
 
     Args:
-        argv: the arguments without the program's name; those of the process by default.
+        argv: the arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit code, as the module's docstring lists them. (argparse itself exits on wrong usage and --help.)
+        The exit code; the module's docstring lists them. (argparse itself exits on wrong usage and --help.)
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a character that the terminal cannot show is no reason to stop
+        if hasattr(stream, "reconfigure"):  # replace characters that the terminal cannot show, instead of failing
             stream.reconfigure(errors="replace")
     arguments = parser().parse_args(argv)
     try:
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes standard output once more at exit, and would complain.
+        # Python flushes standard output again at exit, which would print another error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except RiteLLMError as error:
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The arguments that `main` understands; `run` of the result is the command's function."""
+    """Returns the parser of the arguments of `main`; the parsed result's `run` is the command's function."""
     formatter = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         "ritellm",
@@ -123,7 +124,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def chat(arguments: argparse.Namespace) -> int:
-    """`ritellm chat`: one question, one answer."""
+    """Runs `ritellm chat`: sends one prompt and prints the response."""
     prompt = read_prompt(arguments.prompt)
     if not prompt.strip():
         return fail("the prompt is empty", EXIT_USAGE)
@@ -141,7 +142,7 @@ def chat(arguments: argparse.Namespace) -> int:
     if arguments.system is not None:
         messages.insert(0, {"role": "system", "content": arguments.system})
 
-    # Any, because the two forms of the call return two types.
+    # Any, because the type of the result depends on `stream`.
     answer: Any = completion(model=model, messages=messages, stream=arguments.stream)
     if arguments.stream:
         with answer as stream:
@@ -156,7 +157,7 @@ def chat(arguments: argparse.Namespace) -> int:
 
 
 def read_prompt(words: Sequence[str]) -> str:
-    """The prompt from the command line, or from standard input if there is none, or only `-`."""
+    """Returns the prompt from the command line, or from standard input if it is missing or `-`."""
     if words and list(words) != ["-"]:
         return " ".join(words)
     if sys.stdin.isatty():
@@ -165,7 +166,7 @@ def read_prompt(words: Sequence[str]) -> str:
 
 
 def text_of(response: Mapping[str, Any], part: str) -> str:
-    """The text of a response's (`part` is `message`) or chunk's (`delta`) first choice; "" if it has none."""
+    """Returns the text of the first choice of a response (`part` is `message`) or chunk (`delta`), or ""."""
     for choice in response.get("choices") or ():
         if choice.get("index", 0) == 0:
             return (choice.get(part) or {}).get("content") or ""
@@ -173,7 +174,7 @@ def text_of(response: Mapping[str, Any], part: str) -> str:
 
 
 def default_model() -> str | None:
-    """The model to use when none was named, or None."""
+    """Returns the model to use if the user named none, or None if no model is available."""
     if model := os.environ.get("RITELLM_MODEL"):
         return model
     keys = {row["name"]: row["key_variables"] for row in _core.providers()}
@@ -184,7 +185,7 @@ def default_model() -> str | None:
 
 
 def providers(arguments: argparse.Namespace) -> int:
-    """`ritellm providers`: the table of providers. Says whether a key is set, never the key."""
+    """Runs `ritellm providers`: prints the table of providers, with whether a key is set, but never the key."""
     rows = [describe(row) for row in _core.providers()]
     if arguments.json:
         print(json.dumps(rows, indent=2))
@@ -202,7 +203,7 @@ def providers(arguments: argparse.Namespace) -> int:
 
 
 def describe(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A provider's row of the core's table, as things stand in this environment.
+    """Returns the row of a provider in the core's table, with the values that apply in this environment.
 
     Returns:
         `name`, `key_variables`, `status`, `base_url` ("" if only the environment or the caller can name it),
@@ -226,7 +227,7 @@ def describe(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_secrets(url: str) -> str:
-    """A base URL without the user, password and query that someone's environment variable may have in it."""
+    """Returns a base URL without the user, password and query that an environment variable may contain."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -235,7 +236,7 @@ def without_secrets(url: str) -> str:
 
 
 def exit_code(error: RiteLLMError) -> int:
-    """What a script should be able to tell apart."""
+    """Returns the exit code of an error, so that scripts can tell the kinds of errors apart."""
     if isinstance(error, (AuthenticationError, PermissionDeniedError)):
         return EXIT_KEY
     if isinstance(error, RateLimitError):
@@ -246,7 +247,7 @@ def exit_code(error: RiteLLMError) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    """Print an error as one line, below what has been printed of an answer, and return `code`."""
+    """Prints an error as one line on standard error, after the output so far, and returns `code`."""
     sys.stdout.flush()
     print(f"ritellm: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""The native half of the package: what src/python/ exports, file by file."""
+"""Type stubs of the native extension module, in the order of the files under src/python/."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from os import PathLike
@@ -42,30 +42,31 @@ class _Provider(TypedDict):
     key: Literal["required", "optional"]
 
 def providers() -> list[_Provider]:
-    """Every provider: its name, where its documentation is, its base URL, and the variables it is told by."""
+    """Returns one dict per provider: name, documentation URL, base URL, environment variables and operations."""
 
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> ChatCompletion:
-    """The chat completion that these chunks make up: a list of dicts, as a stream gives them."""
+    """Combines the chunks of a stream, as dicts, into a chat completion."""
 
 def adopt(object: Object, source: object) -> None:
-    """Gives every dict below an object the class that it would have in an answer, and the object what `source` has beside
-    its keys.
+    """Gives every dict nested in `object` the class that it has in a response.
+
+    `object` also gets the attributes of `source` that are not keys, such as `meta`.
     """
 
 def act_as_dict(class_: type[Object], /) -> None:
-    """Lets a class of responses read, and be freed, the way dicts do; before it has instances."""
+    """Replaces the slots of a response class for reading and freeing by those of dict; called before it has instances."""
 
 def to_json(value: object) -> bytes:
-    """A value's JSON, as UTF-8."""
+    """Encodes a value as JSON in UTF-8."""
 
 def from_json(json: bytes) -> Any:
-    """A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON."""
+    """Decodes a JSON text; objects become instances of `Object`. Raises `ValueError` with the position of an error."""
 
 # client.rs
 
 @disjoint_base
 class Client:
-    """Settings and connections. The package's ``Client`` adds the public methods."""
+    """Settings and a connection pool. The package's ``Client`` adds the public methods."""
 
     def __new__(
         cls,
@@ -104,7 +105,7 @@ class Client:
         input: Any,
         arguments: Arguments,
     ) -> Awaitable[Any]:
-        """Starts a call; a task of the running loop awaits the answer or the stream."""
+        """Starts a call; the awaitable belongs to the running event loop and returns the response or the stream."""
 
     def call(
         self,
@@ -113,53 +114,53 @@ class Client:
         input: Any,
         arguments: dict[str, Any],
     ) -> Any:
-        """Makes a call and waits for the answer or the stream, without the GIL."""
+        """Makes a call and waits for the response or the stream without holding the GIL."""
 
     def start_close(self, timeout: float | None, reopen: bool) -> Awaitable[None]:
-        """Closes the client; a task of the running loop awaits that."""
+        """Starts to close the client; the awaitable belongs to the running event loop and ends when it is closed."""
 
     def call_close(self, timeout: float | None, reopen: bool) -> None:
-        """Closes the client and waits for that, without the GIL. With ``reopen``, the next call opens new connections."""
+        """Closes the client and waits without holding the GIL. With ``reopen``, the next call opens new connections."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed."""
+        """True if the client was closed."""
 
     def require_open(self) -> None:
-        """Raises what a call would, if it was closed."""
+        """Raises the error that a call would raise if the client was closed."""
 
     def stats(self) -> dict[str, Any]:
-        """What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider."""
+        """Returns counts of calls, retries, connections and bytes, in total and by provider."""
 
 # concealed.rs
 
 @final
 class Arguments:
-    """Keyword arguments of a call, not shown."""
+    """Keyword arguments of a call, wrapped so that `repr` and tracebacks do not show them."""
 
     def needs_base_url(self) -> bool:
-        """Whether they do not say which server is to be called."""
+        """Returns True if neither `base_url` nor `api_base` is among the arguments."""
 
     def set_base_url(self, base_url: str) -> None:
-        """Says which server is to be called."""
+        """Sets the argument `base_url`."""
     def reveal(self) -> dict[str, Any]:
-        """The arguments themselves, for whoever takes them out of the frame again."""
+        """Returns the arguments. The caller must delete them from its frame before an error can leave it."""
 
 def conceal(arguments: dict[str, Any], /) -> Arguments:
-    """Puts a call's keyword arguments out of sight."""
+    """Wraps a call's keyword arguments so that tracebacks do not show them."""
 
 # stream.rs
 
-# A bare `Stream` is a chat's.
+# `Stream` without parameters is the stream of a chat call.
 _Chunk = TypeVar("_Chunk", covariant=True, default=ChatCompletionChunk)
 _Accumulated = TypeVar("_Accumulated", covariant=True, default=ChatCompletion)
 
 @final
 class Stream(Generic[_Chunk, _Accumulated]):
-    """A stream of an answer's pieces: iterate over it with `for` or `async for`.
+    """A streamed response: iterate over it with `for` or `async for`.
 
-    A chat's is a ``Stream[ChatCompletionChunk, ChatCompletion]``, that of the Responses API a
-    ``Stream[ResponseEvent, Response]``: what it gives, and what that adds up to.
+    The first type parameter is the type of the items, the second that of `completion`. A chat call returns a
+    ``Stream[ChatCompletionChunk, ChatCompletion]``, the Responses API a ``Stream[ResponseEvent, Response]``.
     """
 
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
@@ -172,27 +173,26 @@ class Stream(Generic[_Chunk, _Accumulated]):
     def __aenter__(self) -> Awaitable[Self]: ...
     def __aexit__(self, *_exception: object) -> Awaitable[None]: ...
     def close(self) -> None:
-        """Ends the stream; an unfinished request is aborted at once."""
+        """Closes the stream; an unfinished request is aborted at once."""
 
     def aclose(self) -> Awaitable[None]:
-        """Ends the stream; an unfinished request is aborted at once."""
+        """Closes the stream; an unfinished request is aborted at once."""
 
     @property
     def completion(self) -> _Accumulated:
-        """The response accumulated so far, as the call without ``stream=True`` would have given it."""
+        """The response accumulated so far, in the form that the call without ``stream=True`` returns."""
 
     @property
     def text(self) -> str:
-        """The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there
-        is any."""
+        """The text accumulated so far: the content of the first choice, or of the response's messages; ``""`` at first."""
 
     @property
     def meta(self) -> Meta:
-        """What is known about the answer beside its chunks."""
+        """Metadata of the response, such as its status, headers and request id."""
 
 @final
 class ChunkIterator(Iterator[_Chunk], AsyncIterator[_Chunk]):
-    """What a `for` loop holds while it runs. A loop that is left drops it, and with it the request."""
+    """The iterator of a `for` loop over a `Stream`. Leaving the loop drops the iterator, which aborts the request."""
 
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __iter__(self) -> Self: ...
@@ -204,7 +204,7 @@ class ChunkIterator(Iterator[_Chunk], AsyncIterator[_Chunk]):
 
 @final
 class Meta:
-    """What is known about an answer beside its body."""
+    """Metadata of a response."""
 
     def __new__(cls, state: dict[str, Any]) -> Self: ...
     @property
@@ -213,7 +213,7 @@ class Meta:
 
     @property
     def model(self) -> str:
-        """The model's name as the provider knows it."""
+        """The provider's own name of the model."""
 
     @property
     def status_code(self) -> int:
@@ -221,19 +221,19 @@ class Meta:
 
     @property
     def request_id(self) -> str | None:
-        """The provider's id for the request, if it gave one."""
+        """The provider's id of the request, or `None`."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """The answer's HTTP headers, names in lower case; values of a repeated name are joined by commas."""
+        """The response's HTTP headers, with names in lower case; values of a repeated name are joined by commas."""
 
     @property
     def retries(self) -> int:
-        """How many times the request was repeated."""
+        """The number of retries."""
 
     @property
     def latency(self) -> float:
-        """Seconds from the call to the whole answer, or to the beginning of a stream."""
+        """Seconds from the call to the end of the response, or to the start of a stream."""
 
     @property
     def dropped_params(self) -> list[str]:
@@ -244,7 +244,7 @@ class Meta:
 class Object(dict[str, Any]):
     """A dict whose keys can be read and set as attributes.
 
-    Where a key has the name of a dict method (`items`, `get`, …) the attribute is the method and `["items"]` the value.
+    If a key has the name of a dict method (`items`, `get`, …), the attribute is the method; `["items"]` is the value.
     """
 
     def __getattribute__(self, name: str, /) -> Any: ...
@@ -255,4 +255,4 @@ class Object(dict[str, Any]):
 
 @final
 class Bridge:
-    """One event loop's bridge."""
+    """Delivers results from the network thread to one event loop."""

@@ -1,4 +1,4 @@
-"""How the core calls functions of a caller's. Imported when there is one."""
+"""Calls functions that a caller passed, such as `api_key`, for the native core. Imported when the first one is called."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ def start(
     arguments: tuple[Any, ...],
     reply: Callable[[Any, BaseException | None], None],
 ) -> None:
-    """Calls a function in a thread of its own, and a coroutine function on the loop; `reply` gets what comes of it."""
+    """Calls a function in a new thread, and a coroutine function on the event loop.
+
+    Args:
+        function: the function to call.
+        context: the contextvars of the call; the function runs in a copy.
+        event_loop: the event loop of the call; `None` for a call without one, which gets a loop of its own.
+        arguments: the positional arguments of the function.
+        reply: is called with the value and `None`, or with `None` and the exception.
+    """
     target = (function, context.copy(), event_loop, arguments, reply)
     threading.Thread(target=_run, args=target, name="ritellm-ask", daemon=True).start()
 
@@ -41,7 +49,7 @@ def _ask(function: Callable[..., Any], event_loop: asyncio.AbstractEventLoop | N
     is_coroutine = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004
     )
-    # A coroutine function may look for its loop before its first await.
+    # A coroutine function can ask for the running loop before its first await, so it is called on the loop.
     value = _call(function, arguments) if is_coroutine else function(*arguments)
     if not inspect.isawaitable(value):
         return value

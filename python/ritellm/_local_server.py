@@ -1,13 +1,13 @@
-"""The program that runs llama.cpp's HTTP server, in a process of its own, for the provider `local`.
+"""The program that runs llama.cpp's HTTP server in a child process, for the provider `local`.
 
-`ritellm.local` starts it by path (`python -I _local_server.py`), so that the server's work stays away from the
-caller's GIL and CPU time. It therefore imports nothing of RiteLLM.
+`ritellm.local` starts it by path (`python -I _local_server.py`), so that the server does not use the caller's GIL and CPU
+time. It therefore imports nothing of RiteLLM.
 
 Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "...", "socket": "path"}`;
 without a socket it listens on a free port of 127.0.0.1.
 Standard output and error: llama.cpp's log, then one line `ready <address>`, then nothing.
 
-It serves until standard input ends. That happens when the process that started it is gone, however it went.
+The server runs until standard input ends, which happens when the process that started it exits for any reason.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ import os
 import sys
 from typing import Any
 
-SLOTS = 8  # requests decoded together; on 2 cores 16 and 32 gave no more tokens/s, and took 0.5 and 1.2 GiB more
-CONTEXT_PER_SLOT = 2048  # tokens, prompt and answer; 8 x 2048 cost SmolLM2-135M about 370 MiB
+SLOTS = 8  # requests decoded together; on 2 cores, 16 and 32 gave no more tokens/s and took 0.5 and 1.2 GiB more
+CONTEXT_PER_SLOT = 2048  # tokens for prompt and response; 8 x 2048 take about 370 MiB with SmolLM2-135M
 
-# llama.cpp gives each open connection a thread, and keeps it there for 5 idle seconds after a reply. With its default
-# (some 60 threads) the last of 64 connections waited for one to become free: 64 calls took 28 s instead of 5 s.
+# llama.cpp uses one thread per open connection and keeps it for 5 idle seconds after a reply. With its default of about
+# 60 threads, the last of 64 connections waited until a thread became free: 64 calls took 28 s instead of 5 s.
 HTTP_THREADS = 256
 
-# Every step of the model waits for all its threads, spinning, so one that loses its core stops them all. On 2 cores
-# 2 threads make 230 tokens/s when nothing else runs and 11 to 27 beside one busy process; 1 thread makes 130 and 90.
-# So one core is left free. More than 8 threads gain little.
+# At every step of the model all its threads wait for each other, spinning, so a thread that loses its core stops them
+# all. On 2 cores, 2 threads reach 230 tokens/s when nothing else runs and 11 to 27 next to one busy process; 1 thread
+# reaches 130 and 90. Therefore one core is left free. More than 8 threads gain little.
 MOST_THREADS = 8
 
-PROMPT_CACHE_MIB = 256  # llama.cpp would take 8 GiB for prompts that it has seen
+PROMPT_CACHE_MIB = 256  # llama.cpp's default for its cache of earlier prompts is 8 GiB
 
 
 def parameters(xllamacpp: Any, weights: str, name: str, path: str | None = None) -> Any:
-    """llama.cpp's settings for this server, as a `xllamacpp.CommonParams`."""
+    """Returns llama.cpp's settings for this server, an `xllamacpp.CommonParams`."""
     params = xllamacpp.CommonParams()
     params.model.path = weights
-    params.model_alias = {name}  # what responses say as `model`; without it, the path on this machine
-    # llama.cpp takes a name that ends in ".sock" for the path of a unix socket, and a port of 0 for a free one, which a
-    # socket has not.
+    params.model_alias = {name}  # the `model` in responses; the default is the file's path on this machine
+    # llama.cpp takes a host name that ends in ".sock" as the path of a unix socket. A port of 0 means a free port, so a
+    # unix socket, which has none, needs another number.
     params.hostnames = [path or "127.0.0.1"]
     params.port = 1 if path else 0
     params.n_parallel = SLOTS
@@ -50,11 +50,11 @@ def parameters(xllamacpp: Any, weights: str, name: str, path: str | None = None)
         processors.poll = 0  # sleep, not spin, between two steps
     params.n_threads_http = HTTP_THREADS
     params.cache_ram_mib = PROMPT_CACHE_MIB
-    params.fit_params = False  # a trial load to fit the context to the memory; the context is set above
+    params.fit_params = False  # no trial load to fit the context to the memory; the context is set above
     params.verbosity = 2  # warnings and errors
     params.ui = False
     params.endpoint_slots = False  # would show everyone's prompts
-    params.cors_origins = "http://127.0.0.1"  # the default lets every web page that is open in a browser use the server
+    params.cors_origins = "http://127.0.0.1"  # the default lets any web page that is open in a browser use the server
     return params
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         os._exit(1)
-    os.write(1, f"\nready {server.listening_address}\n".encode())  # whole, whatever the C++ side is writing
+    os.write(1, f"\nready {server.listening_address}\n".encode())  # one write, so that C++ output cannot split it
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # from here on nobody reads the log
     os.dup2(silence, 2)

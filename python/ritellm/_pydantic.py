@@ -1,4 +1,4 @@
-"""What pydantic, and FastAPI with it, asks the classes of responses. Imported when it asks."""
+"""Schemas of the response classes for pydantic and FastAPI. Imported when pydantic asks for one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict:
 
 
 def core_schema_of(cls: type[Object]) -> Any:
-    """An object of the class as it is, or whatever dict there is, whose keys and values are not looked at: as lenient
-    with what was stored as a call is with what a provider sends."""
+    """Returns a schema that accepts an instance of the class, or any dict.
+
+    The keys and values of the dict are not validated: stored responses are read as leniently as those that a provider
+    sends.
+    """
     read = core_schema.no_info_after_validator_function(cls, core_schema.dict_schema(core_schema.str_schema()))
     written = core_schema.plain_serializer_function_ser_schema(_dump, return_schema=core_schema.any_schema())
-    # The union of both would ask each in turn what it cannot write.
+    # One serializer is set for the union: the default would try the serializer of each member in turn.
     python = core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
     return core_schema.json_or_python_schema(read, python, serialization=written)
 
@@ -28,7 +31,7 @@ def _dump(value: Any) -> Any:
 
 
 def json_schema_of(cls: type[Object]) -> dict[str, Any]:
-    """The members that the class describes. Others may be there, and each may be missing."""
+    """Returns the JSON schema of the members that the class annotates. None is required, and others are allowed."""
     hints = typing.get_type_hints(cls)
     hints.pop("meta", None)
     return {

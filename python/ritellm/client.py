@@ -1,4 +1,4 @@
-"""``Client``, and the functions of the package, which use a client of their own."""
+"""The ``Client`` class, and the functions of the package, which call the methods of a default client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from ritellm import _core
 from ritellm.types import ChatCompletion, EmbeddingResponse, RerankResponse
 
-# To import `typing` takes longer than all the rest of the package; who asks for the hints at run time gets `object`.
+# Importing `typing` takes longer than importing the rest of the package. Type hints read at run time are `object`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -41,14 +41,14 @@ __all__ = [
 
 
 def _coroutine_function(function: Any) -> Any:
-    """Marks a function that returns a coroutine as what `inspect.iscoroutinefunction` looks for.
+    """Marks a function that returns a coroutine, so that `inspect.iscoroutinefunction` returns True for it.
 
-    `inspect.markcoroutinefunction` would do the same from Python 3.12 on, and import `inspect`, which takes longer than
+    `inspect.markcoroutinefunction` does the same from Python 3.12 on, but importing `inspect` takes longer than importing
     the whole package.
     """
     code = function.__code__.replace(co_flags=function.__code__.co_flags | _CO_COROUTINE)
     if sys.version_info < (3, 11):
-        # There the flag decides what a call of the function returns.
+        # In these versions the flag would change what a call of the function returns.
         return _CoroutineFunction(function, code)
     marked = type(function)(code, function.__globals__, function.__name__)
     marked.__doc__, marked.__qualname__ = function.__doc__, function.__qualname__
@@ -58,12 +58,15 @@ def _coroutine_function(function: Any) -> Any:
 
 
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE
-# Of functions that are bound: `types.MethodType`, without the import.
+# The type of bound methods: `types.MethodType`, without importing `types`.
 _Method: Any = type(_coroutine_function.__get__(object()))
 
 
 class _CoroutineFunction:
-    """A function whose `__code__` is another: `inspect` asks that for flags, of whatever has a function's attributes."""
+    """Wraps a function and has a `__code__` with the coroutine flag, for Python 3.10.
+
+    `inspect` reads the flags from the `__code__` of any object that has a function's attributes.
+    """
 
     def __init__(self, function: Any, code: Any) -> None:
         self.__dict__.update(function.__dict__)
@@ -83,70 +86,82 @@ class _CoroutineFunction:
 
 
 class Client(_core.Client):
-    """Settings and connections of one's own, with the same methods as the package has functions.
+    """A client with its own settings and its own connection pool.
 
-    Each setting is what a call gets that does not give its own. A client may be used by any number of threads, tasks
-    and event loops at once, and by the children of a fork. It can be copied and pickled, as its settings: connections are
-    its own. Keys are never pickled, nor are passwords and header fields that look like keys; where there were some, the
-    unpickled client's calls raise ``InvalidArgumentError``.
+    It has the same methods as the package has functions, sync and async. A setting applies to every call that does not
+    pass its own value.
+
+    >>> from ritellm import Client
+    >>> client = Client(timeout={"connect": 5, "total": 60}, max_retries=4, headers={"x-team": "search"})
+    >>> messages = [{"role": "user", "content": "Hi"}]
+    >>> response = client.completion(model="openai/gpt-4o-mini", messages=messages)  # doctest: +SKIP
+
+    Any number of threads, tasks and event loops can use one client at the same time, and so can forked child processes. A
+    client can be copied and pickled; the copy has the same settings and its own connections. Keys, passwords and header
+    fields that look like keys are never pickled: if the client had any, calls of the unpickled client raise
+    ``InvalidArgumentError``.
 
     Args:
-        api_key: the key, for whichever provider a call names; only sent to ``base_url`` if that is given too. Or a
-            function, sync or async, that returns it: it is called before each attempt, in a thread of its own or, if it is
-            a coroutine function, on the call's loop. What it raises is what the call raises.
-        base_url: instead of the provider's own address; ``http+unix://%2Frun%2Fmodel.sock/v1`` is a unix socket.
-        api_version: the version of the API, where the provider has such a thing.
-        timeout: seconds for a whole call, or a mapping with any of ``queue`` (no limit), ``connect`` (10),
-            ``first_token`` (no limit), ``idle`` (no limit) and ``total`` (600); ``None`` in the mapping takes a limit
-            away. ``queue``, also ``pool``, is for all waiting for admission, which is no part of the others: ``total``
-            runs from the first admission on.
-        max_retries: how often a request that failed in passing is repeated; 2 by default.
-        max_retry_after: seconds that a provider may ask to be left alone before a repeat (``Retry-After``), 60 by default;
-            one that asks for more, or for more than the timeouts leave, raises at once.
-        azure_ad_token_provider: a function that returns a token of Entra ID, called like a function that is ``api_key``.
+        api_key: the key for every provider that is called; if ``base_url`` is set too, it is only sent there. Or a
+            function, sync or async, that returns the key. It is called before each attempt, in a new thread or, if it is a
+            coroutine function, on the event loop of the call. Exceptions that it raises are raised by the call.
+        base_url: the address to call instead of the provider's own; ``http+unix://%2Frun%2Fmodel.sock/v1`` is a unix
+            socket.
+        api_version: the version of the API, for providers that have versions.
+        timeout: seconds for a whole call, or a mapping with any of ``queue`` (default: no limit), ``connect`` (10),
+            ``first_token`` (no limit), ``idle`` (no limit) and ``total`` (600). ``None`` in the mapping removes a limit.
+            ``queue``, also spelled ``pool``, limits the time that a call waits for admission. The other limits do not
+            count this time: ``total`` starts when the call is first admitted.
+        max_retries: maximum number of retries after a transient failure; 2 by default.
+        max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``; 60 by default. If
+            the provider asks for more, or for more than the timeouts leave, the error is raised at once.
+        azure_ad_token_provider: a function that returns a Microsoft Entra ID token; it is called as a function passed as
+            ``api_key`` is.
         headers: header fields added to every request.
-        request_headers: a function, sync or async, that is called before each attempt with what is about to be sent, a dict
-            of ``method``, ``url`` (with ``***`` for what is called like a key in its query), ``headers`` (without
-            credentials), ``provider``, ``model`` and ``attempt`` (from 1), and returns a dict of header fields to add, or
-            ``None``.
+        request_headers: a function, sync or async, that returns a dict of header fields to add, or ``None``. It is called
+            before each attempt with a dict that describes the request: ``method``, ``url`` (query values whose names look
+            like a key's are ``***``), ``headers`` (without credentials), ``provider``, ``model`` and ``attempt`` (from 1).
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
-        http2: offer HTTP/2 to servers that are reached by TLS.
-        allow_http: let a key go to another machine by plain ``http://``, where everybody on the way can read it; refused
-            by default.
-        ca_bundle: a PEM file with the certificates of the authorities that are believed, instead of the machine's or of
-            those that ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name (or else ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``).
-        client_cert: the client's own certificate, for servers that ask for one: a PEM file that holds it and its key, or
-            a tuple of two, ``(certificate, key)``. Keys that are encrypted are refused.
-        verify: ``False`` believes every certificate, so that whoever stands in between can read and change everything.
-        proxy: ``http://[user:password@]host:port``, or ``https``, ``socks5`` or ``socks5h`` in front; otherwise
-            ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` in the environment say.
-        max_connections: connections to one server, at most; by default as many as the process has file descriptors for
-            (``ulimit -n``, less a margin). Calls beyond them wait in line, first come, first served, for as long as the
-            timeout ``queue`` allows.
-        max_in_flight: calls of this client under way at a time, at most; no limit by default. Those beyond wait likewise.
-        max_header_size: an answer's head may be so many bytes; 64 KiB by default.
-        max_body_size: an answer may be so many bytes, after decompression; 256 MiB by default.
-        max_event_size: one event of a stream may be so many bytes; 32 MiB by default.
-        max_stream_size: a whole stream may be so many bytes, after decompression; 1 GiB by default.
-        max_values: an answer, or an event of a stream, may hold so many JSON values, and an eighth as many objects and
-            lists; 16,777,216 by default.
-        max_nesting: the JSON of an answer may be nested so many levels deep; 256 by default, 512 at most.
+        http2: offer HTTP/2 to servers that are reached over TLS.
+        allow_http: allow keys to be sent to another machine over plain ``http://``, where anyone on the network path can
+            read them; not allowed by default.
+        ca_bundle: a PEM file with the certificate authorities to trust, instead of the machine's or those in
+            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` (or else ``REQUESTS_CA_BUNDLE`` or ``CURL_CA_BUNDLE``).
+        client_cert: the client certificate for servers that ask for one: a PEM file with the certificate and its key, or a
+            tuple of two files, ``(certificate, key)``. Encrypted keys are not accepted.
+        verify: ``False`` accepts any certificate, so that anyone on the network path can read and change the traffic.
+        proxy: ``http://[user:password@]host:port``, or the same with ``https``, ``socks5`` or ``socks5h``. The default is
+            taken from the variables ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``.
+        max_connections: maximum number of connections to one server; by default, as many as the process can have file
+            descriptors (``ulimit -n``, less a margin). Further calls are queued, first in, first out, for at most the
+            timeout ``queue``.
+        max_in_flight: maximum number of calls of this client in flight; no limit by default. Further calls are queued in
+            the same way.
+        max_header_size: maximum size of a response's header section in bytes; 64 KiB by default.
+        max_body_size: maximum size of a response body in bytes, after decompression; 256 MiB by default.
+        max_event_size: maximum size of one stream event in bytes; 32 MiB by default.
+        max_stream_size: maximum size of a whole stream in bytes, after decompression; 1 GiB by default.
+        max_values: maximum number of JSON values in a response or a stream event; 16,777,216 by default. The limit for
+            objects and lists is an eighth of it.
+        max_nesting: maximum nesting depth of a response's JSON; 256 by default, at most 512.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.
     """
 
     def close(self, timeout: float | None = 5.0) -> None:
-        """Closes the client: connections that carry nothing at once, the others when their calls are done.
+        """Closes the client: idle connections at once, the others when their calls are done.
 
-        From now on its calls raise ``InvalidArgumentError``. Calls that are under way are waited for, those in line too, and
-        streams until they end or are closed. Those that take longer than ``timeout`` are ended: they raise
-        ``APIConnectionError``. ``with Client() as client`` closes it when the block is left. A client may be closed from any
-        thread and more than once, and its figures stay. Interrupted by Ctrl-C, it goes on in the background.
+        Calls made after this raise ``InvalidArgumentError``. Calls in flight and queued calls can finish, and streams until
+        they end or are closed. Those that take longer than ``timeout`` are aborted and raise ``APIConnectionError``.
+        ``with Client() as client`` closes the client at the end of the block.
+
+        A client can be closed from any thread and more than once. Its statistics stay readable. If Ctrl-C interrupts this
+        method, closing continues in the background.
 
         Args:
-            timeout: seconds that calls under way are waited for, 5 by default; 0 ends them at once, ``None`` waits for as
-                long as their own timeouts allow.
+            timeout: seconds to wait for calls in flight, 5 by default; 0 ends them at once, ``None`` waits for as long as
+                their own timeouts allow.
 
         Raises:
             InvalidArgumentError: a timeout that cannot be used; nothing is closed.
@@ -154,9 +169,15 @@ class Client(_core.Client):
         self.call_close(timeout, False)
 
     async def aclose(self, timeout: float | None = 5.0) -> None:
-        """Closes the client without blocking the event loop: see `close`. Also ``async with Client() as client``.
+        """Closes the client without blocking the event loop, as `close` does; also ``async with Client() as client``.
 
-        A task that is cancelled meanwhile does not wait any more; the client is closed all the same.
+        If the task is cancelled meanwhile, it stops waiting, and the client is closed nevertheless.
+
+        Args:
+            timeout: seconds to wait for calls in flight, as for `close`.
+
+        Raises:
+            InvalidArgumentError: a timeout that cannot be used; nothing is closed.
         """
         await self.start_close(timeout, False)
 
@@ -175,28 +196,37 @@ class Client(_core.Client):
         await self.aclose()
 
     def completion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
-        """Makes a chat call and waits for its answer; other threads run meanwhile.
+        """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
+
+        >>> from ritellm import completion
+        >>> messages = [{"role": "user", "content": "Hi"}]
+        >>> response = completion("openai/gpt-4o-mini", messages, temperature=0, timeout=30)  # doctest: +SKIP
+        >>> response.choices[0].message.content  # doctest: +SKIP
+        'Hello! How can I help you today?'
 
         Args:
-            model: ``provider/model``, such as ``"openai/gpt-4o-mini"``; ``ritellm providers`` lists the providers. A
-                ``gpt-…`` without a provider is OpenAI's.
-            messages: the conversation so far, in OpenAI's format. A message of an earlier response may be put in as it is.
+            model: ``provider/model``, such as ``"openai/gpt-4o-mini"``; ``ritellm providers`` lists the providers. The
+                provider can be left out for names such as ``gpt-…``, which is then OpenAI.
+            messages: the conversation so far, a list of dicts in OpenAI's format. Messages of earlier responses can be
+                included as they are.
             stream: return a `Stream` of chunks instead of the whole completion.
-            timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``, ``total``.
-            max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
-            max_retry_after: seconds that a provider may ask to be left alone before a repeat; 60 by default.
-            base_url: instead of the provider's own address. Also ``api_base``.
-            api_key: instead of the one in the provider's environment variable; a key, or a function that returns it: see `Client`.
-            api_version: the version of the API, where the provider has such a thing.
+            timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``
+                and ``total``, in seconds: see `Client`.
+            max_retries: maximum number of retries after a transient failure; 2 by default. Also ``num_retries``.
+            max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``; 60 by default.
+            base_url: the address to call instead of the provider's own. Also ``api_base``.
+            api_key: the key, or a function that returns it (see `Client`), instead of the key in the provider's environment
+                variable.
+            api_version: the version of the API, for providers that have versions.
             extra_headers: header fields added to the request. Also ``headers``.
-            extra_query: query parameters added to its address.
-            extra_body: members merged into its body, over parameters of the same name.
-            additional_params: the same, and may be a JSON string.
+            extra_query: query parameters added to the request's URL.
+            extra_body: members merged into the request's JSON body; they replace parameters of the same name.
+            additional_params: the same as ``extra_body``, as a mapping or a JSON string.
             drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
-            allow_http: let the key go to another machine by plain ``http://``.
-            **params: every chat parameter of OpenAI's, by its own name (``temperature``, ``max_tokens``, ``tools``,
-                ``response_format`` …); a name that OpenAI does not define is passed to the provider untouched. ``None`` is
-                as good as not given.
+            allow_http: allow the key to be sent to another machine over plain ``http://``.
+            **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``,
+                ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged. ``None``
+                counts as not given.
 
         Returns:
             `ChatCompletion`, or `Stream` with ``stream=True``.
@@ -213,7 +243,7 @@ class Client(_core.Client):
 
     @_coroutine_function
     def acompletion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
-        """Makes a chat call without blocking the event loop; any number may be in flight at once.
+        """Makes a chat completion call without blocking the event loop; any number can be in flight at once.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `completion`.
         """
@@ -223,17 +253,24 @@ class Client(_core.Client):
             del params
 
     def embedding(self, model: str, input: str | Iterable[Any], **params: Any) -> EmbeddingResponse:
-        """Asks for the vectors of texts and waits for them; other threads run meanwhile.
+        """Returns the embedding vectors of texts; the GIL is released while the call waits.
+
+        >>> from ritellm import embedding
+        >>> response = embedding("openai/text-embedding-3-small", ["a cat", "a dog"])  # doctest: +SKIP
+        >>> len(response.data), len(response.data[0].embedding)  # doctest: +SKIP
+        (2, 1536)
 
         Args:
             model: ``provider/model``, such as ``"openai/text-embedding-3-small"``.
-            input: a text or a list of texts; where a provider takes them, also tokens or lists of tokens.
-            output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for the rows of one float32 array.
-            **params: ``dimensions``, ``encoding_format``, ``user`` and whatever else the provider takes
-                (``input_type``, ``task_type``, ``truncate`` …), and what every call takes: see `completion`.
+            input: a string or a list of strings; with providers that accept them, also token ids (a list of int) or lists
+                of token ids.
+            output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for one float32 array of shape (inputs,
+                dimensions), of which each vector is a row.
+            **params: ``dimensions``, ``encoding_format``, ``user``, other parameters of the provider (``input_type``,
+                ``task_type``, ``truncate`` …), and the parameters that every call accepts: see `completion`.
 
         Returns:
-            `EmbeddingResponse`: ``response.data[0].embedding``, and ``response.embeddings`` for all of them.
+            `EmbeddingResponse`: ``response.data[0].embedding`` is the first vector, ``response.embeddings`` has all.
 
         Raises:
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
@@ -248,7 +285,7 @@ class Client(_core.Client):
 
     @_coroutine_function
     def aembedding(self, model: str, input: str | Iterable[Any], **params: Any) -> Any:
-        """Asks for the vectors of texts without blocking the event loop.
+        """Returns the embedding vectors of texts, without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `embedding`.
         """
@@ -258,17 +295,22 @@ class Client(_core.Client):
             del params
 
     def responses(self, model: str, input: Any = None, **params: Any) -> Any:
-        """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
+        """Calls OpenAI's Responses API and waits for the response; the GIL is released meanwhile.
 
-        OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched, but for what the host would refuse
-        (docs/responses.md).
+        OpenAI, Azure and the OpenAI-compatible providers have this API. Requests and responses are passed on unchanged,
+        except for values that the provider would reject (docs/responses.md).
+
+        >>> from ritellm import responses
+        >>> response = responses("openai/gpt-5-mini", "Name a prime.", instructions="One word.")  # doctest: +SKIP
+        >>> response.output_text  # doctest: +SKIP
+        'Seven'
 
         Args:
             model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.
-            input: a text or a list of items; may be left out beside a stored ``prompt``.
-            stream: return a `Stream` of events; its ``completion`` is the response that the last of them holds.
+            input: a string or a list of input items; can be left out with a stored ``prompt``.
+            stream: return a `Stream` of events; its ``completion`` is the response that the last event contains.
             **params: every parameter of the Responses API by its own name (``instructions``, ``tools``,
-                ``previous_response_id`` …), and what every call takes: see `completion`.
+                ``previous_response_id`` …), and the parameters that every call accepts: see `completion`.
 
         Returns:
             `Response`, or `Stream` with ``stream=True``.
@@ -285,7 +327,7 @@ class Client(_core.Client):
 
     @_coroutine_function
     def aresponses(self, model: str, input: Any = None, **params: Any) -> Any:
-        """Makes a call of OpenAI's Responses API without blocking the event loop.
+        """Calls OpenAI's Responses API without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `responses`.
         """
@@ -295,16 +337,22 @@ class Client(_core.Client):
             del params
 
     def rerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> RerankResponse:
-        """Asks for documents in the order of their relevance to a query; other threads run meanwhile.
+        """Ranks documents by their relevance to a query; the GIL is released while the call waits.
+
+        >>> from ritellm import rerank
+        >>> documents = ["Dogs bark.", "Call f.close()."]
+        >>> ranking = rerank("cohere/rerank-v3.5", "How do I close a file?", documents, top_n=1)  # doctest: +SKIP
+        >>> [(result.index, result.relevance_score) for result in ranking.results]  # doctest: +SKIP
+        [(1, 0.82)]
 
         Args:
             model: ``provider/model``, such as ``"cohere/rerank-v3.5"``.
-            query: the text to compare them with.
-            documents: a list of str; where a provider takes them, also of dicts.
-            top_n: how many to return at most; all by default.
-            return_documents: whether each result has its ``document``.
-            **params: whatever else the provider takes (``max_tokens_per_doc``, ``truncation`` …), and what every call takes:
-                see `completion`.
+            query: the text that the documents are compared with.
+            documents: a list of str; with providers that accept them, also of dicts.
+            top_n: maximum number of results; all documents by default.
+            return_documents: ``True`` to have each result contain its ``document``.
+            **params: other parameters of the provider (``max_tokens_per_doc``, ``truncation`` …), and the parameters that
+                every call accepts: see `completion`.
 
         Returns:
             `RerankResponse`: ``response.results``, the most relevant first, each with ``index`` and ``relevance_score``.
@@ -321,7 +369,7 @@ class Client(_core.Client):
 
     @_coroutine_function
     def arerank(self, model: str, query: str, documents: Sequence[Any], **params: Any) -> Any:
-        """Asks for documents in the order of their relevance to a query, without blocking the event loop.
+        """Ranks documents by their relevance to a query, without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `rerank`.
         """
@@ -332,18 +380,22 @@ class Client(_core.Client):
             del params
 
     def speech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Asks for a text as speech and waits for the audio; other threads run meanwhile.
+        """Converts a text to speech and returns the audio; the GIL is released while the call waits.
+
+        >>> from ritellm import speech
+        >>> audio = speech("openai/gpt-4o-mini-tts", "Hello!", "alloy", response_format="mp3")  # doctest: +SKIP
+        >>> audio.write_to_file("hello.mp3")  # doctest: +SKIP
 
         Args:
             model: ``provider/model``, such as ``"openai/gpt-4o-mini-tts"``.
-            input: the text.
-            voice: the voice's name, which most providers want.
-            stream: return a `Stream` of ``bytes`` as they come instead of all of them.
-            **params: ``response_format`` (``"mp3"``, ``"wav"``, ``"pcm"`` …), ``speed``, ``instructions`` and whatever else
-                the provider takes, and what every call takes: see `completion`.
+            input: the text to speak, a str.
+            voice: the name of a voice, such as ``"alloy"``; most providers require it.
+            stream: return a `Stream` of ``bytes`` that yields the audio as it arrives.
+            **params: ``response_format`` (``"mp3"``, ``"wav"``, ``"pcm"`` …), ``speed``, ``instructions``, other parameters
+                of the provider, and the parameters that every call accepts: see `completion`.
 
         Returns:
-            `BinaryResponse`, which is ``bytes``, or `Stream` with ``stream=True``.
+            `BinaryResponse`, a subclass of ``bytes``, or `Stream` with ``stream=True``.
 
         Raises:
             RiteLLMError: see `ritellm.exceptions` for the hierarchy.
@@ -356,7 +408,7 @@ class Client(_core.Client):
 
     @_coroutine_function
     def aspeech(self, model: str, input: str, voice: str | Mapping[str, Any] | None = None, **params: Any) -> Any:
-        """Asks for a text as speech without blocking the event loop.
+        """Converts a text to speech without blocking the event loop.
 
         Cancelling the task aborts the request. Arguments, result and errors are those of `speech`.
         """
@@ -368,22 +420,23 @@ class Client(_core.Client):
 
     @property
     def files(self) -> Files:
-        """The files that lie with a provider: see `ritellm.resources.Files`."""
+        """The methods for files that are stored at a provider: see `ritellm.resources.Files`."""
         from ritellm.resources import Files
 
         return Files(self)
 
     @property
     def batches(self) -> Batches:
-        """The batches of a provider: see `ritellm.resources.Batches`."""
+        """The methods for batches: see `ritellm.resources.Batches`."""
         from ritellm.resources import Batches
 
         return Batches(self)
 
 
-# In the methods above a call's arguments are deleted as it ends, however it ends: a traceback that shows local variables
-# would show the key among them. That is a statement, since even a function's call may fail, with a `RecursionError`.
-# Coroutines are given them concealed, since one that is never awaited, or is cancelled before, never gets to deleting.
+# The methods above delete a call's arguments when it ends, in success and in error: a traceback that shows local variables
+# would show the key among them. `del` is used because it is a statement: even calling a function can fail, with a
+# `RecursionError`. Coroutines get the arguments wrapped by `conceal`, since a coroutine that is never awaited, or is
+# cancelled before it starts, never reaches the `del`.
 
 
 async def _answer(client: Client, operation: str, model: str, subject: object, arguments: _core.Arguments) -> Any:
@@ -413,21 +466,27 @@ async def _alocal_server(model: str) -> str:
 
 
 class _DefaultClient(Client):
-    """The one behind the package's functions; pickled as a name, so that they can be handed to other processes."""
+    """The client behind the package's functions.
+
+    It is pickled by name, so that the functions can be sent to other processes.
+    """
 
     def close(self, timeout: float | None = 5.0) -> None:
-        """Closes the connections of the package's functions, and waits for their calls as `Client.close` does.
+        """Closes the connections of the package's functions and waits for their calls, as `Client.close` does.
 
-        The next call of one of the functions opens new connections. Clients of one's own are not in it.
+        The next call of one of the functions opens new connections. Clients that you created are not closed.
 
         Args:
-            timeout: seconds that calls under way are waited for, 5 by default; 0 ends them at once, ``None`` waits for as
-                long as their own timeouts allow.
+            timeout: seconds to wait for calls in flight, 5 by default; 0 ends them at once, ``None`` waits for as long as
+                their own timeouts allow.
+
+        Raises:
+            InvalidArgumentError: a timeout that cannot be used; nothing is closed.
         """
         self.call_close(timeout, True)
 
     async def aclose(self, timeout: float | None = 5.0) -> None:
-        """Closes the connections of the package's functions without blocking the event loop: see `close`."""
+        """Closes the connections of the package's functions without blocking the event loop, as `close` does."""
         await self.start_close(timeout, True)
 
     def __reduce__(self) -> str:
@@ -456,25 +515,30 @@ aclose = _default.aclose
 
 
 def stats() -> dict[str, Any]:
-    """What the functions of the package have done so far in this process.
+    """Returns the statistics of the package's functions in this process.
 
     Returns:
-        ``calls``, ``in_flight``, ``retries``, ``connections_open``, ``connections_idle``, ``bytes_sent`` and
-        ``bytes_received`` in all, and under ``by_provider`` the same for each provider. Clients of one's own are not in
-        it: each has a method of this name.
+        A dict with the totals ``calls``, ``in_flight``, ``retries``, ``connections_open``, ``connections_idle``,
+        ``bytes_sent`` and ``bytes_received``, and with the same figures for each provider under ``by_provider``. Clients
+        that you created are not included: call their own method `stats`.
     """
     return _default.stats()
 
 
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion:
-    """The completion that a stream's chunks make up: the same message as the call without ``stream=True``.
+    """Combines the chunks of a stream into a completion, with the message that the call without ``stream=True`` returns.
+
+    >>> from ritellm import stream_chunk_builder
+    >>> chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in ("Hel", "lo")]
+    >>> stream_chunk_builder(chunks).choices[0].message.content
+    'Hello'
 
     Args:
-        chunks: the chunks, in their order.
-        messages: taken for LiteLLM's sake, and not needed.
+        chunks: the chunks in their order, as a `Stream` yields them: dicts in OpenAI's format.
+        messages: accepted for compatibility with LiteLLM, and ignored.
 
     Raises:
-        InvalidArgumentError: a chunk that is no dict of JSON values.
+        InvalidArgumentError: a chunk is not a dict of JSON values.
     """
     built: ChatCompletion = _core.accumulate(chunks)
     return built

@@ -1,4 +1,4 @@
-"""What type checkers and editors see of client.py: every keyword by name, and the result by ``stream``."""
+"""Type stubs of client.py: every keyword by name, and the result type for each value of ``stream``."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
@@ -38,11 +38,11 @@ __all__ = [
 
 @type_check_only
 class _Model(Protocol):
-    """An object of the OpenAI SDK's, or any of pydantic's."""
+    """An object of the OpenAI SDK, or any pydantic model."""
 
     def model_dump(self, *, mode: str, exclude_none: bool) -> Any: ...
 
-# What becomes a JSON object, and what becomes header fields or query parameters.
+# `_Members` become a JSON object, `_Pairs` become header fields or query parameters.
 _Members: TypeAlias = Mapping[str, Any] | _Model
 _Pairs: TypeAlias = Mapping[str, str | bytes | float | None]
 
@@ -52,12 +52,12 @@ _Either = TypeVar("_Either", covariant=True)
 
 @type_check_only
 class _Chat(Protocol[_Plain, _Streamed, _Either]):
-    """A chat call, for each of its four names.
+    """The signature of a chat call, shared by its four names.
 
-    The keywords stand here once for each kind of ``stream``. A TypedDict (PEP 692) would let them stand once, but mypy
-    would then refuse the names that only a provider knows, until it has PEP 728's ``extra_items``.
-    tests/typing/test_stubs.py holds the three equal. ``Literal[...] | str`` is OpenAI's values, for the editor to offer,
-    and whatever other providers take.
+    The keywords are repeated for each type of ``stream``. With a TypedDict (PEP 692) they would be written once, but mypy
+    would then reject names that only a provider defines, until it supports PEP 728's ``extra_items``.
+    tests/typing/test_stubs.py checks that the three lists are equal. ``Literal[...] | str`` lists OpenAI's values, which
+    editors offer for completion, and accepts the values of other providers.
     """
 
     @overload
@@ -102,7 +102,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         user: str | None = None,
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -121,7 +121,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Plain:
-        """Makes a chat call: `ritellm.completion` has the arguments."""
+        """Makes a chat completion call; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -164,7 +164,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         user: str | None = None,
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -183,7 +183,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Streamed:
-        """Makes a chat call and streams the answer: `ritellm.completion` has the arguments."""
+        """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -226,7 +226,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         user: str | None = None,
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -245,7 +245,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Either:
-        """Makes a chat call, streamed if ``stream`` says so: `ritellm.completion` has the arguments."""
+        """Makes a chat completion call, streamed if ``stream`` is true; `ritellm.completion` documents the arguments."""
 
 _ChatStream: TypeAlias = Stream[ChatCompletionChunk, ChatCompletion]
 _ResponseStream: TypeAlias = Stream[ResponseEvent, Response]
@@ -260,7 +260,7 @@ _Acompletion: TypeAlias = _Chat[
 
 @type_check_only
 class _Embedding(Protocol[_Plain]):
-    """An embedding call, for each of its four names."""
+    """The signature of an embedding call, shared by its four names."""
 
     def __call__(
         self,
@@ -271,7 +271,7 @@ class _Embedding(Protocol[_Plain]):
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] | None = None,
         user: str | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -290,11 +290,11 @@ class _Embedding(Protocol[_Plain]):
         # passed to the provider
         **params: Any,
     ) -> _Plain:
-        """Asks for the vectors of texts: `ritellm.embedding` has the arguments."""
+        """Returns the embedding vectors of texts; `ritellm.embedding` documents the arguments."""
 
 @type_check_only
 class _Responses(Protocol[_Plain, _Streamed, _Either]):
-    """A call of the Responses API, for each of its four names."""
+    """The signature of a Responses API call, shared by its four names."""
 
     @overload
     def __call__(
@@ -303,7 +303,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: Literal[False] | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -322,7 +322,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Plain:
-        """Makes a call of OpenAI's Responses API: `ritellm.responses` has the arguments."""
+        """Calls OpenAI's Responses API; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -330,7 +330,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: Literal[True],
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -349,7 +349,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Streamed:
-        """Makes a call of OpenAI's Responses API and streams the answer: `ritellm.responses` has the arguments."""
+        """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -357,7 +357,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: bool | None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -376,7 +376,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Either:
-        """Makes a call of OpenAI's Responses API, streamed if ``stream`` says so: `ritellm.responses` has the arguments."""
+        """Calls OpenAI's Responses API, streamed if ``stream`` is true; `ritellm.responses` documents the arguments."""
 
 _Embed: TypeAlias = _Embedding[EmbeddingResponse]
 _Aembed: TypeAlias = _Embedding[Coroutine[Any, Any, EmbeddingResponse]]
@@ -389,7 +389,7 @@ _Arespond: TypeAlias = _Responses[
 
 @type_check_only
 class _Reranking(Protocol[_Plain]):
-    """A rerank call, for each of its four names."""
+    """The signature of a rerank call, shared by its four names."""
 
     def __call__(
         self,
@@ -399,7 +399,7 @@ class _Reranking(Protocol[_Plain]):
         *,
         top_n: int | None = None,
         return_documents: bool | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -418,11 +418,11 @@ class _Reranking(Protocol[_Plain]):
         # passed to the provider
         **params: Any,
     ) -> _Plain:
-        """Asks for documents in the order of their relevance to a query: `ritellm.rerank` has the arguments."""
+        """Ranks documents by their relevance to a query; `ritellm.rerank` documents the arguments."""
 
 @type_check_only
 class _Speaking(Protocol[_Plain, _Streamed, _Either]):
-    """A speech call, for each of its four names."""
+    """The signature of a speech call, shared by its four names."""
 
     @overload
     def __call__(
@@ -432,7 +432,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         voice: str | Mapping[str, Any] | None = None,
         *,
         stream: Literal[False] | None = None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -451,7 +451,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Plain:
-        """Asks for a text as speech: `ritellm.speech` has the arguments."""
+        """Converts a text to speech; `ritellm.speech` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -460,7 +460,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         voice: str | Mapping[str, Any] | None = None,
         *,
         stream: Literal[True],
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -479,7 +479,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Streamed:
-        """Asks for a text as speech and streams the answer: `ritellm.speech` has the arguments."""
+        """Converts a text to speech and streams the audio; `ritellm.speech` documents the arguments."""
     @overload
     def __call__(
         self,
@@ -488,7 +488,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         voice: str | Mapping[str, Any] | None = None,
         *,
         stream: bool | None,
-        # ours
+        # parameters of RiteLLM itself
         timeout: float | Mapping[str, float | None] | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -507,7 +507,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         # passed to the provider
         **params: Any,
     ) -> _Either:
-        """Asks for a text as speech, streamed if ``stream`` says so: `ritellm.speech` has the arguments."""
+        """Converts a text to speech, streamed if ``stream`` is true; `ritellm.speech` documents the arguments."""
 
 _Rerank: TypeAlias = _Reranking[RerankResponse]
 _Arerank: TypeAlias = _Reranking[Coroutine[Any, Any, RerankResponse]]
@@ -526,61 +526,61 @@ class Client(_core.Client):
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
     completion: _Completion
-    """Makes a chat call and waits for its answer; other threads run meanwhile.
+    """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
 
     See `ritellm.completion`.
     """
 
     acompletion: _Acompletion
-    """Makes a chat call without blocking the event loop; any number may be in flight at once.
+    """Makes a chat completion call without blocking the event loop; any number can be in flight at once.
 
     See `ritellm.acompletion`.
     """
 
     embedding: _Embed
-    """Asks for the vectors of texts and waits for them; other threads run meanwhile.
+    """Returns the embedding vectors of texts; the GIL is released while the call waits.
 
     See `ritellm.embedding`.
     """
 
     aembedding: _Aembed
-    """Asks for the vectors of texts without blocking the event loop.
+    """Returns the embedding vectors of texts, without blocking the event loop.
 
     See `ritellm.aembedding`.
     """
 
     responses: _Respond
-    """Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
+    """Calls OpenAI's Responses API and waits for the response; the GIL is released meanwhile.
 
     See `ritellm.responses`.
     """
 
     aresponses: _Arespond
-    """Makes a call of OpenAI's Responses API without blocking the event loop.
+    """Calls OpenAI's Responses API without blocking the event loop.
 
     See `ritellm.aresponses`.
     """
 
     rerank: _Rerank
-    """Asks for documents in the order of their relevance to a query; other threads run meanwhile.
+    """Ranks documents by their relevance to a query; the GIL is released while the call waits.
 
     See `ritellm.rerank`.
     """
 
     arerank: _Arerank
-    """Asks for documents in the order of their relevance to a query, without blocking the event loop.
+    """Ranks documents by their relevance to a query, without blocking the event loop.
 
     See `ritellm.arerank`.
     """
 
     speech: _Speech
-    """Asks for a text as speech and waits for the audio; other threads run meanwhile.
+    """Converts a text to speech and returns the audio; the GIL is released while the call waits.
 
     See `ritellm.speech`.
     """
 
     aspeech: _Aspeech
-    """Asks for a text as speech without blocking the event loop.
+    """Converts a text to speech without blocking the event loop.
 
     See `ritellm.aspeech`.
     """
@@ -591,28 +591,37 @@ class Client(_core.Client):
     def batches(self) -> Batches: ...
 
 completion: _Completion
-"""Makes a chat call and waits for its answer; other threads run meanwhile.
+"""Makes a chat completion call and waits for the response; the GIL is released meanwhile.
+
+>>> from ritellm import completion
+>>> messages = [{"role": "user", "content": "Hi"}]
+>>> response = completion("openai/gpt-4o-mini", messages, temperature=0, timeout=30)  # doctest: +SKIP
+>>> response.choices[0].message.content  # doctest: +SKIP
+'Hello! How can I help you today?'
 
 Args:
-    model: ``provider/model``, such as ``"openai/gpt-4o-mini"``; ``ritellm providers`` lists the providers. A
-        ``gpt-…`` without a provider is OpenAI's.
-    messages: the conversation so far, in OpenAI's format. A message of an earlier response may be put in as it is.
+    model: ``provider/model``, such as ``"openai/gpt-4o-mini"``; ``ritellm providers`` lists the providers. The
+        provider can be left out for names such as ``gpt-…``, which is then OpenAI.
+    messages: the conversation so far, a list of dicts in OpenAI's format. Messages of earlier responses can be
+        included as they are.
     stream: return a `Stream` of chunks instead of the whole completion.
-    timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``, ``total``.
-    max_retries: how often a request that failed in passing is repeated; 2 by default. Also ``num_retries``.
-    max_retry_after: seconds that a provider may ask to be left alone before a repeat; 60 by default.
-    base_url: instead of the provider's own address. Also ``api_base``.
-    api_key: instead of the one in the provider's environment variable; a key, or a function that returns it: see `Client`.
-    api_version: the version of the API, where the provider has such a thing.
+    timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``
+        and ``total``, in seconds: see `Client`.
+    max_retries: maximum number of retries after a transient failure; 2 by default. Also ``num_retries``.
+    max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``; 60 by default.
+    base_url: the address to call instead of the provider's own. Also ``api_base``.
+    api_key: the key, or a function that returns it (see `Client`), instead of the key in the provider's environment
+        variable.
+    api_version: the version of the API, for providers that have versions.
     extra_headers: header fields added to the request. Also ``headers``.
-    extra_query: query parameters added to its address.
-    extra_body: members merged into its body, over parameters of the same name.
-    additional_params: the same, and may be a JSON string.
+    extra_query: query parameters added to the request's URL.
+    extra_body: members merged into the request's JSON body; they replace parameters of the same name.
+    additional_params: the same as ``extra_body``, as a mapping or a JSON string.
     drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
-    allow_http: let the key go to another machine by plain ``http://``.
-    **params: every chat parameter of OpenAI's, by its own name (``temperature``, ``max_tokens``, ``tools``,
-        ``response_format`` …); a name that OpenAI does not define is passed to the provider untouched. ``None`` is
-        as good as not given.
+    allow_http: allow the key to be sent to another machine over plain ``http://``.
+    **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``,
+        ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged. ``None``
+        counts as not given.
 
 Returns:
     `ChatCompletion`, or `Stream` with ``stream=True``.
@@ -622,46 +631,58 @@ Raises:
 """
 
 acompletion: _Acompletion
-"""Makes a chat call without blocking the event loop; any number may be in flight at once.
+"""Makes a chat completion call without blocking the event loop; any number can be in flight at once.
 
 Cancelling the task aborts the request. Arguments, result and errors are those of `completion`.
 """
 
 embedding: _Embed
-"""Asks for the vectors of texts and waits for them; other threads run meanwhile.
+"""Returns the embedding vectors of texts; the GIL is released while the call waits.
+
+>>> from ritellm import embedding
+>>> response = embedding("openai/text-embedding-3-small", ["a cat", "a dog"])  # doctest: +SKIP
+>>> len(response.data), len(response.data[0].embedding)  # doctest: +SKIP
+(2, 1536)
 
 Args:
     model: ``provider/model``, such as ``"openai/text-embedding-3-small"``.
-    input: a text or a list of texts; where a provider takes them, also tokens or lists of tokens.
-    output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for the rows of one float32 array.
-    **params: ``dimensions``, ``encoding_format``, ``user`` and whatever else the provider takes
-        (``input_type``, ``task_type``, ``truncate`` …), and what every call takes: see `completion`.
+    input: a string or a list of strings; with providers that accept them, also token ids (a list of int) or lists
+        of token ids.
+    output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for one float32 array of shape (inputs,
+        dimensions), of which each vector is a row.
+    **params: ``dimensions``, ``encoding_format``, ``user``, other parameters of the provider (``input_type``,
+        ``task_type``, ``truncate`` …), and the parameters that every call accepts: see `completion`.
 
 Returns:
-    `EmbeddingResponse`: ``response.data[0].embedding``, and ``response.embeddings`` for all of them.
+    `EmbeddingResponse`: ``response.data[0].embedding`` is the first vector, ``response.embeddings`` has all.
 
 Raises:
     RiteLLMError: see `ritellm.exceptions` for the hierarchy.
 """
 
 aembedding: _Aembed
-"""Asks for the vectors of texts without blocking the event loop.
+"""Returns the embedding vectors of texts, without blocking the event loop.
 
 Cancelling the task aborts the request. Arguments, result and errors are those of `embedding`.
 """
 
 responses: _Respond
-"""Makes a call of OpenAI's Responses API and waits for its answer; other threads run meanwhile.
+"""Calls OpenAI's Responses API and waits for the response; the GIL is released meanwhile.
 
-OpenAI, Azure and the OpenAI-compatible hosts have it; request and answer pass untouched, but for what the host would refuse
-(docs/responses.md).
+OpenAI, Azure and the OpenAI-compatible providers have this API. Requests and responses are passed on unchanged,
+except for values that the provider would reject (docs/responses.md).
+
+>>> from ritellm import responses
+>>> response = responses("openai/gpt-5-mini", "Name a prime.", instructions="One word.")  # doctest: +SKIP
+>>> response.output_text  # doctest: +SKIP
+'Seven'
 
 Args:
     model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.
-    input: a text or a list of items; may be left out beside a stored ``prompt``.
-    stream: return a `Stream` of events; its ``completion`` is the response that the last of them holds.
+    input: a string or a list of input items; can be left out with a stored ``prompt``.
+    stream: return a `Stream` of events; its ``completion`` is the response that the last event contains.
     **params: every parameter of the Responses API by its own name (``instructions``, ``tools``,
-        ``previous_response_id`` …), and what every call takes: see `completion`.
+        ``previous_response_id`` …), and the parameters that every call accepts: see `completion`.
 
 Returns:
     `Response`, or `Stream` with ``stream=True``.
@@ -671,22 +692,28 @@ Raises:
 """
 
 aresponses: _Arespond
-"""Makes a call of OpenAI's Responses API without blocking the event loop.
+"""Calls OpenAI's Responses API without blocking the event loop.
 
 Cancelling the task aborts the request. Arguments, result and errors are those of `responses`.
 """
 
 rerank: _Rerank
-"""Asks for documents in the order of their relevance to a query; other threads run meanwhile.
+"""Ranks documents by their relevance to a query; the GIL is released while the call waits.
+
+>>> from ritellm import rerank
+>>> documents = ["Dogs bark.", "Call f.close()."]
+>>> ranking = rerank("cohere/rerank-v3.5", "How do I close a file?", documents, top_n=1)  # doctest: +SKIP
+>>> [(result.index, result.relevance_score) for result in ranking.results]  # doctest: +SKIP
+[(1, 0.82)]
 
 Args:
     model: ``provider/model``, such as ``"cohere/rerank-v3.5"``.
-    query: the text to compare them with.
-    documents: a list of str; where a provider takes them, also of dicts.
-    top_n: how many to return at most; all by default.
-    return_documents: whether each result has its ``document``.
-    **params: whatever else the provider takes (``max_tokens_per_doc``, ``truncation`` …), and what every call takes:
-        see `completion`.
+    query: the text that the documents are compared with.
+    documents: a list of str; with providers that accept them, also of dicts.
+    top_n: maximum number of results; all documents by default.
+    return_documents: ``True`` to have each result contain its ``document``.
+    **params: other parameters of the provider (``max_tokens_per_doc``, ``truncation`` …), and the parameters that
+        every call accepts: see `completion`.
 
 Returns:
     `RerankResponse`: ``response.results``, the most relevant first, each with ``index`` and ``relevance_score``.
@@ -696,31 +723,35 @@ Raises:
 """
 
 arerank: _Arerank
-"""Asks for documents in the order of their relevance to a query, without blocking the event loop.
+"""Ranks documents by their relevance to a query, without blocking the event loop.
 
 Cancelling the task aborts the request. Arguments, result and errors are those of `rerank`.
 """
 
 speech: _Speech
-"""Asks for a text as speech and waits for the audio; other threads run meanwhile.
+"""Converts a text to speech and returns the audio; the GIL is released while the call waits.
+
+>>> from ritellm import speech
+>>> audio = speech("openai/gpt-4o-mini-tts", "Hello!", "alloy", response_format="mp3")  # doctest: +SKIP
+>>> audio.write_to_file("hello.mp3")  # doctest: +SKIP
 
 Args:
     model: ``provider/model``, such as ``"openai/gpt-4o-mini-tts"``.
-    input: the text.
-    voice: the voice's name, which most providers want.
-    stream: return a `Stream` of ``bytes`` as they come instead of all of them.
-    **params: ``response_format`` (``"mp3"``, ``"wav"``, ``"pcm"`` …), ``speed``, ``instructions`` and whatever else
-        the provider takes, and what every call takes: see `completion`.
+    input: the text to speak, a str.
+    voice: the name of a voice, such as ``"alloy"``; most providers require it.
+    stream: return a `Stream` of ``bytes`` that yields the audio as it arrives.
+    **params: ``response_format`` (``"mp3"``, ``"wav"``, ``"pcm"`` …), ``speed``, ``instructions``, other parameters
+        of the provider, and the parameters that every call accepts: see `completion`.
 
 Returns:
-    `BinaryResponse`, which is ``bytes``, or `Stream` with ``stream=True``.
+    `BinaryResponse`, a subclass of ``bytes``, or `Stream` with ``stream=True``.
 
 Raises:
     RiteLLMError: see `ritellm.exceptions` for the hierarchy.
 """
 
 aspeech: _Aspeech
-"""Asks for a text as speech without blocking the event loop.
+"""Converts a text to speech without blocking the event loop.
 
 Cancelling the task aborts the request. Arguments, result and errors are those of `speech`.
 """

@@ -1,17 +1,17 @@
-"""What can go wrong, as one hierarchy::
+"""The exceptions of the package, in one hierarchy::
 
     RiteLLMError
-    ├── APIConnectionError             no connection, or one that broke
-    │   ├── Timeout                    a deadline passed, or the provider said so (408, 504)
-    │   └── IncompleteStreamError      a stream ended without its finish; .completion has what came
-    ├── APIResponseValidationError     an answer that is not what the wire format says
-    └── APIStatusError                 the provider refused
+    ├── APIConnectionError             no connection, or the connection broke
+    │   ├── Timeout                    a time limit passed, or the provider reported a timeout (408, 504)
+    │   └── IncompleteStreamError      a stream ended before its final event; .completion is what arrived
+    ├── APIResponseValidationError     the response does not follow the wire format
+    └── APIStatusError                 the provider returned an error status
         ├── BadRequestError            400 and other 4xx
-        │   ├── InvalidArgumentError          an argument that cannot be used; also a TypeError and ValueError
+        │   ├── InvalidArgumentError          an argument is invalid; also a TypeError and ValueError
         │   ├── UnsupportedParamsError        OpenAI has the parameter, the provider lacks it
-        │   ├── ContextWindowExceededError    the prompt is longer than the model takes
-        │   └── ContentPolicyViolationError   the provider refused the content
-        ├── AuthenticationError        401, or no key where one is needed
+        │   ├── ContextWindowExceededError    the prompt is longer than the model's context window
+        │   └── ContentPolicyViolationError   the provider rejected the content
+        ├── AuthenticationError        401, or a required key is missing
         ├── PermissionDeniedError      403
         ├── NotFoundError              404
         ├── ConflictError              409
@@ -20,12 +20,18 @@
         └── InternalServerError        500 and other 5xx
             └── ServiceUnavailableError       502, 503, 529
 
-They are raised by the native core, can be pickled, and never show a key.
+The native core raises them. They can be pickled and never contain a key.
+
+>>> import ritellm
+>>> try:
+...     ritellm.completion("openai/gpt-4o-mini", [{"role": "user", "content": "Hi"}])  # doctest: +SKIP
+... except ritellm.RateLimitError as error:
+...     print(error.retry_after, error.request_id)
 """
 
 from __future__ import annotations
 
-# Only for those who check types: to import `typing` takes longer than all the rest of the package.
+# Only type checkers import `typing`: the import takes longer than importing the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -56,19 +62,19 @@ __all__ = [
 
 
 class RiteLLMError(Exception):
-    """The base of every error that this package raises on purpose.
+    """The base class of every error that this package raises deliberately.
 
     Attributes:
-        message: one sentence for a person.
-        status_code: HTTP status, or ``None`` when there was no answer.
+        message: a sentence that describes the error.
+        status_code: the HTTP status, or ``None`` if there was no response.
         provider: the provider's name; ``llm_provider`` is the same.
-        model: the model's name as the provider knows it.
-        code: the provider's own code for the error, if it gave one.
-        body: the answer's body, parsed where it is JSON, else as text.
-        headers: the answer's headers, names in lower case.
-        request_id: the provider's id for the request.
-        retry_after: seconds for which the provider asked to be left alone.
-        retries: how many times the request was repeated before this was raised.
+        model: the provider's own name of the model.
+        code: the provider's code for the error, or ``None``.
+        body: the response body, parsed if it is JSON, otherwise as text.
+        headers: the response headers, with names in lower case.
+        request_id: the provider's id of the request, or ``None``.
+        retry_after: seconds to wait before the next request, as the provider asked, or ``None``.
+        retries: the number of retries that were made before the error was raised.
     """
 
     def __init__(
@@ -104,74 +110,74 @@ class RiteLLMError(Exception):
 
 
 class APIConnectionError(RiteLLMError):
-    """No connection, or one that broke."""
+    """There was no connection, or the connection broke."""
 
 
 class Timeout(APIConnectionError):
-    """A deadline passed, or the provider said so (408, 504)."""
+    """A time limit passed, or the provider reported a timeout (408, 504)."""
 
 
 class IncompleteStreamError(APIConnectionError):
-    """A stream that ended without its finish; ``completion`` has what did arrive."""
+    """A stream ended before its final event; ``completion`` is the response as far as it arrived."""
 
     completion: Any = None
 
 
 class APIResponseValidationError(RiteLLMError):
-    """An answer that is not what the wire format says."""
+    """The response does not follow the wire format."""
 
 
 class APIStatusError(RiteLLMError):
-    """The provider refused, or the request was refused before it was sent."""
+    """The provider returned an error status, or the request was rejected before it was sent."""
 
 
 class BadRequestError(APIStatusError):
-    """400, and other 4xx that have no class of their own."""
+    """HTTP status 400, or another 4xx that has no class of its own."""
 
 
 class InvalidArgumentError(BadRequestError, TypeError, ValueError):
-    """An argument that cannot be used; nothing was sent."""
+    """An argument is invalid; nothing was sent."""
 
 
 class UnsupportedParamsError(BadRequestError):
-    """A parameter that OpenAI defines and the provider lacks; nothing was sent. ``drop_params=True`` leaves it out."""
+    """The provider lacks a parameter that OpenAI defines; nothing was sent. ``drop_params=True`` leaves it out."""
 
 
 class ContextWindowExceededError(BadRequestError):
-    """The prompt is longer than the model takes."""
+    """The prompt is longer than the model's context window."""
 
 
 class ContentPolicyViolationError(BadRequestError):
-    """The provider refused the content."""
+    """The provider rejected the content."""
 
 
 class AuthenticationError(APIStatusError):
-    """401, or no key where one is needed."""
+    """HTTP status 401, or a required key is missing."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403."""
+    """HTTP status 403."""
 
 
 class NotFoundError(APIStatusError):
-    """404."""
+    """HTTP status 404."""
 
 
 class ConflictError(APIStatusError):
-    """409."""
+    """HTTP status 409."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422."""
+    """HTTP status 422."""
 
 
 class RateLimitError(APIStatusError):
-    """429."""
+    """HTTP status 429."""
 
 
 class InternalServerError(APIStatusError):
-    """500, and other 5xx that have no class of their own."""
+    """HTTP status 500, or another 5xx that has no class of its own."""
 
 
 class ServiceUnavailableError(InternalServerError):
-    """502, 503 or 529."""
+    """HTTP status 502, 503 or 529."""

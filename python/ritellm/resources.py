@@ -1,4 +1,4 @@
-"""Files and batches: what belongs to an account at a provider, and not to a model.
+"""Files and batches, which belong to an account at a provider and not to a model.
 
 >>> import ritellm
 >>> rows = [{"custom_id": "1", "body": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]}}]
@@ -7,8 +7,8 @@
 >>> for line in ritellm.batches.results("openai", batch):  # doctest: +SKIP
 ...     print(line.custom_id, line.response.body.choices[0].message.content)
 
-Every method takes what every call takes beside its own arguments (``api_key``, ``base_url``, ``timeout``, ``max_retries``,
-``extra_headers`` …: see `ritellm.completion`), and raises what every call raises.
+Every method also accepts the parameters of all calls (``api_key``, ``base_url``, ``timeout``, ``max_retries``,
+``extra_headers`` …: see `ritellm.completion`) and raises the errors of `ritellm.exceptions`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ritellm.types import Batch, BatchPage, BinaryResponse, FileDeleted, FileObj
 
 __all__ = ["Batches", "Files", "Pages"]
 
-#: What a batch is when nothing more comes of it.
+#: The states in which a batch has ended.
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-#: What is said of a batch, and not of the file that its rows are uploaded in.
+#: Options of a batch that are not passed to the upload of its file.
 OF_THE_BATCH = frozenset({"metadata", "output_expires_after", "extra_body", "additional_params", "display_name"})
 
 _Item = TypeVar("_Item")
@@ -35,9 +35,9 @@ _Page = TypeVar("_Page", FilePage, BatchPage)
 
 
 class Pages(Generic[_Page, _Item]):
-    """The items of a list that comes in pages: iterate over it with ``for`` or ``async for``.
+    """A list that is fetched page by page: iterate over its items with ``for`` or ``async for``.
 
-    A page is fetched when its first item is wanted. Each loop begins with the first page.
+    A page is fetched when its first item is needed. Each loop begins with the first page.
     """
 
     def __init__(self, client: Client, operation: str, provider: str, options: dict[str, Any]) -> None:
@@ -47,13 +47,17 @@ class Pages(Generic[_Page, _Item]):
         self._options = _core.conceal(options)
 
     def page(self, after: str | None = None) -> _Page:
-        """One page: the first, or the one that follows the item of this id."""
+        """Returns one page.
+
+        Args:
+            after: the id of the last item before the page; by default, the first page is returned.
+        """
         after = self._first() if after is None else after
         page: _Page = self._client.call(self._operation, self._provider, after, self._given())
         return page
 
     async def apage(self, after: str | None = None) -> _Page:
-        """One page, without blocking the event loop."""
+        """Returns one page without blocking the event loop; the argument is that of `page`."""
         after = self._first() if after is None else after
         page: _Page = await self._client.start(self._operation, self._provider, after, _core.conceal(self._given()))
         return page
@@ -89,7 +93,7 @@ class Pages(Generic[_Page, _Item]):
 
 
 def _next(page: FilePage | BatchPage) -> str | None:
-    """What the next page follows; ``None``: there is none."""
+    """Returns the id after which the next page begins, or ``None`` on the last page."""
     if not page.get("has_more") or not page.data:
         return None
     last = page.get("last_id") or page.data[-1].get("id")
@@ -97,7 +101,15 @@ def _next(page: FilePage | BatchPage) -> str | None:
 
 
 class Files:
-    """Files that lie with a provider. Each method has an async twin whose name begins with ``a``."""
+    """Methods for files that are stored at a provider.
+
+    `create`, `retrieve`, `content` and `delete` have async versions whose names begin with ``a``; the result of `list` is
+    iterated with ``for`` or ``async for``.
+
+    >>> import ritellm
+    >>> file = ritellm.files.create("openai", "rows.jsonl", purpose="batch")  # doctest: +SKIP
+    >>> ritellm.files.content("openai", file.id)  # doctest: +SKIP
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -106,10 +118,14 @@ class Files:
         """Uploads a file.
 
         Args:
-            provider: such as ``"openai"``.
-            file: a path, which is read piece by piece as it is sent; bytes; a file object opened in binary mode; or a tuple
-                ``(name, one of these)`` or ``(name, one of these, media type)``.
-            purpose: what it is for: ``"batch"``, ``"user_data"``, ``"fine-tune"`` …
+            provider: the provider's name, such as ``"openai"``.
+            file: a path, which is read piece by piece while it is sent; bytes; a file object opened in binary mode; or a
+                tuple ``(name, one of these)`` or ``(name, one of these, media type)``.
+            purpose: the intended use: ``"batch"``, ``"user_data"``, ``"fine-tune"`` …
+            **options: other parameters of the provider, and those that every call accepts.
+
+        Returns:
+            `FileObject`: its ``id`` names the file in other calls.
         """
         try:
             options["purpose"] = purpose
@@ -128,16 +144,21 @@ class Files:
             del options
 
     def list(self, provider: str, **options: Any) -> Pages[FilePage, FileObject]:
-        """All files, page by page: ``for file in files.list("openai")``, or ``async for``.
+        """Lists all files, page by page: ``for file in files.list("openai")``, or ``async for``.
 
         Args:
-            provider: such as ``"openai"``.
-            **options: ``purpose``, ``limit`` (items a page), ``order`` and ``after``, and what every call takes.
+            provider: the provider's name, such as ``"openai"``.
+            **options: ``purpose``, ``limit`` (items per page), ``order`` and ``after``, and those that every call accepts.
         """
         return Pages(self._client, "file_list", provider, options)
 
     def retrieve(self, provider: str, file_id: str, **options: Any) -> FileObject:
-        """What is known of a file."""
+        """Returns the metadata of a file.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            file_id: the ``id`` of the file.
+        """
         try:
             file: FileObject = self._client.call("file_retrieve", provider, file_id, options)
             return file
@@ -146,14 +167,23 @@ class Files:
 
     @_coroutine_function
     def aretrieve(self, provider: str, file_id: str, **options: Any) -> Any:
-        """What is known of a file, without blocking the event loop."""
+        """Returns the metadata of a file without blocking the event loop; arguments and result are those of `retrieve`."""
         try:
             return _answer(self._client, "file_retrieve", provider, file_id, _core.conceal(options))
         finally:
             del options
 
     def content(self, provider: str, file_id: str, **options: Any) -> Any:
-        """A file's bytes: `BinaryResponse`, or with ``stream=True`` a `Stream` of ``bytes`` as they come."""
+        """Returns the content of a file.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            file_id: the ``id`` of the file.
+            stream: return a `Stream` of ``bytes`` that yields the content as it arrives.
+
+        Returns:
+            `BinaryResponse`, a subclass of ``bytes``, or `Stream` with ``stream=True``.
+        """
         try:
             content: BinaryResponse = self._client.call("file_content", provider, file_id, options)
             return content
@@ -162,14 +192,19 @@ class Files:
 
     @_coroutine_function
     def acontent(self, provider: str, file_id: str, **options: Any) -> Any:
-        """A file's bytes, without blocking the event loop."""
+        """Returns the content of a file without blocking the event loop; arguments and result are those of `content`."""
         try:
             return _answer(self._client, "file_content", provider, file_id, _core.conceal(options))
         finally:
             del options
 
     def delete(self, provider: str, file_id: str, **options: Any) -> FileDeleted:
-        """Deletes a file; the result has ``deleted``."""
+        """Deletes a file; ``deleted`` of the result is true.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            file_id: the ``id`` of the file.
+        """
         try:
             deleted: FileDeleted = self._client.call("file_delete", provider, file_id, options)
             return deleted
@@ -178,7 +213,7 @@ class Files:
 
     @_coroutine_function
     def adelete(self, provider: str, file_id: str, **options: Any) -> Any:
-        """Deletes a file, without blocking the event loop."""
+        """Deletes a file without blocking the event loop; arguments and result are those of `delete`."""
         try:
             return _answer(self._client, "file_delete", provider, file_id, _core.conceal(options))
         finally:
@@ -186,11 +221,12 @@ class Files:
 
 
 class Batches:
-    """Batches of calls that a provider makes within a day, at a lower price.
+    """Methods for batches: many calls that a provider processes within a day, at a lower price.
 
-    OpenAI's, Azure's and Groq's rows lie in a file; Anthropic's and Gemini's in the batch itself. Both are made of the same
-    ``requests``, in OpenAI's format, and both have the same states and results. Each method but `results` has an async twin
-    whose name begins with ``a``; `aresults` is an async iterator.
+    OpenAI, Azure and Groq read the rows of a batch from an uploaded file; Anthropic and Gemini get them in the request that
+    creates the batch. In both cases you pass the same ``requests``, in OpenAI's format, and get the same states and
+    results. `create`, `retrieve` and `cancel` have async versions whose names begin with ``a``; that of `wait` is
+    `await_`. `aresults` is an async iterator, and the result of `list` is iterated with ``for`` or ``async for``.
     """
 
     def __init__(self, client: Client) -> None:
@@ -209,13 +245,19 @@ class Batches:
         """Starts a batch.
 
         Args:
-            provider: such as ``"openai"``.
-            requests: the rows, each ``{"custom_id": "…", "body": {"model": "…", "messages": […], …}}``; uploaded first, where
-                the provider wants a file.
-            input_file_id: a file of such rows that was uploaded before, instead.
-            endpoint: what the rows ask for, where they lie in a file.
-            completion_window: how long it may take; OpenAI knows ``"24h"``.
-            **options: ``metadata`` and whatever else the provider takes, and what every call takes.
+            provider: the provider's name, such as ``"openai"``.
+            requests: the rows, each ``{"custom_id": "…", "body": {"model": "…", "messages": […], …}}``. They are uploaded
+                as a file first if the provider requires one.
+            input_file_id: the ``id`` of an uploaded file with such rows, instead of ``requests``.
+            endpoint: the path that the rows call, for providers that read them from a file.
+            completion_window: the time within which the batch is processed; OpenAI accepts ``"24h"``.
+            **options: ``metadata``, other parameters of the provider, and those that every call accepts.
+
+        Returns:
+            `Batch`: its ``id`` is the argument of the other methods.
+
+        Raises:
+            InvalidArgumentError: no rows, both ``requests`` and ``input_file_id``, or a row that cannot be used.
         """
         try:
             if requests is not None and _has_files(provider, input_file_id):
@@ -272,11 +314,21 @@ class Batches:
             del options
 
     def list(self, provider: str, **options: Any) -> Pages[BatchPage, Batch]:
-        """All batches, page by page: ``for batch in batches.list("openai")``, or ``async for``."""
+        """Lists all batches, page by page: ``for batch in batches.list("openai")``, or ``async for``.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            **options: ``limit`` (items per page) and ``after``, and those that every call accepts.
+        """
         return Pages(self._client, "batch_list", provider, options)
 
     def retrieve(self, provider: str, batch_id: str, **options: Any) -> Batch:
-        """The state of a batch."""
+        """Returns the state of a batch.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            batch_id: the ``id`` of the batch.
+        """
         try:
             batch: Batch = self._client.call("batch_retrieve", provider, batch_id, options)
             return batch
@@ -285,14 +337,19 @@ class Batches:
 
     @_coroutine_function
     def aretrieve(self, provider: str, batch_id: str, **options: Any) -> Any:
-        """The state of a batch, without blocking the event loop."""
+        """Returns the state of a batch without blocking the event loop; arguments and result are those of `retrieve`."""
         try:
             return _answer(self._client, "batch_retrieve", provider, batch_id, _core.conceal(options))
         finally:
             del options
 
     def cancel(self, provider: str, batch_id: str, **options: Any) -> Batch:
-        """Cancels a batch: rows that are under way may still be answered."""
+        """Cancels a batch; rows that are being processed may still get a response.
+
+        Args:
+            provider: the provider's name, such as ``"openai"``.
+            batch_id: the ``id`` of the batch.
+        """
         try:
             batch: Batch = self._client.call("batch_cancel", provider, batch_id, options)
             return batch
@@ -301,7 +358,7 @@ class Batches:
 
     @_coroutine_function
     def acancel(self, provider: str, batch_id: str, **options: Any) -> Any:
-        """Cancels a batch, without blocking the event loop."""
+        """Cancels a batch without blocking the event loop; arguments and result are those of `cancel`."""
         try:
             return _answer(self._client, "batch_cancel", provider, batch_id, _core.conceal(options))
         finally:
@@ -310,16 +367,16 @@ class Batches:
     def wait(
         self, provider: str, batch_id: str, *, poll: float = 60.0, max_wait: float | None = None, **options: Any
     ) -> Batch:
-        """Asks for the state of a batch until it has ended, and returns the last.
+        """Polls the state of a batch until it has ended, and returns its last state.
 
         Args:
-            provider: such as ``"openai"``.
-            batch_id: the batch.
-            poll: seconds between two looks, at most; the first come closer together.
-            max_wait: seconds in all; no limit by default.
+            provider: the provider's name, such as ``"openai"``.
+            batch_id: the ``id`` of the batch.
+            poll: the longest pause between two polls in seconds; pauses grow from one second up to it.
+            max_wait: total seconds to wait; no limit by default.
 
         Raises:
-            Timeout: it had not ended by then. The batch goes on.
+            Timeout: the batch did not end within ``max_wait``. It is not cancelled.
         """
         try:
             end = None if max_wait is None else time.monotonic() + max_wait
@@ -336,7 +393,10 @@ class Batches:
     def await_(
         self, provider: str, batch_id: str, *, poll: float = 60.0, max_wait: float | None = None, **options: Any
     ) -> Any:
-        """`wait` without blocking the event loop; ``await`` is a word of Python's."""
+        """Waits for a batch as `wait` does, without blocking the event loop.
+
+        The name ends in an underscore because ``await`` is a Python keyword.
+        """
         try:
             return self._await(provider, batch_id, poll, max_wait, _core.conceal(options))
         finally:
@@ -354,14 +414,14 @@ class Batches:
         return batch
 
     def results(self, provider: str, batch: str | Batch, **options: Any) -> Iterator[Object]:
-        """What came of each row, in any order: ``custom_id``, and ``response`` or ``error``.
+        """Yields the result of each row, in any order, with ``custom_id`` and either ``response`` or ``error``.
 
         Args:
-            provider: such as ``"openai"``.
+            provider: the provider's name, such as ``"openai"``.
             batch: the batch, or its id.
 
         Raises:
-            InvalidArgumentError: it has not ended.
+            InvalidArgumentError: the batch has not ended.
         """
         try:
             return self._results(provider, batch, _core.conceal(options))
@@ -374,7 +434,7 @@ class Batches:
             yield from self._client.call("batch_results", provider, file_id, {**arguments.reveal(), "stream": True})
 
     def aresults(self, provider: str, batch: str | Batch, **options: Any) -> AsyncIterator[Object]:
-        """What came of each row, without blocking the event loop: see `results`."""
+        """Yields the result of each row without blocking the event loop; arguments and errors are those of `results`."""
         try:
             return self._aresults(provider, batch, _core.conceal(options))
         finally:
@@ -389,7 +449,11 @@ class Batches:
 
 
 def _has_files(provider: str, input_file_id: str | None) -> bool:
-    """Whether the rows of a batch lie in a file there."""
+    """Returns True if the provider reads the rows of a batch from an uploaded file.
+
+    Raises:
+        InvalidArgumentError: there is an ``input_file_id`` beside the rows.
+    """
     if input_file_id is not None:
         raise InvalidArgumentError("requests and input_file_id are two ways to say the same: give one")
     name = str(provider).partition("/")[0]
@@ -403,7 +467,11 @@ def _rows(requests: Iterable[Mapping[str, Any]] | None) -> Any:
 
 
 def _lines(provider: str, endpoint: str, requests: Iterable[Mapping[str, Any]]) -> bytes:
-    """The file of a batch: one JSON object a line."""
+    """Returns the content of a batch's file, with one JSON object per line.
+
+    Raises:
+        InvalidArgumentError: there are no rows, a row is malformed, or two rows have the same ``custom_id``.
+    """
     lines = []
     known = set()
     prefix = f"{provider.partition('/')[0]}/"
@@ -438,7 +506,7 @@ def _files_of(batch: Batch) -> list[str]:
 
 
 def _pauses(longest: float) -> Iterator[float]:
-    """Pauses that grow from a second up to the longest."""
+    """Yields pauses in seconds that grow from 1 up to ``longest``."""
     pause = min(1.0, longest)
     while True:
         yield pause
@@ -446,7 +514,11 @@ def _pauses(longest: float) -> Iterator[float]:
 
 
 def _until(pause: float, end: float | None, now: float, batch: Batch) -> float:
-    """The pause, unless the time is up."""
+    """Returns the pause, cut at ``end``.
+
+    Raises:
+        Timeout: ``end`` has passed.
+    """
     if end is None:
         return pause
     if now >= end:

@@ -1,15 +1,20 @@
-"""Responses: dicts that also read like the OpenAI SDK's objects.
+"""The classes of responses: dicts whose keys can also be read as attributes, as with the OpenAI SDK's objects.
 
-They hold what the provider sent, nothing taken out: a key that is not described here is there all the same, as
-``response["key"]`` and as ``response.key``. A key that OpenAI describes as optional and the provider left out reads as
-``None`` by attribute, and is missing as a key.
+Responses contain everything that the provider sent. Keys that are not described here are present too, as
+``response["key"]`` and as ``response.key``. If the provider leaves out a key that is described here, the attribute is
+``None`` and the key is missing.
+
+>>> from ritellm import ChatCompletion
+>>> response = ChatCompletion({"id": "1", "choices": [{"index": 0, "message": {"content": "Hi"}}]})
+>>> response["id"], response.choices[0].message.content, response.usage
+('1', 'Hi', None)
 """
 
 from __future__ import annotations
 
 from ritellm import _core
 
-# To import `typing` takes longer than all the rest of the package; who asks for the hints at run time gets `object`.
+# Importing `typing` takes longer than importing the rest of the package. Type hints read at run time are `object`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,10 +60,10 @@ def _plain(value: Any, exclude_none: bool) -> Any:
 
 
 class Object(_core.Object):
-    """A dict whose keys are also attributes; every JSON object of a response is one.
+    """A dict whose keys are also attributes; every JSON object in a response is an instance.
 
-    Made like a dict: ``ChatCompletion(stored)`` is the answer that ``stored`` was, every dict below it of the class that it
-    had. What a response has beside its keys (``meta``) comes from another response only.
+    It is constructed like a dict. ``ChatCompletion(stored)`` restores a response from a dict: every nested dict gets the
+    class that it has in a response. ``meta`` is not a key; it is only copied if the argument is a response itself.
     """
 
     __slots__ = ()
@@ -69,12 +74,15 @@ class Object(_core.Object):
 
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:
-        """The object that a dict, or an object with a method ``model_dump``, stands for; one of this class stays itself.
+        """Makes an instance from a dict or from an object with a ``model_dump`` method.
 
-        Values are taken as they are. The keywords of pydantic's method are taken and have no effect.
+        Values are not validated or converted. The keywords of pydantic's method are accepted and ignored.
+
+        Args:
+            obj: a mapping, an object with ``model_dump``, or an instance of this class, which is returned itself.
 
         Raises:
-            InvalidArgumentError: ``obj`` is nothing of that kind.
+            InvalidArgumentError: ``obj`` is none of these.
         """
         if isinstance(obj, cls):
             return obj
@@ -90,11 +98,14 @@ class Object(_core.Object):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_: Any) -> Self:
-        """The object that a JSON text stands for.
+        """Makes an instance from a JSON text.
+
+        Args:
+            json_data: the text of one JSON object, as str or UTF-8 bytes.
 
         Raises:
-            ValueError: it is no JSON; the message says where.
-            InvalidArgumentError: it is no JSON object.
+            ValueError: the text is not valid JSON; the message gives the position.
+            InvalidArgumentError: the JSON is not an object.
         """
         text = json_data.encode("utf-8", "surrogatepass") if isinstance(json_data, str) else bytes(json_data)
         return cls.model_validate(_core.from_json(text))
@@ -103,9 +114,12 @@ class Object(_core.Object):
     from_json = model_validate_json
 
     def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
-        """A plain dict of plain dicts and lists; ``exclude_none`` leaves out keys whose value is ``None``.
+        """Returns a copy that consists of plain dicts and lists.
 
-        The other keywords of pydantic's method are taken and have no effect.
+        The other keywords of pydantic's method are accepted and ignored.
+
+        Args:
+            exclude_none: leave out keys whose value is ``None``.
         """
         dumped: dict[str, Any] = _plain(self, exclude_none)
         return dumped
@@ -113,7 +127,12 @@ class Object(_core.Object):
     to_dict = model_dump
 
     def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False, **_: Any) -> str:
-        """The same as JSON; ``indent`` is the number of spaces for each level."""
+        """Returns the object as JSON.
+
+        Args:
+            indent: number of spaces for each level; by default the JSON is one line.
+            exclude_none: leave out keys whose value is ``None``.
+        """
         plain = _plain(self, exclude_none)
         if indent is None:
             return _core.to_json(plain).decode()
@@ -125,14 +144,14 @@ class Object(_core.Object):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
-        """What pydantic asks a class that is not its own: how it is read and written."""
+        """Returns the schema by which pydantic validates and serialises the class."""
         from ritellm import _pydantic
 
         return _pydantic.core_schema_of(cls)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> Any:
-        """The JSON schema that pydantic and FastAPI show for it."""
+        """Returns the JSON schema that pydantic and FastAPI publish for the class."""
         from ritellm import _pydantic
 
         return _pydantic.json_schema_of(cls)
@@ -141,8 +160,8 @@ class Object(_core.Object):
         return f"{type(self).__name__}({super().__repr__()})"
 
 
-# What an attribute reads as when the provider left its key out. Of type `Any`, so that what OpenAI always sends can be
-# described as always there; an attribute that need not be there says so by its own type.
+# Value of an attribute whose key the provider left out. Its type is `Any`, so that attributes that OpenAI always sends can
+# be annotated without `None`; the annotation of an optional attribute includes `None`.
 _absent: Any = None
 
 
@@ -155,7 +174,7 @@ class Function(Object):
 
 
 class ToolCall(Object):
-    """One call the model wants made. In a chunk, a piece of one: whatever it has not come with reads as ``None``."""
+    """A tool call that the model asks for. In a chunk it is a part of one, and attributes that it lacks are ``None``."""
 
     __slots__ = ()
     id: str = _absent
@@ -165,7 +184,7 @@ class ToolCall(Object):
 
 
 class Message(Object):
-    """What the model said."""
+    """A message from the model."""
 
     __slots__ = ()
     role: str | None = None
@@ -181,13 +200,13 @@ class Message(Object):
 
 
 class Delta(Message):
-    """What a chunk adds to the message."""
+    """The part of a message that one chunk adds."""
 
     __slots__ = ()
 
 
 class Usage(Object):
-    """Tokens, as counted by the provider."""
+    """Token counts, as reported by the provider."""
 
     __slots__ = ()
     prompt_tokens: int = _absent
@@ -198,7 +217,7 @@ class Usage(Object):
 
 
 class Choice(Object):
-    """One answer of a completion (with ``message``) or of a chunk (with ``delta``)."""
+    """One choice of a completion (with ``message``) or of a chunk (with ``delta``)."""
 
     __slots__ = ()
     index: int = _absent
@@ -209,7 +228,7 @@ class Choice(Object):
 
 
 class ChatCompletion(Object):
-    """The answer to a chat call; ``meta`` is not a key but an attribute."""
+    """The response to a chat completion call. ``meta`` is an attribute, not a key."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -225,7 +244,7 @@ class ChatCompletion(Object):
 
 
 class ChatCompletionChunk(Object):
-    """One piece of a streamed answer."""
+    """One chunk of a streamed chat completion."""
 
     __slots__ = ()
     id: str = _absent
@@ -240,7 +259,11 @@ class ChatCompletionChunk(Object):
 
 
 class Embedding(Object):
-    """One input's vector: a list of floats, a row of an array with ``output="numpy"``, or base64 if that was asked for."""
+    """The vector of one input.
+
+    ``embedding`` is a list of floats, a row of a float32 array with ``output="numpy"``, or a base64 string with
+    ``encoding_format="base64"``.
+    """
 
     __slots__ = ()
     object: str = _absent
@@ -249,7 +272,7 @@ class Embedding(Object):
 
 
 class EmbeddingResponse(Object):
-    """The answer to an embedding call; ``meta`` is not a key but an attribute."""
+    """The response to an embedding call. ``meta`` is an attribute, not a key."""
 
     __slots__ = ("_array", "meta")
     meta: _core.Meta
@@ -261,7 +284,7 @@ class EmbeddingResponse(Object):
 
     @property
     def embeddings(self) -> Any:
-        """All vectors, in the order of the inputs: with ``output="numpy"`` one array of shape (inputs, dimensions)."""
+        """All vectors in the order of the inputs: a list, or with ``output="numpy"`` an array of shape (inputs, dimensions)."""
         try:
             return self._array
         except AttributeError:
@@ -269,7 +292,7 @@ class EmbeddingResponse(Object):
 
 
 class Response(Object):
-    """The answer to a Responses call; ``meta`` is not a key but an attribute."""
+    """The response to a Responses API call. ``meta`` is an attribute, not a key."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -285,13 +308,13 @@ class Response(Object):
 
     @property
     def output_text(self) -> str:
-        """All text of the answer's messages, in one piece."""
+        """The text of all messages in ``output``, joined; ``""`` if there is none."""
         contents = (item.get("content") or () for item in self.get("output") or () if item.get("type") == "message")
         return "".join(part.get("text") or "" for parts in contents for part in parts if part["type"] == "output_text")
 
 
 class ResponseEvent(Object):
-    """One event of a streamed response; ``type`` says what else is in it."""
+    """One event of a streamed Responses API call; ``type`` decides which other keys it has."""
 
     __slots__ = ()
     type: str = _absent
@@ -300,7 +323,10 @@ class ResponseEvent(Object):
 
 
 class RerankResult(Object):
-    """One document's place in a ranking; ``document`` is there where it was asked for."""
+    """The relevance of one document.
+
+    ``index`` is its position in the list that was sent. ``document`` is present with ``return_documents=True``.
+    """
 
     __slots__ = ()
     index: int = _absent
@@ -309,7 +335,7 @@ class RerankResult(Object):
 
 
 class RerankResponse(Object):
-    """The answer to a rerank call, the most relevant document first; ``meta`` is not a key but an attribute."""
+    """The response to a rerank call, the most relevant document first. ``meta`` is an attribute, not a key."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -320,7 +346,7 @@ class RerankResponse(Object):
 
 
 class FileObject(Object):
-    """A file that lies with a provider. Times are Unix seconds."""
+    """A file that is stored at a provider. Times are Unix seconds."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -335,7 +361,7 @@ class FileObject(Object):
 
 
 class FileDeleted(Object):
-    """That a file was deleted; ``meta`` is not a key but an attribute."""
+    """The response to deleting a file. ``meta`` is an attribute, not a key."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -366,7 +392,7 @@ class Batch(Object):
 
 
 class FilePage(Object):
-    """One page of files; ``has_more`` says whether another follows ``last_id``."""
+    """One page of a list of files; ``has_more`` is true if another page follows ``last_id``."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -377,7 +403,7 @@ class FilePage(Object):
 
 
 class BatchPage(Object):
-    """One page of batches; ``has_more`` says whether another follows ``last_id``."""
+    """One page of a list of batches; ``has_more`` is true if another page follows ``last_id``."""
 
     __slots__ = ("meta",)
     meta: _core.Meta
@@ -388,24 +414,24 @@ class BatchPage(Object):
 
 
 class BinaryResponse(bytes):
-    """An answer that is no JSON, such as audio: bytes, with what is known about the answer as ``meta``."""
+    """A response body that is not JSON, such as audio: ``bytes`` with an attribute ``meta``."""
 
     meta: _core.Meta
 
     @property
     def content(self) -> bytes:
-        """The bytes themselves."""
+        """The body as plain ``bytes``."""
         return bytes(self)
 
     def read(self) -> bytes:
-        """The bytes themselves, as the OpenAI SDK's object gives them."""
+        """Returns the body as plain ``bytes``, as the OpenAI SDK's method does."""
         return bytes(self)
 
     def write_to_file(self, path: Any) -> None:
-        """Writes them to a file, which is made anew.
+        """Writes the body to a file; an existing file is replaced.
 
         Args:
-            path: a str or path.
+            path: a str or `os.PathLike`.
 
         Raises:
             OSError: the file cannot be written.
