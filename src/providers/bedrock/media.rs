@@ -1,4 +1,4 @@
-//! Images, documents, video and audio of content parts → blocks with their bytes, or with their place in S3.
+//! Images, documents, video and audio of content parts → blocks with their bytes, or with their address in S3.
 //!
 //! Formats: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ImageBlock.html>,
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html>,
@@ -8,38 +8,16 @@ use std::borrow::Cow;
 
 use aws_smithy_types::base64;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::NAME;
-use super::messages::Block;
+use super::blocks::{Block, Document, Media, Source};
+use super::parse::parse_str;
 use crate::error::{Error, Result};
 use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 
-#[derive(Debug, Serialize)]
-pub(super) struct Media<'a> {
-    format: Cow<'a, str>,
-    source: Source<'a>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Document<'a> {
-    format: Cow<'a, str>,
-    name: String,
-    source: Source<'a>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Source<'a> {
-    /// In base64, as they came.
-    Bytes(Cow<'a, str>),
-    S3Location {
-        uri: Cow<'a, str>,
-    },
-}
-
-/// Kinds of blocks by MIME type, and the format that each is there.
+/// Type of block and `format` for each MIME type.
 const FORMATS: &[(&str, Kind, &str)] = &[
     ("image/png", Kind::Image, "png"),
     ("image/jpeg", Kind::Image, "jpeg"),
@@ -73,7 +51,7 @@ const FORMATS: &[(&str, Kind, &str)] = &[
     ("audio/webm", Kind::Audio, "webm"),
 ];
 
-/// Ends of files' names that are not the format's own word.
+/// Extensions of file names that differ from the format.
 const EXTENSIONS: &[(&str, &str)] =
     &[("jpg", "jpeg"), ("htm", "html"), ("markdown", "md"), ("mpg", "mpeg"), ("3gp", "three_gp")];
 
@@ -85,6 +63,7 @@ enum Kind {
     Audio,
 }
 
+/// The value of `image_url` and its like.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Address<'a> {
@@ -117,69 +96,76 @@ struct InputAudio<'a> {
     format: Cow<'a, str>,
 }
 
-/// The names that documents have in one conversation: Converse refuses one that comes twice.
+/// Names of the documents of a conversation: Converse rejects two of the same name.
 #[derive(Debug, Default)]
-pub(super) struct Names(Vec<String>);
+pub(super) struct DocumentNames(Vec<String>);
 
-impl Names {
-    /// The block of an `image_url` or `video_url`: `data:` and `s3://` addresses, of any kind of media.
+impl DocumentNames {
+    /// Converts an `image_url` or `video_url`: a `data:` or `s3://` address of media of any type.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for other addresses, and for types that Converse does not take.
     pub fn address<'a>(&mut self, raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
-        let (url, mime) = match parse(raw, at)? {
+        let (url, mime) = match parse_str(at, raw.get())? {
             Address::Plain(url) => (url, None),
             Address::Object { url, format } => (url, format),
         };
         self.block(url, mime, None, at)
     }
 
-    /// The block of a `file` part.
+    /// Converts a `file` part.
+    ///
+    /// # Errors
+    /// As [`address`](Self::address).
     pub fn file<'a>(&mut self, raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
-        let file: File = parse(raw, at)?;
-        let Some(place) = file.file_data.or(file.file_id) else {
+        let file: File = parse_str(at, raw.get())?;
+        let Some(address) = file.file_data.or(file.file_id) else {
             return Err(Error::argument(format!(
                 "{at}: a file part lacks its file_data, a data: URL, or its file_id, an s3:// address"
             )));
         };
-        self.block(place, file.format, file.filename, at)
+        self.block(address, file.format, file.filename, at)
     }
 
+    /// Creates the block for data or an address; the type is that of `mime`, of the data URL, or of the name's extension.
     fn block<'a>(
         &mut self,
-        place: Cow<'a, str>,
+        address: Cow<'a, str>,
         mime: Option<Cow<'a, str>>,
         filename: Option<Cow<'a, str>>,
         at: &str,
     ) -> Result<Block<'a>> {
-        let path = filename.as_deref().or(Some(&*place).filter(|place| place.starts_with("s3://")));
+        let path = filename.as_deref().or(Some(&*address).filter(|address| address.starts_with("s3://")));
         let extension =
             path.and_then(|path| path.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
         let name = filename
             .as_deref()
-            .or_else(|| place.strip_prefix("s3://").and_then(|path| path.rsplit('/').next()))
+            .or_else(|| address.strip_prefix("s3://").and_then(|path| path.rsplit('/').next()))
             .map(document_name);
-        let (said, source) = if place.starts_with("s3://") {
-            (None, Source::S3Location { uri: place })
-        } else if let Some(url) = DataUrl::of(&place) {
-            let said = url.media_type.into_owned();
+        let (url_type, source) = if address.starts_with("s3://") {
+            (None, Source::S3Location { uri: address })
+        } else if let Some(url) = DataUrl::of(&address) {
+            let url_type = url.media_type.into_owned();
             let bytes = match url.is_base64 {
                 true => {
-                    let start = place.len() - url.data.len();
-                    after(place, start)
+                    let start = address.len() - url.data.len();
+                    suffix(address, start)
                 }
                 false => base64::encode(percent_decode_str(url.data).collect::<Vec<_>>()).into(),
             };
-            (Some(said), Source::Bytes(bytes))
+            (Some(url_type), Source::Bytes(bytes))
         } else if filename.is_some() || mime.is_some() {
-            if place.starts_with("http://") || place.starts_with("https://") {
+            if address.starts_with("http://") || address.starts_with("https://") {
                 return Err(no_fetching(at));
             }
-            (None, Source::Bytes(place))
+            (None, Source::Bytes(address))
         } else {
             return Err(no_fetching(at));
         };
         let known = |mime: &str| {
             let mime = media_type(mime);
             let known = FORMATS.iter().find(|(known, ..)| *known == mime).map(|(_, kind, format)| (*kind, *format));
-            // It has a format for few kinds of texts, and reads all of them.
+            // Converse has formats for few types of text, but reads all of them as `txt`.
             known.or_else(|| is_text(&mime).then_some((Kind::Document, "txt")))
         };
         let by_extension = |extension: &str| {
@@ -188,9 +174,9 @@ impl Names {
             by_name.or_else(|| known(type_of_name(&format!(".{extension}"))?))
         };
         let found = mime.as_deref().and_then(|mime| known(mime).or_else(|| by_extension(mime)));
-        let found = found.or_else(|| known(said.as_deref()?)).or_else(|| by_extension(extension.as_deref()?));
+        let found = found.or_else(|| known(url_type.as_deref()?)).or_else(|| by_extension(extension.as_deref()?));
         let Some((kind, format)) = found else {
-            let shown = said.or(extension).unwrap_or_default();
+            let shown = url_type.or(extension).unwrap_or_default();
             return Err(Error::argument(format!(
                 "{at}: {NAME} takes no media of type {shown:?}; name its MIME type in the data: URL or in format"
             )));
@@ -204,6 +190,7 @@ impl Names {
         })
     }
 
+    /// Makes a document's name unique, and reserves it.
     fn unique(&mut self, name: Option<String>) -> String {
         let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "document".to_owned());
         let numbered = |number: usize| if number == 1 { name.clone() } else { format!("{name}-{number}") };
@@ -213,13 +200,17 @@ impl Names {
     }
 }
 
-/// The block of an `input_audio` part.
+/// Converts an `input_audio` part.
+///
+/// # Errors
+/// `InvalidArgument` if it lacks its data or format.
 pub(super) fn audio<'a>(raw: &'a RawValue, at: &str) -> Result<Block<'a>> {
-    let audio: InputAudio = parse(raw, at)?;
+    let audio: InputAudio = parse_str(at, raw.get())?;
     Ok(Block::Audio(Media { format: audio.format, source: Source::Bytes(audio.data) }))
 }
 
-/// A file's name without its end, in the characters that Converse allows: letters, digits, single spaces, `-()[]`.
+/// Returns a file's name without its extension, in the characters that Converse allows: letters, digits, single spaces,
+/// `-()[]`.
 fn document_name(path: &str) -> String {
     let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
     let allowed = |letter: char| if letter.is_ascii_alphanumeric() || "-()[]".contains(letter) { letter } else { ' ' };
@@ -227,8 +218,8 @@ fn document_name(path: &str) -> String {
     spaced.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(180).collect()
 }
 
-/// The text from `start` on, without a copy where there was none.
-fn after(text: Cow<'_, str>, start: usize) -> Cow<'_, str> {
+/// Returns the text from `start` on, without copying a borrowed one.
+fn suffix(text: Cow<'_, str>, start: usize) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[start..]),
         Cow::Owned(text) => Cow::Owned(text[start..].to_owned()),
@@ -239,8 +230,4 @@ fn no_fetching(at: &str) -> Box<Error> {
     Error::argument(format!(
         "{at}: {NAME} does not fetch addresses: pass the bytes as a data: URL (data:image/png;base64,…) or an s3:// address"
     ))
-}
-
-fn parse<'a, T: Deserialize<'a>>(raw: &'a RawValue, at: &str) -> Result<T> {
-    serde_json::from_str(raw.get()).map_err(|error| Error::argument(format!("{at}: {error}")))
 }

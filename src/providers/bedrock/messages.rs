@@ -3,7 +3,7 @@
 //! Blocks: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html>
 //! Cache points: <https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html>
 //!
-//! A content part that is a Converse block already (`{"cachePoint": …}`, `{"guardContent": …}`) is sent as it is.
+//! A content part that is in Converse's format already (`{"cachePoint": …}`, `{"guardContent": …}`) is sent as it is.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::blocks::{Block, CacheControl, GuardContent, Reasoning, ToolResult, ToolUse, cache_point};
+use super::parse::{parse, parse_str};
 use super::{NAME, media, response};
 use crate::error::{Error, Result};
 use crate::providers::families::{TakesBack, takes_back};
@@ -18,80 +20,24 @@ use crate::providers::tools::arguments;
 use crate::types::completion::Content;
 use crate::types::members::Members;
 
-/// A conversation as Converse has it.
+/// A conversation in Converse's format.
 #[derive(Debug, Default)]
 pub(super) struct Conversation<'a> {
     pub system: Vec<Block<'a>>,
     pub turns: Vec<BedrockTurn<'a>>,
-    /// Whether it ends in tool calls that were made without thinking (by another model, say), and their results: a Claude
-    /// with a thinking budget refuses to go on from there while thinking is on.
+    /// True if it ends in tool calls that were made without thinking (by another model, say), and their results. Claude
+    /// models with a thinking budget reject such a conversation while thinking is on.
     pub ends_in_thoughtless_calls: bool,
 }
 
-/// What one side said, in one piece: Converse wants the sides to take turns.
+/// Consecutive messages of one role: Converse requires alternating roles.
 #[derive(Debug, Serialize)]
 pub(super) struct BedrockTurn<'a> {
     role: &'static str,
     content: Vec<Block<'a>>,
 }
 
-/// A content block.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Block<'a> {
-    Text(Cow<'a, str>),
-    CachePoint(CachePoint<'a>),
-    ToolUse(ToolUse<'a>),
-    ToolResult(ToolResult<'a>),
-    ReasoningContent(Reasoning<'a>),
-    Image(media::Media<'a>),
-    Video(media::Media<'a>),
-    Audio(media::Media<'a>),
-    Document(media::Document<'a>),
-    GuardContent(GuardContent<'a>),
-    /// A block in Converse's own words.
-    #[serde(untagged)]
-    Native(&'a RawValue),
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct CachePoint<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<Cow<'a, str>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ToolUse<'a> {
-    tool_use_id: Cow<'a, str>,
-    name: Cow<'a, str>,
-    input: Box<RawValue>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ToolResult<'a> {
-    tool_use_id: Cow<'a, str>,
-    content: Vec<Block<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<Cow<'a, str>>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Reasoning<'a> {
-    ReasoningText { text: Cow<'a, str>, signature: Cow<'a, str> },
-    RedactedContent(Cow<'a, str>),
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum GuardContent<'a> {
-    Text { text: Cow<'a, str> },
-}
-
+/// A message in OpenAI's format.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
@@ -110,10 +56,10 @@ struct Message<'a> {
     provider_specific_fields: Option<&'a RawValue>,
     #[serde(borrow, default)]
     cache_control: Option<CacheControl<'a>>,
-    /// Of a tool's result: `success` or `error`, as Converse has it.
+    /// Status of a tool's result in Converse's format: `success` or `error`.
     #[serde(borrow, default)]
     status: Option<Cow<'a, str>>,
-    /// Of a tool's result, as Anthropic has it.
+    /// Status of a tool's result in Anthropic's format.
     #[serde(default)]
     is_error: Option<bool>,
 }
@@ -132,19 +78,12 @@ struct ToolCall<'a> {
 struct Function<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
-    /// OpenAI's string, or the object itself.
+    /// A string in OpenAI's format; some callers pass the object itself.
     #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
 }
 
-/// Anthropic's mark for what is to be cached, which other clients take on every provider.
-#[derive(Deserialize)]
-pub(super) struct CacheControl<'a> {
-    #[serde(borrow, default)]
-    ttl: Option<Cow<'a, str>>,
-}
-
-/// A content part; which members are there depends on its type.
+/// A content part of any type.
 #[derive(Deserialize)]
 pub(super) struct Part<'a> {
     #[serde(borrow, default, rename = "type")]
@@ -153,7 +92,7 @@ pub(super) struct Part<'a> {
     text: Option<&'a RawValue>,
     #[serde(borrow, default)]
     refusal: Option<Cow<'a, str>>,
-    /// A text; a list of parts with Mistral.
+    /// A text; in Mistral's format, a list of parts.
     #[serde(borrow, default)]
     thinking: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -172,16 +111,17 @@ pub(super) struct Part<'a> {
     cache_control: Option<CacheControl<'a>>,
 }
 
-/// The conversation of `messages`, which is a JSON list, as this model takes it.
+/// Converts `messages`, a JSON list, for this model.
+///
+/// # Errors
+/// `InvalidArgument`, with the position of the message, for one that cannot be converted.
 pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conversation<'a>> {
-    let messages: Vec<&RawValue> =
-        serde_json::from_slice(messages).map_err(|error| Error::argument(format!("messages: {error}")))?;
+    let messages: Vec<&RawValue> = parse("messages", messages)?;
     let mut conversation = Conversation::default();
-    let mut names = media::Names::default();
-    for (place, raw) in messages.iter().enumerate() {
-        let at = format!("messages[{place}]");
-        let message: Message =
-            serde_json::from_str(raw.get()).map_err(|error| Error::argument(format!("{at}: {error}")))?;
+    let mut names = media::DocumentNames::default();
+    for (index, raw) in messages.iter().enumerate() {
+        let at = format!("messages[{index}]");
+        let message: Message = parse_str(&at, raw.get())?;
         let mut reader = Reader { at: &at, names: &mut names, takes_back: takes_back(model) };
         match &*message.role {
             "system" | "developer" => {
@@ -196,9 +136,9 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
                 let content = conversation.turn("assistant");
                 let before = content.len();
                 reader.assistant(message, content)?;
-                let said = &content[before..];
-                conversation.ends_in_thoughtless_calls = said.iter().any(|block| block.is("toolUse"))
-                    && !said.iter().any(|block| block.is("reasoningContent"));
+                let blocks = &content[before..];
+                conversation.ends_in_thoughtless_calls = blocks.iter().any(|block| block.is("toolUse"))
+                    && !blocks.iter().any(|block| block.is("reasoningContent"));
             }
             "tool" => {
                 let content = conversation.turn("user");
@@ -211,83 +151,55 @@ pub(super) fn conversation<'a>(messages: &'a [u8], model: &str) -> Result<Conver
             }
         }
     }
-    // A message of nothing but empty text says nothing, and Converse refuses a turn without content.
+    // Messages of empty text alone give no blocks, and Converse rejects a turn without content.
     conversation.turns.retain(|turn| !turn.content.is_empty());
     let begins_with_user = conversation.turns.first().map(|turn| turn.role == "user");
     if !begins_with_user.unwrap_or(conversation.system.is_empty()) {
-        conversation.turns.insert(0, BedrockTurn { role: "user", content: vec![Block::Text(FIRST_WORD.into())] });
+        conversation.turns.insert(0, BedrockTurn { role: "user", content: vec![Block::Text(FIRST_USER_TEXT.into())] });
     }
     for turn in &mut conversation.turns {
         let has = |name: &str| turn.content.iter().any(|block| block.is(name));
         if has("document") && !has("text") {
-            turn.content.insert(0, Block::Text(BESIDE_DOCUMENTS.into()));
+            turn.content.insert(0, Block::Text(DOCUMENT_TEXT.into()));
         }
     }
     Ok(conversation)
 }
 
-/// What the user says in a conversation that begins with an answer, or that is nothing but instructions: `A conversation
-/// must start with a user message` (<https://github.com/langgenius/dify/issues/12340>,
+/// Text of the user message that is put before a conversation that begins with an answer or is empty but for
+/// instructions: `A conversation must start with a user message` (<https://github.com/langgenius/dify/issues/12340>,
 /// <https://github.com/pydantic/pydantic-ai/issues/4495>), and its text must not be blank.
-const FIRST_WORD: &str = ".";
+const FIRST_USER_TEXT: &str = ".";
 
-/// What stands beside documents that are sent without a word: Converse wants a text in each turn that has one.
-const BESIDE_DOCUMENTS: &str = "Attached.";
-
-impl Block<'_> {
-    /// Whether this is the block of that name in Converse's words.
-    fn is(&self, name: &str) -> bool {
-        match self {
-            Self::Text(_) => name == "text",
-            Self::CachePoint(_) => name == "cachePoint",
-            Self::ToolUse(_) => name == "toolUse",
-            Self::ToolResult(_) => name == "toolResult",
-            Self::ReasoningContent(_) => name == "reasoningContent",
-            Self::Image(_) => name == "image",
-            Self::Video(_) => name == "video",
-            Self::Audio(_) => name == "audio",
-            Self::Document(_) => name == "document",
-            Self::GuardContent(_) => name == "guardContent",
-            Self::Native(raw) => is_native(raw, name),
-        }
-    }
-}
-
-/// Whether a block in Converse's own words is the one of that name.
-fn is_native(block: &RawValue, name: &str) -> bool {
-    Members::of(block.get().as_bytes()).is_ok_and(|block| block.some(name).is_some())
-}
+/// Text that is added where documents are sent without any: Converse requires a text in each turn with a document.
+const DOCUMENT_TEXT: &str = "Attached.";
 
 impl<'a> Conversation<'a> {
-    /// The content of the turn that is this side's: the last one, or a new one.
+    /// Returns the content of the last turn if it is of this role, else of a new one.
     fn turn(&mut self, role: &'static str) -> &mut Vec<Block<'a>> {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
             self.turns.push(BedrockTurn { role, content: Vec::new() });
         }
-        &mut self.turns.last_mut().expect("one is there now").content
+        &mut self.turns.last_mut().expect("one was pushed").content
     }
 
-    /// Whether tools were called: Converse then wants to know the tools, whether or not more may be called.
+    /// Returns true if tools were called: Converse then requires `toolConfig`, even if no more calls are wanted.
     pub(super) fn has_tool_blocks(&self) -> bool {
         let is_tool = |block: &Block| block.is("toolUse") || block.is("toolResult");
         self.turns.iter().any(|turn| turn.content.iter().any(is_tool))
     }
 }
 
-pub(super) fn cache_point<'a>(mark: &CacheControl<'a>) -> CachePoint<'a> {
-    CachePoint { kind: "default", ttl: mark.ttl.clone() }
-}
-
-/// Reads the members of one message.
+/// Converter of one message.
 struct Reader<'r> {
-    /// Where the message stands, for errors.
+    /// Position of the message, for errors.
     at: &'r str,
-    names: &'r mut media::Names,
+    names: &'r mut media::DocumentNames,
     takes_back: TakesBack,
 }
 
 impl Reader<'_> {
-    /// A message's content, text or parts, and a cache point if it is marked.
+    /// Converts a message's content, text or parts; `mark` adds a cache point.
     fn content<'a>(
         &mut self,
         content: Option<&'a RawValue>,
@@ -297,9 +209,9 @@ impl Reader<'_> {
         let before = blocks.len();
         match content.map(RawValue::get) {
             None | Some("null") => {}
-            Some(text) if text.starts_with('"') => push_text(self.parse(text)?, blocks),
+            Some(text) if text.starts_with('"') => push_text(parse_str(self.at, text)?, blocks),
             Some(list) => {
-                let parts: Vec<&RawValue> = self.parse(list)?;
+                let parts: Vec<&RawValue> = parse_str(self.at, list)?;
                 parts.into_iter().try_for_each(|part| self.part(part, blocks))?;
             }
         }
@@ -309,26 +221,27 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Converts a content part.
     fn part<'a>(&mut self, raw: &'a RawValue, blocks: &mut Vec<Block<'a>>) -> Result<()> {
         if raw.get().starts_with('"') {
-            push_text(self.parse(raw.get())?, blocks);
+            push_text(parse_str(self.at, raw.get())?, blocks);
             return Ok(());
         }
-        let mut part: Part = self.parse(raw.get())?;
+        let mut part: Part = parse_str(self.at, raw.get())?;
         let mark = part.cache_control.take();
         let lacks = |member: &str| Error::argument(format!("{}: a content part lacks its {member}", self.at));
         match part.kind.as_deref() {
             Some("text" | "input_text" | "output_text") => {
                 let text = part.text.ok_or_else(|| lacks("text"))?;
-                push_text(self.parse(text.get())?, blocks);
+                push_text(parse_str(self.at, text.get())?, blocks);
             }
             Some("refusal") => push_text(Text(part.refusal.ok_or_else(|| lacks("refusal"))?), blocks),
             Some("guarded_text") => {
                 let text = part.text.ok_or_else(|| lacks("text"))?;
-                blocks.push(Block::GuardContent(GuardContent::Text { text: self.parse(text.get())? }));
+                blocks.push(Block::GuardContent(GuardContent::Text { text: parse_str(self.at, text.get())? }));
             }
             Some("thinking" | "redacted_thinking") => self.push_reasoning(part, blocks),
-            // Other providers' form of the same.
+            // Reasoning in another provider's format.
             Some("reasoning") => {}
             Some("image_url") => {
                 blocks.push(self.names.address(part.image_url.ok_or_else(|| lacks("image_url"))?, self.at)?)
@@ -355,15 +268,16 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the model said: its own blocks if they are there and still say what the message says, else OpenAI's members.
+    /// Converts an assistant message: its native blocks if it has some and its text and calls still match them, else
+    /// OpenAI's members.
     fn assistant<'a>(&mut self, message: Message<'a>, blocks: &mut Vec<Block<'a>>) -> Result<()> {
         let calls = message.tool_calls.unwrap_or_default();
-        // A call whose input was cut off has text for an input, which Converse does not take back.
+        // The input of a call that was cut off is text, which Converse rejects.
         if let Some(native) = native_content(message.provider_specific_fields)
             && native.iter().all(|block| has_object_input(block))
-            && says_the_same(&native, message.content, &calls)
+            && matches_native(&native, message.content, &calls)
         {
-            // Answers may hold blank text blocks, and Converse refuses to take them back.
+            // Answers may hold blank text blocks, which Converse rejects in requests.
             let native = native.into_iter().filter(|block| !is_blank_text(block) && !self.is_refused_reasoning(block));
             blocks.extend(native.map(Block::Native));
             blocks.extend(message.cache_control.as_ref().map(cache_point).map(Block::CachePoint));
@@ -372,7 +286,7 @@ impl Reader<'_> {
         message.thinking_blocks.into_iter().flatten().for_each(|part| self.push_reasoning(part, blocks));
         let before = blocks.len();
         self.content(message.content, None, blocks)?;
-        // What another provider's model refused with is what it said instead.
+        // The refusal of another provider's model takes the place of its text.
         if let Some(refusal) = message.refusal.filter(|_| blocks.len() == before) {
             push_text(refusal, blocks);
         }
@@ -386,13 +300,14 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Converts a tool message.
     fn tool_result<'a>(&mut self, message: Message<'a>, blocks: &mut Vec<Block<'a>>) -> Result<()> {
         let Some(tool_use_id) = message.tool_call_id else {
             return Err(Error::argument(format!("{}: a tool message lacks its tool_call_id", self.at)));
         };
         let mut content = Vec::new();
         self.content(message.content, None, &mut content)?;
-        // A cache point is a block of the turn, not of the result.
+        // A cache point belongs to the turn, not to the result.
         let (points, content): (Vec<_>, Vec<_>) =
             content.into_iter().partition(|block| matches!(block, Block::CachePoint(_)));
         let status = message.status.or_else(|| message.is_error.filter(|failed| *failed).map(|_| "error".into()));
@@ -402,8 +317,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reasoning in the form of `thinking_blocks`, if it is one that the model takes back. What has no signature there may
-    /// be anybody's, and goes to nobody.
+    /// Converts reasoning in the format of `thinking_blocks`, for models that accept it. A block without a signature is
+    /// left out, since any model may have written it.
     fn push_reasoning<'a>(&self, part: Part<'a>, blocks: &mut Vec<Block<'a>>) {
         if self.takes_back != TakesBack::Signed {
             return;
@@ -418,7 +333,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether a block of an earlier answer is reasoning that the model would refuse.
+    /// Returns true if a block of an earlier answer is reasoning that the model would reject.
     fn is_refused_reasoning(&self, block: &RawValue) -> bool {
         let Ok(block) = Members::of(block.get().as_bytes()) else { return false };
         let Some(reasoning) = block.some("reasoningContent") else { return false };
@@ -432,13 +347,9 @@ impl Reader<'_> {
             TakesBack::Nothing => true,
         }
     }
-
-    fn parse<'a, T: Deserialize<'a>>(&self, json: &'a str) -> Result<T> {
-        serde_json::from_str(json).map_err(|error| Error::argument(format!("{}: {error}", self.at)))
-    }
 }
 
-/// Text that says something. Converse refuses blank text blocks, and so do the models behind it:
+/// Appends a text unless it is blank. Converse rejects blank text blocks, and so do the models behind it:
 /// <https://github.com/aws/bedrock-agentcore-sdk-python/pull/185>
 fn push_text<'a>(text: Text<'a>, blocks: &mut Vec<Block<'a>>) {
     if !text.0.trim().is_empty() {
@@ -446,36 +357,36 @@ fn push_text<'a>(text: Text<'a>, blocks: &mut Vec<Block<'a>>) {
     }
 }
 
-/// Text that is borrowed where it has no escapes.
+/// A string, borrowed from the JSON if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The blocks that the message was made of, if Bedrock made it.
+/// Returns the native blocks that the message was converted from, if Bedrock made it.
 fn native_content(specific: Option<&RawValue>) -> Option<Vec<&RawValue>> {
     let fields = Members::of(specific?.get().as_bytes()).ok()?;
     let native = Members::of(fields.some(NAME)?.as_bytes()).ok()?;
     serde_json::from_str(native.some("content")?).ok()
 }
 
-/// Whether the caller left the message's text and calls as the blocks have them.
-fn says_the_same(native: &[&RawValue], content: Option<&RawValue>, calls: &[ToolCall]) -> bool {
-    let made = response::message(native);
-    let made_text = match &made.content {
+/// Returns true if the message's text and calls are still those of its native blocks.
+fn matches_native(native: &[&RawValue], content: Option<&RawValue>, calls: &[ToolCall]) -> bool {
+    let original = response::message(native);
+    let original_text = match &original.content {
         Content::Text(text) => text,
         Content::Null | Content::Absent => "",
     };
-    let same_call = |(made, call): (&crate::types::completion::ToolCall, &ToolCall)| {
-        made.id == call.id
-            && made.function.name.as_ref() == Some(&call.function.name)
-            && same_json(&made.function.arguments, &arguments::text(call.function.arguments.map(RawValue::get)))
+    let same_call = |(original, call): (&crate::types::completion::ToolCall, &ToolCall)| {
+        original.id == call.id
+            && original.function.name.as_ref() == Some(&call.function.name)
+            && same_json(&original.function.arguments, &arguments::text(call.function.arguments.map(RawValue::get)))
     };
-    text_of(content).is_some_and(|text| text == made_text)
-        && made.tool_calls.len() == calls.len()
-        && made.tool_calls.iter().zip(calls).all(same_call)
+    text_of(content).is_some_and(|text| text == original_text)
+        && original.tool_calls.len() == calls.len()
+        && original.tool_calls.iter().zip(calls).all(same_call)
 }
 
-/// A message's text, of one string or of text parts; `None` where other parts are among them.
+/// Joins a message's text, a string or text parts; `None` if there are parts of other types.
 fn text_of(content: Option<&RawValue>) -> Option<String> {
     match content.map(RawValue::get) {
         None | Some("null") => Some(String::new()),
@@ -490,19 +401,21 @@ fn text_of(content: Option<&RawValue>) -> Option<String> {
     }
 }
 
+/// Returns true if two texts are the same JSON value.
 fn same_json(one: &str, other: &str) -> bool {
     let value = |json: &str| serde_json::from_str::<Value>(json).ok();
-    // A call's input that was cut off is text in the block and the same text in the message.
+    // The input of a call that was cut off is a JSON string in the block and its text in the message.
     one == other || value(one).is_some_and(|one| Some(&one) == value(other).as_ref() || one.as_str() == Some(other))
 }
 
-/// Whether a block is no call, or one with an object for its input.
+/// Returns true unless the block is a call whose input is no object.
 fn has_object_input(block: &RawValue) -> bool {
     let block = Members::of(block.get().as_bytes()).unwrap_or_default();
     let call = block.some("toolUse").and_then(|call| Members::of(call.as_bytes()).ok());
     call.is_none_or(|call| call.get("input").is_some_and(|input| input.starts_with('{')))
 }
 
+/// Returns true if the block is a blank text.
 fn is_blank_text(block: &RawValue) -> bool {
     let text = Members::of(block.get().as_bytes())
         .ok()

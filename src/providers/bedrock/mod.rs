@@ -15,11 +15,13 @@
 //! - `sign`: who sends it.
 //! - `faults`: what went wrong.
 
+mod blocks;
 mod embedding;
 mod endpoint_address;
 mod faults;
 mod media;
 mod messages;
+mod parse;
 mod reasoning;
 mod request;
 mod response;

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::messages::{Block, conversation};
+use super::blocks::Block;
+use super::messages::conversation;
+use super::parse::parse;
 use super::reasoning::{Told, told};
 use super::tools::{Choice, ToolConfig, is_allowed_tools, push_tool};
 use super::{NAME, endpoint_address};
@@ -403,11 +405,6 @@ struct JsonSchema<'a> {
     description: Option<Cow<'a, str>>,
     /// JSON in a string.
     schema: String,
-}
-
-/// A parameter's value; an error that names it where it is of another type.
-pub(super) fn parse<'a, T: Deserialize<'a>>(name: &str, json: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| Error::argument(format!("{name}: {error}")))
 }
 
 fn set_if_absent(params: &mut Params, name: &str, value: Value) {

@@ -1,4 +1,4 @@
-//! OpenAI's tools and the choice among them → Converse's `toolConfig`:
+//! OpenAI's `tools` and `tool_choice` → Converse's `toolConfig`:
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolConfiguration.html>
 
 use std::borrow::Cow;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::messages::{CacheControl, CachePoint, cache_point};
-use super::request::parse;
+use super::blocks::{CacheControl, CachePoint, cache_point};
+use super::parse::parse;
 use crate::error::{Error, Result};
 use crate::providers::families::claude::Model;
 use crate::providers::families::schema::{tighten, tool_schema};
@@ -38,6 +38,7 @@ struct OpenAiFunction<'a> {
     cache_control: Option<CacheControl<'a>>,
 }
 
+/// Converse's `toolConfig`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolConfig<'a> {
@@ -46,12 +47,13 @@ pub(super) struct ToolConfig<'a> {
     pub tool_choice: Option<Choice<'a>>,
 }
 
+/// An entry of `toolConfig.tools`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Tool<'a> {
     ToolSpec(ToolSpec<'a>),
     CachePoint(CachePoint<'a>),
-    /// A tool in Converse's own words.
+    /// A tool that is in Converse's format already.
     #[serde(untagged)]
     Native(&'a RawValue),
 }
@@ -72,7 +74,10 @@ pub(super) struct InputSchema {
     json: Box<RawValue>,
 }
 
-/// Adds a tool; gives back its type if that is one that Converse does not have.
+/// Appends a tool, or returns its type if that is one that Converse does not have.
+///
+/// # Errors
+/// `InvalidArgument` if it is no tool in OpenAI's or Converse's format.
 pub(super) fn push_tool<'a>(
     raw: &'a RawValue,
     claude: Option<Model>,
@@ -87,7 +92,7 @@ pub(super) fn push_tool<'a>(
         }
         (kind, _) => return Ok(Some(kind.unwrap_or("?").to_owned().into())),
     };
-    // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
+    // Without `strict`, tools are called as well, but the arguments may deviate from their schema.
     let is_strict = function.strict == Some(true) && claude.is_none_or(|model| model.has_output_format());
     let schema = tool_schema(function.parameters.map_or("null", RawValue::get), claude.is_some());
     let schema = match is_strict {
@@ -100,7 +105,7 @@ pub(super) fn push_tool<'a>(
     };
     let spec = ToolSpec {
         name: function.name,
-        // An empty one is refused.
+        // Converse rejects an empty description.
         description: function.description.filter(|text| !text.is_empty()),
         input_schema: InputSchema { json: RawValue::from_string(schema).expect("it is JSON") },
         strict: Some(true).filter(|_| is_strict),
@@ -110,12 +115,12 @@ pub(super) fn push_tool<'a>(
     Ok(None)
 }
 
-/// OpenAI's way of allowing a few tools of many, which Converse does not have.
+/// Returns true for OpenAI's choice among some of the tools, which Converse does not have.
 pub(super) fn is_allowed_tools(choice: &[u8]) -> bool {
     Members::of(choice).is_ok_and(|choice| choice.string("type").as_deref() == Some("allowed_tools"))
 }
 
-/// Which tools are to be used.
+/// A `tool_choice`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Choice<'a> {
@@ -124,16 +129,19 @@ pub(super) enum Choice<'a> {
     Tool {
         name: Cow<'a, str>,
     },
-    /// None at all; Converse has no word for it.
+    /// No tool, which Converse cannot express.
     #[serde(skip)]
     Nothing,
-    /// A choice in Converse's own words.
+    /// A choice that is in Converse's format already.
     #[serde(untagged)]
     Native(&'a RawValue),
 }
 
 impl<'a> Choice<'a> {
-    /// `None`: left to the provider, which is what `auto` is.
+    /// Parses OpenAI's parameter; `None` leaves the choice to the model.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a choice that is in neither format.
     pub fn read(json: &'a [u8]) -> Result<Option<Self>> {
         #[derive(Deserialize)]
         struct Named<'a> {
@@ -168,7 +176,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Whether the model has to call a tool.
+    /// Returns true if the model has to call a tool.
     pub fn forces_a_call(&self) -> bool {
         match self {
             Self::Auto {} | Self::Nothing => false,
@@ -178,7 +186,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// The choice as Anthropic's API has it: <https://platform.claude.com/docs/en/api/messages#body-tool-choice>
+    /// Converts the choice into Anthropic's format: <https://platform.claude.com/docs/en/api/messages#body-tool-choice>
     pub fn for_claude(self, one_at_a_time: bool) -> Value {
         let native: Value;
         let mut choice = match self {

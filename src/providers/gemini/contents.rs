@@ -12,89 +12,30 @@ use serde_json::value::RawValue;
 
 use super::DIALECT;
 use super::answer::Part as Native;
-use super::media::{FileData, InlineData, parts};
+use super::media::parts;
+use super::part::{Call, FunctionCall, FunctionResponse, Part};
 use crate::error::{Error, Result};
 use crate::providers::families::gemini::Rules;
 use crate::providers::tools::arguments;
 use crate::types::members::Members;
 
-/// Who said what.
+/// Consecutive messages of one role.
 #[derive(Debug, Serialize)]
 pub(super) struct Content<'a> {
     role: &'static str,
     parts: Vec<Part<'a>>,
-    /// Answers to function calls stay apart from what the user says next.
+    /// True if the parts are results of function calls, which are kept apart from the user messages that follow.
     #[serde(skip)]
     has_responses: bool,
 }
 
-/// The instruction that stands before the conversation.
+/// The system instruction.
 #[derive(Debug, Serialize)]
 pub(super) struct Instruction<'a> {
     parts: Vec<Part<'a>>,
 }
 
-/// One part of a message.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum Part<'a> {
-    Text(String),
-    InlineData(InlineData),
-    FileData(FileData),
-    FunctionResponse(FunctionResponse<'a>),
-    #[serde(untagged)]
-    Call(Call<'a>),
-    /// As it came, or as the caller wrote it.
-    #[serde(untagged)]
-    Native(Cow<'a, RawValue>),
-}
-
-impl Part<'_> {
-    /// What kind of media it holds; `None` for everything else.
-    fn media_type(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::InlineData(data) => Some(data.media_type().into()),
-            Self::FileData(file) => file.media_type().map(Cow::Borrowed),
-            Self::Native(own) => {
-                let own = Members::of(own.get().as_bytes()).ok()?;
-                let data = own.some("inlineData").or(own.some("inline_data")).or(own.some("fileData"))?;
-                let data = Members::of(data.as_bytes()).ok()?;
-                data.string("mimeType").or(data.string("mime_type")).map(Cow::Owned)
-            }
-            _ => None,
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Call<'a> {
-    function_call: FunctionCall<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thought_signature: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-struct FunctionCall<'a> {
-    name: &'a str,
-    args: Box<RawValue>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct FunctionResponse<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    name: String,
-    response: Box<RawValue>,
-    /// Pictures and the like that the function gave.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<Part<'a>>,
-    /// The call's place among those of its message; the answers are sent in that order.
-    #[serde(skip)]
-    place: usize,
-}
-
-/// A message of OpenAI's.
+/// A message in OpenAI's format.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
     role: String,
@@ -123,33 +64,37 @@ struct Function<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// A call that was made earlier in the conversation.
-struct Known {
+/// A call of an earlier message, as its result needs it.
+struct EarlierCall {
     name: String,
-    /// The id that the provider gave it, if it gave one: ours are not sent.
+    /// Id that the provider gave the call, if any; ids made up by this library are not sent.
     native_id: Option<String>,
-    place: usize,
+    /// Position among the calls of its message.
+    index: usize,
 }
 
 /// Calls by OpenAI's ids.
-type Calls = Vec<(String, Known)>;
+type Calls = Vec<(String, EarlierCall)>;
 
-/// A signature that Google documents for calls it did not make, which the newer models refuse without any.
+/// Signature that Google documents for calls of other models: newer models reject a call without any signature.
 const FOREIGN_SIGNATURE: &str = "skip_thought_signature_validator";
 
-/// Translates a conversation for a model of these rules.
+/// Converts a conversation for a model with these rules.
+///
+/// # Errors
+/// `InvalidArgument`, with the position of the message, for one that cannot be converted.
 pub(super) fn translate<'a>(
     messages: &'a [Message<'a>],
     rules: &Rules,
 ) -> Result<(Vec<Content<'a>>, Option<Instruction<'a>>)> {
     let mut contents: Vec<Content> = Vec::with_capacity(messages.len());
     let mut instruction = Instruction { parts: Vec::new() };
-    let mut known = HashMap::new();
-    // Media of functions' results that cannot stand in these: they follow when all of them are there.
+    let mut earlier = HashMap::new();
+    // Media that may not be inside results; they are sent after the last result.
     let mut beside = Vec::new();
-    for (place, message) in messages.iter().enumerate() {
+    for (index, message) in messages.iter().enumerate() {
         let failed = |mut error: Box<Error>| {
-            error.message = format!("messages[{place}]: {}", error.message);
+            error.message = format!("messages[{index}]: {}", error.message);
             error
         };
         let is_result = matches!(message.role.as_str(), "tool" | "function");
@@ -161,11 +106,11 @@ pub(super) fn translate<'a>(
             "user" => push(&mut contents, "user", parts(message.content).map_err(failed)?, false),
             "assistant" => {
                 let (parts, calls) = assistant(message, rules.needs_signatures).map_err(failed)?;
-                known.extend(calls);
+                earlier.extend(calls);
                 push(&mut contents, "model", parts, false);
             }
             "tool" | "function" => {
-                let response = function_response(message, &known, rules, &mut beside).map_err(failed)?;
+                let response = function_response(message, &earlier, rules, &mut beside).map_err(failed)?;
                 push(&mut contents, "user", vec![Part::FunctionResponse(response)], true);
             }
             role => {
@@ -177,7 +122,9 @@ pub(super) fn translate<'a>(
     }
     push(&mut contents, "user", beside, false);
     for content in contents.iter_mut().filter(|content| content.has_responses) {
-        content.parts.sort_by_key(|part| if let Part::FunctionResponse(response) = part { response.place } else { 0 });
+        content
+            .parts
+            .sort_by_key(|part| if let Part::FunctionResponse(response) = part { response.call_index } else { 0 });
     }
     if !rules.has_instruction && !instruction.parts.is_empty() {
         let parts = std::mem::take(&mut instruction.parts);
@@ -187,13 +134,13 @@ pub(super) fn translate<'a>(
         }
     }
     if contents.is_empty() {
-        // A conversation of nothing but instructions, which Google refuses.
+        // Google rejects a conversation of instructions alone.
         push(&mut contents, "user", vec![Part::Text(String::new())], false);
     }
     Ok((contents, Some(instruction).filter(|instruction| !instruction.parts.is_empty())))
 }
 
-/// Adds a message's parts; two messages of one role in a row become one, as older models want it.
+/// Appends a message's parts. Consecutive messages of one role are joined, since older models require alternating roles.
 fn push<'a>(contents: &mut Vec<Content<'a>>, role: &'static str, parts: Vec<Part<'a>>, has_responses: bool) {
     match contents.last_mut() {
         _ if parts.is_empty() => {}
@@ -202,10 +149,10 @@ fn push<'a>(contents: &mut Vec<Content<'a>>, role: &'static str, parts: Vec<Part
     }
 }
 
-/// The parts of an assistant message, and the calls in it by id.
+/// Converts an assistant message, and returns its calls by id.
 ///
-/// Native parts go back as they came, if they say what the message says. If the caller changed something, the caller's
-/// version is sent, and only the calls that are still the same keep their native part, with its signature.
+/// Native parts are sent back unchanged if the message's text and calls still match them. If the caller changed
+/// something, the caller's version is sent, and only calls that still match keep their native part with its signature.
 fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Vec<Part<'a>>, Calls)> {
     let text: Vec<Part> = parts(message.content)?;
     let joined: String =
@@ -215,35 +162,38 @@ fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Ve
     let native = native_parts(message);
     let mut unused: Vec<&NativePart> = native.iter().filter(|part| part.call.is_some()).collect();
     let mut matched = Vec::with_capacity(calls.len());
-    let mut known = Vec::with_capacity(calls.len());
-    for (place, call) in calls.iter().enumerate() {
+    let mut calls_by_id = Vec::with_capacity(calls.len());
+    for (index, call) in calls.iter().enumerate() {
         let function =
-            call.function.as_ref().ok_or_else(|| Error::argument(format!("tool_calls[{place}] calls no function")))?;
+            call.function.as_ref().ok_or_else(|| Error::argument(format!("tool_calls[{index}] calls no function")))?;
         let arguments = arguments::object(function.arguments.map(RawValue::get))
-            .ok_or_else(|| Error::argument(format!("the arguments of tool_calls[{place}] are no JSON object")))?;
-        let same = unused
+            .ok_or_else(|| Error::argument(format!("the arguments of tool_calls[{index}] are no JSON object")))?;
+        let matching = unused
             .iter()
             .position(|part| part.is_same(call, &function.name, &arguments))
-            .map(|place| unused.remove(place));
-        let native_id = same.and_then(|part| part.call.as_ref()?.id.clone());
+            .map(|index| unused.remove(index));
+        let native_id = matching.and_then(|part| part.call.as_ref()?.id.clone());
         if let Some(id) = &call.id {
-            known.push((id.clone(), Known { name: function.name.clone(), native_id, place }));
+            calls_by_id.push((id.clone(), EarlierCall { name: function.name.clone(), native_id, index }));
         }
-        matched.push((function, arguments, same));
+        matched.push((function, arguments, matching));
     }
 
     let native_text: String = native.iter().filter_map(|part| part.text.as_deref()).collect();
-    let in_order = matched.iter().map(|(_, _, same)| same.map(|part| part.place)).is_sorted();
+    let in_order = matched.iter().map(|(_, _, part)| part.map(|part| part.index)).is_sorted();
     let is_unchanged =
-        native_text == joined && unused.is_empty() && in_order && matched.iter().all(|(_, _, same)| same.is_some());
-    // Of parallel calls only the first is signed.
-    let as_it_came = |part: &NativePart<'a>, is_first_call: bool| {
+        native_text == joined && unused.is_empty() && in_order && matched.iter().all(|(_, _, part)| part.is_some());
+    // Of parallel calls, only the first has a signature.
+    let native_part = |part: &NativePart<'a>, is_first_call: bool| {
         let lacks_signature = needs_signatures && is_first_call && !part.is_signed;
         Part::Native(if lacks_signature { Cow::Owned(signed(part.raw)) } else { Cow::Borrowed(part.raw) })
     };
     if !native.is_empty() && is_unchanged {
         let first_call = native.iter().position(|part| part.call.is_some());
-        return Ok((native.iter().map(|part| as_it_came(part, first_call == Some(part.place))).collect(), known));
+        return Ok((
+            native.iter().map(|part| native_part(part, first_call == Some(part.index))).collect(),
+            calls_by_id,
+        ));
     }
 
     let mut parts: Vec<Part> =
@@ -251,29 +201,29 @@ fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Ve
     parts.extend(
         message.refusal.as_ref().filter(|refusal| !refusal.is_empty()).map(|refusal| Part::Text(refusal.clone())),
     );
-    for (place, (function, args, same)) in matched.into_iter().enumerate() {
-        parts.push(match same {
-            Some(part) => as_it_came(part, place == 0),
+    for (index, (function, args, matching)) in matched.into_iter().enumerate() {
+        parts.push(match matching {
+            Some(part) => native_part(part, index == 0),
             None => {
-                let thought_signature = (needs_signatures && place == 0).then_some(FOREIGN_SIGNATURE);
+                let thought_signature = (needs_signatures && index == 0).then_some(FOREIGN_SIGNATURE);
                 Part::Call(Call { function_call: FunctionCall { name: &function.name, args }, thought_signature })
             }
         });
     }
-    Ok((parts, known))
+    Ok((parts, calls_by_id))
 }
 
-/// A function call that an older model made, for a newer one.
+/// Adds a signature to a function call of an older model, for a newer one.
 fn signed(call: &RawValue) -> Box<RawValue> {
     let open = call.get().trim_end().strip_suffix('}').unwrap_or_default();
     RawValue::from_string(format!("{open},\"thoughtSignature\":\"{FOREIGN_SIGNATURE}\"}}"))
         .unwrap_or_else(|_| call.to_owned())
 }
 
-/// A native part, and what OpenAI's fields said of it.
+/// A native part, and what of it is in OpenAI's fields.
 struct NativePart<'a> {
     raw: &'a RawValue,
-    place: usize,
+    index: usize,
     text: Option<String>,
     call: Option<NativeCall>,
     is_signed: bool,
@@ -286,6 +236,7 @@ struct NativeCall {
 }
 
 impl NativePart<'_> {
+    /// Returns true if this part is the same call as the caller's.
     fn is_same(&self, call: &ToolCall, name: &str, arguments: &RawValue) -> bool {
         self.call.as_ref().is_some_and(|native| {
             let same_id = native.id.is_none() || native.id == call.id;
@@ -296,17 +247,18 @@ impl NativePart<'_> {
     }
 }
 
+/// Returns the native parts that the message was converted from, if Google made it.
 fn native_parts<'a>(message: &Message<'a>) -> Vec<NativePart<'a>> {
     #[derive(Deserialize)]
-    struct Own<'a> {
+    struct NativeFields<'a> {
         #[serde(borrow)]
         parts: Option<Vec<&'a RawValue>>,
     }
     let read = || {
         let fields = Members::of(message.provider_specific_fields?.get().as_bytes()).ok()?;
-        serde_json::from_str::<Own>(fields.some(DIALECT)?).ok()?.parts
+        serde_json::from_str::<NativeFields>(fields.some(DIALECT)?).ok()?.parts
     };
-    let described = |(place, raw): (usize, &'a RawValue)| {
+    let described = |(index, raw): (usize, &'a RawValue)| {
         let part: Native = serde_json::from_str(raw.get()).unwrap_or_default();
         let text = part.text().filter(|_| !part.is_thought()).map(Cow::into_owned);
         let call = part.call().filter(|call| !call.name.is_empty()).map(|call| NativeCall {
@@ -314,25 +266,25 @@ fn native_parts<'a>(message: &Message<'a>) -> Vec<NativePart<'a>> {
             name: call.name,
             args: serde_json::from_str(&arguments::text(call.args.map(RawValue::get))).unwrap_or_default(),
         });
-        NativePart { raw, place, text, call, is_signed: part.0.some("thoughtSignature").is_some() }
+        NativePart { raw, index, text, call, is_signed: part.0.some("thoughtSignature").is_some() }
     };
     read().unwrap_or_default().into_iter().enumerate().map(described).collect()
 }
 
-/// A JSON object, if it is one.
+/// Returns the text as raw JSON if it is an object.
 fn object(text: &str) -> Option<Box<RawValue>> {
     text.trim_start().starts_with('{').then(|| RawValue::from_string(text.trim().to_owned()).ok()).flatten()
 }
 
-/// A tool message. Google wants the function's name, which OpenAI's message says by the call's id alone. Media that may not
-/// stand in the result go `beside` it.
+/// Converts a tool message. Google requires the function's name, which OpenAI's message gives only by the id of the
+/// call. Media that may not be inside the result are appended to `beside`.
 fn function_response<'a>(
     message: &'a Message<'a>,
-    known: &HashMap<String, Known>,
+    earlier: &HashMap<String, EarlierCall>,
     rules: &Rules,
     beside: &mut Vec<Part<'a>>,
 ) -> Result<FunctionResponse<'a>> {
-    let call = message.tool_call_id.as_ref().and_then(|id| known.get(id));
+    let call = message.tool_call_id.as_ref().and_then(|id| earlier.get(id));
     let name = call.map(|call| call.name.clone()).or_else(|| message.name.clone()).ok_or_else(|| {
         let id = message.tool_call_id.as_deref().unwrap_or_default();
         Error::argument(format!("tool_call_id {id:?} belongs to no call in a message before it, and there is no name"))
@@ -354,13 +306,13 @@ fn function_response<'a>(
         beside.append(&mut apart);
     }
     let response = object(&text).unwrap_or_else(|| {
-        // A list stays a list; everything else is what the function wrote.
+        // A list is sent as a list, any other text as text.
         let result = match text.trim_start().starts_with('[') {
             true => serde_json::from_str(&text).unwrap_or(Value::String(text)),
             false => Value::String(text),
         };
         RawValue::from_string(serde_json::json!({ "result": result }).to_string()).expect("it was just written")
     });
-    let place = call.map_or(usize::MAX, |call| call.place);
-    Ok(FunctionResponse { id: call.and_then(|call| call.native_id.clone()), name, response, parts: media, place })
+    let call_index = call.map_or(usize::MAX, |call| call.index);
+    Ok(FunctionResponse { id: call.and_then(|call| call.native_id.clone()), name, response, parts: media, call_index })
 }

@@ -1,55 +1,22 @@
-//! The parts of OpenAI's messages, texts, pictures, sounds and files, → Google's.
+//! The parts of OpenAI's messages (text, images, audio and files) → Google's.
 //!
-//! What Google takes and how: <https://ai.google.dev/gemini-api/docs/file-input-methods>; OpenAI's parts:
-//! <https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages>. `video_url` and the like are
-//! what LiteLLM and OpenRouter have beside those. A part without a `type` is one of Google's own and passes through.
+//! Google's formats: <https://ai.google.dev/gemini-api/docs/file-input-methods>; OpenAI's parts:
+//! <https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages>. `video_url` and `audio_url` are
+//! additions of LiteLLM and OpenRouter. A part without a `type` is in Google's format already and is sent as it is.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::contents::Part;
+use super::part::{FileData, InlineData, Part};
 use crate::error::{Error, Result};
 use crate::types::media::{DataUrl, media_type};
 use crate::types::members::Members;
 
-/// Data that stands in the request, base64.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct InlineData {
-    mime_type: String,
-    data: String,
-}
-
-/// A file that Google reads itself.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FileData {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mime_type: Option<String>,
-    file_uri: String,
-}
-
-impl InlineData {
-    fn of(mime_type: &str, data: &str) -> Self {
-        Self { mime_type: media_type(mime_type).into_owned(), data: data.to_owned() }
-    }
-
-    /// What kind of media it is.
-    pub(super) fn media_type(&self) -> &str {
-        &self.mime_type
-    }
-}
-
-impl FileData {
-    /// What kind of media it is, where that is known.
-    pub(super) fn media_type(&self) -> Option<&str> {
-        self.mime_type.as_deref()
-    }
-}
-
-/// The parts of a system or user message.
+/// Converts the content of a system or user message.
+///
+/// # Errors
+/// `InvalidArgument`, with the position of the part, for one that cannot be converted.
 pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
     let Some(content) = content else { return Ok(Vec::new()) };
     if let Ok(text) = serde_json::from_str::<String>(content.get()) {
@@ -58,16 +25,16 @@ pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
     let items: Vec<&RawValue> = serde_json::from_str(content.get())
         .map_err(|_| Error::argument("content is neither a str nor a list of parts"))?;
     let mut parts = Vec::with_capacity(items.len());
-    for (place, item) in items.into_iter().enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
         parts.extend(part(item).map_err(|mut error| {
-            error.message = format!("content[{place}]: {}", error.message);
+            error.message = format!("content[{index}]: {}", error.message);
             error
         })?);
     }
     Ok(parts)
 }
 
-/// One part; none for another provider's reasoning, which Google has no place for.
+/// Converts a part; `None` for another provider's reasoning, which Google's format has no place for.
 fn part(item: &RawValue) -> Result<Option<Part<'_>>> {
     if let Ok(text) = serde_json::from_str::<String>(item.get()) {
         return Ok(Some(Part::Text(text)));
@@ -81,13 +48,13 @@ fn part(item: &RawValue) -> Result<Option<Part<'_>>> {
     }
 }
 
-/// A part of OpenAI's: what it is stands under the name of its type.
+/// Converts a part of OpenAI's, whose content is the member that is named as its type.
 fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
     let inside = members.some(kind).unwrap_or("null");
-    // The address may stand there alone, as some clients write it.
+    // Some clients write the address alone in place of the object.
     let source = |name: &str| {
-        let own = Members::of(inside.as_bytes()).unwrap_or_default();
-        let text = |name: &str| own.string(name);
+        let object = Members::of(inside.as_bytes()).unwrap_or_default();
+        let text = |name: &str| object.string(name);
         (
             text(name).or_else(|| serde_json::from_str(inside).ok()),
             text("format").or_else(|| text("mime_type")),
@@ -124,7 +91,7 @@ fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
             }
             let (id, mime_type, _) = source("file_id");
             let id = id.ok_or_else(|| lacks("file_data or file_id"))?;
-            // A file of the Files API by its name.
+            // The name of a file of the Files API.
             let uri = if id.starts_with("files/") {
                 format!("https://generativelanguage.googleapis.com/v1beta/{id}")
             } else {
@@ -138,29 +105,29 @@ fn typed_part<'a>(kind: &str, members: &Members) -> Result<Part<'a>> {
     }
 }
 
-/// Data that stands in the address, or the address of a file that Google reads.
-fn media<'a>(url: String, mime_type: Option<String>, otherwise: Option<&str>) -> Result<Part<'a>> {
+/// Converts a `data:` URL, or the address of a file that Google reads.
+fn media<'a>(url: String, mime_type: Option<String>, default: Option<&str>) -> Result<Part<'a>> {
     let Some(inline) = DataUrl::of(&url) else {
         if url.starts_with("data:") {
             return Err(Error::argument("a data: address without a comma"));
         }
-        // The Files API and YouTube know what they hold.
-        let knows = url.contains("generativelanguage.googleapis.com/")
+        // The Files API and YouTube have the MIME type of what they hold.
+        let has_type = url.contains("generativelanguage.googleapis.com/")
             || url.contains("youtube.com/")
             || url.contains("youtu.be/");
-        let guessed = mime_type_of(&url).or(otherwise).filter(|_| !knows).map(str::to_owned);
-        let mime_type = mime_type.map(|said| media_type(&said).into_owned()).or(guessed);
+        let guessed = mime_type_of(&url).or(default).filter(|_| !has_type).map(str::to_owned);
+        let mime_type = mime_type.map(|mime_type| media_type(&mime_type).into_owned()).or(guessed);
         return Ok(Part::FileData(FileData { mime_type, file_uri: url }));
     };
     if !inline.is_base64 {
         return Err(Error::argument("a data: address that is not base64: data:image/png;base64,… would be right"));
     }
     let stated = Some(&*inline.media_type).filter(|stated| !stated.is_empty());
-    let mime_type = mime_type.as_deref().or(stated).or(otherwise).unwrap_or("application/octet-stream");
+    let mime_type = mime_type.as_deref().or(stated).or(default).unwrap_or("application/octet-stream");
     Ok(Part::InlineData(InlineData::of(mime_type, inline.data)))
 }
 
-/// What a file's name says of its kind, for the kinds that Gemini reads.
+/// Returns the MIME type for a file name's extension, for the types that Gemini reads.
 fn mime_type_of(name: &str) -> Option<&'static str> {
     #[rustfmt::skip]
     const KINDS: &[(&str, &str)] = &[

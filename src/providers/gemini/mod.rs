@@ -16,6 +16,7 @@ mod batches;
 mod contents;
 mod embedding;
 mod media;
+mod part;
 mod partial;
 mod reader;
 mod request;
