@@ -1,4 +1,4 @@
-//! What a call's attempts came to, for its caller's log.
+//! Record of a call's attempts, for its caller's log.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::types::http::Headers;
 use crate::types::redact::Redactor;
 
-/// A provider's message may be this many characters.
+/// Maximum length of a provider's message, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
 /// The attempts of one call.
@@ -16,8 +16,8 @@ pub struct AttemptLog(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    over: Vec<Attempt>,
-    /// Under way.
+    over: Vec<AttemptRecord>,
+    /// Attempts in flight.
     open: Vec<Open>,
 }
 
@@ -25,39 +25,39 @@ struct Entries {
 struct Open {
     number: u32,
     begun: Instant,
-    /// It has been said that it takes long.
+    /// True if the log says already that it takes long.
     noted: bool,
 }
 
-/// An attempt that takes longer is written down before it is over: where a call hangs, its log says so meanwhile.
+/// Time after which an attempt is logged before its end, so that the log shows a call that hangs while it hangs.
 const LONG: Duration = Duration::from_millis(500);
 
-/// One attempt that is over, or takes long.
+/// One attempt that has ended, or takes long.
 #[derive(Debug)]
-pub struct Attempt {
-    /// Counted from 1.
+pub struct AttemptRecord {
+    /// Number of the attempt, from 1.
     pub number: u32,
-    /// From its beginning to the whole answer, to a stream's headers, or to its failure.
+    /// Time from its start to the whole answer, to a stream's header fields, or to its failure.
     pub latency: Duration,
-    /// HTTP status, where there was an answer.
+    /// HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// The provider's id for the request.
     pub request_id: Option<String>,
-    /// It goes on.
+    /// True if it has not ended.
     pub is_open: bool,
-    /// The exception's class and message, or that it was given up.
+    /// The exception's class and message, or the note that the caller gave up.
     pub failure: Option<String>,
-    /// After how long there is to be another.
+    /// Pause before the next attempt, if there is to be one.
     pub pause: Option<Duration>,
 }
 
 impl Open {
-    fn is_news(&self) -> bool {
+    fn is_unreported(&self) -> bool {
         !self.noted && self.begun.elapsed() > LONG
     }
 
-    fn without_answer(&self) -> Attempt {
-        Attempt {
+    fn without_answer(&self) -> AttemptRecord {
+        AttemptRecord {
             number: self.number,
             latency: self.begun.elapsed(),
             status: None,
@@ -70,15 +70,15 @@ impl Open {
 }
 
 impl AttemptLog {
-    /// An attempt begins.
+    /// Records the start of an attempt.
     pub fn begin(&self, number: u32) {
         self.entries().open.push(Open { number, begun: Instant::now(), noted: false });
     }
 
-    /// It was answered, or its stream has begun.
+    /// Records that an attempt was answered, or that its stream has begun.
     pub fn answered(&self, number: u32, status: u16, headers: &Headers, redactor: &Redactor) {
         let id = headers.request_id().map(|id| hidden(id, redactor));
-        self.end(number, |number, latency| Attempt {
+        self.end(number, |number, latency| AttemptRecord {
             number,
             latency,
             status: Some(status),
@@ -89,12 +89,12 @@ impl AttemptLog {
         });
     }
 
-    /// It failed, and there is to be another after the `pause`, if there is one.
+    /// Records that an attempt failed, and the pause before the next one, if there is to be one.
     pub fn failed(&self, number: u32, error: &Error, pause: Option<Duration>, redactor: &Redactor) {
         let message: String = hidden(&error.message, redactor).chars().take(LONGEST_MESSAGE).collect();
         let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(Headers::request_id));
         let id = id.map(|id| hidden(id, redactor));
-        self.end(number, |number, latency| Attempt {
+        self.end(number, |number, latency| AttemptRecord {
             number,
             latency,
             status: error.status,
@@ -105,30 +105,30 @@ impl AttemptLog {
         });
     }
 
-    /// What is over, or takes long, and was not taken before.
-    pub fn take(&self) -> Vec<Attempt> {
+    /// Takes the attempts that have ended or take long, each once.
+    pub fn take(&self) -> Vec<AttemptRecord> {
         let Entries { over, open } = &mut *self.entries();
-        let mut news = std::mem::take(over);
-        let long = open.iter_mut().filter(|open| open.is_news());
-        news.extend(long.map(|open| {
+        let mut attempts = std::mem::take(over);
+        let long = open.iter_mut().filter(|open| open.is_unreported());
+        attempts.extend(long.map(|open| {
             open.noted = true;
-            Attempt { is_open: true, ..open.without_answer() }
+            AttemptRecord { is_open: true, ..open.without_answer() }
         }));
-        news
+        attempts
     }
 
-    /// Whether there is something to take.
-    pub fn has_news(&self) -> bool {
+    /// Returns true if [`take`](Self::take) would return an attempt.
+    pub fn has_unreported(&self) -> bool {
         let Entries { over, open } = &*self.entries();
-        !over.is_empty() || open.iter().any(Open::is_news)
+        !over.is_empty() || open.iter().any(Open::is_unreported)
     }
 
-    /// The caller wants no answer any more: whatever is under way ends here.
+    /// Records that the caller gave up: ends the attempts in flight.
     pub fn give_up(&self) {
         let Entries { over, open } = &mut *self.entries();
         over.extend(
             open.drain(..)
-                .map(|open| Attempt { failure: Some("given up by its caller".into()), ..open.without_answer() }),
+                .map(|open| AttemptRecord { failure: Some("given up by its caller".into()), ..open.without_answer() }),
         );
     }
 
@@ -136,11 +136,11 @@ impl AttemptLog {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, number: u32, attempt: impl FnOnce(u32, Duration) -> Attempt) {
+    fn end(&self, number: u32, attempt: impl FnOnce(u32, Duration) -> AttemptRecord) {
         let mut entries = self.entries();
-        let permit = entries.open.iter().position(|open| open.number == number);
+        let index = entries.open.iter().position(|open| open.number == number);
         // A stream that breaks was answered before: the second line is about the same attempt.
-        let latency = permit.map_or(Duration::ZERO, |permit| entries.open.swap_remove(permit).begun.elapsed());
+        let latency = index.map_or(Duration::ZERO, |index| entries.open.swap_remove(index).begun.elapsed());
         entries.over.push(attempt(number, latency));
     }
 }

@@ -1,4 +1,4 @@
-//! What a caller's own functions say of each attempt: keys that do not last, and header fields.
+//! Functions of the caller's that give the keys and header fields of each attempt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +10,19 @@ use crate::error::Result;
 use crate::providers::Deployment;
 use crate::types::http::HttpRequest;
 
-/// Header fields, as they are sent.
+/// Header fields of a request.
 pub type Fields = Vec<(HeaderName, HeaderValue)>;
 
-/// The functions of one call. They are asked before each attempt, within the call's deadline.
+/// The functions of one call. They are called before each attempt, within the call's deadline.
 pub trait AttemptHooks: Send + Sync + fmt::Debug {
-    /// Puts the credentials that functions give into the deployment.
+    /// Sets the deployment's credentials to those that functions return.
+    ///
+    /// # Errors
+    ///
+    /// A function raised, or returned no credential.
     fn fill<'a>(&'a self, deployment: &'a mut Deployment) -> BoxFuture<'a, Result<()>>;
 
-    /// The header fields to be added to this request; `None`: there is no such function.
+    /// Returns the header fields to add to this request, or `None` if there is no function for them.
     fn headers<'a>(
         &'a self,
         deployment: &'a Deployment,
@@ -27,11 +31,11 @@ pub trait AttemptHooks: Send + Sync + fmt::Debug {
     ) -> Option<BoxFuture<'a, Result<Fields>>>;
 }
 
-/// Functions, and the header fields that the call has without them.
+/// The functions of a call, and its header fields without them.
 #[derive(Debug, Clone)]
 pub struct Callbacks {
-    /// Whom to ask.
+    /// The functions.
     pub functions: Arc<dyn AttemptHooks>,
-    /// What those of an earlier attempt are replaced by.
+    /// The call's own header fields, which replace those of an earlier attempt.
     pub headers: Fields,
 }

@@ -1,4 +1,4 @@
-//! So many calls of a client at a time: the others wait in line, in the order in which they came.
+//! Limit of a client's calls in flight: further calls wait in a first-in first-out queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Error, Result};
 use crate::transport::{Admission, ConnectionStats};
 
-/// The places of a client.
+/// A semaphore over the calls of a client.
 pub(super) struct InFlightLimiter {
     limit: usize,
     free: Arc<Semaphore>,
 }
 
-/// A call's place; given back when dropped.
+/// The permit of a call in flight, released when dropped.
 pub(super) type InFlightPermit = OwnedSemaphorePermit;
 
 impl InFlightLimiter {
@@ -23,11 +23,11 @@ impl InFlightLimiter {
         Self { limit, free: Arc::new(Semaphore::new(limit)) }
     }
 
-    /// A place, when it is this call's turn.
+    /// Acquires a permit.
     ///
     /// # Errors
     ///
-    /// That was not within the limit of the time in line.
+    /// There was none within `limit`, the queue timeout.
     pub async fn take(
         &self,
         limit: Option<Duration>,

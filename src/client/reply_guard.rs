@@ -1,28 +1,28 @@
-//! An answer that is owed: whoever waits for it hears something even where the work for it panics.
+//! Guard that replies to a waiting caller even if the work for it panics.
 
 use crate::error::{Error, ErrorKind};
 
-/// Gives an answer once: the one that it is [kept](Self::send) with or, where a panic drops it before that, one made of
-/// an error. Dropped otherwise, it gives none: nobody waits for work that was given up.
+/// Gives an answer once: the one that is [sent](Self::send) or, if a panic drops the guard before that, one made of an
+/// error. Dropped otherwise, it gives none: no caller waits for work that was cancelled.
 pub struct ReplyGuard<T, Give: FnOnce(T)> {
     give: Option<Give>,
     failed: fn(Box<Error>) -> T,
 }
 
 impl<T, Give: FnOnce(T)> ReplyGuard<T, Give> {
-    /// A promise to `give` an answer; `failed` makes one of an error.
+    /// Creates a guard that calls `give` with the answer; `failed` makes an answer of an error.
     pub fn new(give: Give, failed: fn(Box<Error>) -> T) -> Self {
         Self { give: Some(give), failed }
     }
 
-    /// Gives this answer.
+    /// Sends this answer.
     pub fn send(mut self, answer: T) {
         if let Some(give) = self.give.take() {
             give(answer);
         }
     }
 
-    /// Nothing is owed any more.
+    /// Releases the guard without an answer.
     pub fn disarm(mut self) {
         self.give = None;
     }

@@ -1,4 +1,4 @@
-//! What a client has done so far, by provider.
+//! Statistics of a client, by provider.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::in_flight_limiter::InFlightPermit;
 use crate::transport::{ConnectionStats, Transport};
 
-/// One provider's.
+/// Counters of one provider.
 #[derive(Debug, Default)]
 pub(super) struct ProviderStats {
     calls: AtomicU64,
@@ -21,11 +21,11 @@ impl ProviderStats {
     }
 }
 
-/// A call counts as in flight as long as it holds this.
+/// Guard that counts a call as in flight, and holds its permit, until it is dropped.
 pub(super) struct InFlight(Arc<ProviderStats>, Option<InFlightPermit>);
 
 impl InFlight {
-    /// Keeps a place as long as the call is in flight.
+    /// Holds a permit as long as the call is in flight.
     pub fn hold(&mut self, permit: InFlightPermit) {
         self.1 = Some(permit);
     }
@@ -37,12 +37,12 @@ impl Drop for InFlight {
     }
 }
 
-/// All providers that a client has called.
+/// Counters of every provider that a client has called.
 #[derive(Default)]
 pub(super) struct StatsByProvider(Mutex<Vec<(&'static str, Arc<ProviderStats>)>>);
 
 impl StatsByProvider {
-    /// Counts a call that begins.
+    /// Counts a call that starts.
     pub fn begin(&self, provider: &'static str) -> (Arc<ProviderStats>, InFlight) {
         let mut all_stats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = match all_stats.iter().find(|(name, _)| *name == provider) {
@@ -74,23 +74,23 @@ impl StatsByProvider {
     }
 }
 
-/// What a client has done so far at one provider.
+/// Statistics of one provider at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StatsSnapshot {
-    /// Calls that were begun.
+    /// Number of calls started.
     pub calls: u64,
-    /// Of these, the ones that go on and do not wait.
+    /// Number of calls in flight that do not wait for admission.
     pub in_flight: usize,
-    /// The ones that wait for admission.
+    /// Number of calls that wait for admission.
     pub waiting: usize,
-    /// Requests that were repeats.
+    /// Number of attempts that repeated another.
     pub retries: u64,
-    /// Connections that were opened for this provider and are open.
+    /// Number of open connections to this provider.
     pub connections_open: usize,
-    /// Of these, the ones that carry nothing.
+    /// Number of open connections that are idle.
     pub connections_idle: usize,
-    /// Bytes that were sent over them, heads included, TLS's own not.
+    /// Number of bytes sent, heads included, TLS's own not.
     pub bytes_sent: u64,
-    /// Bytes that came over them.
+    /// Number of bytes received.
     pub bytes_received: u64,
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::error::{Error, ErrorKind};
 use crate::providers::{DeploymentArgs, resolve};
+use crate::transport::Admission;
+use crate::transport::deadline::{Deadline, Timeouts};
 use crate::types::secret::Secret;
 use tokio::time::Instant;
 
@@ -11,7 +14,7 @@ fn call(max_retries: u32) -> Call {
     let given = DeploymentArgs { api_key: Some(Secret::new("sk-test-0123456789")), ..DeploymentArgs::default() };
     let deployment = resolve("openai/m", &given, &|_| None).unwrap();
     let timeouts = Timeouts::default();
-    let max_retry_after = retry::MAX_RETRY_AFTER;
+    let max_retry_after = MAX_RETRY_AFTER;
     let request = Request::default();
     Call {
         deployment,
@@ -25,28 +28,44 @@ fn call(max_retries: u32) -> Call {
     }
 }
 
-fn state_of(transport: &Transport, total: Option<Duration>) -> CallState<'_> {
-    let (deadline, admission) = (Deadline::start(total), Admission::default());
-    CallState { transport, deadline, admission, retries: 0, stats: Arc::default() }
+fn state_of<'a>(transport: &'a Transport, call: &Call) -> CallState<'a> {
+    CallState::start(transport, call, Arc::default())
+}
+
+/// An attempt that always fails, and the times at which it did.
+struct Failing<'a, F> {
+    call: Call,
+    state: CallState<'a>,
+    failure: F,
+    times: Vec<Instant>,
+}
+
+impl<F: Fn() -> Box<Error> + Send> attempt::Attempt for Failing<'_, F> {
+    type Output = ();
+
+    fn decide(&mut self, event: Event) -> Decision {
+        self.state.next(&self.call, event)
+    }
+
+    async fn attempt(&mut self) -> Result<()> {
+        self.times.push(Instant::now());
+        Err((self.failure)())
+    }
 }
 
 /// Fails as `failure` says until it is given up; the pauses between, and the error.
 async fn fail(
     max_retries: u32,
     total: Option<Duration>,
-    failure: impl Fn() -> Box<Error>,
+    failure: impl Fn() -> Box<Error> + Send,
 ) -> (Vec<Duration>, Box<Error>) {
-    let call = call(max_retries);
+    let mut call = call(max_retries);
+    call.timeouts.total = total;
     let transport = Transport::new(&Settings::default());
-    let mut state = state_of(&transport, total);
-    let mut pauses = Vec::new();
-    loop {
-        let before = Instant::now();
-        match state.pause_or_fail(&call, failure()).await {
-            Ok(()) => pauses.push(before.elapsed()),
-            Err(error) => return (pauses, error),
-        }
-    }
+    let state = state_of(&transport, &call);
+    let mut failing = Failing { call, state, failure, times: Vec::new() };
+    let error = repeat(&mut failing, Event::Started).await.unwrap_err();
+    (failing.times.windows(2).map(|times| times[1] - times[0]).collect(), error)
 }
 
 fn unavailable() -> Box<Error> {
@@ -120,7 +139,9 @@ async fn wait(state: &CallState<'_>, queue: Option<u64>, seconds: u64) -> Option
 #[tokio::test(start_paused = true)]
 async fn time_in_line_before_the_first_try_is_not_the_call_s() {
     let transport = Transport::new(&Settings::default());
-    let mut state = state_of(&transport, Some(Duration::from_secs(5)));
+    let mut call = call(0);
+    call.timeouts.total = Some(Duration::from_secs(5));
+    let mut state = state_of(&transport, &call);
     wait(&state, None, 60).await.unwrap();
     let CallState { deadline, admission, stats, .. } = &mut state;
     // In line for a connection, and then at work.
@@ -145,7 +166,7 @@ async fn time_in_line_before_the_first_try_is_not_the_call_s() {
 #[tokio::test(start_paused = true)]
 async fn all_waiting_of_a_call_has_one_limit() {
     let transport = Transport::new(&Settings::default());
-    let state = state_of(&transport, None);
+    let state = state_of(&transport, &call(0));
     assert_eq!(wait(&state, Some(10), 6).await, Some(()));
     let before = Instant::now();
     assert_eq!(wait(&state, Some(10), 6).await, None);

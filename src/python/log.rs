@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use super::bridge::{CallResult, NOBODY, Queue};
 use super::intern::intern;
 use super::values;
-use crate::client::{Attempt, AttemptLog};
+use crate::client::{AttemptLog, AttemptRecord};
 
 const DEBUG: u8 = 10;
 
@@ -72,8 +72,8 @@ impl Log {
         self.write(py);
     }
 
-    fn line(&self, py: Python<'_>, attempt: &Attempt) -> PyResult<()> {
-        let Attempt { number, latency, status, request_id, is_open, failure, pause } = attempt;
+    fn line(&self, py: Python<'_>, attempt: &AttemptRecord) -> PyResult<()> {
+        let AttemptRecord { number, latency, status, request_id, is_open, failure, pause } = attempt;
         let seconds = latency.as_secs_f64();
         let mut text = format!("{}/{} attempt {number}: ", self.provider, self.model);
         match (status, failure) {
@@ -115,7 +115,7 @@ impl Log {
         loop {
             tokio::time::sleep(LOOK).await;
             let Some(log) = log.upgrade() else { return };
-            if log.attempt_log.has_news() {
+            if log.attempt_log.has_unreported() {
                 queue.push(NOBODY, Box::new(NewRecords(log)));
             }
         }

@@ -61,7 +61,12 @@ impl Deadline {
         Self { started, total, timer, at_once: 0 }
     }
 
-    /// Since the call began.
+    /// Start of the call.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Time since the start of the call.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }

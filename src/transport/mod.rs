@@ -1,4 +1,4 @@
-//! Bytes and time: connections, deadlines, retry policy, stream framing. Knows no vendor.
+//! Bytes and time: connections, deadlines, stream framing. Knows no vendor.
 
 mod admission;
 pub mod answer;
@@ -22,7 +22,6 @@ mod origin;
 mod pool;
 mod proxies;
 mod redirect;
-pub mod retry;
 pub mod sse;
 mod stream;
 mod trust;

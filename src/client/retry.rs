@@ -1,33 +1,102 @@
-//! Which failures are worth repeating, and after how long a pause.
+//! Decides after each attempt of a call whether to repeat it, and after which pause.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 use crate::types::http::Headers;
 
-/// The first pause is at most this; each further one may be twice as long.
+/// Longest first pause; each further one may be twice as long.
 const BASE: Duration = Duration::from_millis(500);
-/// No pause of our own choosing is longer.
+/// Longest pause that a provider has not asked for.
 const CAP: Duration = Duration::from_secs(8);
-/// A provider that asks for a longer pause than this is not waited for, if the caller does not say otherwise.
+/// Default of the longest pause that a provider may ask for.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// How a call stands when a try of it has failed.
-#[derive(Debug, Clone, Copy)]
-pub struct Retries {
-    /// So many there were.
-    pub done: u32,
-    /// So many there may be.
-    pub max: u32,
-    /// A provider that asks for a longer pause is not waited for.
-    pub max_retry_after: Duration,
-    /// What is left of the total deadline; `None`: there is none.
-    pub remaining: Option<Duration>,
+/// An event in the life of a call.
+#[derive(Debug)]
+pub enum Event {
+    /// The call has started.
+    Started,
+    /// An attempt has failed.
+    Failed(Box<Error>),
+    /// The pause that was decided on is over.
+    Waited,
 }
 
-/// Whether a failure may pass when the same request is sent again.
+/// The next step of a call.
+#[derive(Debug)]
+pub enum Decision {
+    /// Make an attempt.
+    Attempt,
+    /// Make a pause because of this error.
+    Wait(Duration, Box<Error>),
+    /// Give the error to the caller.
+    Fail(Box<Error>),
+}
+
+/// A state machine that decides on repetition. It does no I/O and reads no clock.
+pub trait Decide {
+    /// Takes an event that happened at `now`, and returns the next step.
+    fn next(&mut self, now: Instant, event: Event) -> Decision;
+}
+
+/// The decisions for one deployment: exponential back-off up to a number of retries, within a deadline.
+#[derive(Debug)]
+pub struct Retry {
+    /// Number of attempts made after the first.
+    pub retries: u32,
+    /// Maximum of `retries`.
+    pub max_retries: u32,
+    /// Longest pause that a provider may ask for; a longer one fails the call.
+    pub max_retry_after: Duration,
+    /// Total deadline, if there is one.
+    pub end: Option<Instant>,
+    /// Returns a number between 0 and 1, for jitter.
+    pub random: fn() -> f64,
+}
+
+impl Decide for Retry {
+    fn next(&mut self, now: Instant, event: Event) -> Decision {
+        match event {
+            Event::Started => Decision::Attempt,
+            Event::Waited => {
+                self.retries += 1;
+                Decision::Attempt
+            }
+            Event::Failed(error) => match self.pause(now, &error) {
+                Some(pause) => Decision::Wait(pause, error),
+                None => Decision::Fail(error),
+            },
+        }
+    }
+}
+
+impl Retry {
+    /// Returns the pause before the next attempt, or `None` if there is to be none.
+    ///
+    /// Without a word from the provider: exponential back-off, capped, with full jitter.
+    fn pause(&self, now: Instant, error: &Error) -> Option<Duration> {
+        if self.retries >= self.max_retries || !is_retryable(error) {
+            return None;
+        }
+        let pause = match error.retry_after {
+            Some(asked) if asked > self.max_retry_after => return None,
+            Some(asked) => asked,
+            None => {
+                let longest = BASE.saturating_mul(1u32.checked_shl(self.retries).unwrap_or(u32::MAX)).min(CAP);
+                longest.mul_f64((self.random)())
+            }
+        };
+        // A pause that ends after the deadline would only turn this error into a less telling one.
+        self.end.is_none_or(|end| pause < end.saturating_duration_since(now)).then_some(pause)
+    }
+}
+
+/// Returns true if the same request may succeed when it is sent again.
 ///
-/// The provider's own word (`x-should-retry`) goes first. A quota that is used up does not refill by waiting.
+/// The provider's own word (`x-should-retry`) takes precedence. A quota that is used up does not refill by waiting.
 pub fn is_retryable(error: &Error) -> bool {
     if let Some(word) = error.should_retry {
         return word;
@@ -45,25 +114,7 @@ pub fn is_retryable(error: &Error) -> bool {
     }
 }
 
-/// The pause before the next try, or `None` when there is to be none.
-///
-/// `chance` is between 0 and 1.
-/// Without a word from the provider: exponential back-off, capped, with full jitter.
-pub fn pause(error: &Error, retries: Retries, chance: f64) -> Option<Duration> {
-    let Retries { done, max, max_retry_after, remaining } = retries;
-    if done >= max || !is_retryable(error) {
-        return None;
-    }
-    let pause = match error.retry_after {
-        Some(asked) if asked > max_retry_after => return None,
-        Some(asked) => asked,
-        None => BASE.saturating_mul(1u32.checked_shl(done).unwrap_or(u32::MAX)).min(CAP).mul_f64(chance),
-    };
-    // A pause that ends after the deadline would only turn this error into a less telling one.
-    remaining.is_none_or(|left| pause < left).then_some(pause)
-}
-
-/// What the provider asks for in `retry-after-ms` or `retry-after` (seconds, or a date).
+/// Parses `retry-after-ms` or `retry-after` (seconds, or a date).
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
 pub fn retry_after(headers: &Headers) -> Option<Duration> {
@@ -92,8 +143,13 @@ mod tests {
         Headers::from(&map)
     }
 
-    fn pause(error: &Error, done: u32, max: u32, remaining: Option<Duration>, chance: f64) -> Option<Duration> {
-        super::pause(error, Retries { done, max, max_retry_after: MAX_RETRY_AFTER, remaining }, chance)
+    fn retry(retries: u32, max_retries: u32) -> Retry {
+        Retry { retries, max_retries, max_retry_after: MAX_RETRY_AFTER, end: None, random: || 1.0 }
+    }
+
+    fn pause(error: &Error, retry: Retry, remaining: Option<Duration>) -> Option<Duration> {
+        let now = Instant::now();
+        Retry { end: remaining.map(|remaining| now + remaining), ..retry }.pause(now, error)
     }
 
     fn failed(status: u16) -> Box<Error> {
@@ -161,28 +217,37 @@ mod tests {
     }
 
     #[test]
+    fn events_lead_to_attempts_pauses_and_a_failure() {
+        let (mut retry, now) = (retry(0, 1), Instant::now());
+        assert!(matches!(retry.next(now, Event::Started), Decision::Attempt));
+        let Decision::Wait(pause, error) = retry.next(now, Event::Failed(failed(503))) else { panic!("one retry") };
+        assert_eq!((pause, error.kind, retry.retries), (BASE, ErrorKind::ServiceUnavailable, 0));
+        assert!(matches!(retry.next(now, Event::Waited), Decision::Attempt));
+        assert_eq!(retry.retries, 1);
+        assert!(matches!(retry.next(now, Event::Failed(failed(503))), Decision::Fail(_)));
+    }
+
+    #[test]
     fn pauses_grow_are_capped_and_jittered() {
         let error = failed(503);
         let pauses: Vec<u64> =
-            (0..8).map(|retries| pause(&error, retries, 99, None, 1.0).unwrap().as_millis() as u64).collect();
+            (0..8).map(|retries| pause(&error, retry(retries, 99), None).unwrap().as_millis() as u64).collect();
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
-        assert_eq!(pause(&error, 0, 99, None, 0.0), Some(Duration::ZERO));
-        assert_eq!(pause(&error, 2, 2, None, 1.0), None);
+        assert_eq!(pause(&error, Retry { random: || 0.0, ..retry(0, 99) }, None), Some(Duration::ZERO));
+        assert_eq!(pause(&error, retry(2, 2), None), None);
     }
 
     #[test]
     fn a_pause_fits_into_the_deadline() {
         let mut error = failed(429);
         error.retry_after = Some(Duration::from_secs(5));
-        assert_eq!(pause(&error, 0, 2, Some(Duration::from_secs(6)), 1.0), Some(Duration::from_secs(5)));
-        assert_eq!(pause(&error, 0, 2, Some(Duration::from_secs(5)), 1.0), None);
+        assert_eq!(pause(&error, retry(0, 2), Some(Duration::from_secs(6))), Some(Duration::from_secs(5)));
+        assert_eq!(pause(&error, retry(0, 2), Some(Duration::from_secs(5))), None);
         error.retry_after = Some(Duration::from_secs(3600));
-        assert_eq!(pause(&error, 0, 2, None, 1.0), None);
+        assert_eq!(pause(&error, retry(0, 2), None), None);
         // As long as the caller is ready to wait.
-        let patient = |remaining| {
-            let retries = Retries { done: 0, max: 2, max_retry_after: Duration::from_secs(3600), remaining };
-            super::pause(&error, retries, 1.0)
-        };
+        let patient =
+            |remaining| pause(&error, Retry { max_retry_after: Duration::from_secs(3600), ..retry(0, 2) }, remaining);
         assert_eq!(patient(None), error.retry_after);
         assert_eq!(patient(Some(Duration::from_secs(3599))), None);
     }

@@ -1,0 +1,60 @@
+//! One call: its destination, its content, and the limits it is made within.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attempt_log::AttemptLog;
+use super::callbacks::Callbacks;
+use crate::providers::Deployment;
+use crate::transport::deadline::Timeouts;
+use crate::types::credentials::Credentials;
+use crate::types::request::Request;
+use crate::types::secrets::Secrets;
+
+/// A call as its caller asked for it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Model, host and key.
+    pub deployment: Deployment,
+    /// Content.
+    pub request: Request,
+    /// Limits of the parts of the call.
+    pub timeouts: Timeouts,
+    /// Maximum number of attempts after the first.
+    pub max_retries: u32,
+    /// Longest pause that a provider may ask for; a longer one fails the call.
+    pub max_retry_after: Duration,
+    /// True if a key may be sent to another machine without TLS.
+    pub allow_http: bool,
+    /// Record of the attempts, if logging is on.
+    pub attempt_log: Option<Arc<AttemptLog>>,
+    /// Functions of the caller's that give keys and header fields for each attempt.
+    pub callbacks: Option<Box<Callbacks>>,
+}
+
+impl Call {
+    /// Returns the values to be redacted from answers: keys and tokens, and header fields and query parameters that may
+    /// hold one.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        match &self.deployment {
+            // Most have a key and nothing else.
+            Deployment { api_key: Some(key), settings, credentials: Credentials::Given, .. } if settings.is_empty() => {
+                secrets.push(key.clone());
+            }
+            deployment => secrets.extend(deployment.secrets().cloned()),
+        }
+        secrets.add_headers(&self.request.extra_headers);
+        secrets.add_query(&self.request.extra_query);
+        secrets
+    }
+
+    /// Returns [`secrets`](Self::secrets) and the values of key-like names in the request's body: tools and data sources
+    /// have keys of their own.
+    pub fn all_secrets(&self) -> Secrets {
+        let mut secrets = self.secrets();
+        let params = self.request.params.iter().filter(|(name, _)| !matches!(*name, "messages" | "input"));
+        params.for_each(|(name, value)| secrets.add_member(name, value));
+        secrets
+    }
+}

@@ -1,0 +1,153 @@
+//! State of a call that lasts from attempt to attempt, and what is recorded of it.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::call::Call;
+use super::callbacks::Callbacks;
+use super::codec::encode;
+use super::retry::{self, Decide, Decision, Event, Retry};
+use super::stats::ProviderStats;
+use crate::error::{Error, Result};
+use crate::providers::Endpoint;
+use crate::transport::deadline::Deadline;
+use crate::transport::{Admission, Transport};
+use crate::types::answer::Meta;
+use crate::types::http::{Headers, HttpRequest};
+use crate::types::redact::Redactor;
+use crate::types::secrets::Secrets;
+
+/// State of a call that lasts from attempt to attempt.
+pub(super) struct CallState<'a> {
+    pub transport: &'a Transport,
+    pub deadline: Deadline,
+    pub admission: Admission,
+    /// Decides on repetition.
+    pub retry: Retry,
+    pub stats: Arc<ProviderStats>,
+}
+
+impl<'a> CallState<'a> {
+    /// Returns the state of a call that starts now.
+    pub fn start(transport: &'a Transport, call: &Call, stats: Arc<ProviderStats>) -> Self {
+        let deadline = Deadline::start(call.timeouts.total);
+        let retry = Retry {
+            retries: 0,
+            max_retries: call.max_retries,
+            max_retry_after: call.max_retry_after,
+            end: deadline.end(),
+            random: fastrand::f64,
+        };
+        Self { transport, deadline, admission: Admission::default(), retry, stats }
+    }
+
+    /// Calls the caller's functions for the keys and header fields of the next attempt, and returns the request with them.
+    ///
+    /// # Errors
+    ///
+    /// A function's failure, as the caller gets it: it is not repeated.
+    pub async fn ask(&mut self, call: &mut Call, endpoint: &dyn Endpoint) -> Result<HttpRequest> {
+        let attempt = self.retry.retries + 1;
+        let transport = self.transport;
+        let request = async {
+            let Some(Callbacks { functions, headers }) = call.callbacks.as_deref().cloned() else {
+                return Ok(encode(call, endpoint, transport)?.request);
+            };
+            functions.fill(&mut call.deployment).await?;
+            call.request.extra_headers = headers;
+            let request = encode(call, endpoint, transport)?.request;
+            let Some(fields) = functions.headers(&call.deployment, &request, attempt) else { return Ok(request) };
+            for (name, value) in fields.await? {
+                call.request.extra_headers.retain(|(known, _)| *known != name);
+                call.request.extra_headers.push((name, value));
+            }
+            // Encoded once more: an added field may hold a key, which must not travel in clear.
+            Ok(encode(call, endpoint, transport)?.request)
+        };
+        let request = self.deadline.run(&self.admission, pin!(request)).await;
+        request.map_err(|error| self.finished(call, error))
+    }
+
+    pub fn begin_attempt(&self, call: &Call) {
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.begin(self.retry.retries + 1);
+        }
+    }
+
+    /// Returns the values to be redacted from an answer, the proxy's password included.
+    fn secrets(&self, call: &Call) -> Secrets {
+        let mut secrets = call.secrets();
+        if !self.transport.secrets().is_empty() {
+            secrets.extend(self.transport.secrets().iter().cloned());
+        }
+        secrets
+    }
+
+    pub fn redactor(&self, call: &Call) -> Redactor {
+        let mut secrets = call.all_secrets();
+        secrets.extend(self.transport.secrets().iter().cloned());
+        secrets.redactor()
+    }
+
+    /// Returns the metadata of an answer, and records its arrival in the log.
+    pub fn answered(&self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.answered(self.retry.retries + 1, status, &headers, &self.redactor(call));
+        }
+        Meta {
+            provider: call.deployment.provider.row().name.into(),
+            model: call.deployment.model.clone(),
+            status,
+            headers,
+            secrets: self.secrets(call),
+            retries: self.retry.retries,
+            latency: self.deadline.elapsed(),
+            dropped_params,
+        }
+    }
+
+    /// Takes an event and returns the next step. A failure is recorded in the log; one that is final is as the caller gets it.
+    pub fn next(&mut self, call: &Call, event: Event) -> Decision {
+        let error = match event {
+            Event::Failed(error) => error,
+            Event::Started => return self.retry.next(self.deadline.started(), event),
+            Event::Waited => {
+                self.stats.count_retry();
+                return self.retry.next(Instant::now(), event);
+            }
+        };
+        self.failed(call, error)
+    }
+
+    fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {
+        if let Some(headers) = &error.headers {
+            // Some providers say it in the body.
+            error.retry_after = retry::retry_after(headers).or(error.retry_after);
+        }
+        self.deadline.admit(&self.admission);
+        self.retry.end = self.deadline.end();
+        let decision = self.retry.next(Instant::now(), Event::Failed(error));
+        if let (Some(attempt_log), Decision::Wait(_, error) | Decision::Fail(error)) = (&call.attempt_log, &decision) {
+            let pause = if let Decision::Wait(pause, _) = decision { Some(pause) } else { None };
+            attempt_log.failed(self.retry.retries + 1, error, pause, &self.redactor(call));
+        }
+        match decision {
+            Decision::Fail(error) => Decision::Fail(self.finished(call, error)),
+            decision => decision,
+        }
+    }
+
+    /// Returns an error as the caller gets it: with the provider's name and request id, and without the key.
+    pub fn finished(&self, call: &Call, mut error: Box<Error>) -> Box<Error> {
+        error.retries = self.retry.retries;
+        error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
+        error.model = Some(call.deployment.model.to_string());
+        if error.request_id.is_none() {
+            error.request_id = error.headers.as_ref().and_then(Headers::request_id).map(str::to_owned);
+        }
+        error.hide(&self.redactor(call));
+        error
+    }
+}

@@ -1,0 +1,280 @@
+//! A streamed answer: events are read from the body and decoded into chunks.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::attempt::{Attempt, repeat};
+use super::call::Call;
+use super::codec::{answered, decode_elsewhere, unix_seconds, without_mark};
+use super::retry::{Decision, Event};
+use super::state::CallState;
+use super::stats::InFlight;
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::{Encoded, Endpoint, StreamDecoder};
+use crate::transport::deadline::within_rest;
+use crate::transport::{Body, Response, SendOptions, framing};
+use crate::types::answer::Meta;
+use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::operation::Operation;
+use crate::types::values;
+
+/// Capacity above which the memory for events is given back after a burst of them.
+const MOST_KEPT: usize = 32;
+
+/// Maximum number of pieces of the body that are taken at once: a piece may be a single byte.
+const PIECES_AT_ONCE: usize = 64;
+
+/// Number of events that are decoded before the task yields: a piece of 64 kB may hold 21,000 of them.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// A chunk's JSON, and true if the caller gets it; one that the caller does not get still counts for the completion.
+pub type Chunk = (Bytes, bool);
+
+/// A stream of chat completion chunks, or of a response's events. Dropping it aborts the request.
+pub struct Stream<'a> {
+    endpoint: &'static dyn Endpoint,
+    call: Call,
+    request: HttpRequest,
+    /// The answer that is being read.
+    body: Option<(Body, framing::Parser)>,
+    decoder: Box<dyn StreamDecoder>,
+    events: VecDeque<framing::Event>,
+    /// The chunks of one event.
+    made: Vec<Bytes>,
+    /// Number of bytes of the answer received, decompressed.
+    received: usize,
+    /// Maximum number of JSON values in an event.
+    max_values: usize,
+    meta: Meta,
+    state: CallState<'a>,
+    _in_flight: InFlight,
+    /// Start of this attempt.
+    opened: Instant,
+    /// True if the caller has got a chunk.
+    delivered: bool,
+}
+
+impl<'a> Stream<'a> {
+    /// Returns the stream of a call whose request has not been sent.
+    pub(super) fn new(
+        call: Call,
+        endpoint: &'static dyn Endpoint,
+        Encoded { request, dropped_params }: Encoded,
+        state: CallState<'a>,
+        in_flight: InFlight,
+    ) -> Self {
+        let is_json = endpoint.framing() != Framing::Raw;
+        Self {
+            max_values: if is_json { state.transport.max_values } else { usize::MAX },
+            decoder: endpoint.stream_decoder(&call.request, unix_seconds()),
+            endpoint,
+            call,
+            request,
+            body: None,
+            events: VecDeque::new(),
+            made: Vec::new(),
+            received: 0,
+            meta: Meta { dropped_params, ..Meta::default() },
+            state,
+            _in_flight: in_flight,
+            opened: Instant::now(),
+            delivered: false,
+        }
+    }
+
+    /// The operation that is streamed.
+    pub fn operation(&self) -> Operation {
+        self.call.request.operation
+    }
+
+    /// Metadata of the answer.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Waits for chunks and appends all that have arrived to `chunks`. Returns false at the end of the stream.
+    ///
+    /// A stream that breaks before its first chunk is repeated like any call; after that it never is.
+    ///
+    /// # Errors
+    ///
+    /// The stream broke, or cannot be read; chunks that came before are in `chunks`.
+    pub async fn next(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
+        loop {
+            match self.read(chunks).await {
+                Ok(more) if !more || !chunks.is_empty() => {
+                    self.delivered |= !chunks.is_empty();
+                    return Ok(more);
+                }
+                Ok(_) => {}
+                Err(mut error) => {
+                    if self.delivered || !chunks.is_empty() {
+                        // The caller has part of the answer, or will get it: another would begin anew.
+                        error.should_retry = Some(false);
+                    }
+                    self.body = None;
+                    repeat(self, Event::Failed(error)).await?;
+                }
+            }
+        }
+    }
+
+    /// Reads what has arrived, or waits for one piece. Returns false at the end of the stream.
+    async fn read(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
+        let Some((body, parser)) = &mut self.body else { return Ok(false) };
+        let (events, received) = (&mut self.events, &mut self.received);
+        let max_stream = self.state.transport.max_stream;
+        // Pings are no chunks: until the first of those, the limit is that of the whole try.
+        let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
+        let spent = self.opened.elapsed();
+        let piece = async {
+            let more = match body.chunk().await? {
+                Some(piece) => {
+                    *received += piece.len();
+                    parser.feed(piece, |event| events.push_back(event)).map(|()| true)?
+                }
+                None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
+            };
+            // A burst goes to the caller in one piece; but what is here does not wait for what is not.
+            for _ in 0..PIECES_AT_ONCE {
+                let Some(piece) = body.buffered()? else { break };
+                *received += piece.len();
+                parser.feed(piece, |event| events.push_back(event))?;
+            }
+            if *received > max_stream {
+                return Err(Error::new(
+                    ErrorKind::ApiResponseValidation,
+                    format!("the stream is larger than {max_stream} bytes (max_stream_size)"),
+                ));
+            }
+            Ok(more)
+        };
+        // A body that breaks after its stream has said that it is over has lost nothing.
+        let read = self
+            .state
+            .deadline
+            .run(
+                &self.state.admission,
+                pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))),
+            )
+            .await;
+        let mut left = EVENTS_AT_ONCE;
+        while let Some(event) = self.events.pop_front() {
+            left -= 1;
+            if left == 0 {
+                left = EVENTS_AT_ONCE;
+                let others = async {
+                    tokio::task::yield_now().await;
+                    Ok(())
+                };
+                self.state.deadline.run(&self.state.admission, pin!(others)).await?;
+            }
+            if !self.decoder.is_done() {
+                values::check(&event.data, self.max_values)?;
+                let decoded = self.decoder.event(&event.name, event.data, &mut self.made);
+                // What came before a failure counts.
+                chunks.extend(self.made.drain(..).map(|chunk| {
+                    let shown = self.decoder.is_shown(&chunk);
+                    (chunk, shown)
+                }));
+                decoded?;
+            }
+        }
+        // A burst's memory is not held while the stream waits.
+        if self.events.capacity() > MOST_KEPT {
+            self.events = VecDeque::new();
+        }
+        match read {
+            _ if self.decoder.is_done() => Ok(false),
+            Ok(true) => Ok(true),
+            Ok(false) if self.decoder.is_complete() => Ok(false),
+            Ok(false) => Err(Error::new(ErrorKind::IncompleteStream, "the stream ended without its finish")),
+            Err(error) => match error.kind {
+                ErrorKind::ApiConnection if self.decoder.is_complete() => Ok(false),
+                ErrorKind::ApiConnection => {
+                    Err(Error::new(ErrorKind::IncompleteStream, format!("the stream broke off: {}", error.message)))
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Reads what is left of the body after the end, for a second at most, so that the connection can be used again.
+    pub async fn finish(&mut self) {
+        if let Some((body, _)) = &mut self.body {
+            let rest = async { while let Ok(Some(_)) = body.chunk().await {} };
+            drop(tokio::time::timeout(Duration::from_secs(1), rest).await);
+        }
+    }
+}
+
+impl Attempt for Stream<'_> {
+    type Output = ();
+
+    fn decide(&mut self, event: Event) -> Decision {
+        self.state.next(&self.call, event)
+    }
+
+    async fn prepare(&mut self) -> Result<()> {
+        if self.call.callbacks.is_some() {
+            // Boxed: most calls should not carry its memory along.
+            self.request = Box::pin(self.state.ask(&mut self.call, self.endpoint)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the request and waits until its answer begins.
+    async fn attempt(&mut self) -> Result<()> {
+        self.opened = Instant::now();
+        self.state.begin_attempt(&self.call);
+        let Self {
+            endpoint,
+            call,
+            request,
+            opened,
+            state: CallState { transport, deadline, admission, stats, .. },
+            ..
+        } = self;
+        let options = SendOptions {
+            timeouts: &call.timeouts,
+            end: deadline.end(),
+            admission,
+            connection_stats: &stats.connection_stats,
+        };
+        let waited = admission.waited();
+        let max_values = transport.max_values;
+        let exchange = async {
+            call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
+            let response = transport.send(request, options).await?;
+            // What it waited in line is not its own time.
+            *opened += options.admission.waited().saturating_sub(waited);
+            let is_json = response
+                .headers
+                .get("content-type")
+                .is_some_and(|kind| kind.to_ascii_lowercase().starts_with("application/json"));
+            if matches!(response.status, 200..300) && (!is_json || endpoint.streams_json()) {
+                return Ok(response);
+            }
+            let Response { status, headers, body } = response;
+            let response =
+                HttpResponse { received: unix_seconds(), status, headers, body: without_mark(body.collect().await?) };
+            // A host that cannot stream answers plainly, or with an error under a status of 200.
+            let (_, response) = Box::pin(decode_elsewhere(call, *endpoint, response, max_values)).await?;
+            let message =
+                format!("{} was asked for a stream and answered with a plain one", call.deployment.provider.row().name);
+            Err(answered(Error::new(ErrorKind::ApiResponseValidation, message), &response))
+        };
+        let Response { status, headers, body } = deadline.run(admission, pin!(exchange)).await?;
+        let dropped_params = std::mem::take(&mut self.meta.dropped_params);
+        // They are a slice of all that was read with them, and live as long as the stream.
+        self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
+        self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
+        self.events.clear();
+        self.received = 0;
+        self.body = Some((body, framing::Parser::new(self.endpoint.framing(), self.state.transport.max_event)));
+        Ok(())
+    }
+}
