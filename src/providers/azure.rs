@@ -15,7 +15,8 @@ use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, accepted, address, bearer, headers, secret};
 use super::openai_compatible::{Endpoints, endpoints};
 use super::resolve::check_url;
-use super::table::{FILES_AND_BATCHES, HOSTED, REASONING, Setting};
+use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, SPEECH, Setting};
+use super::table::REASONING;
 use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, chat, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -39,10 +40,10 @@ const AZURE: Row = Row {
     no_stream_options_beside: &["data_sources", "dataSources"],
     refused_in_history: REASONING,
     serves_openai: true,
-    knows_developer: true,
+    has_developer_role: true,
     tools: Grammar::OPENAI,
     embedding: EmbeddingRow { base64: true, ..PLAIN },
-    operations: FILES_AND_BATCHES,
+    operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
     api_versions: true,
     settings: &[
         Setting::location(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),

@@ -42,7 +42,7 @@ pub(super) fn acceptable(
     messages: &[u8],
 ) -> Option<String> {
     let has = |finder: &Finder| finder.find(messages).is_some();
-    let has_developer = !row.knows_developer && has(&DEVELOPER);
+    let has_developer = !row.has_developer_role && has(&DEVELOPER);
     // Answers: a large request is mostly one without any, a picture or a text to be read.
     let has_answers = has(&ASSISTANT);
     let has_foreign = || {

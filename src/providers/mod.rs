@@ -31,8 +31,9 @@ mod rerank;
 mod resolve;
 mod resources;
 mod responses;
+mod row;
 mod speech;
-pub mod table;
+mod table;
 mod too_long;
 mod tools;
 mod unsupported;
@@ -56,7 +57,8 @@ use crate::types::secret::Secret;
 
 pub use embeddings::EmbeddingRow;
 pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
-pub use table::{About, Key, Row, TABLE};
+pub use row::{About, Key, Row};
+pub use table::TABLE;
 
 /// A provider's wire format.
 pub trait Provider: Send + Sync {

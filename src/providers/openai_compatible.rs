@@ -46,7 +46,7 @@ pub(super) fn endpoints(
         };
         (*operation, Box::leak(endpoint))
     };
-    row.operations.iter().map(endpoint).collect()
+    row.operations.iter().copied().flatten().map(endpoint).collect()
 }
 
 /// Returns the provider whose row has this name.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::{Arc, LazyLock};
 
-use super::table::{About, Setting};
+use super::row::{About, Setting};
 use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::credentials::{Credentials, Wanted};

@@ -1,220 +1,29 @@
-//! The OpenAI-compatible providers: data, one row each. Adding one is adding a row.
+//! The providers with OpenAI's format, one row each. Adding one is adding a row.
 
+#[cfg(test)]
+mod tests;
+
+use super::Operation;
 use super::embeddings::vectors::Packed;
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::rerank::{self, RerankRow};
+use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH};
 use super::tools::grammar::{Grammar, Words};
-use super::{Deployment, Operation};
 
-/// What an OpenAI-compatible provider is called, where it lives, and what it spells differently.
-///
-/// Every field is taken from the provider's own documentation, whose address is the row's `docs`,
-/// or from its own SDK where that says more.
-#[derive(Debug)]
-pub struct Row {
-    /// The word before the slash in `provider/model`.
-    pub name: &'static str,
-    /// Where its documentation says all this.
-    pub docs: &'static str,
-    /// Base URL, version segment included, no trailing slash; empty: the caller has to give one.
-    pub base_url: &'static str,
-    /// Whether its base URL has no version and only its chat completions are at the root: the rest is under `/v1`.
-    pub root_is_chat: bool,
-    /// Environment variables that hold a key; the first that is set wins.
-    pub key_variables: &'static [&'static str],
-    /// Environment variables that hold a base URL; the first that is set wins.
-    pub base_url_variables: &'static [&'static str],
-    /// Environment variables whose value stops before the path, as the vendor's own SDK reads them,
-    /// and the path that follows: (variable, path). Looked at after `base_url_variables`. People put
-    /// the whole base URL there too, so the path is added unless the value already ends with it.
-    pub root_url_variables: &'static [(&'static str, &'static str)],
-    /// Whether a call without a key is an error (a server on one's own machine wants none).
-    pub key: Key,
-    /// Whether a stream may be asked for its usage with `stream_options.include_usage`.
-    pub stream_usage: bool,
-    /// Whether a stream carries its usage unasked, from a provider that has no `stream_options`:
-    /// the caller's own is not sent either. Never together with `stream_usage`.
-    pub usage_unasked: bool,
-    /// Parameters beside which it refuses `stream_options`, the caller's own too.
-    pub no_stream_options_beside: &'static [&'static str],
-    /// Parameters it has under another name: (OpenAI's, the provider's).
-    pub spelled: &'static [(&'static str, &'static str)],
-    /// What else it is told by, beside key and base URL.
-    pub settings: &'static [Setting],
-    /// Whether its API has versions that a call may choose from, with `api_version`.
-    pub api_versions: bool,
-    /// OpenAI chat parameters it documents as not available: they are refused before they are sent.
-    /// What a provider documents as taken and without effect is not here: it is sent.
-    pub unsupported: &'static [&'static str],
-    /// Members of an assistant message in the history that are refused, null or empty ones too, though other hosts have
-    /// them.
-    pub refused_in_history: &'static [&'static str],
-    /// Whether OpenAI's reasoning models get here what the caller gave, so that it has to be what they take.
-    pub serves_openai: bool,
-    /// Whether it knows OpenAI's role `developer`; `system` says the same everywhere else.
-    pub knows_developer: bool,
-    /// What it takes for names of tools and ids of calls.
-    pub tools: Grammar,
-    /// What it can be asked for. A host that is not known to lack an operation is asked, and says so itself.
-    pub operations: &'static [Operation],
-    /// What its embeddings spell differently.
-    pub embedding: EmbeddingRow,
-    /// What its reranking spells differently.
-    pub rerank: RerankRow,
-}
-
-impl Row {
-    /// The path of an operation other than chat, below the base URL.
-    pub(super) fn path(&self, deployment: &Deployment, path: &'static str, with_version: &'static str) -> &'static str {
-        if self.root_is_chat && !deployment.base_url.ends_with("/v1") { with_version } else { path }
-    }
-
-    /// The same for a path that is made for one call.
-    pub(super) fn below_version(&self, deployment: &Deployment, path: &str) -> String {
-        let version = self.path(deployment, "", "v1/");
-        format!("{version}{path}")
-    }
-}
-
-/// Something a provider is told by an argument of its own, or by the environment.
-#[derive(Debug)]
-pub struct Setting {
-    /// The argument's name, as LiteLLM names it.
-    pub name: &'static str,
-    /// Environment variables that hold it; the first that is set wins.
-    pub variables: &'static [&'static str],
-    /// What it is about.
-    pub about: About,
-}
-
-/// What a setting is about.
-///
-/// What says who calls comes as a set, together with the key: as soon as one of it is an argument, none of it is taken
-/// from the environment. One account's key must not be sent with another's token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
-    /// Where or how: a region, a version.
-    Location,
-    /// Who calls, by a name that may be shown.
-    Caller,
-    /// Who calls, by something that nobody may see.
-    Secret,
-}
-
-impl Setting {
-    /// A setting that says where or how.
-    pub(super) const fn location(name: &'static str, variables: &'static [&'static str]) -> Self {
-        Self { name, variables, about: About::Location }
-    }
-
-    /// A setting that says who calls, and is no secret.
-    pub(super) const fn caller(name: &'static str, variables: &'static [&'static str]) -> Self {
-        Self { name, variables, about: About::Caller }
-    }
-
-    /// A setting that says who calls, and is a secret.
-    pub(super) const fn secret(name: &'static str, variables: &'static [&'static str]) -> Self {
-        Self { name, variables, about: About::Secret }
-    }
-}
-
-/// Whether a provider wants a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
-    /// A call without one is an `AuthenticationError` before anything is sent.
-    Required,
-    /// Sent when there is one.
-    Optional,
-}
-
-/// What every host is asked for that is not known to lack it.
-const ALL_MODELS: &[Operation] = &[Operation::Chat, Operation::Embedding, Operation::Responses];
-
-/// The same, with speech, files and batches.
-pub(super) const FILES_AND_BATCHES: &[Operation] = &[
-    Operation::Chat,
-    Operation::Embedding,
-    Operation::Responses,
-    Operation::Speech,
-    Operation::FileCreate,
-    Operation::FileList,
-    Operation::FileRetrieve,
-    Operation::FileContent,
-    Operation::FileDelete,
-    Operation::BatchCreate,
-    Operation::BatchList,
-    Operation::BatchRetrieve,
-    Operation::BatchCancel,
-    Operation::BatchResults,
-];
-
-/// The same, and reranking: a server of one's own may have anything.
-const EVERYTHING: &[Operation] = &[
-    Operation::Chat,
-    Operation::Embedding,
-    Operation::Responses,
-    Operation::Rerank,
-    Operation::Speech,
-    Operation::FileCreate,
-    Operation::FileList,
-    Operation::FileRetrieve,
-    Operation::FileContent,
-    Operation::FileDelete,
-    Operation::BatchCreate,
-    Operation::BatchList,
-    Operation::BatchRetrieve,
-    Operation::BatchCancel,
-    Operation::BatchResults,
-];
-
-/// What every host is asked for, and reranking.
-const WITH_RERANK: &[Operation] = &[Operation::Chat, Operation::Embedding, Operation::Responses, Operation::Rerank];
-
-/// The same, and speech.
-const WITH_RERANK_AND_SPEECH: &[Operation] =
-    &[Operation::Chat, Operation::Embedding, Operation::Responses, Operation::Rerank, Operation::Speech];
-
-/// What most rows do not say.
-pub(super) const HOSTED: Row = Row {
-    name: "",
-    docs: "",
-    base_url: "",
-    root_is_chat: false,
-    key_variables: &[],
-    base_url_variables: &[],
-    root_url_variables: &[],
-    key: Key::Required,
-    stream_usage: false,
-    usage_unasked: false,
-    no_stream_options_beside: &[],
-    spelled: &[],
-    settings: &[],
-    api_versions: false,
-    unsupported: &[],
-    refused_in_history: &[],
-    serves_openai: false,
-    knows_developer: false,
-    tools: Grammar::HOSTED,
-    operations: ALL_MODELS,
-    embedding: PLAIN,
-    rerank: rerank::PLAIN,
-};
-
-/// Embeddings that can be asked for as base64.
+/// Embeddings of a host that documents base64 for them.
 const BASE64: EmbeddingRow = EmbeddingRow { base64: true, ..PLAIN };
 
-/// The same for a server that people run themselves.
-const OWN_SERVER: Row = Row { key: Key::Optional, tools: Grammar::ANY, ..HOSTED };
-
-/// Knows only the older of OpenAI's two names. Some of these refuse the newer one (Mistral: 422);
-/// others ignore it without a word and write on without a limit (DeepSeek, Ollama).
+/// The limit of output tokens at hosts that have only the older of OpenAI's two names. Some of them refuse the newer one
+/// (Mistral: 422); others ignore it and generate without a limit (DeepSeek, Ollama).
 const MAX_TOKENS: (&str, &str) = ("max_completion_tokens", "max_tokens");
 
-/// What hosts that show their reasoning call it; OpenAI's own format has no reasoning.
+/// Names of reasoning at the hosts that show it; OpenAI's own format has no reasoning.
 pub(super) const REASONING: &[&str] =
     &["reasoning", "reasoning_content", "reasoning_details", "reasoning_text", "thinking", "thought", "thoughts"];
 
-/// What a host with a closed schema refuses in answers of others. `refusal` and `annotations` are in each of OpenAI's own.
+/// Members that a host with a closed schema refuses in answers of others. `refusal` and `annotations` are in each of
+/// OpenAI's own.
+///
 /// Groq: `property 'refusal' is unsupported`; its own name for its reasoning is `reasoning`, which may come back.
 const OTHERS_ANSWERS: &[&str] = &[
     "reasoning_content",
@@ -228,7 +37,7 @@ const OTHERS_ANSWERS: &[&str] = &[
     "audio",
 ];
 
-/// The same where no reasoning may come back, and OpenAI's older form of a call is not known either.
+/// Members that a host refuses which takes no reasoning back, and lacks OpenAI's older form of a call.
 const ALL_BUT_TEXT_AND_CALLS: &[&str] = &[
     "reasoning",
     "reasoning_content",
@@ -243,10 +52,10 @@ const ALL_BUT_TEXT_AND_CALLS: &[&str] = &[
     "function_call",
 ];
 
-/// How many numbers a vector has, where it is not `dimensions`.
+/// The length of vectors at hosts that do not call it `dimensions`.
 const DIMENSION: (&str, &str) = ("dimensions", "output_dimension");
 
-/// Every row. The order is the one they are listed in, nothing else.
+/// Rows of the providers with OpenAI's format, in the order in which they are listed.
 pub const TABLE: &[Row] = &[
     Row {
         name: "openai",
@@ -257,10 +66,10 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         refused_in_history: REASONING,
         serves_openai: true,
-        knows_developer: true,
+        has_developer_role: true,
         tools: Grammar::OPENAI,
         embedding: BASE64,
-        operations: FILES_AND_BATCHES,
+        operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
         ..HOSTED
     },
     Row {
@@ -274,9 +83,9 @@ pub const TABLE: &[Row] = &[
         // Each is a 400. So are `n` other than 1 and a message's `name`, which this cannot say.
         unsupported: &["logit_bias", "logprobs", "top_logprobs"],
         refused_in_history: OTHERS_ANSWERS,
-        knows_developer: true,
+        has_developer_role: true,
         // https://console.groq.com/docs/text-to-speech, https://console.groq.com/docs/batch
-        operations: FILES_AND_BATCHES,
+        operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
         ..HOSTED
     },
     Row {
@@ -346,7 +155,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         spelled: &[MAX_TOKENS],
         // https://docs.together.ai/reference/rerank-1, https://docs.together.ai/reference/audio-speech
-        operations: WITH_RERANK_AND_SPEECH,
+        operations: &[MODELS, RERANK, SPEECH],
         ..HOSTED
     },
     Row {
@@ -370,7 +179,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENROUTER_API_BASE"],
         // Taken and no longer needed: its streams always end with the usage.
         stream_usage: true,
-        knows_developer: true,
+        has_developer_role: true,
         ..HOSTED
     },
     Row {
@@ -445,7 +254,7 @@ pub const TABLE: &[Row] = &[
         // want `max_completion_tokens`: the others are sent what the caller wrote.
         refused_in_history: REASONING,
         serves_openai: true,
-        knows_developer: true,
+        has_developer_role: true,
         tools: Grammar::OPENAI,
         ..HOSTED
     },
@@ -544,7 +353,7 @@ pub const TABLE: &[Row] = &[
         base_url: "https://api.voyageai.com/v1",
         key_variables: &["VOYAGE_API_KEY"],
         base_url_variables: &["VOYAGE_API_BASE"],
-        operations: &[Operation::Embedding, Operation::Rerank],
+        operations: &[&[Operation::Embedding], RERANK],
         rerank: RerankRow { spelled: &[("top_n", "top_k")], ..rerank::PLAIN },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
         ..HOSTED
@@ -556,7 +365,7 @@ pub const TABLE: &[Row] = &[
         // LiteLLM's, and Jina's own.
         key_variables: &["JINA_AI_API_KEY", "JINA_API_KEY"],
         base_url_variables: &["JINA_AI_API_BASE"],
-        operations: &[Operation::Embedding, Operation::Rerank],
+        operations: &[&[Operation::Embedding], RERANK],
         embedding: EmbeddingRow { spelled: &[("encoding_format", "embedding_type")], unsupported: &["user"], ..PLAIN },
         ..HOSTED
     },
@@ -581,7 +390,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         embedding: BASE64,
         // https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
-        operations: WITH_RERANK,
+        operations: &[MODELS, RERANK],
         ..OWN_SERVER
     },
     Row {
@@ -614,7 +423,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         spelled: &[MAX_TOKENS],
         // https://inference.readthedocs.io/en/latest/models/model_abilities/index.html
-        operations: WITH_RERANK_AND_SPEECH,
+        operations: &[MODELS, RERANK, SPEECH],
         ..OWN_SERVER
     },
     Row {
@@ -622,10 +431,10 @@ pub const TABLE: &[Row] = &[
         docs: "https://platform.openai.com/docs/api-reference/chat/create",
         // Any server: it is not known what it takes, so only what the caller wrote is sent.
         base_url: "",
-        knows_developer: true,
+        has_developer_role: true,
         key_variables: &["OPENAI_COMPATIBLE_API_KEY", "OPENAI_LIKE_API_KEY"],
         base_url_variables: &["OPENAI_COMPATIBLE_BASE_URL", "OPENAI_COMPATIBLE_API_BASE", "OPENAI_LIKE_API_BASE"],
-        operations: EVERYTHING,
+        operations: &[MODELS, RERANK, SPEECH, FILES_AND_BATCHES],
         ..OWN_SERVER
     },
     Row {
@@ -634,115 +443,7 @@ pub const TABLE: &[Row] = &[
         docs: "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         stream_usage: true,
         // The server is started for chats; llama.cpp answers 501 to embeddings then.
-        operations: &[Operation::Chat, Operation::Responses],
+        operations: &[&[Operation::Chat, Operation::Responses]],
         ..OWN_SERVER
     },
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// OpenAI's chat parameters, beside `messages`, `model` and `stream`.
-    const PARAMETERS: &[&str] = &[
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "moderation",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    ];
-
-    #[test]
-    fn names_are_unique_and_snake_case() {
-        for (place, row) in TABLE.iter().enumerate() {
-            let snake = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            assert!(!row.name.is_empty() && row.name.bytes().all(snake), "{}", row.name);
-            assert!(TABLE[..place].iter().all(|other| other.name != row.name), "{} twice", row.name);
-        }
-    }
-
-    #[test]
-    fn addresses_are_whole_and_safe() {
-        for row in TABLE {
-            let loopback = row.base_url.starts_with("http://localhost:");
-            assert!(
-                row.base_url.is_empty() || loopback || row.base_url.starts_with("https://"),
-                "{}: a key must not travel in the clear",
-                row.name
-            );
-            assert!(!row.base_url.ends_with('/'), "{}", row.name);
-            assert!(!loopback || row.key == Key::Optional, "{}", row.name);
-            assert!(row.docs.starts_with("https://"), "{}", row.name);
-            for (_, path) in row.root_url_variables {
-                assert!(path.starts_with('/') && !path.ends_with('/'), "{}", row.name);
-                let own = row.base_url.is_empty() || row.base_url.ends_with(path);
-                assert!(own, "{}: {path} does not end its own base URL", row.name);
-            }
-        }
-    }
-
-    #[test]
-    fn a_required_key_can_be_set() {
-        for row in TABLE.iter().filter(|row| row.key == Key::Required) {
-            assert!(!row.key_variables.is_empty(), "{}", row.name);
-        }
-    }
-
-    /// A provider's key goes to that provider: no two read the same variable.
-    #[test]
-    fn variables_belong_to_one_row() {
-        let mut seen: Vec<&str> = Vec::new();
-        for row in TABLE {
-            let roots = row.root_url_variables.iter().map(|(variable, _)| variable);
-            for variable in row.key_variables.iter().chain(row.base_url_variables).chain(roots) {
-                let constant = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-                assert!(variable.bytes().all(constant), "{variable}");
-                assert!(!seen.contains(variable), "{variable} twice");
-                seen.push(variable);
-            }
-        }
-    }
-
-    #[test]
-    fn differences_name_openai_parameters() {
-        for row in TABLE {
-            for (openai, own) in row.spelled {
-                assert!(PARAMETERS.contains(openai), "{}: {openai}", row.name);
-                assert!(openai != own && !row.unsupported.contains(openai), "{}: {openai}", row.name);
-            }
-            for parameter in row.unsupported {
-                assert!(PARAMETERS.contains(parameter), "{}: {parameter}", row.name);
-            }
-            assert!(!(row.stream_usage && row.usage_unasked), "{}", row.name);
-        }
-    }
-}

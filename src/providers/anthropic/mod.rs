@@ -24,7 +24,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::http::{accepted, bearer, headers};
-use super::table::{HOSTED, Setting};
+use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};

@@ -35,7 +35,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::table::{HOSTED, Setting};
+use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder};

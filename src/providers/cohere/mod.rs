@@ -32,7 +32,7 @@ use bytes::Bytes;
 use super::http::{Destination, accepted, destination};
 use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
-use super::table::HOSTED;
+use super::row::HOSTED;
 use super::tools::endpoint::WithTools;
 use super::visibility::asks_for_usage;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, errors};

@@ -30,7 +30,7 @@ use memchr::memmem;
 use self::reader::Reader;
 use super::delta_cache::DeltaCache;
 use super::http::{accepted, headers};
-use super::table::{HOSTED, Setting};
+use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{ANY, Grammar, NAMES, Words};
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};

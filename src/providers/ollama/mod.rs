@@ -28,7 +28,7 @@ use bytes::Bytes;
 
 use super::http::{JSON, destination};
 use super::resolve::check_url;
-use super::table::HOSTED;
+use super::row::HOSTED;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::Grammar;
 use super::unsupported::without_unsupported;
