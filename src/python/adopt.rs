@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::intern::intern;
-use super::json_decode::{Class, DEEPEST, classes};
+use super::json::classes::{Class, classes};
+use super::json::decode::DEEPEST;
 use super::object::{Object, set_slot};
 use super::stack;
 

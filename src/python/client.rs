@@ -8,19 +8,29 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use super::arguments::{self, Defaults, PreparedCall};
-use super::bridge::Bridge;
-use super::closing::{self, Closing, Core};
-use super::concealed::Arguments;
+use super::arguments::concealed::Arguments;
+use super::arguments::defaults::Defaults;
+use super::arguments::{parse, pickling, settings};
+use super::asyncio::done::Done;
+use super::asyncio::waiter::{Bridge, Waiter};
+use super::call::caller::Caller;
+use super::call::cancel::CancelHandle;
+use super::call::closing::{self, Closing};
+use super::call::handle::CallHandle;
+use super::call::log::{self, Log};
+use super::call::prepared::PreparedCall;
+use super::call::registry::Core;
+use super::call::task::{Job, Task};
 use super::errors::exception;
-use super::handoff::BlockingWaiter;
-use super::job::{Caller, CancelHandle, Job, Task};
-use super::log::{self, Log};
-use super::runtime::{self, PerProcess, Refused};
-use super::settings;
-use super::stream::Done;
+use super::runtime::current;
+use super::runtime::descriptors::LOST;
+use super::runtime::exit::FinalizeGuard;
+use super::runtime::fork::fork_epoch;
+use super::runtime::per_process::PerProcess;
+use super::runtime::thread::{self, Refused};
+use super::sync::handoff::BlockingWaiter;
+use super::sync::wait::wait;
 use super::values;
-use super::waiter::{CallHandle, Waiter};
 use crate::client::StatsSnapshot;
 use crate::error::Error;
 use crate::transport::Settings;
@@ -63,11 +73,11 @@ impl Client {
         Self::duplicate(slf, |attributes| deepcopy.call1((attributes, memo)))
     }
 
-    /// Its settings, without keys: see `settings::without_secrets`.
+    /// Its settings, without keys: see `pickling::without_secrets`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
         let make = py.import("copyreg")?.getattr("__newobj_ex__")?;
-        let settings = settings::without_secrets(slf.get().state().given.bind(py))?;
+        let settings = pickling::without_secrets(slf.get().state().given.bind(py))?;
         let arguments = (slf.get_type(), PyTuple::empty(py), settings);
         (make, arguments, slf.getattr_opt("__dict__")?).into_pyobject(py)
     }
@@ -88,7 +98,7 @@ impl Client {
         arguments: &Bound<'py, Arguments>,
     ) -> PyResult<Bound<'py, Waiter>> {
         let arguments = arguments.get().values(py);
-        let _guard = runtime::FinalizeGuard::enter(py);
+        let _guard = FinalizeGuard::enter(py);
         let (prepared, log) = self.prepare(operation, true, model, input, arguments)?;
         let bridge = Bridge::current(py)?;
         let core = self.core(py)?;
@@ -108,7 +118,7 @@ impl Client {
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
-        let guard = runtime::FinalizeGuard::enter(py);
+        let guard = FinalizeGuard::enter(py);
         let (prepared, log) = self.prepare(operation, false, model, input, arguments)?;
         drop(guard);
         let core = self.core(py)?;
@@ -116,21 +126,21 @@ impl Client {
         let waiter = BlockingWaiter::new();
         let caller = Caller::Thread(waiter.clone());
         self.spawn(py, Job { core, prepared, handle: handle.clone(), caller })?;
-        wait(py, &waiter, &handle)
+        wait_for_result(py, &waiter, &handle)
     }
 
     /// Closes the client and waits for that, without the GIL: see the package's ``Client.close``. With ``reopen``, the next
     /// call opens new connections.
     fn call_close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>, reopen: bool) -> PyResult<Py<PyAny>> {
         let timeout = closing::timeout(timeout)?;
-        let made = runtime::fork_epoch();
+        let made = fork_epoch();
         let waiter = BlockingWaiter::new();
         if !self.begin_close(timeout, reopen, Caller::Thread(waiter.clone())) {
             return Ok(py.None());
         }
-        match wait(py, &waiter, &CallHandle { cancel: CancelHandle::default(), log: None }) {
+        match wait_for_result(py, &waiter, &CallHandle { cancel: CancelHandle::default(), log: None }) {
             // Their descriptors were closed by the program: nothing is open any more.
-            Err(_) if !runtime::is_alive(made) => Ok(py.None()),
+            Err(_) if !current::is_alive(made) => Ok(py.None()),
             done => done,
         }
     }
@@ -143,7 +153,7 @@ impl Client {
         timeout: &Bound<'py, PyAny>,
         reopen: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let _guard = runtime::FinalizeGuard::enter(py);
+        let _guard = FinalizeGuard::enter(py);
         let timeout = closing::timeout(timeout)?;
         let bridge = Bridge::current(py)?;
         let (key, waiter) = Bridge::wait(&bridge, None)?;
@@ -179,17 +189,17 @@ impl Client {
 }
 
 /// Waits for an outcome, without the GIL.
-fn wait(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle) -> PyResult<Py<PyAny>> {
-    let (limit, made) = (handle.look(), runtime::fork_epoch());
+fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle) -> PyResult<Py<PyAny>> {
+    let (limit, made) = (handle.look_interval(), fork_epoch());
     loop {
-        if let Some(result) = runtime::wait(py, || waiter.wait(limit)) {
-            let _guard = runtime::FinalizeGuard::enter(py);
+        if let Some(result) = wait(py, || waiter.wait(limit)) {
+            let _guard = FinalizeGuard::enter(py);
             return result.into_python(py);
         }
         py.check_signals().inspect_err(|_| handle.give_up(py))?;
         handle.write_log(py);
-        if !runtime::is_alive(made) {
-            return Err(exception(py, Error::connection(runtime::LOST)));
+        if !current::is_alive(made) {
+            return Err(exception(py, Error::connection(LOST)));
         }
     }
 }
@@ -251,10 +261,10 @@ impl Client {
     ///
     /// There is no such thread, and none can be started.
     fn spawn(&self, py: Python<'_>, job: Job) -> PyResult<()> {
-        let mut spawned = runtime::spawn(Task::Call(job));
+        let mut spawned = thread::spawn(Task::Call(job));
         if let Err(Refused::Lost(Task::Call(job))) = spawned {
             // The thread, and all connections, have been given up: a fresh one takes fresh ones.
-            spawned = runtime::spawn(Task::Call(Job { core: self.core(py)?, ..job }));
+            spawned = thread::spawn(Task::Call(Job { core: self.core(py)?, ..job }));
         }
         match spawned {
             Err(Refused::Unstarted(error)) => {
@@ -285,7 +295,7 @@ impl Client {
         };
         let Some(core) = core else { return false };
         // Where its descriptors are closed already, so are its connections.
-        runtime::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
+        thread::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
     }
 
     /// Reads the arguments of a call.
@@ -297,7 +307,7 @@ impl Client {
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Box<PreparedCall>, Option<Arc<Log>>)> {
-        let prepared = arguments::parse_args(&self.state().defaults, operation.0, awaited, model, input, arguments);
+        let prepared = parse::parse_args(&self.state().defaults, operation.0, awaited, model, input, arguments);
         // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
         // not to be there.
         arguments.clear();

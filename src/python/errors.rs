@@ -1,10 +1,12 @@
 //! The core's errors as Python's: the classes are written in Python and raised from here.
 
-use super::intern::intern;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 
-use super::json_decode::{self, Class};
+use super::intern::intern;
+use super::json::classes::Class;
+use super::json::decode;
+use super::json::encode::Unencodable;
 use super::meta;
 use super::values;
 use crate::error::Error;
@@ -24,6 +26,18 @@ pub(super) fn argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
     exception(py, Error::argument(message))
 }
 
+/// Makes the exception for an argument of the wrong type.
+pub(super) fn wrong(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyErr {
+    let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |kind| kind.to_string());
+    argument(value.py(), format!("{name} is of type {kind}: {right} would be right"))
+}
+
+/// Makes the exception for the value of the argument `name` that cannot be encoded as JSON.
+pub(super) fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyErr {
+    let described = error.describe(name);
+    error.raised().unwrap_or_else(|| argument(py, described))
+}
+
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let class = py.import(intern!(py, "ritellm.exceptions"))?;
     let class = class.getattr(values::string(py, error.kind.class_name())?)?;
@@ -36,7 +50,7 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     values::set(&fields, "retry_after", error.retry_after.map(|pause| pause.as_secs_f64()))?;
     values::set(&fields, "retries", u64::from(error.retries))?;
     if let Some(body) = &error.body {
-        let body = match json_decode::decode(py, body, Class::Object) {
+        let body = match decode::decode(py, body, Class::Object) {
             Err(error) if !error.is_instance_of::<PyMemoryError>(py) => {
                 values::string(py, &String::from_utf8_lossy(body))?.into_any()
             }

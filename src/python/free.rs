@@ -9,10 +9,6 @@ use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 
 use pyo3::ffi;
-use pyo3::prelude::*;
-use pyo3::types::PyType;
-
-use super::object::Object;
 
 /// Objects that are freed inside one another, at most: as many as CPython allows.
 const DEEPEST: u32 = 50;
@@ -28,22 +24,6 @@ struct Nesting {
 thread_local! {
     static NESTING: Nesting =
         const { Nesting { depth: Cell::new(0), waiting: RefCell::new(ManuallyDrop::new(Vec::new())) } };
-}
-
-/// Whether instances of a subclass of `Object` hold nothing but their members: no slots, no `__dict__`, no weak references.
-pub(super) fn holds_only_members(class: &Bound<'_, PyType>) -> bool {
-    let bare = class.py().get_type::<Object>().as_type_ptr();
-    let class = class.as_type_ptr();
-    // SAFETY: both are live classes.
-    unsafe {
-        (*class).tp_basicsize == (*bare).tp_basicsize && (*class).tp_dictoffset == 0 && (*class).tp_weaklistoffset == 0
-    }
-}
-
-/// Puts [`free`] into the slot of `Object`. To be called before it has an instance.
-pub(super) fn fill_slot(py: Python<'_>) {
-    // SAFETY: the class is ours and has no instances yet; its own data is empty, so that nothing is left undropped.
-    unsafe { (*py.get_type::<Object>().as_type_ptr()).tp_dealloc = Some(free) };
 }
 
 /// The slot `tp_dealloc` of classes whose instances hold nothing but their members.

@@ -1,46 +1,31 @@
 //! Python: the only room that knows it. Entry points, the asyncio bridge, JSON ↔ objects, streams, errors.
 
-mod accumulate;
 mod adopt;
 mod arguments;
-mod bridge;
+mod asyncio;
+mod call;
 mod client;
-mod closing;
-mod concealed;
 mod errors;
-mod escapes;
-mod foreign;
 mod free;
-mod functions;
 mod gil_cell;
-mod handoff;
 mod intern;
 mod interpreter;
-mod job;
-mod json_decode;
-mod json_encode;
-mod log;
-mod loop_waker;
+mod json;
 mod memory;
 mod meta;
 mod object;
 mod runtime;
-mod send;
-mod settings;
 mod stack;
-mod stream;
-mod template;
-mod upload;
+mod streams;
+mod sync;
 mod values;
-mod vectors;
-mod waiter;
 
 use pyo3::prelude::*;
 
 /// Run at exit, after what was registered later: after whatever the program wanted to do then.
 #[pyfunction]
 fn begin_exit(py: Python<'_>) {
-    runtime::begin_exit(py);
+    runtime::exit::begin_exit(py);
 }
 
 /// The native half of the package `ritellm`.
@@ -53,31 +38,35 @@ mod native {
     use pyo3::types::{PyBytes, PyDict, PyType};
 
     #[pymodule_export]
-    use super::bridge::Bridge;
+    use super::arguments::concealed::{Arguments, conceal};
+    #[pymodule_export]
+    use super::asyncio::waiter::Bridge;
     #[pymodule_export]
     use super::client::Client;
-    #[pymodule_export]
-    use super::concealed::{Arguments, conceal};
     #[pymodule_export]
     use super::meta::Meta;
     #[pymodule_export]
     use super::object::Object;
     #[pymodule_export]
-    use super::stream::{ChunkIterator, Stream};
+    use super::streams::chunk_iterator::ChunkIterator;
+    #[pymodule_export]
+    use super::streams::stream::Stream;
 
-    use super::{accumulate, begin_exit, json_decode, json_encode, values};
+    use super::json::classes::Class;
+    use super::json::{accumulate, decode, encode};
+    use super::{begin_exit, values};
     use crate::providers as rows;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::runtime::watch_forks();
-        super::runtime::watch_panics();
+        super::runtime::current::watch_forks();
+        super::runtime::thread::watch_panics();
         super::gil_cell::look_for_gil(module.py())?;
         // Classes that are not exported: made here, not at their first use, which a fork may fall into.
         let py = module.py();
-        super::send::fill_slot::<super::stream::NextChunk>(py);
-        super::send::fill_slot::<super::waiter::Waiter>(py);
-        py.get_type::<super::stream::Done>();
+        super::asyncio::am_send::fill_slot::<super::streams::next_chunk::NextChunk>(py);
+        super::asyncio::am_send::fill_slot::<super::asyncio::waiter::Waiter>(py);
+        py.get_type::<super::asyncio::done::Done>();
         super::object::prepare(py)?;
         py.import("atexit")?.call_method1("register", (wrap_pyfunction!(begin_exit, py)?,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
@@ -133,7 +122,7 @@ mod native {
     #[pyo3(name = "accumulate")]
     fn accumulate_chunks<'py>(py: Python<'py>, chunks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let iterator = chunks.try_iter().map_err(|error| match error.is_instance_of::<PyTypeError>(py) {
-            true => super::arguments::wrong("chunks", chunks, "a list of a stream's chunks"),
+            true => super::errors::wrong("chunks", chunks, "a list of a stream's chunks"),
             false => error,
         })?;
         accumulate::of_dicts(py, &iterator.collect::<PyResult<Vec<_>>>()?)
@@ -143,7 +132,7 @@ mod native {
     #[pyfunction]
     fn to_json<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let mut json = Vec::new();
-        json_encode::encode(value, &mut json).map_err(|error| super::arguments::unencodable(py, "the value", error))?;
+        encode::encode(value, &mut json).map_err(|error| super::errors::unencodable(py, "the value", error))?;
         PyBytes::new_with(py, json.len(), |bytes| {
             bytes.copy_from_slice(&json);
             Ok(())
@@ -153,6 +142,6 @@ mod native {
     /// A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON.
     #[pyfunction]
     fn from_json<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        json_decode::decode(py, json, json_decode::Class::Object)
+        decode::decode(py, json, Class::Object)
     }
 }

@@ -45,7 +45,7 @@ fn is_reserved(py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
 
 /// Makes what the class needs. To be called once, at import, when memory has not run out.
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
-    free::fill_slot(py);
+    fill_slot(py);
     reserved(py).map(drop)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
     if !class.is_subclass_of::<Object>()? {
         return Err(PyTypeError::new_err(format!("expected a subclass of Object, not {}", class.name()?)));
     }
-    let holds_only_members = free::holds_only_members(class);
+    let holds_only_members = holds_only_members(class);
     let class = class.as_type_ptr();
     // SAFETY: a class made by a `class` statement has tables of its own, as long-lived as itself; what is put into them is
     // dict's, and its instances are dicts.
@@ -120,6 +120,23 @@ pub(super) fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
         }
     }
     Ok(())
+}
+
+/// Returns true if instances of a subclass of [`Object`] hold nothing but their members: no slots, no `__dict__`, no weak
+/// references.
+pub(super) fn holds_only_members(class: &Bound<'_, PyType>) -> bool {
+    let bare = class.py().get_type::<Object>().as_type_ptr();
+    let class = class.as_type_ptr();
+    // SAFETY: both are live classes.
+    unsafe {
+        (*class).tp_basicsize == (*bare).tp_basicsize && (*class).tp_dictoffset == 0 && (*class).tp_weaklistoffset == 0
+    }
+}
+
+/// Puts [`free::free`] into the slot of [`Object`]. To be called before the class has an instance.
+fn fill_slot(py: Python<'_>) {
+    // SAFETY: the class is ours and has no instances yet; its own data is empty, so that nothing is left undropped.
+    unsafe { (*py.get_type::<Object>().as_type_ptr()).tp_dealloc = Some(free::free) };
 }
 
 /// Sets an attribute that is a slot of the class, not a key.

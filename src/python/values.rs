@@ -2,7 +2,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 /// An empty list.
 pub(super) fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
@@ -105,4 +105,9 @@ impl<'py> IntoPyObject<'py> for Float {
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         float(py, self.0)
     }
+}
+
+/// Makes the alias of a generic class with its parameters, as annotations have it at run time.
+pub(super) fn generic_alias<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    class.py().import("types")?.call_method1("GenericAlias", (class, item))
 }

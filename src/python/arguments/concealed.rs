@@ -1,0 +1,56 @@
+//! The arguments of a call that is to be awaited, while its coroutine has not begun.
+//!
+//! A coroutine's frame holds its parameters from the moment it is made, and an error that is thrown into it before its
+//! first step (a task that is cancelled at once) leaves through that frame. Tools that show local variables would show
+//! the key, so the frame holds this object, whose `repr` says nothing.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::python::intern::intern;
+
+/// Keyword arguments of a call, not shown.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(crate) struct Arguments(Py<PyDict>);
+
+impl Arguments {
+    pub fn values<'py>(&self, py: Python<'py>) -> &Bound<'py, PyDict> {
+        self.0.bind(py)
+    }
+}
+
+#[pymethods]
+impl Arguments {
+    /// Whether they do not say which server is to be called.
+    fn needs_base_url(&self, py: Python<'_>) -> PyResult<bool> {
+        for name in [intern!(py, "base_url"), intern!(py, "api_base")] {
+            if self.values(py).get_item(name)?.is_some_and(|url| !url.is_none()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Says which server is to be called.
+    fn set_base_url(&self, py: Python<'_>, base_url: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.values(py).set_item(intern!(py, "base_url"), base_url)
+    }
+
+    /// The arguments themselves, for whoever takes them out of the frame again.
+    fn reveal<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
+        self.values(py).clone()
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}
+
+/// Puts a call's keyword arguments out of sight.
+#[pyfunction]
+#[pyo3(signature = (arguments, /))]
+pub(crate) fn conceal(arguments: Bound<'_, PyDict>) -> PyResult<Bound<'_, Arguments>> {
+    let py = arguments.py();
+    Bound::new(py, Arguments(arguments.unbind()))
+}

@@ -1,0 +1,27 @@
+//! The defaults that a client gives its calls.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::functions::CallbackArgs;
+use crate::providers::DeploymentArgs;
+use crate::transport::deadline::Timeouts;
+
+/// Settings of a client that its calls begin with.
+#[derive(Clone, Default)]
+pub(crate) struct Defaults {
+    pub given: DeploymentArgs,
+    pub timeouts: Timeouts,
+    pub max_retries: Option<u32>,
+    pub max_retry_after: Option<Duration>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub drop_params: bool,
+    pub allow_http: bool,
+    /// Number of levels of nesting that an answer may have.
+    pub deepest: usize,
+    /// Names of the arguments that an unpickled client was made with before and did not get back.
+    pub withheld: Vec<String>,
+    /// Functions that give the credentials and header fields of each attempt.
+    pub functions: CallbackArgs,
+}

@@ -1,0 +1,293 @@
+//! Names that mean something to another library and nothing here: taken where we have the same thing, and otherwise refused
+//! before anything is sent, with what to use instead. To a provider they would mean nothing, or something else.
+
+use std::sync::LazyLock;
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use crate::providers;
+use crate::python::errors::argument;
+
+/// What becomes of an argument that is no parameter of the request.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It is a setting that some provider has.
+    Setting,
+    /// It is another name of this argument.
+    Means(&'static str),
+    /// It changes nothing here, whatever its value.
+    Ignored,
+    /// It is refused: this is what would be right.
+    Refused(&'static str),
+}
+
+use Fate::{Ignored, Means, Refused, Setting};
+
+const NO_ROUTER: &str = "it belongs to LiteLLM's router; one call goes to one model";
+const NO_CACHE: &str = "answers are not cached: keep them in a dict or a cache of your own";
+const NO_COSTS: &str = "costs are not counted: leave it out, and multiply response.usage";
+const NO_CALLBACKS: &str = "there are no callbacks: the logger \"ritellm\" has a record for each attempt";
+const NO_PROMPTS: &str = "prompts are not fetched or rewritten: put what is to be sent into messages";
+const NO_PROXY_SERVER: &str = "it belongs to LiteLLM's proxy server: leave it out";
+const MODEL: &str = "write the provider in front of the model's name: \"provider/model\"";
+const TESTS: &str = "nothing is made up here: run a server of the test's own and give its address as base_url";
+const CLIENT_TLS: &str = "make a client: Client(ca_bundle=\"file.pem\"), or Client(verify=False)";
+const HTTP_CLIENT: &str =
+    "connections are made by the library itself: Client has settings for proxy, certificates and limits";
+const AZURE_TOKEN: &str = "give azure_ad_token_provider=get_bearer_token_provider(credential, scope) of azure-identity";
+
+/// Words of LiteLLM's, of the `openai` package's and of httpx's that are no parameter of any provider's API.
+///
+/// The list `all_litellm_params` in LiteLLM's `types/utils.py`, and other arguments of its `completion` that are known.
+const CALLS: &[(&str, Fate)] = &[
+    ("request_timeout", Means("timeout")),
+    ("force_timeout", Means("timeout")),
+    ("extra_params", Refused("write extra_body=")),
+    ("stream_timeout", Refused("write timeout={\"first_token\": seconds, \"idle\": seconds}")),
+    ("num_retries_per_request", Means("max_retries")),
+    ("default_max_retries", Means("max_retries")),
+    ("retry_policy", Refused("write max_retries=")),
+    ("retry_strategy", Refused("write max_retries=; pauses grow, and obey Retry-After")),
+    ("max_workers", Refused("make the calls at once with asyncio.gather or a ThreadPoolExecutor")),
+    ("ssl_verify", Refused(CLIENT_TLS)),
+    ("ssl_certificate", Refused("make a client with a client certificate: see help(ritellm.Client)")),
+    ("verify", Refused(CLIENT_TLS)),
+    ("ca_bundle", Refused(CLIENT_TLS)),
+    ("ssl_context", Refused(CLIENT_TLS)),
+    ("cert", Refused("make a client with a client certificate: see help(ritellm.Client)")),
+    ("proxy", Refused("make a client: Client(proxy=…)")),
+    ("proxies", Refused("make a client: Client(proxy=…)")),
+    ("trust_env", Refused("make a client: Client(proxy=…)")),
+    ("http2", Refused("make a client: Client(http2=True)")),
+    ("http_client", Refused(HTTP_CLIENT)),
+    ("client", Refused("call the client's own method: client.completion(…)")),
+    ("async_client", Refused("call the client's own method: client.acompletion(…)")),
+    ("shared_session", Refused(HTTP_CLIENT)),
+    ("use_client", Refused(HTTP_CLIENT)),
+    ("default_headers", Refused("write extra_headers=")),
+    ("default_query", Refused("write extra_query=")),
+    ("azure_endpoint", Refused("write base_url=")),
+    ("custom_llm_provider", Refused(MODEL)),
+    ("litellm_provider", Refused(MODEL)),
+    ("azure", Refused("write \"azure/deployment\" as the model")),
+    ("use_litellm_proxy", Refused("write \"openai_compatible/model\" as the model, and base_url=")),
+    ("acompletion", Refused("call acompletion()")),
+    ("aembedding", Refused("call aembedding()")),
+    ("atext_completion", Refused("call acompletion()")),
+    ("text_completion", Refused("there are chat completions only: call completion()")),
+    ("aimg_generation", Refused("there are chat completions, embeddings and responses only")),
+    ("allowed_openai_params", Refused("write extra_body=: what is in it is sent in any case")),
+    ("additional_drop_params", Refused("leave these parameters out, or write drop_params=True")),
+    ("mock_response", Refused(TESTS)),
+    ("mock_tool_calls", Refused(TESTS)),
+    ("mock_timeout", Refused(TESTS)),
+    ("mock_delay", Refused(TESTS)),
+    ("mock_testing_fallbacks", Refused(TESTS)),
+    ("fallbacks", Refused("catch the exception, and call the other model")),
+    ("context_window_fallback_dict", Refused("catch ContextWindowExceededError, and call the other model")),
+    ("context_window_fallbacks", Refused("catch ContextWindowExceededError, and call the other model")),
+    ("content_policy_fallbacks", Refused("catch ContentPolicyViolationError, and call the other model")),
+    ("default_fallbacks", Refused("catch the exception, and call the other model")),
+    ("disable_fallbacks", Refused(NO_ROUTER)),
+    ("fallback_depth", Refused(NO_ROUTER)),
+    ("max_fallbacks", Refused(NO_ROUTER)),
+    ("model_list", Refused(NO_ROUTER)),
+    ("model_config", Refused(NO_ROUTER)),
+    ("model_info", Refused(NO_ROUTER)),
+    ("deployment_id", Refused("write \"azure/deployment\" as the model")),
+    ("weight", Refused(NO_ROUTER)),
+    ("cooldown_time", Refused(NO_ROUTER)),
+    ("fastest_response", Refused(NO_ROUTER)),
+    ("allowed_model_region", Refused(NO_ROUTER)),
+    ("specific_deployment", Refused(NO_ROUTER)),
+    ("rpm", Refused("limit the calls of your own: an asyncio.Semaphore for calls in flight")),
+    ("tpm", Refused("limit the calls of your own: an asyncio.Semaphore for calls in flight")),
+    ("max_parallel_requests", Refused("use an asyncio.Semaphore, or Client(max_connections=…)")),
+    ("max_budget", Refused(NO_COSTS)),
+    ("budget_duration", Refused(NO_COSTS)),
+    ("input_cost_per_token", Refused(NO_COSTS)),
+    ("output_cost_per_token", Refused(NO_COSTS)),
+    ("input_cost_per_second", Refused(NO_COSTS)),
+    ("output_cost_per_second", Refused(NO_COSTS)),
+    ("custom_pricing", Refused(NO_COSTS)),
+    ("caching", Refused(NO_CACHE)),
+    ("caching_groups", Refused(NO_CACHE)),
+    ("cache", Refused(NO_CACHE)),
+    ("cache_key", Refused(NO_CACHE)),
+    ("preset_cache_key", Refused(NO_CACHE)),
+    ("s_maxage", Refused(NO_CACHE)),
+    ("logger_fn", Refused(NO_CALLBACKS)),
+    ("callbacks", Refused(NO_CALLBACKS)),
+    ("success_callback", Refused(NO_CALLBACKS)),
+    ("failure_callback", Refused(NO_CALLBACKS)),
+    ("litellm_logging_obj", Refused(NO_CALLBACKS)),
+    ("turn_off_message_logging", Ignored),
+    ("no-log", Ignored),
+    ("no_log", Ignored),
+    ("verbose", Refused("logging.getLogger(\"ritellm\").setLevel(logging.DEBUG) shows each attempt")),
+    ("set_verbose", Refused("logging.getLogger(\"ritellm\").setLevel(logging.DEBUG) shows each attempt")),
+    ("complete_response", Refused("the whole response is what a call returns")),
+    ("return_response_headers", Refused("they are in response.meta.headers")),
+    ("litellm_call_id", Refused("send it as a header: extra_headers={…}")),
+    ("litellm_trace_id", Refused("send it as a header: extra_headers={…}")),
+    ("litellm_session_id", Refused("send it as a header: extra_headers={…}")),
+    ("organization", Refused("send it as a header: extra_headers={\"OpenAI-Organization\": …}")),
+    ("openai_organization", Refused("send it as a header: extra_headers={\"OpenAI-Organization\": …}")),
+    ("litellm_metadata", Refused(NO_CALLBACKS)),
+    ("litellm_credential_name", Refused("pass api_key=, or set the provider's variable")),
+    ("litellm_params", Refused("write the arguments themselves")),
+    ("litellm_request_debug", Refused("logging.getLogger(\"ritellm\").setLevel(logging.DEBUG) shows each attempt")),
+    ("configurable_clientside_auth_params", Refused(NO_PROXY_SERVER)),
+    ("proxy_server_request", Refused(NO_PROXY_SERVER)),
+    ("litellm_proxy_rate_limit_response", Refused(NO_PROXY_SERVER)),
+    ("use_in_pass_through", Refused(NO_PROXY_SERVER)),
+    ("model_file_id_mapping", Refused(NO_PROXY_SERVER)),
+    ("tags", Refused("they are for LiteLLM's router and proxy server; leave them out")),
+    ("base_model", Refused(NO_COSTS)),
+    ("prompt_id", Refused(NO_PROMPTS)),
+    ("prompt_variables", Refused(NO_PROMPTS)),
+    ("prompt_label", Refused(NO_PROMPTS)),
+    ("prompt_version", Refused(NO_PROMPTS)),
+    ("cache_control_injection_points", Refused("write cache_control into the messages themselves")),
+    ("roles", Refused(NO_PROMPTS)),
+    ("final_prompt_value", Refused(NO_PROMPTS)),
+    ("initial_prompt_value", Refused(NO_PROMPTS)),
+    ("bos_token", Refused(NO_PROMPTS)),
+    ("eos_token", Refused(NO_PROMPTS)),
+    ("custom_prompt_dict", Refused(NO_PROMPTS)),
+    ("supports_system_message", Refused(NO_PROMPTS)),
+    ("ensure_alternating_roles", Refused(NO_PROMPTS)),
+    ("user_continue_message", Refused(NO_PROMPTS)),
+    ("assistant_continue_message", Refused(NO_PROMPTS)),
+    ("disable_add_transform_inline_image_block", Refused(NO_PROMPTS)),
+    ("merge_reasoning_content_in_choices", Refused("reasoning stands in message.reasoning_content")),
+    ("enable_json_schema_validation", Refused("check the answer with a schema library of your own")),
+    ("hf_model_name", Refused(NO_PROMPTS)),
+    ("provider_specific_header", Refused("write extra_headers=")),
+    ("region_name", Means("aws_region_name")),
+    ("azure_username", Refused(AZURE_TOKEN)),
+    ("azure_password", Refused(AZURE_TOKEN)),
+    ("azure_scope", Refused(AZURE_TOKEN)),
+    ("tenant_id", Refused(AZURE_TOKEN)),
+    ("client_id", Refused(AZURE_TOKEN)),
+    ("client_secret", Refused(AZURE_TOKEN)),
+];
+
+/// What other libraries' clients are made with.
+const CLIENTS: &[(&str, &str)] = &[
+    ("ssl_context", CONTEXT),
+    ("ssl_verify", "write verify=False, or ca_bundle=\"file.pem\""),
+    ("http_client", HTTP_CLIENT),
+    ("transport", HTTP_CLIENT),
+    ("limits", "write max_connections="),
+    ("default_headers", "write headers="),
+    ("default_query", "write extra_query= in the call"),
+    ("api_base", "write base_url="),
+    ("num_retries", "write max_retries="),
+    ("request_timeout", "write timeout="),
+    ("proxies", "write proxy=\"http://host:port\""),
+    ("trust_env", "write proxy= to overrule HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment"),
+];
+
+const CONTEXT: &str = "TLS is done without Python's ssl module, so a context has no effect: ca_bundle=\"file.pem\" says which \
+                       authorities are believed, client_cert=(\"cert.pem\", \"key.pem\") who calls, and verify=False \
+                       believes everybody";
+
+/// What an argument of a call is.
+pub(crate) enum Meaning {
+    /// An argument of ours, under our name for it.
+    Ours(&'static str),
+    /// A setting that some provider has.
+    Setting(&'static str),
+    /// Nothing.
+    Nothing,
+    /// A parameter of the request.
+    Param,
+}
+
+/// What an argument of a call is that is not one of ours. An error says what would be right instead.
+pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning> {
+    // One table for both, since every parameter of every call is looked up in it.
+    static NAMES: LazyLock<Vec<(&str, Fate)>> = LazyLock::new(|| {
+        let settings = providers::setting_names().map(|name| (name, Setting));
+        // Where some provider has a setting of the name, it is that.
+        let mut names: Vec<_> = settings.chain(CALLS.iter().copied()).collect();
+        names.sort_by_key(|(name, _)| *name);
+        names.dedup_by_key(|(name, _)| *name);
+        names
+    });
+    let Ok(place) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(Meaning::Param) };
+    let (known, fate) = NAMES[place];
+    match fate {
+        Setting => Ok(Meaning::Setting(known)),
+        Means(ours) => Ok(Meaning::Ours(ours)),
+        Ignored => Ok(Meaning::Nothing),
+        Refused(instead) => Err(argument(
+            value.py(),
+            format!(
+                "{known} is no argument of a call here: {instead} (a provider's own parameter of this name goes into \
+                 extra_body={{\"{known}\": …}})"
+            ),
+        )),
+    }
+}
+
+/// Refuses a setting of another library's client.
+pub(crate) fn refuse_setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    match CLIENTS.iter().find(|(known, _)| *known == name) {
+        Some((_, instead)) => Err(argument(value.py(), format!("{name} is no setting of a client here: {instead}"))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an `ssl.SSLContext`, or another library's, by the name of its class.
+pub(crate) fn refuse_ssl_context(name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let is_context = |class: Bound<'_, PyAny>| {
+        class.getattr("__name__").is_ok_and(|name| name.to_string() == "SSLContext" || name.to_string() == "Context")
+    };
+    match value.get_type().mro().iter().any(is_context) {
+        true => Err(argument(value.py(), format!("{name} is an SSLContext: {CONTEXT}"))),
+        false => Ok(()),
+    }
+}
+
+/// What would be right in place of a class as a response format, if that is what was given.
+pub(crate) fn schema_hint(name: &str, value: &Bound<'_, PyAny>) -> Option<String> {
+    let is_type = value.is_instance_of::<PyType>() || value.hasattr("__origin__").unwrap_or(false);
+    if name != "response_format" || !is_type {
+        return None;
+    }
+    let class = value.getattr("__name__").map_or_else(|_| "…".to_owned(), |name| name.to_string());
+    let is_model = value.hasattr("model_json_schema").unwrap_or(false);
+    let (schema, read) = match is_model {
+        true => (format!("{class}.model_json_schema()"), format!("{class}.model_validate_json")),
+        false => (
+            format!("pydantic.TypeAdapter({class}).json_schema()"),
+            format!("pydantic.TypeAdapter({class}).validate_json"),
+        ),
+    };
+    Some(format!(
+        "{name} is the class {class}: its schema would be right, {name}={{\"type\": \"json_schema\", \"json_schema\": \
+         {{\"name\": \"{class}\", \"strict\": True, \"schema\": {schema}}}}}; \
+         {read}(response.choices[0].message.content) reads the answer"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_stands_twice_and_every_other_name_is_known() {
+        let mut names: Vec<&str> = CALLS.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+        for (name, fate) in CALLS {
+            if let Means(ours) = fate {
+                let is_setting = providers::setting_names().any(|known| known == *ours);
+                assert!(is_setting || ["timeout", "max_retries"].contains(ours), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Functions of the caller's that say what an attempt carries: a key or token that does not last, header fields.
+//!
+//! They run in a thread of their own, in a copy of the call's context, and coroutines on the call's event loop: neither the
+//! loop nor the network waits for them. What they raise reaches the caller as it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use tokio::sync::oneshot;
+
+use super::readers::{self, str_of, text};
+use crate::client::{AttemptHooks, Fields};
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::Deployment;
+use crate::python::errors::wrong;
+use crate::python::runtime::exit::FinalizeGuard;
+use crate::python::values;
+use crate::types::http::HttpRequest;
+use crate::types::secret::Secret;
+use crate::types::secrets::{is_credential, without_credentials};
+use crate::types::shared::shared;
+
+/// What stands for a key until its function was asked. Too short to be taken for a secret.
+pub(crate) const PLACEHOLDER: &str = "?";
+
+/// A function of the caller's.
+pub(crate) type Function = Arc<Py<PyAny>>;
+
+/// A key, or what stands for it and the function that gives it.
+pub(crate) fn key(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<Secret>, Option<Function>)> {
+    if value.is_callable() {
+        return Ok((Some(Secret::new(shared(PLACEHOLDER))), Some(Arc::new(value.clone().unbind()))));
+    }
+    let key = str_of(name, value, "the provider's key, or a function that gives it,")?;
+    Ok((Some(Secret::new(shared(key))), None))
+}
+
+/// A setting, or what stands for it and the function that gives it, as azure-identity makes them.
+pub(crate) fn secret_or_function(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Secret, Option<Function>)> {
+    match value.is_callable() {
+        true => Ok((Secret::new(PLACEHOLDER), Some(Arc::new(value.clone().unbind())))),
+        false => Ok((Secret::new(text(name, value, "a str, or a function that gives one,")?), None)),
+    }
+}
+
+/// The functions that a client or a call was given.
+#[derive(Clone, Default)]
+pub(crate) struct CallbackArgs {
+    /// `api_key`.
+    pub key: Option<Function>,
+    /// Settings of a provider, by name.
+    pub settings: Vec<(&'static str, Function)>,
+    /// `request_headers`.
+    pub headers: Option<Function>,
+}
+
+impl CallbackArgs {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.key.is_none() && self.settings.is_empty() && self.headers.is_none()
+    }
+}
+
+/// The functions of one call, and where they run.
+pub(crate) struct CallbackContext {
+    pub given: CallbackArgs,
+    /// Of the call.
+    pub context: Arc<Py<PyAny>>,
+    /// Of the call, if it is awaited.
+    pub event_loop: Option<Arc<Py<PyAny>>>,
+}
+
+impl std::fmt::Debug for CallbackContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked")
+    }
+}
+
+impl AttemptHooks for CallbackContext {
+    fn fill<'a>(&'a self, deployment: &'a mut Deployment) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if let Some(function) = &self.given.key {
+                deployment.api_key = Some(self.ask(function, None, |value| secret("api_key", value)).await?);
+            }
+            for (name, function) in &self.given.settings {
+                let name: &'static str = name;
+                // A setting that this provider does not have is nobody's to ask.
+                if let Some((_, value)) = deployment.settings.iter_mut().find(|(known, _)| *known == name) {
+                    *value = self.ask(function, None, move |value| secret(name, value)).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn headers<'a>(
+        &'a self,
+        deployment: &'a Deployment,
+        request: &'a HttpRequest,
+        attempt: u32,
+    ) -> Option<BoxFuture<'a, Result<Fields>>> {
+        let function = self.given.headers.as_ref()?;
+        let shown = Shown {
+            method: request.method.to_string(),
+            url: without_credentials(&request.uri.to_string()),
+            headers: request
+                .headers
+                .iter()
+                .filter(|(name, _)| !is_credential(name.as_str()))
+                .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect(),
+            provider: deployment.provider.row().name,
+            model: deployment.model.to_string(),
+            attempt,
+        };
+        let read = |value: &Bound<'_, PyAny>| match value.is_none() {
+            true => Ok(Vec::new()),
+            false => readers::headers("what request_headers returned", value),
+        };
+        Some(Box::pin(self.ask(function, Some(shown), read)))
+    }
+}
+
+/// What a function of header fields is shown of a request: nothing secret.
+struct Shown {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    provider: &'static str,
+    model: String,
+    attempt: u32,
+}
+
+impl Shown {
+    fn into_python(self, py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let shown = values::dict(py)?;
+        values::set(&shown, "method", self.method.as_str())?;
+        values::set(&shown, "url", self.url.as_str())?;
+        let headers = values::dict(py)?;
+        self.headers.into_iter().try_for_each(|(name, value)| values::set(&headers, &name, value.as_str()))?;
+        values::set(&shown, "headers", headers.as_any())?;
+        values::set(&shown, "provider", self.provider)?;
+        values::set(&shown, "model", self.model.as_str())?;
+        values::set(&shown, "attempt", u64::from(self.attempt))?;
+        Ok(shown)
+    }
+}
+
+/// The key or token that a function gave. It is not shown if it is none.
+fn secret(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Secret> {
+    const RIGHT: &str = "a str that is not empty";
+    let name = format!("what the function {name} returned");
+    match value.cast::<PyString>() {
+        Ok(text) if text.to_str().is_ok_and(|text| !text.trim().is_empty()) => Ok(Secret::new(text.to_str()?)),
+        _ => Err(wrong(&name, value, RIGHT)),
+    }
+}
+
+impl CallbackContext {
+    async fn ask<T: Send + 'static>(
+        &self,
+        function: &Function,
+        shown: Option<Shown>,
+        read: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        let (function, context, event_loop) = (function.clone(), self.context.clone(), self.event_loop.clone());
+        let give: Give = Box::new(move |value| drop(sender.send(value.and_then(|value| read(&value)))));
+        let ask = move || {
+            // Short: the function runs in a thread of Python's, which may be ended where it stands.
+            let _guard = FinalizeGuard::enter_detached(false);
+            Python::try_attach(|py| {
+                let reply = Reply { give: Mutex::new(Some(give)) };
+                if let Err(error) = start(py, &function, &context, event_loop.as_deref(), shown, reply) {
+                    error.write_unraisable(py, None);
+                }
+            });
+        };
+        let started = std::thread::Builder::new().name("ritellm-ask".into()).spawn(ask);
+        let answered = match started {
+            Ok(_) => receiver.await.ok(),
+            Err(_) => None,
+        };
+        match answered {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(raised)) => {
+                let mut error =
+                    Error::new(ErrorKind::InvalidArgument, "a function of the caller's raised an exception");
+                error.raised = Some(Box::new(raised));
+                error.should_retry = Some(false);
+                Err(error)
+            }
+            None => Err(Error::argument("a function of the caller's could not be called: no thread could be started")),
+        }
+    }
+}
+
+fn start(
+    py: Python<'_>,
+    function: &Py<PyAny>,
+    context: &Py<PyAny>,
+    event_loop: Option<&Py<PyAny>>,
+    shown: Option<Shown>,
+    reply: Reply,
+) -> PyResult<()> {
+    let arguments = match shown {
+        Some(shown) => PyTuple::new(py, [shown.into_python(py)?])?,
+        None => PyTuple::empty(py),
+    };
+    let module = py.import("ritellm._functions")?;
+    module.call_method1("start", (function, context, event_loop, arguments, reply))?;
+    Ok(())
+}
+
+type Give = Box<dyn FnOnce(PyResult<Bound<'_, PyAny>>) + Send>;
+
+/// Where the thread hands in what a function returned, or raised.
+#[pyclass(frozen, module = "ritellm._core")]
+struct Reply {
+    give: Mutex<Option<Give>>,
+}
+
+#[pymethods]
+impl Reply {
+    #[pyo3(signature = (value, raised, /))]
+    fn __call__(&self, value: Bound<'_, PyAny>, raised: Option<Bound<'_, PyAny>>) {
+        let give = self.give.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(give) = give {
+            give(match raised {
+                Some(raised) => Err(PyErr::from_value(raised)),
+                None => Ok(value),
+            });
+        }
+    }
+}

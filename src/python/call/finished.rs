@@ -1,0 +1,109 @@
+//! Results of calls, and the Python objects that they become.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyMemoryError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::log::Log;
+use super::prepared::PreparedCall;
+use super::result::CallResult;
+use crate::error::{Error, ErrorKind};
+use crate::python::errors::exception;
+use crate::python::intern::intern;
+use crate::python::json::classes::Class;
+use crate::python::json::decode;
+use crate::python::meta::Meta;
+use crate::python::object::set_slot;
+use crate::python::streams::stream::Stream;
+use crate::types::answer::{self, Answer};
+use crate::types::operation::Output;
+
+/// Result of a call. Each variant's content lives in a box of its own.
+pub(super) enum Finished {
+    /// An answer, with the call that it answers: the form that the answer is to have, and the secrets that must not come
+    /// out in an error.
+    Answer(Answer, Box<PreparedCall>),
+    Stream(Box<Stream>),
+    Failed(Box<Error>),
+}
+
+/// Result of a call, and the log of its attempts.
+pub(super) struct FinishedCall {
+    pub result: Finished,
+    pub log: Option<Arc<Log>>,
+}
+
+impl CallResult for FinishedCall {
+    fn size(&self) -> usize {
+        match &self.result {
+            Finished::Answer(answer, _) => answer.body.len(),
+            _ => 0,
+        }
+    }
+
+    fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(log) = &self.log {
+            log.write(py);
+        }
+        match self.result {
+            Finished::Answer(answer, prepared) => Ok(object(py, answer, &prepared)?.unbind()),
+            Finished::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
+            Finished::Failed(error) => Err(exception(py, error)),
+        }
+    }
+}
+
+/// Makes the object of an answer that is not JSON.
+#[cold]
+fn binary<'py>(py: Python<'py>, body: &[u8], meta: answer::Meta) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = PyBytes::new_with(py, body.len(), |bytes| {
+        bytes.copy_from_slice(body);
+        Ok(())
+    })?;
+    let class = py.import(intern!(py, "ritellm.types"))?.getattr(intern!(py, "BinaryResponse"))?;
+    let object = class.call1((bytes,))?;
+    object.setattr(intern!(py, "meta"), Bound::new(py, Meta::of(meta))?)?;
+    Ok(object)
+}
+
+/// Makes the object of an answer.
+///
+/// # Errors
+///
+/// `APIResponseValidationError` for a body that cannot be decoded.
+fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyResult<Bound<'py, PyAny>> {
+    let Answer { body, meta } = answer;
+    if prepared.call.request.operation.spec().output == Output::Binary {
+        return binary(py, &body, meta);
+    }
+    match decode::decode_with(
+        py,
+        &body,
+        Class::of_answer(prepared.call.request.operation),
+        prepared.vectors,
+        prepared.deepest,
+    ) {
+        Ok(object) => {
+            set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
+            Ok(object)
+        }
+        Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(error),
+        Err(error) => {
+            let mut invalid = Error::new(
+                ErrorKind::ApiResponseValidation,
+                format!("{} answered with something that cannot be read: {}", meta.provider, error.value(py)),
+            );
+            invalid.status = Some(meta.status);
+            invalid.request_id = meta.headers.request_id().map(str::to_owned);
+            invalid.provider = Some(meta.provider.into_owned());
+            invalid.headers = Some(meta.headers);
+            invalid.retries = meta.retries;
+            invalid.body = Some(body);
+            invalid.model = Some(meta.model.to_string());
+            invalid.hide(&meta.secrets.redactor());
+            Err(exception(py, invalid))
+        }
+    }
+}

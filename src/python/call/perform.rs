@@ -1,0 +1,100 @@
+//! Jobs on the network thread: makes the calls, and gives their results to their callers.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use super::caller::Caller;
+use super::closing;
+use super::finished::{Finished, FinishedCall};
+use super::handle::CallHandle;
+use super::log::Log;
+use super::task::{Job, Task};
+use crate::client::ReplyGuard;
+use crate::python::memory;
+use crate::python::streams::channel::ChunkChannel;
+use crate::python::streams::stream::Stream;
+use crate::python::sync::handoff::HandoffQueue;
+
+/// Begins the work of `task`. To be called on the network thread, whose hand-off queue is `handoff`.
+pub(crate) fn begin(task: Task, handoff: &'static HandoffQueue) {
+    match task {
+        Task::Call(job) => begin_call(job, handoff),
+        Task::Close(closing) => closing.begin(handoff),
+    }
+}
+
+fn begin_call(job: Job, handoff: &'static HandoffQueue) {
+    if let (Some(log), Caller::Task(queue, _)) = (&job.handle.log, &job.caller) {
+        tokio::spawn(Log::watch(Arc::downgrade(log), queue.clone()));
+    }
+    match job.prepared.call.request.stream {
+        true => drop(tokio::spawn(Box::pin(stream(job, handoff)))),
+        false => drop(tokio::spawn(Box::pin(call(job, handoff)))),
+    }
+}
+
+/// Makes a call, and gives its answer to the caller.
+async fn call(job: Job, handoff: &'static HandoffQueue) {
+    let Job { core, prepared, handle: CallHandle { cancel, log }, caller } = job;
+    let _in_flight = core.calls.begin(&cancel);
+    let mut reply =
+        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }, handoff), Finished::Failed));
+    let mut prepared = Some(prepared);
+    {
+        let work = pin!(async {
+            let Some(in_work) = &mut prepared else { return };
+            let answered = core.client.call(&mut in_work.call).await;
+            let (Some(prepared), Some(reply)) = (prepared.take(), reply.take()) else { return };
+            reply.send(match answered {
+                Ok(received) => {
+                    memory::allocated(received.body.len());
+                    Finished::Answer(received, prepared)
+                }
+                Err(error) => Finished::Failed(error),
+            });
+        });
+        cancel.run_until_cancelled(work).await;
+    }
+    if let (Some(prepared), Some(reply)) = (prepared, reply)
+        && cancel.is_closed()
+    {
+        let deployment = &prepared.call.deployment;
+        reply.send(Finished::Failed(closing::ended(deployment.provider.row().name, &deployment.model)));
+    }
+}
+
+/// Opens a stream, gives it to the caller, and fills its channel until its end.
+async fn stream(job: Job, handoff: &'static HandoffQueue) {
+    let Job { core, prepared, handle, caller } = job;
+    let CallHandle { cancel, log } = handle.clone();
+    let _in_flight = core.calls.begin(&cancel);
+    let channel = Arc::new(ChunkChannel::default());
+    let (provider, model) = (prepared.call.deployment.provider.row().name, prepared.call.deployment.model.clone());
+    let mut reply =
+        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }, handoff), Finished::Failed));
+    {
+        let work = pin!(async {
+            let opened = core.client.stream(prepared.call).await;
+            let Some(reply) = reply.take() else { return };
+            match opened {
+                Ok(mut stream) => {
+                    let consumer = Stream::new(channel.clone(), handle, &stream, prepared.deepest);
+                    reply.send(Finished::Stream(Box::new(consumer)));
+                    let rest = ReplyGuard::new(|error| channel.end(Err(error)), |error| error);
+                    channel.fill(&mut stream).await;
+                    rest.disarm();
+                }
+                Err(error) => reply.send(Finished::Failed(error)),
+            }
+        });
+        cancel.run_until_cancelled(work).await;
+    }
+    if cancel.is_closed() {
+        let error = closing::ended(provider, &model);
+        match reply {
+            Some(reply) => reply.send(Finished::Failed(error)),
+            // A stream that has ended by itself keeps its end.
+            None => channel.end(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Python objects → JSON, straight into the bytes that are sent.
+
+use std::fmt::Write as _;
+
+use pyo3::exceptions::{PyRuntimeError, PyUnicodeEncodeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+
+use super::escapes::STRETCH;
+use crate::python::intern::intern;
+use crate::python::stack;
+use crate::python::values;
+
+/// Deeper nesting is refused: it is a structure that contains itself, or too much for any reader.
+const DEEPEST: usize = 256;
+
+/// A value that cannot be sent: where it stands, and why.
+#[derive(Debug)]
+pub(crate) struct Unencodable {
+    /// The places on the way to it, innermost first.
+    path: Vec<String>,
+    /// Why, beginning with "is" or "holds".
+    why: String,
+    /// What Python raised, if it did (Ctrl-C, say): this goes to the caller as it is.
+    raised: Option<PyErr>,
+}
+
+impl Unencodable {
+    fn new(why: impl Into<String>) -> Self {
+        Self { path: Vec::new(), why: why.into(), raised: None }
+    }
+
+    fn at(mut self, place: String) -> Self {
+        self.path.push(place);
+        self
+    }
+
+    /// One sentence about it, for the argument `name`.
+    pub fn describe(&self, name: &str) -> String {
+        let path: String = self.path.iter().rev().map(String::as_str).collect();
+        format!("{name}{path} {}", self.why)
+    }
+
+    /// The exception that a `__iter__` or `model_dump` of the caller's raised.
+    pub fn raised(self) -> Option<PyErr> {
+        self.raised
+    }
+}
+
+impl From<PyErr> for Unencodable {
+    fn from(error: PyErr) -> Self {
+        Self { path: Vec::new(), why: format!("cannot be read: {error}"), raised: Some(error) }
+    }
+}
+
+/// Appends a value's JSON.
+///
+/// Besides what JSON has: tuples, subclasses of the built-in types, enums (their value), mappings, and objects with a
+/// `model_dump` such as the OpenAI SDK's (without what is None).
+pub(crate) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    encode_at(value, out, 0)
+}
+
+fn encode_at(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
+    if let Ok(text) = value.cast::<PyString>() {
+        return encode_text(text, out);
+    }
+    if let Ok(dict) = value.cast::<PyDict>() {
+        check_depth(depth)?;
+        return encode_members(dict, out, depth);
+    }
+    if let Ok(list) = value.cast::<PyList>() {
+        check_depth(depth)?;
+        return encode_items(list.iter(), out, depth);
+    }
+    if value.is_none() {
+        out.extend_from_slice(b"null");
+        return Ok(());
+    }
+    if let Ok(flag) = value.cast::<PyBool>() {
+        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+        return Ok(());
+    }
+    if value.is_instance_of::<PyInt>() {
+        match value.extract::<i64>() {
+            Ok(small) => out.extend_from_slice(itoa::Buffer::new().format(small).as_bytes()),
+            Err(_) => out.extend_from_slice(
+                value
+                    .py()
+                    .get_type::<PyInt>()
+                    .call_method1(intern!(value.py(), "__repr__"), (value,))?
+                    .cast::<PyString>()
+                    .map_err(PyErr::from)?
+                    .to_str()?
+                    .as_bytes(),
+            ),
+        }
+        return Ok(());
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        let float = float.value();
+        if !float.is_finite() {
+            return Err(Unencodable::new(format!("is {float}, which JSON cannot say: a finite number would be right")));
+        }
+        serde_json::to_writer(out, &float).expect("a finite number is JSON");
+        return Ok(());
+    }
+    check_depth(depth)?;
+    if let Ok(tuple) = value.cast::<PyTuple>() {
+        return encode_items(tuple.iter(), out, depth);
+    }
+    encode_other(value, out, depth)
+}
+
+#[cold]
+fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
+    let py = value.py();
+    let is_class = value.is_instance_of::<pyo3::types::PyType>();
+    if !is_class && let Some(dump) = value.getattr_opt(intern!(py, "model_dump"))? {
+        let arguments = values::dict(py)?;
+        arguments.set_item(intern!(py, "exclude_none"), true)?;
+        arguments.set_item(intern!(py, "mode"), intern!(py, "json"))?;
+        return encode_at(&dump.call((), Some(&arguments))?, out, depth + 1);
+    }
+    if !is_class && value.is_instance(&py.import(intern!(py, "enum"))?.getattr(intern!(py, "Enum"))?)? {
+        return encode_at(&value.getattr(intern!(py, "value"))?, out, depth + 1);
+    }
+    if let Ok(mapping) = value.cast::<PyMapping>() {
+        let dict = values::dict(py)?;
+        dict.update(mapping)?;
+        return encode_members(&dict, out, depth);
+    }
+    let kind = value.get_type().name()?;
+    Err(Unencodable::new(match is_class {
+        true => format!(
+            "is the class {}, which JSON cannot say: an instance or a dict would be right",
+            value.cast::<pyo3::types::PyType>().map_err(PyErr::from)?.name()?
+        ),
+        false => format!(
+            "is of type {kind}, which JSON cannot say: str, int, float, bool, None, list or dict would be right"
+        ),
+    }))
+}
+
+fn encode_members(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
+    out.push(b'{');
+    let mut first = true;
+    each_member(dict, |name, value| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        let Ok(name) = name.cast::<PyString>() else {
+            return Err(Unencodable::new(format!(
+                "holds a key of type {}: a str would be right",
+                name.get_type().name()?
+            )));
+        };
+        encode_text(name, out)?;
+        out.push(b':');
+        encode_at(value, out, depth + 1).map_err(|error| error.at(format!("[{:?}]", name.to_string_lossy())))
+    })?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// Gives each member of a dict to `take`.
+///
+/// # Errors
+/// A `RuntimeError`, as from a loop in Python, when the dict changes its size meanwhile: a `model_dump` of the caller's, or
+/// another thread, may do that, and pyo3's iterator panics then.
+pub(crate) fn each_member<'py, E: From<PyErr>>(
+    dict: &Bound<'py, PyDict>,
+    mut take: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Result<(), E>,
+) -> Result<(), E> {
+    let length = dict.len();
+    let mut members = dict.iter();
+    for _ in 0..length {
+        if dict.len() != length {
+            return Err(PyRuntimeError::new_err("a dict changed its size while it was read").into());
+        }
+        let Some((name, value)) = members.next() else { break };
+        take(&name, &value)?;
+    }
+    Ok(())
+}
+
+fn encode_items<'py>(
+    items: impl Iterator<Item = Bound<'py, PyAny>>,
+    out: &mut Vec<u8>,
+    depth: usize,
+) -> Result<(), Unencodable> {
+    out.push(b'[');
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        encode_at(&item, out, depth + 1).map_err(|error| error.at(format!("[{index}]")))?;
+    }
+    out.push(b']');
+    Ok(())
+}
+
+fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
+    let text = text.to_str().map_err(|error| match error.is_instance_of::<PyUnicodeEncodeError>(text.py()) {
+        true => {
+            Unencodable::new("holds half of a surrogate pair, which UTF-8 cannot say: whole characters would be right")
+        }
+        false => Unencodable::from(error),
+    })?;
+    // With room for what commonly follows: a large text must not be moved for a closing bracket.
+    out.reserve(text.len() + 256);
+    out.push(b'"');
+    push_escaped(text.as_bytes(), out);
+    out.push(b'"');
+    Ok(())
+}
+
+fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn push_escaped(mut text: &[u8], out: &mut Vec<u8>) {
+    while !text.is_empty() {
+        let plain = plain_prefix(&text[..text.len().min(STRETCH)]);
+        out.extend_from_slice(&text[..plain]);
+        text = &text[plain..];
+        while let Some((&byte, rest)) = text.split_first().filter(|(byte, _)| needs_escape(**byte)) {
+            match byte {
+                b'"' => out.extend_from_slice(b"\\\""),
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                _ => {
+                    let mut escape = String::with_capacity(6);
+                    write!(escape, "\\u{byte:04x}").expect("a String takes it");
+                    out.extend_from_slice(escape.as_bytes());
+                }
+            }
+            text = rest;
+        }
+    }
+}
+
+/// How many bytes at the beginning need no escape. Looks at whole blocks without a branch, which compiles to vector
+/// instructions: images arrive here as megabytes of base64, and most texts are some words.
+fn plain_prefix(text: &[u8]) -> usize {
+    let plain = plain_blocks::<64>(text);
+    let plain = plain + plain_blocks::<16>(&text[plain..]);
+    plain + text[plain..].iter().position(|byte| needs_escape(*byte)).unwrap_or(text.len() - plain)
+}
+
+/// How many bytes stand in the blocks at the beginning that need no escape.
+fn plain_blocks<const BLOCK: usize>(text: &[u8]) -> usize {
+    let is_plain = |block: &&[u8; BLOCK]| !block.iter().fold(false, |found, byte| found | needs_escape(*byte));
+    text.as_chunks::<BLOCK>().0.iter().take_while(is_plain).count() * BLOCK
+}
+
+fn check_depth(depth: usize) -> Result<(), Unencodable> {
+    if depth >= DEEPEST {
+        return Err(Unencodable::new(format!("is nested more than {DEEPEST} deep, or contains itself")));
+    }
+    if !stack::has_room(depth) {
+        return Err(Unencodable::new(format!(
+            "is nested {depth} deep, which is too deep for the stack of this thread (threading.stack_size)"
+        )));
+    }
+    Ok(())
+}

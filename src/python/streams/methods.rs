@@ -1,0 +1,124 @@
+//! The methods that Python sees of a stream.
+
+use pyo3::exceptions::PyAttributeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyType};
+
+use super::chunk_iterator::ChunkIterator;
+use super::next_chunk::NextChunk;
+use super::stream::Stream;
+use crate::python::asyncio::done::Done;
+use crate::python::intern::intern;
+use crate::python::json::accumulate;
+use crate::python::meta::Meta;
+use crate::python::object::set_slot;
+use crate::python::runtime::fork::fork_epoch;
+use crate::python::values;
+
+#[pymethods]
+impl Stream {
+    /// Returns the alias that annotations write: `Stream[ChatCompletionChunk, ChatCompletion]`.
+    #[classmethod]
+    fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        values::generic_alias(class, item)
+    }
+
+    fn __iter__(slf: &Bound<'_, Self>) -> ChunkIterator {
+        ChunkIterator::new(slf)
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.next_blocking(py)
+    }
+
+    fn __aiter__(slf: &Bound<'_, Self>) -> ChunkIterator {
+        ChunkIterator::new(slf)
+    }
+
+    fn __anext__(slf: &Bound<'_, Self>) -> NextChunk {
+        NextChunk::new(slf)
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
+        self.stop(py);
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> Done {
+        Done::new(slf.clone().into_any().unbind())
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> Done {
+        self.stop(py);
+        Done::new(py.None())
+    }
+
+    /// Ends the stream; an unfinished request is aborted at once.
+    fn close(&self, py: Python<'_>) {
+        self.stop(py);
+    }
+
+    /// Ends the stream; an unfinished request is aborted at once.
+    fn aclose(&self, py: Python<'_>) -> Done {
+        self.stop(py);
+        Done::new(py.None())
+    }
+
+    /// The response accumulated so far, as the call without ``stream=True`` would have given it.
+    #[getter]
+    fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if !slf.get().accumulates() {
+            return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
+        }
+        let so_far = slf.get().local.lock(slf.py()).so_far.completion();
+        let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
+        set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
+        Ok(completion)
+    }
+
+    /// The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there is
+    /// any.
+    #[getter]
+    fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
+        let text = self.local.lock(py).so_far.text().into_owned();
+        values::string(py, &text)
+    }
+
+    /// What is known about the answer beside its chunks.
+    #[getter]
+    fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Meta>> {
+        let stream = slf.get();
+        // The channel of a parent process may have been locked by its network thread at the moment of the fork, for ever.
+        let renewed = if stream.fork_epoch == fork_epoch() { stream.channel.lock().meta.clone() } else { None };
+        Bound::new(slf.py(), Meta::of(renewed.unwrap_or_else(|| stream.meta.clone())))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(decoded) = self.decoded.visit(&visit) {
+            decoded.first.iter().chain(decoded.rest.iter().flatten()).try_for_each(|chunk| visit.call(chunk))?;
+        }
+        self.decoder.visit(&visit).map_or(Ok(()), |decoder| decoder.traverse(&visit))
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let decoded = self.decoded.try_lock(py).map(|mut decoded| std::mem::take(&mut *decoded));
+        let forgotten = (decoded, self.decoder.try_lock(py).map(|mut decoder| std::mem::take(&mut *decoder)));
+        // Not under the lock: to drop the chunks that were given out may run Python code.
+        drop(forgotten);
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!(
+            "<Stream of {}/{}{}>",
+            self.meta.provider,
+            self.meta.model,
+            if self.local.lock(py).over { ", over" } else { "" }
+        )
+    }
+}
