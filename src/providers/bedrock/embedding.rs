@@ -3,7 +3,7 @@
 //! - Titan: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html>,
 //!   <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-mm.html>
 //! - Cohere: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html>
-//! - The count of tokens is in a header where it is not in the body:
+//! - The number of tokens is in a header field if it is not in the body:
 //!   <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html>
 
 use bytes::Bytes;
@@ -22,21 +22,25 @@ use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
+/// Embeddings by InvokeModel.
 pub(super) struct Invoke;
 
-/// Whose format a model speaks.
+/// The format of a model's requests and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Family {
-    /// The first, which takes nothing but the text.
+    /// The first Titan, which takes nothing but the text.
     TitanG1,
     Titan,
-    /// Of texts and pictures, which has its own name for dimensions.
+    /// Titan for texts and images, which has another name for dimensions.
     TitanImage,
     Cohere,
 }
 
 impl Family {
-    /// By the model's id, which may begin with a region's group (`us.`), or an ARN that has the id in it.
+    /// Returns the family of a model's id, which may begin with a group of regions (`us.`) or be inside an ARN.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a model of no known family.
     fn of(model: &str) -> Result<Self> {
         const FAMILIES: &[(&str, Family)] = &[
             ("amazon.titan-embed-text-v1", Family::TitanG1),
@@ -100,10 +104,11 @@ impl Endpoint for Invoke {
     }
 }
 
+/// Converts an answer of Titan; `tokens` is the number in the header field.
 fn titan(model: &str, response: &HttpResponse, tokens: Option<u64>) -> Option<Bytes> {
     let top = Members::of(&response.body).ok()?;
     let by_type = Members::of(top.some("embeddingsByType").unwrap_or("{}").as_bytes()).ok()?;
-    // Who asked for no floats gets what there is.
+    // Callers who asked for no floats get the first other type.
     let shown =
         top.some("embedding").or(by_type.some("float")).or(by_type.0.first().map(|(_, vector)| vector.get()))?;
     let vector: &RawValue = serde_json::from_str(shown).ok()?;
@@ -114,7 +119,7 @@ fn titan(model: &str, response: &HttpResponse, tokens: Option<u64>) -> Option<By
         others.insert(name.to_string(), serde_json::from_str(value.get()).ok()?);
     }
     if !others.is_empty() {
-        // A list, so that the answers to the parts of a call can be strung together.
+        // A list, so that the answers to the parts of a call can be concatenated.
         list.provider_specific_fields = Some(json!({ NAME: { "embeddingsByType": [others] } }));
     }
     Some(list.to_json())

@@ -1,7 +1,7 @@
-//! Where a call goes: model, region, host and path.
+//! The address of a call: model, region, host and path.
 //!
-//! Regions and hosts: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>. Escaping: the SDKs leave only RFC
-//! 3986's unreserved characters as they are in a path's label.
+//! Regions and hosts: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>. Escaping: in a segment of the path,
+//! the SDKs leave only RFC 3986's unreserved characters as they are.
 
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::providers::Deployment;
 use crate::types::credentials::Credentials;
 
-/// Where no other address is given; the braces stand for the region and its partition's domain.
+/// Default base URL; the region takes the place of the braces, and the domain is that of its partition.
 pub(super) const BASE_URL: &str = "https://bedrock-runtime.{region}.amazonaws.com";
 
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The beginnings of regions that are not under `amazonaws.com`, and where those are.
+/// Prefixes of regions that are not under `amazonaws.com`, and their domains.
 const DOMAINS: &[(&str, &str)] = &[
     ("cn-", "amazonaws.com.cn"),
     ("eusc-", "amazonaws.eu"),
@@ -25,7 +25,7 @@ const DOMAINS: &[(&str, &str)] = &[
     ("us-isof-", "csp.hci.ic.gov"),
 ];
 
-/// The model's id or ARN: without `converse/`, which other clients write to choose this API, and without a region.
+/// Returns the model's id or ARN, without `converse/`, with which other clients choose this API, and without a region.
 pub(super) fn model(deployment: &Deployment) -> &str {
     let model = deployment.model.strip_prefix("converse/").unwrap_or(&deployment.model);
     match model.split_once('/') {
@@ -34,19 +34,22 @@ pub(super) fn model(deployment: &Deployment) -> &str {
     }
 }
 
-/// Whether the region is known without a look into profile files.
+/// Returns true if the region is known without reading profile files.
 pub(super) fn is_known(deployment: &Deployment) -> bool {
     named_region(deployment).is_some()
 }
 
-/// The region that a call is sent to and signed for.
+/// Returns the region that a call is sent to and signed for.
+///
+/// # Errors
+/// `InvalidArgument` if there is none, or one with characters that no region has.
 pub(super) fn region(deployment: &Deployment) -> Result<&str> {
     let of_profile = || match &deployment.credentials {
         Credentials::Aws(found) => found.region.as_deref(),
         _ => None,
     };
     match named_region(deployment).or_else(of_profile) {
-        // It becomes a part of the host that credentials are sent to.
+        // The region becomes a part of the host that credentials are sent to.
         Some(region)
             if region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') =>
         {
@@ -59,10 +62,10 @@ pub(super) fn region(deployment: &Deployment) -> Result<&str> {
     }
 }
 
-/// The region that the call itself names.
+/// Returns the region that the call itself names.
 ///
-/// What an ARN names lives in the ARN's region and nowhere else, so that one goes first; then one in the model's name
-/// (`us-west-2/anthropic…`), then the setting, then the one that the address itself names.
+/// The resource of an ARN exists in the ARN's region only, so that region wins; then one in the model's name
+/// (`us-west-2/anthropic…`), then the setting, then the one in the base URL's host.
 fn named_region(deployment: &Deployment) -> Option<&str> {
     let model = deployment.model.strip_prefix("converse/").unwrap_or(&deployment.model);
     let in_arn = model.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).filter(|region| !region.is_empty());
@@ -70,12 +73,15 @@ fn named_region(deployment: &Deployment) -> Option<&str> {
     in_arn
         .or_else(in_model)
         .or(deployment.setting("aws_region_name"))
-        .or_else(|| region_of_host(given_base_url(deployment)?))
+        .or_else(|| region_of_host(configured_base_url(deployment)?))
 }
 
-/// The address of the call.
+/// Returns the address of a call.
+///
+/// # Errors
+/// `InvalidArgument` without a region, and for a base URL that is no plain HTTP address.
 pub(super) fn address(deployment: &Deployment, operation: &str) -> Result<Uri> {
-    let base_url = match given_base_url(deployment) {
+    let base_url = match configured_base_url(deployment) {
         Some(url) => url.trim().trim_end_matches('/').to_owned(),
         None => {
             let region = region(deployment)?;
@@ -95,18 +101,19 @@ pub(super) fn address(deployment: &Deployment, operation: &str) -> Result<Uri> {
     }
 }
 
-/// The base URL that somebody gave: as the argument of every provider, or as Bedrock's own.
-fn given_base_url(deployment: &Deployment) -> Option<&str> {
+/// Returns the configured base URL: `base_url`, or Bedrock's own setting.
+fn configured_base_url(deployment: &Deployment) -> Option<&str> {
     Some(&*deployment.base_url).filter(|url| *url != BASE_URL).or(deployment.setting("aws_bedrock_runtime_endpoint"))
 }
 
+/// Returns the region in one of AWS's host names.
 fn region_of_host(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://bedrock-runtime")?;
     let (_, rest) = rest.split_once('.')?;
     rest.split('.').next().filter(|region| looks_like_region(region))
 }
 
-/// `us-east-1`, `us-gov-west-1`: words and a number, with dashes between.
+/// Returns true for text such as `us-east-1` or `us-gov-west-1`: words and a number, joined by dashes.
 fn looks_like_region(text: &str) -> bool {
     let mut parts = text.rsplit('-');
     let is_number =

@@ -1,6 +1,6 @@
-//! What went wrong, by AWS's name for it.
+//! Errors of AWS's services, which have names.
 //!
-//! Names: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>
+//! The names: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html#API_runtime_Converse_Errors>
 //! and <https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html>
 
 use bytes::Bytes;
@@ -11,17 +11,17 @@ use crate::providers::errors;
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
 
-/// A refusal.
+/// Converts an error response.
 pub(super) fn from_response(response: &HttpResponse) -> Box<Error> {
     let mut error = errors::from_response(NAME, response);
     let in_body =
         || Members::of(&response.body).ok().and_then(|top| top.string("__type").or_else(|| top.string("code")));
-    name(&mut error, response.headers.get("x-amzn-errortype").map(str::to_owned).or_else(in_body).as_deref());
+    set_fault(&mut error, response.headers.get("x-amzn-errortype").map(str::to_owned).or_else(in_body).as_deref());
     error.request_id = response.headers.get("x-amzn-requestid").map(str::to_owned).or(error.request_id);
     error
 }
 
-/// A fault that broke a stream off: `event` is `exception:throttlingException` or `error:InternalFailure`.
+/// Converts an error inside a stream: `event` is `exception:throttlingException` or `error:InternalFailure`.
 pub(super) fn from_event(event: &str, data: &Bytes) -> Box<Error> {
     let mut error = errors::from_event(NAME, data);
     let (_, fault) = event.split_once(':').unwrap_or(("", event));
@@ -29,14 +29,14 @@ pub(super) fn from_event(event: &str, data: &Bytes) -> Box<Error> {
     let fault: String = letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect();
     error.message = format!(
         "{NAME} broke the stream off with {fault}: {}",
-        error.message.split_once(": ").map_or("", |(_, said)| said)
+        error.message.split_once(": ").map_or("", |(_, message)| message)
     );
-    name(&mut error, Some(&fault));
+    set_fault(&mut error, Some(&fault));
     error
 }
 
-/// Gives an error AWS's name for it, and the kind that the name stands for.
-fn name(error: &mut Error, fault: Option<&str>) {
+/// Sets an error's code to AWS's name, and its kind to the name's.
+fn set_fault(error: &mut Error, fault: Option<&str>) {
     // Some services write `namespace#Name`, some `Name:http://address`.
     let Some(fault) =
         fault.and_then(|fault| fault.split(':').next()).map(|fault| fault.rsplit('#').next().unwrap_or(fault))
@@ -44,19 +44,19 @@ fn name(error: &mut Error, fault: Option<&str>) {
         return;
     };
     error.code = Some(fault.to_owned());
-    // The message may say something more exact than the name.
+    // The message may have given a more exact kind than the name does.
     if matches!(error.kind, ErrorKind::ContextWindowExceeded | ErrorKind::ContentPolicyViolation) {
         return;
     }
-    let said = error.message.to_ascii_lowercase();
+    let message = error.message.to_ascii_lowercase();
     error.kind = match fault {
         "ValidationException" | "SerializationException" | "MalformedQueryString" => ErrorKind::BadRequest,
         "ThrottlingException"
         | "ModelNotReadyException"
         | "ServiceQuotaExceededException"
         | "TooManyRequestsException" => ErrorKind::RateLimit,
-        // A bearer key that is not valid is an access denied too.
-        "AccessDeniedException" if said.contains("authentication failed") || said.contains("api key") => {
+        // An invalid bearer key is reported as denied access as well.
+        "AccessDeniedException" if message.contains("authentication failed") || message.contains("api key") => {
             ErrorKind::Authentication
         }
         "AccessDeniedException" | "NotAuthorized" | "OptInRequired" => ErrorKind::PermissionDenied,
@@ -76,7 +76,7 @@ fn name(error: &mut Error, fault: Option<&str>) {
         "ModelTimeoutException" => ErrorKind::Timeout,
         "ServiceUnavailable" | "ServiceUnavailableException" => ErrorKind::ServiceUnavailable,
         "InternalFailure" | "InternalServerException" => ErrorKind::InternalServer,
-        // The model's own status is in the body; without one it is a fault of theirs that may pass.
+        // The model's own status is in the body; without one, it is an error of the provider that may be temporary.
         "ModelErrorException" | "ModelStreamErrorException" => {
             error.body.as_deref().and_then(original_status).map_or(ErrorKind::InternalServer, ErrorKind::from_status)
         }
@@ -84,6 +84,7 @@ fn name(error: &mut Error, fault: Option<&str>) {
     };
 }
 
+/// Returns the status that the model answered Bedrock with.
 fn original_status(body: &[u8]) -> Option<u16> {
     Members::of(body).ok()?.some("originalStatusCode")?.parse().ok()
 }

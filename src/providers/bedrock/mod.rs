@@ -2,18 +2,18 @@
 //!
 //! Wire format: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>,
 //! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html> and botocore's service model
-//! `bedrock-runtime/2023-09-30`, which says the same in JSON.
+//! `bedrock-runtime/2023-09-30`, the same in JSON.
 //!
-//! - `request`: OpenAI's parameters → Converse's.
-//! - `tools`: the tools and the choice among them.
-//! - `messages`: the conversation → turns of content blocks; `media`: the files in it.
-//! - `reasoning`: how hard a model should think, as each family of models is told.
-//! - `response`: content blocks → a message; the whole answer → a completion.
-//! - `stream`: events → chunks.
-//! - `embedding`: embeddings, requests and answers.
-//! - `place`: region, host and path.
-//! - `sign`: who sends it.
-//! - `faults`: what went wrong.
+//! - [`request`]: OpenAI's parameters → Converse's; [`tools`]: `tools` and `tool_choice`.
+//! - [`messages`]: the conversation → turns of content blocks; [`media`]: its files; [`blocks`]: the blocks.
+//! - [`reasoning`]: `reasoning_effort` in the parameters of each family of models.
+//! - [`response`]: content blocks → a message; an answer → a completion.
+//! - [`stream`]: events → chunks.
+//! - [`embedding`]: requests and answers of embeddings.
+//! - [`endpoint_address`]: region, host and path.
+//! - [`sign`]: bearer keys and AWS's signatures.
+//! - [`faults`]: errors.
+//! - [`parse`]: parsing with errors that name the parameter.
 
 mod blocks;
 mod embedding;
@@ -44,9 +44,10 @@ use crate::types::credentials::Kind;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::request::Request;
 
-/// The provider's name, and the name of its dialect under `provider_specific_fields`.
+/// Name of the provider, and of its native members in `provider_specific_fields`.
 const NAME: &str = "bedrock";
 
+/// The provider.
 pub(super) struct Bedrock;
 
 static ROW: Row = Row {
@@ -54,7 +55,7 @@ static ROW: Row = Row {
     docs: "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html",
     base_url: endpoint_address::BASE_URL,
     key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
-    // Without a key the request is signed; `sign` says what is missing.
+    // Without a key the request is signed; `sign` reports missing credentials.
     key: Key::Optional,
     settings: &[
         Setting::location(
@@ -65,10 +66,10 @@ static ROW: Row = Row {
         Setting::caller("aws_access_key_id", &["AWS_ACCESS_KEY_ID"]),
         Setting::secret("aws_secret_access_key", &["AWS_SECRET_ACCESS_KEY"]),
         Setting::secret("aws_session_token", &["AWS_SESSION_TOKEN"]),
-        // Not AWS_PROFILE: a profile in the environment is asked after the keys in the environment, one that is an
-        // argument goes before them.
+        // Not AWS_PROFILE: a profile in the environment comes after the keys in the environment, one that is an
+        // argument before them.
         Setting::caller("aws_profile_name", &[]),
-        // A role that is assumed with the credentials that are found, and what it is told.
+        // A role that is assumed with the credentials that are found, and the parameters of that call.
         Setting::location("aws_role_name", &[]),
         Setting::location("aws_session_name", &[]),
         Setting::location("aws_external_id", &[]),
@@ -99,11 +100,11 @@ impl Provider for Bedrock {
 
     fn credentials(&self, deployment: &Deployment) -> Option<Kind> {
         let setting = |name: &str| deployment.setting(name).is_some();
-        // Half a pair of keys is told of when the request is signed.
+        // Signing reports a key without its other half.
         let has_keys = setting("aws_access_key_id") || setting("aws_secret_access_key");
-        let says_who = deployment.api_key.is_some() || has_keys && !setting("aws_role_name");
+        let has_credentials = deployment.api_key.is_some() || has_keys && !setting("aws_role_name");
         match endpoint_address::is_known(deployment) {
-            _ if !says_who => Some(Kind::Aws),
+            _ if !has_credentials => Some(Kind::Aws),
             false => Some(Kind::AwsRegion),
             true => None,
         }
@@ -128,11 +129,11 @@ impl Endpoint for Bedrock {
     }
 
     fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(stream::Decoder::new(request, received))
+        Box::new(stream::BedrockChunks::new(request, received))
     }
 }
 
-/// An id for an answer: Bedrock gives none but the request's, in a header.
-fn made_up_id() -> String {
+/// Returns a random id for a completion: Bedrock sends no id but the request's, in a header field.
+fn random_id() -> String {
     format!("chatcmpl-{:016x}", fastrand::u64(..))
 }

@@ -1,4 +1,4 @@
-//! How hard a model should think: `reasoning_effort` as each family of models is told.
+//! `reasoning_effort` → the parameters of each family of models.
 //!
 //! - Claude: <https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html> (a budget) and
 //!   <https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-adaptive-thinking.html> (4.6 and later)
@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 
 use crate::providers::families::claude::{Model, Off, Thinking};
 
-/// What a model is told.
+/// How an effort is passed to a model.
 #[derive(Debug, PartialEq)]
-pub(super) enum Told {
-    /// Nothing: it does not think unless it is told to.
-    Nothing,
+pub(super) enum Setting {
+    /// Not at all: without parameters, the model does not think.
+    Omit,
     /// Members of `additionalModelRequestFields`.
     Additional(Value),
-    /// Claude's budget in tokens, which is a part of the answer's.
+    /// Claude's budget in tokens, which is a part of the limit on the whole answer.
     Budget(u64),
     /// `outputConfig.effort`.
     Effort(&'static str),
-    /// The model does not think.
+    /// The model cannot think, or cannot be kept from it.
     Unsupported,
 }
 
-/// `effort` is one of OpenAI's words; `None` for another.
-pub(super) fn told(model: &str, effort: &str) -> Option<Told> {
+/// Converts one of OpenAI's efforts; `None` for another word.
+pub(super) fn setting(model: &str, effort: &str) -> Option<Setting> {
     let is = |names: &[&str]| names.iter().any(|name| model.contains(name));
     let (low_to_high, low_to_max, budget) = match effort {
         "none" => ("", "", 0),
@@ -40,38 +40,38 @@ pub(super) fn told(model: &str, effort: &str) -> Option<Told> {
         _ => return None,
     };
     if Model::of(model).is_claude() {
-        return Some(told_claude(model, effort, low_to_max, budget));
+        return Some(claude_setting(model, effort, low_to_max, budget));
     }
     Some(match effort {
-        "none" if model.contains("openai.gpt-oss") => Told::Unsupported,
-        "none" => Told::Nothing,
+        "none" if model.contains("openai.gpt-oss") => Setting::Unsupported,
+        "none" => Setting::Omit,
         _ if model.contains("amazon.nova-2") => {
-            Told::Additional(json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": low_to_high}}))
+            Setting::Additional(json!({"reasoningConfig": {"type": "enabled", "maxReasoningEffort": low_to_high}}))
         }
-        _ if is(&["amazon.nova", "amazon.titan"]) => Told::Unsupported,
-        _ if model.contains("openai.gpt-oss") => Told::Additional(json!({"reasoning_effort": low_to_high})),
-        _ if model.contains("qwen.qwen3") => Told::Additional(json!({"reasoning_config": low_to_high})),
-        _ => Told::Effort(low_to_max),
+        _ if is(&["amazon.nova", "amazon.titan"]) => Setting::Unsupported,
+        _ if model.contains("openai.gpt-oss") => Setting::Additional(json!({"reasoning_effort": low_to_high})),
+        _ if model.contains("qwen.qwen3") => Setting::Additional(json!({"reasoning_config": low_to_high})),
+        _ => Setting::Effort(low_to_max),
     })
 }
 
-/// Claudes differ from each other as they do on Anthropic's own wire.
-fn told_claude(model: &str, effort: &str, low_to_max: &str, budget: u64) -> Told {
+/// Converts an effort for a Claude model, by the same differences between models as on Anthropic's own wire.
+fn claude_setting(model: &str, effort: &str, low_to_max: &str, budget: u64) -> Setting {
     match (Model::of(model).thinking(), effort) {
-        (Thinking::Never, "none") => Told::Nothing,
-        (Thinking::Never, _) => Told::Unsupported,
+        (Thinking::Never, "none") => Setting::Omit,
+        (Thinking::Never, _) => Setting::Unsupported,
         (_, "none") => match Model::of(model).thinking_off() {
-            Off::Unasked => Told::Nothing,
-            Off::Word(word) => Told::Additional(json!({"thinking": {"type": word}})),
-            Off::LeastEffort => Told::Additional(json!({"output_config": {"effort": "low"}})),
+            Off::Unasked => Setting::Omit,
+            Off::Word(word) => Setting::Additional(json!({"thinking": {"type": word}})),
+            Off::LeastEffort => Setting::Additional(json!({"output_config": {"effort": "low"}})),
         },
-        (Thinking::Budget, _) => Told::Budget(budget),
+        (Thinking::Budget, _) => Setting::Budget(budget),
         (Thinking::Adaptive, _) => {
             let thinking = match Model::of(model).hides_thinking() {
                 true => json!({"type": "adaptive", "display": "summarized"}),
                 false => json!({"type": "adaptive"}),
             };
-            Told::Additional(json!({"thinking": thinking, "output_config": {"effort": low_to_max}}))
+            Setting::Additional(json!({"thinking": thinking, "output_config": {"effort": low_to_max}}))
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::blocks::Block;
 use super::messages::conversation;
 use super::parse::parse;
-use super::reasoning::{Told, told};
+use super::reasoning::{Setting, setting};
 use super::tools::{Choice, ToolConfig, is_allowed_tools, push_tool};
 use super::{NAME, endpoint_address};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ use crate::types::members::Members;
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// OpenAI's parameters that Converse has no place for, whatever the model.
+/// OpenAI's parameters that Converse has no place for with any model.
 pub(super) const UNSUPPORTED: &[&str] = &[
     "audio",
     "frequency_penalty",
@@ -65,11 +65,15 @@ const NATIVE: &[&str] = &[
     "toolConfig",
 ];
 
-/// What an answer may take beside a budget for reasoning, where the caller names no limit.
+/// Tokens of an answer beside its budget for reasoning, where the caller sets no limit.
 const ANSWER_TOKENS: u64 = 4096;
 /// The smallest budget that Claude takes.
 const SMALLEST_BUDGET: u64 = 1024;
 
+/// Creates the request of a call.
+///
+/// # Errors
+/// If a parameter cannot be read or, without `drop_params`, if Converse cannot do what it asks for.
 pub(super) fn encode(deployment: &Deployment, request: &Request) -> Result<Encoded> {
     let mut encoder = Encoder {
         model: endpoint_address::model(deployment),
@@ -91,7 +95,10 @@ pub(super) fn encode(deployment: &Deployment, request: &Request) -> Result<Encod
     Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params: encoder.dropped_params })
 }
 
-/// The header fields of a request, with the bearer's key if there is one.
+/// Returns the header fields of a request, with the bearer key if there is one.
+///
+/// # Errors
+/// `InvalidArgument` for a key with characters that no header field may hold.
 pub(super) fn headers(deployment: &Deployment, accepted: &'static str) -> Result<Vec<(HeaderName, HeaderValue)>> {
     let mut headers = Vec::with_capacity(6);
     if let Some(key) = &deployment.api_key {
@@ -102,13 +109,14 @@ pub(super) fn headers(deployment: &Deployment, accepted: &'static str) -> Result
     Ok(headers)
 }
 
+/// The members of a request, as they are collected.
 struct Encoder<'a> {
     model: &'a str,
-    /// Which of Anthropic's models it is, if it is one.
+    /// The Claude model that `model` is, if it is one.
     claude: Option<Model>,
     request: &'a Request,
     dropped_params: Vec<String>,
-    /// Members of the request beside those below.
+    /// Other members of the request.
     top: Params,
     /// `inferenceConfig`.
     inference: Params,
@@ -116,11 +124,12 @@ struct Encoder<'a> {
     output: Params,
     /// `additionalModelRequestFields`.
     additional: Params,
-    /// A format that the model cannot be held to, in words.
+    /// The response format as an instruction, for models that have no parameter for it.
     instruction: Option<String>,
 }
 
 impl<'a> Encoder<'a> {
+    /// Writes the request's body.
     fn body(&mut self) -> Result<Vec<u8>> {
         let params = &self.request.params;
         let mut conversation = conversation(params.get("messages").unwrap_or(b"[]"), self.model)?;
@@ -164,9 +173,10 @@ impl<'a> Encoder<'a> {
         Ok(body)
     }
 
+    /// Converts a parameter by itself.
     fn param(&mut self, name: &str, value: &[u8]) -> Result<()> {
         match name {
-            // Looked at together with others.
+            // These depend on other parameters.
             "messages" | "tools" | "tool_choice" | "parallel_tool_calls" | "reasoning_effort" => {}
             // Converse's streams always end with the usage.
             "stream_options" => {}
@@ -178,11 +188,11 @@ impl<'a> Encoder<'a> {
             "response_format" => self.response_format(value)?,
             "service_tier" => match parse::<Cow<str>>(name, value)?.as_ref() {
                 "auto" => {}
-                // Other names of OpenAI's, and no names of Bedrock's.
+                // Tiers of OpenAI that Bedrock does not have.
                 tier @ ("scale" | "fast") => self.unsupported("service_tier", &format!(" of {tier:?}"))?,
                 tier => self.top.set("serviceTier", json!({"type": tier}).to_string().as_bytes()),
             },
-            // Both are up to 16 pairs of text that the provider's logs are searched by.
+            // Both are up to 16 pairs of text, to filter the provider's logs by.
             "metadata" => self.top.set("requestMetadata", value),
             "inferenceConfig" => self.inference.merge_json(value)?,
             "outputConfig" => self.output.merge_json(value)?,
@@ -198,24 +208,25 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Refuses a parameter, or leaves it out if the caller wants that.
+    /// Rejects a parameter, or drops it with `drop_params`.
     fn unsupported(&mut self, name: &str, why: &str) -> Result<()> {
         drop_or_refuse_because(NAME, name, why, self.request.drop_params, &mut self.dropped_params)
     }
 
+    /// Converts `response_format`.
     fn response_format(&mut self, value: &[u8]) -> Result<()> {
         let format: ResponseFormat = parse("response_format", value)?;
         match (&*format.kind, format.json_schema) {
             ("text", _) => Ok(()),
-            ("json_schema", Some(wanted)) if self.claude.is_some_and(|model| !model.has_output_format()) => {
-                self.instruction = Some(instruction(Some(wanted.schema.get())));
+            ("json_schema", Some(caller)) if self.claude.is_some_and(|model| !model.has_output_format()) => {
+                self.instruction = Some(instruction(Some(caller.schema.get())));
                 Ok(())
             }
-            ("json_schema", Some(wanted)) => {
-                let mut schema: Value = parse("response_format", wanted.schema.get().as_bytes())?;
+            ("json_schema", Some(caller)) => {
+                let mut schema: Value = parse("response_format", caller.schema.get().as_bytes())?;
                 tighten(&mut schema);
                 let schema =
-                    JsonSchema { name: wanted.name, description: wanted.description, schema: schema.to_string() };
+                    JsonSchema { name: caller.name, description: caller.description, schema: schema.to_string() };
                 let text_format = json!({"type": "json_schema", "structure": {"jsonSchema": schema}});
                 self.output.set("textFormat", text_format.to_string().as_bytes());
                 Ok(())
@@ -225,6 +236,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Converts `stop`.
     fn stop(&mut self, value: &[u8]) -> Result<()> {
         let stop: &RawValue = parse("stop", value)?;
         let (sequences, has_blank) = stop_sequences(stop.get(), self.model)?;
@@ -239,7 +251,7 @@ impl<'a> Encoder<'a> {
         Ok(())
     }
 
-    /// Takes out what the model refuses of `temperature`, `top_p` and `top_k`, which depends on whether it is to think.
+    /// Removes those of `temperature`, `top_p` and `top_k` that the model rejects, which depends on thinking.
     fn sampling(&mut self) {
         let Some(model) = self.claude else { return };
         let thinks = self.thinks();
@@ -254,7 +266,7 @@ impl<'a> Encoder<'a> {
             let Some(value) = text(params, native) else { continue };
             match model.sampling(name, &value, thinks, temperature.as_deref()) {
                 Sampling::Omit => drop(params.remove(native)),
-                // As on Anthropic's own wire: whoever asked not to be told of it is spared the 400.
+                // As on Anthropic's own wire: `drop_params` also covers a parameter that the model answers with a 400.
                 Sampling::Refused if self.request.drop_params => {
                     params.remove(native);
                     self.dropped_params.push(name.to_owned());
@@ -264,14 +276,14 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Whether the model is asked to think, in Anthropic's words.
+    /// Returns true if Anthropic's `thinking` is on.
     fn thinks(&self) -> bool {
         let thinking = self.additional.get("thinking").and_then(|thinking| Members::of(thinking).ok());
         let kind = thinking.and_then(|thinking| thinking.string("type"));
         matches!(kind.as_deref(), Some("enabled" | "adaptive"))
     }
 
-    /// `tools`, and which of them are to be used; says whether one of them has to be.
+    /// Converts `tools` and `tool_choice`; returns true if the model has to call a tool.
     fn tools(&mut self, has_tool_blocks: bool) -> Result<bool> {
         let params = &self.request.params;
         let one_at_a_time = params.get("parallel_tool_calls") == Some(b"false");
@@ -303,7 +315,7 @@ impl<'a> Encoder<'a> {
         }
         let must_call = choice.as_ref().is_some_and(Choice::forces_a_call);
         match choice {
-            // Converse cannot forbid calls: without tools there are none. A history of calls wants its tools, though.
+            // Converse cannot forbid calls, so the tools are left out, except with a history of calls, which requires them.
             Some(Choice::Nothing) if !has_tool_blocks => return Ok(false),
             Some(Choice::Nothing) if !claude => {
                 self.unsupported("tool_choice", " none once tools were called")?;
@@ -316,9 +328,10 @@ impl<'a> Encoder<'a> {
         } else if (one_at_a_time || matches!(choice, Some(Choice::Nothing)))
             && self.additional.get("tool_choice").is_none()
         {
-            // Claude's own choice says more than Converse's; the two must not contradict each other, so one is sent.
-            let own = choice.take().unwrap_or(Choice::Auto {}).for_claude(one_at_a_time);
-            self.additional.set("tool_choice", own.to_string().as_bytes());
+            // Claude's `tool_choice` can express more than Converse's. Only one is sent, so that they do not contradict
+            // each other.
+            let claude_choice = choice.take().unwrap_or(Choice::Auto {}).for_claude(one_at_a_time);
+            self.additional.set("tool_choice", claude_choice.to_string().as_bytes());
         }
         if self.top.get("toolConfig").is_none() {
             let config = ToolConfig { tools: specs, tool_choice: choice };
@@ -327,6 +340,7 @@ impl<'a> Encoder<'a> {
         Ok(must_call)
     }
 
+    /// Converts `reasoning_effort`.
     fn reasoning_effort(&mut self, must_call: bool, thoughtless: bool) -> Result<()> {
         let no_thinking = must_call && self.claude.is_some_and(|model| model.forced_tools() != Forced::Always);
         if self.request.drop_params && no_thinking && self.thinks() {
@@ -336,32 +350,32 @@ impl<'a> Encoder<'a> {
         let effort = self.request.params.get("reasoning_effort").filter(|effort| *effort != b"null");
         let Some(effort) = effort else { return Ok(()) };
         let effort: Cow<str> = parse("reasoning_effort", effort)?;
-        let Some(told) = told(self.model, &effort) else {
+        let Some(setting) = setting(self.model, &effort) else {
             return Err(Error::argument(format!(
                 "reasoning_effort {effort:?}: none, minimal, low, medium, high, xhigh or max would be right"
             )));
         };
-        // The caller's own words for the model go first.
+        // A native `thinking` wins over `reasoning_effort`.
         if self.additional.get("thinking").is_some() {
             return Ok(());
         }
         let asks = effort != "none";
-        match told {
-            Told::Nothing => {}
-            // Thinking would be refused: with a tool that has to be called, and after calls that were made without it.
-            Told::Budget(_) | Told::Additional(_)
-                if asks && (no_thinking || thoughtless && matches!(told, Told::Budget(_))) =>
+        match setting {
+            Setting::Omit => {}
+            // Thinking would be rejected: with a forced tool call, and after calls that were made without thinking.
+            Setting::Budget(_) | Setting::Additional(_)
+                if asks && (no_thinking || thoughtless && matches!(setting, Setting::Budget(_))) =>
             {
                 self.dropped_params.push("reasoning_effort".to_owned());
             }
-            Told::Unsupported => self.unsupported("reasoning_effort", &format!(" {effort} on this model"))?,
-            Told::Effort(effort) => set_if_absent(&mut self.output, "effort", json!(effort)),
-            Told::Additional(Value::Object(members)) => {
+            Setting::Unsupported => self.unsupported("reasoning_effort", &format!(" {effort} on this model"))?,
+            Setting::Effort(effort) => set_if_absent(&mut self.output, "effort", json!(effort)),
+            Setting::Additional(Value::Object(members)) => {
                 members.into_iter().for_each(|(name, value)| set_if_absent(&mut self.additional, &name, value));
             }
-            Told::Additional(_) => {}
-            Told::Budget(budget) => {
-                // The caller's limit holds for reasoning and answer together: half of it is left for the answer.
+            Setting::Additional(_) => {}
+            Setting::Budget(budget) => {
+                // The caller's limit covers reasoning and answer together; half of it is left for the answer.
                 let limit = self.inference.get("maxTokens").and_then(|limit| serde_json::from_slice::<u64>(limit).ok());
                 let budget = limit.map_or(budget, |limit| budget.min(limit / 2).max(SMALLEST_BUDGET));
                 match limit {
@@ -379,16 +393,17 @@ impl<'a> Encoder<'a> {
     }
 }
 
+/// OpenAI's `response_format`.
 #[derive(Deserialize)]
 struct ResponseFormat<'a> {
     #[serde(borrow, rename = "type")]
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    json_schema: Option<WantedSchema<'a>>,
+    json_schema: Option<CallerSchema<'a>>,
 }
 
 #[derive(Deserialize)]
-struct WantedSchema<'a> {
+struct CallerSchema<'a> {
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -397,28 +412,30 @@ struct WantedSchema<'a> {
     schema: &'a RawValue,
 }
 
+/// Converse's `jsonSchema`.
 #[derive(Serialize)]
 struct JsonSchema<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<Cow<'a, str>>,
-    /// JSON in a string.
+    /// The schema's JSON, in a string.
     schema: String,
 }
 
+/// Sets a parameter unless it is set.
 fn set_if_absent(params: &mut Params, name: &str, value: Value) {
     if params.get(name).is_none() {
         params.set(name, value.to_string().as_bytes());
     }
 }
 
-/// The members as a JSON object.
+/// Writes the members as a JSON object.
 fn object(params: &Params) -> Vec<u8> {
     let mut out = Vec::with_capacity(params.len() + 2);
     params.write_members(&[], &mut out);
     match out.first_mut() {
-        // Members come with a comma before each.
+        // Each member is preceded by a comma.
         Some(comma) => *comma = b'{',
         None => out.push(b'{'),
     }
@@ -426,6 +443,7 @@ fn object(params: &Params) -> Vec<u8> {
     out
 }
 
+/// Appends a member to an object that is being written.
 fn write_member(out: &mut Vec<u8>, name: &str, value: &impl Serialize) {
     if out.len() > 1 {
         out.push(b',');

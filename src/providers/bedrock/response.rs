@@ -1,4 +1,4 @@
-//! Converse's answers → OpenAI's: content blocks → a message, the whole answer → a completion.
+//! Converse's answers → OpenAI's: content blocks → a message, an answer → a completion.
 //!
 //! Blocks: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ContentBlock.html>
 
@@ -9,9 +9,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{NAME, made_up_id};
+use super::{NAME, random_id};
 use crate::error::Result;
 use crate::providers::errors;
+use crate::providers::received::{specific_fields, value_of};
 use crate::types::completion::{
     self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
@@ -19,6 +20,7 @@ use crate::types::http::HttpResponse;
 use crate::types::lenient;
 use crate::types::members::{Members, read};
 
+/// An answer of Converse.
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow)]
@@ -41,7 +43,7 @@ struct NativeMessage<'a> {
     content: Vec<&'a RawValue>,
 }
 
-/// A content block; one of the members is there.
+/// A content block, which has one of the members.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Block<'a> {
@@ -52,7 +54,7 @@ struct Block<'a> {
     #[serde(borrow, default, deserialize_with = "lenient::object")]
     reasoning_content: Option<Reasoning<'a>>,
     #[serde(borrow, default, deserialize_with = "lenient::object")]
-    citations_content: Option<Cited<'a>>,
+    citations_content: Option<CitationsContent<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -85,10 +87,10 @@ struct ReasoningText<'a> {
     signature: Option<Cow<'a, str>>,
 }
 
-/// Text that a model wrote with its sources.
+/// Text with citations of its sources.
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Cited<'a> {
+struct CitationsContent<'a> {
     #[serde(borrow, default, deserialize_with = "lenient::list")]
     content: Vec<CitedText<'a>>,
 }
@@ -100,23 +102,26 @@ struct CitedText<'a> {
     text: Cow<'a, str>,
 }
 
-/// A whole answer as a completion.
+/// Converts an answer.
+///
+/// # Errors
+/// `ApiResponseValidation` if it is no answer of Converse.
 pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
-    let refused =
+    let invalid =
         |why: &str| errors::not_an_answer(NAME, response, &format!("something that is no Converse answer ({why})"));
-    let answer: Answer = read(&response.body).map_err(|error| refused(&error.to_string()))?;
+    let answer: Answer = read(&response.body).map_err(|error| invalid(&error.to_string()))?;
     let blocks: Vec<&RawValue> =
         answer.output.message.content.into_iter().filter(|block| block.get().starts_with('{')).collect();
     let message = message(&blocks);
     let has_calls = !message.tool_calls.is_empty();
-    let top = Members::of(&response.body).map_err(|error| refused(&error.to_string()))?;
+    let top = Members::of(&response.body).map_err(|error| invalid(&error.to_string()))?;
     let rest = top.0.iter().filter(|(name, _)| !matches!(&**name, "output" | "usage"));
     let native = rest.map(|(name, value)| (name.to_string(), value_of(value))).collect();
     let completion = Completion {
-        id: response.headers.get("x-amzn-requestid").map_or_else(|| made_up_id().into(), Cow::Borrowed),
+        id: response.headers.get("x-amzn-requestid").map_or_else(|| random_id().into(), Cow::Borrowed),
         object: COMPLETION,
         created: response.received,
-        // Converse does not name its model.
+        // Converse's answers do not name their model.
         model: model.into(),
         service_tier: service_tier(&native).map(Cow::Owned),
         choices: vec![Choice {
@@ -125,13 +130,14 @@ pub(super) fn decode(model: &str, response: &HttpResponse) -> Result<Bytes> {
             ..Choice::default()
         }],
         usage: answer.usage.and_then(usage),
-        provider_specific_fields: specific(native),
+        provider_specific_fields: specific_fields(NAME, native),
         ..Completion::default()
     };
     Ok(completion.to_json())
 }
 
-/// Content blocks as a message; the blocks go along where the message's members do not say all that they say.
+/// Converts content blocks. The blocks are kept under `provider_specific_fields` if OpenAI's members do not hold all of
+/// their content.
 pub(super) fn message<'a>(content: &[&'a RawValue]) -> Message<'a> {
     let mut text: Option<Cow<'a, str>> = None;
     let mut reasoning: Option<Cow<'a, str>> = None;
@@ -150,7 +156,7 @@ pub(super) fn message<'a>(content: &[&'a RawValue]) -> Message<'a> {
                 join(&mut reasoning, more.text);
             }
         }
-        if let Some(call) = block.tool_use.filter(|call| !is_servers(call.kind.as_deref())) {
+        if let Some(call) = block.tool_use.filter(|call| !is_server_tool(call.kind.as_deref())) {
             let function = Function { name: Some(call.name), arguments: call.input.map_or("{}", RawValue::get).into() };
             message.tool_calls.push(ToolCall { index: None, id: Some(call.id), kind: Some("function"), function });
         }
@@ -159,22 +165,23 @@ pub(super) fn message<'a>(content: &[&'a RawValue]) -> Message<'a> {
     message.reasoning_content = reasoning;
     if !is_expressible(content) {
         let blocks = content.iter().map(|block| value_of(block)).collect();
-        message.provider_specific_fields = specific(Map::from_iter([("content".to_owned(), Value::Array(blocks))]));
+        message.provider_specific_fields =
+            specific_fields(NAME, Map::from_iter([("content".to_owned(), Value::Array(blocks))]));
     }
     message
 }
 
-/// Whether a tool is run by the provider: its call is not for the caller.
-pub(super) fn is_servers(kind: Option<&str>) -> bool {
+/// Returns true for the type of a tool that the provider runs, whose calls the caller does not see.
+pub(super) fn is_server_tool(kind: Option<&str>) -> bool {
     kind == Some("server_tool_use")
 }
 
-/// Whether text and tool calls say everything: at most one text, then calls, none of them with a member of its own.
+/// Returns true if OpenAI's members hold all of the content: at most one text, then calls without native members.
 fn is_expressible(content: &[&RawValue]) -> bool {
-    content.iter().enumerate().all(|(place, raw)| {
+    content.iter().enumerate().all(|(index, raw)| {
         let Ok(block) = Members::of(raw.get().as_bytes()) else { return false };
         match block.0.as_slice() {
-            [(name, _)] if name == "text" => place == 0,
+            [(name, _)] if name == "text" => index == 0,
             [(name, call)] if name == "toolUse" => {
                 let known = |name: &str| matches!(name, "toolUseId" | "name" | "input");
                 Members::of(call.get().as_bytes())
@@ -185,7 +192,7 @@ fn is_expressible(content: &[&RawValue]) -> bool {
     })
 }
 
-/// Strings text together, without a copy of the first piece.
+/// Appends text, without copying the first one.
 fn join<'a>(known: &mut Option<Cow<'a, str>>, more: Cow<'a, str>) {
     match known {
         Some(known) => known.to_mut().push_str(&more),
@@ -193,7 +200,7 @@ fn join<'a>(known: &mut Option<Cow<'a, str>>, more: Cow<'a, str>) {
     }
 }
 
-/// A reasoning block as LiteLLM has it, which is as Anthropic has it.
+/// Converts a reasoning block into Anthropic's format, which LiteLLM has on every provider.
 fn thinking_block(thought: &Reasoning) -> Value {
     match (&thought.reasoning_text, &thought.redacted_content) {
         (None, Some(data)) => json!({"type": "redacted_thinking", "data": data}),
@@ -207,18 +214,19 @@ fn thinking_block(thought: &Reasoning) -> Value {
     }
 }
 
-/// OpenAI's word for why an answer ended. The native one is kept beside it.
+/// Converts a stop reason; the native one is kept in `provider_specific_fields`.
 pub(super) fn finish_reason(stop_reason: &str, has_calls: bool) -> &'static str {
     let reason = match stop_reason {
         "max_tokens" | "model_context_window_exceeded" => "length",
         "tool_use" => "tool_calls",
         "guardrail_intervened" | "content_filtered" => "content_filter",
-        // `end_turn`, `stop_sequence`, and what a model wrote wrongly (`malformed_…`): it ended of itself.
+        // `end_turn`, `stop_sequence`, and the reasons for malformed output (`malformed_…`).
         _ => "stop",
     };
     completion::finish_reason(reason, has_calls)
 }
 
+/// Numbers of tokens in Converse's format.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Tokens {
@@ -234,7 +242,8 @@ struct Tokens {
     cache_write_input_tokens: u64,
 }
 
-/// OpenAI's counts. Converse's `inputTokens` leaves out what a cache read or wrote; its total does not.
+/// Converts the numbers of tokens. Converse's `inputTokens` excludes those that the cache read or wrote; its total
+/// includes them.
 pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
     let tokens: Tokens = serde_json::from_str(native.get()).ok()?;
     let prompt_tokens = match tokens.total_tokens.checked_sub(tokens.output_tokens) {
@@ -256,21 +265,9 @@ pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
     })
 }
 
-/// `provider_specific_fields` with these native members in it.
-pub(super) fn specific(native: Map<String, Value>) -> Map<String, Value> {
-    match native.is_empty() {
-        true => Map::new(),
-        false => Map::from_iter([(NAME.to_owned(), Value::Object(native))]),
-    }
-}
-
+/// Returns the service tier of an answer.
 pub(super) fn service_tier(native: &Map<String, Value>) -> Option<String> {
     native.get("serviceTier")?.get("type")?.as_str().map(str::to_owned)
-}
-
-pub(super) fn value_of(raw: &RawValue) -> Value {
-    // What is nested too deeply, or a number beyond all floats, is left out.
-    serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
 #[cfg(test)]

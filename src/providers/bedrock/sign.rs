@@ -1,4 +1,4 @@
-//! Who sends a request: a bearer key, or AWS's Signature Version 4 over the request and the time.
+//! Authentication of requests: a bearer key, or AWS's Signature Version 4 over the request and the time.
 //!
 //! Bearer keys: <https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys-use.html>. Signatures:
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
@@ -17,16 +17,19 @@ use crate::providers::Deployment;
 use crate::types::credentials;
 use crate::types::http::HttpRequest;
 
-/// The service's name in a signature; not `bedrock-runtime`.
+/// Name of the service in a signature, which is not `bedrock-runtime`.
 const SERVICE: &str = "bedrock";
 
-/// What a signature's header begins with.
+/// Prefix of the `authorization` field of a signed request.
 const ALGORITHM: &[u8] = b"AWS4-HMAC-SHA256 ";
 
-/// Puts a fresh signature on a request, unless it has an authorization of another kind: a key, or the caller's own.
+/// Signs a request anew, unless its `authorization` is of another kind: a key, or the caller's own.
+///
+/// # Errors
+/// `Authentication` without credentials, `InvalidArgument` without a region, `Internal` if signing fails.
 pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now: SystemTime) -> Result<()> {
-    let there = request.headers.iter().find(|(name, _)| *name == AUTHORIZATION);
-    if there.is_some_and(|(_, value)| !value.as_bytes().starts_with(ALGORITHM)) {
+    let authorization = request.headers.iter().find(|(name, _)| *name == AUTHORIZATION);
+    if authorization.is_some_and(|(_, value)| !value.as_bytes().starts_with(ALGORITHM)) {
         return Ok(());
     }
     let credentials = credentials(deployment)?;
@@ -42,8 +45,9 @@ pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now:
         .map_err(unsigned)?
         .into();
     let uri = request.uri.to_string();
-    // What a proxy may rewrite is left out of the signature; what is signed may not be rewritten.
-    let signed = |name: &HeaderName| *name == CONTENT_TYPE || name.as_str().starts_with("x-amz-") && !is_ours(name);
+    // Fields that a proxy may rewrite are left out of the signature: a signed field may not change.
+    let signed =
+        |name: &HeaderName| *name == CONTENT_TYPE || name.as_str().starts_with("x-amz-") && !is_of_signature(name);
     let headers = request.headers.iter().filter(|(name, _)| signed(name));
     let headers = headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
     let body = SignableBody::Bytes(&request.body);
@@ -58,12 +62,12 @@ pub(super) fn authorize(deployment: &Deployment, request: &mut HttpRequest, now:
     Ok(())
 }
 
-/// Header fields that an earlier attempt's signature put there.
-fn is_ours(name: &HeaderName) -> bool {
+/// Returns true for the header fields that an earlier attempt's signature added.
+fn is_of_signature(name: &HeaderName) -> bool {
     matches!(name.as_str(), "x-amz-date" | "x-amz-security-token")
 }
 
-/// The keys that were found for the call, or those that came with it.
+/// Returns the keys that were found for the call, or those among the settings.
 fn credentials(deployment: &Deployment) -> Result<Credentials> {
     if let credentials::Credentials::Aws(found) = &deployment.credentials
         && let Some(keys) = &found.keys

@@ -2,8 +2,8 @@
 //!
 //! Events: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStreamOutput.html>
 //!
-//! Text, reasoning and calls are given out as they come. The content blocks are put together beside that, since what
-//! OpenAI's deltas cannot say goes out with the last of them, whole.
+//! Text, reasoning and calls are emitted as they arrive. The content blocks are accumulated beside that: content that
+//! OpenAI's deltas have no place for is emitted whole, with the last delta.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -14,39 +14,46 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-use super::response::{finish_reason, is_servers, message, service_tier, specific, usage, value_of};
-use super::{NAME, faults, made_up_id};
+use super::response::{finish_reason, is_server_tool, message, service_tier, usage};
+use super::{NAME, faults, random_id};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::StreamDecoder;
 use crate::providers::errors::excerpt;
+use crate::providers::received::{specific_fields, value_of};
+use crate::providers::visibility::asks_for_usage;
 use crate::types::completion::{CHUNK, Choice, Completion, Content, Function, Message, ToolCall};
 use crate::types::lenient;
 use crate::types::members::{Members, read};
 use crate::types::request::Request;
 
-/// Decodes one stream.
-pub(super) struct Decoder {
+/// Decoder of a stream of ConverseStream's events.
+pub(super) struct BedrockChunks {
     id: String,
     model: String,
     created: u64,
+    /// True if the caller asked for the chunk that holds nothing but the usage.
     show_usage: bool,
     blocks: Vec<Block>,
+    /// Number of tool calls so far.
     calls: u32,
+    /// True after `messageStop`.
     stopped: bool,
+    /// True after `metadata`, which comes last.
     done: bool,
 }
 
-/// A content block on its way in.
+/// A content block, accumulated from its deltas.
 struct Block {
     index: u64,
-    /// The block as the plain call would have it, less the input of a tool.
+    /// The block in the format of an answer that is not streamed, without the input of a tool.
     native: Map<String, Value>,
-    /// The input of a tool, as far as it came.
+    /// JSON text of a tool's input so far.
     input: Option<String>,
-    /// The place among the tool calls, for a tool that the caller runs.
+    /// Index among the tool calls, for a tool that the caller runs.
     call: Option<u32>,
 }
 
+/// An event of any type.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -60,7 +67,7 @@ struct Event<'a> {
     stop_reason: Option<Cow<'a, str>>,
 }
 
-/// A block's next piece; one of the members is there.
+/// A delta of a block, which has one of the members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Delta<'a> {
@@ -94,15 +101,14 @@ struct ReasoningDelta<'a> {
     redacted_content: Option<Cow<'a, str>>,
 }
 
-impl Decoder {
+impl BedrockChunks {
+    /// Creates the decoder of a stream that began at `received` (Unix seconds).
     pub fn new(request: &Request, received: u64) -> Self {
-        let asked =
-            |options: &[u8]| Members::of(options).is_ok_and(|options| options.get("include_usage") == Some("true"));
         Self {
-            id: made_up_id(),
+            id: random_id(),
             model: request.model.trim_start_matches("converse/").to_owned(),
             created: received,
-            show_usage: request.params.get("stream_options").is_some_and(asked),
+            show_usage: asks_for_usage(request),
             blocks: Vec::new(),
             calls: 0,
             stopped: false,
@@ -110,11 +116,12 @@ impl Decoder {
         }
     }
 
+    /// Returns a chunk with this delta.
     fn chunk<'a>(&'a self, delta: Message<'a>, finish_reason: Option<&'static str>) -> Completion<'a> {
         Completion { choices: vec![Choice { delta: Some(delta), finish_reason, ..Choice::default() }], ..self.bare() }
     }
 
-    /// A chunk without choices.
+    /// Returns a chunk without choices.
     fn bare(&self) -> Completion<'_> {
         Completion {
             id: self.id.as_str().into(),
@@ -125,25 +132,28 @@ impl Decoder {
         }
     }
 
+    /// Returns a chunk with a delta of a tool call.
     fn call<'a>(&'a self, index: u32, id: Option<&'a str>, name: Option<&'a str>, arguments: &'a str) -> Bytes {
         let function = Function { name: name.map(Cow::Borrowed), arguments: arguments.into() };
         let call = ToolCall { index: Some(index), id: id.map(Cow::Borrowed), kind: id.map(|_| "function"), function };
         self.chunk(Message { tool_calls: vec![call], ..Message::default() }, None).to_json()
     }
 
-    /// The index of the block that an event is about: where it says none, of the last, since blocks come one by one.
-    fn place(&self, index: Option<u64>) -> u64 {
+    /// Returns the index of an event's block: by default that of the last block, since blocks come one by one.
+    fn block_index(&self, index: Option<u64>) -> u64 {
         index.unwrap_or_else(|| self.blocks.last().map_or(0, |block| block.index))
     }
 
+    /// Returns the block of this index, creating it if it is new.
     fn block(&mut self, index: u64) -> &mut Block {
-        let place = self.blocks.iter().position(|block| block.index == index).unwrap_or_else(|| {
+        let position = self.blocks.iter().position(|block| block.index == index).unwrap_or_else(|| {
             self.blocks.push(Block { index, native: Map::new(), input: None, call: None });
             self.blocks.len() - 1
         });
-        &mut self.blocks[place]
+        &mut self.blocks[position]
     }
 
+    /// Handles `contentBlockStart`.
     fn start(&mut self, index: u64, start: &Members, chunks: &mut Vec<Bytes>) {
         let next = self.calls;
         let block = self.block(index);
@@ -151,7 +161,7 @@ impl Decoder {
         let Some(tool) = block.native.get("toolUse").cloned() else { return };
         block.input = Some(String::new());
         let text = |name: &str| tool.get(name).and_then(Value::as_str);
-        if is_servers(text("type")) {
+        if is_server_tool(text("type")) {
             return;
         }
         block.call = Some(next);
@@ -159,6 +169,7 @@ impl Decoder {
         chunks.push(self.call(next, Some(text("toolUseId").unwrap_or_default()), text("name"), ""));
     }
 
+    /// Handles `contentBlockDelta`.
     fn delta(&mut self, index: u64, delta: Delta, chunks: &mut Vec<Bytes>) {
         if let Some(text) = delta.text {
             self.block(index).add_text(&text);
@@ -181,16 +192,17 @@ impl Decoder {
         if let Some(citation) = delta.citation {
             self.block(index).add_citation(citation);
         }
-        for piece in delta.tool_result {
-            self.block(index).add_result(piece);
+        for item in delta.tool_result {
+            self.block(index).add_result(item);
         }
         if let Some(image) = delta.image {
             self.block(index).add_image(image);
         }
     }
 
+    /// Handles `contentBlockStop`.
     fn stop(&mut self, index: u64, chunks: &mut Vec<Bytes>) {
-        // A call without arguments streams none; the plain call says `{}`.
+        // A call without arguments has no deltas of input; an answer that is not streamed has `{}`.
         if let Some(Block { call: Some(call), input: Some(input), .. }) =
             self.blocks.iter().find(|block| block.index == index)
             && input.is_empty()
@@ -199,7 +211,7 @@ impl Decoder {
         }
     }
 
-    /// The last delta: why the answer ended, and what no delta could say.
+    /// Handles `messageStop`: emits the finish reason, and content that no delta has a place for.
     fn last(&mut self, event: &Event, rest: &Members, chunks: &mut Vec<Bytes>) -> serde_json::Result<()> {
         self.stopped = true;
         let mut blocks = std::mem::take(&mut self.blocks);
@@ -215,12 +227,12 @@ impl Decoder {
         };
         let reason = finish_reason(event.stop_reason.as_deref().unwrap_or_default(), !whole.tool_calls.is_empty());
         let mut chunk = self.chunk(delta, Some(reason));
-        chunk.provider_specific_fields = specific(native(rest));
+        chunk.provider_specific_fields = specific_fields(NAME, native(rest));
         chunks.push(chunk.to_json());
         Ok(())
     }
 
-    /// Counts and measures, after the last delta.
+    /// Handles `metadata`, the last event: emits usage and metrics.
     fn metadata(&mut self, rest: &Members, chunks: &mut Vec<Bytes>) {
         self.done = self.stopped;
         let counts = rest.0.iter().find(|(name, _)| name == "usage").and_then(|(_, value)| usage(value));
@@ -229,7 +241,7 @@ impl Decoder {
             Completion {
                 usage: counts,
                 service_tier: service_tier(&native).map(Cow::Owned),
-                provider_specific_fields: specific(native),
+                provider_specific_fields: specific_fields(NAME, native),
                 ..self.bare()
             }
             .to_json(),
@@ -237,13 +249,14 @@ impl Decoder {
     }
 }
 
-/// An event's members for `provider_specific_fields`: all but the usage and `p`, which only pads the frame.
+/// Returns an event's members for `provider_specific_fields`: all but the usage and `p`, which is padding.
 fn native(event: &Members) -> Map<String, Value> {
     let kept = event.0.iter().filter(|(name, _)| !matches!(&**name, "usage" | "p"));
     kept.map(|(name, value)| (name.to_string(), value_of(value))).collect()
 }
 
 impl Block {
+    /// Appends text.
     fn add_text(&mut self, text: &str) {
         match self.native.get_mut("citationsContent") {
             Some(cited) => match &mut cited["content"][0]["text"] {
@@ -254,7 +267,7 @@ impl Block {
         }
     }
 
-    /// Text with sources is another kind of block, which shows only with the first source.
+    /// Adds a citation. The first one turns a text block into `citationsContent`.
     fn add_citation(&mut self, citation: Value) {
         let text = self.native.remove("text");
         let cited = self.native.entry("citationsContent").or_insert_with(|| json!({"content": [], "citations": []}));
@@ -266,6 +279,7 @@ impl Block {
         }
     }
 
+    /// Appends reasoning.
     fn add_reasoning(&mut self, thought: &ReasoningDelta) {
         let Some(known) = object(&mut self.native, "reasoningContent") else { return };
         if let Some(data) = &thought.redacted_content {
@@ -281,46 +295,48 @@ impl Block {
         }
     }
 
-    /// The result of a tool that the provider ran.
-    fn add_result(&mut self, piece: Value) {
+    /// Appends to the result of a tool that the provider ran.
+    fn add_result(&mut self, item: Value) {
         let Some(result) = object(&mut self.native, "toolResult") else { return };
         let Some(content) = result.entry("content").or_insert_with(|| json!([])).as_array_mut() else { return };
-        match (content.last_mut().and_then(|last| last.get_mut("text")), piece.get("text").and_then(Value::as_str)) {
+        match (content.last_mut().and_then(|last| last.get_mut("text")), item.get("text").and_then(Value::as_str)) {
             (Some(Value::String(known)), Some(more)) => known.push_str(more),
-            _ => content.push(piece),
+            _ => content.push(item),
         }
     }
 
-    fn add_image(&mut self, piece: Map<String, Value>) {
+    /// Appends to an image.
+    fn add_image(&mut self, delta: Map<String, Value>) {
         let Some(image) = object(&mut self.native, "image") else { return };
         let known =
             image.get("source").and_then(|source| source.get("bytes")).and_then(Value::as_str).map(str::to_owned);
-        let more = piece.get("source").and_then(|source| source.get("bytes")).and_then(Value::as_str);
+        let more = delta.get("source").and_then(|source| source.get("bytes")).and_then(Value::as_str);
         let joined = known.zip(more).map(|(known, more)| join_base64(&known, more));
-        image.extend(piece);
+        image.extend(delta);
         if let Some(joined) = joined {
             image["source"]["bytes"] = joined.into();
         }
     }
 
-    /// The block as the plain call would have it.
+    /// Returns the block in the format of an answer that is not streamed.
     fn whole(mut self) -> Value {
         if let Some(input) = self.input
             && let Some(tool) = object(&mut self.native, "toolUse")
         {
             let input = if input.is_empty() { "{}".to_owned() } else { input };
-            // Input that was cut off is no JSON: it stays text.
+            // Input that was cut off is no JSON, and is kept as text.
             tool.insert("input".to_owned(), serde_json::from_str(&input).unwrap_or(Value::String(input)));
         }
         Value::Object(self.native)
     }
 }
 
-/// The object of this name, made if it is not there.
+/// Returns the object of this name, creating it if it is missing; `None` if it is no object.
 fn object<'a>(parent: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Map<String, Value>> {
     parent.entry(name).or_insert_with(|| json!({})).as_object_mut()
 }
 
+/// Appends to the text of this name, creating it if it is missing.
 fn append(parent: &mut Map<String, Value>, name: &str, text: &str) {
     match parent.get_mut(name) {
         Some(Value::String(known)) => known.push_str(text),
@@ -328,7 +344,7 @@ fn append(parent: &mut Map<String, Value>, name: &str, text: &str) {
     }
 }
 
-/// Pieces of binary data, each encoded for itself: one that ends in padding cannot be followed by more as it is.
+/// Joins fragments of binary data, each of which is encoded by itself: text that ends in padding cannot be extended.
 fn join_base64(known: &str, more: &str) -> String {
     match (known.ends_with('='), base64::decode(known), base64::decode(more)) {
         (true, Ok(mut known), Ok(more)) => {
@@ -341,18 +357,18 @@ fn join_base64(known: &str, more: &str) -> String {
 
 static NO_CHOICES: LazyLock<memchr::memmem::Finder> = LazyLock::new(|| memchr::memmem::Finder::new(b"\"choices\":[]"));
 
-impl StreamDecoder for Decoder {
+impl StreamDecoder for BedrockChunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let name = std::str::from_utf8(name).unwrap_or_default();
         if name.contains(':') {
             return Err(faults::from_event(name, &data));
         }
-        let unread = |error: serde_json::Error| {
+        let invalid = |error: serde_json::Error| {
             let message = format!("{NAME} sent a {name} event that cannot be read ({error}): {}", excerpt(&data));
             Error::new(ErrorKind::ApiResponseValidation, message)
         };
-        let read = || read::<Event>(&data).map_err(unread);
-        let members = || Members::of(&data).map_err(unread);
+        let read = || read::<Event>(&data).map_err(invalid);
+        let members = || Members::of(&data).map_err(invalid);
         match name {
             "messageStart" => {
                 chunks.push(self.chunk(Message { role: Some("assistant"), ..Message::default() }, None).to_json())
@@ -365,21 +381,21 @@ impl StreamDecoder for Decoder {
             "contentBlockDelta" => {
                 let event = read()?;
                 if let Some(delta) = event.delta {
-                    self.delta(self.place(event.content_block_index), delta, chunks);
+                    self.delta(self.block_index(event.content_block_index), delta, chunks);
                 }
             }
-            "contentBlockStop" => self.stop(self.place(read()?.content_block_index), chunks),
-            "messageStop" => self.last(&read()?, &members()?, chunks).map_err(unread)?,
+            "contentBlockStop" => self.stop(self.block_index(read()?.content_block_index), chunks),
+            "messageStop" => self.last(&read()?, &members()?, chunks).map_err(invalid)?,
             "metadata" => self.metadata(&members()?, chunks),
-            // Kinds of events that came after this was written.
+            // Types of events that are not known.
             _ => {}
         }
         Ok(())
     }
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
-        // Only the chunk with the counts has no choices.
-        self.show_usage || NO_CHOICES.find(chunk).is_none_or(|place| chunk[..place].contains(&b'['))
+        // Only the chunk with the usage has no choices.
+        self.show_usage || NO_CHOICES.find(chunk).is_none_or(|start| chunk[..start].contains(&b'['))
     }
 
     fn is_done(&self) -> bool {
@@ -396,9 +412,9 @@ mod tests {
     use super::*;
     use crate::types::accumulate::Accumulator;
 
-    /// What a stream of these events comes to, and whether it was whole.
+    /// Returns the completion of a stream of these events, and whether the stream was complete.
     fn accumulated(events: &[(&str, Value)]) -> (Value, bool) {
-        let mut decoder = Decoder::new(&Request::default(), 0);
+        let mut decoder = BedrockChunks::new(&Request::default(), 0);
         let mut chunks = Vec::new();
         for (name, event) in events {
             decoder.event(name.as_bytes(), event.to_string().into(), &mut chunks).unwrap();
@@ -480,7 +496,7 @@ mod tests {
 
     #[test]
     fn the_usage_is_shown_to_whoever_asked() {
-        let mut decoder = Decoder::new(&Request::default(), 0);
+        let mut decoder = BedrockChunks::new(&Request::default(), 0);
         let mut chunks = Vec::new();
         decoder.event(b"messageStop", Bytes::from_static(br#"{"stopReason":"end_turn"}"#), &mut chunks).unwrap();
         decoder

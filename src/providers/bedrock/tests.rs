@@ -195,7 +195,7 @@ fn reasoning_goes_back_to_the_models_that_take_it() {
     ] {
         assert_eq!([&unsigned, &signed, &redacted].map(|thought| blocks(model, thought)), expected, "{model}");
     }
-    // What is no block of Bedrock's own has to be signed.
+    // Blocks in another format require a signature.
     let listed = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": [{"type": "text", "text": "t"}]}, {"type": "text", "text": "a"}], "thinking_blocks": [{"type": "thinking", "thinking": "t"}]});
     assert_eq!(body(CLAUDE, json!({"messages": [user(), listed]}))["messages"][1]["content"], json!([{"text": "a"}]));
 }
@@ -279,7 +279,7 @@ fn what_a_model_refuses_is_refused_or_left_out() {
         let mut params = params;
         params["tools"] = tools();
         match encoded(model, params.clone(), false) {
-            // The model says so itself.
+            // The model itself rejects the parameter.
             Ok((_, dropped)) => assert_eq!(dropped, Vec::<String>::new(), "{model} {refused}"),
             Err(error) => {
                 assert!(error.kind == ErrorKind::UnsupportedParams && error.message.contains(refused), "{error}")
