@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::providers::{Encoded, Endpoint};
 use crate::transport::{Settings, Transport};
 use crate::types::answer::{Answer, Meta};
-use crate::types::credentials::{Credentials, Wanted};
+use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::request::Request;
 use attempt::{Attempt, Exchange, repeat};
 use codec::encode;
@@ -175,7 +175,7 @@ impl Client {
 
     /// Finds credentials that are in neither the key nor the settings. Most calls have none to wait for.
     async fn find_credentials<'a>(&'a self, call: &mut Call, state: &mut CallState<'a>) -> Result<()> {
-        let Credentials::Wanted(wanted) = &call.deployment.credentials else { return Ok(()) };
+        let Credentials::Unresolved(wanted) = &call.deployment.credentials else { return Ok(()) };
         // A caller who brings an authorization of their own needs none of ours.
         if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
             return Ok(());
@@ -192,7 +192,7 @@ struct CredentialSearch<'a, 'c> {
     keyring: &'a Keyring,
     call: &'c Call,
     state: &'c mut CallState<'a>,
-    wanted: Arc<Wanted>,
+    wanted: Arc<CredentialSource>,
 }
 
 impl Attempt for CredentialSearch<'_, '_> {

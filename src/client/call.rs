@@ -39,7 +39,9 @@ impl Call {
         let mut secrets = Secrets::default();
         match &self.deployment {
             // Most have a key and nothing else.
-            Deployment { api_key: Some(key), settings, credentials: Credentials::Given, .. } if settings.is_empty() => {
+            Deployment { api_key: Some(key), settings, credentials: Credentials::Static, .. }
+                if settings.is_empty() =>
+            {
                 secrets.push(key.clone());
             }
             deployment => secrets.extend(deployment.secrets().cloned()),

@@ -1,7 +1,8 @@
-//! What was found, for as long as it is good.
+//! Cache of credentials until they expire.
 //!
-//! One search at a time for the same credentials: when sixty calls begin together, one of them searches and the others
-//! wait for it. Credentials are renewed before they expire, by one call, while the others go on with what there is.
+//! Only one lookup runs at a time for the same credentials: when sixty calls begin together, one of them performs the
+//! lookup and the others await it. Credentials are renewed before they expire, by one call, while other calls continue
+//! with the cached ones.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -9,58 +10,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::credentials::{Credentials, Wanted};
+use crate::types::credentials::{CredentialSource, Credentials};
 
-/// How long before its end a credential is renewed.
+/// Time before its expiry at which a credential is renewed.
 ///
-/// Longer than most calls: it is checked by a server when the request arrives, and the clocks may differ. Google's
-/// metadata server hands out its old token until some four minutes before the end, so this is not the last try.
-const BEFORE_THE_END: Duration = Duration::from_secs(300);
-/// The least time between two searches while there is something good, whether the last one succeeded or not; and how
-/// often files are read again, which other programs renew without saying so.
-const BETWEEN: Duration = Duration::from_secs(60);
-/// So many different credentials are kept. Somebody who serves many tenants has more of them than are ever used again.
-const MOST: usize = 256;
+/// Longer than most calls, since a server checks a credential when the request arrives, and clocks may differ. Google's
+/// metadata server returns the old token until about four minutes before its expiry, so this must not be the only
+/// attempt.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(300);
+/// Minimum time between two lookups while cached credentials are valid, whether the last one succeeded or not; and the
+/// interval at which files are read again, which other programs renew without notice.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of cached credentials: a server of many tenants has more of them than are ever used again.
+const MAX_ENTRIES: usize = 256;
 
-/// Credentials, and for how long they are good.
+/// Result of a lookup: credentials and their validity.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub credentials: Credentials,
-    pub lasting: Lasting,
+    pub validity: Validity,
 }
 
-/// For how long credentials are good.
+/// Validity of credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lasting {
-    /// Until they expire.
+pub(super) enum Validity {
+    /// Valid until this time.
     Until(SystemTime),
-    /// As long as the file they are in says the same.
+    /// Valid as long as the file that they were read from is unchanged.
     AsFile,
-    /// As long as the process runs.
+    /// Valid for the lifetime of the process.
     Forever,
 }
 
-impl Lasting {
-    /// When to search again, for what was found `now`.
+impl Validity {
+    /// Returns the time of the next lookup for credentials that were found at `now`.
     fn renewal(self, now: SystemTime) -> Option<SystemTime> {
         match self {
             Self::Until(end) => {
                 let left = end.duration_since(now).unwrap_or_default();
-                Some((now + BETWEEN.min(left / 2)).max(end - BEFORE_THE_END.min(left)))
+                Some((now + MIN_INTERVAL.min(left / 2)).max(end - RENEWAL_MARGIN.min(left)))
             }
-            Self::AsFile => Some(now + BETWEEN),
+            Self::AsFile => Some(now + MIN_INTERVAL),
             Self::Forever => None,
         }
     }
 }
 
-/// All credentials of one client.
+/// The cached credentials of one client.
 #[derive(Default)]
 pub(super) struct Cache {
-    slots: Mutex<HashMap<Arc<Wanted>, Slot>>,
+    slots: Mutex<HashMap<Arc<CredentialSource>, Slot>>,
 }
 
-/// A place for one kind of credentials.
+/// A cache entry and the time of its last use.
 #[derive(Clone)]
 struct Slot {
     slot: Arc<CacheSlot>,
@@ -70,15 +72,16 @@ struct Slot {
 #[derive(Default)]
 struct CacheSlot {
     state: Mutex<State>,
-    /// Held by whoever searches.
-    turn: tokio::sync::Mutex<()>,
+    /// Held by the call that performs the lookup.
+    lookup_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     cached: Option<CachedCredentials>,
-    /// How many searches have failed, and how the last one did.
+    /// Number of failed lookups; waiting calls compare it to learn that the lookup they waited for has failed.
     failures: u64,
+    /// Error of the last failed lookup.
     last_failure: Option<Box<Failure>>,
 }
 
@@ -88,7 +91,7 @@ struct CachedCredentials {
     renewal: Option<SystemTime>,
 }
 
-/// What an error says, for the others that waited.
+/// The parts of an error that are reported to the calls that waited for the same lookup.
 struct Failure {
     kind: ErrorKind,
     message: String,
@@ -97,32 +100,37 @@ struct Failure {
 }
 
 impl Cache {
-    /// The credentials at hand, or what `search` finds.
+    /// Returns the cached credentials, or the result of `search`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `search`, its own or that of the call it waited for, unless cached credentials are still
+    /// valid.
     pub async fn get(
         &self,
-        wanted: &Arc<Wanted>,
+        source: &Arc<CredentialSource>,
         now: impl Fn() -> SystemTime,
         search: impl Future<Output = Result<Found>>,
     ) -> Result<Credentials> {
-        let slot = self.slot(wanted, now());
-        let (at_hand, failures) = {
+        let slot = self.slot(source, now());
+        let (cached, failures) = {
             let state = slot.lock();
             (state.look(now()), state.failures)
         };
-        let _turn = match at_hand {
-            AtHand::Fresh(credentials) => return Ok(credentials),
-            AtHand::ToRenew(credentials) => match slot.turn.try_lock() {
-                Ok(turn) => turn,
+        let _guard = match cached {
+            Lookup::Fresh(credentials) => return Ok(credentials),
+            Lookup::ToRenew(credentials) => match slot.lookup_lock.try_lock() {
+                Ok(guard) => guard,
                 Err(_) => return Ok(credentials),
             },
-            AtHand::Nothing => slot.turn.lock().await,
+            Lookup::Nothing => slot.lookup_lock.lock().await,
         };
-        // Somebody may have searched while this call waited for its turn.
+        // Another call may have completed the lookup while this one waited for the lock.
         {
             let state = slot.lock();
             match (state.look(now()), &state.last_failure) {
-                (AtHand::Fresh(credentials), _) => return Ok(credentials),
-                (AtHand::Nothing, Some(failure)) if state.failures != failures => return Err(failure.error()),
+                (Lookup::Fresh(credentials), _) => return Ok(credentials),
+                (Lookup::Nothing, Some(failure)) if state.failures != failures => return Err(failure.error()),
                 _ => {}
             }
         }
@@ -130,17 +138,17 @@ impl Cache {
         let mut state = slot.lock();
         let now = now();
         match found {
-            Ok(Found { credentials, lasting }) => {
-                let end = if let Lasting::Until(end) = lasting { Some(end) } else { None };
+            Ok(Found { credentials, validity }) => {
+                let end = if let Validity::Until(end) = validity { Some(end) } else { None };
                 state.cached =
-                    Some(CachedCredentials { credentials: credentials.clone(), end, renewal: lasting.renewal(now) });
+                    Some(CachedCredentials { credentials: credentials.clone(), end, renewal: validity.renewal(now) });
                 state.last_failure = None;
                 Ok(credentials)
             }
             Err(error) => match &mut state.cached {
-                // What there is outlives a server that does not answer for a while.
+                // Valid credentials are kept while a server does not respond for some time.
                 Some(cached) if cached.is_good(now) => {
-                    cached.renewal = Some(now + BETWEEN);
+                    cached.renewal = Some(now + MIN_INTERVAL);
                     Ok(cached.credentials.clone())
                 }
                 _ => {
@@ -152,26 +160,26 @@ impl Cache {
         }
     }
 
-    fn slot(&self, wanted: &Arc<Wanted>, now: SystemTime) -> Arc<CacheSlot> {
+    fn slot(&self, source: &Arc<CredentialSource>, now: SystemTime) -> Arc<CacheSlot> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get_mut(wanted) {
+        if let Some(slot) = slots.get_mut(source) {
             slot.used = now;
             return slot.slot.clone();
         }
-        if slots.len() >= MOST
-            && let Some(oldest) = slots.iter().min_by_key(|(_, slot)| slot.used).map(|(wanted, _)| wanted.clone())
+        if slots.len() >= MAX_ENTRIES
+            && let Some(oldest) = slots.iter().min_by_key(|(_, slot)| slot.used).map(|(source, _)| source.clone())
         {
             slots.remove(&oldest);
         }
         let slot = Arc::new(CacheSlot::default());
-        slots.insert(wanted.clone(), Slot { slot: slot.clone(), used: now });
+        slots.insert(source.clone(), Slot { slot: slot.clone(), used: now });
         slot
     }
 }
 
-enum AtHand {
+enum Lookup {
     Fresh(Credentials),
-    /// Good still, and due for renewal.
+    /// Still valid, and due for renewal.
     ToRenew(Credentials),
     Nothing,
 }
@@ -183,14 +191,14 @@ impl CacheSlot {
 }
 
 impl State {
-    fn look(&self, now: SystemTime) -> AtHand {
+    fn look(&self, now: SystemTime) -> Lookup {
         match &self.cached {
-            Some(cached) if !cached.is_good(now) => AtHand::Nothing,
+            Some(cached) if !cached.is_good(now) => Lookup::Nothing,
             Some(cached) if cached.renewal.is_some_and(|renewal| now >= renewal) => {
-                AtHand::ToRenew(cached.credentials.clone())
+                Lookup::ToRenew(cached.credentials.clone())
             }
-            Some(cached) => AtHand::Fresh(cached.credentials.clone()),
-            None => AtHand::Nothing,
+            Some(cached) => Lookup::Fresh(cached.credentials.clone()),
+            None => Lookup::Nothing,
         }
     }
 }
@@ -227,17 +235,17 @@ mod tests {
     use crate::types::credentials::{Google, Kind};
     use crate::types::secret::Secret;
 
-    fn wanted(home: &str) -> Arc<Wanted> {
-        Arc::new(Wanted::new(Kind::Google, vec![("HOME", Secret::new(home))]))
+    fn source(home: &str) -> Arc<CredentialSource> {
+        Arc::new(CredentialSource::new(Kind::Google, vec![("HOME", Secret::new(home))]))
     }
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
     }
 
-    fn found(token: &str, lasting: Lasting) -> Found {
+    fn found(token: &str, validity: Validity) -> Found {
         let google = Google { token: Secret::new(token), project: None, quota_project: None };
-        Found { credentials: Credentials::Google(Arc::new(google)), lasting }
+        Found { credentials: Credentials::Google(Arc::new(google)), validity }
     }
 
     fn token(credentials: Result<Credentials>) -> String {
@@ -246,40 +254,40 @@ mod tests {
 
     #[test]
     fn renewal_comes_before_the_end() {
-        let hour = Lasting::Until(at(3600)).renewal(at(0));
+        let hour = Validity::Until(at(3600)).renewal(at(0));
         assert_eq!(hour, Some(at(3300)));
         // Google's metadata server may give a token that has four minutes left: asking again at once would be a storm.
-        assert_eq!(Lasting::Until(at(240)).renewal(at(0)), Some(at(60)));
-        assert_eq!(Lasting::Until(at(20)).renewal(at(0)), Some(at(10)));
-        assert_eq!(Lasting::Until(at(0)).renewal(at(10)), Some(at(10)));
-        assert_eq!(Lasting::AsFile.renewal(at(0)), Some(at(60)));
-        assert_eq!(Lasting::Forever.renewal(at(0)), None);
+        assert_eq!(Validity::Until(at(240)).renewal(at(0)), Some(at(60)));
+        assert_eq!(Validity::Until(at(20)).renewal(at(0)), Some(at(10)));
+        assert_eq!(Validity::Until(at(0)).renewal(at(10)), Some(at(10)));
+        assert_eq!(Validity::AsFile.renewal(at(0)), Some(at(60)));
+        assert_eq!(Validity::Forever.renewal(at(0)), None);
     }
 
     #[tokio::test]
     async fn a_credential_is_found_once_renewed_in_time_and_outlives_a_failure() {
-        let (cache, wanted) = (Cache::default(), wanted("/h"));
-        let get = |seconds, search: Result<Found>| cache.get(&wanted, move || at(seconds), async { search });
+        let (cache, source) = (Cache::default(), source("/h"));
+        let get = |seconds, search: Result<Found>| cache.get(&source, move || at(seconds), async { search });
         let failed = || Err(Error::connection("away"));
-        assert_eq!(token(get(0, Ok(found("a", Lasting::Until(at(3600))))).await), "a");
+        assert_eq!(token(get(0, Ok(found("a", Validity::Until(at(3600))))).await), "a");
         assert_eq!(token(get(3299, failed()).await), "a");
         // The search fails, and what there is is good for five minutes more; the next search comes a minute later.
         assert_eq!(token(get(3300, failed()).await), "a");
-        assert_eq!(token(get(3301, Ok(found("b", Lasting::Forever))).await), "a");
-        assert_eq!(token(get(3361, Ok(found("c", Lasting::Until(at(7000))))).await), "c");
+        assert_eq!(token(get(3301, Ok(found("b", Validity::Forever))).await), "a");
+        assert_eq!(token(get(3361, Ok(found("c", Validity::Until(at(7000))))).await), "c");
         assert!(get(7001, failed()).await.is_err());
-        assert_eq!(token(get(7001, Ok(found("d", Lasting::Forever))).await), "d");
+        assert_eq!(token(get(7001, Ok(found("d", Validity::Forever))).await), "d");
     }
 
     #[tokio::test]
     async fn calls_that_begin_together_search_once_and_fail_together() {
-        let (cache, wanted, searches) = (Cache::default(), wanted("/h"), AtomicU64::new(0));
-        let (cache, wanted, searches) = (&cache, &wanted, &searches);
+        let (cache, source, searches) = (Cache::default(), source("/h"), AtomicU64::new(0));
+        let (cache, source, searches) = (&cache, &source, &searches);
         let get = |fails: bool| {
-            cache.get(wanted, || at(0), async move {
+            cache.get(source, || at(0), async move {
                 searches.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                if fails { Err(Error::connection("away")) } else { Ok(found("a", Lasting::Forever)) }
+                if fails { Err(Error::connection("away")) } else { Ok(found("a", Validity::Forever)) }
             })
         };
         let (first, second, third) = tokio::join!(get(true), get(true), get(true));
@@ -292,21 +300,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_search_that_is_given_up_leaves_its_turn_to_the_next() {
-        let (cache, wanted) = (Cache::default(), wanted("/h"));
-        let hung = cache.get(&wanted, || at(0), std::future::pending());
+        let (cache, source) = (Cache::default(), source("/h"));
+        let hung = cache.get(&source, || at(0), std::future::pending());
         assert!(tokio::time::timeout(Duration::from_millis(10), hung).await.is_err());
-        assert_eq!(token(cache.get(&wanted, || at(0), async { Ok(found("a", Lasting::Forever)) }).await), "a");
+        assert_eq!(token(cache.get(&source, || at(0), async { Ok(found("a", Validity::Forever)) }).await), "a");
     }
 
     #[tokio::test]
     async fn only_so_many_are_kept() {
         let cache = Cache::default();
-        for tenant in 0..2 * MOST as u64 {
-            let search = async { Ok(found("a", Lasting::Forever)) };
-            cache.get(&wanted(&tenant.to_string()), || at(tenant), search).await.unwrap();
+        for tenant in 0..2 * MAX_ENTRIES as u64 {
+            let search = async { Ok(found("a", Validity::Forever)) };
+            cache.get(&source(&tenant.to_string()), || at(tenant), search).await.unwrap();
         }
         let slots = cache.slots.lock().unwrap();
-        assert_eq!(slots.len(), MOST);
-        assert!(slots.contains_key(&wanted(&(2 * MOST - 1).to_string())) && !slots.contains_key(&wanted("0")));
+        assert_eq!(slots.len(), MAX_ENTRIES);
+        assert!(slots.contains_key(&source(&(2 * MAX_ENTRIES - 1).to_string())) && !slots.contains_key(&source("0")));
     }
 }

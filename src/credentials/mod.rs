@@ -1,16 +1,16 @@
-//! Credentials that lie in files, are printed by programs, or are handed out by other servers.
+//! Lookup of credentials in files, from programs, and from other servers.
 //!
-//! - `cache`: what was found, for as long as it is good; one search at a time.
-//! - `aws`: AWS's chain: profiles, roles, containers, instances.
+//! - `cache`: results until they expire; one lookup at a time.
+//! - `aws`: AWS's credential chain: profiles, roles, containers, instances.
 //! - `google`: Google's application-default credentials.
-//! - `ask`: files, programs and servers, without holding up the network's thread.
+//! - `context`: access to files, programs and servers without blocking the network thread.
 //!
-//! A provider says what it wants in [`types::credentials`](crate::types::credentials), and `client` asks here before it
-//! encodes the call. Calls with a key never come here.
+//! A provider names the credentials that it needs in [`types::credentials`](crate::types::credentials), and `client`
+//! looks them up here before it encodes the call. Calls with a key do not use this module.
 
-mod ask;
 mod aws;
 mod cache;
+mod context;
 mod google;
 
 use std::sync::Arc;
@@ -18,32 +18,37 @@ use std::time::SystemTime;
 
 use crate::error::Result;
 use crate::transport::{ConnectionStats, Transport};
-use crate::types::credentials::{Credentials, Kind, Wanted};
-use ask::Ask;
+use crate::types::credentials::{CredentialSource, Credentials, Kind};
 use cache::Cache;
+use context::Context;
 
-/// One client's credentials.
+/// The credentials of one client, cached by their source.
 #[derive(Default)]
 pub struct Keyring {
     cache: Cache,
 }
 
 impl Keyring {
-    /// The credentials that are wanted: those that are at hand, or found now.
+    /// Returns the credentials of a source, from the cache or by a lookup.
+    ///
+    /// # Errors
+    ///
+    /// Returns an `Authentication` error if no credentials are found, and the error of the server that was asked if it
+    /// refuses or cannot be reached.
     pub async fn find(
         &self,
         transport: &Transport,
         connection_stats: &Arc<ConnectionStats>,
-        wanted: &Arc<Wanted>,
+        source: &Arc<CredentialSource>,
         allow_http: bool,
     ) -> Result<Credentials> {
-        let ask = Ask { transport, connection_stats, wanted, allow_http };
+        let context = Context { transport, connection_stats, source, allow_http };
         let search = async {
-            match wanted.kind {
-                Kind::Aws | Kind::AwsRegion => aws::find(&ask).await,
-                Kind::Google => google::find(&ask).await,
+            match source.kind {
+                Kind::Aws | Kind::AwsRegion => aws::find(&context).await,
+                Kind::Google => google::find(&context).await,
             }
         };
-        self.cache.get(wanted, SystemTime::now, search).await
+        self.cache.get(source, SystemTime::now, search).await
     }
 }

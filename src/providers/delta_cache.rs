@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use crate::types::json_template::{end_of_string, in_common};
+use crate::types::json_template::{common_prefix, end_of_string};
 use crate::types::members::{Text, read};
 
 /// Chunks are written into memory of this size, some ten of them.
@@ -101,7 +101,7 @@ fn place(event: &[u8], part: &str) -> Option<Range<usize>> {
 fn differ_in_digits(mut known: &[u8], mut given: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     loop {
-        let same = in_common(known, given);
+        let same = common_prefix(known, given);
         if (same, same) == (known.len(), given.len()) {
             return true;
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use super::row::{About, Setting};
 use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::credentials::{Credentials, Wanted};
+use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::dot_segments::has_dot_segment;
 use crate::types::secret::Secret;
 use crate::types::shared::shared;
@@ -142,12 +142,12 @@ fn deployment(
         api_key,
         api_version: given.api_version.clone(),
         settings,
-        credentials: Credentials::Given,
+        credentials: Credentials::Static,
     };
     if let Some(kind) = provider.credentials(&deployment) {
         let variables = kind.variables().iter().filter_map(|name| Some((*name, Secret::new(first_set(&[name])?))));
         let told = deployment.settings.iter().cloned().chain(variables).collect();
-        deployment.credentials = Credentials::Wanted(Arc::new(Wanted::new(kind, told)));
+        deployment.credentials = Credentials::Unresolved(Arc::new(CredentialSource::new(kind, told)));
     }
     Ok(deployment)
 }

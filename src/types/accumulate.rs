@@ -1,6 +1,7 @@
-//! Chunks → completion: what a whole stream says, as the plain call would have said it.
+//! Accumulates the chunks of a stream into one chat completion, equal to the answer of the call without streaming.
 //!
-//! Nothing a chunk carries is dropped: names this file does not know are merged by the shape of their values (`merge`).
+//! Nothing in a chunk is dropped: members whose names are unknown here are merged by the type of their values
+//! (`merge`).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,34 +10,35 @@ use serde_json::{Map, Value, json};
 
 use super::merge::{RECENT, index_of, is_blank, is_whole_object, merge_member, starts_object, text_at};
 
-/// Puts a stream's chunks together into one chat completion.
+/// Accumulates the chunks of a stream into one chat completion.
 #[derive(Debug, Default)]
 pub struct Accumulator {
     completion: Map<String, Value>,
-    /// By their index.
+    /// The choices, by index.
     choices: BTreeMap<u64, Choice>,
 }
 
 #[derive(Debug)]
 struct Choice {
     members: Map<String, Value>,
-    /// What the deltas say.
+    /// The message as merged from the deltas.
     message: Map<String, Value>,
-    /// What a message that came beside or behind the deltas says and they do not.
-    whole: Map<String, Value>,
+    /// Members of a `message` that came beside or after the deltas, used where the deltas have none.
+    fallback: Map<String, Value>,
 }
 
 impl Accumulator {
-    /// Adds one `chat.completion.chunk`. A value that is not an object is passed over.
+    /// Adds one `chat.completion.chunk`. A value that is not an object is ignored.
     pub fn push(&mut self, chunk: Value) {
         let Value::Object(chunk) = chunk else { return };
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("choices", Value::Array(choices)) => choices.into_iter().for_each(|choice| self.push_choice(choice)),
                 ("object", _) => drop(self.completion.insert(name, "chat.completion".into())),
-                // The first id, model and creation time stand; counts and vendors' own objects are as last said.
+                // The first id, model and creation time are kept; counts and vendors' own objects are replaced by later
+                // ones.
                 ("id" | "created" | "model", value) => match self.completion.get(&name) {
-                    // The first chunk may be about the prompt alone and say neither id nor time.
+                    // A first chunk that describes the prompt alone may have neither id nor time.
                     Some(known) if !is_blank(known) && known.as_u64() != Some(0) => {}
                     _ => drop(self.completion.insert(name, value)),
                 },
@@ -51,20 +53,20 @@ impl Accumulator {
         let index = index_of(&choice).unwrap_or(0);
         let Value::Object(mut choice) = choice else { return };
         let known = self.choices.entry(index).or_insert_with(|| Choice::new(index));
-        // A message is looked at when it is known what the delta beside it says.
+        // The message is merged after the delta beside it, whose members take precedence.
         let message = choice.shift_remove("message");
         for (name, value) in choice {
             match (name.as_str(), value) {
                 ("index", _) => {}
-                // Some hosts say with an empty string that there is none yet.
+                // Some hosts send an empty string while there is no finish reason.
                 ("finish_reason", Value::String(reason)) if reason.is_empty() => {}
                 ("delta", Value::Object(delta)) => {
                     delta.into_iter().for_each(|(name, value)| merge_delta(&mut known.message, name, value));
                 }
-                // The verdicts of a filter, each of them whole: a category is as it was last said.
+                // Each category of a content filter comes whole: a later verdict replaces an earlier one.
                 ("content_filter_results", Value::Object(verdicts)) => {
-                    if let Some(said) = known.members.entry(name).or_insert_with(|| json!({})).as_object_mut() {
-                        said.extend(verdicts);
+                    if let Some(categories) = known.members.entry(name).or_insert_with(|| json!({})).as_object_mut() {
+                        categories.extend(verdicts);
                     }
                 }
                 (_, value) => merge_member(&mut known.members, "", name, value),
@@ -75,21 +77,21 @@ impl Accumulator {
         }
     }
 
-    /// The completion so far. A choice that has not finished has a `finish_reason` of null.
+    /// Returns the completion accumulated so far. A choice that has not finished has a `finish_reason` of null.
     pub fn completion(&self) -> Value {
         let mut completion = self.completion.clone();
-        let choices = self.choices.values().map(Choice::so_far).collect();
+        let choices = self.choices.values().map(Choice::to_value).collect();
         completion.entry("object").or_insert_with(|| "chat.completion".into());
         completion.insert("choices".into(), Value::Array(choices));
         Value::Object(completion)
     }
 
-    /// The completion, when no more chunks come.
+    /// Returns the completion after the last chunk.
     pub fn finish(self) -> Value {
         self.completion()
     }
 
-    /// The content of the first choice so far.
+    /// Returns the content of the first choice accumulated so far.
     pub fn text(&self) -> Cow<'_, str> {
         self.choices.values().next().map_or_else(Cow::default, Choice::text)
     }
@@ -97,7 +99,7 @@ impl Accumulator {
 
 #[cfg(test)]
 impl Accumulator {
-    /// The memory of the first choice's content.
+    /// Returns the capacity of the buffer that holds the first choice's content.
     pub fn text_capacity(&self) -> usize {
         match self.choices.values().next().map(|choice| &choice.message["content"]) {
             Some(Value::String(text)) => text.capacity(),
@@ -115,42 +117,43 @@ impl Choice {
         let mut message = Map::new();
         message.insert("role".into(), "assistant".into());
         message.insert("content".into(), Value::Null);
-        Self { members, message, whole: Map::new() }
+        Self { members, message, fallback: Map::new() }
     }
 
-    /// A message so far, or the whole one in the end, beside or in place of deltas: what these have said is not said again.
+    /// Merges a partial or complete message that came beside or in place of deltas; members that deltas have sent are
+    /// kept.
     fn push_message(&mut self, message: Map<String, Value>) {
         for (name, value) in message {
             if is_blank(&value) {
                 if !self.message.contains_key(&name) {
-                    self.whole.entry(name).or_insert(value);
+                    self.fallback.entry(name).or_insert(value);
                 }
             } else if name == "role" || self.message.get(&name).is_none_or(is_blank) {
-                self.whole.insert(name, value);
+                self.fallback.insert(name, value);
             }
         }
     }
 
     fn text(&self) -> Cow<'_, str> {
-        let said = [&self.message, &self.whole].into_iter().filter_map(|message| message.get("content"));
-        match said.into_iter().find(|content| !is_blank(content)) {
+        let contents = [&self.message, &self.fallback].into_iter().filter_map(|message| message.get("content"));
+        match contents.into_iter().find(|content| !is_blank(content)) {
             Some(Value::String(text)) => text.into(),
             Some(Value::Array(parts)) => parts.iter().filter_map(|part| text_at(part, "text")).collect(),
             _ => Cow::default(),
         }
     }
 
-    fn so_far(&self) -> Value {
+    fn to_value(&self) -> Value {
         let mut message = self.message.clone();
-        for (name, value) in &self.whole {
+        for (name, value) in &self.fallback {
             if message.get(name).is_none_or(is_blank) {
                 message.insert(name.clone(), value.clone());
             }
         }
         if let Some(calls) = message.get_mut("tool_calls").and_then(Value::as_array_mut) {
-            // A place in the stream, not a part of a message.
+            // The index refers to the stream and is not a member of a completed message.
             calls.iter_mut().filter_map(Value::as_object_mut).for_each(|call| drop(call.shift_remove("index")));
-            // Some hosts say nothing where a call has no arguments, or null.
+            // Some hosts send no arguments, or null, for a call without any.
             let functions = calls.iter_mut().filter_map(|call| call.get_mut("function")?.as_object_mut());
             for function in functions.filter(|_| self.members.get("finish_reason").is_some_and(Value::is_string)) {
                 let arguments = function.entry("arguments").or_insert(Value::Null);
@@ -180,7 +183,7 @@ fn merge_delta(message: &mut Map<String, Value>, name: String, value: Value) {
     }
 }
 
-/// What a piece of a tool call says of the call that it belongs to.
+/// The members of a piece of a tool call that tell which call it belongs to.
 struct Piece<'a> {
     index: Option<u64>,
     id: Option<&'a str>,
@@ -196,46 +199,47 @@ impl<'a> Piece<'a> {
         Self { index: index_of(call), id: text_at(call, "id"), name: text("name"), arguments }
     }
 
-    /// Whether it begins a call behind a known one that has its index, or is the last where it has none.
+    /// Returns true if this piece begins a new call rather than continues `known`, the call at its index, or the last
+    /// one if it has no index.
     fn is_another(&self, known: &Self) -> bool {
         let same_name = self.name.is_none() || known.name.is_none() || self.name == known.name;
         let is_whole = || known.arguments.is_some_and(is_whole_object);
         match (self.name, self.id, known.id) {
-            // Without a name nothing begins: some hosts make up an id for each piece.
+            // A new call has a name: some hosts generate a new id for each piece.
             (None, ..) => false,
-            // Some hosts number all calls 0, others say name and id anew with each piece of one call.
+            // Some hosts number all calls 0, others repeat name and id with each piece of one call.
             (Some(_), Some(id), Some(known_id)) if id != known_id => {
                 !same_name || is_whole() || known.arguments.is_none()
             }
             (Some(_), Some(_), Some(_)) => false,
-            // Where there are no ids, a call that is complete is followed by another.
+            // Without ids, a new call follows only a call whose arguments are complete.
             (Some(_), ..) => is_whole() && (!same_name || self.arguments.is_some_and(starts_object)),
         }
     }
 }
 
-/// A piece of a tool call joins the call of its id, or the one at its index; without either, the last.
+/// Merges a piece of a tool call into the call of its id, or the one at its index, or the last one if it has neither.
 fn merge_call(calls: &mut Vec<Value>, piece: Value) {
-    let said = Piece::of(&piece);
+    let part = Piece::of(&piece);
     let recent = || calls.iter().enumerate().rev().take(RECENT);
-    let same_id = said.id.and_then(|id| recent().find(|(_, call)| text_at(call, "id") == Some(id)));
-    let at_index = || match said.index {
+    let same_id = part.id.and_then(|id| recent().find(|(_, call)| text_at(call, "id") == Some(id)));
+    let at_index = || match part.index {
         Some(index) => recent().find(|(_, call)| index_of(call) == Some(index)),
         None => calls.len().checked_sub(1).map(|last| (last, &calls[last])),
     };
-    let place = same_id.or_else(|| {
-        let place = at_index().filter(|(_, call)| !said.is_another(&Piece::of(call)));
-        match said.name {
-            // Nothing but more of a call: where no call has its index, that is the last one.
-            None => place.or_else(|| calls.len().checked_sub(1).map(|last| (last, &calls[last]))),
-            Some(name) if said.index.is_none() => {
-                place.filter(|(_, call)| said.id.is_none() && Piece::of(call).name == Some(name))
+    let found = same_id.or_else(|| {
+        let found = at_index().filter(|(_, call)| !part.is_another(&Piece::of(call)));
+        match part.name {
+            // A piece without a name continues a call: the last one if none has its index.
+            None => found.or_else(|| calls.len().checked_sub(1).map(|last| (last, &calls[last]))),
+            Some(name) if part.index.is_none() => {
+                found.filter(|(_, call)| part.id.is_none() && Piece::of(call).name == Some(name))
             }
-            Some(_) => place,
+            Some(_) => found,
         }
     });
-    let place = place.map(|(place, _)| place);
-    match (place.map(|place| &mut calls[place]), piece) {
+    let index = found.map(|(index, _)| index);
+    match (index.map(|index| &mut calls[index]), piece) {
         (Some(Value::Object(known)), Value::Object(piece)) => {
             for (name, value) in piece {
                 match (name.as_str(), value) {
@@ -253,7 +257,7 @@ fn merge_call(calls: &mut Vec<Value>, piece: Value) {
             }
         }
         (_, mut piece) => {
-            // The same as a first piece: arguments that are an object become text.
+            // Merging a first piece into an empty function converts arguments that are an object to text.
             if let Some(function) = piece.get_mut("function").and_then(Value::as_object_mut) {
                 let first = std::mem::take(function);
                 merge_function(function, first);
@@ -263,7 +267,7 @@ fn merge_call(calls: &mut Vec<Value>, piece: Value) {
     }
 }
 
-/// A function's name may come in pieces, before its arguments; said again it is the same.
+/// Merges a piece of a function. Its name may come in pieces before the arguments; a repeated name is not appended.
 fn merge_function(known: &mut Map<String, Value>, piece: Map<String, Value>) {
     for (name, value) in piece {
         let begun = ["arguments", "input"].into_iter().any(|text| known.get(text).is_some_and(|text| !is_blank(text)));
@@ -421,9 +425,9 @@ mod tests {
 
     #[test]
     fn a_message_beside_the_deltas_says_nothing_twice() {
-        let beside = |piece: &str, so_far: &str| {
+        let beside = |piece: &str, to_value: &str| {
             json!({"choices": [{"index": 0, "finish_reason": null,
-            "delta": {"role": "", "content": piece}, "message": {"role": "assistant", "content": so_far, "images": []}}]})
+            "delta": {"role": "", "content": piece}, "message": {"role": "assistant", "content": to_value, "images": []}}]})
         };
         let message = json!({"role": "assistant", "content": "Hello", "images": []});
         assert_eq!(accumulated(&[beside("Hel", "Hel"), beside("lo", "Hello")])["choices"][0]["message"], message);

@@ -9,38 +9,39 @@ use bytes::Bytes;
 use super::http::Headers;
 use super::secrets::Secrets;
 
-/// An OpenAI-shaped answer, as JSON, and what is known about it.
+/// An answer in OpenAI's format, with its metadata.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The chat completion, list of embeddings or response, as JSON.
     pub body: Bytes,
-    /// What is known about it beside that.
+    /// Metadata of the answer.
     pub meta: Meta,
 }
 
-/// What is known about an answer beside its body.
+/// Metadata of an answer: everything that is known about it except its body.
 #[derive(Debug, Clone, Default)]
 pub struct Meta {
-    /// The provider's name.
+    /// Name of the provider.
     pub provider: Cow<'static, str>,
-    /// The model's name as the provider knows it.
+    /// Name of the model as the provider knows it.
     pub model: Arc<str>,
-    /// HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// The answer's headers, as they came: a host may repeat a key even there, see [`shown_headers`](Self::shown_headers).
+    /// Header fields of the answer, unredacted. A host may repeat a key even in these: see
+    /// [`shown_headers`](Self::shown_headers).
     pub headers: Headers,
-    /// What must not be shown of them.
+    /// Secrets that must be redacted from the header fields before they are shown.
     pub secrets: Secrets,
-    /// How many times the request was repeated.
+    /// Number of times the request was repeated.
     pub retries: u32,
-    /// From the call to the whole answer, or to a stream's headers.
+    /// Time from the call to the end of the answer, or to the header fields of a stream.
     pub latency: Duration,
-    /// Parameters that were dropped because the provider lacks them.
+    /// Names of the parameters that were dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
 }
 
 impl Meta {
-    /// The answer's headers without the secrets that were sent.
+    /// Returns the header fields with the secrets that were sent replaced by asterisks.
     pub fn shown_headers(&self) -> Headers {
         let mut headers = self.headers.clone();
         headers.hide(&self.secrets.redactor());

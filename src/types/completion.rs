@@ -1,8 +1,9 @@
-//! OpenAI's answers as structs: what a native wire's decoder fills in and serialises once.
+//! OpenAI's chat completions and chunks as structs, which the decoder of a native wire format fills in and serialises
+//! once.
 //!
 //! Shapes: <https://platform.openai.com/docs/api-reference/chat/object> and
-//! <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>. `reasoning_content`, `thinking_blocks` and
-//! `provider_specific_fields` are what this project adds (see the design notes on losslessness).
+//! <https://platform.openai.com/docs/api-reference/chat-streaming/streaming>. `reasoning_content`, `thinking_blocks`
+//! and `provider_specific_fields` are additions of this project (see the design notes on losslessness).
 
 use std::borrow::Cow;
 
@@ -14,95 +15,98 @@ use serde_json::{Map, Value};
 /// choices have deltas).
 #[derive(Debug, Default, Serialize)]
 pub struct Completion<'a> {
-    /// The provider's id for the answer; made up where it gives none.
+    /// The provider's id of the answer; generated where it sends none.
     pub id: Cow<'a, str>,
     /// `chat.completion` or `chat.completion.chunk`.
     pub object: &'static str,
     /// Unix time in seconds.
     pub created: u64,
-    /// The model that answered.
+    /// Name of the model that answered.
     pub model: Cow<'a, str>,
-    /// The answers.
+    /// The choices.
     pub choices: Vec<Choice<'a>>,
-    /// Tokens.
+    /// Token counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage<'a>>,
-    /// The tier that served it.
+    /// Service tier that processed the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_tier: Option<Cow<'a, str>>,
-    /// What has no place in OpenAI's format, by wire dialect: `{"anthropic": {…}}`.
+    /// Data that OpenAI's format has no member for, by wire dialect: `{"anthropic": {…}}`.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub provider_specific_fields: Map<String, Value>,
-    /// The same as JSON already, instead of it: what came goes out as it came. Only one of the two is given.
+    /// Alternative to `provider_specific_fields` as JSON text, which is passed on unchanged. At most one of the two is
+    /// set.
     #[serde(rename = "provider_specific_fields", skip_serializing_if = "Option::is_none")]
     pub native_fields: Option<Box<RawValue>>,
 }
 
-/// `object` of a whole completion.
+/// Value of `object` in a complete chat completion.
 pub const COMPLETION: &str = "chat.completion";
-/// `object` of a chunk.
+/// Value of `object` in a chunk.
 pub const CHUNK: &str = "chat.completion.chunk";
 
-/// One answer, or one answer's next piece.
+/// One choice of a completion, or a piece of one in a chunk.
 #[derive(Debug, Default, Serialize)]
 pub struct Choice<'a> {
-    /// Its place among the answers.
+    /// Index of the choice.
     pub index: u32,
-    /// The message, in a completion.
+    /// The message, in a completion only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<Message<'a>>,
-    /// The message's next piece, in a chunk.
+    /// The next piece of the message, in a chunk only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta: Option<Message<'a>>,
-    /// Why it ended: `stop`, `length`, `tool_calls` or `content_filter`; null while it goes on.
+    /// Reason why the choice ended: `stop`, `length`, `tool_calls` or `content_filter`; null while it continues.
     pub finish_reason: Option<&'static str>,
-    /// Log probabilities of its tokens.
+    /// Log probabilities of the tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Value>,
 }
 
-/// Why an answer ended, in OpenAI's words: what stopped of itself and calls tools wants them called, whatever reason the
-/// provider gives (Claude on Bedrock sometimes says `end_turn`). A limit that cut the answer off stays what it is.
+/// Returns OpenAI's finish reason: an answer that stopped by itself and contains tool calls has the reason
+/// `tool_calls`, whatever the provider sends (Claude on Bedrock sometimes sends `end_turn`). Other reasons, such as a
+/// length limit, are unchanged.
 pub fn finish_reason(reason: &'static str, has_calls: bool) -> &'static str {
     if has_calls && reason == "stop" { "tool_calls" } else { reason }
 }
 
-/// A message, or a delta of one. In a delta, members that are `None` are left out.
+/// A message, or a delta of one. Members of a delta that are `None` are omitted.
 #[derive(Debug, Default, Serialize)]
 pub struct Message<'a> {
-    /// `assistant`; in a stream, in the first delta only.
+    /// Always `assistant`; in a stream, set in the first delta only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
-    /// The text; null in a whole message that has none.
+    /// The text; null in a complete message without text.
     #[serde(skip_serializing_if = "Content::is_absent")]
     pub content: Content<'a>,
     /// The readable reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<Cow<'a, str>>,
-    /// Why the model would not answer.
+    /// Explanation of a refusal to answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Cow<'a, str>>,
-    /// The calls that the model wants made.
+    /// Tool calls that the model requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall<'a>>,
-    /// Citations and the like, in OpenAI's own shape.
+    /// Citations and other annotations, in OpenAI's format.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub annotations: Vec<Value>,
-    /// Reasoning with its signatures, as LiteLLM has it.
+    /// Reasoning with its signatures, in LiteLLM's format.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub thinking_blocks: Vec<Value>,
-    /// Native content blocks where the members above cannot express them, by wire dialect.
+    /// Native content blocks that the members above cannot express, by wire dialect.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub provider_specific_fields: Map<String, Value>,
-    /// The same as JSON already, instead of it: what came goes out as it came. Only one of the two is given.
+    /// Alternative to `provider_specific_fields` as JSON text, which is passed on unchanged. At most one of the two is
+    /// set.
     #[serde(rename = "provider_specific_fields", skip_serializing_if = "Option::is_none")]
     pub native_fields: Option<Box<RawValue>>,
 }
 
-/// A message's text: absent from a delta, null in a whole message without text, or there.
+/// The content of a message: omitted in a delta, null in a complete message without text, or text.
 #[derive(Debug, Default)]
 pub enum Content<'a> {
-    /// Not written at all.
+    /// The member is omitted.
     #[default]
     Absent,
     /// `null`.
@@ -126,69 +130,73 @@ impl Serialize for Content<'_> {
     }
 }
 
-/// A call that the model wants made, or a piece of one.
+/// A tool call that the model requests, or a piece of one.
 #[derive(Debug, Default, Serialize)]
 pub struct ToolCall<'a> {
-    /// Its place among the calls; in a stream only.
+    /// Index of the call; in a stream only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
-    /// What the tool's answer refers to.
+    /// Identifier that the tool's result refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
-    /// `function`.
+    /// Always `function`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<&'static str>,
-    /// What is to be called.
+    /// The function to call.
     pub function: Function<'a>,
 }
 
-/// A function's name and its arguments, as JSON in a string.
+/// Name of a function and its arguments, as JSON in a string.
 #[derive(Debug, Default, Serialize)]
 pub struct Function<'a> {
     /// The name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    /// The arguments, or their next piece.
+    /// The arguments, or the next piece of them.
     pub arguments: Cow<'a, str>,
 }
 
-/// Tokens. What a provider counts beside these is kept under its own name in `native`.
+/// Token counts. Counts that OpenAI's format lacks are kept under their own names in `native`.
 #[derive(Debug, Default, Serialize)]
 pub struct Usage<'a> {
-    /// Tokens of the prompt, cached ones included.
+    /// Tokens of the prompt, including cached ones.
     pub prompt_tokens: u64,
-    /// Tokens of the answer, reasoning included.
+    /// Tokens of the answer, including reasoning.
     pub completion_tokens: u64,
-    /// Both.
+    /// Sum of prompt and completion tokens.
     pub total_tokens: u64,
-    /// What the prompt's tokens were.
+    /// Breakdown of the prompt's tokens.
     pub prompt_tokens_details: PromptTokens,
-    /// What the answer's tokens were.
+    /// Breakdown of the answer's tokens.
     pub completion_tokens_details: CompletionTokens,
-    /// The provider's own counts, as they came.
+    /// The provider's own counts, unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub native: Option<&'a RawValue>,
 }
 
-/// What the prompt's tokens were.
+/// Breakdown of the prompt's tokens.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct PromptTokens {
-    /// Read from a cache.
+    /// Tokens read from a cache.
     pub cached_tokens: u64,
-    /// Written to a cache.
+    /// Tokens written to a cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_creation_tokens: Option<u64>,
 }
 
-/// What the answer's tokens were.
+/// Breakdown of the answer's tokens.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub struct CompletionTokens {
-    /// Spent on reasoning.
+    /// Tokens spent on reasoning.
     pub reasoning_tokens: u64,
 }
 
 impl Completion<'_> {
-    /// Its JSON.
+    /// Serialises the completion as JSON.
+    ///
+    /// # Panics
+    ///
+    /// Never in practice: every member of these structs can be serialised.
     pub fn to_json(&self) -> bytes::Bytes {
         serde_json::to_vec(self).expect("these structs are JSON").into()
     }

@@ -1,33 +1,35 @@
-//! Credentials that only files, programs or other servers can tell: what is wanted, and what was found.
+//! Credentials that have to be looked up in files, from programs or from other servers: the lookup that is needed, and
+//! its result.
 //!
-//! A provider does no I/O. It says which kind it wants, the call's arguments and environment are gathered into a
-//! [`Wanted`], the room `credentials` turns that into what it stands for, and the provider finds it in the deployment.
+//! A provider does no I/O. It names the kind of credentials that it needs; the arguments and environment variables of
+//! the call are collected into a [`CredentialSource`]; the module `credentials` resolves that; and the provider reads
+//! the result from its deployment.
 
 use std::sync::Arc;
 
 use super::secret::Secret;
 
-/// Where a call's credentials stand.
+/// The credentials of a call.
 #[derive(Debug, Clone, Default)]
 pub enum Credentials {
-    /// The key and the settings say everything.
+    /// No lookup is needed: the call's key and settings are the credentials.
     #[default]
-    Given,
-    /// They are still to be found.
-    Wanted(Arc<Wanted>),
-    /// Keys that sign requests.
+    Static,
+    /// The credentials have yet to be looked up.
+    Unresolved(Arc<CredentialSource>),
+    /// AWS keys that sign requests.
     Aws(Arc<Aws>),
-    /// A token that is sent along.
+    /// A Google access token that is sent with each request.
     Google(Arc<Google>),
 }
 
 impl Credentials {
-    /// Everything in them that nobody may see.
+    /// Returns all secret parts of the credentials.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let (aws, google) = match self {
             Self::Aws(aws) => (aws.keys.as_ref(), None),
             Self::Google(google) => (None, Some(&google.token)),
-            Self::Given | Self::Wanted(_) => (None, None),
+            Self::Static | Self::Unresolved(_) => (None, None),
         };
         aws.into_iter()
             .flat_map(|keys| std::iter::once(&keys.secret_access_key).chain(&keys.session_token))
@@ -35,22 +37,22 @@ impl Credentials {
     }
 }
 
-/// Whose credentials are wanted.
+/// Kind of credentials to look up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// AWS's keys, and the region if no one has said it.
+    /// AWS keys, and the region unless the call names one.
     Aws,
-    /// The region alone, from AWS's profile files: the keys are known.
+    /// The AWS region alone, from the profile files, where the keys are known.
     AwsRegion,
-    /// An access token of Google Cloud.
+    /// An access token for Google Cloud.
     Google,
 }
 
 impl Kind {
-    /// The environment variables that say where to look.
+    /// Returns the names of the environment variables that a lookup of this kind uses.
     ///
-    /// They are read together with everything else of a call, on the caller's thread: reading the environment on
-    /// another thread while Python changes it is a data race.
+    /// The variables are read together with all other inputs of a call, on the caller's thread: reading the environment
+    /// on another thread while Python modifies it is a data race.
     pub fn variables(self) -> &'static [&'static str] {
         match self {
             Self::Aws => &[
@@ -72,7 +74,7 @@ impl Kind {
                 "AWS_EC2_METADATA_DISABLED",
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT",
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
-                // What `credential_source = Environment` in a profile means.
+                // Read for `credential_source = Environment` in a profile.
                 "AWS_ACCESS_KEY_ID",
                 "AWS_SECRET_ACCESS_KEY",
                 "AWS_SESSION_TOKEN",
@@ -97,61 +99,61 @@ impl Kind {
     }
 }
 
-/// Credentials that are to be found, and all that says where. Two that are equal stand for the same credentials.
+/// Inputs of a lookup of credentials. Equal sources resolve to the same credentials, so this is the key of their cache.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Wanted {
-    /// Whose.
+pub struct CredentialSource {
+    /// Kind of credentials to look up.
     pub kind: Kind,
     /// Arguments and environment variables, by name.
-    told: Vec<(&'static str, Secret)>,
+    inputs: Vec<(&'static str, Secret)>,
 }
 
-impl Wanted {
-    /// Credentials of this kind; `told` are the arguments and environment variables that say where they are.
-    pub fn new(kind: Kind, told: Vec<(&'static str, Secret)>) -> Self {
-        Self { kind, told }
+impl CredentialSource {
+    /// Creates a source from the arguments and environment variables that determine the lookup.
+    pub fn new(kind: Kind, inputs: Vec<(&'static str, Secret)>) -> Self {
+        Self { kind, inputs }
     }
 
-    /// What the argument or environment variable of this name says, if it says anything.
-    pub fn told(&self, name: &str) -> Option<&str> {
-        self.told.iter().find(|(known, _)| *known == name).map(|(_, value)| value.expose())
+    /// Returns the value of an argument or environment variable, if it is set.
+    pub fn input(&self, name: &str) -> Option<&str> {
+        self.inputs.iter().find(|(known, _)| *known == name).map(|(_, value)| value.expose())
     }
 }
 
-impl std::fmt::Debug for Wanted {
+impl std::fmt::Debug for CredentialSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&str> = self.told.iter().map(|(name, _)| *name).collect();
-        f.debug_struct("Wanted").field("kind", &self.kind).field("told", &names).finish()
+        let names: Vec<&str> = self.inputs.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("CredentialSource").field("kind", &self.kind).field("inputs", &names).finish()
     }
 }
 
-/// What AWS's chain of credentials says.
+/// Result of AWS's credential chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Aws {
-    /// Keys that sign requests, where they were wanted.
+    /// Keys that sign requests, unless only the region was looked up.
     pub keys: Option<AwsKeys>,
-    /// The profile's region.
+    /// Region of the profile.
     pub region: Option<String>,
 }
 
 /// Keys that sign requests to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsKeys {
-    /// Which key; not secret.
+    /// Identifier of the key; not secret.
     pub access_key_id: String,
-    /// The key itself.
+    /// The secret key.
     pub secret_access_key: Secret,
-    /// What goes with keys that were issued for a while.
+    /// Session token of temporary keys.
     pub session_token: Option<Secret>,
 }
 
-/// What Google's application-default credentials say.
+/// Result of Google's application-default credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Google {
     /// An access token.
     pub token: Secret,
     /// The project that the credentials belong to.
     pub project: Option<String>,
-    /// The project that pays, where that is another's matter than the one that is called.
+    /// The project that is billed, if it differs from the one that is called.
     pub quota_project: Option<String>,
 }

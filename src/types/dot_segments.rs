@@ -1,14 +1,15 @@
-//! `.` and `..` between slashes, which lead to another path of a host than the one that is meant.
+//! Detection of `.` and `..` path segments, which would resolve to another path of a host than the intended one.
 
 use std::borrow::Cow;
 
 use memchr::memchr2;
 
-/// How often a text may be percent-encoded; what is encoded more often is taken for one that hides something.
+/// Maximum number of percent-encoding layers that are decoded; text with more of them is treated as one that hides a
+/// dot segment.
 const MOST_LAYERS: usize = 8;
 
-/// Whether a part of the text between slashes is `.` or `..`, also behind backslashes, which some servers take for slashes,
-/// and percent-encoded any number of times.
+/// Returns true if a path segment is `.` or `..`. Backslashes separate segments too, since some servers treat them as
+/// slashes, and percent-encoding is decoded any number of times.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4>
 pub fn has_dot_segment(text: &str) -> bool {
@@ -18,7 +19,7 @@ pub fn has_dot_segment(text: &str) -> bool {
     }
     let mut text = Cow::Borrowed(text);
     for _ in 0..MOST_LAYERS {
-        // What follows a semicolon is a parameter of the segment to some servers, which take it out.
+        // Some servers take what follows a semicolon for a parameter of the segment and remove it.
         let names = text.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
         if names.into_iter().any(|name| matches!(name.trim(), "." | "..")) {
             return true;

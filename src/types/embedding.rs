@@ -1,4 +1,4 @@
-//! OpenAI's list of embeddings, as serde types; and several such lists made into one.
+//! OpenAI's list of embeddings as serde types, and the merging of several such lists into one.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,38 +8,38 @@ use serde_json::value::RawValue;
 use super::members::Members;
 use super::object::ObjectWriter;
 
-/// A list of embeddings, each vector the JSON that the provider wrote.
+/// A list of embeddings; each vector is the JSON text that the provider wrote.
 #[derive(Debug, Default, Serialize)]
 pub struct EmbeddingList<'a> {
     object: ListObject,
     /// The vectors, in the order of the inputs.
     pub data: Vec<Embedding<'a>>,
-    /// Which model made them.
+    /// Name of the model that produced the vectors.
     pub model: &'a str,
-    /// Tokens, if the provider counts them.
+    /// Token counts, if the provider reports them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<EmbeddingUsage>,
-    /// What has no place in OpenAI's format, by dialect.
+    /// Data that OpenAI's format has no member for, by wire dialect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider_specific_fields: Option<Value>,
 }
 
-/// The vector of one input.
+/// The embedding of one input.
 #[derive(Debug, Serialize)]
 pub struct Embedding<'a> {
     object: EmbeddingObject,
-    /// Which input it belongs to.
+    /// Index of the input that the vector belongs to.
     pub index: usize,
-    /// A list of numbers, or base64.
+    /// The vector: a list of numbers, or a base64 string.
     pub embedding: &'a RawValue,
 }
 
-/// Tokens of the inputs.
+/// Token counts of the inputs.
 #[derive(Debug, Serialize)]
 pub struct EmbeddingUsage {
     /// Tokens of the texts.
     pub prompt_tokens: u64,
-    /// With whatever else is counted, such as images.
+    /// Tokens of the texts and of all other inputs, such as images.
     pub total_tokens: u64,
 }
 
@@ -59,15 +59,19 @@ enum EmbeddingObject {
 }
 
 impl<'a> EmbeddingList<'a> {
-    /// The list of these vectors.
+    /// Creates the list of these vectors, indexed in their order.
     pub fn new(model: &'a str, vectors: impl IntoIterator<Item = &'a RawValue>) -> Self {
         let embedding = |(index, embedding)| Embedding { object: EmbeddingObject::Embedding, index, embedding };
         Self { model, data: vectors.into_iter().enumerate().map(embedding).collect(), ..Self::default() }
     }
 
-    /// Its JSON.
+    /// Serialises the list as JSON.
+    ///
+    /// # Panics
+    ///
+    /// Never in practice: every member of these structs can be serialised.
     pub fn to_json(&self) -> Bytes {
-        // Vectors make up nearly all of it.
+        // The vectors are nearly all of the text.
         let length: usize = self.data.iter().map(|embedding| embedding.embedding.get().len() + 64).sum();
         let mut json = Vec::with_capacity(length + 256);
         serde_json::to_writer(&mut json, self).expect("it is JSON");
@@ -76,14 +80,18 @@ impl<'a> EmbeddingList<'a> {
 }
 
 impl From<u64> for EmbeddingUsage {
-    /// Nothing but texts.
+    /// Creates the counts of inputs that are all texts.
     fn from(tokens: u64) -> Self {
         Self { prompt_tokens: tokens, total_tokens: tokens }
     }
 }
 
-/// One list out of the lists that the parts of a call were answered with, in their order: vectors are numbered through,
-/// tokens added up, and what is native strung together; whatever else is said is what the first said.
+/// Merges the lists that the parts of a call were answered with, in order: vectors are renumbered, token counts are
+/// added, native lists are concatenated, and every other member is that of the first list.
+///
+/// # Errors
+///
+/// Returns the parser's error if a list is not a JSON object with a list of objects as its `data`.
 pub fn join(lists: &[Bytes]) -> serde_json::Result<Bytes> {
     let parsed: Vec<Members> = lists.iter().map(|list| Members::of(list)).collect::<Result<_, _>>()?;
     let mut joined = ObjectWriter::with_capacity(lists.iter().map(Bytes::len).sum());
@@ -128,7 +136,7 @@ fn merged(lists: &[Members], name: &str) -> serde_json::Result<Value> {
     Ok(all)
 }
 
-/// Adds numbers up, strings lists together, merges objects; of anything else the first stands.
+/// Merges two values: adds integers, concatenates lists, merges objects, and keeps the first of anything else.
 fn merge(known: &mut Value, value: Value) {
     match (known, value) {
         (known @ Value::Null, value) => *known = value,

@@ -1,4 +1,4 @@
-//! Plain HTTP messages: what a provider encodes into and decodes from.
+//! Plain HTTP messages: the requests that providers encode and the responses that they decode.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,44 +10,45 @@ use memchr::memchr;
 
 use super::redact::Redactor;
 
-/// The name and the value of a header field.
+/// Name and value of a header field.
 pub type Field = (HeaderName, HeaderValue);
 
-/// A request, ready to be sent.
+/// An HTTP request that is ready to be sent.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
-    /// `POST` for every call of a model; those who know credentials are asked in other ways too.
+    /// Method: `POST` for every call of a model; token endpoints and metadata servers use others too.
     pub method: Method,
-    /// Absolute address.
+    /// Absolute URI.
     pub uri: Uri,
-    /// Header fields in the order they are sent; credentials are marked sensitive, so `Debug` hides them. Calls of one place
-    /// share them.
+    /// Header fields in the order in which they are sent. Credentials are marked sensitive, so that `Debug` hides them.
+    /// Calls of the same endpoint share the list.
     pub headers: Arc<Vec<Field>>,
-    /// The body, or what of it stands before the file.
+    /// The body, or the part of it that precedes the file.
     pub body: Bytes,
-    /// A file that is sent behind `body`, and what follows that.
+    /// File sent after `body`, and the bytes that follow the file.
     pub file: Option<Box<(Arc<Upload>, Bytes)>>,
 }
 
 /// A file that is sent without being read into memory as a whole.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    /// What it is called to the provider.
+    /// File name sent to the provider.
     pub name: String,
-    /// Its media type.
+    /// Media type of the file.
     pub media_type: String,
-    /// How many bytes of it are sent.
+    /// Number of bytes to send.
     pub length: u64,
-    /// Its bytes.
+    /// Content of the file.
     pub content: Arc<dyn ReadAt>,
 }
 
-/// Bytes that can be read from any place, by any thread, any number of times: each attempt reads them anew.
+/// Random access to bytes, from any thread and any number of times: each attempt of a call reads the file again.
 pub trait ReadAt: std::fmt::Debug + Send + Sync {
-    /// Reads some bytes from `offset` on; none: there are no more. May block.
+    /// Reads into `buffer` from `offset` on and returns the number of bytes read, 0 at the end. May block.
     ///
     /// # Errors
-    /// Those of the file system.
+    ///
+    /// Returns the error of the file system.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize>;
 }
 
@@ -61,59 +62,60 @@ impl ReadAt for Bytes {
 }
 
 impl HttpRequest {
-    /// A request that sends something.
+    /// Creates a `POST` request.
     pub fn post(uri: Uri, headers: impl Into<Arc<Vec<Field>>>, body: impl Into<Bytes>) -> Self {
         Self { method: Method::POST, uri, headers: headers.into(), body: body.into(), file: None }
     }
 
-    /// How many bytes are sent behind the head.
+    /// Returns the length of the whole content: body, file and what follows the file.
     pub fn content_length(&self) -> u64 {
         let file = self.file.as_deref().map_or(0, |(file, tail)| file.length + tail.len() as u64);
         self.body.len() as u64 + file
     }
 
-    /// Takes a header field out.
+    /// Removes all header fields of this name.
     pub fn remove_header(&mut self, name: &HeaderName) {
         Arc::make_mut(&mut self.headers).retain(|(known, _)| known != name);
     }
 
-    /// Puts a header field in the place of all others of its name.
+    /// Sets a header field, replacing all others of its name.
     pub fn set_header(&mut self, name: HeaderName, value: HeaderValue) {
         let headers = Arc::make_mut(&mut self.headers);
         headers.retain(|(known, _)| *known != name);
         headers.push((name, value));
     }
 
-    /// The header fields as they are sent: who sends them comes first, unless the request says it.
+    /// Returns the header fields as they are sent: the library's `User-Agent` first, unless the request has one of its
+    /// own.
     pub fn fields(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        static US: HeaderValue = HeaderValue::from_static(concat!("ritellm/", env!("CARGO_PKG_VERSION")));
-        let is_said = self.headers.iter().any(|(name, _)| *name == USER_AGENT);
-        let us = (!is_said).then_some((&USER_AGENT, &US));
-        us.into_iter().chain(self.headers.iter().map(|(name, value)| (name, value)))
+        static USER_AGENT_VALUE: HeaderValue = HeaderValue::from_static(concat!("ritellm/", env!("CARGO_PKG_VERSION")));
+        let has_user_agent = self.headers.iter().any(|(name, _)| *name == USER_AGENT);
+        let own = (!has_user_agent).then_some((&USER_AGENT, &USER_AGENT_VALUE));
+        own.into_iter().chain(self.headers.iter().map(|(name, value)| (name, value)))
     }
 }
 
-/// How a streamed body is cut into events.
+/// Format that separates a streamed body into events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Framing {
     /// Server-sent events.
     #[default]
     Sse,
-    /// One JSON text a line.
+    /// One JSON text per line.
     Ndjson,
     /// AWS's `application/vnd.amazon.eventstream`.
     AwsEventStream,
-    /// Not at all: each piece is an event, and the body's end an event named [`END`].
+    /// No framing: each piece of the body is an event, and the end of the body is an event named [`END`].
     Raw,
 }
 
-/// The name of the event that stands for the end of a body that is not cut into events.
+/// Name of the event that marks the end of a body without framing.
 pub const END: &[u8] = b"end";
 
-/// A whole answer.
+/// An HTTP response with its whole body.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
-    /// When it began, in Unix seconds.
+    /// Unix time in seconds at which the response began.
     pub received: u64,
     /// Status code.
     pub status: u16,
@@ -123,28 +125,30 @@ pub struct HttpResponse {
     pub body: Bytes,
 }
 
-/// An answer's header fields: the lines as they came.
+/// The header fields of a response, stored as the lines that were received.
 ///
-/// Most calls look at one or two headers of twenty, so nothing is copied, parsed or indexed before somebody looks.
+/// Most calls look at one or two of twenty header fields, so nothing is copied, parsed or indexed until a field is
+/// asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
-    /// One field a line; a line without a colon is none.
+    /// One field per line; a line without a colon is ignored.
     lines: Bytes,
 }
 
 impl Headers {
-    /// Headers out of a block of lines, one field each.
+    /// Creates header fields from a block of lines, one field each.
     pub fn new(lines: Bytes) -> Self {
         Self { lines }
     }
 
-    /// The same in memory of their own.
+    /// Copies the lines into memory of their own, so that they no longer keep the buffer that they were read into.
     pub fn into_owned(self) -> Self {
         Self { lines: Bytes::copy_from_slice(&self.lines) }
     }
 
-    /// Every field, in order, names as they were written. A value that is not UTF-8 is shown with replacement marks; line
-    /// breaks and zero bytes in it as spaces: <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>.
+    /// Iterates over all fields in order, names as they were written. Bytes of a value that are not UTF-8 appear as
+    /// replacement characters, carriage returns and NUL bytes as spaces:
+    /// <https://www.rfc-editor.org/rfc/rfc9110#section-5.5>.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         self.fields().map(|(name, value)| {
             let name = std::str::from_utf8(name).unwrap_or("?");
@@ -153,7 +157,7 @@ impl Headers {
         })
     }
 
-    /// The first value of this name, whatever its case, if it is text.
+    /// Returns the first value of this name, compared without regard to case, if it is UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.fields()
             .find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes()))
@@ -167,7 +171,7 @@ impl Headers {
             .find_map(|name| self.get(name))
     }
 
-    /// Puts asterisks where secrets stand.
+    /// Replaces secrets by asterisks.
     pub fn hide(&mut self, redactor: &Redactor) {
         if let Some(hidden) = redactor.redact(&self.lines) {
             self.lines = hidden.into();
@@ -179,7 +183,7 @@ impl Headers {
     }
 }
 
-/// Lines without their line feeds.
+/// Iterator over lines, without their line feeds.
 pub struct Lines<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Lines<'a> {
@@ -196,7 +200,7 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
-/// A header line's name and value; `None` where it has no colon.
+/// Splits a header line into name and value; `None` if it has no colon.
 pub fn field_of(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr(b':', line)?;
     Some((&line[..colon], line[colon + 1..].trim_ascii()))

@@ -1,31 +1,32 @@
-//! What JSON texts that differ in some of their strings have in common.
+//! Templates of JSON texts that differ only in some of their string values, as the chunks of a stream do.
 
 use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-/// Texts that differ in more strings than this have no shape.
-pub const MOST: usize = 4;
+/// Maximum number of differing strings; texts that differ in more of them have no template.
+pub const MAX_STRINGS: usize = 4;
 
-/// A text, and which of its strings are others in the texts of the same shape.
+/// A JSON text, and the positions of its strings that vary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonTemplate<Text> {
     text: Text,
-    /// Where they stand, without the quotes.
+    /// Ranges of the varying strings, without their quotes.
     strings: Vec<Range<usize>>,
 }
 
 impl JsonTemplate<&[u8]> {
-    /// The shape with a text of its own.
+    /// Copies the text, so that the template owns it.
     pub fn into_owned(self) -> JsonTemplate<Vec<u8>> {
         JsonTemplate { text: self.text.to_vec(), strings: self.strings }
     }
 }
 
-/// Where the strings stand in a text of a shape; as many as the shape has. They travel with each chunk, and are small.
-pub type Spans = [Span; MOST];
+/// Positions of the varying strings in a text that matches a template; entries past the template's count are unused. A
+/// fixed, small array, since it is passed along with each chunk.
+pub type Spans = [Span; MAX_STRINGS];
 
-/// Where a string stands, without its quotes.
+/// Position of a string, without its quotes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
     start: u32,
@@ -33,38 +34,38 @@ pub struct Span {
 }
 
 impl Span {
-    /// Its range in the text.
+    /// Returns the byte range.
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
 
 impl<Text: AsRef<[u8]>> JsonTemplate<Text> {
-    /// The shape of two texts. `None` where they are the same, or differ in something else than strings that are values.
-    pub fn of(known: &[u8], given: Text) -> Option<Self> {
-        let text = given.as_ref();
+    /// Derives the template of two texts. `None` if they are equal, or differ in anything but string values.
+    pub fn of(known: &[u8], text: Text) -> Option<Self> {
+        let bytes = text.as_ref();
         let mut strings = Vec::new();
         let (mut at_known, mut at) = (0, 0);
         loop {
-            let same = in_common(&known[at_known..], &text[at..]);
-            if (at_known + same, at + same) == (known.len(), text.len()) {
+            let same = common_prefix(&known[at_known..], &bytes[at..]);
+            if (at_known + same, at + same) == (known.len(), bytes.len()) {
                 break;
             }
-            let start = open_string(&text[at..at + same])?;
+            let start = open_string(&bytes[at..at + same])?;
             (at_known, at) = (at_known + start, at + start);
-            let end = at + end_of_string(&text[at..])?;
+            let end = at + end_of_string(&bytes[at..])?;
             at_known += end_of_string(&known[at_known..])? + 1;
-            let is_name = text[end + 1..].trim_ascii_start().first() == Some(&b':');
-            if is_name || strings.len() == MOST {
+            let is_name = bytes[end + 1..].trim_ascii_start().first() == Some(&b':');
+            if is_name || strings.len() == MAX_STRINGS {
                 return None;
             }
             strings.push(at..end);
             at = end + 1;
         }
-        (!strings.is_empty()).then_some(Self { text: given, strings })
+        (!strings.is_empty()).then_some(Self { text, strings })
     }
 
-    /// Where the strings stand in a text, if it has this shape.
+    /// Returns the positions of the varying strings in `text`, or `None` if it does not match the template.
     pub fn spans(&self, text: &[u8]) -> Option<Spans> {
         u32::try_from(text.len()).ok()?;
         let mut spans = Spans::default();
@@ -82,18 +83,18 @@ impl<Text: AsRef<[u8]>> JsonTemplate<Text> {
         (text[at..] == self.text.as_ref()[known..]).then_some(spans)
     }
 
-    /// The text that the shape was found in, with other strings for those that differ.
+    /// Returns the template's text with its varying strings replaced.
     pub fn with<T: AsRef<[u8]>>(&self, strings: impl Fn(usize) -> T) -> Vec<u8> {
         replaced(self.text.as_ref(), self.strings.iter().cloned(), strings)
     }
 
-    /// How many strings differ.
+    /// Returns the number of varying strings.
     pub fn count(&self) -> usize {
         self.strings.len()
     }
 }
 
-/// A text with other strings at these places.
+/// Returns `text` with the strings at `spans` replaced.
 pub fn replaced<T: AsRef<[u8]>>(
     text: &[u8],
     spans: impl IntoIterator<Item = Range<usize>>,
@@ -110,15 +111,15 @@ pub fn replaced<T: AsRef<[u8]>>(
     written
 }
 
-/// How many bytes two texts begin with in common.
-pub fn in_common(known: &[u8], given: &[u8]) -> usize {
+/// Returns the length of the common prefix of two texts.
+pub fn common_prefix(one: &[u8], other: &[u8]) -> usize {
     const BLOCK: usize = 32;
-    let blocks = known.chunks_exact(BLOCK).zip(given.chunks_exact(BLOCK)).take_while(|(known, given)| known == given);
+    let blocks = one.chunks_exact(BLOCK).zip(other.chunks_exact(BLOCK)).take_while(|(one, other)| one == other);
     let same = blocks.count() * BLOCK;
-    same + known[same..].iter().zip(&given[same..]).take_while(|(known, given)| known == given).count()
+    same + one[same..].iter().zip(&other[same..]).take_while(|(one, other)| one == other).count()
 }
 
-/// Where the string begins that a text ends in the midst of, behind its quote.
+/// Returns the start of the string that `text` ends inside of, after its opening quote.
 fn open_string(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -130,8 +131,9 @@ fn open_string(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The first of either. The first eight bytes are looked at in one word, where a token's text mostly ends, which costs less
-/// than a call of the vectorised search: <https://graphics.stanford.edu/~seander/bithacks.html#ValueInWord>.
+/// Finds the first quote or backslash. The first eight bytes are tested in one word, since most tokens of text end
+/// there, and this costs less than a call of the vectorised search:
+/// <https://graphics.stanford.edu/~seander/bithacks.html#ValueInWord>.
 #[inline]
 fn quote_or_backslash(text: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -145,14 +147,14 @@ fn quote_or_backslash(text: &[u8]) -> Option<usize> {
         };
         let found = is(b'"') | is(b'\\');
         if found != 0 {
-            // The lowest mark is right; those above it may not be.
+            // The lowest marked byte is exact; marks above it may be false.
             return Some(found.trailing_zeros() as usize / 8);
         }
     }
     memchr2(b'"', b'\\', text)
 }
 
-/// Where the string ends that `rest` begins in: the place of its quote.
+/// Returns the index of the closing quote of a string, where `rest` begins inside it.
 pub fn end_of_string(rest: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -215,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Wherever the two begin to differ, in the midst of an escape too.
+    /// The texts may begin to differ at any byte, inside an escape too.
     #[test]
     fn strings_may_differ_at_every_place() {
         let texts = ["", "a", "ab", r"\n", r"\\", r#"\""#, r"a\n", r"\u00e9", r"\u00ea", r#"\\\""#, "é"];

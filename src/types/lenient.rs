@@ -1,7 +1,8 @@
-//! Members of an answer that may be of another type than documented: read as what they mean, or as absent.
+//! Lenient deserialization of members whose JSON type may differ from the documented one: the value is converted where
+//! its meaning is clear, and treated as absent otherwise.
 //!
-//! Gateways write counts as strings, ids as numbers and null for anything. Such a member is not worth the answer: of
-//! 18,440 answers with one leaf changed (`tests/mutants.py`), 2,619 raised before these readers.
+//! Gateways write counts as strings, ids as numbers, and null for anything. Such a member must not cost the answer: of
+//! 18,440 answers with one leaf changed (`tests/mutants.py`), 2,619 raised before these deserializers existed.
 
 use std::borrow::Cow;
 
@@ -10,14 +11,14 @@ use serde_json::value::RawValue;
 
 use super::members::Text;
 
-/// A single value that can be made of any JSON: `None`, or the default, where it is of no use.
+/// A scalar that can be converted from any JSON value: `None` or the default if the value is unusable.
 pub trait Scalar<'a>: Sized {
-    /// Reads it.
+    /// Converts a JSON text.
     fn of(json: &'a str) -> Self;
 }
 
 impl<'a> Scalar<'a> for Option<Cow<'a, str>> {
-    /// A string, or a number as it is written.
+    /// Accepts a string, or a number in the notation in which it is written.
     fn of(json: &'a str) -> Self {
         match json.as_bytes().first()? {
             b'"' => serde_json::from_str::<Text>(json).ok().map(|text| text.0),
@@ -58,9 +59,9 @@ impl<'a> Scalar<'a> for String {
 }
 
 impl<'a> Scalar<'a> for Option<u64> {
-    /// A count or a place: a number that is not negative, without its fraction; in quotes too.
+    /// Accepts a non-negative number, in quotes too, and truncates its fraction.
     fn of(json: &'a str) -> Self {
-        /// Beyond this, floats no longer tell neighbouring numbers apart.
+        /// Limit above which neighbouring integers have no distinct representation as floats.
         const MOST: f64 = (1u64 << 53) as f64;
         let number = json.trim_matches('"').trim();
         number.parse().ok().or_else(|| {
@@ -83,28 +84,40 @@ impl<'a> Scalar<'a> for bool {
 }
 
 impl<'a> Scalar<'a> for Option<&'a RawValue> {
-    /// Anything but null.
+    /// Accepts any value but null.
     fn of(json: &'a str) -> Self {
         serde_json::from_str::<&RawValue>(json).ok().filter(|raw| raw.get() != "null")
     }
 }
 
-/// For serde's `deserialize_with`: a single value.
+/// Deserializes a scalar leniently, for serde's `deserialize_with`.
+///
+/// # Errors
+///
+/// Returns the parser's error if the value is not JSON.
 pub fn scalar<'de, T: Scalar<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(T::of(<&RawValue>::deserialize(deserializer)?.get()))
 }
 
-/// The same for an object: its default where it is none.
+/// Deserializes an object leniently: the default if the value is not an object of the expected shape.
+///
+/// # Errors
+///
+/// Returns the parser's error if the value is not JSON.
 pub fn object<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(object_of(<&RawValue>::deserialize(deserializer)?.get()))
 }
 
-/// The same for a list of objects.
+/// Deserializes a list of objects leniently: see [`list_of`].
+///
+/// # Errors
+///
+/// Returns the parser's error if the value is not JSON.
 pub fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     Ok(list_of(<&RawValue>::deserialize(deserializer)?.get()))
 }
 
-/// An object, or its default where it is none.
+/// Parses an object, and returns the default if the text is not an object of the expected shape.
 pub fn object_of<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
     match json.starts_with('{') {
         true => serde_json::from_str(json).unwrap_or_default(),
@@ -112,12 +125,12 @@ pub fn object_of<'a, T: Deserialize<'a> + Default>(json: &'a str) -> T {
     }
 }
 
-/// The items of a list that can be read; of a single item, that one.
+/// Parses a list of objects and skips unreadable items; a single object is a list of one.
 pub fn list_of<'a, T: Deserialize<'a>>(json: &'a str) -> Vec<T> {
     match json.as_bytes().first() {
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(json).unwrap_or_default();
-            // serde would also read a list as an object's members in their order.
+            // serde also accepts an array for a struct, as the values of its fields in order.
             let objects = items.into_iter().filter(|item| item.get().starts_with('{'));
             objects.filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
         }

@@ -1,10 +1,10 @@
-//! Media types and `data:` addresses, as callers write them, in the form that providers take.
+//! Media types and `data:` URLs: converts the spellings that callers use to the ones that providers accept.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// Names that are in use and not registered, and the registered ones: <https://www.iana.org/assignments/media-types>.
+/// Unregistered names in common use, each with the registered name: <https://www.iana.org/assignments/media-types>.
 const MISNOMERS: &[(&str, &str)] = &[
     ("application/csv", "text/csv"),
     ("application/x-json", "application/json"),
@@ -22,7 +22,7 @@ const MISNOMERS: &[(&str, &str)] = &[
     ("text/yaml", "application/yaml"),
 ];
 
-/// Texts whose type does not begin with `text/`.
+/// Media types of text formats that do not begin with `text/`.
 const TEXTS: &[&str] = &[
     "application/ecmascript",
     "application/graphql",
@@ -46,9 +46,9 @@ const TEXTS: &[&str] = &[
     "application/yaml",
 ];
 
-/// What the end of a file's name says of its kind.
+/// Media types by file extension.
 #[rustfmt::skip]
-const ENDINGS: &[(&str, &str)] = &[
+const EXTENSIONS: &[(&str, &str)] = &[
     ("png", "image/png"), ("jpg", "image/jpeg"), ("jpeg", "image/jpeg"), ("webp", "image/webp"), ("gif", "image/gif"), ("heic", "image/heic"),
     ("heif", "image/heif"), ("bmp", "image/bmp"), ("tif", "image/tiff"), ("tiff", "image/tiff"), ("svg", "image/svg+xml"), ("avif", "image/avif"),
     ("mp3", "audio/mpeg"), ("wav", "audio/wav"), ("flac", "audio/flac"), ("ogg", "audio/ogg"), ("oga", "audio/ogg"), ("aac", "audio/aac"),
@@ -68,7 +68,7 @@ const ENDINGS: &[(&str, &str)] = &[
     ("java", "text/x-java"), ("c", "text/x-c"), ("h", "text/x-c"), ("cpp", "text/x-c++"), ("sh", "application/x-sh"),
 ];
 
-/// A media type in lower case, without parameters, under its registered name.
+/// Normalises a media type: lower case, without parameters, under its registered name.
 pub fn media_type(written: &str) -> Cow<'_, str> {
     let name = written.split(';').next().unwrap_or_default().trim();
     let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -81,33 +81,33 @@ pub fn media_type(written: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a file of this type is text. SVG is a picture, though it is written in XML.
+/// Returns true if files of this type are text. SVG counts as an image, although it is written in XML.
 pub fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/")
         || TEXTS.contains(&media_type)
         || media_type.starts_with("application/") && (media_type.ends_with("+json") || media_type.ends_with("+xml"))
 }
 
-/// The media type that the end of a file's name, or of an address, says.
+/// Returns the media type for the extension of a file name or URL.
 pub fn type_of_name(name: &str) -> Option<&'static str> {
     let path = name.split(['?', '#']).next()?;
-    let (_, ending) = path.rsplit('/').next()?.rsplit_once('.')?;
-    ENDINGS.iter().find(|(known, _)| ending.eq_ignore_ascii_case(known)).map(|(_, media_type)| *media_type)
+    let (_, extension) = path.rsplit('/').next()?.rsplit_once('.')?;
+    EXTENSIONS.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known)).map(|(_, media_type)| *media_type)
 }
 
-/// What a `data:` address holds: <https://www.rfc-editor.org/rfc/rfc2397>.
+/// A parsed `data:` URL: <https://www.rfc-editor.org/rfc/rfc2397>.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DataUrl<'a> {
-    /// The kind of data as [`media_type`] writes it; empty where it is not said.
+    /// Media type as normalised by [`media_type`]; empty if the URL has none.
     pub media_type: Cow<'a, str>,
-    /// Whether the data is base64; otherwise it is percent-encoded.
+    /// True if the data is base64; otherwise it is percent-encoded.
     pub is_base64: bool,
-    /// The data as it stands there.
+    /// The data, still encoded.
     pub data: &'a str,
 }
 
 impl<'a> DataUrl<'a> {
-    /// Reads an address; `None` where it is of another kind, or lacks its comma.
+    /// Parses a URL; `None` if it has another scheme or lacks the comma.
     pub fn of(url: &'a str) -> Option<Self> {
         let url = url.trim_start();
         let rest = url.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("data:")).map(|_| &url[5..])?;
@@ -116,7 +116,7 @@ impl<'a> DataUrl<'a> {
         Some(Self { media_type: media_type(head), is_base64, data })
     }
 
-    /// The data itself; `None` where it is no base64.
+    /// Decodes the data; `None` if it is not valid base64.
     pub fn bytes(&self) -> Option<Vec<u8>> {
         match self.is_base64 {
             true => decode_base64(self.data),
@@ -125,7 +125,7 @@ impl<'a> DataUrl<'a> {
     }
 }
 
-/// Base64 of either alphabet, padded or not, with line breaks or without.
+/// Decodes base64 of either alphabet, padded or not, with or without line breaks.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held) = (0u32, 0u32);

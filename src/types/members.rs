@@ -1,40 +1,49 @@
-//! A JSON object's members in their order, values unparsed: for looking at an object without touching the rest of it.
+//! Shallow JSON parsing: the members of an object in their order, with unparsed values, so that an object can be
+//! inspected without parsing all of it.
 
 use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Reads a JSON text. Its encoding is checked once, for the whole of it, and not for each string in it again.
+/// Parses a JSON text. UTF-8 is validated once for the whole text, instead of once for each string in it.
+///
+/// # Errors
+///
+/// Returns the parser's error if the text is not JSON, or not of the type `T`.
 pub fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
     match std::str::from_utf8(json) {
         Ok(text) => serde_json::from_str(text),
-        // Says where it is wrong; what is raw may be so.
+        // The slower parser reports the position of the error, and accepts invalid UTF-8 inside raw values.
         Err(_) => serde_json::from_slice(json),
     }
 }
 
-/// A JSON object's members, in order, each value the text it was.
+/// The members of a JSON object, in order, each value as unparsed text.
 #[derive(Debug, Default)]
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// Reads an object.
+    /// Parses an object.
+    ///
+    /// # Errors
+    ///
+    /// Returns the parser's error if the text is not a JSON object.
     pub fn of(json: &'a [u8]) -> serde_json::Result<Self> {
         read(json)
     }
 
-    /// A member's value as text; the last one of that name, as JSON readers have it.
+    /// Returns the JSON text of a member; of the last one if the name is repeated, as JSON parsers do.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(member, _)| member == name).map(|(_, value)| value.get())
     }
 
-    /// A member's value, unless it is absent or null.
+    /// Returns the JSON text of a member, unless it is absent or null.
     pub fn some(&self, name: &str) -> Option<&'a str> {
         self.get(name).filter(|value| *value != "null")
     }
 
-    /// A member that is a string, unescaped.
+    /// Returns the unescaped value of a member that is a string.
     pub fn string(&self, name: &str) -> Option<String> {
         serde_json::from_str(self.get(name)?).ok()
     }
@@ -60,13 +69,21 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A struct that takes an object's members one by one, so that it can keep those it has no field for.
+/// A struct that receives the members of an object one by one, so that it can keep those that it has no field for.
 pub trait Fields<'de>: Default {
-    /// Takes the next member: reads its value from `map`, whatever its name.
+    /// Reads the value of the next member from `map`; required for every name, known or not.
+    ///
+    /// # Errors
+    ///
+    /// Returns the parser's error if the value cannot be read.
     fn field<A: MapAccess<'de>>(&mut self, name: Cow<'de, str>, map: &mut A) -> Result<(), A::Error>;
 }
 
-/// Reads an object into such a struct.
+/// Deserializes an object into a [`Fields`] struct, for serde's `deserialize_with`.
+///
+/// # Errors
+///
+/// Returns the parser's error if the value is not an object, or that of [`Fields::field`].
 pub fn fields<'de, T: Fields<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Object<T>(std::marker::PhantomData<T>);
     impl<'de, T: Fields<'de>> Visitor<'de> for Object<T> {
@@ -85,7 +102,7 @@ pub fn fields<'de, T: Fields<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
     deserializer.deserialize_map(Object(std::marker::PhantomData))
 }
 
-/// A string, borrowed from the JSON unless it has escapes.
+/// A string that is borrowed from the JSON text unless it contains escapes.
 #[derive(Debug, Default, Clone)]
 pub struct Text<'a>(pub Cow<'a, str>);
 

@@ -1,15 +1,15 @@
-//! How the pieces of a stream become one value: text is joined, lists grow, objects merge member by member, and of
-//! everything else the last word counts.
+//! Rules that merge the pieces of a stream into one value: text is appended, lists grow, objects merge member by
+//! member, and any other value is replaced by the latest one.
 //!
-//! Which members are text is a list of names, because nothing else tells: a host that repeats `native_finish_reason` or a
-//! speaker's `name` with every chunk means the same one again.
+//! Text members are recognised by a list of names, since nothing else distinguishes them: a host that repeats
+//! `native_finish_reason` or a speaker's `name` with every chunk means the same value again.
 
 use serde_json::{Map, Value, json};
 
-/// Members that a stream brings in pieces, wherever in a delta they stand.
+/// Names of members whose text is streamed in pieces, at any depth of a delta.
 ///
-/// Beside the chat completions' own: reasoning under its other names, its summaries, the input of custom tools, the plan
-/// that comes before tools, and what blocks and parts of content are made of.
+/// Apart from the members of chat completions: reasoning under its other names, its summaries, the input of custom
+/// tools, the plan that precedes tools, and the members of content blocks and parts.
 const TEXT: [&str; 17] = [
     "content",
     "reasoning_content",
@@ -30,12 +30,13 @@ const TEXT: [&str; 17] = [
     "cited_text",
 ];
 
-/// Whether a member is text that comes in pieces. `data` is so in `audio` alone: elsewhere it is one encrypted whole.
+/// Returns true if a member is text that comes in pieces. `data` is such text in `audio` only: elsewhere it is one
+/// encrypted value.
 pub fn is_text(parent: &str, name: &str) -> bool {
     TEXT.contains(&name) || (parent == "audio" && name == "data")
 }
 
-/// Whether a value says nothing: null, or an empty text, list or object.
+/// Returns true if a value is empty: null, or an empty string, list or object.
 pub fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -46,18 +47,18 @@ pub fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// A member's text, if it has any.
+/// Returns the text of a member, unless it is absent or empty.
 pub fn text_at<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
     object.get(name)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// An object's `index`, also where a host writes it as a string.
+/// Returns the `index` of an object, which some hosts write as a string.
 pub fn index_of(object: &Value) -> Option<u64> {
     let index = object.get("index")?;
     index.as_u64().or_else(|| index.as_str()?.parse().ok())
 }
 
-/// Joins what comes next to the member `name` of an object that is called `parent`.
+/// Merges the next piece of the member `name` into an object that is itself the member `parent` of another.
 pub fn merge_member(object: &mut Map<String, Value>, parent: &str, name: String, value: Value) {
     let text = is_text(parent, &name);
     match object.get_mut(&name) {
@@ -77,14 +78,14 @@ pub fn merge_member(object: &mut Map<String, Value>, parent: &str, name: String,
 
 fn merge_text(known: &mut Value, name: &str, value: Value) {
     let value = match value {
-        // Some hosts give the arguments of a call as the object that they are.
+        // Some hosts send the arguments of a call as an object instead of a string.
         Value::Object(_) if name == "arguments" => Value::String(value.to_string()),
         value => value,
     };
     match (&mut *known, value) {
         (Value::String(known), Value::String(piece)) if name == "arguments" => append_arguments(known, &piece),
         (Value::String(known), Value::String(piece)) => append(known, &piece),
-        // Content in parts behind content that was a text, or the other way round.
+        // Content may change from text to parts, or from parts to text.
         (Value::String(text), Value::Array(parts)) if !text.is_empty() && !parts.is_empty() => {
             *known = json!([{"type": "text", "text": text}]);
             merge(known, name, Value::Array(parts));
@@ -97,13 +98,13 @@ fn merge_text(known: &mut Value, name: &str, value: Value) {
                 _ => parts.push(json!({"type": "text", "text": piece})),
             }
         }
-        // What is no text takes no text's place.
+        // A value of another type does not replace text.
         (Value::String(text), value) if !text.is_empty() && !value.is_array() => {}
         (known, value) => merge(known, name, value),
     }
 }
 
-/// Adds text. Memory grows by a quarter: a stream's text is all that most streams keep.
+/// Appends text. Capacity grows by a quarter, since the text is most of the memory that a stream keeps.
 pub fn append(known: &mut String, piece: &str) {
     if known.capacity() - known.len() < piece.len() {
         known.reserve_exact(piece.len().max(known.len() / 4));
@@ -111,8 +112,8 @@ pub fn append(known: &mut String, piece: &str) {
     known.push_str(piece);
 }
 
-/// Adds a piece of a call's arguments. Some hosts begin with `{}`, or say the whole again in the end: behind arguments that
-/// are complete, other complete ones are the last word.
+/// Appends a piece of a call's arguments. Some hosts begin with `{}`, or repeat the whole arguments at the end: a
+/// complete object after complete arguments replaces them.
 pub fn append_arguments(known: &mut String, piece: &str) {
     if starts_object(piece) && is_whole_object(known) {
         known.clear();
@@ -120,12 +121,13 @@ pub fn append_arguments(known: &mut String, piece: &str) {
     append(known, piece);
 }
 
-/// Whether a piece of arguments may be the beginning of a call's.
+/// Returns true if a piece of arguments may be the beginning of an object.
 pub fn starts_object(piece: &str) -> bool {
     piece.trim_start().starts_with('{')
 }
 
-/// Whether arguments are one complete JSON object. Longer ones than 16 kB are not looked at: it is asked again and again.
+/// Returns true if arguments are one complete JSON object. Texts longer than 16 kB are not checked, since the check is
+/// repeated for every piece.
 pub fn is_whole_object(text: &str) -> bool {
     text.len() <= 16 * 1024
         && starts_object(text)
@@ -133,7 +135,7 @@ pub fn is_whole_object(text: &str) -> bool {
         && serde_json::from_str::<Map<String, Value>>(text).is_ok()
 }
 
-/// Joins what comes later to what is there.
+/// Merges a later value into an earlier one.
 fn merge(known: &mut Value, name: &str, value: Value) {
     match (known, value) {
         (Value::Array(known), Value::Array(items)) => items.into_iter().for_each(|item| merge_item(known, name, item)),
@@ -150,28 +152,30 @@ fn merge(known: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// How far back an item is looked for that a piece belongs to: no stream has so many open at once.
+/// Number of most recent items that are searched for the one that a piece belongs to: no stream has as many open at
+/// once.
 pub const RECENT: usize = 512;
 
-/// An item with an `index` is a piece of the item at that place, unless its type, its id or the end of that one says that
-/// it is another: some hosts number all reasoning details 0. Other items are whole.
+/// Merges an item into a list. An item with an `index` is a piece of the item with that index, unless its type or id
+/// differs or the known item is finished: some hosts number all reasoning details 0. Other items are complete.
 /// <https://github.com/OpenRouterTeam/ai-sdk-provider/issues/519>
 fn merge_item(known: &mut Vec<Value>, parent: &str, item: Value) {
-    let place = index_of(&item).and_then(|index| {
-        let recent = || known.iter().enumerate().rev().take(RECENT).filter(|(_, there)| index_of(there).is_some());
+    let position = index_of(&item).and_then(|index| {
+        let recent =
+            || known.iter().enumerate().rev().take(RECENT).filter(|(_, existing)| index_of(existing).is_some());
         let id = text_at(&item, "id");
-        let same_id = id.and_then(|id| recent().find(|(_, there)| text_at(there, "id") == Some(id)));
+        let same_id = id.and_then(|id| recent().find(|(_, existing)| text_at(existing, "id") == Some(id)));
         let at_index = || {
-            recent().find(|(_, there)| index_of(there) == Some(index)).filter(|(_, there)| {
-                let conflicts = id.is_some() && text_at(there, "id").is_some();
-                !conflicts && !ends(there, &item)
+            recent().find(|(_, existing)| index_of(existing) == Some(index)).filter(|(_, existing)| {
+                let conflicts = id.is_some() && text_at(existing, "id").is_some();
+                !conflicts && !is_finished(existing, &item)
             })
         };
-        same_id.or_else(at_index).filter(|(_, there)| have_one_type(there, &item)).map(|(place, _)| place)
+        same_id.or_else(at_index).filter(|(_, existing)| have_one_type(existing, &item)).map(|(position, _)| position)
     });
-    match (place.map(|place| &mut known[place]), item) {
-        (Some(Value::Object(there)), Value::Object(item)) => {
-            item.into_iter().for_each(|(name, value)| merge_member(there, parent, name, value));
+    match (position.map(|position| &mut known[position]), item) {
+        (Some(Value::Object(existing)), Value::Object(item)) => {
+            item.into_iter().for_each(|(name, value)| merge_member(existing, parent, name, value));
         }
         (_, item) => known.push(item),
     }
@@ -184,9 +188,9 @@ fn have_one_type(known: &Value, item: &Value) -> bool {
     }
 }
 
-/// Whether an item is finished, so that this one is the next: signed reasoning ends with its signature, and encrypted
-/// reasoning comes whole.
-fn ends(known: &Value, item: &Value) -> bool {
+/// Returns true if `known` is finished, so that `item` is the next one: signed reasoning ends with its signature, and
+/// encrypted reasoning comes whole.
+fn is_finished(known: &Value, item: &Value) -> bool {
     let differs = |name: &str| match (text_at(known, name), text_at(item, name)) {
         (Some(known), Some(item)) => known != item,
         _ => false,

@@ -1,4 +1,4 @@
-//! OpenAI's shapes and plain HTTP messages. No vendor's words, no socket, no Python.
+//! Types of OpenAI's API, plain HTTP messages and JSON helpers. No vendor-specific types, no sockets, no Python.
 
 pub mod accumulate;
 pub mod answer;

@@ -1,66 +1,66 @@
-//! The operations: what can be asked of a provider, each described in one row of [`SPECS`].
+//! The operations that a provider can offer, each described by one row of [`SPECS`].
 //!
-//! Adding an operation is a variant, a row, and a provider's endpoint for it. What an argument's name, the class of its
-//! result and the form of its stream are is read from the row everywhere else.
+//! To add an operation, add a variant, a row, and an endpoint to each provider that offers it. All other code reads the
+//! name of the input, the class of the result and the form of the stream from the row.
 
-/// What can be asked of a provider, each with an endpoint of its own.
+/// An operation of a provider, each with an endpoint of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Operation {
     /// Chat completions.
     #[default]
     Chat,
-    /// Vectors for texts.
+    /// Embeddings: vectors for texts.
     Embedding,
-    /// OpenAI's Responses.
+    /// Responses of OpenAI's Responses API.
     Responses,
-    /// Documents in the order of their relevance to a query.
+    /// Rerank: documents in the order of their relevance to a query.
     Rerank,
     /// Text to speech: audio bytes.
     Speech,
     /// Uploads a file.
     FileCreate,
-    /// One page of the account's files.
+    /// Lists the account's files, one page at a time.
     FileList,
-    /// What is known of a file.
+    /// Retrieves the description of a file.
     FileRetrieve,
-    /// A file's bytes.
+    /// Downloads the content of a file.
     FileContent,
     /// Deletes a file.
     FileDelete,
     /// Starts a batch of calls.
     BatchCreate,
-    /// One page of the account's batches.
+    /// Lists the account's batches, one page at a time.
     BatchList,
-    /// The state of a batch.
+    /// Retrieves the state of a batch.
     BatchRetrieve,
     /// Cancels a batch.
     BatchCancel,
-    /// The results of a batch, one JSON object each.
+    /// Downloads the results of a batch, one JSON object each.
     BatchResults,
 }
 
-/// What an operation is called, takes and gives.
+/// Description of an operation: its name, its input and its output.
 #[derive(Debug)]
 pub struct Spec {
     /// The operation of this row.
     pub operation: Operation,
-    /// Its name on the boundary to Python.
+    /// Name of the operation on the boundary to Python.
     pub name: &'static str,
-    /// What a provider has that offers it, as error messages say it.
+    /// Noun for the operation's results, used in error messages about providers that lack it.
     pub noun: &'static str,
-    /// The request parameter that its input is sent under.
+    /// Name of the request parameter that holds the input.
     pub input: &'static str,
-    /// Whether a call may leave its input out.
+    /// True if a call may omit the input.
     pub input_optional: bool,
-    /// Whether it is asked of a model; the others are asked of an account.
+    /// True if the operation belongs to a model; all others belong to an account.
     pub has_model: bool,
-    /// What its answer is.
+    /// Form of the answer.
     pub output: Output,
-    /// How it streams.
+    /// Form of the stream.
     pub streaming: Streaming,
 }
 
-/// The form of an answer.
+/// Form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// A chat completion.
@@ -71,34 +71,34 @@ pub enum Output {
     Response,
     /// Ranked documents.
     RerankResponse,
-    /// A file's description.
+    /// Description of a file.
     FileObject,
-    /// That a file was deleted.
+    /// Confirmation that a file was deleted.
     FileDeleted,
     /// A page of files.
     FilePage,
-    /// A batch's state.
+    /// State of a batch.
     Batch,
     /// A page of batches.
     BatchPage,
     /// A JSON object without a class of its own.
     Object,
-    /// Bytes that are no JSON.
+    /// Bytes that are not JSON.
     Binary,
 }
 
-/// The form of an operation's stream.
+/// Form of an operation's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streaming {
-    /// It has none.
+    /// The operation does not stream.
     None,
     /// Chat completion chunks.
     Chunks,
-    /// Events of a response.
+    /// Events of the Responses API.
     Events,
-    /// JSON objects that do not make up one answer.
+    /// JSON objects that are not accumulated into one answer.
     Objects,
-    /// Bytes as they come.
+    /// Bytes in the pieces in which they are received.
     Bytes,
 }
 
@@ -116,7 +116,7 @@ impl Spec {
         }
     }
 
-    /// Asked of an account, not of a model.
+    /// Creates the row of an operation that belongs to an account, not to a model.
     const fn of_account(operation: Operation, name: &'static str, noun: &'static str, input: &'static str) -> Self {
         Self { has_model: false, ..Self::new(operation, name, noun, input) }
     }
@@ -140,7 +140,7 @@ pub static SPECS: [Spec; 15] = [
         .giving(Output::ChatCompletion)
         .streaming(Streaming::Chunks),
     Spec::new(Operation::Embedding, "embedding", "embeddings", "input").giving(Output::EmbeddingResponse),
-    // A stored prompt or an earlier response may stand for the input.
+    // The input is optional: a stored prompt or an earlier response may replace it.
     Spec::new(Operation::Responses, "responses", "responses", "input")
         .without_input()
         .giving(Output::Response)
@@ -165,13 +165,13 @@ pub static SPECS: [Spec; 15] = [
 ];
 
 impl Operation {
-    /// Its row.
+    /// Returns the row of this operation.
     #[inline]
     pub fn spec(self) -> &'static Spec {
         &SPECS[self as usize]
     }
 
-    /// The operation of this name.
+    /// Returns the operation of this name.
     pub fn named(name: &str) -> Option<Self> {
         SPECS.iter().find(|spec| spec.name == name).map(|spec| spec.operation)
     }

@@ -1,4 +1,4 @@
-//! A call's parameters: a JSON object kept as bytes, its top-level members indexed.
+//! The parameters of a call: a JSON object kept as bytes, with an index of its top-level members.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -10,27 +10,29 @@ use super::members::Members;
 use super::shared::is_same;
 use crate::error::{Error, Result};
 
-/// A JSON object whose member values stay the bytes they were given as.
+/// A JSON object that keeps the bytes of its members' values.
 ///
-/// A provider that speaks OpenAI's format sends them on without parsing them; another one parses just the members it maps.
+/// A provider with OpenAI's format sends the bytes without parsing them; others parse only the members that they
+/// convert.
 #[derive(Debug, Clone, Default)]
 pub struct Params {
     text: Text,
-    /// How much of the text stands before the first member.
+    /// Length of the text before the first member.
     head: usize,
-    /// What that says: the model, and whether to stream.
-    says: Option<(Arc<str>, bool)>,
-    /// As many as most calls have are here, more in memory of their own.
+    /// Model and stream flag that the text before the first member contains.
+    head_values: Option<(Arc<str>, bool)>,
+    /// Positions of the members; inline for as many as most calls have.
     members: SmallVec<[Member; 4]>,
-    /// Whether `text` is exactly the members in order, so that it can be sent in one piece.
-    whole: bool,
+    /// True if `text` consists of exactly these members in order, so that it can be sent without copying member by
+    /// member.
+    contiguous: bool,
 }
 
-/// `"name":value` after `"name":value`, separated by commas; before them, perhaps, the beginning of a body.
+/// Members as `"name":value`, separated by commas; optionally preceded by the beginning of a body.
 #[derive(Debug, Clone)]
 enum Text {
     Open(Vec<u8>),
-    /// With the bracket that ends a body, and to be shared.
+    /// Text with the closing brace of a body, shared without copying.
     Closed(Bytes),
 }
 
@@ -67,11 +69,11 @@ impl Text {
 
 #[derive(Debug, Clone)]
 struct Member {
-    /// `None`: it is written as it is, so that it can be read in the text.
+    /// Name of the member; `None` if it needs no escapes, so that it can be read from the text.
     name: Option<Box<str>>,
-    /// Where `"name":value` stands.
+    /// Start of `"name":value`.
     start: usize,
-    /// Where the value stands.
+    /// Range of the value.
     value: Range<usize>,
 }
 
@@ -79,38 +81,46 @@ impl Member {
     fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
         match &self.name {
             Some(name) => name.as_bytes(),
-            // Between its quotes, before the colon.
+            // The name lies between its quotes, before the colon.
             None => &text[self.start + 1..self.value.start - 2],
         }
     }
 }
 
 impl Params {
-    /// No members, with room for `capacity` bytes.
+    /// Creates parameters without members, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
         let text = Text::Open(Vec::with_capacity(capacity));
-        Self { text, head: 0, says: None, members: SmallVec::new(), whole: true }
+        Self { text, head: 0, head_values: None, members: SmallVec::new(), contiguous: true }
     }
 
-    /// No members yet, and room for those of a call's body in OpenAI's format: [`as_body`](Self::as_body) may then give
-    /// that without a copy.
+    /// Creates parameters without members, preceded by the beginning of a body in OpenAI's format, so that
+    /// [`as_body`](Self::as_body) can return that body without a copy.
     pub fn of_call(model: &Arc<str>, stream: bool) -> Self {
         let mut params = Self::with_capacity(1024);
         let text = params.text.open();
         write_head(model, stream, text);
         params.head = text.len();
-        params.says = Some((model.clone(), stream));
+        params.head_values = Some((model.clone(), stream));
         params
     }
 
-    /// The members of a JSON object.
+    /// Creates parameters from the members of a JSON object.
+    ///
+    /// # Errors
+    ///
+    /// Returns an `InvalidArgument` error if `json` is not a JSON object.
     pub fn from_json(json: &[u8]) -> Result<Self> {
         let mut params = Self::with_capacity(json.len());
         params.merge_json(json)?;
         Ok(params)
     }
 
-    /// Adds a JSON object's members; a name that is there already gets the new value.
+    /// Adds the members of a JSON object; a member that exists already gets the new value.
+    ///
+    /// # Errors
+    ///
+    /// Returns an `InvalidArgument` error if `json` is not a JSON object.
     pub fn merge_json(&mut self, json: &[u8]) -> Result<()> {
         let members = Members::of(json)
             .map_err(|error| Error::argument(format!("expected a JSON object of parameters: {error}")))?;
@@ -120,7 +130,7 @@ impl Params {
         Ok(())
     }
 
-    /// Gives `name` this value: JSON, as bytes.
+    /// Sets a member to a value, given as JSON text.
     pub fn set(&mut self, name: &str, value: &[u8]) {
         self.set_with(name, |text| {
             text.extend_from_slice(value);
@@ -129,7 +139,11 @@ impl Params {
         .unwrap_or_else(|never| match never {});
     }
 
-    /// Gives `name` the value that `write` appends. What a failing `write` appended is taken back.
+    /// Sets a member to the JSON text that `write` appends. If `write` fails, the parameters are unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `write`.
     pub fn set_with<E>(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let text = self.text.open();
         let before = text.len();
@@ -157,27 +171,31 @@ impl Params {
         Ok(())
     }
 
-    /// Takes a member out; says whether it was there.
+    /// Removes a member and returns true if it existed.
     pub fn remove(&mut self, name: &str) -> bool {
-        let Some(place) = self.place(name) else { return false };
-        self.members.remove(place);
-        self.whole = false;
+        let Some(position) = self.position(name) else { return false };
+        self.members.remove(position);
+        self.contiguous = false;
         true
     }
 
-    /// A member's value, as JSON.
+    /// Returns the JSON text of a member.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let member = &self.members[self.place(name)?];
+        let member = &self.members[self.position(name)?];
         Some(&self.text[member.value.clone()])
     }
 
-    /// Which member has this name; names are unique.
-    fn place(&self, name: &str) -> Option<usize> {
+    /// Returns the position of a member; names are unique.
+    fn position(&self, name: &str) -> Option<usize> {
         let text: &[u8] = &self.text;
         self.members.iter().position(|member| member.name(text) == name.as_bytes())
     }
 
-    /// Names and values, in the order given.
+    /// Iterates over names and values, in insertion order.
+    ///
+    /// # Panics
+    ///
+    /// Never in practice: names are inserted as `str` and so are UTF-8.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.members.iter().map(|member| {
             let name = std::str::from_utf8(member.name(&self.text)).expect("it was written as a str");
@@ -185,29 +203,29 @@ impl Params {
         })
     }
 
-    /// How many bytes the members take.
+    /// Returns the number of bytes that the members take.
     pub fn len(&self) -> usize {
         self.text.len() - self.head
     }
 
-    /// Whether there is no member.
+    /// Returns true if there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// No more members are to come, most likely.
+    /// Adds the closing brace, so that the body can be shared. Members can still be changed, at the cost of a copy.
     pub fn close(&mut self) {
         let mut text = std::mem::take(self.text.open());
         text.push(b'}');
         self.text = Text::Closed(text.into());
     }
 
-    /// A body in OpenAI's format: the model and whether its answer is to be streamed, then the members, those in `renamed`
-    /// under their other name.
+    /// Returns a body in OpenAI's format: the model, the stream flag, then the members, those in `renamed` under their
+    /// other names.
     pub fn as_body(&self, model: &str, stream: bool, renamed: &[(&str, &str)]) -> Bytes {
         if let Text::Closed(whole) = &self.text
-            && self.in_one_piece(renamed)
-            && self.says.as_ref().is_some_and(|(said, streams)| is_same(said, model) && *streams == stream)
+            && self.is_contiguous(renamed)
+            && self.head_values.as_ref().is_some_and(|(known, streams)| is_same(known, model) && *streams == stream)
         {
             return whole.clone();
         }
@@ -218,14 +236,14 @@ impl Params {
         body.into()
     }
 
-    fn in_one_piece(&self, renamed: &[(&str, &str)]) -> bool {
+    fn is_contiguous(&self, renamed: &[(&str, &str)]) -> bool {
         let is_renamed = |member: &Member| renamed.iter().any(|(name, _)| name.as_bytes() == member.name(&self.text));
-        self.whole && !self.members.iter().any(is_renamed)
+        self.contiguous && !self.members.iter().any(is_renamed)
     }
 
     /// Appends `,"name":value` for each member, those in `renamed` under their other name.
     pub fn write_members(&self, renamed: &[(&str, &str)], out: &mut Vec<u8>) {
-        if self.in_one_piece(renamed) {
+        if self.is_contiguous(renamed) {
             if let Some(first) = self.members.first() {
                 out.push(b',');
                 out.extend_from_slice(&self.text[first.start..]);
@@ -235,7 +253,7 @@ impl Params {
         for member in &self.members {
             out.push(b',');
             match renamed.iter().find(|(name, _)| name.as_bytes() == member.name(&self.text)) {
-                // The provider's name may have been given too; then it has the say.
+                // If the provider's own name was set too, that member takes precedence.
                 Some((_, other)) if self.get(other).is_some() => {
                     out.pop();
                 }

@@ -1,4 +1,4 @@
-//! The request of a call: one operation, asked of one model or account.
+//! The request of a call: one operation, with its parameters.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use super::http::Upload;
 use super::operation::Operation;
 use super::params::Params;
 
-/// What the caller asks of a model.
+/// A request for one operation, as the caller makes it.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// What is asked for.
+    /// The operation to perform.
     pub operation: Operation,
-    /// The model's name as the provider knows it.
+    /// Name of the model as the provider knows it.
     pub model: Arc<str>,
-    /// Everything else of the request body, `messages` or `input` included, without `model` and `stream`.
+    /// All other members of the request body, `messages` or `input` included, without `model` and `stream`.
     pub params: Params,
-    /// Whether the answer is to come as a stream.
+    /// True if the answer is requested as a stream.
     pub stream: bool,
-    /// Drop parameters that the provider lacks instead of refusing them.
+    /// True if parameters that the provider lacks are dropped instead of refused.
     pub drop_params: bool,
-    /// Header fields the caller adds; they replace ours of the same name.
+    /// Header fields added by the caller; each replaces the library's own field of the same name.
     pub extra_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Query parameters the caller adds.
+    /// Query parameters added by the caller.
     pub extra_query: Vec<(String, String)>,
-    /// A file that is sent along.
+    /// File to upload with the request.
     pub upload: Option<Arc<Upload>>,
 }

@@ -1,8 +1,8 @@
-//! One key or token.
+//! The type of a key or token.
 
 use std::sync::Arc;
 
-/// A key or token. It has no `Display` and its `Debug` hides it.
+/// A key or token. It has no `Display`, and its `Debug` output hides the value.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(Arc<str>);
 
@@ -12,7 +12,7 @@ impl Secret {
         Self(key.into())
     }
 
-    /// The key itself, for the one place that writes it into a request.
+    /// Returns the key itself, for the one place that writes it into a request.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,21 +1,21 @@
-//! Strings that one call after the other names, in one place in memory: a model, an address, a key.
+//! Interning of the strings that successive calls repeat: a model, an address, a key.
 //!
-//! They are then allocated once, are in the caches when they are asked for, and compare by their address.
+//! An interned string is allocated once, stays in the CPU caches, and compares by its address.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// So many are remembered in each thread, …
-const REMEMBERED: usize = 8;
-/// … none of which is longer.
+/// Number of strings cached per thread.
+const CACHED: usize = 8;
+/// Maximum length of a cached string, in bytes.
 const LONGEST: usize = 256;
 
 thread_local! {
-    /// The latest, and which of them is the next to be forgotten.
-    static RECENT: RefCell<([Option<Arc<str>>; REMEMBERED], usize)> = const { RefCell::new(([const { None }; REMEMBERED], 0)) };
+    /// The most recent strings, and the index of the one to be replaced next.
+    static RECENT: RefCell<([Option<Arc<str>>; CACHED], usize)> = const { RefCell::new(([const { None }; CACHED], 0)) };
 }
 
-/// The text, shared with its last use in this thread if that was not long ago.
+/// Returns the text as an `Arc`, shared with its last use in this thread if that was recent.
 pub fn shared(text: &str) -> Arc<str> {
     if text.len() > LONGEST {
         return text.into();
@@ -26,12 +26,12 @@ pub fn shared(text: &str) -> Arc<str> {
         }
         let fresh: Arc<str> = text.into();
         recent[*next] = Some(fresh.clone());
-        *next = (*next + 1) % REMEMBERED;
+        *next = (*next + 1) % CACHED;
         fresh
     })
 }
 
-/// Whether two texts are the same, at once where they are one.
+/// Returns true if two texts are equal; immediate if they are at the same address.
 pub fn is_same(one: &str, other: &str) -> bool {
     std::ptr::eq(one, other) || one == other
 }
@@ -47,7 +47,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &shared("other")));
         let long = "x".repeat(LONGEST + 1);
         assert!(!Arc::ptr_eq(&shared(&long), &shared(&long)));
-        for number in 0..REMEMBERED {
+        for number in 0..CACHED {
             assert_eq!(&*shared(&number.to_string()), number.to_string());
         }
         assert_eq!(Arc::strong_count(&first), 1);

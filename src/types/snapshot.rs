@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::accumulate::Accumulator;
-use super::json_template::{JsonTemplate, MOST, Span, Spans, end_of_string};
+use super::json_template::{JsonTemplate, MAX_STRINGS, Span, Spans, end_of_string};
 use super::merge::{is_blank, is_text};
 use super::operation::{Operation, Streaming};
 use super::response;
@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// How many shapes there have been.
     shapes: u8,
     /// How the strings of the shape are joined, once that was asked; `None`: they are not.
-    joins: Option<Option<[Join; MOST]>>,
+    joins: Option<Option<[Join; MAX_STRINGS]>>,
     /// The last chunk that was not alike.
     last: Vec<u8>,
     /// How many bytes have been put together.
@@ -192,9 +192,9 @@ impl Snapshot {
     fn fold_run(&mut self, mut run: &[u8]) {
         let Some(shape) = &self.shape else { return };
         let joins = *self.joins.get_or_insert_with(|| joins(shape));
-        let mut joined: Option<[Vec<u8>; MOST]> = None;
+        let mut joined: Option<[Vec<u8>; MAX_STRINGS]> = None;
         while !run.is_empty() {
-            let mut strings = [&[][..]; MOST];
+            let mut strings = [&[][..]; MAX_STRINGS];
             for string in &mut strings[..shape.count()] {
                 let Some(end) = end_of_string(run) else { return };
                 (*string, run) = (&run[..end], &run[end + 1..]);
@@ -276,9 +276,9 @@ impl Whole {
 
 /// How the strings that differ in chunks of a shape are joined, if one chunk with joined strings says the same as these
 /// chunks one after the other.
-fn joins(shape: &JsonTemplate<Vec<u8>>) -> Option<[Join; MOST]> {
+fn joins(shape: &JsonTemplate<Vec<u8>>) -> Option<[Join; MAX_STRINGS]> {
     let chunk: Value = serde_json::from_slice(&shape.with(mark)).ok()?;
-    let mut joins = [None; MOST];
+    let mut joins = [None; MAX_STRINGS];
     for (name, value) in chunk.as_object()? {
         match (name.as_str(), value) {
             ("choices", Value::Array(choices)) => match choices.as_slice() {
@@ -292,7 +292,7 @@ fn joins(shape: &JsonTemplate<Vec<u8>>) -> Option<[Join; MOST]> {
             (_, value) => note_all(value, &mut joins),
         }
     }
-    let mut found = [Join::Last; MOST];
+    let mut found = [Join::Last; MAX_STRINGS];
     for (join, found) in joins[..shape.count()].iter().zip(&mut found) {
         *found = (*join)?;
     }
@@ -309,7 +309,7 @@ fn marked(value: &Value) -> Option<usize> {
 }
 
 /// `None`: the value is another, or would be another's.
-fn note(value: &Value, join: Join, joins: &mut [Option<Join>; MOST]) -> Option<()> {
+fn note(value: &Value, join: Join, joins: &mut [Option<Join>; MAX_STRINGS]) -> Option<()> {
     match (marked(value), value) {
         (Some(index), _) => joins[index] = Some(join),
         (None, Value::Array(_) | Value::Object(_)) => return None,
@@ -319,14 +319,14 @@ fn note(value: &Value, join: Join, joins: &mut [Option<Join>; MOST]) -> Option<(
 }
 
 /// A value that is replaced as a whole: its strings are those that were said last, if there is but one of them.
-fn note_all(value: &Value, joins: &mut [Option<Join>; MOST]) {
+fn note_all(value: &Value, joins: &mut [Option<Join>; MAX_STRINGS]) {
     // In a container a blank string would have its place too.
     if let Some(index) = marked(value) {
         joins[index] = Some(Join::Last);
     }
 }
 
-fn joins_of_choice(choice: &Value, joins: &mut [Option<Join>; MOST]) -> Option<()> {
+fn joins_of_choice(choice: &Value, joins: &mut [Option<Join>; MAX_STRINGS]) -> Option<()> {
     for (name, value) in choice.as_object()? {
         match name.as_str() {
             "delta" => joins_in("", name, value, joins)?,
@@ -339,7 +339,7 @@ fn joins_of_choice(choice: &Value, joins: &mut [Option<Join>; MOST]) -> Option<(
 }
 
 /// Looks through a value that is merged with what came before.
-fn joins_in(parent: &str, name: &str, value: &Value, joins: &mut [Option<Join>; MOST]) -> Option<()> {
+fn joins_in(parent: &str, name: &str, value: &Value, joins: &mut [Option<Join>; MAX_STRINGS]) -> Option<()> {
     match value {
         Value::String(_) => match marked(value) {
             Some(index) if name == "arguments" => joins[index] = Some(Join::Arguments),

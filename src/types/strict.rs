@@ -1,15 +1,16 @@
-//! JSON as Python's reader takes it → JSON as the standard has it, for the reader that takes nothing else.
+//! Converts JSON as Python's parser accepts it to standard JSON, for the parser that accepts nothing else.
 //!
-//! Hosts write `NaN`, numbers beyond every range, half a surrogate pair, control characters and bytes that are no UTF-8.
+//! Hosts write `NaN`, numbers outside the range of a double, unpaired surrogates, control characters in strings, and
+//! invalid UTF-8.
 
 use memchr::memchr;
 
 use super::json_template::end_of_string;
 
-/// Deeper values become null: `serde_json` refuses texts of more than 128 levels.
+/// Depth at which containers become null: `serde_json` refuses texts of more than 128 levels.
 const DEEPEST: usize = 100;
 
-/// The text with what the standard does not have replaced by what comes nearest.
+/// Returns the text with everything that standard JSON lacks replaced by its nearest equivalent.
 pub fn strict(json: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(json);
     let text = text.as_bytes();
@@ -42,7 +43,7 @@ pub fn strict(json: &[u8]) -> Vec<u8> {
     written
 }
 
-/// Where a container ends that begins at a place.
+/// Returns the end of the container that begins at `at`.
 fn end_of_container(text: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
     while let Some(&byte) = text.get(at) {
@@ -60,7 +61,8 @@ fn end_of_container(text: &[u8], mut at: usize) -> usize {
     text.len()
 }
 
-/// Whether a number is one, or no number at all, which is for the reader to refuse.
+/// Returns true unless the token is a number that is not finite. A token that is not a number at all is left for the
+/// parser to refuse.
 fn is_finite(token: &[u8]) -> bool {
     if matches!(token, b"NaN" | b"Infinity" | b"-Infinity") {
         return false;
@@ -89,13 +91,13 @@ fn write_string(string: &[u8], written: &mut Vec<u8>) {
     }
 }
 
-/// The half of a surrogate pair that a text begins with, as an escape.
+/// Returns the surrogate code unit whose `\u` escape the text begins with.
 pub fn surrogate(text: &[u8]) -> Option<u16> {
     let digits = std::str::from_utf8(text.strip_prefix(b"\\u")?.get(..4)?).ok()?;
     u16::from_str_radix(digits, 16).ok().filter(|unit| (0xD800..0xE000).contains(unit))
 }
 
-/// Whether a string, without its quotes, has only the escapes that there are.
+/// Returns true if all escapes of a string, given without its quotes, are valid.
 pub fn is_well_escaped(string: &[u8]) -> bool {
     let mut rest = string;
     while let Some(at) = memchr(b'\\', rest) {

@@ -1,18 +1,18 @@
-//! A unix socket's path as an address's host.
+//! URLs whose host is the path of a Unix socket.
 //!
-//! `http+unix://%2Frun%2Fmodel.sock/v1` is how requests-unixsocket and others write it, and no URI to the `http` crate,
-//! which takes no percent sign there: within this library a dollar sign stands in its place.
+//! `http+unix://%2Frun%2Fmodel.sock/v1` is the notation of requests-unixsocket and others. The `http` crate does not
+//! parse it, since it allows no percent sign in a host: within this library a dollar sign replaces it.
 
 use http::Uri;
 
-/// The scheme of such addresses.
+/// Scheme of URLs of Unix sockets.
 pub const SCHEME: &str = "http+unix";
 
-/// The address in the library's spelling, if it is one of a socket. `None`: it is one of something else.
+/// Converts a URL of a Unix socket to the library's notation; `None` if the URL has another scheme.
 ///
 /// # Errors
 ///
-/// The path is not absolute, or no text.
+/// Returns the rest of an error message if the path is not absolute, not UTF-8, or contains a NUL.
 pub fn address(url: &str) -> Option<Result<String, &'static str>> {
     let rest = url.strip_prefix("http+unix://")?;
     let (socket, path) = rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end));
@@ -33,7 +33,7 @@ fn escape(byte: u8) -> String {
     }
 }
 
-/// The socket's path, if the address is one of a socket.
+/// Returns the path of the socket if the URI is one of a Unix socket.
 pub fn path(uri: &Uri) -> Option<String> {
     if uri.scheme_str() != Some(SCHEME) {
         return None;

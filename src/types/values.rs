@@ -1,22 +1,25 @@
-//! How many values a JSON text holds, counted before anything is made of them.
+//! Limit on the number of values in a JSON text, checked before any object is created.
 //!
-//! `{}` is three bytes of a list and 76 of memory as a Python object; 32 kB of gzip can stand for ten million of them.
+//! `{},` takes three bytes in a list and 76 bytes of memory as a Python object; 32 kB of gzip can expand to ten million
+//! of them.
 
 use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Objects and lists may be one in so many values: each costs several times as much as a number or a string.
-const CONTAINERS: usize = 8;
+/// Divisor that limits objects and lists: at most one in this many values, since each costs several times as much as a
+/// number or a string.
+const VALUES_PER_CONTAINER: usize = 8;
 
 /// Refuses a text of more than `max` values, or of more than an eighth as many objects and lists.
 ///
 /// # Errors
-/// `ApiResponseValidation`, naming the setting.
+///
+/// Returns an `ApiResponseValidation` error that names the setting.
 #[inline]
 pub fn check(json: &[u8], max: usize) -> Result<()> {
-    let containers = (max / CONTAINERS).max(1);
-    // Each takes two bytes at the least: `1,` or `[]`. So nearly every text is decided by its length.
+    let containers = (max / VALUES_PER_CONTAINER).max(1);
+    // Each value takes at least two bytes, `1,` or `[]`, so the length alone decides for nearly every text.
     if json.len() / 2 < containers {
         return Ok(());
     }
@@ -25,9 +28,9 @@ pub fn check(json: &[u8], max: usize) -> Result<()> {
 
 #[cold]
 fn check_counted(json: &[u8], max: usize, containers: usize) -> Result<()> {
-    let is_too_much = |count: Count| count.values > max || count.containers > containers;
-    // What stands in strings counts only if it has to.
-    if !is_too_much(Count::of(json)) || !is_too_much(outside_strings(json)) {
+    let exceeds = |count: Count| count.values > max || count.containers > containers;
+    // Excluding the contents of strings takes longer, so it is done only if the rough count exceeds the limit.
+    if !exceeds(Count::of(json)) || !exceeds(outside_strings(json)) {
         return Ok(());
     }
     Err(Error::new(
@@ -38,7 +41,7 @@ fn check_counted(json: &[u8], max: usize, containers: usize) -> Result<()> {
 
 #[derive(Default)]
 struct Count {
-    /// At most: the first value of a container stands for its opening bracket, even if there is none.
+    /// Upper bound: the opening bracket counts for the first value of a container, even if it is empty.
     values: usize,
     containers: usize,
 }

@@ -1,6 +1,6 @@
-//! AWS's shared files: profiles in `~/.aws/config` and `~/.aws/credentials`.
+//! Parser of AWS's shared configuration files, `~/.aws/config` and `~/.aws/credentials`.
 //!
-//! File format: <https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>; which settings a profile may have:
+//! File format: <https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html>; settings of a profile:
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>.
 
 use std::collections::HashMap;
@@ -13,12 +13,12 @@ pub(super) type Profile = HashMap<String, String>;
 pub(super) struct Profiles(HashMap<String, Profile>);
 
 impl Profiles {
-    /// The profiles of both files; what is in the credentials file goes before what is in the other.
+    /// Parses both files; the credentials file takes precedence.
     pub fn parse(config: &str, credentials: &str) -> Self {
         let mut profiles = Self::default();
         profiles.add(config, |section| match section.split_once(char::is_whitespace) {
             Some(("profile", name)) => Some(unquoted(name)),
-            // Other kinds, such as `sso-session` and `services`, are no profiles.
+            // Sections of other kinds, such as `sso-session` and `services`, are not profiles.
             Some(_) => None,
             None => (section == "default").then_some(section),
         });
@@ -33,7 +33,8 @@ impl Profiles {
     fn add(&mut self, text: &str, profile_of: impl Fn(&str) -> Option<&str>) {
         let mut current: Option<&mut Profile> = None;
         for line in text.trim_start_matches('\u{feff}').lines() {
-            // What is indented belongs to the setting above it: services' own settings, which say nothing of credentials.
+            // Indented lines belong to the setting above them: settings of single services, which concern no
+            // credentials.
             if line.starts_with([' ', '\t', '#', ';']) || line.trim().is_empty() {
                 continue;
             }
@@ -42,7 +43,7 @@ impl Profiles {
                 current = profile_of(section).map(|name| self.0.entry(name.to_owned()).or_default());
             } else if let (Some(profile), Some((name, value))) = (&mut current, line.split_once('=')) {
                 let name = name.trim().to_ascii_lowercase();
-                // A command may well hold what looks like a comment.
+                // A command may contain what looks like a comment.
                 let value = if name == "credential_process" { value } else { without_comment(value) };
                 profile.insert(name, value.trim().to_owned());
             }
@@ -61,7 +62,7 @@ fn without_comment(value: &str) -> &str {
     &value[..comment.unwrap_or(value.len())]
 }
 
-/// A command's words, as a shell cuts them, without anything else that a shell does.
+/// Splits a command into words as a shell does, without any other expansion; `None` if a quote is not closed.
 pub(super) fn words(command: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -78,7 +79,7 @@ pub(super) fn words(command: &str) -> Option<Vec<String>> {
                 quote = Some(character);
                 word.get_or_insert_default();
             }
-            // On Windows it stands between folders.
+            // On Windows a backslash separates directories.
             ('\\', None) if cfg!(not(windows)) => word.get_or_insert_default().push(characters.next()?),
             (_, None) if character.is_whitespace() => words.extend(word.take()),
             (_, None) => word.get_or_insert_default().push(character),

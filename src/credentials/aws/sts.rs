@@ -1,4 +1,4 @@
-//! AWS's Security Token Service: keys of a role, for a while.
+//! Temporary keys of a role, from AWS's Security Token Service.
 //!
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>,
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
@@ -12,15 +12,15 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 
 use super::{Issued, keys};
-use crate::credentials::ask::{Ask, PATIENT, form, refused, said_no, time, uri};
-use crate::credentials::cache::Lasting;
+use crate::credentials::cache::Validity;
+use crate::credentials::context::{Context, REMOTE_TIMEOUT, form, rejected, time, unauthenticated, uri};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::credentials::AwsKeys;
 use crate::types::http::HttpRequest;
 
 const VERSION: &str = "2011-06-15";
 
-/// A role that is to be assumed.
+/// A role to assume.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Role<'a> {
     pub arn: &'a str,
@@ -30,7 +30,7 @@ pub(super) struct Role<'a> {
 }
 
 impl Role<'_> {
-    /// What the session is called in AWS's logs.
+    /// Returns the name of the session in AWS's logs.
     fn session_name(&self) -> String {
         let unnamed = || {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -40,9 +40,9 @@ impl Role<'_> {
     }
 }
 
-/// A role's keys, for whoever has `caller`.
+/// Requests keys of a role for the owner of the keys `caller`.
 pub(super) async fn assume_role(
-    ask: &Ask<'_>,
+    context: &Context<'_>,
     region: Option<&str>,
     role: &Role<'_>,
     caller: &AwsKeys,
@@ -52,16 +52,16 @@ pub(super) async fn assume_role(
         vec![("Action", "AssumeRole"), ("Version", VERSION), ("RoleArn", role.arn), ("RoleSessionName", &session_name)];
     fields.extend(role.external_id.map(|id| ("ExternalId", id)));
     fields.extend(role.duration_seconds.map(|seconds| ("DurationSeconds", seconds)));
-    let mut request = request(ask, region, &fields)?;
+    let mut request = request(context, region, &fields)?;
     signed(&mut request, region, caller)?;
     let mut secrets = vec![caller.secret_access_key.expose()];
     secrets.extend(caller.session_token.as_ref().map(|token| token.expose()));
-    send(ask, request, role.arn, &secrets).await
+    send(context, request, role.arn, &secrets).await
 }
 
-/// A role's keys, for whoever has the token of another identity provider.
+/// Requests keys of a role for the owner of another identity provider's token.
 pub(super) async fn assume_role_with_web_identity(
-    ask: &Ask<'_>,
+    context: &Context<'_>,
     region: Option<&str>,
     role: &Role<'_>,
     token: &str,
@@ -76,15 +76,16 @@ pub(super) async fn assume_role_with_web_identity(
         ("WebIdentityToken", token),
     ];
     fields.extend(role.duration_seconds.map(|seconds| ("DurationSeconds", seconds)));
-    send(ask, request(ask, region, &fields)?, role.arn, &[token]).await
+    send(context, request(context, region, &fields)?, role.arn, &[token]).await
 }
 
-fn request(ask: &Ask<'_>, region: Option<&str>, fields: &[(&str, &str)]) -> Result<HttpRequest> {
-    let given =
-        ["aws_sts_endpoint", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"].into_iter().find_map(|name| ask.told(name));
-    let address = match (given, region) {
-        (Some(given), _) => given.trim().trim_end_matches('/').to_owned(),
-        // It becomes a part of the host.
+fn request(context: &Context<'_>, region: Option<&str>, fields: &[(&str, &str)]) -> Result<HttpRequest> {
+    let endpoint = ["aws_sts_endpoint", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]
+        .into_iter()
+        .find_map(|name| context.input(name));
+    let address = match (endpoint, region) {
+        (Some(endpoint), _) => endpoint.trim().trim_end_matches('/').to_owned(),
+        // The region becomes a part of the host name.
         (None, Some(region)) if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') => {
             return Err(Error::argument(format!("{region:?} is no AWS region: write one such as \"us-east-1\"")));
         }
@@ -129,13 +130,14 @@ fn signed(request: &mut HttpRequest, region: Option<&str>, keys: &AwsKeys) -> Re
     Ok(())
 }
 
-async fn send(ask: &Ask<'_>, request: HttpRequest, role: &str, secrets: &[&str]) -> Result<Issued> {
-    let answer = ask.server(request, PATIENT).await?;
+async fn send(context: &Context<'_>, request: HttpRequest, role: &str, secrets: &[&str]) -> Result<Issued> {
+    let answer = context.server(request, REMOTE_TIMEOUT).await?;
     let text = String::from_utf8_lossy(&answer.body);
     if answer.status != 200 {
         let code = element(&text, "Code");
-        let said = format!("{} {}", code.as_deref().unwrap_or_default(), element(&text, "Message").unwrap_or_default());
-        let mut error = said_no(&format!("AWS STS, asked for the role {role},"), answer.status, &said, secrets);
+        let message =
+            format!("{} {}", code.as_deref().unwrap_or_default(), element(&text, "Message").unwrap_or_default());
+        let mut error = rejected(&format!("AWS STS, asked for the role {role},"), answer.status, &message, secrets);
         match code.as_deref() {
             Some("Throttling" | "ThrottlingException" | "RequestLimitExceeded") => error.kind = ErrorKind::RateLimit,
             Some("IDPCommunicationError") => error.should_retry = Some(true),
@@ -146,15 +148,16 @@ async fn send(ask: &Ask<'_>, request: HttpRequest, role: &str, secrets: &[&str])
     }
     let (id, secret) = (element(&text, "AccessKeyId"), element(&text, "SecretAccessKey"));
     let (Some(id), Some(secret)) = (id, secret) else {
-        return Err(refused(format!("AWS STS answered without keys for the role {role}")));
+        return Err(unauthenticated(format!("AWS STS answered without keys for the role {role}")));
     };
     let end = element(&text, "Expiration").and_then(|text| time(&text));
-    // Its keys always end; a server that does not say when is taken at the shortest time there is.
+    // Keys of STS always expire; if the response has no time, the shortest possible lifetime is assumed.
     let end = end.unwrap_or_else(|| SystemTime::now() + std::time::Duration::from_secs(900));
-    Ok(Issued { keys: keys(&id, &secret, element(&text, "SessionToken").as_deref()), lasting: Lasting::Until(end) })
+    Ok(Issued { keys: keys(&id, &secret, element(&text, "SessionToken").as_deref()), validity: Validity::Until(end) })
 }
 
-/// The text of the first XML element of this name. STS's answers are small and flat: this is no reader of XML.
+/// Returns the text of the first XML element of this name. Responses of STS are small and flat, so no XML parser is
+/// needed.
 fn element(xml: &str, name: &str) -> Option<String> {
     let start = xml.find(&format!("<{name}>"))? + name.len() + 2;
     let length = xml[start..].find(&format!("</{name}>"))?;

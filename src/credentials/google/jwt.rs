@@ -1,7 +1,7 @@
-//! What a service account signs to be given an access token.
+//! The signed assertion with which a service account requests an access token.
 //!
 //! <https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests>. The signature is made
-//! by rustls' own cryptography, which is here for TLS.
+//! by rustls' cryptography, which the library contains for TLS.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,10 +12,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
-/// Google takes an hour, and no more.
+/// Lifetime of the assertion; Google accepts at most one hour.
 const SECONDS: u64 = 3600;
 
-/// The signed assertion that `email` is who calls; `key` is its private key as PEM.
+/// Creates a signed assertion for the account `email`; `key` is its private key as PEM.
 pub(super) fn assertion(
     email: &str,
     key_id: Option<&str>,
@@ -38,7 +38,7 @@ pub(super) fn assertion(
     Ok(format!("{signed}.{}", encoded(signature)))
 }
 
-/// Base64 as addresses have it: <https://www.rfc-editor.org/rfc/rfc4648#section-5>.
+/// Encodes URL-safe base64 without padding: <https://www.rfc-editor.org/rfc/rfc4648#section-5>.
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
     base64::encode(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
@@ -49,10 +49,10 @@ mod tests {
 
     #[test]
     fn a_key_that_is_none_is_refused_in_words() {
-        let refused = |key: &str| assertion("e", None, key, "a", "s", UNIX_EPOCH).unwrap_err();
-        assert_eq!(refused("sesame"), "its private_key is no PEM");
+        let error = |key: &str| assertion("e", None, key, "a", "s", UNIX_EPOCH).unwrap_err();
+        assert_eq!(error("sesame"), "its private_key is no PEM");
         assert_eq!(
-            refused("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            error("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
             "its private_key cannot be used"
         );
     }

@@ -151,7 +151,7 @@ fn mark(index: usize) -> String {
 }
 
 /// What the strings of a chunk were decoded to.
-type Strings<'py> = [Option<Bound<'py, PyString>>; json_template::MOST];
+type Strings<'py> = [Option<Bound<'py, PyString>>; json_template::MAX_STRINGS];
 
 impl Containers {
     /// Takes a container up, and what is in it; its index. `None`: something is where nothing can be put in its place.
