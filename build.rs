@@ -1,4 +1,4 @@
-//! Tells the compiler which CPython the extension module is built for: `cfg(Py_3_14)` and the like.
+//! Sets the `cfg` values of the CPython version that the extension module is built for, such as `cfg(Py_3_14)`.
 
 fn main() {
     #[cfg(feature = "python")]

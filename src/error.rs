@@ -1,4 +1,4 @@
-//! One error for the whole core: what went wrong, who said so, and everything they said.
+//! The error type of the core: the kind of failure, its source, and everything that the provider returned.
 
 use std::time::Duration;
 
@@ -7,58 +7,59 @@ use bytes::Bytes;
 use crate::types::http::Headers;
 use crate::types::redact::Redactor;
 
-/// The core's results. The error is boxed: it is large, rare, and should not widen every return value.
+/// Result of the core's functions. The error is boxed: it is large and rare, and must not enlarge every return value.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
-/// So much of an answer's body is kept in an error, in bytes. It is searched for keys, which all other calls of the network
-/// thread wait for: an unoptimised build took 0.4 s for a call with a body of this size that was full of escapes.
+/// Maximum length of a response body kept in an error, in bytes. The body is searched for keys while all other calls of
+/// the network thread wait: an unoptimised build took 0.4 s for a call with a body of this size that was full of
+/// escapes.
 pub const LONGEST_BODY: usize = 1 << 20;
-/// So much of what a provider said is kept in an error's message.
+/// Maximum length of an error's message, in bytes.
 const LONGEST_MESSAGE: usize = 64 << 10;
 
-/// What kind of failure it was; each kind is one exception class of the Python package.
+/// Kind of failure. Each kind is one exception class of the Python package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// An argument of the call cannot be used; nothing was sent.
+    /// An argument of the call is invalid; nothing was sent.
     InvalidArgument,
-    /// A parameter that OpenAI defines and the provider lacks; nothing was sent.
+    /// A parameter that OpenAI defines and the provider lacks was passed; nothing was sent.
     UnsupportedParams,
-    /// 400 and other 4xx with no kind of their own.
+    /// Status 400, and other 4xx without a kind of their own.
     BadRequest,
-    /// The prompt is longer than the model takes.
+    /// The prompt exceeds the model's context window.
     ContextWindowExceeded,
-    /// The provider refused the content.
+    /// The provider refused the content by its policy.
     ContentPolicyViolation,
-    /// 401, or no key where one is needed.
+    /// Status 401, or a missing key.
     Authentication,
-    /// 403.
+    /// Status 403.
     PermissionDenied,
-    /// 404.
+    /// Status 404.
     NotFound,
-    /// 409.
+    /// Status 409.
     Conflict,
-    /// 422.
+    /// Status 422.
     UnprocessableEntity,
-    /// 429.
+    /// Status 429.
     RateLimit,
-    /// A deadline passed, or the provider said so (408, 504).
+    /// A deadline passed, or the provider reported a timeout (408, 504).
     Timeout,
-    /// No connection, or one that broke.
+    /// A connection could not be made, or was lost.
     ApiConnection,
-    /// 500 and other 5xx with no kind of their own.
+    /// Status 500, and other 5xx without a kind of their own.
     InternalServer,
-    /// 502, 503, 529.
+    /// Status 502, 503 or 529.
     ServiceUnavailable,
-    /// An answer that is not what the wire format says.
+    /// The answer does not have the form that the wire format requires.
     ApiResponseValidation,
-    /// A stream that ended without its finish.
+    /// A stream ended without its final event.
     IncompleteStream,
-    /// A fault of ours.
+    /// A fault of this library.
     Internal,
 }
 
 impl ErrorKind {
-    /// The kind an HTTP status stands for when its body says nothing more exact.
+    /// Returns the kind for an HTTP status, for bodies that contain nothing more specific.
     pub fn from_status(status: u16) -> Self {
         match status {
             401 => Self::Authentication,
@@ -74,7 +75,7 @@ impl ErrorKind {
         }
     }
 
-    /// The name of its exception class in the Python package.
+    /// Returns the name of the exception class in the Python package.
     pub fn class_name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "InvalidArgumentError",
@@ -99,40 +100,40 @@ impl ErrorKind {
     }
 }
 
-/// What went wrong, with everything the provider said about it.
+/// A failed call, with everything that the provider returned.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// What kind of failure it was.
+    /// Kind of failure.
     pub kind: ErrorKind,
-    /// One sentence for a person; never holds a key.
+    /// Message for a person, of one sentence; never contains a key.
     pub message: String,
-    /// The provider's name, when one was involved.
+    /// Name of the provider, if one was involved.
     pub provider: Option<String>,
-    /// The model's name as the provider knows it, when one was called.
+    /// Name of the model as the provider knows it, if one was called.
     pub model: Option<String>,
-    /// HTTP status, when there was an answer.
+    /// HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// The provider's own code for the error (`error.code`, or `error.type` where there is no code).
+    /// The provider's error code (`error.code`, or `error.type` if there is no code).
     pub code: Option<String>,
-    /// The answer's body as it came.
+    /// Body of the response.
     pub body: Option<Bytes>,
-    /// The answer's headers.
+    /// Header fields of the response.
     pub headers: Option<Headers>,
-    /// The provider's id for the request.
+    /// The provider's identifier of the request.
     pub request_id: Option<String>,
-    /// How long the provider asked to be left alone.
+    /// Time that the provider asked to wait before the next attempt.
     pub retry_after: Option<Duration>,
-    /// How many times the request was repeated before this came out.
+    /// Number of times the request was repeated before this error was returned.
     pub retries: u32,
-    /// What the provider said about repeating the request, if it said so (`x-should-retry`).
+    /// The provider's instruction to repeat the request or not, if it sent one (`x-should-retry`).
     pub should_retry: Option<bool>,
-    /// What a function of the caller's raised instead, for the layer that knows what it is.
+    /// Exception raised by a function of the caller's, to be raised again by the layer that knows its type.
     pub raised: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
 
 impl Error {
-    /// A failure of this kind, with nothing but a message.
+    /// Creates an error that has nothing but a message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Box<Self> {
         Box::new(Self {
             kind,
@@ -151,36 +152,37 @@ impl Error {
         })
     }
 
-    /// Takes secrets out of everything that was said: some hosts repeat the key that they were sent. Of a body or message
-    /// that is longer than any honest one, only the beginning is looked at and kept.
+    /// Redacts secrets in all fields, since some hosts repeat the key that they were sent. A message or body that
+    /// exceeds its maximum length is truncated first.
     pub fn hide(&mut self, redactor: &Redactor) {
-        let is_end = |at: &usize| self.message.is_char_boundary(*at);
-        let end = (0..=LONGEST_MESSAGE.min(self.message.len())).rev().find(is_end);
+        let is_boundary = |at: &usize| self.message.is_char_boundary(*at);
+        let end = (0..=LONGEST_MESSAGE.min(self.message.len())).rev().find(is_boundary);
         self.message.truncate(end.unwrap_or_default());
         redactor.hide(&mut self.message);
         self.code.iter_mut().chain(&mut self.request_id).for_each(|text| redactor.hide(text));
         if let Some(headers) = &mut self.headers {
             headers.hide(redactor);
         }
-        if let Some(held) = &mut self.body {
-            held.truncate(LONGEST_BODY);
-            if let Some(hidden) = redactor.redact(held) {
-                *held = hidden.into();
+        if let Some(body) = &mut self.body {
+            body.truncate(LONGEST_BODY);
+            if let Some(hidden) = redactor.redact(body) {
+                *body = hidden.into();
             }
         }
     }
 
-    /// An argument that cannot be used: `message` names it, its value's type, and what would be right.
+    /// Creates an error for an invalid argument: `message` names the argument, the type of its value, and what is
+    /// valid.
     pub fn argument(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::InvalidArgument, message)
     }
 
-    /// A connection that could not be made or broke.
+    /// Creates an error for a connection that could not be made, or was lost.
     pub fn connection(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::ApiConnection, message)
     }
 
-    /// A deadline that passed.
+    /// Creates an error for a deadline that passed.
     pub fn timeout(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::Timeout, message)
     }

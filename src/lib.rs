@@ -1,21 +1,21 @@
 //! RiteLLM's core: one OpenAI-format interface to every LLM provider.
 //!
-//! The rooms, and which way they may look:
+//! The modules, and the direction of their dependencies:
 //!
 //! ```text
 //! python → client → { providers, credentials } → { types, error }
 //!             └→ transport ←┘       transport   → { types, error }
 //! ```
 //!
-//! - [`client`]: the hot path: encode → send (retry, deadlines) → decode.
-//! - [`providers`]: vendors. No socket, no clock, no Python.
-//! - [`credentials`]: those that lie in files or with other servers. A provider says in words of `types` what it wants.
-//! - [`transport`]: bytes and time. No vendor.
-//! - [`types`]: OpenAI's shapes and plain HTTP messages.
-//! - [`error`]: one error.
-//! - `python`: the only room that knows Python; behind the feature of that name.
+//! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
+//! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
+//! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
+//! - [`transport`]: connections, deadlines and stream framing. No vendor-specific code.
+//! - [`types`]: OpenAI's types and plain HTTP messages.
+//! - [`error`]: the error type.
+//! - `python`: the Python module, the only one that uses pyo3; enabled by the feature of the same name.
 //!
-//! What leaves [`client`] is OpenAI-shaped JSON, as bytes: for OpenAI-shaped providers the provider's own.
+//! The output of [`client`] is JSON in OpenAI's format, as bytes: the provider's own bytes where it uses that format.
 
 pub mod client;
 pub mod credentials;

@@ -1,4 +1,5 @@
-//! What must not come back to a caller: keys, and every part of a header field, a query or a body that may be one.
+//! The secrets of a call, which must not appear in results or errors: keys, and all parts of header fields, queries and
+//! bodies that may be keys.
 
 use std::fmt;
 
@@ -12,14 +13,15 @@ use super::members::Text;
 use super::redact::Redactor;
 use super::secret::Secret;
 
-/// A part of a credential with fewer characters is a word like any other.
+/// Minimum length of a part of a credential; shorter ones are ordinary words.
 const SHORTEST_PART: usize = 6;
-/// A password may be shorter than that.
+/// Minimum length of a password, which may be shorter.
 const SHORTEST_PASSWORD: usize = 4;
-/// A header field that is not known for a credential may be one from this many characters on.
+/// Minimum length of the value of an unknown header field to be treated as a credential.
 const SHORTEST_UNKNOWN: usize = 12;
 
-/// Secrets of one call, as they were given. Their parts are found when they are looked for: most calls have no error.
+/// The secrets of one call as they were passed. They are split into parts only when a text is redacted, since most
+/// calls have no error.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets(SmallVec<[Secret; 2]>);
 
@@ -29,7 +31,7 @@ impl Secrets {
         self.0.push(secret);
     }
 
-    /// Adds what header fields of the caller's may hold.
+    /// Adds the values of the caller's header fields that may be credentials.
     pub fn add_headers(&mut self, fields: &[(HeaderName, HeaderValue)]) {
         for (name, value) in fields {
             let value = String::from_utf8_lossy(value.as_bytes());
@@ -40,22 +42,22 @@ impl Secrets {
         }
     }
 
-    /// Adds the values of query parameters that are called like keys.
+    /// Adds the values of query parameters whose names are those of credentials.
     pub fn add_query(&mut self, query: &[(String, String)]) {
         let keys = query.iter().filter(|(name, _)| is_credential_in_query(name));
         self.extend(keys.map(|(_, value)| Secret::new(value.as_str())));
     }
 
-    /// Adds the strings of a JSON value, called `name`, that are called like keys, however deep they stand in it.
+    /// Adds the strings of the JSON value `name` whose names are those of credentials, at any depth.
     pub fn add_member(&mut self, name: &str, json: &[u8]) {
         let mut found = Vec::new();
         let mut reader = serde_json::Deserializer::from_slice(json);
-        // What was read before a value that cannot be read counts.
+        // Strings found before a syntax error are kept.
         drop(Keys { is_key: is_credential(name), found: &mut found }.deserialize(&mut reader));
         self.extend(found.into_iter().filter(|text| text.len() >= SHORTEST_PART).map(Secret::new));
     }
 
-    /// What finds them and their parts in a text.
+    /// Creates a redactor for these secrets and their parts.
     pub fn redactor(&self) -> Redactor {
         let mut parts = Vec::new();
         for secret in &self.0 {
@@ -71,14 +73,14 @@ impl Extend<Secret> for Secrets {
     }
 }
 
-/// Header fields that say nothing in confidence, and that errors are read for.
+/// Returns true for header fields that are never confidential and that are useful in errors.
 fn is_harmless(name: &str) -> bool {
     const NAMES: [&str; 7] =
         ["accept", "content-type", "traceparent", "tracestate", "user-agent", "x-client-request-id", "x-request-id"];
     NAMES.contains(&name) || name.ends_with("-version") || name.ends_with("-beta")
 }
 
-/// Whether what is called so is a credential.
+/// Returns true if a name is that of a credential.
 pub fn is_credential(name: &str) -> bool {
     const WORDS: [&str; 15] = [
         "apikey",
@@ -98,12 +100,13 @@ pub fn is_credential(name: &str) -> bool {
         "token",
     ];
     let name = name.to_ascii_lowercase();
-    // Words that are part of many others: an access token, a shared access signature, a pre-shared key, a one-time password.
+    // Words that are part of many others, so the whole name must match: an access token, a shared access signature, a
+    // pre-shared key, a one-time password.
     const NAMES: [&str; 7] = ["hmac", "otp", "pat", "psk", "pwd", "sas", "sig"];
     WORDS.iter().any(|word| name.contains(word)) || NAMES.contains(&name.as_str())
 }
 
-/// An address with `***` for the values of query parameters that are called like keys.
+/// Returns a URL with `***` for the values of query parameters whose names are those of credentials.
 pub fn without_credentials(url: &str) -> String {
     let Some((address, query)) = url.split_once('?') else { return url.to_owned() };
     let hide = |parameter: &str| match parameter.split_once('=') {
@@ -116,13 +119,13 @@ pub fn without_credentials(url: &str) -> String {
     format!("{address}?{}", shown.join("&"))
 }
 
-/// [`is_credential`] for a query parameter, which is called more briefly: `code` of Azure's functions.
+/// [`is_credential`] for query parameters, whose names are shorter: Azure Functions use `code`.
 fn is_credential_in_query(name: &str) -> bool {
     is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "code" | "pass" | "pin" | "pw")
 }
 
-/// A secret, and everything in it that is one by itself: the words of a header field, the values of cookies and of `Digest`,
-/// the user and the password of `Basic`, the members of a file of credentials.
+/// Adds a secret and all its parts that are secrets by themselves: the words of a header field, the values of cookies
+/// and of `Digest`, the user and password of `Basic`, the members of a credential file.
 fn add_parts(text: &str, parts: &mut Vec<String>) {
     let text = text.trim();
     parts.push(text.to_owned());
@@ -131,14 +134,14 @@ fn add_parts(text: &str, parts: &mut Vec<String>) {
         members.add_member("", text.as_bytes());
         for member in &members.0 {
             parts.push(member.expose().to_owned());
-            // A private key has line feeds, which a server may leave out.
+            // A server may remove the line feeds of a private key.
             parts.extend(member.expose().lines().filter(|line| line.len() >= 20).map(str::to_owned));
         }
         return;
     }
     let is_delimiter = |character: char| character.is_whitespace() || matches!(character, ',' | ';' | '"');
     let words: Vec<&str> = text.split(is_delimiter).filter(|word| !word.is_empty()).collect();
-    // The first of several is the scheme, such as `Bearer`.
+    // The first of several words is the scheme, such as `Bearer`.
     let is_scheme = |word: &str| words.len() > 1 && word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
     let skipped = usize::from(words.first().is_some_and(|word| is_scheme(word)));
     for word in &words[skipped..] {
@@ -155,14 +158,14 @@ fn add_parts(text: &str, parts: &mut Vec<String>) {
     }
 }
 
-/// What a word says, in the standard alphabet or that of addresses, with or without its padding.
+/// Decodes base64 of the standard or the URL-safe alphabet, with or without padding.
 fn from_base64(word: &str) -> Option<String> {
     let mut digits = word.trim_end_matches('=').replace('-', "+").replace('_', "/");
     digits.extend(std::iter::repeat_n('=', (4 - digits.len() % 4) % 4));
     String::from_utf8(base64::decode(digits).ok()?).ok()
 }
 
-/// Finds the strings of a JSON value that are called like keys.
+/// Collects the strings of a JSON value whose names are those of credentials.
 struct Keys<'a> {
     is_key: bool,
     found: &'a mut Vec<String>,

@@ -91,8 +91,8 @@ impl ChunkTemplates {
         deepest: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         if let Some(same) = same {
-            if self.shape != same.shape {
-                self.shape = same.shape;
+            if self.shape != same.template {
+                self.shape = same.template;
                 self.template = Template::learn(py, json, same.spans());
             }
             if let Some(template) = &mut self.template {

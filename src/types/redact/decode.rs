@@ -1,31 +1,32 @@
-//! Escapes of any kind → the bytes that they stand for, and where each of those came from.
+//! Decoder of escapes of all kinds, which maps decoded bytes to their positions in the source.
 
 use std::ops::Range;
 
-/// A text with its escapes decoded.
+/// A text with one level of escapes decoded.
 #[derive(Debug)]
 pub(super) struct Layer {
     pub bytes: Vec<u8>,
-    /// Where they came from, in order.
+    /// Mapping of the bytes to the source, in order.
     runs: Vec<Run>,
 }
 
-/// Decoded bytes that stand together, and where they came from.
+/// A run of decoded bytes and its range in the source.
 #[derive(Debug)]
 struct Run {
+    /// Index of the run's first decoded byte.
     decoded: usize,
     source: Range<usize>,
-    /// The bytes are as they were, rather than one escape.
+    /// True if the bytes are unchanged; false if they are one decoded escape.
     is_plain: bool,
 }
 
-/// What stands in a text's place where it begins with an escape.
+/// Kind of token at the beginning of a text.
 enum Token {
-    /// As many bytes of the text are an escape that stands for this.
+    /// An escape of this length, and its character.
     Escape(usize, Character),
-    /// As many bytes of the text stand for nothing.
+    /// Bytes of this number that represent nothing.
     Nothing(usize),
-    /// The first byte stands for itself.
+    /// A byte that represents itself.
     Plain,
 }
 
@@ -34,10 +35,10 @@ enum Character {
     Unicode(char),
 }
 
-/// The text decoded once, twice …, until there is no escape left in it, or so many times.
-pub(super) fn layers(text: &[u8], most: usize) -> Vec<Layer> {
+/// Decodes a text repeatedly, until no escape is left or `max` layers are reached.
+pub(super) fn layers(text: &[u8], max: usize) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
-    while layers.len() < most {
+    while layers.len() < max {
         match Layer::decode(layers.last().map_or(text, |layer| &layer.bytes)) {
             Some(layer) => layers.push(layer),
             None => break,
@@ -47,7 +48,7 @@ pub(super) fn layers(text: &[u8], most: usize) -> Vec<Layer> {
 }
 
 impl Layer {
-    /// The text with its escapes decoded; `None`: there are none in it.
+    /// Decodes the escapes of a text; `None` if it has none.
     fn decode(text: &[u8]) -> Option<Self> {
         let may_be_escape = |byte: &u8| matches!(byte, b'\\' | b'%' | b'&' | 0);
         let mut layer = Self { bytes: Vec::new(), runs: Vec::new() };
@@ -62,7 +63,7 @@ impl Layer {
                 Token::Escape(length, character) => (length, Some(character)),
                 Token::Nothing(length) => (length, None),
             };
-            layer.keep(text, plain..at);
+            layer.push_plain(text, plain..at);
             let decoded = layer.bytes.len();
             match character {
                 Some(Character::Byte(byte)) => layer.bytes.push(byte),
@@ -80,11 +81,11 @@ impl Layer {
         if plain == 0 {
             return None;
         }
-        layer.keep(text, plain..text.len());
+        layer.push_plain(text, plain..text.len());
         Some(layer)
     }
 
-    /// The text without its white space; `None`: there is none in it.
+    /// Removes the white space of a text; `None` if it has none.
     pub fn without_whitespace(text: &[u8]) -> Option<Self> {
         if !text.iter().any(u8::is_ascii_whitespace) {
             return None;
@@ -92,14 +93,14 @@ impl Layer {
         let mut layer = Self { bytes: Vec::with_capacity(text.len()), runs: Vec::new() };
         let mut start = 0;
         for (at, _) in text.iter().enumerate().filter(|(_, byte)| byte.is_ascii_whitespace()) {
-            layer.keep(text, start..at);
+            layer.push_plain(text, start..at);
             start = at + 1;
         }
-        layer.keep(text, start..text.len());
+        layer.push_plain(text, start..text.len());
         Some(layer)
     }
 
-    fn keep(&mut self, text: &[u8], source: Range<usize>) {
+    fn push_plain(&mut self, text: &[u8], source: Range<usize>) {
         if !source.is_empty() {
             let decoded = self.bytes.len();
             self.bytes.extend_from_slice(&text[source.clone()]);
@@ -107,13 +108,13 @@ impl Layer {
         }
     }
 
-    /// Where decoded bytes, one at least, came from.
-    pub fn source(&self, place: Range<usize>) -> Range<usize> {
+    /// Returns the source range of a non-empty range of decoded bytes.
+    pub fn source(&self, span: Range<usize>) -> Range<usize> {
         let run = |at: usize| &self.runs[self.runs.partition_point(|run| run.decoded <= at) - 1];
-        let (first, last) = (run(place.start), run(place.end - 1));
-        let start = first.source.start + if first.is_plain { place.start - first.decoded } else { 0 };
+        let (first, last) = (run(span.start), run(span.end - 1));
+        let start = first.source.start + if first.is_plain { span.start - first.decoded } else { 0 };
         let end = match last.is_plain {
-            true => last.source.start + place.end - last.decoded,
+            true => last.source.start + span.end - last.decoded,
             false => last.source.end,
         };
         start..end
@@ -122,7 +123,7 @@ impl Layer {
 
 fn token(text: &[u8]) -> Token {
     match text[0] {
-        // What is written as UTF-16 has one beside each letter.
+        // In UTF-16, each ASCII character has a NUL byte beside it.
         0 => Token::Nothing(1),
         b'\\' => backslash(text),
         b'%' => percent(text),
@@ -131,7 +132,8 @@ fn token(text: &[u8]) -> Token {
     }
 }
 
-/// Any number of backslashes and what they escape, as JSON in JSON has it: they stand for that alone.
+/// Parses any number of backslashes and the character that they escape, as in JSON within JSON: all of them represent
+/// that one character.
 fn backslash(text: &[u8]) -> Token {
     let start = text.iter().position(|byte| *byte != b'\\').unwrap_or(text.len());
     let rest = &text[start..];
@@ -174,7 +176,7 @@ fn backslash(text: &[u8]) -> Token {
     }
 }
 
-/// The second half of a surrogate pair.
+/// Parses the low surrogate of a pair.
 fn low(text: &[u8]) -> Option<(usize, u32)> {
     let start = text.iter().position(|byte| *byte != b'\\').filter(|start| *start > 0)?;
     let inside = text[start..].strip_prefix(b"u")?;
@@ -182,7 +184,7 @@ fn low(text: &[u8]) -> Option<(usize, u32)> {
     Some((start + 5, value))
 }
 
-/// `%41`, and `%2541`, as an address in an address has it; JavaScript's `%u0041`.
+/// Parses `%41`; `%2541`, as in a URL within a URL; and JavaScript's `%u0041`.
 fn percent(text: &[u8]) -> Token {
     let mut at = 1;
     while text[at..].starts_with(b"25") && digits(&text[at + 2..], 16, 2..=2).1.is_some() {
@@ -201,7 +203,7 @@ fn percent(text: &[u8]) -> Token {
     }
 }
 
-/// `&#65;`, `&#x41;`, `&amp;`, also with its own ampersand escaped any number of times.
+/// Parses `&#65;`, `&#x41;` and `&amp;`, whose ampersand may itself be escaped any number of times.
 fn entity(text: &[u8]) -> Token {
     const NAMED: [(&[u8], u8); 12] = [
         (b"amp", b'&'),
@@ -222,7 +224,7 @@ fn entity(text: &[u8]) -> Token {
     while text[at..].starts_with(AMPERSAND) && matches!(text.get(at + AMPERSAND.len()), Some(b'#' | b'a'..=b'z')) {
         at += AMPERSAND.len();
     }
-    // Ampersands before what is no entity are one.
+    // Escaped ampersands before anything but an entity represent one ampersand.
     let plain = || if at > 1 { Token::Escape(at, Character::Byte(b'&')) } else { Token::Plain };
     let rest = &text[at..];
     if rest.is_empty() || NAMED.iter().any(|(name, _)| name.starts_with(rest)) {
@@ -247,7 +249,7 @@ fn entity(text: &[u8]) -> Token {
     }
 }
 
-/// A number of this many digits, and how many there are; `None`: there are too few.
+/// Parses a number; returns the count of its digits, and its value unless they are too few.
 fn digits(text: &[u8], radix: u32, length: std::ops::RangeInclusive<usize>) -> (usize, Option<u32>) {
     let mut value = 0;
     let mut count = 0;
