@@ -1,4 +1,5 @@
-//! OpenAI's chat completions, as OpenAI and the hosts of [`TABLE`](super::TABLE) speak them: the bytes pass through.
+//! OpenAI's chat completions, at OpenAI and the hosts of [`TABLE`](super::TABLE): the bytes pass through unless something has
+//! to change.
 //!
 //! Wire format: <https://platform.openai.com/docs/api-reference/chat>
 
@@ -23,12 +24,12 @@ use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, history, media};
 use crate::error::Result;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
-use crate::types::object::quoted;
+use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
 pub(super) use stream::stream_decoder;
 
-/// Chat completions at the host that a row describes.
+/// The endpoint of chat completions at the host that a row describes.
 #[derive(Clone)]
 pub(super) struct Chat {
     pub row: &'static Row,
@@ -53,7 +54,10 @@ impl Endpoint for Chat {
     }
 }
 
-/// A chat call in OpenAI's format, for the host that `row` describes.
+/// Encodes a chat call in OpenAI's format for the host that `row` describes.
+///
+/// # Errors
+/// `UnsupportedParams` for a parameter that the host or the model lacks, unless the call lets parameters be dropped.
 pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): Destination) -> Result<Encoded> {
     let (mut params, mut dropped_params) = without_unsupported(row, request)?;
     if row.serves_openai {
@@ -62,7 +66,7 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): 
     let is_home = || uri.host() == row.base_url.split('/').nth(2);
     let renamed = Renamed::of(&row.tools, &params);
     renamed.rename_tools(&mut params);
-    let messages = params.get("messages").and_then(|given| history::acceptable(row, is_home, &renamed, given));
+    let messages = params.get("messages").and_then(|messages| history::acceptable(row, is_home, &renamed, messages));
     if let Some(messages) = messages {
         params.to_mut().set("messages", messages.as_bytes());
     }
@@ -76,7 +80,7 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): 
         } else if row.stream_usage
             && let Some(options) = with_usage(params.get("stream_options"))
         {
-            params.to_mut().set("stream_options", options.as_bytes());
+            params.to_mut().set("stream_options", &options);
         }
     }
     if let Cow::Owned(params) = &mut params {
@@ -86,7 +90,10 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): 
     Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
 }
 
-/// A chat completion in OpenAI's format: the host's own bytes, unless it says something in a way of its own.
+/// Decodes a chat completion: the host's own bytes, unless something in them has to be normalised.
+///
+/// # Errors
+/// That of [`checked`], for an answer that is no completion.
 pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
     let outline = Outline::of(&response.body);
     let body = checked(row.name, &CHOICES, response, outline)?;
@@ -97,17 +104,16 @@ pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> R
     Ok(answer::restored(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
 }
 
-/// `stream_options` that ask for the usage; `None` where the caller has said already whether it is wanted.
-fn with_usage(options: Option<&[u8]>) -> Option<String> {
+/// Returns `stream_options` that request the usage; `None` if the caller's own say already whether it is wanted.
+fn with_usage(options: Option<&[u8]>) -> Option<Bytes> {
     let members = Members::of(options.unwrap_or(b"{}")).ok()?;
     if members.get("include_usage").is_some() {
         return None;
     }
-    let mut text = String::from("{\"include_usage\":true");
-    for (name, value) in &members.0 {
-        text += &format!(",{}:{}", quoted(name), value.get());
-    }
-    Some(text + "}")
+    let mut options = ObjectWriter::with_capacity(32);
+    options.put("include_usage", &true);
+    members.0.iter().for_each(|(name, value)| options.put_raw(name, value.get()));
+    Some(options.finish())
 }
 
 static CHOICES: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"choices\""));

@@ -1,10 +1,10 @@
-//! Embeddings as OpenAI and the hosts of [`TABLE`](super::TABLE) have them, and what the providers with a wire of their
-//! own share.
+//! Embeddings of OpenAI and the hosts of [`TABLE`](super::TABLE), and the parts that the providers with a wire of their own
+//! share.
 //!
 //! Wire format: <https://platform.openai.com/docs/api-reference/embeddings>
 //!
-//! Vectors are asked for as base64 where the host has it: a third of the bytes, and nothing to parse. Whoever turns an
-//! answer into objects decodes them, unless the caller asked for base64.
+//! Vectors are requested as base64 where the host has it: a third of the bytes, and nothing to parse. They are decoded where
+//! an answer becomes Python objects, unless the caller asked for base64.
 
 pub(super) mod vectors;
 
@@ -27,26 +27,26 @@ use crate::types::request::Request;
 
 use vectors::Packed;
 
-/// What a host of OpenAI-shaped embeddings spells differently.
+/// Differences of a host's embeddings from OpenAI's.
 #[derive(Debug)]
 pub struct EmbeddingRow {
-    /// Whether it documents `encoding_format: "base64"`.
+    /// True if the host documents `encoding_format: "base64"`.
     pub base64: bool,
-    /// Parameters it has under another name: (OpenAI's, the provider's).
+    /// Parameters that have another name here: (OpenAI's, the provider's).
     pub spelled: &'static [(&'static str, &'static str)],
-    /// OpenAI's parameters that it lacks.
+    /// OpenAI's parameters that the host lacks.
     pub unsupported: &'static [&'static str],
-    /// Its own values of `encoding_format`, and how their bytes are read; the first is what it answers with unasked.
+    /// The host's own values of `encoding_format`, with the format of their bytes; the first is its default.
     pub packed: &'static [(&'static str, Packed)],
 }
 
-/// What most rows do not say.
+/// Embeddings without differences from OpenAI's.
 pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[], packed: &[] };
 
-/// OpenAI's embeddings, at the host that a row describes.
+/// The endpoint of OpenAI's embeddings at the host that a row describes.
 pub(super) struct Embeddings {
     pub row: &'static Row,
-    /// Where this host has them.
+    /// Returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 
@@ -59,7 +59,7 @@ impl Endpoint for Embeddings {
             drop_or_refuse(self.row.name, name, request.drop_params, &mut dropped_params)?;
             params.remove(name);
         }
-        // What is not made of floats is written in another way, or is not base64 at all.
+        // Numbers of another type are packed in another way, or have no base64 at all.
         let has_other_type = || NUMBER_TYPES.iter().any(|name| params.get(name).is_some());
         if row.base64 && params.get("encoding_format").is_none() && !has_other_type() {
             params.set("encoding_format", b"\"base64\"");
@@ -81,11 +81,11 @@ impl Endpoint for Embeddings {
     }
 }
 
-/// Parameters of several hosts that ask for numbers of another type than 32-bit floats.
+/// Parameters of several hosts that request numbers of another type than 32-bit floats.
 const NUMBER_TYPES: &[&str] = &["output_dtype", "embed_dtype", "embedding_types"];
 
 impl Embeddings {
-    /// How vectors in base64 are to be read, if not as 32-bit floats or not at all.
+    /// Returns the format of an answer's vectors in base64; `None` if they are 32-bit floats, or no base64.
     fn packed(&self, request: &Request) -> Option<Packed> {
         let known = self.row.embedding.packed;
         match request.params.get("encoding_format") {
@@ -100,9 +100,9 @@ impl Embeddings {
 
 static DATA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"data\""));
 
-/// Some hosts count nothing but the total, all of which is the inputs'.
+/// Adds `prompt_tokens` to the usage of a host that counts the total alone: all of it is the inputs'.
 fn with_prompt_tokens(body: &[u8]) -> Option<Bytes> {
-    // The usage stands at an end, and the vectors between are long.
+    // The usage is at the end or the beginning, and the vectors between are long.
     let end = &body[body.len().saturating_sub(1024)..];
     if [end, body].iter().any(|text| memmem::find(text, b"\"prompt_tokens\"").is_some()) {
         return None;
@@ -111,31 +111,30 @@ fn with_prompt_tokens(body: &[u8]) -> Option<Bytes> {
     let usage = Members::of(top.some("usage")?.as_bytes()).ok()?;
     let total = usage.some("total_tokens")?;
     let mut answer = ObjectWriter::with_capacity(body.len() + 32);
-    for (name, value) in &top.0 {
-        if name != "usage" {
-            answer.put_raw(name, value.get().as_bytes());
-        }
-    }
-    let mut counted = ObjectWriter::with_capacity(64);
-    counted.put_raw("prompt_tokens", total.as_bytes());
-    usage.0.iter().for_each(|(name, value)| counted.put_raw(name, value.get().as_bytes()));
-    answer.put_raw("usage", &counted.finish());
+    top.0.iter().filter(|(name, _)| name != "usage").for_each(|(name, value)| answer.put_raw(name, value.get()));
+    answer.put_object("usage", |counted| {
+        counted.put_raw("prompt_tokens", total);
+        usage.0.iter().for_each(|(name, value)| counted.put_raw(name, value.get()));
+    });
     Some(answer.finish())
 }
 
-// ---- For wires of their own ----
+// ---- Shared by the wires of their own ----
 
-/// What a caller gave as `input`, where a provider takes texts.
+/// The call of a provider that takes texts.
 pub(super) struct Texts<'a> {
-    /// Each text, a JSON string.
+    /// Texts of the call's `input`, each a JSON string.
     pub texts: Vec<&'a RawValue>,
-    /// Every other parameter, by OpenAI's name or the provider's own.
+    /// The other parameters, by OpenAI's name or the provider's own.
     pub others: Vec<(&'a str, &'a [u8])>,
-    /// Parameters that are left out because the provider lacks them.
+    /// Names of the parameters that are dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
 }
 
-/// The requests of a call whose provider takes one text a request; none where it is one anyway.
+/// Splits a call for a provider that takes one text in each request. Returns no parts if the call has one text.
+///
+/// # Errors
+/// Those of [`texts`].
 pub(super) fn one_by_one(provider: &str, request: &Request) -> Result<Vec<Request>> {
     let Texts { texts, .. } = texts(provider, &[], request)?;
     if texts.len() < 2 {
@@ -150,16 +149,20 @@ pub(super) fn one_by_one(provider: &str, request: &Request) -> Result<Vec<Reques
 }
 
 /// Reads a call for a provider that takes texts and lacks the parameters in `unsupported`.
+///
+/// # Errors
+/// `InvalidArgument` if the input is no text; `UnsupportedParams` for lists of tokens, and for a parameter in `unsupported`
+/// unless the call lets parameters be dropped.
 pub(super) fn texts<'a>(provider: &str, unsupported: &[&str], request: &'a Request) -> Result<Texts<'a>> {
-    // Numbers are what everybody answers with unasked.
-    let is_said =
+    // Every provider answers with floats by default.
+    let is_meant =
         |(name, value): &(&str, &[u8])| *name != "input" && (*name, *value) != ("encoding_format", b"\"float\"");
-    let mut others: Vec<(&str, &[u8])> = request.params.iter().filter(is_said).collect();
+    let mut others: Vec<(&str, &[u8])> = request.params.iter().filter(is_meant).collect();
     let mut dropped_params = Vec::new();
     for name in unsupported {
-        if let Some(place) = others.iter().position(|(other, _)| other == name) {
+        if let Some(index) = others.iter().position(|(other, _)| other == name) {
             drop_or_refuse(provider, name, request.drop_params, &mut dropped_params)?;
-            others.remove(place);
+            others.remove(index);
         }
     }
     let input = request.params.get("input").unwrap_or(b"[]").trim_ascii();
@@ -178,7 +181,7 @@ pub(super) fn texts<'a>(provider: &str, unsupported: &[&str], request: &'a Reque
     }
 }
 
-/// An answer that says it is well and holds no embeddings.
+/// Returns the error for an answer of a successful status that holds no embeddings.
 pub(super) fn not_embeddings(provider: &str, response: &HttpResponse) -> Box<Error> {
     errors::not_an_answer(provider, response, "something that holds no embeddings")
 }

@@ -1,18 +1,19 @@
-//! The messages of an OpenAI-shaped call, as their host wants to see them.
+//! Adapts the messages of an OpenAI-shaped call to the host that they are sent to.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Row;
 use super::edit::{self, Edited};
-use super::normalise::{ListContent, own_reasoning, readable_content};
-use super::pieces::joined;
+use super::normalise::{ListContent, own_reasoning};
+use super::pieces::{TextPart, joined};
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;
-use crate::types::object::quoted;
+use crate::types::object::ArrayWriter;
 
 static ASSISTANT: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"assistant\""));
 static DEVELOPER: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"developer\""));
@@ -21,17 +22,17 @@ static SPECIFIC: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"provider_sp
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
 /// The beginning of `thinking`, `thinking_blocks` and `thought`.
 static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
-/// The beginning of what OpenAI's own answers have beside text and calls: `refusal` and `annotations` are in each of them.
+/// A member of OpenAI's own answers beside text and calls; `refusal` and `annotations` are in each of them.
 static REFUSAL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"refusal\""));
 static ANNOTATIONS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"annotations\""));
 
-/// `messages` as the host takes them; `None` when they are so already.
+/// Returns `messages` as the host takes them; `None` if nothing has to change.
 ///
 /// - Content that came as a list goes back to the same provider as that list, unless the caller changed its text.
 /// - `reasoning_content` that only repeats `reasoning` is taken out; strict hosts refuse names they do not know.
-/// - What other hosts have in their answers is taken out where it is refused, whatever its value; a refusal becomes the
-///   text. `openai` with a base URL elsewhere (`is_home` says whether it is its own) is how many name any host: what that
-///   one may have said itself goes back to it.
+/// - Members that other hosts have in their answers are taken out where they are refused, whatever their value; a refusal
+///   becomes the text. Many users name any host `openai` with another base URL (`is_home` returns true for OpenAI's own):
+///   members that such a host may have written itself go back to it.
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
 /// - Calls and their results have ids and names in the host's grammar.
 /// - `developer` is `system` for a host that does not know it.
@@ -43,7 +44,7 @@ pub(super) fn acceptable(
 ) -> Option<String> {
     let has = |finder: &Finder| finder.find(messages).is_some();
     let has_developer = !row.has_developer_role && has(&DEVELOPER);
-    // Answers: a large request is mostly one without any, a picture or a text to be read.
+    // Most large requests have no earlier answers: they hold a picture, or a text to be read.
     let has_answers = has(&ASSISTANT);
     let has_foreign = || {
         let is_refused = |name: &str| row.refused_in_history.contains(&name);
@@ -73,33 +74,33 @@ pub(super) fn acceptable(
     })
 }
 
-/// Takes out of an answer what its host does not want to see.
+/// Removes the members of an answer that the host refuses.
 fn clean(row: &Row, is_home: bool, message: &mut Edited) {
     let content = message.string("content");
     let specific = message.some("provider_specific_fields").map(str::to_owned);
     let native = specific.as_deref().and_then(|fields| native_content(row, fields, content.as_deref()));
 
     let repeated = match (message.string("reasoning_content"), &native) {
-        // The list says it too.
+        // The list has it too.
         (Some(reasoning), Some(native)) => reasoning == native.reasoning,
         (Some(reasoning), None) => own_reasoning(|name| message.some(name)) == Some(reasoning),
         (None, _) => false,
     };
-    // Where a native wire's fields are, its citations were put into OpenAI's words by us.
-    let ours = specific.is_some();
-    let is_native = ours || message.some("thinking_blocks").is_some();
+    // Beside the fields of a native wire, the annotations are its citations, converted by this library.
+    let is_converted = specific.is_some();
+    let is_native = is_converted || message.some("thinking_blocks").is_some();
     let refused = if row.name == "openai" && !is_home && !is_native { &[] } else { row.refused_in_history };
     let refusal = message.string("refusal").filter(|refusal| !refusal.is_empty());
     message.remove(|name, _| match name {
         "provider_specific_fields" | "thinking_blocks" => true,
-        "annotations" if ours => true,
+        "annotations" if is_converted => true,
         name if refused.contains(&name) => true,
         "reasoning_content" => repeated,
         _ => false,
     });
     match (native, refusal) {
         (Some(native), _) => message.set("content", native.list),
-        // What the model said instead of an answer.
+        // The refusal stands in place of an answer.
         (None, Some(refusal)) if refused.contains(&"refusal") && content.is_none_or(|text| text.is_empty()) => {
             message.set_string("content", &refusal);
         }
@@ -107,30 +108,40 @@ fn clean(row: &Row, is_home: bool, message: &mut Edited) {
     }
 }
 
-/// The list that content came as, and the reasoning in it.
+/// Content as the list that it came as.
 struct Native {
     list: String,
+    /// The reasoning in the list.
     reasoning: String,
 }
 
-/// The list that content came as, if this host made it and the caller has left its text as it was.
+/// Returns the list that content came as, if this host made it and the caller has not changed its text.
 fn native_content(row: &Row, fields: &str, content: Option<&str>) -> Option<Native> {
     let fields = Members::of(fields.as_bytes()).ok()?;
     let native = Members::of(fields.some(row.name)?.as_bytes()).ok()?;
     let list = native.some("content")?;
-    let ListContent { text, reasoning, .. } = readable_content(list)?;
-    // What a stream said before its first list is in none of them.
+    let ListContent { text, reasoning, .. } = ListContent::of(list)?;
+    // Text of a stream before its first list is in none of the lists.
     let before = content.unwrap_or_default().strip_suffix(&*text)?;
     let list = match before {
         "" => joined(list),
         _ if text.is_empty() => return None,
-        before => joined(list).replacen('[', &format!(r#"[{{"type":"text","text":{}}},"#, quoted(before)), 1),
+        before => with_text_before(before, &joined(list))?,
     };
     Some(Native { list, reasoning })
 }
 
-/// `messages` with what a model refused with as its text, for wires that have no refusals: it is what it said instead of
-/// an answer. `None` where there is none.
+/// Returns a list of parts behind a part with this text.
+fn with_text_before(text: &str, list: &str) -> Option<String> {
+    let parts: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+    let mut whole = ArrayWriter::with_capacity(text.len() + list.len() + 64);
+    whole.push(&TextPart::of(text));
+    parts.iter().for_each(|part| whole.push_raw(part.get()));
+    Some(whole.finish_text())
+}
+
+/// Returns `messages` with each refusal as the text of its message, for wires without refusals: it stands in place of an
+/// answer. `None` if there is no refusal.
 pub(super) fn refusals_as_text(messages: &[u8]) -> Option<Vec<u8>> {
     static REFUSAL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"refusal\""));
     REFUSAL.find(messages)?;

@@ -1,4 +1,4 @@
-//! Addresses and header fields of requests, as most providers have them.
+//! Addresses and header fields of requests.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,20 +11,24 @@ use crate::error::{Error, Result};
 use crate::types::http::Field;
 use crate::types::secret::Secret;
 
-/// The media type of what is no stream.
+/// The media type of answers that are no streams.
 pub(super) const JSON: &str = "application/json";
-/// That of what may be anything.
+/// The media range of answers of any type.
 pub(super) const ANY: &str = "*/*";
 
-/// Where a call goes, and the header fields that it has there.
+/// Address of a request, and its header fields.
 pub(super) type Destination = (Uri, Arc<Vec<Field>>);
 
-/// Returns the destination for a path below a deployment's base URL, and for the media type that is accepted back.
+/// Function that returns the destination for a path below a deployment's base URL, and for the media type of the answer.
 pub(super) type DestinationOf = fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>;
 
-/// The destination for one of the paths below a base URL, for what is to come back: the key goes there as a bearer's.
+/// Returns the destination for a path below the base URL and for the media type of the answer, with the key as a bearer
+/// token.
 ///
-/// Made once and then shared, since a program's calls go to the same place most of the time.
+/// Each thread caches the last two, since most calls of a program go to the same address.
+///
+/// # Errors
+/// `InvalidArgument` if the base URL is no URL, or the key cannot stand in a header field.
 pub(super) fn destination(deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
     RECENT.with_borrow_mut(|recent| {
         let recent = &mut recent[usize::from(accept == JSON)];
@@ -46,7 +50,7 @@ pub(super) fn destination(deployment: &Deployment, path: &str, accept: &'static 
     })
 }
 
-/// The destination that a thread made last, and what it was made of.
+/// A cached destination, and the values that it depends on.
 struct Recent {
     base_url: Arc<str>,
     path: Box<str>,
@@ -65,21 +69,24 @@ impl Recent {
 }
 
 thread_local! {
-    /// For streams, and for whole answers.
+    /// The last destination for streams, and the last one for JSON.
     static RECENT: RefCell<[Option<Recent>; 2]> = const { RefCell::new([None, None]) };
 }
 
-/// What is to come back, where a stream is one of server-sent events.
+/// Returns the media type to accept: server-sent events for a stream, JSON otherwise.
 pub(super) fn accepted(stream: bool) -> &'static str {
     if stream { "text/event-stream" } else { JSON }
 }
 
-/// An address made out of the base URL.
+/// Parses an address that was made from the base URL.
+///
+/// # Errors
+/// `InvalidArgument` that names `base_url`.
 pub(super) fn address(text: &str) -> Result<Uri> {
     Uri::try_from(text).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
 }
 
-/// The header fields of a request with a JSON body.
+/// Returns the header fields of a request with a JSON body.
 pub(super) fn headers(credential: impl IntoIterator<Item = Field>, accept: &'static str) -> Vec<Field> {
     let mut headers = Vec::with_capacity(5);
     headers.extend(credential);
@@ -88,12 +95,18 @@ pub(super) fn headers(credential: impl IntoIterator<Item = Field>, accept: &'sta
     headers
 }
 
-/// The header value that carries a key.
+/// Returns the value of an `authorization` field with a key.
+///
+/// # Errors
+/// Those of [`secret`].
 pub(super) fn bearer(key: &str) -> Result<HeaderValue> {
     secret(&format!("Bearer {key}"))
 }
 
-/// A header value that is not shown anywhere.
+/// Returns a header value that is hidden in logs and in `Debug`.
+///
+/// # Errors
+/// `InvalidArgument` if a header field cannot hold the text.
 pub(super) fn secret(text: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::try_from(text).map_err(|_| {
         Error::argument("api_key holds characters that no HTTP header may hold (a line break?): pass the key alone")

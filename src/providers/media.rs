@@ -1,5 +1,5 @@
-//! Pictures and files in OpenAI's messages, with their media type as hosts take it: in lower case, without parameters,
-//! `image/jpeg` and not `image/jpg`.
+//! Normalises the media types of pictures and files in OpenAI's messages: lower case, without parameters, `image/jpeg` and
+//! not `image/jpg`.
 
 use std::sync::LazyLock;
 
@@ -10,12 +10,14 @@ use super::edit;
 use crate::types::media::{DataUrl, media_type};
 use crate::types::object::quoted;
 
-/// The same as [`written`], for hosts that are sent what the caller gave. Messages of plain texts hold no second list, which
-/// one search for a byte tells; in others a look at the beginnings of `data:` addresses decides whether there is anything
-/// to do, since pictures are large.
+/// Normalises the media types in messages like [`written`], but parses them only if one has to change: for hosts that are
+/// sent the caller's own bytes.
+///
+/// Messages of plain texts hold no second list, which a search for one byte finds out. In others the beginnings of `data:`
+/// addresses decide, since pictures are large.
 pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
     static LIST: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\":["));
-    // The first is that of the messages; the next may follow a name.
+    // The first bracket opens the messages; a list in a message follows a name.
     let from = memchr(b'[', messages.get(1..)?)?.saturating_sub(1);
     let list = from + LIST.find(&messages[from..])?;
     let is_wrong = |quote: usize| {
@@ -28,16 +30,16 @@ pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
         let is_written = |(kind, rest)| scheme == SCHEME && rest == "base64" && media_type(kind) == kind;
         head.split_once(';').is_some_and(|parts| !is_written(parts))
     };
-    // There are no quotes within a picture.
-    if memchr_iter(b'"', &messages[list..]).any(|place| is_wrong(list + place)) { written(messages) } else { None }
+    // Base64 has no quotes, so that a picture is one step.
+    if memchr_iter(b'"', &messages[list..]).any(|quote| is_wrong(list + quote)) { written(messages) } else { None }
 }
 
 const SCHEME: &[u8] = b"data:";
 
-/// How long a media type with its parameters may be.
+/// Maximum length of a media type with its parameters.
 const LONGEST_HEAD: usize = 256;
 
-/// `messages` with the media types of the pictures in them written so; `None`: they are.
+/// Returns `messages` with normalised media types; `None` if all of them are so already.
 pub(super) fn written(messages: &[u8]) -> Option<String> {
     let picture = |picture: &str| match serde_json::from_str::<String>(picture) {
         Ok(url) => written_url(&url).map(|url| quoted(&url)),
@@ -54,7 +56,7 @@ pub(super) fn written(messages: &[u8]) -> Option<String> {
     let part = |part: &str| {
         edit::object(part, |part| {
             part.edit("image_url", picture);
-            // Of Responses, and of chat completions.
+            // Files of Responses have it at the top, those of chat completions inside `file`.
             part.edit("file_data", file);
             part.edit("file", |inner| edit::object(inner, |inner| inner.edit("file_data", file)));
         })

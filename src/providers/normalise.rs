@@ -1,4 +1,4 @@
-//! OpenAI-shaped answers with the differences hosts have made readable: reasoning under one name, content as text.
+//! Normalises the differences between hosts in OpenAI-shaped answers: reasoning under one name, content as text.
 //!
 //! A host's own fields stay as they came. Beside them, a message or delta gets `reasoning_content` where the host has
 //! another name for it; and where `content` is a list of parts, `content` becomes its text and the list moves to
@@ -14,11 +14,12 @@ use bytes::Bytes;
 use memchr::{memchr_iter, memmem::Finder};
 use serde_json::value::RawValue;
 
+use super::edit::copied;
 use super::outline::Outline;
 use super::pieces::Pieces;
 use crate::types::lenient;
 use crate::types::members::Members;
-use crate::types::object::quoted;
+use crate::types::object::{ArrayWriter, quoted};
 
 /// The beginning of the names that hosts have for reasoning, and of a few that mean something else.
 static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"));
@@ -26,22 +27,21 @@ static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
 static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
 
-/// A completion with its differences made readable, or `None` when it has none (the usual case, decided by searches for
-/// substrings).
+/// Normalises a completion; `None` if there is nothing to normalise (the usual case, decided by searches for substrings).
 pub(super) fn normalised(provider: &str, json: &[u8], outline: Outline<'_>) -> Option<Bytes> {
     rewritten(provider, json, outline, None)
 }
 
-/// The same for a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
-/// verdict, say, comes without, and loops over a stream read the delta of each chunk.
+/// Normalises a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
+/// verdict, for example, comes without, and loops over a stream read the delta of each chunk.
 pub(super) fn normalised_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
     rewritten(provider, json, Outline::whole(json), Some(pieces))
 }
 
 fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
-    let is_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
-    if !is_more && !has_groq_usage && !outline.any(has_reasoning) && !outline.any(has_list_content) {
+    let has_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
+    if !has_more && !has_groq_usage && !outline.any(has_reasoning) && !outline.any(has_list_content) {
         return None;
     }
     let mut top = Members::of(json).ok()?;
@@ -52,18 +52,25 @@ fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Opti
         top.0.push(("usage".into(), usage));
     }
     let choices: Vec<&RawValue> = serde_json::from_str(top.some("choices")?).ok()?;
-    let written = rewrite(&top, |name, _| {
-        (name == "choices").then(|| {
-            let choices: Vec<String> =
-                choices.iter().map(|choice| readable_choice(provider, choice, &mut pieces, &mut changed)).collect();
-            format!("[{}]", choices.join(","))
-        })
-    });
-    changed.then(|| Bytes::from(written))
+    let mut normalised = ArrayWriter::with_capacity(json.len());
+    for choice in choices {
+        match normalised_choice(provider, choice, &mut pieces) {
+            Some(choice) => {
+                changed = true;
+                normalised.push_raw(choice);
+            }
+            None => normalised.push_raw(choice.get()),
+        }
+    }
+    if !changed {
+        return None;
+    }
+    let normalised = normalised.finish();
+    Some(copied(&top, |name, _| (name == "choices").then_some(&normalised)).finish())
 }
 
-/// Names of reasoning beside `reasoning_content`, in the order in which they are believed: some hosts have two that say the
-/// same. OpenRouter's `reasoning_details` are what it made `reasoning` of.
+/// Names of reasoning beside `reasoning_content`, the most trusted first: some hosts have two with the same content.
+/// OpenRouter makes `reasoning` out of its `reasoning_details`.
 ///
 /// - `reasoning`: OpenRouter, Groq, Cerebras, vLLM; <https://github.com/vercel/ai/pull/7866>
 /// - `reasoning_text`, `thinking`, `thought`, `thoughts`: gateways, and servers that hand on a native answer
@@ -72,29 +79,29 @@ fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Opti
 const NAMES: &[&str] =
     &["reasoning", "reasoning_text", "thinking", "thought", "thoughts", "reasoning_details", "thinking_blocks"];
 
-/// Whether one of the names stands somewhere.
+/// Returns true if one of the names of reasoning occurs in JSON.
 fn has_reasoning(json: &[u8]) -> bool {
-    let is_name = |place: usize| {
-        let name = &json[place + 1..];
+    let is_name = |start: usize| {
+        let name = &json[start + 1..];
         NAMES.iter().any(|known| name.strip_prefix(known.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'"')))
     };
     REASONING.find_iter(json).any(is_name) || THINKING.find_iter(json).any(is_name)
 }
 
-/// What a message says of its reasoning under a name of the host's own.
+/// Returns the reasoning that a message has under a name of the host's own; `some` returns the message's members.
 pub(super) fn own_reasoning<'a>(some: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
-    NAMES.iter().find_map(|name| some(name).map(thought)).filter(|thought| !thought.is_empty())
+    NAMES.iter().find_map(|name| some(name).map(reasoning_in)).filter(|reasoning| !reasoning.is_empty())
 }
 
-/// The reasoning in a value: a text, an object with one, or a list of such.
-fn thought(value: &str) -> String {
+/// Returns the reasoning in a value: a text, an object with one, or a list of such.
+fn reasoning_in(value: &str) -> String {
     match value.as_bytes().first() {
         Some(b'"') => serde_json::from_str(value).unwrap_or_default(),
         Some(b'{' | b'[') => {
             let part = |part: Members| {
                 ["thinking", "text", "reasoning", "reasoning_text", "content", "summary"]
                     .iter()
-                    .find_map(|name| part.some(name).map(thought).filter(|thought| !thought.is_empty()))
+                    .find_map(|name| part.some(name).map(reasoning_in).filter(|reasoning| !reasoning.is_empty()))
                     .unwrap_or_default()
             };
             lenient::list_of(value).into_iter().map(part).collect()
@@ -103,7 +110,8 @@ fn thought(value: &str) -> String {
     }
 }
 
-/// Groq's streams may tell their usage under `x_groq` alone: <https://console.groq.com/docs/api-reference#chat-create>.
+/// Returns the usage that Groq's streams may have under `x_groq` alone:
+/// <https://console.groq.com/docs/api-reference#chat-create>.
 fn groq_usage<'a>(top: &Members<'a>) -> Option<&'a RawValue> {
     if top.some("usage").is_some() {
         return None;
@@ -114,44 +122,47 @@ fn groq_usage<'a>(top: &Members<'a>) -> Option<&'a RawValue> {
 
 fn has_list_content(json: &[u8]) -> bool {
     // Answers have one or two lists, and a search for one byte costs a quarter of one for a name.
-    memchr_iter(b'[', json).any(|place| {
-        let before = json[..place].trim_ascii_end().strip_suffix(b":");
+    memchr_iter(b'[', json).any(|index| {
+        let before = json[..index].trim_ascii_end().strip_suffix(b":");
         before.is_some_and(|before| before.trim_ascii_end().ends_with(b"\"content\""))
     })
 }
 
-/// Whether no choice has a delta. What a string says has its quotes escaped.
+/// Returns true if no choice has a delta. Quotes inside a string are escaped, so that the search finds names only.
 fn lacks_delta(json: &[u8]) -> bool {
-    let is_null = |place: usize| {
-        let value = json[place + DELTA.needle().len()..].trim_ascii_start().strip_prefix(b":");
+    let is_null = |start: usize| {
+        let value = json[start + DELTA.needle().len()..].trim_ascii_start().strip_prefix(b":");
         value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
     };
     DELTA.find(json).is_none_or(is_null)
 }
 
-fn readable_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>, changed: &mut bool) -> String {
-    let Ok(mut members) = Members::of(choice.get().as_bytes()) else { return choice.get().to_owned() };
+/// Normalises a choice; `None` if there is nothing to normalise.
+fn normalised_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>) -> Option<String> {
+    let mut members = Members::of(choice.get().as_bytes()).ok()?;
+    let mut changed = false;
     if pieces.is_some() && members.some("delta").is_none() {
         members.0.retain(|(name, _)| name != "delta");
         members.0.push(("delta".into(), serde_json::from_str("{}").expect("an object")));
-        *changed = true;
+        changed = true;
     }
     let index = members.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
-    rewrite(&members, |name, value| {
+    let copy = copied(&members, |name, value| {
         if !matches!(name, "message" | "delta") {
             return None;
         }
         let message = Members::of(value.as_bytes()).ok()?;
         let pieces = pieces.as_deref_mut().filter(|_| name == "delta");
-        let written = readable_message(provider, &message, pieces.map(|pieces| (pieces, index)))?;
-        *changed = true;
-        Some(written)
-    })
+        let message = normalised_message(provider, &message, pieces.map(|pieces| (pieces, index)))?;
+        changed = true;
+        Some(message)
+    });
+    changed.then(|| copy.finish_text())
 }
 
-/// A message or delta with text for `content` and a `reasoning_content`, or `None` when it has nothing to add.
-fn readable_message(provider: &str, message: &Members, pieces: Option<(&mut Pieces, u64)>) -> Option<String> {
-    let content = message.some("content").and_then(readable_content);
+/// Returns a message or delta with text as `content` and with `reasoning_content`; `None` if there is nothing to normalise.
+fn normalised_message(provider: &str, message: &Members, pieces: Option<(&mut Pieces, u64)>) -> Option<String> {
+    let content = message.some("content").and_then(ListContent::of);
     let list = match (&content, pieces) {
         (Some(content), pieces) => {
             pieces.into_iter().for_each(|(pieces, choice)| pieces.begin(choice));
@@ -164,33 +175,34 @@ fn readable_message(provider: &str, message: &Members, pieces: Option<(&mut Piec
             .map(Cow::Owned),
         (None, None) => None,
     };
-    let is_said = message.string("reasoning_content").is_some_and(|reasoning| !reasoning.is_empty());
-    let reasoning = if is_said {
+    let has_reasoning = message.string("reasoning_content").is_some_and(|reasoning| !reasoning.is_empty());
+    let reasoning = if has_reasoning {
         None
     } else {
         own_reasoning(|name| message.some(name))
             .or_else(|| content.as_ref().map(|content| content.reasoning.clone()))
-            .filter(|thought| !thought.is_empty())
+            .filter(|reasoning| !reasoning.is_empty())
     };
     if list.is_none() && reasoning.is_none() {
         return None;
     }
-    let mut written = rewrite(message, |name, _| match (name, &content, &reasoning) {
+    let mut copy = copied(message, |name, _| match (name, &content, &reasoning) {
         ("content", Some(content), _) => Some(quoted(&content.text)),
         ("reasoning_content", _, Some(reasoning)) => Some(quoted(reasoning)),
         _ => None,
     });
-    written.pop();
     if let Some(reasoning) = reasoning.filter(|_| message.get("reasoning_content").is_none()) {
-        written += &format!(",\"reasoning_content\":{}", quoted(&reasoning));
+        copy.put("reasoning_content", &reasoning);
     }
     if let Some(list) = &list {
-        written += &format!(",\"provider_specific_fields\":{{{}:{{\"content\":{list}}}}}", quoted(provider));
+        copy.put_object("provider_specific_fields", |specific| {
+            specific.put_object(provider, |native| native.put_raw("content", &**list));
+        });
     }
-    Some(written + "}")
+    Some(copy.finish_text())
 }
 
-/// List-shaped content, and what is readable of it.
+/// Content that is a list of parts.
 pub(super) struct ListContent<'a> {
     /// The list as it came.
     pub list: &'a str,
@@ -200,45 +212,29 @@ pub(super) struct ListContent<'a> {
     pub reasoning: String,
 }
 
-/// Content that is a list of parts; `None` for anything else.
-pub(super) fn readable_content(list: &str) -> Option<ListContent<'_>> {
-    if !list.starts_with('[') {
-        return None;
-    }
-    let (mut text, mut reasoning) = (String::new(), String::new());
-    let parts: Vec<&RawValue> = lenient::list_of(list);
-    for raw in parts {
-        let Ok(part) = Members::of(raw.get().as_bytes()) else {
-            text += &serde_json::from_str::<String>(raw.get()).unwrap_or_default();
-            continue;
-        };
-        match part.string("type").as_deref() {
-            Some("thinking" | "reasoning" | "reasoning_text" | "reasoning_content" | "thought") => {
-                reasoning += &thought(raw.get());
+impl<'a> ListContent<'a> {
+    /// Reads content that is a list of parts; `None` for anything else.
+    pub fn of(list: &'a str) -> Option<Self> {
+        if !list.starts_with('[') {
+            return None;
+        }
+        let (mut text, mut reasoning) = (String::new(), String::new());
+        let parts: Vec<&RawValue> = lenient::list_of(list);
+        for raw in parts {
+            let Ok(part) = Members::of(raw.get().as_bytes()) else {
+                text += &serde_json::from_str::<String>(raw.get()).unwrap_or_default();
+                continue;
+            };
+            match part.string("type").as_deref() {
+                Some("thinking" | "reasoning" | "reasoning_text" | "reasoning_content" | "thought") => {
+                    reasoning += &reasoning_in(raw.get());
+                }
+                _ if part.get("thought") == Some("true") => reasoning += &reasoning_in(raw.get()),
+                _ => text += &part.string("text").unwrap_or_default(),
             }
-            _ if part.get("thought") == Some("true") => reasoning += &thought(raw.get()),
-            _ => text += &part.string("text").unwrap_or_default(),
         }
+        Some(Self { list, text, reasoning })
     }
-    Some(ListContent { list, text, reasoning })
-}
-
-/// An object with the members for which `change` gives another value; the rest stays the bytes it was.
-pub(super) fn rewrite(members: &Members, mut change: impl FnMut(&str, &str) -> Option<String>) -> String {
-    let mut out = String::from("{");
-    for (name, value) in &members.0 {
-        if out.len() > 1 {
-            out.push(',');
-        }
-        out += &quoted(name);
-        out.push(':');
-        match change(name, value.get()) {
-            Some(changed) => out += &changed,
-            None => out += value.get(),
-        }
-    }
-    out.push('}');
-    out
 }
 
 #[cfg(test)]

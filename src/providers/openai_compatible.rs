@@ -26,7 +26,7 @@ static PROVIDERS: LazyLock<Vec<OpenAiCompatible>> = LazyLock::new(|| {
 /// Endpoint of each operation that a row has.
 pub(super) type Endpoints = Vec<(Operation, &'static dyn Endpoint)>;
 
-/// The endpoints of the operations that a row has, as OpenAI has them. They live as long as the process.
+/// Returns an endpoint in OpenAI's format for each operation that a row has. They live as long as the process.
 pub(super) fn endpoints(
     row: &'static Row,
     chat: &(impl Endpoint + Clone + 'static),

@@ -1,39 +1,54 @@
-//! Content that a stream brings as lists: each chunk's list holds the next pieces of what the plain call has as one list.
+//! Content of a stream that comes as lists: the list in each chunk holds the next pieces of the list that the plain call
+//! has.
 //!
-//! A text that comes as a string behind a list is a piece too. When the message goes back, pieces that go on with each other
-//! are joined.
+//! A string that comes after a list is a piece too. When the message is sent back, pieces that continue each other are
+//! joined.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::types::object::quoted;
+use crate::types::object::array;
 
-/// Kinds of parts that go on from piece to piece; all others are whole.
+/// Types of parts that continue from piece to piece; parts of other types come whole.
 const KINDS: [&str; 4] = ["text", "thinking", "reasoning", "summary_text"];
 
-/// The choices of a stream that had a list, by their index.
+/// A part of a message's content that is text.
+#[derive(Serialize)]
+pub(super) struct TextPart<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+impl<'a> TextPart<'a> {
+    pub fn of(text: &'a str) -> Self {
+        Self { r#type: "text", text }
+    }
+}
+
+/// Indexes of a stream's choices whose content has come as a list.
 #[derive(Debug, Default)]
 pub(super) struct Pieces(Vec<u64>);
 
 impl Pieces {
-    /// Whether there was a list.
+    /// Returns true if there has been a list.
     pub fn have_begun(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// Notes that a choice has a list.
+    /// Records that a choice has a list.
     pub fn begin(&mut self, choice: u64) {
         if !self.0.contains(&choice) {
             self.0.push(choice);
         }
     }
 
-    /// A text of a choice as such a list, if there was a list before.
+    /// Returns a text of a choice as a list with one part, if the choice has had a list before.
     pub fn text(&self, choice: u64, text: &str) -> Option<String> {
-        self.0.contains(&choice).then(|| format!(r#"[{{"type":"text","text":{}}}]"#, quoted(text)))
+        self.0.contains(&choice).then(|| array(|list| list.push(&TextPart::of(text))))
     }
 }
 
-/// A list with the pieces in it joined; as it is, where no two parts of it go on with each other.
+/// Joins the pieces in a list. Returns the list's own bytes where no two parts continue each other.
 pub(super) fn joined(list: &str) -> String {
     let parts: Vec<Value> = serde_json::from_str(list).unwrap_or_default();
     let count = parts.len();
@@ -45,15 +60,15 @@ fn join(parts: Vec<Value>) -> Vec<Value> {
     let mut whole: Vec<Value> = Vec::with_capacity(parts.len());
     for part in parts {
         match (whole.last_mut(), part) {
-            (Some(Value::Object(known)), Value::Object(more)) if goes_on(known, &more) => add(known, more),
+            (Some(Value::Object(known)), Value::Object(more)) if continues(known, &more) => add(known, more),
             (_, part) => whole.push(part),
         }
     }
     whole
 }
 
-/// Whether a part is more of the one before. A signature, or the word that this was all, ends a part.
-fn goes_on(known: &Map<String, Value>, more: &Map<String, Value>) -> bool {
+/// Returns true if a part continues the one before. A signature, or `closed`, ends a part.
+fn continues(known: &Map<String, Value>, more: &Map<String, Value>) -> bool {
     fn is_signed(part: &Map<String, Value>) -> bool {
         let inside = part.values().filter_map(Value::as_array).flatten().filter_map(Value::as_object);
         part.get("signature").is_some_and(|signature| !signature.is_null()) || inside.into_iter().any(is_signed)

@@ -1,4 +1,5 @@
-//! Reranking: documents in the order of their relevance to a query, as nearly every host has it since Cohere.
+//! Reranking: documents in the order of their relevance to a query, in the format that nearly every host took over from
+//! Cohere.
 //!
 //! - Cohere: <https://docs.cohere.com/reference/rerank>
 //! - Jina: <https://api.jina.ai/redoc>; Voyage: <https://docs.voyageai.com/reference/reranker-api>
@@ -6,8 +7,8 @@
 //!   <https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api>
 //! - llama.cpp: <https://github.com/ggml-org/llama.cpp/tree/master/tools/server>, `POST /v1/rerank`
 //!
-//! An answer has `results`, the most relevant first: `index` of the document, `relevance_score`, and `document` where it
-//! was asked for. Its other members are as the host wrote them.
+//! An answer has `results`, the most relevant first: the `index` of the document, its `relevance_score`, and `document`
+//! if it was requested. The other members are as the host wrote them.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -21,27 +22,27 @@ use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
-/// What a host of reranking spells differently.
+/// Differences of a host's reranking from Cohere's.
 #[derive(Debug)]
 pub struct RerankRow {
     /// The path below the base URL.
     pub path: &'static str,
-    /// Parameters it has under another name: (Cohere's, the host's).
+    /// Parameters that have another name here: (Cohere's, the host's).
     pub spelled: &'static [(&'static str, &'static str)],
-    /// Parameters of Cohere's that it lacks.
+    /// Cohere's parameters that the host lacks.
     pub unsupported: &'static [&'static str],
-    /// Whether it can be asked to repeat the documents (`return_documents`).
+    /// True if the host can return the documents (`return_documents`).
     pub returns_documents: bool,
 }
 
-/// What most hosts have.
+/// Reranking without differences from Cohere's.
 pub(super) const PLAIN: RerankRow =
     RerankRow { path: "rerank", spelled: &[], unsupported: &[], returns_documents: true };
 
-/// Reranking at the host that a row describes.
+/// The endpoint of reranking at the host that a row describes.
 pub(super) struct Rerank {
     pub row: &'static Row,
-    /// Where this host has it.
+    /// Returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 
@@ -56,7 +57,7 @@ impl Endpoint for Rerank {
             params.remove(name);
         }
         if !row.returns_documents {
-            // They are put in when the answer has come.
+            // `answer` adds them to the results.
             params.remove("return_documents");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
@@ -70,6 +71,7 @@ impl Endpoint for Rerank {
     }
 }
 
+/// Checks the query and the documents of a call.
 fn check(request: &Request) -> Result<()> {
     match request.params.get("query").map(<[u8]>::trim_ascii) {
         // Jina's multimodal models take an object.
@@ -82,10 +84,10 @@ fn check(request: &Request) -> Result<()> {
     }
 }
 
-/// A host's answer in the one form.
+/// Returns a host's answer in the common format.
 fn answer(provider: &str, request: &Request, response: &HttpResponse) -> Result<Bytes> {
     let no_ranking = |what: &str| errors::not_an_answer(provider, response, what);
-    // Some answer with the list alone.
+    // Some hosts answer with the list alone.
     let (top, list) = match response.body.trim_ascii_start().first() {
         Some(b'[') => (Members::default(), std::str::from_utf8(&response.body).ok()),
         _ => {
@@ -99,8 +101,11 @@ fn answer(provider: &str, request: &Request, response: &HttpResponse) -> Result<
     };
     let list: Option<Vec<Members>> = list.and_then(|list| serde_json::from_str(list).ok());
     let list = list.ok_or_else(|| no_ranking("something that is no ranking"))?;
-    let documents: Vec<&RawValue> =
-        request.params.get("documents").and_then(|given| serde_json::from_slice(given).ok()).unwrap_or_default();
+    let documents: Vec<&RawValue> = request
+        .params
+        .get("documents")
+        .and_then(|documents| serde_json::from_slice(documents).ok())
+        .unwrap_or_default();
     let wants_documents = request.params.get("return_documents") == Some(b"true");
     let mut results = Vec::with_capacity(list.len());
     for item in &list {
@@ -113,41 +118,35 @@ fn answer(provider: &str, request: &Request, response: &HttpResponse) -> Result<
         };
         let mut result = ObjectWriter::with_capacity(64);
         result.put("index", &index);
-        result.put_raw("relevance_score", score.as_bytes());
+        result.put_raw("relevance_score", score);
         let document = item.some("document").or_else(|| item.some("text"));
         let document = document.or_else(|| wants_documents.then(|| documents[index].get()));
         match document {
             Some(text) if text.starts_with('"') => {
-                result.put_raw("document", &[b"{\"text\":", text.as_bytes(), b"}"].concat());
+                result.put_object("document", |document| document.put_raw("text", text));
             }
-            Some(document) => result.put_raw("document", document.as_bytes()),
+            Some(document) => result.put_raw("document", document),
             None => {}
         }
         let known = ["index", "relevance_score", "score", "document", "text"];
         for (name, value) in item.0.iter().filter(|(name, _)| !known.contains(&&**name)) {
-            result.put_raw(name, value.get().as_bytes());
+            result.put_raw(name, value.get());
         }
         results.push((parsed, result.finish()));
     }
     results.sort_by(|(one, _), (other, _)| other.total_cmp(one));
-    // llama.cpp and others answer with all of them.
+    // llama.cpp and others ignore `top_n`.
     let most = request.params.get("top_n").and_then(|most| serde_json::from_slice(most).ok());
     results.truncate(most.unwrap_or(usize::MAX));
 
     let mut written = ObjectWriter::with_capacity(response.body.len() + 64);
-    let mut joined = Vec::with_capacity(response.body.len());
-    for (_, result) in &results {
-        joined.push(if joined.is_empty() { b'[' } else { b',' });
-        joined.extend_from_slice(result);
-    }
-    joined.extend_from_slice(if joined.is_empty() { b"[]" } else { b"]" });
     if top.some("model").is_none() {
         written.put("model", &*request.model);
     }
-    written.put_raw("results", &joined);
+    written.put_array("results", |written| results.iter().for_each(|(_, result)| written.push_raw(result)));
     for (name, value) in top.0.iter().filter(|(name, _)| !matches!(&**name, "results" | "data")) {
         if name != "model" || value.get() != "null" {
-            written.put_raw(name, value.get().as_bytes());
+            written.put_raw(name, value.get());
         }
     }
     Ok(written.finish())

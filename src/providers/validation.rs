@@ -1,4 +1,4 @@
-//! Tells an answer from the refusals that hosts send with a successful status.
+//! Tells answers from the refusals that hosts send with a successful status.
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -9,8 +9,11 @@ use crate::error::{Error, Result};
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
 
-/// An answer's bytes, if it is one and none of the refusals that come with a good status. `required_key` finds the name, in
-/// quotes, of the list without which it is no answer; `outline` is of the answer's body.
+/// Returns an answer's bytes, if it is none of the refusals that come with a successful status. `required_key` finds the
+/// quoted name of the list that every answer has; `outline` is of the answer's body.
+///
+/// # Errors
+/// The refusal's own class; `ApiResponseValidation` for an answer without the list.
 pub(super) fn checked(
     provider: &str,
     required_key: &Finder,
@@ -29,23 +32,23 @@ pub(super) fn checked(
     let name = std::str::from_utf8(required_key.needle()).unwrap_or_default().trim_matches('"');
     match top.some(name) {
         Some(list) if list.starts_with('[') && list.len() > "[]".len() => Ok(body.clone()),
-        // Nothing was asked for, perhaps.
+        // An empty list may be right, such as for no inputs.
         Some(list) if list.starts_with('[') && !refusals::is_refusal(&top) => Ok(body.clone()),
         _ => Err(not_a_completion(provider, response)),
     }
 }
 
-/// An answer that says it is well and is not what the wire format says.
+/// Returns the error for an answer of a successful status that does not follow the wire format.
 pub(super) fn not_a_completion(provider: &str, response: &HttpResponse) -> Box<Error> {
     errors::not_an_answer(provider, response, "something that is no completion")
 }
 
-/// How much of a large answer is looked at first: they begin with what they are.
+/// Number of bytes at the beginning of an answer in which the required list usually begins.
 const BEGINNING: usize = 2048;
 
-/// Whether a list of this name that is not empty begins in the beginning of an answer.
+/// Returns true if a list of this name, which is not empty, begins within `beginning`.
 fn has_items(beginning: &[u8], name: &Finder) -> bool {
-    let value = |place: usize| beginning[place + name.needle().len()..].trim_ascii_start().strip_prefix(b":");
+    let value = |start: usize| beginning[start + name.needle().len()..].trim_ascii_start().strip_prefix(b":");
     let value = name.find(beginning).and_then(value);
     match value.map(<[u8]>::trim_ascii_start) {
         Some([b'[', items @ ..]) => items.trim_ascii_start().first().is_some_and(|first| *first != b']'),

@@ -20,7 +20,7 @@ use crate::types::json_template::JsonTemplate;
 use crate::types::members::Members;
 use crate::types::request::Request;
 
-/// A decoder for streams in OpenAI's format.
+/// Returns a decoder for one stream in OpenAI's format.
 pub(in crate::providers) fn stream_decoder(row: &'static Row, request: &Request) -> Box<dyn StreamDecoder> {
     let show_usage = asks_for_usage(request);
     let several = request.params.get("n").is_some_and(|n| !matches!(n, b"null" | b"1"));
@@ -45,31 +45,31 @@ pub(in crate::providers) fn stream_decoder(row: &'static Row, request: &Request)
 
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
 
-/// Decodes a stream of `chat.completion.chunk` events.
+/// Decoder of a stream of `chat.completion.chunk` events.
 struct OpenAiChunks {
     provider: &'static str,
-    /// The caller asked for the chunk that holds nothing but the usage.
+    /// True if the caller requested the chunk that holds nothing but the usage.
     show_usage: bool,
-    /// A chunk with choices has come.
+    /// True if a chunk with choices has come.
     begun: bool,
     done: bool,
-    /// How many chunks have come since the last one with a finish.
+    /// Number of chunks since the last one with a finish reason.
     since_finish: Option<usize>,
-    /// Where several choices were asked for: which have begun, by their index, and whether they have their finish.
+    /// Choices that have begun, by index, with true for those that have finished; `None` unless several were requested.
     choices: Option<BTreeMap<u64, bool>>,
-    /// The lists that came as content.
+    /// Choices whose content came as lists.
     pieces: Pieces,
-    /// The last chunk that was looked at in full and has nothing to it: a copy, since the chunk is a slice of all that was
-    /// read with it.
+    /// The last chunk that was parsed and needed no change. It is a copy: the chunk itself would keep alive the whole buffer
+    /// that it was read into.
     last: Vec<u8>,
-    /// What it and the one before have in common. A chunk of this shape has nothing to it either: it is seen from names,
-    /// and from what is no string.
+    /// Template that `last` and the chunk before it match. A chunk that matches it needs no change either: changes depend on
+    /// names, and on values that are no strings.
     plain: Option<JsonTemplate<Vec<u8>>>,
-    /// Whether the last event was of that shape.
+    /// True if the last event matched the template.
     was_plain: bool,
 }
 
-/// Whether an event refuses what was asked, or says that the answer has failed.
+/// Returns true if an event refuses the request, or says that the answer has failed.
 fn is_refusal(event: &[u8]) -> bool {
     let lacks_choices = has_empty_choices(event);
     if !lacks_choices && !refusals::may_be_in(event) {
@@ -79,8 +79,8 @@ fn is_refusal(event: &[u8]) -> bool {
     refusals::error_in(&top).is_some() || refusals::has_failed(&top) || lacks_choices && refusals::is_refusal(&top)
 }
 
-/// A finish comes in one of the last chunks: usage, moderation or metrics may follow it.
-const LAST: usize = 8;
+/// Maximum number of chunks after the one with the finish reason: usage, moderation or metrics may follow it.
+const MAX_AFTER_FINISH: usize = 8;
 
 impl StreamDecoder for OpenAiChunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
@@ -99,20 +99,20 @@ impl StreamDecoder for OpenAiChunks {
             self.done = true;
             return Ok(());
         }
-        // OpenRouter has been seen to say `Token limit reached` beside choices that had finished for their length.
-        let is_afterthought = || self.is_complete() && !has_empty_choices(text);
-        if name == b"error" || is_refusal(text) && !is_afterthought() {
+        // OpenRouter has been seen to send `Token limit reached` beside choices that had finished because of their length.
+        let is_ignored = || self.is_complete() && !has_empty_choices(text);
+        if name == b"error" || is_refusal(text) && !is_ignored() {
             return Err(errors::from_event(self.provider, &data));
         }
         if text.first() != Some(&b'{') {
-            // Keep-alives and notes that are not chunks.
+            // Keep-alives and comments are no chunks.
             return Ok(());
         }
         let rewritten = normalised_chunk(self.provider, text, &mut self.pieces);
         let is_rewritten = rewritten.is_some();
         let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
         if let Some(choices) = &mut self.choices {
-            note_choices(&chunk, choices);
+            record_choices(&chunk, choices);
         }
         let has_choices = !has_empty_choices(&chunk);
         self.begun |= has_choices;
@@ -121,8 +121,8 @@ impl StreamDecoder for OpenAiChunks {
         } else {
             self.since_finish = self.since_finish.map(|since| since + 1);
             if !is_rewritten && has_choices {
-                if let Some(shape) = JsonTemplate::of(&self.last, &chunk[..]) {
-                    self.plain = Some(shape.into_owned());
+                if let Some(template) = JsonTemplate::of(&self.last, &chunk[..]) {
+                    self.plain = Some(template.into_owned());
                 }
                 self.last.clear();
                 self.last.extend_from_slice(&chunk);
@@ -142,25 +142,25 @@ impl StreamDecoder for OpenAiChunks {
 
     fn is_complete(&self) -> bool {
         let is_open = self.choices.as_ref().is_some_and(|choices| choices.values().any(|is_finished| !is_finished));
-        self.done || (!is_open && self.since_finish.is_some_and(|since| since < LAST))
+        self.done || (!is_open && self.since_finish.is_some_and(|since| since < MAX_AFTER_FINISH))
     }
 }
 
 impl OpenAiChunks {
-    /// Whether a chunk differs from the last plain one in strings alone, so that it needs no look at the rest.
+    /// Returns true if a chunk differs from the last plain one in strings alone, so that it need not be parsed.
     fn is_plain(&self, chunk: &[u8]) -> bool {
         self.plain.as_ref().is_some_and(|plain| plain.spans(chunk).is_some())
     }
 }
 
-/// Notes which choices a chunk is about, and which of them end with it.
-fn note_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
+/// Records the choices that a chunk has, and those of them that finish with it.
+fn record_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
     let choices = Members::of(chunk).ok().and_then(|top| serde_json::from_str(top.some("choices")?).ok());
     let choices: Vec<Members> = choices.unwrap_or_default();
     for choice in choices {
         let index = choice.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
         let is_finished = choice.some("finish_reason").is_some_and(|reason| reason != "\"\"");
-        // Without a delta it is about the prompt, or a filter's verdict.
+        // A choice without a delta is about the prompt, or has a filter's verdict.
         if is_finished || choice.some("delta").is_some_and(|delta| delta != "{}") {
             *known.entry(index).or_default() |= is_finished;
         }
@@ -168,8 +168,8 @@ fn note_choices(chunk: &[u8], known: &mut BTreeMap<u64, bool>) {
 }
 
 fn has_finish(chunk: &[u8]) -> bool {
-    FINISH.find_iter(chunk).any(|place| {
-        let rest = chunk[place + b"\"finish_reason\"".len()..].trim_ascii_start();
+    FINISH.find_iter(chunk).any(|start| {
+        let rest = chunk[start + b"\"finish_reason\"".len()..].trim_ascii_start();
         rest.strip_prefix(b":")
             .is_some_and(|value| matches!(value.trim_ascii_start(), [b'"', first, ..] if *first != b'"'))
     })

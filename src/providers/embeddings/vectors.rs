@@ -1,5 +1,5 @@
-//! The vectors of an answer held against what was asked: one for each input, in the order of the inputs, none missing,
-//! all of one length; and vectors that are packed into base64 in other ways than as 32-bit floats.
+//! Checks the vectors of an answer against the request: one for each input, in the order of the inputs, none missing, all
+//! of one length. Unpacks vectors in base64 that are no 32-bit floats.
 
 use std::sync::LazyLock;
 
@@ -10,34 +10,35 @@ use memchr::{memchr, memchr_iter};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::providers::edit::copied;
 use crate::providers::errors::excerpt;
 use crate::types::http::HttpResponse;
 use crate::types::lenient::Scalar;
 use crate::types::members::Members;
+use crate::types::object::{ArrayWriter, array};
 use crate::types::request::Request;
 
-/// How the bytes of a vector in base64 are to be read.
+/// Format of a vector's bytes in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packed {
-    /// Signed bytes, one a dimension.
+    /// Signed bytes, one for each dimension.
     Int8,
-    /// Eight dimensions a byte: shown as the bytes, 0 to 255.
+    /// Eight dimensions in each byte: returned as the bytes, 0 to 255.
     Bits,
 }
 
-/// An answer in OpenAI's shape, if its vectors are what was asked for; in the order of the inputs.
+/// Returns an answer in OpenAI's shape with its vectors in the order of the inputs, if they are what was asked for.
 ///
 /// # Errors
-///
-/// `ApiResponseValidation` where one is missing, null or empty, or lengths differ.
+/// `ApiResponseValidation` if a vector is missing, null or empty, or lengths differ.
 pub(in crate::providers) fn checked(
     provider: &str,
     request: &Request,
     response: &HttpResponse,
     body: Bytes,
 ) -> Result<Bytes> {
-    let asked = inputs(request);
-    if is_regular(&body, asked) {
+    let expected = count_inputs(request);
+    if is_regular(&body, expected) {
         return Ok(body);
     }
     let wrong = |why: &str| {
@@ -54,40 +55,41 @@ pub(in crate::providers) fn checked(
         Some((top, items))
     };
     let Some((top, items)) = read() else { return Err(wrong(&format!("nothing can be read: {}", excerpt(&body)))) };
-    if let Some(asked) = asked.filter(|asked| *asked != items.len()) {
-        return Err(wrong(&format!("there are {}, for {asked} inputs", items.len())));
+    if let Some(expected) = expected.filter(|expected| *expected != items.len()) {
+        return Err(wrong(&format!("there are {}, for {expected} inputs", items.len())));
     }
     let mut indexes = Vec::with_capacity(items.len());
     let mut first_length = None;
-    for (place, item) in items.iter().enumerate() {
+    for (position, item) in items.iter().enumerate() {
         let item = Members::of(item.get().as_bytes()).unwrap_or_default();
         let vector = item.some("embedding").unwrap_or("[]");
         let length = length(vector);
         if length == Some(0) {
-            return Err(wrong(&format!("the one at place {place} is missing or empty")));
+            return Err(wrong(&format!("the one at place {position} is missing or empty")));
         }
         if length.is_some() && *first_length.get_or_insert(length) != length {
-            return Err(wrong(&format!("the one at place {place} is not as long as the first")));
+            return Err(wrong(&format!("the one at place {position} is not as long as the first")));
         }
         if vector.starts_with('[') && vector.contains("null") {
-            return Err(wrong(&format!("the one at place {place} has a number that is null")));
+            return Err(wrong(&format!("the one at place {position} has a number that is null")));
         }
         indexes.push(item.some("index").and_then(Option::<u64>::of));
     }
     let mut order: Vec<(u64, usize)> =
-        indexes.iter().enumerate().filter_map(|(place, index)| Some(((*index)?, place))).collect();
+        indexes.iter().enumerate().filter_map(|(position, index)| Some(((*index)?, position))).collect();
     order.sort_unstable();
     let is_complete = order.len() == items.len() && order.windows(2).all(|pair| pair[0].0 != pair[1].0);
-    // Some hosts number all alike, or not at all: then they stand in the order of the inputs.
-    if !is_complete || order.iter().map(|(_, place)| *place).eq(0..items.len()) {
+    // Some hosts give all of them the same index, or none: these are in the order of the inputs.
+    if !is_complete || order.iter().map(|(_, position)| *position).eq(0..items.len()) {
         return Ok(body);
     }
-    let data: Vec<&str> = order.iter().map(|(_, place)| items[*place].get()).collect();
-    Ok(with_data(&top, &format!("[{}]", data.join(","))))
+    let mut data = ArrayWriter::with_capacity(body.len());
+    order.iter().for_each(|(_, position)| data.push_raw(items[*position].get()));
+    Ok(with_data(&top, &data.finish()))
 }
 
-/// How many inputs a call has; `None` where that cannot be told.
-fn inputs(request: &Request) -> Option<usize> {
+/// Returns the number of a call's inputs; `None` if that cannot be known.
+fn count_inputs(request: &Request) -> Option<usize> {
     let input = request.params.get("input")?.trim_ascii();
     match input {
         [b'"', ..] => Some(1),
@@ -101,7 +103,8 @@ fn inputs(request: &Request) -> Option<usize> {
     }
 }
 
-/// How many numbers, or characters of base64, a vector has; `None` for what is neither, such as a vector for each token.
+/// Returns the number of a vector's numbers, or of its characters of base64; `None` for what is neither, such as a vector
+/// for each token.
 fn length(vector: &str) -> Option<usize> {
     match vector.as_bytes() {
         [b'"', text @ .., b'"'] => Some(text.len()),
@@ -115,22 +118,22 @@ fn length(vector: &str) -> Option<usize> {
 static EMBEDDING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"embedding\""));
 static INDEX: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"index\""));
 
-/// Whether an answer is what it should be, as far as a search shows it: nearly all are, and are not parsed for this. The
-/// vectors are skipped: base64 has no quotes in it, and numbers have no brackets.
-fn is_regular(body: &[u8], asked: Option<usize>) -> bool {
-    let (mut at, mut found, mut known, mut next_index) = (0, 0, None, 0u64);
+/// Returns true if searches alone show that an answer is right: nearly all are, and need not be parsed for this. The vectors
+/// are skipped: base64 has no quotes in it, and numbers have no brackets.
+fn is_regular(body: &[u8], expected: Option<usize>) -> bool {
+    let (mut position, mut found, mut first_length, mut next_index) = (0, 0, None, 0u64);
     let value = |rest: &[u8], from: usize| -> Option<usize> {
         let rest = rest.get(from..)?;
         let value = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
         Some(from + rest.len() - value.len())
     };
     loop {
-        let rest = &body[at..];
-        // `"object":"embedding"` has the word too, and is no member's name.
-        let member = EMBEDDING.find_iter(rest).find_map(|place| value(rest, place + b"\"embedding\"".len()));
+        let rest = &body[position..];
+        // In `"object":"embedding"` it is a value, and no member's name.
+        let member = EMBEDDING.find_iter(rest).find_map(|start| value(rest, start + b"\"embedding\"".len()));
         let gap = &rest[..member.unwrap_or(rest.len())];
-        for place in INDEX.find_iter(gap) {
-            let Some(start) = value(gap, place + b"\"index\"".len()) else { return false };
+        for name in INDEX.find_iter(gap) {
+            let Some(start) = value(gap, name + b"\"index\"".len()) else { return false };
             let digits = gap[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
             let index = std::str::from_utf8(&gap[start..start + digits]).ok().and_then(|index| index.parse().ok());
             if index != Some(next_index) {
@@ -150,37 +153,35 @@ fn is_regular(body: &[u8], asked: Option<usize>) -> bool {
         let Some(length) = std::str::from_utf8(vector).ok().and_then(length).filter(|length| *length > 0) else {
             return false;
         };
-        if *known.get_or_insert(length) != length || close == b']' && memchr(b'u', vector).is_some() {
+        if *first_length.get_or_insert(length) != length || close == b']' && memchr(b'u', vector).is_some() {
             return false;
         }
         found += 1;
-        at += start + vector.len();
+        position += start + vector.len();
     }
-    // An index is at every vector or at none.
-    found > 0 && asked.is_none_or(|asked| asked == found) && (next_index == 0 || next_index == found as u64)
+    // Every vector has an index, or none has.
+    found > 0 && expected.is_none_or(|expected| expected == found) && (next_index == 0 || next_index == found as u64)
 }
 
-/// The answer with its packed vectors as lists of numbers; what is no base64 stays as it is.
+/// Returns an answer with its packed vectors as lists of numbers. Values that are no base64 stay as they are.
 pub(super) fn unpacked(body: Bytes, packed: Packed) -> Bytes {
     let Ok(top) = Members::of(&body) else { return body };
     let items: Vec<Members> = top.some("data").map(crate::types::lenient::list_of).unwrap_or_default();
-    let item = |item: &Members| {
-        crate::providers::normalise::rewrite(item, |name, value| {
-            let is_packed = name == "embedding" && value.starts_with('"');
-            let bytes = is_packed.then(|| base64::decode(value.trim_matches('"')).ok())??;
-            let numbers: Vec<String> = match packed {
-                Packed::Int8 => bytes.iter().map(|byte| byte.cast_signed().to_string()).collect(),
-                Packed::Bits => bytes.iter().map(u8::to_string).collect(),
-            };
-            Some(format!("[{}]", numbers.join(",")))
-        })
+    let unpacked = |name: &str, value: &str| {
+        let is_packed = name == "embedding" && value.starts_with('"');
+        let bytes = is_packed.then(|| base64::decode(value.trim_matches('"')).ok())??;
+        Some(array(|numbers| match packed {
+            Packed::Int8 => bytes.iter().for_each(|byte| numbers.push(&byte.cast_signed())),
+            Packed::Bits => bytes.iter().for_each(|byte| numbers.push(byte)),
+        }))
     };
-    let data: Vec<String> = items.iter().map(item).collect();
-    with_data(&top, &format!("[{}]", data.join(",")))
+    let mut data = ArrayWriter::with_capacity(body.len());
+    items.iter().for_each(|item| data.push_raw(copied(item, unpacked).finish()));
+    with_data(&top, &data.finish())
 }
 
-fn with_data(top: &Members, data: &str) -> Bytes {
-    crate::providers::normalise::rewrite(top, |name, _| (name == "data").then(|| data.to_owned())).into()
+fn with_data(top: &Members, data: &Bytes) -> Bytes {
+    copied(top, |name, _| (name == "data").then_some(data)).finish()
 }
 
 #[cfg(test)]
@@ -212,7 +213,7 @@ mod tests {
         ] {
             let body = data(items);
             let params = Params::from_json(format!(r#"{{"input":{input}}}"#).as_bytes()).unwrap();
-            assert!(is_regular(body.as_bytes(), inputs(&Request { params, ..Request::default() })), "{body}");
+            assert!(is_regular(body.as_bytes(), count_inputs(&Request { params, ..Request::default() })), "{body}");
             assert_eq!(held(input, &body).unwrap(), body);
         }
         // These take the long way and are well too.

@@ -1,22 +1,22 @@
-//! JSON schemas as structured output takes them, with Claude and on Bedrock.
+//! Adapts JSON schemas to structured output of Claude and of Bedrock.
 //!
 //! - <https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations>
 //! - <https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html>
 //!
 //! Both refuse objects that are open for further members, and most of what bounds numbers, strings and lists. Anthropic's
 //! own SDK closes the objects and moves what is refused into the description, where the model still reads it
-//! (`anthropic.lib._parse._transform`); so does this, and it keeps the patterns and defaults that the documentation
-//! allows.
+//! (`anthropic.lib._parse._transform`). This module does the same, and keeps the patterns and defaults that the
+//! documentation allows.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
 use crate::types::members::Members;
-use crate::types::object::quoted;
+use crate::types::object::object;
 
-/// Keywords that are taken whatever their value.
-const TAKEN: &[&str] = &[
+/// Keywords that are accepted whatever their value.
+const ACCEPTED: &[&str] = &[
     "$defs",
     "$ref",
     "additionalProperties",
@@ -32,17 +32,17 @@ const TAKEN: &[&str] = &[
     "type",
 ];
 
-/// Keywords that say nothing about a value.
-const IDLE: &[&str] = &["$anchor", "$comment", "$id", "$schema", "$vocabulary"];
+/// Keywords that restrict no value.
+const ANNOTATIONS: &[&str] = &["$anchor", "$comment", "$id", "$schema", "$vocabulary"];
 
-/// Formats of strings that are taken.
+/// Formats of strings that are accepted.
 const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
-/// Beginnings of what the regular expressions of structured output cannot do: groups that look around, references back,
-/// word boundaries.
+/// Beginnings of pattern syntax that structured output does not support: look-around groups, back-references, word
+/// boundaries.
 const BEYOND_REGULAR: &[&str] = &["(?=", "(?!", "(?<", "(?P", "\\b", "\\B", "\\k"];
 
-/// Makes a schema one that is taken.
+/// Changes a schema to one that is accepted.
 pub(in crate::providers) fn tighten(schema: &mut Value) {
     let Value::Object(schema) = schema else { return };
     for inside in ["$defs", "definitions"] {
@@ -51,7 +51,7 @@ pub(in crate::providers) fn tighten(schema: &mut Value) {
         }
     }
     if schema.contains_key("$ref") {
-        // Nothing but definitions may stand beside a reference.
+        // Beside a reference only definitions are accepted.
         schema.retain(|name, _| matches!(name.as_str(), "$ref" | "$defs" | "definitions"));
         return;
     }
@@ -80,39 +80,39 @@ fn is_object(schema: &Map<String, Value>) -> bool {
         Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
         _ => false,
     };
-    // Where alternatives say which members there are, they are closed instead.
+    // Where alternatives define the members, the alternatives are closed instead.
     let has_alternatives = ["anyOf", "oneOf", "allOf"].iter().any(|name| schema.contains_key(*name));
     schema.contains_key("properties") || says_so && !has_alternatives
 }
 
-/// Whether this keyword is taken with this value.
-fn is_taken(name: &str, value: &Value) -> bool {
+/// Returns true if a keyword is accepted with this value.
+fn is_accepted(name: &str, value: &Value) -> bool {
     let is_primitive = |value: &Value| !value.is_array() && !value.is_object();
     match name {
-        // What else the members may be is said in words.
+        // A schema of further members goes into the description.
         "additionalProperties" => value.as_object().is_none_or(|schema| schema.is_empty()),
         "enum" => value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_primitive)),
         "const" => is_primitive(value),
         "format" => value.as_str().is_some_and(|format| FORMATS.contains(&format)),
         "pattern" => value.as_str().is_some_and(is_regular),
-        // Lists may be asked to be empty or not, no more.
+        // A schema may only say whether a list can be empty.
         "minItems" => value.as_u64().is_some_and(|least| least <= 1),
-        _ => TAKEN.contains(&name),
+        _ => ACCEPTED.contains(&name),
     }
 }
 
-/// Whether a pattern is a regular expression in the strict sense.
+/// Returns true if a pattern is a regular expression in the strict sense, without back-references.
 fn is_regular(pattern: &str) -> bool {
     let refers_back = pattern.as_bytes().windows(2).any(|two| two[0] == b'\\' && matches!(two[1], b'1'..=b'9'));
-    // A backslash that is itself escaped begins nothing.
+    // A backslash that is itself escaped begins no sequence.
     let pattern = pattern.replace("\\\\", "");
     !refers_back && !BEYOND_REGULAR.iter().any(|beyond| pattern.contains(beyond))
 }
 
 fn move_into_description(schema: &mut Map<String, Value>) {
-    schema.retain(|name, _| !IDLE.contains(&name.as_str()));
+    schema.retain(|name, _| !ANNOTATIONS.contains(&name.as_str()));
     let names: Vec<String> =
-        schema.iter().filter(|(name, value)| !is_taken(name, value)).map(|(name, _)| name.clone()).collect();
+        schema.iter().filter(|(name, value)| !is_accepted(name, value)).map(|(name, _)| name.clone()).collect();
     if names.is_empty() {
         return;
     }
@@ -121,18 +121,19 @@ fn move_into_description(schema: &mut Map<String, Value>) {
     describe(schema, &moved);
 }
 
-/// Puts what is said about a value into its description.
-fn describe(schema: &mut Map<String, Value>, said: &[String]) {
-    let said = format!("{{{}}}", said.join(", "));
+/// Appends keywords of a schema to its description, in the form that Anthropic's SDK gives them.
+fn describe(schema: &mut Map<String, Value>, keywords: &[String]) {
+    let keywords = format!("{{{}}}", keywords.join(", "));
     let description = match schema.get("description").and_then(Value::as_str) {
-        Some(description) => format!("{description}\n\n{said}"),
-        None => said,
+        Some(description) => format!("{description}\n\n{keywords}"),
+        None => keywords,
     };
     schema.insert("description".into(), description.into());
 }
 
-/// A tool's schema as the object that Claude and Converse want at its top, whose `type` callers leave out (`{}` for a
-/// function without parameters, a bare `anyOf`) or make a list of. With `flat`, alternatives at the top become one object.
+/// Returns a tool's schema with an object at its top, which Claude and Converse require. Callers leave out `type` (`{}` for
+/// a function without parameters, a bare `anyOf`) or make a list of it. With `flat`, alternatives at the top become one
+/// object.
 pub(in crate::providers) fn tool_schema(schema: &str, flat: bool) -> Cow<'_, str> {
     let Some(members) = Members::of(schema.as_bytes()).ok().filter(|members| !members.0.is_empty()) else {
         return Cow::Borrowed(r#"{"type":"object","properties":{}}"#);
@@ -146,9 +147,11 @@ pub(in crate::providers) fn tool_schema(schema: &str, flat: bool) -> Cow<'_, str
     match members.some("type") {
         Some(kind) if kind.starts_with('"') => Cow::Borrowed(schema),
         _ => {
-            let rest = members.0.iter().filter(|(name, _)| name != "type");
-            let rest: String = rest.map(|(name, value)| format!(",{}:{}", quoted(name), value.get())).collect();
-            Cow::Owned(format!(r#"{{"type":"object"{rest}}}"#))
+            let others = members.0.iter().filter(|(name, _)| name != "type");
+            Cow::Owned(object(|schema| {
+                schema.put("type", "object");
+                others.for_each(|(name, value)| schema.put_raw(name, value.get()));
+            }))
         }
     }
 }
@@ -156,9 +159,9 @@ pub(in crate::providers) fn tool_schema(schema: &str, flat: bool) -> Cow<'_, str
 /// Keywords that combine schemas.
 const COMBINED: &[&str] = &["anyOf", "oneOf", "allOf"];
 
-/// One object instead of combined ones at the top of a tool's schema, where Claude refuses them
-/// (<https://github.com/anthropics/claude-code/issues/5973>): it may have the members of all of them, needs those that
-/// each of them needs, and its description says the rest.
+/// Replaces combined schemas at the top of a tool's schema, where Claude refuses them
+/// (<https://github.com/anthropics/claude-code/issues/5973>), by one object: it may have the members of all of them,
+/// requires those that each of them requires, and its description has the rest.
 fn flattened(mut schema: Map<String, Value>) -> Map<String, Value> {
     let combined: Vec<(&str, Value)> =
         COMBINED.iter().filter_map(|name| Some((*name, schema.shift_remove(*name)?))).collect();
@@ -189,8 +192,8 @@ fn flattened(mut schema: Map<String, Value>) -> Map<String, Value> {
             true
         }
     });
-    let said: Vec<String> = combined.iter().map(|(name, parts)| format!("{name}: {parts}")).collect();
-    describe(&mut schema, &said);
+    let keywords: Vec<String> = combined.iter().map(|(name, parts)| format!("{name}: {parts}")).collect();
+    describe(&mut schema, &keywords);
     schema.insert("type".into(), "object".into());
     schema.insert("properties".into(), properties.into());
     if !required.is_empty() {
@@ -199,11 +202,11 @@ fn flattened(mut schema: Map<String, Value>) -> Map<String, Value> {
     schema
 }
 
-/// A part of a combination, what it refers to in its place.
+/// Returns a part of a combination, with its reference resolved.
 fn resolved(part: &Value, root: &Map<String, Value>) -> Map<String, Value> {
-    let place = part.get("$ref").and_then(Value::as_str).and_then(|place| place.strip_prefix("#/"));
-    let found = place.and_then(|place| {
-        place.split('/').try_fold(None, |inside: Option<&Value>, name| {
+    let path = part.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/"));
+    let found = path.and_then(|path| {
+        path.split('/').try_fold(None, |inside: Option<&Value>, name| {
             Some(Some(inside.map_or_else(|| root.get(name), |inside| inside.get(name))?))
         })?
     });

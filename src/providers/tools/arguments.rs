@@ -1,20 +1,21 @@
-//! The arguments of a call: a JSON object in a string, in OpenAI's format.
+//! Arguments of tool calls: a JSON object in a string, in OpenAI's format.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use crate::types::members::Text;
-use crate::types::object::quoted;
+use crate::types::object::ObjectWriter;
 
-/// How often JSON may stand in a string within a string.
+/// Maximum number of strings that JSON may be nested in.
 const NESTING: usize = 3;
 
-/// What a call is given, in the text of a JSON object; or as it is, where it is none (a call that was cut off, say).
+/// Returns a call's arguments as the text of a JSON object, or unchanged if they are none, such as those of a call that was
+/// cut off.
 ///
-/// Nothing, null, an empty string and "null" are what hosts and models write where there are no arguments.
-pub(in crate::providers) fn text(given: Option<&str>) -> Cow<'_, str> {
-    let mut text = Cow::Borrowed(given.unwrap_or_default().trim());
+/// Hosts and models write nothing, null, an empty string or "null" where there are no arguments.
+pub(in crate::providers) fn text(arguments: Option<&str>) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(arguments.unwrap_or_default().trim());
     for _ in 0..NESTING {
         if !text.starts_with('"') {
             break;
@@ -27,18 +28,19 @@ pub(in crate::providers) fn text(given: Option<&str>) -> Cow<'_, str> {
     if matches!(&*text, "" | "null") { Cow::Borrowed("{}") } else { text }
 }
 
-/// The same as the object that it is; `None` where it is none.
-pub(in crate::providers) fn object(given: Option<&str>) -> Option<Box<RawValue>> {
-    let text = text(given);
+/// Returns a call's arguments as a JSON object; `None` if they are none.
+pub(in crate::providers) fn object(arguments: Option<&str>) -> Option<Box<RawValue>> {
+    let text = text(arguments);
     text.starts_with('{').then(|| RawValue::from_string(text.into_owned()).ok()).flatten()
 }
 
-/// The same as an object in any case, for wires that take nothing else: text that is none goes into one, as
-/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming> says.
-pub(in crate::providers) fn some_object(given: Option<&str>) -> Box<RawValue> {
-    object(given).unwrap_or_else(|| {
-        let wrapped = format!(r#"{{"INVALID_JSON":{}}}"#, quoted(&text(given)));
-        RawValue::from_string(wrapped).expect("a string is JSON")
+/// Returns a call's arguments as a JSON object for wires that take nothing else. Text that is no object is wrapped in one, as
+/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming> recommends.
+pub(in crate::providers) fn some_object(arguments: Option<&str>) -> Box<RawValue> {
+    object(arguments).unwrap_or_else(|| {
+        let mut wrapper = ObjectWriter::with_capacity(64);
+        wrapper.put("INVALID_JSON", &*text(arguments));
+        RawValue::from_string(wrapper.finish_text()).expect("a string is JSON")
     })
 }
 

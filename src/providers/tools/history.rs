@@ -1,5 +1,5 @@
-//! The calls of a conversation and their results, as a host takes them: each call with an id of its own in the host's
-//! grammar, the result under the same; the tool's name as the host is told it; arguments that are an object.
+//! Adapts the calls of a conversation and their results to a host: each call has a unique id in the host's grammar, its
+//! result has the same id; tools have the names that the host is sent; arguments are an object.
 //!
 //! Histories come from other hosts, from caches and from programs. Ids of other hosts are too long or have other letters;
 //! some hosts give none, or the same one to each call of an answer.
@@ -16,25 +16,26 @@ use super::super::edit::{self, Edited};
 use super::arguments;
 use super::grammar::Grammar;
 use super::names::Renamed;
-use crate::types::object::quoted;
+use crate::types::object::{array, quoted};
 
-/// Whether there are calls or results in messages.
+/// Returns true if messages hold calls or results.
 pub(in crate::providers) fn has_calls(messages: &[u8]) -> bool {
     /// `tool_calls` of an answer, `tool_call_id` of a result.
     static CALL: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_call"));
     CALL.find(messages).is_some()
 }
 
-/// Goes through a conversation from its beginning.
+/// The calls of a conversation that is read from its beginning.
 pub(in crate::providers) struct Calls<'a> {
     grammar: &'a Grammar,
     renamed: &'a Renamed,
-    /// Ids that are in use, as the host is told them.
+    /// Ids in use, as they are sent to the host.
     taken: HashSet<String>,
-    /// Calls without a result so far: the id that was given, and the one that the host is told.
+    /// Calls without a result so far: the caller's id, and the one that is sent.
     open: VecDeque<(String, String)>,
-    /// The last of the calls that have a result, by the id that was given.
+    /// Calls that have a result, the last one for each of the caller's ids.
     answered: Vec<(String, String)>,
+    /// Number of calls so far.
     count: usize,
 }
 
@@ -43,7 +44,7 @@ impl<'a> Calls<'a> {
         Self { grammar, renamed, taken: HashSet::new(), open: VecDeque::new(), answered: Vec::new(), count: 0 }
     }
 
-    /// Reads the next message, and changes it where that is needed.
+    /// Reads the next message, and changes it if necessary.
     pub fn message(&mut self, message: &mut Edited) {
         match message.string("role").as_deref() {
             Some("assistant") => {
@@ -62,7 +63,7 @@ impl<'a> Calls<'a> {
     }
 
     fn call(&mut self, call: &mut Edited) {
-        // A place in a stream, which hosts with a closed schema refuse.
+        // The index of a call in a stream, which hosts with a closed schema refuse.
         call.remove(|name, _| name == "index");
         let given = given_id(call);
         let id = self.next_id(&given);
@@ -77,7 +78,7 @@ impl<'a> Calls<'a> {
                 self.rename(function);
                 let arguments = arguments::text(function.get("arguments")).into_owned();
                 let given = function.string("arguments");
-                // What the model wrote stays as it is, white space included.
+                // The model's own text is kept, white space included.
                 if given.as_deref().is_none_or(|given| given.trim() != arguments) {
                     function.set_string("arguments", &arguments);
                 }
@@ -91,14 +92,14 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// An id for the next call.
+    /// Returns an unused id for the next call.
     fn next_id(&mut self, given: &str) -> String {
         self.count += 1;
-        let made_up;
+        let generated;
         let wanted = match given {
             "" => {
-                made_up = format!("call_{}", self.count);
-                &made_up
+                generated = format!("call_{}", self.count);
+                &generated
             }
             given => given,
         };
@@ -107,29 +108,28 @@ impl<'a> Calls<'a> {
         id
     }
 
-    /// The id of the call that a result is of: the first with the id that has none; one result after the other where
-    /// there are no ids.
+    /// Returns the id of the call that a result belongs to: the first call with this id that has no result yet. Where there
+    /// are no ids, results follow the order of the calls.
     fn result(&mut self, given: &str) -> String {
-        let place = self.open.iter().position(|(id, _)| id == given);
-        let place = place.or_else(|| (given.is_empty() && !self.open.is_empty()).then_some(0));
-        if let Some((given, id)) = place.and_then(|place| self.open.remove(place)) {
+        let index = self.open.iter().position(|(id, _)| id == given);
+        let index = index.or_else(|| (given.is_empty() && !self.open.is_empty()).then_some(0));
+        if let Some((given, id)) = index.and_then(|index| self.open.remove(index)) {
             self.answered.retain(|(known, _)| *known != given);
             self.answered.push((given, id.clone()));
             return id;
         }
         match self.answered.iter().find(|(known, _)| known == given) {
             Some((_, id)) => id.clone(),
-            // A result of no call: the host's affair, or the wire's.
+            // A result without a call: the host or the wire decides about it.
             None if given.is_empty() => String::new(),
             None => self.grammar.ids.unique(given, |_| false).into_owned(),
         }
     }
 }
 
-/// `messages` with one result for each call: what a later message gives for the same call is added to the first, in order,
-/// and what it says again is not. `None`: there is but one for each.
+/// Merges several results of one call into the first, in order and without repetitions. `None` if each call has at most one.
 ///
-/// Wires with blocks refuse a second one: <https://github.com/sipeed/picoclaw/issues/1793>.
+/// Wires with blocks refuse a second result: <https://github.com/sipeed/picoclaw/issues/1793>.
 pub(super) fn one_result_a_call(messages: &str) -> Option<String> {
     let items: Vec<&RawValue> = serde_json::from_str(messages).ok()?;
     let mut written: Vec<Cow<str>> = Vec::with_capacity(items.len());
@@ -147,16 +147,16 @@ pub(super) fn one_result_a_call(messages: &str) -> Option<String> {
                     }
                     continue;
                 }
-                Entry::Vacant(place) => drop(place.insert(written.len())),
+                Entry::Vacant(first) => drop(first.insert(written.len())),
             }
         }
         written.push(json.into());
     }
-    (written.len() < items.len()).then(|| format!("[{}]", written.join(",")))
+    (written.len() < items.len()).then(|| array(|list| written.iter().for_each(|message| list.push_raw(&**message))))
 }
 
-/// Adds the content of a second result to the first: texts by a line break, anything else as parts. Of the other members
-/// the last word counts.
+/// Adds the content of a second result to the first: texts after a line break, anything else as parts. For the other
+/// members the last value wins.
 fn add_result(first: &mut Edited, more: &Edited) {
     for name in ["is_error", "status", "cache_control"] {
         if let Some(value) = more.some(name) {
@@ -167,19 +167,22 @@ fn add_result(first: &mut Edited, more: &Edited) {
     let both = match (first.string("content"), more.string("content")) {
         (Some(one), Some(other)) => quoted(&format!("{one}\n{other}")),
         _ => {
-            let parts = |content: &str| match content.strip_prefix('[').and_then(|list| list.strip_suffix(']')) {
-                Some(list) => list.trim().to_owned(),
-                None => format!(r#"{{"type":"text","text":{content}}}"#),
-            };
-            let lists = [first.some("content"), Some(content)].map(|content| content.map(parts).unwrap_or_default());
-            let lists: Vec<String> = lists.into_iter().filter(|list| !list.is_empty()).collect();
-            format!("[{}]", lists.join(","))
+            let contents = first.some("content").into_iter().chain([content]);
+            array(|list| {
+                contents.for_each(|content| match serde_json::from_str::<Vec<&RawValue>>(content) {
+                    Ok(parts) => parts.iter().for_each(|part| list.push_raw(part.get())),
+                    Err(_) => list.push_object(|part| {
+                        part.put("type", "text");
+                        part.put_raw("text", content);
+                    }),
+                })
+            })
         }
     };
     first.set("content", both);
 }
 
-/// The id of a call, or of the call that a result is of; hosts count them too.
+/// Returns the id of a call, or of a result's call. Some hosts use numbers.
 fn given_id(object: &Edited) -> String {
     let json = object.some("id").or(object.some("tool_call_id")).unwrap_or("\"\"");
     let is_number = || serde_json::from_str::<&RawValue>(json).is_ok_and(|raw| raw.get().parse::<f64>().is_ok());
