@@ -1,6 +1,6 @@
-//! What wires of their own share about batches: rows in OpenAI's format in, OpenAI's batch object and result lines out.
+//! Batches of the providers with a wire of their own: rows in OpenAI's format in, OpenAI's batch object and result lines out.
 //!
-//! The shapes: <https://platform.openai.com/docs/api-reference/batch/object>, .../batch/request-input and
+//! Formats: <https://platform.openai.com/docs/api-reference/batch/object>, .../batch/request-input and
 //! .../batch/request-output.
 
 use std::collections::HashSet;
@@ -20,29 +20,29 @@ use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// One row of a batch that is to be made.
+/// One row of a new batch.
 pub(super) struct BatchRow {
     pub custom_id: String,
-    /// The chat call that it stands for.
+    /// The row's chat call.
     pub request: Request,
 }
 
-/// The rows in `requests`: a list of OpenAI's batch lines, `{"custom_id": …, "body": {"model": …, "messages": […], …}}`.
+/// Reads the rows in `requests`: a list of OpenAI's batch lines, `{"custom_id": …, "body": {"model": …, "messages": […], …}}`.
 ///
 /// # Errors
 /// `InvalidArgument` that names the row.
 pub(super) fn rows(provider: &str, request: &Request) -> Result<Vec<BatchRow>> {
-    const RIGHT: &str = "a list of rows such as {\"custom_id\": \"1\", \"body\": {\"model\": …, \"messages\": […]}}";
-    let given = request.params.get("requests").map(serde_json::from_slice::<Vec<&RawValue>>);
-    let Some(Ok(given)) = given else {
-        return Err(Error::argument(format!("requests is no list: {RIGHT} would be right")));
+    const EXPECTED: &str = "a list of rows such as {\"custom_id\": \"1\", \"body\": {\"model\": …, \"messages\": […]}}";
+    let rows = request.params.get("requests").map(serde_json::from_slice::<Vec<&RawValue>>);
+    let Some(Ok(rows)) = rows else {
+        return Err(Error::argument(format!("requests is no list: {EXPECTED} would be right")));
     };
-    if given.is_empty() {
-        return Err(Error::argument(format!("requests is empty: {RIGHT} would be right")));
+    if rows.is_empty() {
+        return Err(Error::argument(format!("requests is empty: {EXPECTED} would be right")));
     }
     let mut known = HashSet::new();
-    let rows = given.iter().enumerate().map(|(index, row)| {
-        let wrong = |why: &str| Error::argument(format!("requests[{index}] {why}: {RIGHT} would be right"));
+    let rows = rows.iter().enumerate().map(|(index, row)| {
+        let wrong = |why: &str| Error::argument(format!("requests[{index}] {why}: {EXPECTED} would be right"));
         let row = Members::of(row.get().as_bytes()).map_err(|_| wrong("is no dict"))?;
         let custom_id = row.string("custom_id").filter(|id| !id.is_empty());
         let custom_id = custom_id.ok_or_else(|| wrong("has no custom_id that is a str"))?;
@@ -67,7 +67,7 @@ pub(super) fn rows(provider: &str, request: &Request) -> Result<Vec<BatchRow>> {
     rows.collect()
 }
 
-/// The state of a batch, as OpenAI has it. Times are Unix seconds.
+/// The state of a batch in OpenAI's format. Times are Unix seconds.
 #[derive(Debug, Serialize)]
 pub(super) struct Batch {
     pub id: String,
@@ -83,14 +83,14 @@ pub(super) struct Batch {
     pub completed_at: Option<i64>,
     pub cancelling_at: Option<i64>,
     pub request_counts: Counts,
-    /// What `batch_results` is asked for; none before there are any.
+    /// Id for `batch_results`; `None` before there are results.
     pub output_file_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Value>,
     pub provider_specific_fields: Value,
 }
 
-/// How many rows a batch has.
+/// Numbers of a batch's rows.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {
     pub total: u64,
@@ -99,6 +99,7 @@ pub(super) struct Counts {
 }
 
 impl Batch {
+    /// Returns a batch without times; `native` is the provider's own object, under the name `dialect`.
     pub fn new(id: String, status: &'static str, dialect: &str, native: Value) -> Self {
         Self {
             id,
@@ -117,31 +118,35 @@ impl Batch {
         }
     }
 
+    /// Returns the batch as a JSON value.
     pub fn to_value(&self) -> Value {
         serde_json::to_value(self).expect("it is JSON")
     }
 }
 
-/// A page of batches.
+/// Returns a page of batches in OpenAI's format.
 pub(super) fn page(batches: &[Batch], has_more: bool, last_id: Option<String>) -> Bytes {
-    let data: Vec<Value> = batches.iter().map(Batch::to_value).collect();
     let first_id = batches.first().map(|batch| batch.id.clone());
     let last_id = last_id.or_else(|| batches.last().map(|batch| batch.id.clone()));
-    json!({"object": "list", "data": data, "first_id": first_id, "last_id": last_id, "has_more": has_more})
-        .to_string()
-        .into()
+    let mut page = ObjectWriter::with_capacity(128 + 512 * batches.len());
+    page.put("object", "list");
+    page.put("data", batches);
+    page.put("first_id", &first_id);
+    page.put("last_id", &last_id);
+    page.put("has_more", &has_more);
+    page.finish()
 }
 
-/// A row's result: its completion, as JSON, or its error.
+/// Returns a row's line of results: its completion, as JSON, or its error.
 pub(super) fn result(custom_id: &str, completion: std::result::Result<Bytes, Value>) -> Bytes {
     let mut line = ObjectWriter::with_capacity(128 + completion.as_ref().map_or(64, Bytes::len));
     line.put("custom_id", custom_id);
     match completion {
         Ok(body) => {
-            let mut response = ObjectWriter::with_capacity(body.len() + 32);
-            response.put("status_code", &200);
-            response.put_raw("body", &body);
-            line.put_raw("response", &response.finish());
+            line.put_object("response", |response| {
+                response.put("status_code", &200);
+                response.put_raw("body", &body);
+            });
             line.put_raw("error", b"null");
         }
         Err(error) => {
@@ -152,12 +157,15 @@ pub(super) fn result(custom_id: &str, completion: std::result::Result<Bytes, Val
     line.finish()
 }
 
-/// A time in RFC 3339 as Unix seconds.
+/// Converts a time in RFC 3339 to Unix seconds.
 pub(super) fn seconds(text: Option<&str>) -> Option<i64> {
     DateTime::from_str(text?, Format::DateTimeWithOffset).ok().map(|time| time.secs())
 }
 
-/// The one model of all rows, where a batch is a model's.
+/// Returns the model of all rows, for providers whose batches have one model.
+///
+/// # Errors
+/// `InvalidArgument` if two rows have different models.
 pub(super) fn one_model(rows: &[BatchRow]) -> Result<Arc<str>> {
     let model = rows[0].request.model.clone();
     match rows.iter().position(|row| row.request.model != model) {

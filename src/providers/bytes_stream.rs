@@ -1,4 +1,4 @@
-//! Streams of bytes that are no JSON: audio, and the contents of files.
+//! Streams of bytes without events: audio, and the contents of files.
 
 use bytes::Bytes;
 
@@ -6,13 +6,13 @@ use super::StreamDecoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::END;
 
-/// Passes the pieces on as they come. The stream is complete with the end of its body, and not before: it has no other.
+/// Decoder that passes bytes on as they arrive. The stream is complete when its body ends: it has no other end.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(super) struct RawBytes {
     has_ended: bool,
 }
 
-impl StreamDecoder for Pieces {
+impl StreamDecoder for RawBytes {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         self.has_ended = name == END;
         if !data.is_empty() {
@@ -30,12 +30,13 @@ impl StreamDecoder for Pieces {
     }
 }
 
-/// A line may be this long, as an event of a stream may by default.
+/// Maximum length of a line, the default limit of a stream's events.
 const LONGEST_LINE: usize = 32 << 20;
 
-/// Cuts a body into lines, and gives each that is not blank to `decode`, which makes a chunk of it.
+/// Decoder that splits a body into lines; `decode` makes a chunk of each line that is not blank.
 pub(super) struct JsonLines<Decode> {
     decode: Decode,
+    /// The last line, as far as it has arrived.
     rest: Vec<u8>,
     has_ended: bool,
 }
@@ -49,11 +50,11 @@ impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> JsonLines<Decode> {
 impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> StreamDecoder for JsonLines<Decode> {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         self.has_ended = name == END;
-        let seen = self.rest.len();
+        let known = self.rest.len();
         self.rest.extend_from_slice(&data);
         let mut start = 0;
         for end in
-            memchr::memchr_iter(b'\n', &data).map(|end| seen + end).chain(self.has_ended.then_some(self.rest.len()))
+            memchr::memchr_iter(b'\n', &data).map(|end| known + end).chain(self.has_ended.then_some(self.rest.len()))
         {
             let line = self.rest.get(start..end).unwrap_or_default().trim_ascii();
             start = end + 1;

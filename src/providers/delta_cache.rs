@@ -1,5 +1,5 @@
-//! Most events of a stream differ from the one before in their text and perhaps in some counts, and in nothing else. What
-//! follows from the rest is not found out again: their chunks differ in their text.
+//! Caches the chunk of a stream's last event. Most events differ from the one before in their text and perhaps in some
+//! counts, and in nothing else: their chunks then differ in their text alone, and the event need not be parsed.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,43 +11,45 @@ use memchr::memmem::Finder;
 use crate::types::json_template::{common_prefix, end_of_string};
 use crate::types::members::{Text, read};
 
-/// Chunks are written into memory of this size, some ten of them.
-const ROOM: usize = 4096;
+/// Size of the buffer that chunks are written into, enough for about ten of them.
+const BUFFER_SIZE: usize = 4096;
 
-/// An event whose chunk has nothing but a text.
+/// An event whose chunk holds nothing but a text, and the chunk.
 pub(super) struct DeltaCache {
-    /// The index of what the text belongs to: of a candidate, or of a block.
+    /// Index of the candidate or block that the text belongs to.
     pub index: u64,
     event: Bytes,
-    /// Where in the event its text stands, without the quotes, …
+    /// Range of the text in the event, without the quotes.
     text: Range<usize>,
-    /// … and behind it the counts.
+    /// Range of the counts in the event, after the text.
     counts: Range<usize>,
-    /// The chunk, up to its text and from there on.
+    /// The chunk up to its text.
     before: Bytes,
+    /// The chunk after its text.
     after: Bytes,
 }
 
-/// What is new in an event.
+/// The parts of an event that differ from the cached one.
 pub(super) struct NewDelta<'a> {
-    /// The text, as JSON has it.
+    /// The text, escaped.
     raw: &'a [u8],
+    /// The text, unescaped.
     pub text: Cow<'a, str>,
-    /// Empty where there are none.
+    /// The counts; empty if the event has none.
     pub counts: &'a [u8],
 }
 
 impl DeltaCache {
-    /// An event, the text and the counts in it, and the chunk that it became; `None` if the chunk has more in it than the
+    /// Caches an event with its chunk; `text` and `counts` are slices of the event. `None` if the chunk holds more than the
     /// text, or the text has escapes.
     pub fn of(index: u64, event: Bytes, text: &str, counts: Option<&str>, chunk: &Bytes) -> Option<Self> {
         static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\":{\"content\":\""));
-        let text = place(&event, text)?;
+        let text = range_in(&event, text)?;
         let counts = match counts {
-            Some(counts) => place(&event, counts)?,
+            Some(counts) => range_in(&event, counts)?,
             None => event.len()..event.len(),
         };
-        // No string of the chunk has a quote that is not escaped, so this is where its delta stands.
+        // Quotes in the chunk's strings are escaped, so that the first match is its delta.
         let start = DELTA.find(chunk)? + DELTA.needle().len();
         let after = chunk.slice_ref(chunk[start..].strip_prefix(&event[text.clone()])?);
         (counts.start > text.end && *after == *b"\"},\"finish_reason\":null}]}").then(|| Self {
@@ -60,13 +62,13 @@ impl DeltaCache {
         })
     }
 
-    /// What is new in an event, if it is alike.
+    /// Returns the new parts of an event, if it differs from the cached one in nothing else.
     pub fn new_delta<'a>(&self, event: &'a [u8]) -> Option<NewDelta<'a>> {
         let rest = event.strip_prefix(&self.event[..self.text.start])?;
         let rest = rest.strip_suffix(&self.event[self.counts.end..])?;
         let end = end_of_string(rest)?;
         let counts = rest[end..].strip_prefix(&self.event[self.text.end..self.counts.start])?;
-        if !differ_in_digits(&self.event[self.counts.clone()], counts) {
+        if !differ_in_numbers(&self.event[self.counts.clone()], counts) {
             return None;
         }
         let raw = &rest[..end];
@@ -78,27 +80,28 @@ impl DeltaCache {
         (!text.is_empty()).then_some(NewDelta { raw, text, counts })
     }
 
-    /// The chunk of an event that is alike; `room` is where one stream's are written, one behind the other.
-    pub fn chunk(&self, delta: &NewDelta, room: &mut BytesMut) -> Bytes {
+    /// Returns the chunk of an event with these new parts. All chunks of a stream are written into `buffer`, one after the
+    /// other.
+    pub fn chunk(&self, delta: &NewDelta, buffer: &mut BytesMut) -> Bytes {
         let parts: [&[u8]; 3] = [&self.before, delta.raw, &self.after];
         let size = parts.iter().map(|part| part.len()).sum();
-        if room.capacity() < size {
-            *room = BytesMut::with_capacity(size.max(ROOM));
+        if buffer.capacity() < size {
+            *buffer = BytesMut::with_capacity(size.max(BUFFER_SIZE));
         }
-        parts.into_iter().for_each(|part| room.extend_from_slice(part));
-        room.split().freeze()
+        parts.into_iter().for_each(|part| buffer.extend_from_slice(part));
+        buffer.split().freeze()
     }
 }
 
-/// Where a part of an event stands in it.
-fn place(event: &[u8], part: &str) -> Option<Range<usize>> {
+/// Returns the range of a slice of an event in the event.
+fn range_in(event: &[u8], part: &str) -> Option<Range<usize>> {
     let start = (part.as_ptr() as usize).checked_sub(event.as_ptr() as usize)?;
-    let place = start..start + part.len();
-    event.get(place.clone()).is_some_and(|there| there == part.as_bytes()).then_some(place)
+    let range = start..start + part.len();
+    event.get(range.clone()).is_some_and(|found| found == part.as_bytes()).then_some(range)
 }
 
-/// Whether two texts are the same but for the numbers in them.
-fn differ_in_digits(mut known: &[u8], mut given: &[u8]) -> bool {
+/// Returns true if two texts differ in nothing but the numbers in them.
+fn differ_in_numbers(mut known: &[u8], mut given: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     loop {
         let same = common_prefix(known, given);
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn counts_may_differ_and_nothing_else() {
-        let alike = |known: &str, given: &str| differ_in_digits(known.as_bytes(), given.as_bytes());
+        let alike = |known: &str, given: &str| differ_in_numbers(known.as_bytes(), given.as_bytes());
         assert!(alike(r#"{"a":1,"b":[20]}"#, r#"{"a":345,"b":[6]}"#));
         assert!(alike("", ""));
         assert!(alike(r#"{"a":129,"b":1}"#, r#"{"a":12,"b":10}"#));

@@ -1,21 +1,21 @@
-//! What a provider's error body says: the message, the code, and the class they belong to.
+//! Errors of providers: reads the message and the code of an error body, and classifies them.
 
 use super::{refusals, too_long};
 use crate::error::{Error, ErrorKind};
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
 
-/// What an error body says, whichever of the common shapes it has.
+/// Content of an error body in any of the common formats.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     pub message: Option<String>,
     pub code: Option<String>,
     pub kind: Option<String>,
-    /// A status inside the body, as gateways and streams give it.
+    /// Status inside the body, which gateways and streams give.
     pub status: Option<u16>,
 }
 
-/// Reads `{"error": {"message", "type", "code"}}` and what is like it: `error` as a string, `message` or `detail` at the
+/// Reads `{"error": {"message", "type", "code"}}` and its variants: `error` as a string, `message` or `detail` at the
 /// top, a list with one such object in it, and the other forms of [`refusals`].
 pub(super) fn read(provider: &str, body: &[u8]) -> ErrorBody {
     let body = body.trim_ascii();
@@ -61,7 +61,7 @@ pub(super) fn read(provider: &str, body: &[u8]) -> ErrorBody {
     }
 }
 
-/// Names under which hosts say what went wrong.
+/// Names of the message at different hosts, the most specific first.
 const MESSAGES: &[&str] = &[
     "message",
     "detail",
@@ -75,7 +75,7 @@ const MESSAGES: &[&str] = &[
 ];
 
 impl ErrorBody {
-    /// The status that a refusal stands for where the answer's own is a good one, or there is none.
+    /// Returns the status that a refusal implies where the answer's own is a successful one, or there is none.
     fn implied_status(&self) -> u16 {
         let label = self.code.as_deref().filter(|code| code.parse::<u64>().is_err());
         let labels = label.into_iter().chain(self.kind.as_deref());
@@ -86,19 +86,19 @@ impl ErrorBody {
     }
 }
 
-/// An answer that is a refusal, as an error.
+/// Returns the error for an answer that is a refusal.
 pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Error> {
-    let said = read(provider, &response.body);
+    let body = read(provider, &response.body);
     // A gateway may answer 200 and put the real status in the body.
     let status = match response.status {
-        200..300 => said.implied_status(),
+        200..300 => body.implied_status(),
         status => status,
     };
-    let shown = said.message.clone().unwrap_or_else(|| excerpt(&response.body));
-    let mut error = Error::new(kind(provider, status, &said), format!("{provider} answered {status}: {shown}"));
+    let shown = body.message.clone().unwrap_or_else(|| excerpt(&response.body));
+    let mut error = Error::new(kind(provider, status, &body), format!("{provider} answered {status}: {shown}"));
     error.provider = Some(provider.to_owned());
     error.status = Some(status);
-    error.code = said.code.or(said.kind);
+    error.code = body.code.or(body.kind);
     error.body = Some(response.body.clone());
     error.request_id = response.headers.request_id().map(str::to_owned);
     error.should_retry = response.headers.get("x-should-retry").and_then(|word| word.trim().parse().ok());
@@ -106,8 +106,8 @@ pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Erro
     error
 }
 
-/// An answer of good status that is not what the wire format says: an error of the class that it says, if it refuses what
-/// was asked. `what` it is instead: "something that is no completion".
+/// Returns the error for an answer of a successful status that does not follow the wire format: of the refusal's class if it
+/// refuses the request, otherwise `ApiResponseValidation`. `what` describes the answer: "something that is no completion".
 pub(super) fn not_an_answer(provider: &str, response: &HttpResponse, what: &str) -> Box<Error> {
     if Members::of(&response.body).is_ok_and(|top| refusals::is_refusal(&top)) {
         return from_response(provider, response);
@@ -120,21 +120,21 @@ pub(super) fn not_an_answer(provider: &str, response: &HttpResponse, what: &str)
     error
 }
 
-/// An error that came as an event of a stream that had begun well.
+/// Returns the error for an error event of a stream.
 pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
-    let said = read(provider, data);
-    let shown = said.message.clone().unwrap_or_else(|| excerpt(data));
-    let kind = kind(provider, said.implied_status(), &said);
+    let body = read(provider, data);
+    let shown = body.message.clone().unwrap_or_else(|| excerpt(data));
+    let kind = kind(provider, body.implied_status(), &body);
     let mut error = Error::new(kind, format!("{provider} broke the stream off: {shown}"));
     error.provider = Some(provider.to_owned());
-    error.status = said.status;
-    error.code = said.code.or(said.kind);
+    error.status = body.status;
+    error.code = body.code.or(body.kind);
     error.body = Some(data.clone());
     error
 }
 
-/// The class of a refusal: its status, unless the code or the message says something more exact.
-fn kind(provider: &str, status: u16, said: &ErrorBody) -> ErrorKind {
+/// Returns the class of a refusal: that of its status, unless the code or the message is more specific.
+fn kind(provider: &str, status: u16, body: &ErrorBody) -> ErrorKind {
     let has = |needles: &[&str], text: &Option<String>| {
         text.as_deref().is_some_and(|text| {
             let text = text.to_ascii_lowercase();
@@ -142,13 +142,13 @@ fn kind(provider: &str, status: u16, said: &ErrorBody) -> ErrorKind {
         })
     };
     if matches!(status, 400 | 413 | 422 | 500) {
-        let label = [said.code.as_deref(), said.kind.as_deref()].map(Option::unwrap_or_default).join(" ");
-        let is_own_number = provider == "zai" && said.code.as_deref() == Some("1261");
-        if is_own_number || too_long::is_said(&label, said.message.as_deref().unwrap_or_default()) {
+        let label = [body.code.as_deref(), body.kind.as_deref()].map(Option::unwrap_or_default).join(" ");
+        let is_own_number = provider == "zai" && body.code.as_deref() == Some("1261");
+        if is_own_number || too_long::is_reported(&label, body.message.as_deref().unwrap_or_default()) {
             return ErrorKind::ContextWindowExceeded;
         }
-        // Groq says so of a request that is larger than a minute's tokens.
-        if status == 413 && has(&["rate_limit"], &said.code) {
+        // Groq's answer to a request that is larger than the tokens of a minute.
+        if status == 413 && has(&["rate_limit"], &body.code) {
             return ErrorKind::RateLimit;
         }
     }
@@ -169,21 +169,21 @@ fn kind(provider: &str, status: u16, said: &ErrorBody) -> ErrorKind {
             "violating our usage policy",
             "flagged by our",
         ];
-        if has(POLICY_CODES, &said.code) || has(POLICY_CODES, &said.kind) || has(POLICY_WORDS, &said.message) {
+        if has(POLICY_CODES, &body.code) || has(POLICY_CODES, &body.kind) || has(POLICY_WORDS, &body.message) {
             return ErrorKind::ContentPolicyViolation;
         }
     }
-    // Some answer a wrong key with 400.
+    // Some hosts answer a wrong key with 400.
     if status == 400
-        && (has(&["invalid_api_key", "api_key_invalid"], &said.code)
-            || has(&["api key not valid", "incorrect api key"], &said.message))
+        && (has(&["invalid_api_key", "api_key_invalid"], &body.code)
+            || has(&["api key not valid", "incorrect api key"], &body.message))
     {
         return ErrorKind::Authentication;
     }
     ErrorKind::from_status(status)
 }
 
-/// The beginning of a body that says nothing we can read, in one line.
+/// Returns the beginning of a body in an unknown format, in one line.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(2000)]);
     let text: Vec<&str> = text.split_whitespace().collect();

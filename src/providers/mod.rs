@@ -1,8 +1,14 @@
-//! Vendors: how each is addressed, what it is sent and what its answers mean. No socket, no clock, no Python.
+//! Providers: their addresses, and their formats of requests and answers. No socket, no clock, no Python.
 //!
 //! A provider is sans-I/O: it encodes a call into an HTTP request and decodes HTTP responses and stream events into
-//! OpenAI-shaped JSON. Adding an OpenAI-compatible provider is one row in [`table`]; adding a native wire is one file
-//! and one line in `NATIVE`.
+//! OpenAI-shaped JSON. Adding an OpenAI-compatible provider is one row in `table`; adding a wire of its own is a folder and
+//! a line in `NATIVE`.
+//!
+//! - `row`, `table`: providers as data; `openai_compatible`: the providers that are nothing but a row
+//! - `resolve`: from a model's name to a [`Deployment`]
+//! - `chat`, `embeddings`, `responses`, `rerank`, `speech`, `resources`: the endpoints of OpenAI's format
+//! - `anthropic`, `azure`, `bedrock`, `cohere`, `gemini`, `ollama`: wires of their own
+//! - `families`, `tools`, `batches`: the parts that several wires share
 
 mod anthropic;
 mod azure;
@@ -62,111 +68,138 @@ pub use table::TABLE;
 
 /// A provider's wire format.
 pub trait Provider: Send + Sync {
-    /// Its name, place and key.
+    /// Returns its row: name, address and key.
     fn row(&self) -> &'static Row;
 
-    /// The base URL that the caller's, or the environment's, stands for: checked, and with what may be left out of it.
-    fn base_url(&self, given: &str) -> Result<String> {
-        resolve::versioned_base_url(self.row(), given)
+    /// Checks a base URL of the caller or of the environment, and completes it where the provider lets parts be left out.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if it is no address.
+    fn base_url(&self, url: &str) -> Result<String> {
+        resolve::versioned_base_url(self.row(), url)
     }
 
-    /// The operations that it has, and how each is asked. The order is that of their use.
+    /// Returns the endpoint of each operation that the provider has, the most used first.
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)];
 
-    /// How it is asked for this operation; `None`: it has no such thing.
+    /// Returns the endpoint of an operation; `None` if the provider lacks it.
     fn endpoint(&self, operation: Operation) -> Option<&'static dyn Endpoint> {
         self.endpoints().iter().find(|(known, _)| *known == operation).map(|(_, endpoint)| *endpoint)
     }
 
-    /// A refusal as an error: the class it belongs to, and everything the provider said.
+    /// Converts a refusal to an error of its class, with the provider's message, code and body.
     fn decode_error(&self, response: &HttpResponse) -> Box<Error>;
 
-    /// Credentials that a call needs and that only files, programs or other servers can tell; none where the key and
-    /// the settings say everything.
+    /// Returns the kind of credentials that have to be read from files, programs or other servers; `None` if the key and the
+    /// settings suffice.
     fn credentials(&self, _deployment: &Deployment) -> Option<Kind> {
         None
     }
 
-    /// Puts on a request what proves who sends it and has to be new for each attempt, such as a signature with the time.
+    /// Adds credentials to a request that are new for each attempt, such as a signature with the time.
+    ///
+    /// # Errors
+    /// If the request cannot be signed.
     fn authorize(&self, _deployment: &Deployment, _request: &mut HttpRequest, _now: SystemTime) -> Result<()> {
         Ok(())
     }
 }
 
-/// One operation of a provider's: how it is asked, and what its answers mean.
+/// One operation of a provider: encodes its requests and decodes its answers.
 pub trait Endpoint: Send + Sync {
-    /// The HTTP request for a call. The caller's own headers and query are added by the client.
+    /// Encodes a call as an HTTP request. The client adds the caller's own headers and query.
+    ///
+    /// # Errors
+    /// `InvalidArgument` or `UnsupportedParams` for a call that the provider cannot take.
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded>;
 
-    /// The requests that a call is made up of, where a provider answers less than a whole call at once: they are made
-    /// side by side, and their answers joined. None: the call is one request.
+    /// Splits a call into several requests, for a provider that takes less than a whole call in one. They are sent
+    /// concurrently, and their answers are joined. No parts: the call is one request.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Self::encode).
     fn parts(&self, _request: &Request) -> Result<Vec<Request>> {
         Ok(Vec::new())
     }
 
-    /// The answer to a call out of the answers to its parts.
+    /// Joins the answers to a call's parts.
+    ///
+    /// # Errors
+    /// `ApiResponseValidation` if they cannot be joined.
     fn join(&self, answers: &[Bytes]) -> Result<Bytes> {
         embedding::join(answers).map_err(|error| Error::new(ErrorKind::ApiResponseValidation, error.to_string()))
     }
 
-    /// A successful answer in OpenAI's shape, in JSON.
+    /// Decodes a successful answer into OpenAI-shaped JSON, or into bytes for operations with binary output.
+    ///
+    /// # Errors
+    /// `ApiResponseValidation` for an answer that does not follow the wire format; the class of a refusal for one that
+    /// comes with a successful status.
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes>;
 
-    /// How its streams are cut into events.
+    /// Returns the framing of its streams.
     fn framing(&self) -> Framing {
         Framing::Sse
     }
 
-    /// Whether a stream may come as `application/json`; elsewhere that is a plain answer, or a refusal.
+    /// Returns true if a stream may have the type `application/json`; elsewhere this is a plain answer, or a refusal.
     fn streams_json(&self) -> bool {
         false
     }
 
-    /// A decoder for one stream, which began at `received` (Unix seconds).
+    /// Returns a decoder for one stream, which began at `received` (Unix seconds).
+    ///
+    /// # Panics
+    /// If the operation has no streams.
     fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
         unreachable!("`Deployment::endpoint` refuses a stream of an operation that has none")
     }
 }
 
-/// Turns one stream's events into OpenAI-shaped chunks.
+/// Decodes the events of one stream into OpenAI-shaped chunks.
 pub trait StreamDecoder: Send {
-    /// Decodes one event, appending the chunks that it makes, in JSON.
+    /// Decodes one event, and appends its chunks, in JSON.
+    ///
+    /// # Errors
+    /// The provider's error, if the event is one; `ApiResponseValidation` for an event that cannot be decoded.
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()>;
 
-    /// Whether the caller is shown this chunk, one of those that the last event made; one that is not shown still counts
-    /// for the completion.
+    /// Returns true if the caller is shown this chunk of the last event. A hidden chunk is still part of the completion.
     fn is_shown(&self, _chunk: &[u8]) -> bool {
         true
     }
 
-    /// Whether the stream has said that it is over, so that its body's end need not be waited for.
+    /// Returns true if the stream has announced its end, so that the end of its body need not be awaited.
     fn is_done(&self) -> bool;
 
-    /// Whether what has come is a whole answer, so that a body that ends here is not an error.
+    /// Returns true if the answer so far is complete, so that a body that ends here is not an error.
     fn is_complete(&self) -> bool;
 }
 
-/// One model at one provider, with what it takes to call it.
+/// One model at one provider, with its address and credentials.
 #[derive(Clone)]
 pub struct Deployment {
-    /// Who serves it.
+    /// The provider.
     pub provider: &'static dyn Provider,
-    /// The model's name as the provider knows it.
+    /// The model's name at the provider.
     pub model: Arc<str>,
     /// Base URL without a trailing slash.
     pub base_url: Arc<str>,
     /// The key, if there is one.
     pub api_key: Option<Secret>,
-    /// The version of the API, where the provider has such a thing.
+    /// The version of the API, for providers with versions.
     pub api_version: Option<String>,
-    /// What else the provider is told by: a region, a project, credentials of another kind. By argument name.
+    /// Settings of the provider by argument name: a region, a project, credentials of another kind.
     pub settings: Vec<(&'static str, Secret)>,
-    /// Credentials that neither the key nor the settings are: to be found, or found.
+    /// Credentials beside the key and the settings, resolved or not.
     pub credentials: Credentials,
 }
 
 impl Deployment {
-    /// How this request is asked here; an error where the provider has no such operation.
+    /// Returns the endpoint of a request's operation.
+    ///
+    /// # Errors
+    /// `UnsupportedParams` if the provider lacks the operation; `InvalidArgument` for a stream of an operation without any.
     pub fn endpoint(&self, request: &Request) -> Result<&'static dyn Endpoint> {
         let operation = request.operation;
         let spec = operation.spec();
@@ -182,17 +215,17 @@ impl Deployment {
         })
     }
 
-    /// A setting of the row's, if it was given as an argument or in the environment.
+    /// Returns a setting of the provider's row, if it was given as an argument or in the environment.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|(known, _)| *known == name).map(|(_, value)| value.expose())
     }
 
-    /// Everything about it that nobody may see.
+    /// Returns its secrets, which have to be hidden in logs and errors.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let row = self.provider.row();
         let is_secret =
             |name: &str| row.settings.iter().any(|setting| setting.name == name && setting.about == About::Secret);
-        // Some are a file's path, or what such a file holds.
+        // Some settings are the path of a file, or its content: a secret.
         let is_file = |value: &Secret| value.expose().trim_start().starts_with('{');
         let settings = self.settings.iter().filter(move |(name, value)| is_secret(name) || is_file(value));
         let settings = settings.map(|(_, value)| value);
@@ -210,16 +243,16 @@ impl std::fmt::Debug for Deployment {
     }
 }
 
-/// A call as it is sent.
+/// An encoded call.
 #[derive(Debug)]
 pub struct Encoded {
-    /// The request.
+    /// The HTTP request.
     pub request: HttpRequest,
-    /// Parameters that were left out because the provider lacks them.
+    /// Names of the parameters that were dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
 }
 
-/// The wires that are not just OpenAI's: one line each.
+/// Providers with a wire of their own, one line each.
 static NATIVE: [&dyn Provider; 7] = [
     &anthropic::Anthropic,
     &azure::Azure,
@@ -230,23 +263,23 @@ static NATIVE: [&dyn Provider; 7] = [
     &ollama::Ollama,
 ];
 
-/// Names that LiteLLM has for some of them: (LiteLLM's, ours).
+/// LiteLLM's names for some providers: (LiteLLM's, RiteLLM's).
 const ALIASES: &[(&str, &str)] = &[("cohere_chat", "cohere"), ("vertex_ai", "vertex")];
 
-/// The provider of this name.
+/// Returns the provider of this name.
 pub fn lookup(name: &str) -> Option<&'static dyn Provider> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     openai_compatible::lookup(name).or_else(|| NATIVE.into_iter().find(|provider| provider.row().name == name))
 }
 
-/// The names of the settings that providers have, each once: such an argument is no parameter of the request.
+/// Returns the names of all providers' settings, each once. An argument of such a name is no parameter of the request.
 pub fn setting_names() -> impl Iterator<Item = &'static str> {
     let names: BTreeSet<&str> =
         all().flat_map(|provider| provider.row().settings).map(|setting| setting.name).collect();
     names.into_iter()
 }
 
-/// Every provider there is, in the order of the documentation.
+/// Returns every provider, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static dyn Provider> {
     openai_compatible::all().chain(NATIVE)
 }

@@ -1,7 +1,7 @@
-//! Refusals that come in an answer of good status, in whatever form a host has for them.
+//! Recognises refusals in answers of a successful status, in the formats of all hosts.
 //!
-//! An answer is known by what makes it one (`choices`, `data`, …): without that, or with an error beside or inside of
-//! it, it is none. Forms that were seen, beside OpenAI's `{"error": {…}}`: `{"detail"}`, `{"code", "msg", "success":
+//! An answer has `choices`, `data` or another required member. Without it, or with an error beside or inside of it, it is a
+//! refusal. Formats that were seen, beside OpenAI's `{"error": {…}}`: `{"detail"}`, `{"code", "msg", "success":
 //! false}`, `{"object": "error"}`, `{"base_resp"}`, `{"error_code", "error_msg"}`, `{"x_groq": {"error"}}`, an error
 //! inside a choice, a choice that finished with `error`, `{}`.
 
@@ -13,38 +13,39 @@ use serde_json::value::RawValue;
 use crate::types::lenient::{self, Scalar};
 use crate::types::members::Members;
 
-/// Finish reasons by which hosts say that it is no finish: OpenRouter's and Mistral's, and z.ai's
+/// Finish reasons of choices that failed: OpenRouter's and Mistral's, and z.ai's
 /// (<https://docs.z.ai/api-reference/llm/chat-completion>).
 const FAILED: &[&str] = &["error", "network_error"];
 
-/// Part of every such name and value: `"error":`, `"finish_reason":"error"`, `"network_error"`.
+/// Part of the name or value in every format of an error: `"error":`, `"finish_reason":"error"`, `"network_error"`.
 static ERROR: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"error\""));
 
-/// Whether an answer may hold an error: the search that spares nearly all of them the look at their members.
+/// Returns true if an answer may hold an error: with this search, nearly no answer has to be parsed for one.
 pub(super) fn may_be_in(json: &[u8]) -> bool {
     ERROR.find(json).is_some()
 }
 
-/// Whether a value says that there is an error; many hosts always write the member.
-fn is_said(value: &str) -> bool {
+/// Returns true if the value of an error member means an error; many hosts always write the member.
+fn is_error_value(value: &str) -> bool {
     !matches!(value, "null" | "\"\"" | "false" | "0" | "{}" | "[]")
 }
 
-fn said<'a>(members: &Members<'a>, name: &str) -> Option<&'a str> {
-    members.get(name).filter(|value| is_said(value))
+/// Returns a member's value, if it means an error.
+fn error_value<'a>(members: &Members<'a>, name: &str) -> Option<&'a str> {
+    members.get(name).filter(|value| is_error_value(value))
 }
 
-/// The error in an answer: at its top, in one of its choices, or in a host's own extension of it.
+/// Returns the error in an answer: at its top, in one of its choices, or in a host's own extension.
 pub(super) fn error_in<'a>(top: &Members<'a>) -> Option<&'a str> {
     let extension = |(name, value): &(std::borrow::Cow<'a, str>, &'a RawValue)| {
-        name.starts_with("x_").then(|| said(&Members::of(value.get().as_bytes()).ok()?, "error")).flatten()
+        name.starts_with("x_").then(|| error_value(&Members::of(value.get().as_bytes()).ok()?, "error")).flatten()
     };
-    said(top, "error")
-        .or_else(|| choices(top).iter().find_map(|choice| said(choice, "error")))
+    error_value(top, "error")
+        .or_else(|| choices(top).iter().find_map(|choice| error_value(choice, "error")))
         .or_else(|| top.0.iter().find_map(extension))
 }
 
-/// Whether one of the choices ended in an error.
+/// Returns true if one of the choices ended in an error.
 pub(super) fn has_failed(top: &Members) -> bool {
     choices(top).iter().any(|choice| choice.string("finish_reason").is_some_and(|why| FAILED.contains(&&*why)))
 }
@@ -53,30 +54,31 @@ fn choices<'a>(top: &Members<'a>) -> Vec<Members<'a>> {
     top.some("choices").map(lenient::list_of).unwrap_or_default()
 }
 
-/// Whether an object that has nothing of an answer in it refuses one, rather than being a note or a sign of life.
+/// Returns true if an object without an answer is a refusal, and no comment or keep-alive.
 pub(super) fn is_refusal(top: &Members) -> bool {
     let text = |name: &str| top.string(name).filter(|text| !text.is_empty());
     let is_bad =
         |code: &str| !matches!(code.trim_matches('"').to_ascii_lowercase().as_str(), "0" | "200" | "ok" | "success");
-    let says_so = |name: &str| text(name).is_some_and(|word| matches!(&*word, "error" | "failed" | "fail" | "failure"));
+    let is_failure =
+        |name: &str| text(name).is_some_and(|word| matches!(&*word, "error" | "failed" | "fail" | "failure"));
     error_in(top).is_some()
-        || ["object", "type", "status"].iter().any(|name| says_so(name))
+        || ["object", "type", "status"].iter().any(|name| is_failure(name))
         || top.get("success") == Some("false")
-        || ["code", "error_code", "errorCode"].iter().any(|name| said(top, name).is_some_and(is_bad))
+        || ["code", "error_code", "errorCode"].iter().any(|name| error_value(top, name).is_some_and(is_bad))
         || base_resp(top).is_some()
         || top.some("usage").is_none()
             && ["detail", "message", "msg", "error_msg", "error_message", "errorMessage", "errors"]
                 .iter()
-                .any(|name| said(top, name).is_some())
+                .any(|name| error_value(top, name).is_some())
 }
 
-/// MiniMax's way: <https://platform.minimax.io/docs/api-reference/errorcode>.
+/// Returns MiniMax's format of a refusal: <https://platform.minimax.io/docs/api-reference/errorcode>.
 pub(super) fn base_resp<'a>(top: &Members<'a>) -> Option<Members<'a>> {
     let answer = Members::of(top.some("base_resp")?.as_bytes()).ok()?;
     answer.some("status_code").is_some_and(|code| u64::of(code) != 0).then_some(answer)
 }
 
-/// Numbers that a host has for its refusals, and the HTTP status that says the same.
+/// A host's own numbers for refusals, and the HTTP status with the same meaning.
 struct Code {
     host: &'static str,
     codes: &'static [&'static str],
@@ -99,12 +101,12 @@ static NUMBERS: &[Code] = &[
     Code { host: "zai", codes: &["1211", "1221", "1222"], status: 404 },
 ];
 
-/// The status that a host's own number stands for.
+/// Returns the status for a host's own number.
 pub(super) fn status_of(host: &str, code: &str) -> Option<u16> {
     NUMBERS.iter().find(|row| row.host == host && row.codes.contains(&code)).map(|row| row.status)
 }
 
-/// Parts of the names and sentences that refusals without a status have, and what they stand for. The first counts.
+/// Words in the codes and messages of refusals without a status, and their status. The first match wins.
 static WORDS: &[(&str, u16)] = &[
     ("rate_limit", 429),
     ("ratelimit", 429),

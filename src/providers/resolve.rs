@@ -1,4 +1,4 @@
-//! From a model's name to a deployment: which provider, where, with which key.
+//! Resolves a model's name to a deployment: its provider, base URL and key.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -13,20 +13,20 @@ use crate::types::secret::Secret;
 use crate::types::shared::shared;
 use crate::types::unix_socket;
 
-/// What the caller said about where a call goes.
+/// The caller's arguments about a deployment.
 #[derive(Debug, Clone, Default)]
 pub struct DeploymentArgs {
-    /// Instead of the provider's own.
+    /// Base URL, instead of the provider's own.
     pub base_url: Option<Arc<str>>,
-    /// Instead of the one in the environment.
+    /// Key, instead of the one in the environment.
     pub api_key: Option<Secret>,
-    /// The version of the API, where the provider has such a thing.
+    /// The version of the API, for providers with versions.
     pub api_version: Option<String>,
-    /// Settings that some provider has, by argument name.
+    /// Settings of any provider, by argument name.
     pub settings: Vec<(&'static str, Secret)>,
 }
 
-/// Names that begin like this need no provider in front.
+/// Beginnings of names that need no provider in front.
 const FAMILIES: &[(&str, &str)] = &[
     ("gpt-", "openai"),
     ("chatgpt-", "openai"),
@@ -37,28 +37,27 @@ const FAMILIES: &[(&str, &str)] = &[
     ("gemini-", "gemini"),
 ];
 
-/// Whether a word in front of a model's name is this provider's.
+/// Returns true if a word in front of a model's name is a name of this provider.
 pub(super) fn is_provider(name: &str, provider: &str) -> bool {
     lookup(name).is_some_and(|known| known.row().name == provider)
 }
 
-/// The deployment that `model` names. `environment` reads a variable; one that is set to nothing counts as not set.
-pub fn resolve(
-    model: &str,
-    given: &DeploymentArgs,
-    environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<Deployment> {
-    let (provider, model) = provider_of(model)?;
-    deployment(provider, model, given, environment)
-}
-
-/// The deployment for what is asked of an account and not of a model: `name` is a provider's, or a model of it.
+/// Returns the deployment that `model` names. `environment` reads a variable; an empty one counts as not set.
 ///
 /// # Errors
-/// `InvalidArgument` that lists the providers; `Authentication` where there is no key.
+/// `InvalidArgument` for an unknown provider and for an argument that cannot be used; `Authentication` if there is no key.
+pub fn resolve(model: &str, args: &DeploymentArgs, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
+    let (provider, model) = provider_of(model)?;
+    deployment(provider, model, args, environment)
+}
+
+/// Returns the deployment for operations of an account: `name` is a provider's, or that of one of its models.
+///
+/// # Errors
+/// `InvalidArgument` that lists the providers; `Authentication` if there is no key.
 pub fn resolve_account(
     name: &str,
-    given: &DeploymentArgs,
+    args: &DeploymentArgs,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deployment> {
     let provider = name.split('/').next().unwrap_or_default();
@@ -67,23 +66,23 @@ pub fn resolve_account(
         let shown: String = name.chars().take(100).collect();
         Error::argument(format!("provider is {shown:?}: one of these would be right: {}", names.join(", ")))
     })?;
-    deployment(provider, "", given, environment)
+    deployment(provider, "", args, environment)
 }
 
 fn deployment(
     provider: &'static dyn Provider,
     model: &str,
-    given: &DeploymentArgs,
+    args: &DeploymentArgs,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Deployment> {
     let row = provider.row();
-    // A file's path leads where it wants.
+    // The model of `local` is the path of a file.
     if row.name != "local" {
         check_segments("model", model)?;
     }
     let first_set = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
 
-    let base_url = given.base_url.as_deref().map(Cow::Borrowed);
+    let base_url = args.base_url.as_deref().map(Cow::Borrowed);
     let base_url = base_url.or_else(|| first_set(row.base_url_variables).map(Cow::Owned)).or_else(|| {
         let root = |(name, path): &(&str, &str)| {
             environment(name).filter(|url| !url.is_empty()).map(|url| with_path(&url, path))
@@ -97,17 +96,17 @@ fn deployment(
     };
 
     let argument =
-        |name: &str| given.settings.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-    let says_who = |setting: &Setting| setting.about != About::Location;
-    let caller_is_argument = given.api_key.is_some()
-        || row.settings.iter().any(|setting| says_who(setting) && argument(setting.name).is_some());
+        |name: &str| args.settings.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+    let identifies_caller = |setting: &Setting| setting.about != About::Location;
+    let caller_is_argument = args.api_key.is_some()
+        || row.settings.iter().any(|setting| identifies_caller(setting) && argument(setting.name).is_some());
 
-    let api_key = match &given.api_key {
+    let api_key = match &args.api_key {
         Some(key) => Some(key.clone()),
         None if caller_is_argument => None,
         None => match first_set(row.key_variables) {
             Some(key) => {
-                not_anothers(row, &base_url)?;
+                check_owner(row, &base_url)?;
                 Some(Secret::new(key))
             }
             None => None,
@@ -120,7 +119,7 @@ fn deployment(
         return Err(error);
     }
     let settings = row.settings.iter().filter_map(|setting| {
-        let environment = || match caller_is_argument && says_who(setting) {
+        let environment = || match caller_is_argument && identifies_caller(setting) {
             true => None,
             false => first_set(setting.variables).map(Secret::new),
         };
@@ -132,7 +131,7 @@ fn deployment(
             check_segments(name, value.expose())?;
         }
     }
-    if let Some(version) = &given.api_version {
+    if let Some(version) = &args.api_version {
         check_segments("api_version", version)?;
     }
     let mut deployment = Deployment {
@@ -140,20 +139,23 @@ fn deployment(
         model: shared(model),
         base_url,
         api_key,
-        api_version: given.api_version.clone(),
+        api_version: args.api_version.clone(),
         settings,
         credentials: Credentials::Static,
     };
     if let Some(kind) = provider.credentials(&deployment) {
         let variables = kind.variables().iter().filter_map(|name| Some((*name, Secret::new(first_set(&[name])?))));
-        let told = deployment.settings.iter().cloned().chain(variables).collect();
-        deployment.credentials = Credentials::Unresolved(Arc::new(CredentialSource::new(kind, told)));
+        let settings = deployment.settings.iter().cloned().chain(variables).collect();
+        deployment.credentials = Credentials::Unresolved(Arc::new(CredentialSource::new(kind, settings)));
     }
     Ok(deployment)
 }
 
-/// Refuses what would lead to another path of the host, wherever it is put in: those who choose a model may be others than
-/// those who hold the key.
+/// Refuses values with dot segments, which would lead to another path of the host: users who choose the model may be others
+/// than the owner of the key.
+///
+/// # Errors
+/// `InvalidArgument` that names the argument.
 pub fn check_segments(argument: &str, value: &str) -> Result<()> {
     match has_dot_segment(value) {
         false => Ok(()),
@@ -163,19 +165,19 @@ pub fn check_segments(argument: &str, value: &str) -> Result<()> {
     }
 }
 
-/// What `Provider::base_url` makes of an address; made once and then copied, since a program gives the same one each time.
-fn checked_base_url(provider: &'static dyn Provider, given: &str) -> Result<Arc<str>> {
+/// Checks a base URL with [`Provider::base_url`]. The last result is cached, since a program passes the same one each time.
+fn checked_base_url(provider: &'static dyn Provider, url: &str) -> Result<Arc<str>> {
     thread_local! {
         static RECENT: RefCell<Option<(&'static str, String, Arc<str>)>> = const { RefCell::new(None) };
     }
     let name = provider.row().name;
     RECENT.with_borrow_mut(|recent| match recent {
-        Some((of, from, checked)) if *of == name && from == given => Ok(checked.clone()),
+        Some((known_name, known_url, checked)) if *known_name == name && known_url == url => Ok(checked.clone()),
         _ => {
-            let socket = unix_socket::address(given.trim()).transpose();
+            let socket = unix_socket::address(url.trim()).transpose();
             let socket = socket.map_err(|why| Error::argument(format!("base_url {why}")))?;
-            let checked: Arc<str> = provider.base_url(socket.as_deref().unwrap_or(given))?.into();
-            *recent = Some((name, given.to_owned(), checked.clone()));
+            let checked: Arc<str> = provider.base_url(socket.as_deref().unwrap_or(url))?.into();
+            *recent = Some((name, url.to_owned(), checked.clone()));
             Ok(checked)
         }
     })
@@ -198,7 +200,7 @@ fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
     }
 }
 
-/// An error that names the providers and the nearest match.
+/// Returns the error for an unknown provider, with all names and the nearest match.
 fn unknown(model: &str, name: &str, family: Option<&str>) -> Box<Error> {
     let names: Vec<&str> = all().map(|provider| provider.row().name).collect();
     let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
@@ -221,12 +223,19 @@ fn no_base_url(row: &Row) -> String {
     format!("{} has no base URL of its own: pass base_url={or_set}", row.name)
 }
 
-/// A base URL that leads to a version, as OpenAI-compatible hosts have it.
-pub(super) fn versioned_base_url(row: &Row, given: &str) -> Result<String> {
-    Ok(with_version(check_url(given)?, row))
+/// Checks the base URL of an OpenAI-compatible host, and adds the version if it is missing.
+///
+/// # Errors
+/// Those of [`check_url`].
+pub(super) fn versioned_base_url(row: &Row, url: &str) -> Result<String> {
+    Ok(with_version(check_url(url)?, row))
 }
 
-/// A base URL without its trailing slashes, if it is one.
+/// Checks a base URL, and returns it without trailing slashes.
+///
+/// # Errors
+/// `InvalidArgument` for what is no `http`, `https` or Unix-socket address, and for one with a query, a fragment, a password
+/// or dot segments.
 pub(super) fn check_url(url: &str) -> Result<&str> {
     let refused = |why: &str| Err(Error::argument(format!("base_url {why}, such as \"https://host/v1\"")));
     let trimmed = url.trim().trim_end_matches('/');
@@ -255,7 +264,7 @@ pub(super) fn check_url(url: &str) -> Result<&str> {
     }
 }
 
-/// A base URL with nothing but a host gets the path that the provider's own has, if that ends in a version.
+/// Adds the path of the provider's own base URL, if that ends in a version, to a base URL that has no path.
 fn with_version(url: &str, row: &Row) -> String {
     let after_host = |url: &'static str| {
         url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|slash| &rest[slash..])).unwrap_or("")
@@ -277,8 +286,8 @@ fn is_version(segment: &str) -> bool {
     segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
-/// A key out of the environment is this provider's: it does not go to a host that is known to be another's.
-fn not_anothers(row: &Row, base_url: &str) -> Result<()> {
+/// Refuses to send a key from the environment, which is this provider's, to a host that belongs to another provider.
+fn check_owner(row: &Row, base_url: &str) -> Result<()> {
     static OWNERS: LazyLock<Vec<(&str, &Row)>> = LazyLock::new(|| {
         let rows = all().map(|provider| provider.row());
         rows.map(|row| (host(row.base_url), row)).filter(|(host, _)| !matches!(*host, "" | "localhost")).collect()
@@ -299,7 +308,7 @@ fn not_anothers(row: &Row, base_url: &str) -> Result<()> {
     }
 }
 
-/// The host of an address that was checked before, without its port.
+/// Returns the host, without its port, of an address that was checked before.
 fn host(url: &str) -> &str {
     let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next()).unwrap_or("");
     match authority.rsplit_once(':') {

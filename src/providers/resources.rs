@@ -1,10 +1,10 @@
-//! Files and batches as OpenAI, Azure and compatible hosts have them: what belongs to an account and not to a model.
+//! Files and batches of OpenAI, Azure and compatible hosts: resources of an account, not of a model.
 //!
 //! - Files: <https://platform.openai.com/docs/api-reference/files>
 //! - Batches: <https://platform.openai.com/docs/api-reference/batch>
 //!
-//! Each operation is a row of [`ROUTES`]. Parameters that the path names are put there; the others are the query of a GET
-//! or DELETE, the members of a JSON body, or the fields of a form.
+//! Each operation is a row of [`ROUTES`]. Parameters that the path names are put into the path; the others become the query
+//! of a GET or DELETE, the members of a JSON body, or the fields of a form.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::bytes_stream::{JsonLines, Pieces};
+use super::bytes_stream::{JsonLines, RawBytes};
 use super::http::{ANY, Destination, DestinationOf, JSON};
 use super::{Deployment, Encoded, Endpoint, Operation, Row, StreamDecoder, errors, refusals};
 use crate::error::{Error, Result};
@@ -24,24 +24,24 @@ use crate::types::operation::{Output, Streaming};
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// How one operation is asked.
+/// Method, path and payload of one operation.
 #[derive(Debug)]
 pub(super) struct Route {
     pub operation: Operation,
     pub method: Method,
-    /// The path below the base URL; a name in braces stands for the parameter of that name.
+    /// Path below the base URL; a name in braces stands for the parameter of that name.
     pub path: &'static str,
     pub payload: Payload,
 }
 
-/// What becomes of the parameters that the path does not name.
+/// Encoding of the parameters that the path does not name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// The query.
+    /// As the query.
     Query,
-    /// A JSON body.
+    /// As a JSON body.
     Json,
-    /// A form, with the file at its end.
+    /// As a form, with the file at its end.
     Form,
 }
 
@@ -49,7 +49,7 @@ const fn route(operation: Operation, method: Method, path: &'static str, payload
     Route { operation, method, path, payload }
 }
 
-/// OpenAI's.
+/// Routes of OpenAI's operations.
 pub(super) static ROUTES: &[Route] = &[
     route(Operation::FileCreate, Method::POST, "files", Payload::Form),
     route(Operation::FileList, Method::GET, "files", Payload::Query),
@@ -60,15 +60,15 @@ pub(super) static ROUTES: &[Route] = &[
     route(Operation::BatchList, Method::GET, "batches", Payload::Query),
     route(Operation::BatchRetrieve, Method::GET, "batches/{batch_id}", Payload::Query),
     route(Operation::BatchCancel, Method::POST, "batches/{batch_id}/cancel", Payload::Json),
-    // A batch names the file of its results: see `ritellm.batches`.
+    // `ritellm.batches` takes the file's id from the batch.
     route(Operation::BatchResults, Method::GET, "files/{output_file_id}/content", Payload::Query),
 ];
 
-/// One operation at the host that a row describes.
+/// The endpoint of one operation at the host that a row describes.
 pub(super) struct Resource {
     pub row: &'static Row,
     pub route: &'static Route,
-    /// Where this host has it, and with which header fields.
+    /// Returns the address of an operation at this host, and its header fields.
     pub destination: DestinationOf,
 }
 
@@ -98,7 +98,7 @@ impl Endpoint for Resource {
         Framing::Raw
     }
 
-    /// A file may be of any type.
+    /// Returns true: a file may be of any type.
     fn streams_json(&self) -> bool {
         true
     }
@@ -106,15 +106,15 @@ impl Endpoint for Resource {
     fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
         match self.route.operation {
             Operation::BatchResults => Box::new(JsonLines::new(|line| Ok(Some(Bytes::copy_from_slice(line))))),
-            _ => Box::new(Pieces::default()),
+            _ => Box::new(RawBytes::default()),
         }
     }
 }
 
-/// A request by a route: `params` are those that are not in the path.
+/// Encodes a request by a route. `params` are those that are not in the path.
 ///
 /// # Errors
-/// `InvalidArgument` for a value that the payload has no form for, and for a form without a file.
+/// `InvalidArgument` for a value that the payload cannot express, and for a form without a file.
 pub(super) fn requested(
     route: &Route,
     request: &Request,
@@ -142,17 +142,17 @@ pub(super) fn requested(
     Ok(sent)
 }
 
-/// Members as a JSON object.
+/// Encodes parameters as a JSON object.
 fn object(params: &Params) -> Bytes {
     let mut body = ObjectWriter::with_capacity(params.len() + 16);
     params.iter().for_each(|(name, value)| body.put_raw(name, value));
     body.finish()
 }
 
-/// What may stand in a path's segment as it is.
+/// Characters that are escaped in a path's segment: all but RFC 3986's unreserved ones.
 pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A path with its parameters put in, and the parameters that are left.
+/// Returns a path with its parameters filled in, and the remaining parameters.
 fn filled(path: &str, params: &Params) -> Result<(String, Params)> {
     let mut left = params.clone();
     let mut written = String::with_capacity(path.len() + 32);
@@ -168,14 +168,20 @@ fn filled(path: &str, params: &Params) -> Result<(String, Params)> {
     Ok((written, left))
 }
 
-/// A parameter that is a string which says something.
+/// Returns a parameter that is a string, and not blank.
+///
+/// # Errors
+/// `InvalidArgument` that names the parameter.
 pub(super) fn string(name: &str, value: Option<&[u8]>) -> Result<String> {
     let text: Option<String> = value.and_then(|value| serde_json::from_slice(value).ok());
     text.filter(|text| !text.trim().is_empty())
         .ok_or_else(|| Error::argument(format!("{name} is no str, or an empty one: an id would be right")))
 }
 
-/// An address with parameters as its query.
+/// Appends parameters to an address, as its query.
+///
+/// # Errors
+/// `InvalidArgument` for a list or dict.
 pub(super) fn with_query(uri: &Uri, params: &Params) -> Result<Uri> {
     let mut text = uri.to_string();
     for (name, value) in params.iter().filter(|(_, value)| *value != b"null") {
@@ -187,7 +193,7 @@ pub(super) fn with_query(uri: &Uri, params: &Params) -> Result<Uri> {
     text.parse().map_err(|error| Error::argument(format!("the parameters make no address: {error}")))
 }
 
-/// A value as the query and forms have it.
+/// Returns a value as text for the query or a form.
 fn plain(name: &str, value: &[u8]) -> Result<String> {
     match value.first() {
         Some(b'"') => serde_json::from_slice(value).map_err(|_| Error::argument(format!("{name} is no text"))),
@@ -198,7 +204,8 @@ fn plain(name: &str, value: &[u8]) -> Result<String> {
     }
 }
 
-/// A form up to its file's bytes, and what follows them. RFC 7578; the members of an object are fields of their own.
+/// Returns the boundary of a form (RFC 7578), its bytes before the file and those after the file. Each member of an object is
+/// a field of its own.
 fn form(params: &Params, file: &str, name: &str, media_type: &str) -> Result<(String, Bytes, Bytes)> {
     let boundary = format!("ritellm-{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let mut head = String::new();
@@ -229,12 +236,12 @@ fn form(params: &Params, file: &str, name: &str, media_type: &str) -> Result<(St
     Ok((boundary, head.into(), tail.into()))
 }
 
-/// What may not stand in a field's name, as browsers write it: <https://html.spec.whatwg.org/#multipart-form-data>.
+/// Escapes a field's name as browsers do: <https://html.spec.whatwg.org/#multipart-form-data>.
 fn escaped(text: &str) -> String {
     text.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// An answer's JSON, if it is one.
+/// Returns an answer's body, if it is the JSON of the operation.
 fn checked(provider: &str, operation: Operation, response: &HttpResponse) -> Result<Bytes> {
     let Ok(top) = Members::of(&response.body) else {
         return Err(errors::not_an_answer(provider, response, "something that is no JSON object"));

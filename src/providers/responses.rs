@@ -1,5 +1,5 @@
-//! OpenAI's Responses, as OpenAI, Azure and the compatible hosts have them: untouched in both directions, but for
-//! what a host would refuse (parameters of OpenAI's reasoning models, names of tools, ids of calls, media types).
+//! OpenAI's Responses of OpenAI, Azure and compatible hosts. The bytes pass through in both directions, except for values
+//! that a host would refuse (parameters of OpenAI's reasoning models, names of tools, ids of calls, media types).
 //!
 //! - Requests and answers: <https://platform.openai.com/docs/api-reference/responses>
 //! - Streams: <https://platform.openai.com/docs/api-reference/responses-streaming>
@@ -20,10 +20,10 @@ use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::request::Request;
 
-/// OpenAI's Responses, at the host that a row describes.
+/// The endpoint of OpenAI's Responses at the host that a row describes.
 pub(super) struct Responses {
     pub row: &'static Row,
-    /// Where this host has them.
+    /// Returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 
@@ -51,7 +51,7 @@ impl Endpoint for Responses {
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
-    /// A response that failed is a response: it has an `error`, and the members that others have.
+    /// Decodes a response. One that failed is a response too: it has an `error`, and the members that others have.
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let body = &response.body;
         let Ok(top) = Members::of(body) else { return Err(not_a_completion(self.row.name, response)) };
@@ -71,7 +71,7 @@ impl Endpoint for Responses {
     }
 }
 
-/// Passes events on, and notes the one that says that the response is over.
+/// Decoder that passes events on, and recognises the one that ends the response.
 struct Events {
     provider: &'static str,
     finished: bool,
@@ -81,7 +81,7 @@ impl StreamDecoder for Events {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let text = data.trim_ascii();
         if text.first() != Some(&b'{') {
-            // Keep-alives, and the `[DONE]` that some hosts add.
+            // A keep-alive, or the `[DONE]` that some hosts add.
             return Ok(());
         }
         let named;
@@ -94,7 +94,7 @@ impl StreamDecoder for Events {
         };
         match kind {
             "error" => return Err(errors::from_event(self.provider, &data)),
-            // Without a type it is no event of this wire: gateways say their errors so.
+            // An event without a type is an error of a gateway.
             "" if Members::of(text).is_ok_and(|top| refusals::is_refusal(&top)) => {
                 return Err(errors::from_event(self.provider, &data));
             }

@@ -1,26 +1,26 @@
-//! Speech as OpenAI and the hosts of [`TABLE`](super::TABLE) have it: text in, audio bytes out, whole or as they come.
+//! Speech of OpenAI and the hosts of [`TABLE`](super::TABLE): text in, audio bytes out, at once or as a stream.
 //!
 //! Wire format: <https://platform.openai.com/docs/api-reference/audio/createSpeech>
 
 use bytes::Bytes;
 
-use super::bytes_stream::Pieces;
+use super::bytes_stream::RawBytes;
 use super::http::{ANY, DestinationOf};
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors};
 use crate::error::Result;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::request::Request;
 
-/// OpenAI's speech, at the host that a row describes.
+/// The endpoint of OpenAI's speech at the host that a row describes.
 pub(super) struct Speech {
     pub row: &'static Row,
-    /// Where this host has it.
+    /// Returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 
 impl Endpoint for Speech {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        // Audio is always sent as it is made: whether it is read so is the caller's affair, and no member of the body.
+        // A host always sends audio while it generates it, so that `stream` is no member of the body.
         let body = request.params.as_body(&deployment.model, false, &[]);
         let path = self.row.below_version(deployment, "audio/speech");
         let (uri, headers) = (self.destination)(deployment, &path, ANY)?;
@@ -40,6 +40,6 @@ impl Endpoint for Speech {
     }
 
     fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(Pieces::default())
+        Box::new(RawBytes::default())
     }
 }

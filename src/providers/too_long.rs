@@ -1,13 +1,13 @@
-//! How hosts say that a prompt is longer than their model takes: `ContextWindowExceeded`.
+//! Recognises refusals of prompts that are too long for the model: `ContextWindowExceeded`.
 //!
-//! The status does not tell (400, 413, 422 and 500 are in use), and few hosts have a code for it. The table is shown in
+//! The status is not enough (400, 413, 422 and 500 are in use), and few hosts have a code for it. The table is also in
 //! `docs/prompt-too-long.md`.
 
-/// What a host says, and where it was seen to say so.
+/// Words of a host's refusal, and the place where they were seen.
 #[cfg_attr(not(test), expect(dead_code, reason = "hosts and sources are for readers: a test holds the page to them"))]
 pub(super) struct Phrase {
     pub host: &'static str,
-    /// In lower case; `…` stands for anything.
+    /// Words in lower case; `…` stands for any text.
     pub words: &'static str,
     pub source: &'static str,
 }
@@ -21,7 +21,7 @@ const LITELLM: &str = "https://github.com/BerriAI/litellm/pull/21647";
 const AGENTAO: &str = "https://github.com/jin-bo/agentao/pull/88";
 const VELLUM: &str = "https://github.com/vellum-ai/vellum-assistant/pull/40740";
 
-/// Codes that stand for it, wherever they come from; part of a code is enough.
+/// Codes for a prompt that is too long, of any host; part of a code is enough.
 pub(super) static CODES: &[Phrase] = &[
     phrase("OpenAI, Azure, Groq, xAI", "context_length_exceeded", "https://github.com/baserow/baserow/issues/3011"),
     phrase("several gateways", "context_window_exceeded", VELLUM),
@@ -36,7 +36,7 @@ pub(super) static CODES: &[Phrase] = &[
     phrase("llama.cpp", "exceed_context_size", "https://github.com/DraconDev/pi-goal-list-loop-audit/pull/48"),
 ];
 
-/// Messages that stand for it.
+/// Messages for a prompt that is too long.
 pub(super) static PHRASES: &[Phrase] = &[
     phrase("OpenAI, Azure, OpenRouter, DeepSeek, NVIDIA, Databricks, vLLM, Ollama", "maximum context length", PI),
     phrase("OpenAI", "exceeds the context window", PI),
@@ -133,12 +133,12 @@ pub(super) static PHRASES: &[Phrase] = &[
     phrase("several gateways", "exceeds the model's context window", AGENTAO),
 ];
 
-/// Limits that are about tokens too, but of time or of money.
+/// Words of limits that count tokens too, but in a time or for money.
 static OTHER_LIMITS: &[&str] =
     &["rate limit", "rate_limit", "per minute", "per min", "per day", "quota", "please wait", "too many requests"];
 
-/// Whether a refusal says that the prompt is too long: by its code or type, or by its message.
-pub(super) fn is_said(label: &str, message: &str) -> bool {
+/// Returns true if a refusal says that the prompt is too long: by its code or type (`label`), or by its message.
+pub(super) fn is_reported(label: &str, message: &str) -> bool {
     let (label, message) = (label.to_ascii_lowercase(), message.to_ascii_lowercase());
     if OTHER_LIMITS.iter().any(|words| message.contains(words) || label.contains(words)) {
         return false;
@@ -146,12 +146,12 @@ pub(super) fn is_said(label: &str, message: &str) -> bool {
     CODES.iter().any(|code| label.contains(code.words)) || PHRASES.iter().any(|phrase| holds(&message, phrase.words))
 }
 
-/// Whether a text has these words, in this order.
+/// Returns true if a text has these words, in this order.
 fn holds(text: &str, words: &str) -> bool {
     let mut rest = text;
     words.split(" … ").flat_map(|part| part.split('…')).all(|part| match rest.find(part) {
-        Some(place) => {
-            rest = &rest[place + part.len()..];
+        Some(start) => {
+            rest = &rest[start + part.len()..];
             true
         }
         None => false,
@@ -186,9 +186,9 @@ mod tests {
             "Array too long",
             "The tools list is too long",
         ] {
-            assert!(!is_said("", message), "{message}");
+            assert!(!is_reported("", message), "{message}");
         }
-        assert!(!is_said("rate_limit_exceeded", "This model's maximum context length is 8192 tokens"));
+        assert!(!is_reported("rate_limit_exceeded", "This model's maximum context length is 8192 tokens"));
     }
 
     /// The page shows the table as it is here.

@@ -1,4 +1,4 @@
-//! OpenAI's parameters that a provider lacks: refused by name, or dropped and listed when the caller wants that.
+//! Refuses OpenAI's parameters that a provider lacks, or drops and lists them if the caller allows it.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// The call's parameters without those that the provider lacks, and the names of those.
-/// An error instead, unless the caller agreed to their being dropped.
+/// Returns a call's parameters without those that the provider lacks, and the names of the dropped ones.
+///
+/// # Errors
+/// `UnsupportedParams` for a parameter that the provider lacks, unless the call lets parameters be dropped.
 pub(super) fn without_unsupported<'a>(row: &Row, request: &'a Request) -> Result<(Cow<'a, Params>, Vec<String>)> {
     let mut params = Cow::Borrowed(&request.params);
     let mut dropped = Vec::new();
@@ -22,12 +24,19 @@ pub(super) fn without_unsupported<'a>(row: &Row, request: &'a Request) -> Result
     Ok((params, dropped))
 }
 
-/// Notes that a parameter is dropped, or refuses the call that has it.
+/// Records that a parameter is dropped, or refuses the call.
+///
+/// # Errors
+/// `UnsupportedParams` unless `drop_params` is set.
 pub(super) fn drop_or_refuse(provider: &str, name: &str, drop_params: bool, dropped: &mut Vec<String>) -> Result<()> {
     drop_or_refuse_because(provider, name, "", drop_params, dropped)
 }
 
-/// The same for a value that cannot be had of a parameter that can: `why` follows the parameter's name in the message.
+/// Records that a parameter is dropped because of its value, or refuses the call. In the message, `why` follows the
+/// parameter's name.
+///
+/// # Errors
+/// `UnsupportedParams` unless `drop_params` is set.
 pub(super) fn drop_or_refuse_because(
     provider: &str,
     name: &str,
@@ -43,11 +52,11 @@ pub(super) fn drop_or_refuse_because(
     Ok(())
 }
 
-/// Why a call is refused that has a tool which takes text: <https://platform.openai.com/docs/guides/function-calling#custom-tools>.
+/// Reason for refusing a call with a tool that takes text: <https://platform.openai.com/docs/guides/function-calling#custom-tools>.
 pub(super) const CUSTOM_TOOL: &str = " with a custom tool of OpenAI's kind in it";
 
-/// Whether a parameter's value is what happens without it, wherever the parameter does not exist: programs that were
-/// written for OpenAI say such things, and mean no more by it.
+/// Returns true if a value requests what happens anyway where the parameter does not exist. Programs that were written for
+/// OpenAI send such values.
 pub(super) fn asks_for_nothing(name: &str, value: &[u8]) -> bool {
     match name {
         _ if value == b"null" => true,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, google_said, request};
 use crate::error::{Error, Result};
 use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
-use crate::providers::bytes_stream::Pieces;
+use crate::providers::bytes_stream::RawBytes;
 use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, requested, string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, Provider, StreamDecoder, errors};
@@ -153,14 +153,14 @@ impl Endpoint for Results {
     }
 
     fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(Lines { received, pieces: Pieces::default(), body: Vec::new() })
+        Box::new(Lines { received, pieces: RawBytes::default(), body: Vec::new() })
     }
 }
 
 /// Decodes results when all have come: 20 MB at most where they stand in the batch.
 struct Lines {
     received: u64,
-    pieces: Pieces,
+    pieces: RawBytes,
     body: Vec<u8>,
 }
 
