@@ -138,7 +138,7 @@ impl<'a> Context<'a> {
         };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         let is_local = request.uri.host().is_some_and(is_loopback) && request.uri.scheme_str() == Some("http");
-        if is_local && self.transport.has_given_proxy() {
+        if is_local && self.transport.has_explicit_proxy() {
             // The response is a credential, and the request may contain one.
             return Err(unauthenticated(format!("proxy would be sent what {host} is asked for credentials")));
         }

@@ -1,6 +1,6 @@
-//! Waiting for admission: time that a call spends in line is not its own.
+//! Time that a call waits for admission, which does not count towards its other deadlines.
 //!
-//! It has a limit of its own (`queue`), and puts the call's other deadlines off: `total` runs from the first admission on.
+//! Waiting has a timeout of its own (`queue`) and postpones the other deadlines: `total` runs from the first admission.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,89 +9,89 @@ use tokio::time::Instant;
 
 use super::ConnectionStats;
 
-/// How long a call has waited in line so far. Only waiting writes to it.
+/// Time that a call has waited for admission so far.
 #[derive(Debug, Default)]
 pub struct Admission {
     waiting: AtomicBool,
-    /// In nanoseconds, all of it.
+    /// Total waiting time, in nanoseconds.
     waited: AtomicU64,
-    /// The part before the call was first admitted.
+    /// Waiting time before the first admission, in nanoseconds.
     waited_first: AtomicU64,
-    /// A try was made: later waits are part of the call.
+    /// True after the first attempt: later waits are part of the call.
     admitted: AtomicBool,
 }
 
-/// When something that ends at a certain time has to be looked at again.
-pub(super) enum Rest {
-    /// It has ended.
-    Over,
-    /// It was put off to then.
-    Until(Instant),
-    /// It stands still.
-    Waiting,
+/// State of a deadline whose timer has fired.
+pub(super) enum DeadlineState {
+    /// The deadline has passed.
+    Passed,
+    /// The deadline was postponed to this time.
+    Postponed(Instant),
+    /// The call is waiting for admission, so the deadline does not run.
+    Suspended,
 }
 
 impl Admission {
-    /// From now on waiting counts.
+    /// Marks the first admission: later waits count towards the `total` timeout.
     pub fn admit(&self) {
         self.admitted.store(true, Ordering::Relaxed);
     }
 
-    /// All time in line.
+    /// Returns the total waiting time.
     pub fn waited(&self) -> Duration {
         Duration::from_nanos(self.waited.load(Ordering::Relaxed))
     }
 
-    /// The time in line before the first try.
+    /// Returns the waiting time before the first admission.
     pub fn waited_first(&self) -> Duration {
         Duration::from_nanos(self.waited_first.load(Ordering::Relaxed))
     }
 
-    /// What is left of the call's total when its timer says that `end` has come.
-    pub(super) fn rest_of_total(&self, end: Instant) -> Rest {
-        let stands_still = self.waiting.load(Ordering::Relaxed) && !self.admitted.load(Ordering::Relaxed);
-        rest(end, self.waited_first(), stands_still)
+    /// Returns the state of the call's total deadline when the timer for `end` has fired.
+    pub(super) fn total_state(&self, end: Instant) -> DeadlineState {
+        let suspended = self.waiting.load(Ordering::Relaxed) && !self.admitted.load(Ordering::Relaxed);
+        state(end, self.waited_first(), suspended)
     }
 
-    /// The same for a part of the call that began when `before` had been waited.
-    pub(super) fn rest_of_part(&self, end: Instant, before: Duration) -> Rest {
-        rest(end, self.waited().saturating_sub(before), self.waiting.load(Ordering::Relaxed))
+    /// Returns the state of the deadline of a part of the call, which began after the waiting time `before`.
+    pub(super) fn part_state(&self, end: Instant, before: Duration) -> DeadlineState {
+        state(end, self.waited().saturating_sub(before), self.waiting.load(Ordering::Relaxed))
     }
 
-    /// Waits in line, within what is left of `limit`; `None`: that was not enough.
+    /// Awaits `queue` within what is left of `limit`; `None` if the limit passes.
     pub async fn wait<T>(
         &self,
         limit: Option<Duration>,
         connection_stats: &ConnectionStats,
-        line: impl Future<Output = T>,
+        queue: impl Future<Output = T>,
     ) -> Option<T> {
-        let _in_line = InLine::new(self, connection_stats);
+        let _guard = WaitGuard::new(self, connection_stats);
         match limit {
-            None => Some(line.await),
-            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.waited()), line).await.ok(),
+            None => Some(queue.await),
+            Some(limit) => tokio::time::timeout(limit.saturating_sub(self.waited()), queue).await.ok(),
         }
     }
 }
 
-fn rest(end: Instant, put_off: Duration, stands_still: bool) -> Rest {
-    if stands_still {
-        return Rest::Waiting;
+fn state(end: Instant, postponement: Duration, suspended: bool) -> DeadlineState {
+    if suspended {
+        return DeadlineState::Suspended;
     }
-    match end.checked_add(put_off) {
-        Some(end) if end <= Instant::now() => Rest::Over,
-        Some(end) => Rest::Until(end),
-        None => Rest::Waiting,
+    match end.checked_add(postponement) {
+        Some(end) if end <= Instant::now() => DeadlineState::Passed,
+        Some(end) => DeadlineState::Postponed(end),
+        None => DeadlineState::Suspended,
     }
 }
 
-/// Counts a call that waits, for as long as it lives.
-struct InLine<'a> {
+/// Counts a waiting call, and its waiting time, until it is dropped.
+struct WaitGuard<'a> {
     admission: &'a Admission,
     connection_stats: &'a ConnectionStats,
     begun: Instant,
 }
 
-impl<'a> InLine<'a> {
+impl<'a> WaitGuard<'a> {
     fn new(admission: &'a Admission, connection_stats: &'a ConnectionStats) -> Self {
         admission.waiting.store(true, Ordering::Relaxed);
         connection_stats.wait_begins();
@@ -99,7 +99,7 @@ impl<'a> InLine<'a> {
     }
 }
 
-impl Drop for InLine<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         let Admission { waiting, waited, waited_first, admitted } = self.admission;
         let spent = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);

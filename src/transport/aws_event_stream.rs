@@ -1,4 +1,5 @@
-//! AWS's `application/vnd.amazon.eventstream`: binary frames, each with its length, headers, payload and two checksums.
+//! Parser of AWS's `application/vnd.amazon.eventstream`: binary frames with a length, headers, a payload and two
+//! checksums.
 //!
 //! Format: <https://smithy.io/2.0/aws/amazon-eventstream.html>
 
@@ -9,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Length of the frame and of its headers, the checksum of both, and the checksum of the whole.
+/// Minimum size of a frame: its length, the length of its headers, the checksum of both, and the checksum of the whole.
 const SMALLEST_FRAME: usize = 16;
 
 /// Splits a body into frames.
 ///
-/// A frame becomes an event that is called after its kind: `messageStart`, `exception:throttlingException` for a fault
-/// that the service's model knows, `error:InternalFailure` for one that it does not.
+/// Each frame becomes an event named after its type: `messageStart`, `exception:throttlingException` for a fault in the
+/// service's model, or `error:InternalFailure` for one that is not.
 #[derive(Debug)]
 pub struct Parser {
     partial: BytesMut,
@@ -23,12 +24,16 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser that refuses frames of more than `limit` bytes.
+    /// Creates a parser that refuses frames of more than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { partial: BytesMut::new(), limit }
     }
 
-    /// Takes the next piece of the body and gives the frames that it completes to `emit`.
+    /// Parses the next piece of the body and passes each completed frame to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a frame is too large or damaged.
     pub fn feed(&mut self, piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
         self.partial.extend_from_slice(&piece);
         while let Some(length) = self.partial.first_chunk::<4>() {
@@ -53,7 +58,11 @@ impl Parser {
         Ok(())
     }
 
-    /// The body has ended. A frame that was cut off says nothing: its checksum did not come.
+    /// Handles the end of the body. An incomplete frame is discarded, since its checksum is missing.
+    ///
+    /// # Errors
+    ///
+    /// Never fails; the result is that of the other parsers.
     pub fn finish(&mut self, _emit: impl FnMut(Event)) -> Result<()> {
         Ok(())
     }
@@ -70,10 +79,10 @@ fn event(message: &Message) -> Event {
             Event { name: format!("exception:{}", header(":exception-type").unwrap_or_default()).into(), data }
         }
         Some("error") => {
-            let said = serde_json::json!({"message": header(":error-message").unwrap_or_default()});
+            let payload = serde_json::json!({"message": header(":error-message").unwrap_or_default()});
             Event {
                 name: format!("error:{}", header(":error-code").unwrap_or_default()).into(),
-                data: said.to_string().into(),
+                data: payload.to_string().into(),
             }
         }
         _ => Event { name: Bytes::copy_from_slice(header(":event-type").unwrap_or_default().as_bytes()), data },
@@ -136,12 +145,12 @@ mod tests {
     #[test]
     fn one_wrong_bit_is_an_error() {
         let whole = frame(&[(":message-type", "event"), (":event-type", "messageStart")], "{}");
-        for place in 4..whole.len() {
+        for index in 4..whole.len() {
             let mut damaged = whole.clone();
-            damaged[place] ^= 1;
+            damaged[index] ^= 1;
             let failed =
                 Parser::new(1000).feed(damaged.into(), |_| panic!("an event out of a damaged frame")).unwrap_err();
-            assert_eq!(failed.kind, ErrorKind::ApiResponseValidation, "byte {place}");
+            assert_eq!(failed.kind, ErrorKind::ApiResponseValidation, "byte {index}");
         }
         assert!(Parser::new(1000).feed(Bytes::from_static(&[0, 0, 0, 3]), |_| {}).is_err());
         assert!(Parser::new(1000).feed(Bytes::from_static(&[0, 1, 0, 0]), |_| {}).is_err());

@@ -1,6 +1,6 @@
-//! An error's chain of causes, in one line.
+//! Formats an error with its causes.
 
-/// An error and what lies under it, in one line.
+/// Returns the message of an error and those of its causes in one line.
 pub(super) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

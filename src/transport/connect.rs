@@ -1,4 +1,4 @@
-//! Making a connection: TCP or a unix socket, a proxy, TLS.
+//! Opens connections: TCP or Unix socket, proxy, TLS.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,29 +22,29 @@ use super::trust::{self, Identity, Trust};
 use super::tunnel;
 use crate::error::{Error, Result};
 
-/// A connection's bytes, encrypted or not.
+/// Byte stream of a connection, encrypted or not.
 pub(super) type Io = Counted<Stream>;
 
-/// A fresh connection and how to speak on it.
+/// A fresh connection and the protocol to use on it.
 pub(super) struct Connected {
     pub io: Io,
-    /// The server chose HTTP/2.
+    /// True if the server selected HTTP/2.
     pub http2: bool,
     pub target: Target,
 }
 
-/// How a request on a connection says where it goes.
+/// Peer of a connection, which determines the form of request targets.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
-    /// To the server itself: a path.
+    /// The server itself: the target is a path.
     Server,
-    /// To a proxy, which wants the whole address, and this authorization if it has one.
+    /// A proxy that forwards requests: the target is a whole URL, sent with this authorization if there is one.
     Proxy(Option<HeaderValue>),
-    /// To a unix socket: a path, and a host that has no name.
+    /// A Unix socket: the target is a path, and the host is `localhost`.
     Socket,
 }
 
-/// Makes connections.
+/// Opens connections.
 pub(super) struct Connector {
     proxies: Proxies,
     tls: Tls,
@@ -52,14 +52,15 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Reads the environment as it is now: the proxies where the settings name none, and authorities.
+    /// Creates a connector and reads the environment: proxies unless the settings name one, and certificate
+    /// authorities.
     pub fn new(settings: &Settings) -> Self {
         let variable = |name: &str| std::env::var_os(name);
-        // A proxy that cannot be used is refused with the settings; here it would be a client without one.
-        let given = settings.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy.expose()).ok());
+        // An invalid proxy was refused when the settings were made; here it is ignored.
+        let explicit = settings.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy.expose()).ok());
         Self {
-            proxies: match given {
-                Some(proxy) => Proxies::Given(Arc::new(proxy)),
+            proxies: match explicit {
+                Some(proxy) => Proxies::Explicit(Arc::new(proxy)),
                 None => Proxies::Environment(proxies::Environment::read(&variable)),
             },
             tls: Tls {
@@ -73,17 +74,21 @@ impl Connector {
         }
     }
 
-    /// Whether the caller named a proxy, rather than the environment.
-    pub fn has_given_proxy(&self) -> bool {
-        matches!(self.proxies, Proxies::Given(_))
+    /// Returns true if the caller set a proxy, rather than the environment.
+    pub fn has_explicit_proxy(&self) -> bool {
+        matches!(self.proxies, Proxies::Explicit(_))
     }
 
-    /// Whether that proxy is reached without TLS.
+    /// Returns true if the proxy set by the caller is reached without TLS.
     pub fn has_plain_proxy(&self) -> bool {
-        matches!(&self.proxies, Proxies::Given(proxy) if proxy.kind != Kind::Https)
+        matches!(&self.proxies, Proxies::Explicit(proxy) if proxy.kind != Kind::Https)
     }
 
-    /// Connects to an origin. `limit` is what there is of time: within it every address gets its chance.
+    /// Connects to an origin; `limit` is divided so that every address is tried within it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no address accepts a connection, or the proxy or the TLS handshake fails.
     pub async fn connect(
         &self,
         origin: &Origin,
@@ -108,9 +113,9 @@ impl Connector {
         Ok(Connected { io: counted(Stream::Tls(Box::new(stream))), http2, target })
     }
 
-    /// Connects to a proxy, and has it connect to the origin unless it is to pass requests on.
+    /// Connects to a proxy, and opens a tunnel to the origin unless the proxy forwards requests.
     async fn through(&self, proxy: &Proxy, origin: &Origin, limit: Option<Duration>) -> Result<(Stream, Target)> {
-        // Host and port alone: before them may stand a password.
+        // Shows host and port only: the URL may contain a password before them.
         let at = format!("cannot connect to {origin} through the proxy {proxy}");
         let failed = |error: std::io::Error| connection_failed(&at, &error);
         let mut stream = tcp(&proxy.host, proxy.port, limit).await.map_err(failed)?;
@@ -180,16 +185,16 @@ fn connection_failed(what: &str, error: &std::io::Error) -> Box<Error> {
     failure
 }
 
-/// The code of a failure for which the process had no file descriptor left.
+/// Error code of a connection that failed since the process has no file descriptor left.
 pub(super) const EXHAUSTED: &str = "EMFILE";
 
-/// TLS as a client speaks it, set up when it is first needed.
+/// TLS connectors, created when they are first needed.
 struct Tls {
     trust: Trust,
     environment: trust::Environment,
     identity: Option<Arc<Identity>>,
     to_servers: OnceCell<TlsConnector>,
-    /// Without the client's certificate, and for HTTP/1.1: a proxy is asked by `CONNECT`.
+    /// Connector without the client's certificate and with HTTP/1.1 only, since a proxy is asked by `CONNECT`.
     to_proxies: OnceCell<TlsConnector>,
 }
 
@@ -203,7 +208,7 @@ impl Tls {
         self.to_proxies.get_or_try_init(|| self.connector(None, &[b"http/1.1"])).await
     }
 
-    /// Made elsewhere, since to read the machine's certificates takes a while.
+    /// Creates a connector on another thread, since reading the system's certificates takes some time.
     async fn connector(
         &self,
         identity: Option<Arc<Identity>>,
@@ -216,21 +221,21 @@ impl Tls {
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
-    /// A handshake that failed. A certificate that is not believed will not be the next time either.
+    /// Creates the error of a failed handshake. An untrusted certificate is not retried.
     fn failed(&self, what: String, error: &std::io::Error) -> Box<Error> {
         let mut failure = connection_failed(&what, error);
         let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
         if let Some(rustls::Error::InvalidCertificate(_)) = tls {
-            failure.message = format!("{} ({})", failure.message, self.trust.described(&self.environment));
+            failure.message = format!("{} ({})", failure.message, self.trust.describe(&self.environment));
             failure.should_retry = Some(false);
         }
         failure
     }
 }
 
-/// Whether a server's alert says that it does not take the client's certificate, or its absence.
+/// Returns true if a server's alert refuses the client's certificate, or its absence.
 ///
-/// With TLS 1.3 it comes after the handshake, in the answer's place.
+/// With TLS 1.3 the alert arrives after the handshake, in place of the response.
 pub(super) fn refuses_identity(error: &std::io::Error) -> bool {
     use rustls::AlertDescription as Alert;
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());

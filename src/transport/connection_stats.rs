@@ -1,4 +1,4 @@
-//! What goes over connections, counted.
+//! Statistics of connections.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::work_budget::{self, WorkBudget};
 
-/// An account of connections: how many are open, and the bytes that went over them, TLS's own not among them.
+/// Statistics of connections: the number of open ones, and the bytes transferred, without the overhead of TLS.
 #[derive(Debug, Default)]
 pub struct ConnectionStats {
     open: AtomicUsize,
@@ -20,7 +20,7 @@ pub struct ConnectionStats {
 }
 
 impl ConnectionStats {
-    /// Calls that wait for admission.
+    /// Returns the number of calls that wait for admission.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -33,23 +33,23 @@ impl ConnectionStats {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were sent.
+    /// Returns the number of bytes sent.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Bytes that came.
+    /// Returns the number of bytes received.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 }
 
-/// A connection that keeps its account; it is open until it is dropped.
+/// A byte stream counted by [`ConnectionStats`]; it counts as open until it is dropped.
 pub(super) struct Counted<Io> {
     io: Io,
     connection_stats: Arc<ConnectionStats>,
@@ -66,7 +66,7 @@ impl<Io> Counted<Io> {
         &self.connection_stats
     }
 
-    /// Lets the next read look at the socket whatever was read before.
+    /// Resets the work budget, so that the next read polls the socket.
     pub fn begin_budget(&mut self) {
         self.budget = WorkBudget::default();
     }
@@ -86,7 +86,7 @@ impl<Io> Drop for Counted<Io> {
 impl<Io: AsyncRead + Unpin> AsyncRead for Counted<Io> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         if self.budget.is_over() {
-            return work_budget::poll_give_way(context);
+            return work_budget::poll_yield(context);
         }
         let before = buffer.filled().len();
         match Pin::new(&mut self.io).poll_read(context, buffer) {

@@ -1,4 +1,4 @@
-//! Deadlines: how long each part of a call may take.
+//! Deadlines and timeouts of calls.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -8,22 +8,24 @@ use std::time::Duration;
 use tokio::task::coop::{has_budget_remaining, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::admission::{Admission, Rest};
+use super::admission::{Admission, DeadlineState};
 use crate::error::{Error, Result};
 
-/// How long each part of a call may take. `None`: as long as `total` allows.
+/// Timeouts of the parts of a call. A part whose timeout is `None` is limited by `total` only.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timeouts {
-    /// To be connected, TLS included.
+    /// Connecting, TLS included.
     pub connect: Option<Duration>,
-    /// All waiting for admission: until the call may begin, where so many may be in flight, and until a connection is free,
-    /// where so many may be open.
+    /// All waiting for admission: for the call to begin if `max_in_flight` is reached, and for a connection if
+    /// `max_connections` is reached.
     pub queue: Option<Duration>,
-    /// From the beginning of a try, connecting included and waiting for admission not, to the first byte of its answer or the first chunk of its stream.
+    /// Time from the beginning of an attempt to the first byte of its response or the first chunk of its stream,
+    /// including connecting but not waiting for admission.
     pub first_token: Option<Duration>,
-    /// Between two pieces of an answer.
+    /// Time between two pieces of a response.
     pub idle: Option<Duration>,
-    /// The whole call from its first admission on, repeats and pauses included, to the last byte.
+    /// Time from the first admission of the call to the last byte of the response, including retries and the pauses
+    /// between them.
     pub total: Option<Duration>,
 }
 
@@ -39,26 +41,26 @@ impl Default for Timeouts {
     }
 }
 
-/// A call's total deadline: one timer, however often it is looked at.
+/// Total deadline of a call, with one timer for all its parts.
 #[derive(Debug)]
 pub struct Deadline {
     started: Instant,
     total: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// How often work was done at once, without a look at the timer.
-    at_once: u8,
+    /// Number of times that work was ready at once, without a check of the timer.
+    ready_count: u8,
 }
 
-/// Work that is always done at once looks at the clock this often.
-const LOOK: u8 = 16;
+/// Number of polls after which the clock is checked, for work that is always ready.
+const CLOCK_CHECK_INTERVAL: u8 = 16;
 
 impl Deadline {
-    /// A deadline that is `total` from now.
+    /// Starts a deadline that passes `total` from now.
     pub fn start(total: Option<Duration>) -> Self {
         let started = Instant::now();
-        // An instant too far away to be written down is no deadline.
+        // If the time cannot be represented, there is no deadline.
         let timer = total.and_then(|total| started.checked_add(total)).map(|end| Box::pin(sleep_until(end)));
-        Self { started, total, timer, at_once: 0 }
+        Self { started, total, timer, ready_count: 0 }
     }
 
     /// Start of the call.
@@ -71,17 +73,17 @@ impl Deadline {
         self.started.elapsed()
     }
 
-    /// When it ends; `None` when there is no end.
+    /// Returns the time at which the deadline passes, if there is one.
     pub fn end(&self) -> Option<Instant> {
         self.timer.as_ref().map(|timer| timer.deadline())
     }
 
-    /// What is left of it; `None` when there is no end.
+    /// Returns the time left, if there is a deadline.
     pub fn remaining(&self) -> Option<Duration> {
         self.end().map(|end| end.saturating_duration_since(Instant::now()))
     }
 
-    /// A try has been made: the time that the call waited for it is not its own, all that follows is.
+    /// Marks the first attempt: time that the call waited before it does not count, all later time does.
     pub fn admit(&mut self, admission: &Admission) {
         admission.admit();
         if let Some(timer) = &mut self.timer
@@ -91,25 +93,32 @@ impl Deadline {
         }
     }
 
-    /// Runs `work`, but not beyond the deadline; what the call waits in line before its first try does not count.
+    /// Runs `work` until the deadline. Time that the call waits for admission before its first attempt does not count.
     ///
-    /// Work that is always ready is asked first, and its timer never: it looks at the clock now and then.
+    /// Work is polled before the timer. Work that is always ready never polls the timer, so the clock is checked at
+    /// intervals.
     ///
-    /// Pinned where it was made: an argument of an `async fn` is in its memory twice.
+    /// The future is pinned by the caller, since an argument of an `async fn` occupies its memory twice.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `work`, or a `Timeout` error if the deadline passes.
     pub async fn run<T>(
         &mut self,
         admission: &Admission,
         mut work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
         let Some(timer) = &mut self.timer else { return work.await };
-        let rest = || admission.rest_of_total(self.started + self.total.unwrap_or_default());
+        let state = || admission.total_state(self.started + self.total.unwrap_or_default());
         let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
             Poll::Ready(done) => {
-                self.at_once = (self.at_once + 1) % LOOK;
-                let is_late = self.at_once == 0 && Instant::now() >= timer.deadline() && matches!(rest(), Rest::Over);
+                self.ready_count = (self.ready_count + 1) % CLOCK_CHECK_INTERVAL;
+                let is_late = self.ready_count == 0
+                    && Instant::now() >= timer.deadline()
+                    && matches!(state(), DeadlineState::Passed);
                 Poll::Ready((!is_late).then_some(done))
             }
-            Poll::Pending => poll_timer(timer.as_mut(), context, rest).map(|()| None),
+            Poll::Pending => poll_timer(timer.as_mut(), context, state).map(|()| None),
         });
         done.await.unwrap_or_else(|| {
             let total = self.total.unwrap_or_default().as_secs_f64();
@@ -118,27 +127,28 @@ impl Deadline {
     }
 }
 
-/// Ready when a timer has passed and was not put off; `rest` says whether it was.
+/// Polls a timer; ready once it has fired and `state` reports the deadline as passed.
 ///
-/// A task that has used up its turn is told by every timer that the time has not come (tokio's cooperative budget), though
-/// it may never have a turn in which anything is left when the timer is asked.
-fn poll_timer(mut timer: Pin<&mut Sleep>, context: &mut Context<'_>, rest: impl Fn() -> Rest) -> Poll<()> {
+/// When a task has used up tokio's cooperative budget, every timer reports that it is pending, and a busy task may
+/// never have any budget left when it polls the timer. So the timer is then polled without the budget.
+fn poll_timer(mut timer: Pin<&mut Sleep>, context: &mut Context<'_>, state: impl Fn() -> DeadlineState) -> Poll<()> {
     loop {
         ready!(match has_budget_remaining() {
             true => timer.as_mut().poll(context),
             false => pin!(unconstrained(timer.as_mut())).poll(context),
         });
-        match rest() {
-            Rest::Over => return Poll::Ready(()),
-            Rest::Until(end) => timer.as_mut().reset(end),
-            // The end of the wait wakes the task.
-            Rest::Waiting => return Poll::Pending,
+        match state() {
+            DeadlineState::Passed => return Poll::Ready(()),
+            DeadlineState::Postponed(end) => timer.as_mut().reset(end),
+            // The task is woken when the call is admitted.
+            DeadlineState::Suspended => return Poll::Pending,
         }
     }
 }
 
-/// Runs `work` for at most `limit`, without the time that it waits in line; `what` says in the error which limit that was.
-pub(super) async fn within_own<T>(
+/// Runs `work` for at most `limit`, not counting the time that it waits for admission; `what` names the limit in the
+/// error.
+pub(super) async fn within_excluding_queue<T>(
     limit: Option<Duration>,
     admission: &Admission,
     what: &str,
@@ -148,11 +158,11 @@ pub(super) async fn within_own<T>(
         return work.await;
     };
     let before = admission.waited();
-    // Boxed: most calls have no such limit, and should not carry the memory for its timer along.
+    // Boxed, so that calls without this limit do not carry the memory of its timer.
     let mut timer = Box::pin(sleep_until(end));
     let done = std::future::poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => poll_timer(timer.as_mut(), context, || admission.rest_of_part(end, before)).map(|()| None),
+        Poll::Pending => poll_timer(timer.as_mut(), context, || admission.part_state(end, before)).map(|()| None),
     });
     done.await.unwrap_or_else(|| Err(passed(what, limit)))
 }
@@ -161,7 +171,11 @@ fn passed(what: &str, limit: Duration) -> Box<Error> {
     Error::timeout(format!("{what} took more than its timeout of {} s", limit.as_secs_f64()))
 }
 
-/// Runs `work` for at most `limit`; `what` says in the error which limit that was.
+/// Runs `work` for at most `limit`; `what` names the limit in the error.
+///
+/// # Errors
+///
+/// Returns the error of `work`, or a `Timeout` error if the limit passes.
 pub async fn within<T>(
     limit: Option<Duration>,
     what: &str,
@@ -170,7 +184,11 @@ pub async fn within<T>(
     within_rest(limit, Duration::ZERO, what, work).await
 }
 
-/// The same, for a limit of which some was `spent` before.
+/// Runs `work` for what is left of `limit` after `spent`; `what` names the limit in the error.
+///
+/// # Errors
+///
+/// Returns the error of `work`, or a `Timeout` error if the limit passes.
 pub async fn within_rest<T>(
     limit: Option<Duration>,
     spent: Duration,
@@ -178,7 +196,7 @@ pub async fn within_rest<T>(
     work: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     let Some(limit) = limit else { return work.await };
-    // Boxed: most calls have no such limit, and should not carry the memory for its timer along.
+    // Boxed, so that calls without this limit do not carry the memory of its timer.
     match Box::pin(tokio::time::timeout(limit.saturating_sub(spent), work)).await {
         Ok(done) => done,
         Err(_) => Err(passed(what, limit)),

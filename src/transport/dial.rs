@@ -1,6 +1,6 @@
-//! TCP to whichever of a host's addresses answers first.
+//! Connects to the first of a host's addresses that answers.
 //!
-//! An address that swallows packets costs a quarter of a second rather than the call: the next one is tried beside it
+//! An address that drops packets costs a quarter of a second rather than the call: the next one is tried concurrently
 //! (<https://www.rfc-editor.org/rfc/rfc8305>, "happy eyeballs").
 
 use std::io::{Error, ErrorKind, Result};
@@ -15,27 +15,27 @@ use tokio::net::TcpStream;
 
 use super::descriptors::is_exhaustion;
 
-/// An attempt has this long before the next one begins beside it: RFC 8305, section 8.
+/// Delay before the next attempt begins beside an unfinished one: RFC 8305, section 8.
 const DELAY: Duration = Duration::from_millis(250);
-/// … but no less than this, however little time there is: the same section.
-const LEAST_DELAY: Duration = Duration::from_millis(10);
-/// A connection that carries nothing is probed after this.
+/// Minimum delay, if there is little time: RFC 8305, section 8.
+const MIN_DELAY: Duration = Duration::from_millis(10);
+/// Time after which an idle connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// Connects to one of the addresses, all of which get their chance within `limit`.
+/// Connects to one of the addresses, all of which are tried within `limit`.
 ///
 /// # Errors
 ///
-/// What the attempts failed with, when all have.
+/// Returns the combined errors if all attempts have failed.
 pub(super) async fn dial(addresses: Vec<SocketAddr>, limit: Option<Duration>) -> Result<TcpStream> {
     let stream = first_of(interleaved(addresses), limit, TcpStream::connect).await?;
     stream.set_nodelay(true)?;
-    // A peer that is gone without a word is noticed; where that cannot be set, timeouts have to do.
+    // Detects a peer that vanished without closing; where keep-alive is not supported, timeouts apply.
     drop(SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE)));
     Ok(stream)
 }
 
-/// Runs attempts until one succeeds, each beginning when the one before it failed or has taken its time.
+/// Runs attempts until one succeeds; each begins when the previous one has failed or its delay has passed.
 async fn first_of<T, F: Future<Output = Result<T>>>(
     addresses: Vec<SocketAddr>,
     limit: Option<Duration>,
@@ -73,13 +73,13 @@ async fn first_of<T, F: Future<Output = Result<T>>>(
     }
 }
 
-/// How long each attempt has for itself, so that the last one has as much as the others.
+/// Returns the delay between attempts, such that the last one has as much time as the others.
 fn delay(addresses: usize, limit: Option<Duration>) -> Duration {
     let share = limit.map_or(DELAY, |limit| limit / u32::try_from(addresses + 1).unwrap_or(u32::MAX));
-    share.clamp(LEAST_DELAY, DELAY)
+    share.clamp(MIN_DELAY, DELAY)
 }
 
-/// One error of all. Which address it was about is said where there are several.
+/// Combines the errors of all attempts, with their addresses if there are several.
 fn joined(mut failures: Vec<(SocketAddr, Error)>, several: bool) -> Error {
     match failures.pop() {
         None => Error::new(ErrorKind::NotFound, "the name has no address"),
@@ -92,12 +92,12 @@ fn joined(mut failures: Vec<(SocketAddr, Error)>, several: bool) -> Error {
     }
 }
 
-/// The addresses by turns of their families, in the system's order otherwise: RFC 8305, section 4.
+/// Alternates address families, and otherwise keeps the system's order: RFC 8305, section 4.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let longest = one.len().max(other.len());
-    (0..longest).flat_map(|at| [one.get(at), other.get(at)]).flatten().copied().collect()
+    (0..longest).flat_map(|index| [one.get(index), other.get(index)]).flatten().copied().collect()
 }
 
 #[cfg(test)]

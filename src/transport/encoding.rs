@@ -1,4 +1,4 @@
-//! Bodies that came compressed: some proxies send them so though nobody asked.
+//! Decoder of compressed bodies, which some proxies send although the request does not accept them.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110#field.content-encoding>
 
@@ -9,22 +9,22 @@ use compression_core::util::{PartialBuffer, WriteBuffer};
 use super::work_budget::WorkBudget;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What is decoded at a time: a small piece may stand for a huge one.
+/// Size of the output buffer: a small input may expand to a huge output, which is returned in pieces.
 const PIECE: usize = 64 * 1024;
 
-/// Decodes a body as it comes.
+/// Incremental decoder of a body.
 pub(super) struct Decoder {
     coding: Coding,
     codec: Option<Box<dyn DecodeV2 + Send>>,
     input: Bytes,
     output: Box<[u8]>,
-    /// The codec may have more to give, even without input.
+    /// True if the codec may have more output, even without input.
     full: bool,
-    /// The codec has seen the end of what it decodes.
+    /// True if the codec has reached the end of the compressed data.
     ended: bool,
-    /// How much was decoded without a pause for others.
+    /// Bytes decoded since the task last yielded.
     pub budget: WorkBudget,
-    /// Why it goes on no further, for whoever has taken what came before.
+    /// Error to return after the output that preceded it was taken.
     failed: Option<Box<Error>>,
 }
 
@@ -37,7 +37,11 @@ enum Coding {
 }
 
 impl Decoder {
-    /// For a body with this `content-encoding`; `None` if it is encoded in no way.
+    /// Creates a decoder for a `content-encoding`; `None` if the body is not encoded.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the encoding is unknown.
     pub fn of(encoding: Option<&str>) -> Result<Option<Self>> {
         let Some(encoding) = encoding else { return Ok(None) };
         let coding = match encoding.trim().to_ascii_lowercase().as_str() {
@@ -68,13 +72,17 @@ impl Decoder {
         }))
     }
 
-    /// Takes the next piece of the body; all of the one before must have been decoded.
+    /// Sets the next piece of the body as input; the previous one must have been decoded completely.
     pub fn feed(&mut self, piece: Bytes) {
         debug_assert!(self.input.is_empty());
         self.input = piece;
     }
 
-    /// The next decoded piece; `None`: there has to be more input first.
+    /// Returns the next decoded piece; `None` if more input is needed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the input cannot be decoded.
     pub fn decode(&mut self) -> Result<Option<Bytes>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -113,7 +121,11 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The body is over: what was encoded must be too.
+    /// Checks that the compressed data ended with the body.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the compressed data is incomplete.
     pub fn finish(&self) -> Result<()> {
         if self.ended || self.codec.is_none() {
             return Ok(());
@@ -121,14 +133,15 @@ impl Decoder {
         Err(Error::connection(format!("the answer's {} body was cut off", self.coding.name())))
     }
 
-    /// Behind the end: gzip and zstd may go on with another member. Of the others, nothing more is expected.
+    /// Begins another member after the end of the previous one, which gzip and zstd allow. Input after the end of other
+    /// encodings is discarded.
     fn begin_another(&mut self) -> Result<bool> {
-        let goes_on = matches!(self.coding, Coding::Gzip | Coding::Zstd) && !self.input.is_empty();
-        if goes_on && let Some(codec) = &mut self.codec {
+        let has_another = matches!(self.coding, Coding::Gzip | Coding::Zstd) && !self.input.is_empty();
+        if has_another && let Some(codec) = &mut self.codec {
             codec.reinit().map_err(|error| broken(self.coding, &error))?;
             self.ended = false;
         }
-        Ok(goes_on)
+        Ok(has_another)
     }
 
     fn broken(&self, error: &dyn std::fmt::Display) -> Box<Error> {
@@ -159,7 +172,7 @@ fn codec(coding: Coding, first: u8) -> Box<dyn DecodeV2 + Send> {
         Coding::Gzip => Box::new(GzipDecoder::new()),
         Coding::Brotli => Box::new(BrotliDecoder::new()),
         Coding::Zstd => Box::new(ZstdDecoder::new()),
-        // "deflate" means zlib's format, and some send it without that one's head.
+        // "deflate" means the zlib format, but some servers send raw deflate without its header.
         Coding::Deflate if first & 0x0f == 8 => Box::new(ZlibDecoder::new()),
         Coding::Deflate => Box::new(DeflateDecoder::new()),
     }

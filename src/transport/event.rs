@@ -1,12 +1,12 @@
-//! What every framing cuts a stream into.
+//! The event type of all stream framings.
 
 use bytes::Bytes;
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What kind of event it is; empty where the framing has no such thing or the stream does not say.
+    /// Type of the event; empty if the framing or the stream has none.
     pub name: Bytes,
-    /// Its content.
+    /// Content of the event.
     pub data: Bytes,
 }

@@ -1,4 +1,4 @@
-//! How a streamed body is cut into events: one parser for each framing.
+//! Splits a streamed body into events, with one parser for each framing.
 
 use bytes::Bytes;
 
@@ -7,21 +7,21 @@ use super::{aws_event_stream, ndjson, sse};
 use crate::error::Result;
 use crate::types::http::{END, Framing};
 
-/// Cuts a body that may arrive in any pieces into events.
+/// Parser that splits a body, received in pieces of any size, into events.
 #[derive(Debug)]
 pub enum Parser {
     /// Server-sent events.
     Sse(sse::Parser),
-    /// One JSON text a line.
+    /// One JSON text per line.
     Ndjson(ndjson::Parser),
     /// AWS's binary frames.
     AwsEventStream(aws_event_stream::Parser),
-    /// Pieces as they come.
+    /// Pieces as they are received.
     Raw,
 }
 
 impl Parser {
-    /// A parser that refuses events of more than `limit` bytes.
+    /// Creates a parser that refuses events of more than `limit` bytes.
     pub fn new(framing: Framing, limit: usize) -> Self {
         match framing {
             Framing::Ndjson => Self::Ndjson(ndjson::Parser::new(limit)),
@@ -31,7 +31,11 @@ impl Parser {
         }
     }
 
-    /// Takes the next piece of the body and gives the events that it completes to `emit`.
+    /// Parses the next piece of the body and passes each completed event to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an event is too large or malformed.
     pub fn feed(&mut self, piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
         match self {
             Self::Sse(parser) => parser.feed(piece, emit),
@@ -44,7 +48,11 @@ impl Parser {
         }
     }
 
-    /// The body has ended: what lacks only its end mark is given out too.
+    /// Handles the end of the body: an event that lacks only its end mark is passed to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the last event is too large or malformed.
     pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         match self {
             Self::Sse(parser) => parser.finish(emit),

@@ -1,7 +1,7 @@
-//! HTTP/1.1 on one connection: a request out, its answer in, one at a time.
+//! HTTP/1.1 client connection: sends one request at a time and reads its response.
 //!
-//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Written by hand because it is the hot path: the request
-//! leaves in one write, the answer's body is handed on as the bytes it was read into, and nothing is spawned
+//! Message format: <https://www.rfc-editor.org/rfc/rfc9112>. Written by hand because this is the hot path: a request is
+//! sent in one write, the body of the response is passed on as the bytes that were read, and no task is spawned
 //! (docs/decisions.md has the measurement).
 
 use std::cell::RefCell;
@@ -23,43 +23,44 @@ use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::HttpRequest;
 
-/// What is asked of the socket at a time.
-const READ: usize = 64 * 1024;
-/// A request of up to this size is copied behind its head, so that one write sends both.
+/// Maximum number of bytes per read.
+const READ_SIZE: usize = 64 * 1024;
+/// Maximum size of a body that is copied behind its head, so that one write sends both.
 const COPIED_BODY: usize = 16 * 1024;
 
 thread_local! {
-    /// Where all connections of a thread read to, before the bytes are copied into memory of their size.
-    static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ));
-    /// Where they put a request together.
+    /// Read buffer shared by all connections of a thread, from which bytes are copied into allocations of their size.
+    static SCRATCH: RefCell<Box<[MaybeUninit<u8>]>> = RefCell::new(Box::new_uninit_slice(READ_SIZE));
+    /// Write buffer shared by all connections of a thread.
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One connection that is not shared.
+/// A connection that carries one request at a time.
 pub(super) struct Connection {
     io: Io,
     answer: Parser,
     target: Target,
 }
 
-/// A request that got no whole head in answer.
+/// Failure of a request before the head of its response was received.
 pub(super) struct Unanswered {
     pub error: Box<Error>,
-    /// Not one byte of an answer came: on a connection that had been idle, the server closed it before it saw the request.
+    /// True if no byte of a response was received: the server may have closed an idle connection before the request
+    /// arrived.
     pub silent: bool,
-    /// The server has said that it did not look at the request.
+    /// True if the server reported that it did not process the request.
     pub refused: bool,
 }
 
-/// A request on its way out.
+/// A request that is being sent.
 struct Outgoing {
     rest: Chain<Bytes, Bytes>,
-    /// What follows from a file.
+    /// Source of the part of the body that is read from a file.
     file: Option<Box<Reader>>,
     flushed: bool,
-    /// Why it will not get there whole.
+    /// Error of a failed write.
     broken: Option<std::io::Error>,
-    /// Why the file could not be read.
+    /// Error of a failed read of the file.
     unreadable: Option<Box<Error>>,
 }
 
@@ -68,7 +69,7 @@ impl Outgoing {
         self.flushed
     }
 
-    /// Whether there is more to write; pending: the file's next piece is being read.
+    /// Returns true if there is more to write; pending while the next piece of the file is being read.
     fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<bool>> {
         if self.rest.has_remaining() {
             return Poll::Ready(Ok(true));
@@ -87,7 +88,7 @@ impl Outgoing {
 
     fn poll_write(&mut self, io: &mut Io, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         while ready!(self.poll_rest(context))? {
-            // A vectored write is the dearer system call, and most requests are in one piece.
+            // A vectored write is the more expensive system call, and most requests are in one piece.
             let written = match self.rest.first_ref().has_remaining() && self.rest.last_ref().has_remaining() {
                 true => ready!(poll_write_buf(Pin::new(&mut *io), context, &mut self.rest))?,
                 false => {
@@ -115,19 +116,25 @@ impl Connection {
         self.io.connection_stats()
     }
 
-    /// Whether an idle connection can carry another request: it was left in order, and the server has said nothing since.
+    /// Returns true if an idle connection can carry another request: the last response was complete, and nothing was
+    /// received since.
     pub fn is_usable(&mut self) -> bool {
         if !self.answer.is_reusable() {
             return false;
         }
         self.io.begin_budget();
-        // Costs no system call unless the reactor has seen the socket become readable, which it should not have.
+        // No system call is made unless the reactor has seen the socket become readable, which would mean that the
+        // server closed it.
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut byte = [0; 1];
         Pin::new(&mut self.io).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Sends a request and reads its answer's head; informational answers are passed over.
+    /// Sends a request and reads the head of its response, ignoring informational responses.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is lost, the head is malformed, or a file of the request cannot be read.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<Head, Unanswered> {
         self.answer.reusable = false;
         let mut outgoing = std::future::poll_fn(|context| Poll::Ready(self.begin(request, context))).await;
@@ -155,7 +162,7 @@ impl Connection {
                 match self.answer.head(scanned) {
                     Ok(Some(head)) if head.status < 200 => scanned = 0,
                     Ok(Some(head)) => {
-                        // A server that answers before it has read everything does not want the rest.
+                        // A server that responds before it has read the whole request does not need the rest.
                         self.answer.reusable &= outgoing.is_done();
                         return Ok(head);
                     }
@@ -167,7 +174,7 @@ impl Connection {
         }
     }
 
-    /// Begins to send a request: most leave in one write, and what is left of the others is kept.
+    /// Starts sending a request: most are sent in one write, and the rest of the others is returned.
     fn begin(&mut self, request: &HttpRequest, context: &mut Context<'_>) -> Outgoing {
         HEAD.with_borrow_mut(|head| {
             head.clear();
@@ -196,7 +203,7 @@ impl Connection {
         head.extend_from_slice(request.method.as_str().as_bytes());
         head.push(b' ');
         let authority = request.uri.authority().map_or("", |authority| authority.as_str());
-        // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2>; a socket's path is no host.
+        // <https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2>; the path of a socket is not a valid host.
         let host = match &self.target {
             Target::Server => authority,
             Target::Socket => "localhost",
@@ -219,7 +226,7 @@ impl Connection {
             head.extend_from_slice(b"\r\nproxy-authorization: ");
             head.extend_from_slice(authorization.as_bytes());
         }
-        // A GET without a body has no length either: servers may take one that says 0 for a mistake.
+        // A GET without a body has no length: some servers reject one of 0.
         let length = request.content_length();
         if request.method != Method::GET || length > 0 {
             head.extend_from_slice(b"\r\ncontent-length: ");
@@ -228,8 +235,8 @@ impl Connection {
         head.extend_from_slice(b"\r\n\r\n");
     }
 
-    /// Writes what is left of a request and reads what there is of its answer: whichever is possible, until something
-    /// was read. A server may answer, and stop reading, long before it has seen the whole of a large request.
+    /// Writes the rest of a request and reads the response concurrently, until something was read. A server may
+    /// respond, and stop reading, long before it has received a large request.
     async fn exchange(&mut self, outgoing: &mut Outgoing) -> std::io::Result<usize> {
         std::future::poll_fn(|context| {
             if !outgoing.is_done()
@@ -250,13 +257,13 @@ impl Connection {
         std::future::poll_fn(|context| self.poll_read(context)).await
     }
 
-    /// Reads what there is, and takes just as much memory: a connection that waits holds no buffer.
+    /// Reads what is available into an allocation of its size, so that a waiting connection holds no buffer.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut scratch = ReadBuf::uninit(scratch);
             let read = Pin::new(&mut self.io).poll_read(context, &mut scratch);
             if read.is_pending() && self.answer.buffer.is_empty() {
-                // Empty as it is, it would hold the memory of all that was read last.
+                // An empty buffer would still hold the memory of the previous read.
                 self.answer.shrink();
             }
             ready!(read)?;
@@ -265,7 +272,11 @@ impl Connection {
         })
     }
 
-    /// The next piece of the body, `None` at its end.
+    /// Returns the next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is lost or the body is malformed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
             match self.answer.decode()? {
@@ -283,12 +294,16 @@ impl Connection {
         }
     }
 
-    /// How many bytes the body is known to have left, so that they can be read in one piece.
+    /// Returns the number of bytes left of a body of known length.
     pub fn known_length(&self) -> Option<u64> {
         self.answer.known_length()
     }
 
-    /// Reads until `length` bytes are at hand, into one piece of memory.
+    /// Reads until `length` bytes are buffered, in one allocation.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is lost.
     pub async fn gather(&mut self, length: usize) -> Result<()> {
         self.answer.buffer.reserve(length.saturating_sub(self.answer.buffer.len()));
         while self.answer.buffer.len() < length {
@@ -303,8 +318,12 @@ impl Connection {
         Ok(())
     }
 
-    /// The next piece of the body, if it has been read already. Never waits: what is at hand may be the mere end of a
-    /// chunk, behind which nothing comes for a while.
+    /// Returns the next piece of the body if it has been read already. Never waits, since the buffered bytes may be
+    /// only the end of a chunk.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is malformed.
     pub fn buffered(&mut self) -> Result<Option<Bytes>> {
         match self.answer.decode()? {
             Decoded::Data(data) => Ok(Some(data)),
@@ -312,18 +331,19 @@ impl Connection {
         }
     }
 
-    /// Whether the body has been read to its end and the connection may carry another request.
+    /// Returns true if the body was read to its end and the connection can carry another request.
     pub fn is_reusable(&self) -> bool {
         self.answer.is_reusable()
     }
 
-    /// Gives the read buffer back: an idle connection should not hold one.
+    /// Releases the read buffer, which an idle connection does not need.
     pub fn shrink(&mut self) {
         self.answer.shrink();
     }
 }
 
-/// A connection that broke before an answer came: what writing failed with, if it did, and what reading did.
+/// Creates the error of a connection that was lost before the response, from the errors of writing, if any, and
+/// reading.
 fn broken(writing: Option<std::io::Error>, reading: std::io::Error) -> Box<Error> {
     let is_refused = refuses_identity(&reading);
     let error = if is_refused { reading } else { writing.unwrap_or(reading) };

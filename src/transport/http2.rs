@@ -1,7 +1,7 @@
-//! HTTP/2 (RFC 9113): many requests on one connection.
+//! HTTP/2 client connection (RFC 9113), shared by many requests.
 //!
-//! On `h2` itself: through hyper's client, which adds a queue to the connection and a task to each request, a plain call
-//! took 17 % more CPU (docs/decisions.md has the measurement).
+//! Uses `h2` directly: with hyper's client, which adds a queue to the connection and a task to each request, a plain
+//! call took 17 % more CPU (docs/decisions.md has the measurement).
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -29,19 +29,20 @@ use super::upload::Reader;
 use crate::error::{Error, Result};
 use crate::types::http::{Headers, HttpRequest};
 
-/// Requests that one connection is given at a time, at most, whatever the server allows: they share its fate and its line.
-const STREAMS: usize = 100;
-/// What one answer may send ahead of its reader. All of a connection's answers together may send as much each: readers
-/// that are slow do not hold up the others.
+/// Maximum number of concurrent requests per connection, even if the server allows more, since they share its failures
+/// and its bandwidth.
+const MAX_STREAMS: usize = 100;
+/// Flow-control window of one response. The window of the connection is the sum for all of its responses, so that slow
+/// readers do not block the others.
 const WINDOW: u32 = 512 << 10;
-/// The limit of a server that has not said one yet.
-const UNKNOWN: usize = usize::MAX - 1;
-/// A connection that carries requests and has been silent for this long is asked whether it still stands.
+/// Placeholder for the limit of a server whose settings have not arrived.
+const UNKNOWN_LIMIT: usize = usize::MAX - 1;
+/// Time without received bytes after which a connection with requests in flight is pinged.
 const PING_AFTER: Duration = Duration::from_secs(30);
-/// It has this long to answer.
-const PONG_WITHIN: Duration = Duration::from_secs(20);
+/// Time that the server has to answer a ping.
+const PONG_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One connection, shared by the requests on it.
+/// Handle of a connection, cloned for each of its requests.
 #[derive(Clone)]
 pub(super) struct Connection {
     sender: SendRequest<Bytes>,
@@ -52,15 +53,15 @@ pub(super) struct Connection {
     permit: Arc<ConnectionPermit>,
 }
 
-/// What the connection's task and its users tell each other.
+/// State shared by the connection's task and its handles.
 struct State {
     in_flight: AtomicUsize,
-    /// How often it was given a request.
+    /// Number of requests started.
     served: AtomicUsize,
     has_ended: AtomicBool,
 }
 
-/// A request's place on a connection; given back when dropped.
+/// Slot of one request on a connection; released when dropped.
 pub(super) struct StreamSlot {
     state: Arc<State>,
     limiter: Arc<ConnectionLimiter>,
@@ -74,11 +75,12 @@ impl Drop for StreamSlot {
 }
 
 impl Connection {
-    /// Shakes hands, and waits for the server's settings: how many requests it takes at a time. The new connection comes
-    /// with a place on it, and with the task that drives it: that ends with the connection.
+    /// Performs the handshake and waits for the server's settings, which limit the number of concurrent requests.
+    /// Returns the connection with a slot on it, and the task that drives the connection and ends with it.
     ///
     /// # Errors
-    /// The connection ends, or the server speaks something else.
+    ///
+    /// Returns an error if the connection ends, or the server does not speak HTTP/2.
     pub async fn open(
         io: Io,
         origin: &Origin,
@@ -92,16 +94,16 @@ impl Connection {
         let has_read = Arc::new(AtomicBool::new(false));
         let (sender, mut connection) = Builder::new()
             .enable_push(false)
-            .initial_max_send_streams(UNKNOWN)
+            .initial_max_send_streams(UNKNOWN_LIMIT)
             .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
             .initial_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW * STREAMS as u32)
+            .initial_connection_window_size(WINDOW * MAX_STREAMS as u32)
             .handshake::<_, Bytes>(Observed { io, has_read: has_read.clone() })
             .await
             .map_err(failed)?;
         let settings = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
             Poll::Ready(end) => Poll::Ready(Some(end)),
-            Poll::Pending if connection.max_concurrent_send_streams() != UNKNOWN => Poll::Ready(None),
+            Poll::Pending if connection.max_concurrent_send_streams() != UNKNOWN_LIMIT => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
         match settings.await {
@@ -114,37 +116,37 @@ impl Connection {
         let (in_flight, served) = (AtomicUsize::new(1), AtomicUsize::new(1));
         let state = Arc::new(State { in_flight, served, has_ended: AtomicBool::new(false) });
         let pings = connection.ping_pong().expect("asked for once");
-        let (shared, line) = (state.clone(), limiter.clone());
+        let (shared, queue) = (state.clone(), limiter.clone());
         let task = tokio::spawn(async move {
-            // What ends first is dropped with the other: the requests on the connection see its end.
+            // Whichever future ends first, both are dropped: the requests on the connection then fail.
             drop(select(connection, pin!(until_silent(pings, &shared, &has_read))).await);
             shared.has_ended.store(true, Ordering::Relaxed);
-            line.notify();
+            queue.notify();
         });
         let slot = StreamSlot { state: state.clone(), limiter: limiter.clone() };
         Ok((Self { sender, state, connection_stats, limiter, permit: Arc::new(permit) }, slot, task))
     }
 
-    /// Whether it takes requests: it has not ended, and the server has not said that it takes no more (GOAWAY).
+    /// Returns true if the connection accepts requests: it has not ended, and the server has not sent GOAWAY.
     pub fn is_open(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         !self.state.has_ended.load(Ordering::Relaxed)
             && !matches!(self.sender.poll_ready(&mut context), Poll::Ready(Err(_)))
     }
 
-    /// Whether it is open, of this account, and carries nothing.
+    /// Returns true if the connection is open, counted by these statistics, and has no request in flight.
     pub fn is_idle_of(&mut self, connection_stats: &Arc<ConnectionStats>) -> bool {
         Arc::ptr_eq(&self.connection_stats, connection_stats)
             && self.state.in_flight.load(Ordering::Relaxed) == 0
             && self.is_open()
     }
 
-    /// How often it was given a request, if it carries none now.
+    /// Returns the number of requests started, if none is in flight.
     pub fn is_idle_since(&self) -> Option<usize> {
         (self.state.in_flight.load(Ordering::Relaxed) == 0).then(|| self.state.served.load(Ordering::Relaxed))
     }
 
-    /// A place for one more request, if there is one.
+    /// Returns a slot for one more request if there is one.
     pub fn slot(&mut self) -> Option<StreamSlot> {
         if self.state.in_flight.load(Ordering::Relaxed) >= self.streams() || !self.is_open() {
             return None;
@@ -154,15 +156,20 @@ impl Connection {
         Some(StreamSlot { state: self.state.clone(), limiter: self.limiter.clone() })
     }
 
-    /// How many requests the server takes on this connection at a time, as it last said. One that takes none for now is
-    /// waited for here rather than on one more connection.
+    /// Returns the number of concurrent requests that the server currently allows. If it allows none for now, requests
+    /// are sent to `h2` to wait, rather than on another connection.
     fn streams(&self) -> usize {
         match self.sender.current_max_send_streams() {
-            0 => STREAMS,
-            allowed => allowed.min(STREAMS),
+            0 => MAX_STREAMS,
+            allowed => allowed.min(MAX_STREAMS),
         }
     }
 
+    /// Sends a request and reads the head of its response.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is lost, the server resets the stream, or a file of the request cannot be read.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, RecvStream), Unanswered> {
         let mut message = http::Request::new(());
         *message.method_mut() = request.method.clone();
@@ -181,12 +188,13 @@ impl Connection {
             silent: false,
             refused,
         };
-        // What fails here has not been sent.
+        // A request that fails here has not been sent.
         let (response, mut body) = self.sender.send_request(message, is_whole).map_err(|error| failed(error, true))?;
         let response = match &request.file {
             _ if is_whole => response.await,
             None => {
-                // It is sent as the server's windows allow; what fails on the way, the response says too.
+                // The data is sent as the flow-control windows allow; an error while sending is also an error of the
+                // response.
                 let _ = body.send_data(request.body.clone(), true);
                 response.await
             }
@@ -202,7 +210,7 @@ impl Connection {
             }
         };
         let response = response.map_err(|error| {
-            let refused = is_unseen(&error);
+            let refused = is_unprocessed(&error);
             failed(error, refused)
         })?;
         let head = Head {
@@ -214,10 +222,12 @@ impl Connection {
     }
 }
 
-/// Sends a body's beginning and then a file, as the server's windows allow: one piece is in memory at a time.
+/// Sends the beginning of a body and then a file, as the flow-control windows allow, with one piece in memory at a
+/// time.
 ///
 /// # Errors
-/// The file cannot be read. What fails on the way, the response says too.
+///
+/// Returns an error if the file cannot be read. Errors of the connection are also errors of the response.
 async fn send_file(body: &mut SendStream<Bytes>, first: Bytes, mut file: Reader) -> Result<()> {
     let mut next = Some(first);
     while let Some(mut piece) = next {
@@ -237,13 +247,13 @@ async fn send_file(body: &mut SendStream<Bytes>, first: Bytes, mut file: Reader)
     Ok(())
 }
 
-/// Whether no server has looked at the request: it was refused (REFUSED_STREAM), or came after the last one that the
-/// server says it took (GOAWAY).
-fn is_unseen(error: &h2::Error) -> bool {
+/// Returns true if no server has processed the request: it was refused (REFUSED_STREAM), or came after the last one
+/// that the server processed (GOAWAY).
+fn is_unprocessed(error: &h2::Error) -> bool {
     error.is_remote() && (error.reason() == Some(Reason::REFUSED_STREAM) || error.is_go_away())
 }
 
-/// Ends when a connection that carries requests has been silent, and does not answer a ping either.
+/// Completes when a connection with requests in flight has received nothing for some time and a ping is not answered.
 async fn until_silent(mut pings: PingPong, state: &State, has_read: &AtomicBool) {
     loop {
         has_read.store(false, Ordering::Relaxed);
@@ -251,15 +261,15 @@ async fn until_silent(mut pings: PingPong, state: &State, has_read: &AtomicBool)
         if has_read.load(Ordering::Relaxed) || state.in_flight.load(Ordering::Relaxed) == 0 {
             continue;
         }
-        // Of an error the connection knows too.
+        // An error of the ping is also an error of the connection.
         let pong = async { pings.ping(Ping::opaque()).await };
-        if tokio::time::timeout(PONG_WITHIN, pong).await.is_err() {
+        if tokio::time::timeout(PONG_TIMEOUT, pong).await.is_err() {
             return;
         }
     }
 }
 
-/// A connection's bytes, which says when some have come.
+/// Byte stream that records when something was read.
 struct Observed {
     io: Io,
     has_read: Arc<AtomicBool>,
@@ -303,16 +313,24 @@ impl AsyncWrite for Observed {
     }
 }
 
-/// The next piece of a body, if it has come already.
+/// Returns the next piece of a body if it has been received already.
+///
+/// # Errors
+///
+/// Returns an error if the stream or connection fails.
 pub(super) fn buffered(body: &mut RecvStream) -> Result<Option<Bytes>> {
-    // Whoever waits for the next piece polls again, so nothing is lost by not being woken from here.
+    // The caller polls again to wait for the next piece, so it does not matter that this poll does not wake it.
     match poll_chunk(body, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(piece) => piece,
         Poll::Pending => Ok(None),
     }
 }
 
-/// The next piece of a body, `None` at its end.
+/// Returns the next piece of a body; `None` at its end.
+///
+/// # Errors
+///
+/// Returns an error if the stream or connection fails.
 pub(super) async fn chunk(body: &mut RecvStream) -> Result<Option<Bytes>> {
     poll_fn(|context| poll_chunk(body, context)).await
 }
@@ -322,13 +340,13 @@ fn poll_chunk(body: &mut RecvStream, context: &mut Context<'_>) -> Poll<Result<O
         let data = match ready!(body.poll_data(context)) {
             None => return Poll::Ready(Ok(None)),
             Some(Ok(data)) => data,
-            // The answer is whole, and the rest of the request is not wanted (RFC 9113, section 8.1).
+            // The response is complete, and the server does not need the rest of the request (RFC 9113, section 8.1).
             Some(Err(error)) if error.reason() == Some(Reason::NO_ERROR) && error.is_reset() => {
                 return Poll::Ready(Ok(None));
             }
             Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
         };
-        // The server may send as much again.
+        // Opens the window, so that the server may send as much again.
         body.flow_control().release_capacity(data.len()).map_err(|error| broken(&error))?;
         if !data.is_empty() {
             return Poll::Ready(Ok(Some(data)));

@@ -1,5 +1,4 @@
-//! A budget of connections: so many to one origin, as many as the process has descriptors for, and whoever finds them all
-//! in use waits in line.
+//! Limits the connections to one origin, by number and by the file descriptors of the process, with a fair queue.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,23 +10,24 @@ use tokio::sync::{Mutex, Notify};
 
 use super::descriptors::{Descriptor, Descriptors};
 
-/// Who waits for a descriptor looks for itself after this time: what the rest of the program closes, nobody tells.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval at which a waiting call checks for descriptors, since nothing notifies it when the rest of the program
+/// closes some.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The connections that one origin may have.
+/// Limit on the connections to one origin.
 #[derive(Debug)]
 pub(super) struct ConnectionLimiter {
-    /// `None`: as many as there are descriptors for.
+    /// `None` for as many as there are descriptors.
     limit: Option<usize>,
     taken: AtomicUsize,
     waiting: AtomicUsize,
-    /// Held by whoever is first in line; it is given on in the order of arrival.
-    line: Mutex<()>,
+    /// Held by the call at the head of the queue; tokio's mutex is fair.
+    queue: Mutex<()>,
     changed: Notify,
     descriptors: Arc<Descriptors>,
 }
 
-/// One connection's part of the budget; given back when dropped.
+/// Permission to have one connection; released when dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     limiter: Arc<ConnectionLimiter>,
@@ -40,30 +40,30 @@ impl ConnectionLimiter {
             limit,
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            line: Mutex::new(()),
+            queue: Mutex::new(()),
             changed: Notify::new(),
             descriptors,
         }
     }
 
-    /// Somebody waits: whoever comes now stands behind them.
-    pub fn has_line(&self) -> bool {
+    /// Returns true if calls are waiting; new calls join the queue behind them.
+    pub fn has_waiters(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// The descriptors that they take.
+    /// Returns the descriptors that connections use.
     pub fn descriptors(&self) -> &Arc<Descriptors> {
         &self.descriptors
     }
 
-    /// A seat, if one is left.
-    pub fn take(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// Returns a permit if one is available.
+    pub fn try_acquire(self: &Arc<Self>) -> Option<ConnectionPermit> {
         if self.is_full() {
             return None;
         }
-        let descriptor = self.descriptors.take()?;
-        let left = |taken: usize| self.limit.is_none_or(|limit| taken < limit).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).ok()?;
+        let descriptor = self.descriptors.try_acquire()?;
+        let next = |taken: usize| self.limit.is_none_or(|limit| taken < limit).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
         Some(ConnectionPermit { limiter: self.clone(), descriptor })
     }
 
@@ -71,13 +71,13 @@ impl ConnectionLimiter {
         self.limit.is_some_and(|limit| self.taken.load(Ordering::Relaxed) >= limit)
     }
 
-    /// Waits in line, and at its head for `attempt` to find something, which it is asked again after each change.
+    /// Waits in the queue, and at its head repeats `attempt` after each change until it returns something.
     ///
-    /// Dropping this at any moment loses nothing: the next in line looks for itself.
+    /// Cancelling the future at any point loses nothing: the next call in the queue makes its own attempt.
     pub async fn wait<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> T {
         let _waiting = Waiting::new(&self.waiting);
-        let _head = self.line.lock().await;
-        let mut in_need = None;
+        let _guard = self.queue.lock().await;
+        let mut waiter = None;
         loop {
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -88,22 +88,22 @@ impl ConnectionLimiter {
                 changed.await;
                 continue;
             }
-            in_need.get_or_insert_with(|| self.descriptors.need()).ask();
-            let freed = pin!(tokio::time::timeout(LOOK, self.descriptors.changed()));
+            waiter.get_or_insert_with(|| self.descriptors.register_waiter()).request_cleanup();
+            let freed = pin!(tokio::time::timeout(CHECK_INTERVAL, self.descriptors.changed()));
             match select(changed, freed).await {
                 Either::Left(_) | Either::Right(_) => {}
             }
         }
     }
 
-    /// A connection may have become free, or have room.
+    /// Wakes the head of the queue: a connection may have become idle, or can take another request.
     pub fn notify(&self) {
-        if self.has_line() {
+        if self.has_waiters() {
             self.changed.notify_one();
         }
     }
 
-    /// What a call that waited in vain says.
+    /// Describes the limit for the error of a call that waited in vain.
     pub fn describe(&self, origin: &impl std::fmt::Display) -> String {
         let others = self.waiting.load(Ordering::Relaxed);
         match self.limit {
@@ -119,7 +119,7 @@ impl ConnectionLimiter {
 }
 
 impl ConnectionPermit {
-    /// Its connection has been made.
+    /// Marks the connection as open, so that its descriptor exists.
     pub fn open(&mut self) {
         self.descriptor.open();
     }
@@ -132,7 +132,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Counts one that waits.
+/// Counts a waiting call until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -161,22 +161,22 @@ mod tests {
     #[tokio::test]
     async fn first_come_first_served_and_the_cancelled_lose_nothing() {
         let limiter = Arc::new(ConnectionLimiter::new(Some(1), Arc::default()));
-        let held = limiter.take().unwrap();
-        assert!(limiter.take().is_none());
+        let held = limiter.try_acquire().unwrap();
+        assert!(limiter.try_acquire().is_none());
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for number in 0..20 {
             let (limiter, order) = (limiter.clone(), order.clone());
             tasks.push(tokio::spawn(async move {
-                let permit = limiter.wait(|| limiter.take()).await;
+                let permit = limiter.wait(|| limiter.try_acquire()).await;
                 order.lock().unwrap().push(number);
                 tokio::task::yield_now().await;
                 drop(permit);
             }));
             settle().await;
         }
-        assert!(limiter.has_line());
-        // The head of the line, one in the middle, the last; and the head again, at the moment that it is woken.
+        assert!(limiter.has_waiters());
+        // Cancels the head of the queue, one in the middle, the last, and the new head at the moment it is woken.
         for gone in [0, 7, 19] {
             tasks[gone].abort();
         }
@@ -188,7 +188,7 @@ mod tests {
         }
         let expected: Vec<i32> = (2..19).filter(|number| *number != 7).collect();
         assert_eq!(*order.lock().unwrap(), expected);
-        assert!(!limiter.has_line());
-        assert!(limiter.take().is_some());
+        assert!(!limiter.has_waiters());
+        assert!(limiter.try_acquire().is_some());
     }
 }

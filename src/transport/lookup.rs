@@ -1,7 +1,7 @@
-//! Looking up a host's addresses, which blocks a thread for as long as name servers take.
+//! Name lookups, which block a thread for as long as the name servers take.
 //!
-//! Calls that look up the same name at the same time share one look-up: 600 calls to a name whose server was silent
-//! occupied all 512 threads of the runtime, so that nothing else got one (<https://github.com/hyperium/hyper/issues/3838>).
+//! Concurrent lookups of the same name are shared: 600 calls to a name whose server did not respond occupied all 512
+//! threads of the runtime, so that nothing else could use one (<https://github.com/hyperium/hyper/issues/3838>).
 
 use std::collections::HashMap;
 use std::io::{Error, Result};
@@ -12,31 +12,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::{FutureExt, Shared, WeakShared};
 use tokio::sync::{Semaphore, watch};
 
-/// Names that somebody waits for are looked up this many at a time.
-const WANTED: usize = 32;
-/// So many threads look something up at a time, those included whose answer nobody waits for any more: a look-up cannot
-/// be ended. The runtime has twice as many.
-const THREADS: usize = 256;
+/// Maximum number of concurrent lookups that are awaited.
+const MAX_AWAITED: usize = 32;
+/// Maximum number of threads in lookups, including those whose result is no longer awaited, since a lookup cannot be
+/// cancelled. The runtime has twice as many.
+const MAX_THREADS: usize = 256;
 
-/// What came of a look-up, for all who waited for it.
+/// Result of a lookup, shared by all who await it.
 type Found = std::result::Result<Arc<[SocketAddr]>, Arc<Error>>;
-type Flight = Pin<Box<dyn Future<Output = Found> + Send>>;
+type PendingLookup = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 type LookUp = dyn Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync;
 
-/// The look-ups of a thread that connects. The Python module has one such thread, and a forked child another.
+/// The lookups of a network thread. The Python module has one such thread, and a forked child has another.
 struct Lookups {
     look_up: Box<LookUp>,
     names: Mutex<Names>,
-    wanted: Semaphore,
+    awaited: Semaphore,
     threads: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct Names {
-    /// Somebody waits for these; they may not have a thread yet.
-    flights: HashMap<Box<str>, WeakShared<Flight>>,
-    /// A thread is busy with these.
+    /// Lookups that are awaited; they may not have a thread yet.
+    pending: HashMap<Box<str>, WeakShared<PendingLookup>>,
+    /// Lookups that occupy a thread, whether or not they are still awaited.
     running: HashMap<Box<str>, watch::Receiver<Option<Found>>>,
 }
 
@@ -44,17 +44,17 @@ thread_local! {
     static LOOKUPS: Arc<Lookups> = Arc::new(Lookups::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
 }
 
-/// The addresses of a host, at least one, in the system's order.
+/// Returns the addresses of a host, at least one, in the system's order.
 ///
 /// # Errors
 ///
-/// What the system says, or that the name has no address.
+/// Returns the error of the system, or an error if the name has no address.
 pub(super) async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
     let found = LOOKUPS.with(Arc::clone).find(host).await;
-    // The error is shared by all who waited, and is told to each.
+    // The shared error cannot be cloned, so each caller gets a copy of its kind and message.
     let found = found.map_err(|error| Error::new(error.kind(), error.to_string()))?;
     if found.is_empty() {
         return Err(Error::new(std::io::ErrorKind::NotFound, "the name has no address"));
@@ -72,8 +72,8 @@ impl Lookups {
         Self {
             look_up: Box::new(look_up),
             names: Mutex::default(),
-            wanted: Semaphore::new(WANTED),
-            threads: Arc::new(Semaphore::new(THREADS)),
+            awaited: Semaphore::new(MAX_AWAITED),
+            threads: Arc::new(Semaphore::new(MAX_THREADS)),
         }
     }
 
@@ -82,31 +82,31 @@ impl Lookups {
             let mut names = self.names();
             match names.running.get(host) {
                 Some(running) => Err(running.clone()),
-                None => Ok(names.flight(host, || Box::pin(self.clone().fly(host.into())))),
+                None => Ok(names.lookup(host, || Box::pin(self.clone().run(host.into())))),
             }
         };
         match joined {
-            Ok(flight) => flight.await,
-            Err(running) => landed(running).await,
+            Ok(lookup) => lookup.await,
+            Err(running) => result_of(running).await,
         }
     }
 
-    /// Waits for a thread's turn, and for what it finds. Dropped once nobody waits any more: the thread goes on, and its
-    /// turn is another's.
-    async fn fly(self: Arc<Self>, host: Box<str>) -> Found {
+    /// Waits for a free thread and for the result of its lookup. Dropped once nobody awaits it: the thread continues,
+    /// and its place among the awaited lookups is released.
+    async fn run(self: Arc<Self>, host: Box<str>) -> Found {
         let closed = |_| Arc::new(Error::other("look-ups have ended"));
-        let _wanted = self.wanted.acquire().await.map_err(closed)?;
+        let _wanted = self.awaited.acquire().await.map_err(closed)?;
         let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
-        let (tell, told) = watch::channel(None);
-        self.names().running.insert(host.clone(), told.clone());
+        let (sender, receiver) = watch::channel(None);
+        self.names().running.insert(host.clone(), receiver.clone());
         let lookups = self.clone();
         tokio::task::spawn_blocking(move || {
             let found = (lookups.look_up)(&host).map(Arc::from).map_err(Arc::new);
             lookups.names().running.remove(&host);
-            tell.send_replace(Some(found));
+            sender.send_replace(Some(found));
             drop(thread);
         });
-        landed(told).await
+        result_of(receiver).await
     }
 
     fn names(&self) -> std::sync::MutexGuard<'_, Names> {
@@ -115,22 +115,23 @@ impl Lookups {
 }
 
 impl Names {
-    /// The flight to a name, which is begun if there is none.
-    fn flight(&mut self, host: &str, begin: impl FnOnce() -> Flight) -> Shared<Flight> {
-        if let Some(flight) = self.flights.get(host).and_then(WeakShared::upgrade) {
-            return flight;
+    /// Returns the pending lookup of a name, starting it if there is none.
+    fn lookup(&mut self, host: &str, begin: impl FnOnce() -> PendingLookup) -> Shared<PendingLookup> {
+        if let Some(lookup) = self.pending.get(host).and_then(WeakShared::upgrade) {
+            return lookup;
         }
-        self.flights.retain(|_, flight| flight.upgrade().is_some());
-        let flight = begin().shared();
-        if let Some(weak) = flight.downgrade() {
-            self.flights.insert(host.into(), weak);
+        self.pending.retain(|_, lookup| lookup.upgrade().is_some());
+        let lookup = begin().shared();
+        if let Some(weak) = lookup.downgrade() {
+            self.pending.insert(host.into(), weak);
         }
-        flight
+        lookup
     }
 }
 
-async fn landed(mut told: watch::Receiver<Option<Found>>) -> Found {
-    let found = told.wait_for(Option::is_some).await.map_err(|_| Arc::new(Error::other("the look-up broke off")))?;
+async fn result_of(mut receiver: watch::Receiver<Option<Found>>) -> Found {
+    let found =
+        receiver.wait_for(Option::is_some).await.map_err(|_| Arc::new(Error::other("the look-up broke off")))?;
     found.clone().unwrap_or_else(|| unreachable!("waited for"))
 }
 
@@ -140,7 +141,8 @@ mod tests {
 
     use super::*;
 
-    /// Look-ups that find something once they are let go; those that were begun.
+    /// Creates lookups that complete when the returned sender is used or dropped, and the list of the names that were
+    /// started.
     fn held() -> (Arc<Lookups>, Arc<Mutex<Vec<String>>>, std::sync::mpsc::Sender<()>) {
         let begun: Arc<Mutex<Vec<String>>> = Arc::default();
         let (let_go, held) = std::sync::mpsc::channel::<()>();
@@ -181,11 +183,11 @@ mod tests {
             let lookups = lookups.clone();
             async move { tokio::time::timeout(Duration::from_millis(20), lookups.find(&name)).await.unwrap_err() }
         };
-        // More names than threads may be waited for, all given up; one of them twice.
-        futures_util::future::join_all((0..WANTED * 3).map(|number| slow(format!("slow{number}")))).await;
+        // More names than may be awaited at a time, all cancelled, one of them twice.
+        futures_util::future::join_all((0..MAX_AWAITED * 3).map(|number| slow(format!("slow{number}")))).await;
         slow("slow0".into()).await;
         assert_eq!(lookups.clone().find("quick").await.unwrap().len(), 1);
-        // Whoever comes back finds the look-up that goes on.
+        // A later call joins the lookup that is still running.
         let (found, ()) = tokio::join!(lookups.clone().find("slow0"), async { drop(let_go) });
         assert_eq!(found.unwrap().len(), 1);
         assert_eq!(begun.lock().unwrap().iter().filter(|host| *host == "slow0").count(), 1);

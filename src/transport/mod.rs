@@ -1,4 +1,4 @@
-//! Bytes and time: connections, deadlines, stream framing. Knows no vendor.
+//! HTTP over pooled connections, with deadlines, and the framing of streams. No vendor-specific code.
 
 mod admission;
 pub mod answer;
@@ -46,40 +46,40 @@ pub use trust::{Identity, Trust};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest};
 use crate::types::secret::Secret;
-use deadline::{Timeouts, within, within_own};
+use deadline::{Timeouts, within, within_excluding_queue};
 use encoding::Decoder;
-use pool::{Connection, Lease, Pool, PooledConnection, Wanted};
+use pool::{Connection, Lease, LeaseOptions, Pool, PooledConnection};
 
-/// How often one request may be given back unseen before that counts as a failure.
-const MOST_REFUSALS: u32 = 3;
+/// Maximum number of times that a server may refuse one request unprocessed before that counts as a failure.
+const MAX_REFUSALS: u32 = 3;
 
-/// What an answer's `idle` timeout is about.
+/// Name of what the `idle` timeout limits, for error messages.
 const NEXT_PIECE: &str = "the next piece of the answer";
 
-/// How a client connects, and how much it takes in.
+/// Settings of a client's connections, and limits on what it receives.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Offer HTTP/2 to servers that are reached by TLS.
+    /// True if HTTP/2 is offered to servers that are reached by TLS.
     pub http2: bool,
-    /// Whose certificates are believed.
+    /// Certificate authorities that are trusted.
     pub trust: Trust,
-    /// The client's own certificate.
+    /// Client certificate.
     pub identity: Option<Arc<Identity>>,
-    /// The proxy's address, which [`check_proxy`] has found right, and which may hold a password; `None`: whatever the environment says.
+    /// URL of a proxy, validated by [`check_proxy`], which may contain a password; `None` to use the environment's.
     pub proxy: Option<Secret>,
-    /// Calls of the client that are under way at the same time, at most; for whoever counts them.
+    /// Maximum number of calls in flight, enforced by the client.
     pub max_in_flight: Option<usize>,
-    /// Connections to one origin, at most; `None`: as many as the process has descriptors for.
+    /// Maximum number of connections to one origin; `None` for as many as the process has file descriptors.
     pub max_connections: Option<usize>,
-    /// An answer's head may be this many bytes.
+    /// Maximum size of a response head, in bytes.
     pub max_header: usize,
-    /// An answer's body may be this many bytes, after decompression.
+    /// Maximum size of a response body after decompression, in bytes.
     pub max_body: usize,
-    /// One event of a stream may be this many bytes.
+    /// Maximum size of one event of a stream, in bytes.
     pub max_event: usize,
-    /// A whole stream may be this many bytes, after decompression.
+    /// Maximum size of a whole stream after decompression, in bytes.
     pub max_stream: usize,
-    /// An answer, or an event of a stream, may hold this many values.
+    /// Maximum number of JSON values in a response or in an event of a stream.
     pub max_values: usize,
 }
 
@@ -101,42 +101,42 @@ impl Default for Settings {
     }
 }
 
-/// On what terms a request is sent.
+/// Options of one request.
 #[derive(Clone, Copy)]
 pub struct SendOptions<'a> {
-    /// How long each part of it may take.
+    /// Timeouts of the parts of the request.
     pub timeouts: &'a Timeouts,
-    /// When the whole call ends, if it does not wait in line.
+    /// Deadline of the whole call, without the time that it waits for admission.
     pub end: Option<Instant>,
-    /// What it has waited in line.
+    /// Time that the call has waited for admission.
     pub admission: &'a Admission,
-    /// The account of a connection that is opened for it.
+    /// Statistics that count a connection opened for this request.
     pub connection_stats: &'a Arc<ConnectionStats>,
 }
 
 impl SendOptions<'_> {
-    /// How long it may take at most to be connected.
+    /// Returns the time left to connect.
     fn time_to_connect(&self) -> Option<Duration> {
         let rest = self.end.map(|end| (end + self.admission.waited_first()).saturating_duration_since(Instant::now()));
         [self.timeouts.connect, self.timeouts.first_token, rest].into_iter().flatten().min()
     }
 }
 
-/// Sends requests over connections that it keeps.
+/// Sends requests over a pool of connections.
 pub struct Transport {
     pool: Pool,
-    /// What it proves itself to a proxy with.
+    /// Users and passwords of proxies.
     secrets: Vec<Secret>,
     max_body: usize,
-    /// One event of a stream may be this many bytes.
+    /// Maximum size of one event of a stream, in bytes.
     pub max_event: usize,
-    /// A whole stream may be this many bytes, after decompression.
+    /// Maximum size of a whole stream after decompression, in bytes.
     pub max_stream: usize,
-    /// An answer, or an event of a stream, may hold this many values.
+    /// Maximum number of JSON values in a response or in an event of a stream.
     pub max_values: usize,
 }
 
-/// An answer whose body is still to be read. Dropping it aborts the request and closes its connection.
+/// A response whose body has not been read yet. Dropping it aborts the request and closes its connection.
 pub struct Response {
     /// Status code.
     pub status: u16,
@@ -146,10 +146,10 @@ pub struct Response {
     pub body: Body,
 }
 
-/// A body on its way in.
+/// The body of a response, read in pieces.
 pub struct Body {
     source: Source,
-    /// Where it came compressed.
+    /// Decoder of a compressed body.
     decoder: Option<Box<Decoder>>,
     max: usize,
     idle: Option<std::time::Duration>,
@@ -162,7 +162,7 @@ enum Source {
 }
 
 impl Transport {
-    /// A transport without connections yet.
+    /// Creates a transport without connections.
     pub fn new(settings: &Settings) -> Self {
         Self {
             pool: Pool::new(settings),
@@ -174,51 +174,56 @@ impl Transport {
         }
     }
 
-    /// What must not be shown of answers: the users and passwords of proxies, which may repeat them.
+    /// Returns the secrets to redact in responses: the users and passwords of proxies, which may repeat them.
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
     }
 
-    /// Whether the caller named a proxy: what is for this machine goes there too.
-    pub fn has_given_proxy(&self) -> bool {
-        self.pool.connector().has_given_proxy()
+    /// Returns true if the caller set a proxy, which is also used for servers on this machine.
+    pub fn has_explicit_proxy(&self) -> bool {
+        self.pool.connector().has_explicit_proxy()
     }
 
-    /// Whether that proxy is reached without TLS.
+    /// Returns true if the proxy set by the caller is reached without TLS.
     pub fn has_plain_proxy(&self) -> bool {
         self.pool.connector().has_plain_proxy()
     }
 
-    /// How many connections of this account are open and carry nothing.
+    /// Returns the number of open connections counted by these statistics that carry no request.
     pub fn idle(&self, connection_stats: &Arc<ConnectionStats>) -> usize {
         self.pool.idle(connection_stats)
     }
 
-    /// Closes the connections that carry nothing, and keeps none from now on: each of the others is closed when the
-    /// answer that it carries has been read.
+    /// Closes the idle connections and stops pooling: every other connection is closed when its response has been read.
     pub fn close(&self) {
         self.pool.close();
     }
 
-    /// Waits, for a second at most, until the connections of a closed transport that carries nothing have ended.
+    /// Waits, for one second at most, until the connections of a closed transport without requests have ended.
     pub async fn ended(&self) {
         self.pool.ended().await;
     }
 
-    /// Sends a request and waits for its answer's head.
+    /// Sends a request and returns its response once the head was received, following redirects.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no connection can be made, the connection is lost, a timeout passes, the response is
+    /// malformed, or it redirects elsewhere.
     pub async fn send(&self, request: &HttpRequest, options: SendOptions<'_>) -> Result<Response> {
         let answer = pin!(async {
             let response = self.exchange(request, options).await?;
             match response.status {
-                // Boxed: it is rare, and as large as all of this.
+                // Boxed: redirects are rare, and the future is as large as this one.
                 300..400 => Box::pin(self.follow(request, response, options)).await,
                 _ => Ok(response),
             }
         });
-        within_own(options.timeouts.first_token, options.admission, "the beginning of the answer", answer).await
+        within_excluding_queue(options.timeouts.first_token, options.admission, "the beginning of the answer", answer)
+            .await
     }
 
-    /// Goes where an answer redirects to.
+    /// Follows redirects.
     async fn follow(
         &self,
         request: &HttpRequest,
@@ -226,7 +231,7 @@ impl Transport {
         options: SendOptions<'_>,
     ) -> Result<Response> {
         let mut request = request.clone();
-        for _ in 0..redirect::MOST {
+        for _ in 0..redirect::MAX_REDIRECTS {
             match redirect::target(&request, &request.uri, response.status, &response.headers)? {
                 Some(target) => request.uri = target,
                 None => return Ok(response),
@@ -239,29 +244,29 @@ impl Transport {
         }
     }
 
-    /// Sends a request and waits for the head of whatever its answer is.
+    /// Sends a request and returns its response once the head was received.
     ///
-    /// A request that died in silence on a connection that had been idle is sent once more on a fresh one: the server
-    /// had closed it before the request came. So is one that the server gave back unseen. That is no retry, since
-    /// nobody saw the first.
+    /// If a pooled connection that was idle closes before any byte of the response, the request is sent once more on a
+    /// fresh connection: the server had closed it before the request arrived. The same applies to a request that the
+    /// server refused unprocessed. Neither counts as a retry, since no server has processed the first attempt.
     async fn exchange(&self, request: &HttpRequest, options: SendOptions<'_>) -> Result<Response> {
         let mut fresh = false;
         let mut refusals = 0;
         loop {
-            let wanted = Wanted { uri: &request.uri, options, fresh };
-            let Lease { connection, reused } = self.pool.lease(wanted).await?;
+            let lease = LeaseOptions { uri: &request.uri, options, fresh };
+            let Lease { connection, reused } = self.pool.lease(lease).await?;
             let answer = match connection {
-                Connection::Http1(mut kept) => {
-                    kept.connection.send(request).await.map(|head| (head, Source::Http1(kept)))
+                Connection::Http1(mut pooled) => {
+                    pooled.connection.send(request).await.map(|head| (head, Source::Http1(pooled)))
                 }
-                // Boxed: HTTP/1.1 calls should not carry its kilobyte along.
+                // Boxed, so that the futures of HTTP/1.1 calls do not include its kilobyte.
                 Connection::Http2(mut connection, slot) => Box::pin(connection.send(request))
                     .await
                     .map(|(head, incoming)| (head, Source::Http2(incoming, slot))),
             };
             let (head, source) = match answer {
                 Ok(answer) => answer,
-                Err(unanswered) if unanswered.refused && refusals < MOST_REFUSALS => {
+                Err(unanswered) if unanswered.refused && refusals < MAX_REFUSALS => {
                     refusals += 1;
                     continue;
                 }
@@ -282,7 +287,11 @@ impl Transport {
 }
 
 impl Body {
-    /// The next piece, `None` at the end.
+    /// Returns the next piece, decompressed; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection is lost, the `idle` timeout passes, or the body is malformed.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         if self.decoder.is_none() {
             return self.raw_chunk().await;
@@ -290,10 +299,10 @@ impl Body {
         loop {
             if let Some(decoder) = &mut self.decoder {
                 if decoder.budget.is_over() {
-                    work_budget::give_way().await;
+                    work_budget::yield_now().await;
                 }
                 if let Some(piece) = decoder.decode()? {
-                    // To decompress costs several times as much as to read.
+                    // Decompressing costs several times as much as reading.
                     decoder.budget.add(piece.len() * 4);
                     return Ok(Some(piece));
                 }
@@ -307,52 +316,60 @@ impl Body {
         }
     }
 
-    /// The next piece as it was sent.
+    /// Returns the next piece as it was sent.
     async fn raw_chunk(&mut self) -> Result<Option<Bytes>> {
         let next = match &mut self.source {
-            Source::Http1(kept) => within(self.idle, NEXT_PIECE, pin!(kept.connection.chunk())).await?,
+            Source::Http1(pooled) => within(self.idle, NEXT_PIECE, pin!(pooled.connection.chunk())).await?,
             Source::Http2(incoming, _) => within(self.idle, NEXT_PIECE, pin!(http2::chunk(incoming))).await?,
             Source::Done => None,
         };
         if next.is_none()
-            && let Source::Http1(kept) = std::mem::replace(&mut self.source, Source::Done)
+            && let Source::Http1(pooled) = std::mem::replace(&mut self.source, Source::Done)
         {
-            kept.give_back();
+            pooled.release();
         }
         Ok(next)
     }
 
-    /// The next piece, if it has come already. A compressed body is read piece by piece: what is at hand of it may stand
-    /// for any amount.
+    /// Returns the next piece if it has been received already. `None` for compressed bodies, which are read with
+    /// [`chunk`](Self::chunk) only, since the received bytes may expand to any size.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body is malformed.
     pub fn buffered(&mut self) -> Result<Option<Bytes>> {
         if self.decoder.is_some() {
             return Ok(None);
         }
         match &mut self.source {
-            Source::Http1(kept) => kept.connection.buffered(),
+            Source::Http1(pooled) => pooled.connection.buffered(),
             Source::Http2(incoming, _) => http2::buffered(incoming),
             Source::Done => Ok(None),
         }
     }
 
-    /// The whole body. One of known length is read into one piece of memory.
+    /// Reads the whole body. A body of known length is read into one allocation.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the body exceeds the maximum size, and the errors of [`chunk`](Self::chunk).
     pub async fn collect(mut self) -> Result<Bytes> {
-        if let Source::Http1(kept) = &mut self.source
-            && let Some(length) = kept.connection.known_length()
+        if let Source::Http1(pooled) = &mut self.source
+            && let Some(length) = pooled.connection.known_length()
             && self.decoder.is_none()
         {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             self.check_size(length)?;
             if self.idle.is_none()
-                && let Source::Http1(mut kept) = self.source
+                && let Source::Http1(mut pooled) = self.source
             {
-                kept.connection.gather(length).await?;
-                let whole = kept.connection.buffered()?.unwrap_or_default();
-                kept.give_back();
+                pooled.connection.gather(length).await?;
+                let whole = pooled.connection.buffered()?.unwrap_or_default();
+                pooled.release();
                 return Ok(whole);
             }
         }
-        // Boxed: most calls should not carry its memory along.
+        // Boxed, so that the futures of most calls do not include its memory.
         Box::pin(self.collect_pieces()).await
     }
 

@@ -1,4 +1,4 @@
-//! One JSON text a line, out of bytes that may be cut anywhere.
+//! Parser of newline-delimited JSON, from pieces of any size.
 //!
 //! Format: <https://github.com/ndjson/ndjson-spec>
 
@@ -8,7 +8,7 @@ use memchr::memchr;
 use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Splits a body into lines; each that is not blank is an event without a name.
+/// Splits a body into lines; each line that is not blank is an event without a name.
 #[derive(Debug)]
 pub struct Parser {
     partial: BytesMut,
@@ -16,12 +16,16 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// A parser that refuses lines of more than `limit` bytes.
+    /// Creates a parser that refuses lines of more than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { partial: BytesMut::new(), limit }
     }
 
-    /// Takes the next piece of the body and gives the lines that it completes to `emit`.
+    /// Parses the next piece of the body and passes each completed line to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a line is too long.
     pub fn feed(&mut self, mut piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
         while let Some(end) = memchr(b'\n', &piece) {
             let mut line = piece.split_to(end + 1);
@@ -36,7 +40,7 @@ impl Parser {
         self.check(self.partial.len())
     }
 
-    /// A line is as long in one piece as in several.
+    /// Checks the length of a line, received in one piece or in several.
     fn check(&self, length: usize) -> Result<()> {
         if length <= self.limit {
             return Ok(());
@@ -47,7 +51,11 @@ impl Parser {
         ))
     }
 
-    /// The body has ended: a last line without its end is given out too.
+    /// Handles the end of the body: a last line without a line feed is passed to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Never fails; the result is that of the other parsers.
     pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         emit_line(&self.partial.split().freeze(), &mut emit);
         Ok(())

@@ -1,7 +1,7 @@
-//! Which hosts the environment's proxies are not for: the rules of `NO_PROXY`.
+//! Hosts that are exempt from the environment's proxies: the rules of `NO_PROXY`.
 //!
-//! Nothing specifies the variable. What curl, Go, Python's urllib, requests and httpx each understand is understood here,
-//! and an entry that none of them could mean is refused rather than passed over:
+//! No specification defines the variable. This parser accepts what curl, Go, Python's urllib, requests and httpx
+//! accept, and refuses an entry that is invalid in all of them:
 //! <https://about.gitlab.com/blog/we-need-to-talk-no-proxy/> compares them.
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,7 +12,7 @@ pub(super) struct NoProxy(Vec<Entry>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
-    /// `https://host`: for addresses of this scheme alone, as httpx has it.
+    /// Scheme that the entry is limited to, as in httpx's `https://host`.
     https: Option<bool>,
     hosts: Hosts,
     port: Option<u16>,
@@ -20,26 +20,26 @@ struct Entry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hosts {
-    /// A name, and all names below it.
+    /// A name and all of its subdomains.
     Domain(String),
-    /// A name in which `*` stands for anything.
+    /// A pattern in which `*` matches any text.
     Pattern(String),
-    /// The addresses that have this many leading bits in common with this one.
+    /// The addresses that share this number of leading bits with this address.
     Network(IpAddr, u32),
 }
 
 impl NoProxy {
-    /// Reads the variable's value: entries between commas or white space.
+    /// Parses the variable's value: entries separated by commas or white space.
     ///
     /// # Errors
     ///
-    /// What is wrong with the first entry that cannot be understood.
+    /// Returns the reason why the first invalid entry is refused.
     pub fn parse(value: &str) -> Result<Self, String> {
         let entries = value.split(|character: char| character == ',' || character.is_whitespace());
         entries.filter(|entry| !entry.is_empty()).map(Entry::parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether requests to this host go past the proxies.
+    /// Returns true if requests to this host are sent without a proxy.
     pub fn contains(&self, https: bool, host: &str, port: u16) -> bool {
         let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
         self.0.iter().any(|entry| {
@@ -61,7 +61,7 @@ impl Entry {
             Some(_) => return refused("whose scheme is neither http, https nor all"),
         };
         let rest = rest.trim_end_matches('/');
-        // An IPv6 address has colons of its own, so a port stands behind brackets there.
+        // An IPv6 address contains colons, so it is in brackets if a port follows.
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host.to_owned(), None),
             Some((host, behind)) => match (behind.strip_prefix(':'), behind.starts_with('/')) {
@@ -112,7 +112,7 @@ impl Hosts {
     }
 }
 
-/// An address; one of IPv4 in the clothes of IPv6 is what it is.
+/// Parses an address; an IPv4-mapped IPv6 address becomes an IPv4 address.
 fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
     text.parse().map(|address: IpAddr| address.to_canonical())
 }
@@ -120,7 +120,7 @@ fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
 fn network(address_text: &str, bits: &str) -> Option<Hosts> {
     let address = address(address_text).ok()?;
     let bits = match bits.parse::<IpAddr>() {
-        // A mask, written out.
+        // A netmask in dotted notation.
         Ok(IpAddr::V4(mask)) if address.is_ipv4() => {
             let ones = mask.to_bits().leading_ones();
             (mask.to_bits().count_ones() == ones).then_some(ones)?
@@ -135,7 +135,7 @@ fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() { 32 } else { Ipv6Addr::BITS }
 }
 
-/// Whether two addresses of one family begin with the same `bits` bits.
+/// Returns true if two addresses of the same family share their first `bits` bits.
 fn share(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
@@ -144,7 +144,7 @@ fn share(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     }
 }
 
-/// Whether a text is like a pattern in which `*` stands for anything.
+/// Returns true if a text matches a pattern in which `*` matches any text.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -163,7 +163,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Whether `NO_PROXY=value` holds for the address, which is `host:port` by http unless it says https.
+    /// Returns true if `NO_PROXY=value` exempts the address, which is `host:port` with HTTP unless it begins with
+    /// `https://`.
     fn is_exempt(value: &str, address: &str) -> bool {
         let (https, rest) = address.strip_prefix("https://").map_or((false, address), |rest| (true, rest));
         let (host, port) = match rest.rsplit_once(':') {
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn what_other_clients_understand_is_understood() {
         for (value, exempt, proxied) in [
-            // urllib, curl, Go: a name stands for those below it, with or without the dot.
+            // urllib, curl, Go: a name includes its subdomains, with or without a leading dot.
             (
                 "example.com",
                 &["example.com", "a.example.com", "EXAMPLE.com.", "https://example.com"][..],
@@ -209,7 +210,7 @@ mod tests {
             ("*.example.com", &["a.example.com"], &["example.com"]),
             ("192.168.*", &["192.168.3.4"], &["192.169.1.1"]),
             ("a*b*c", &["axbxc", "abc"], &["ac", "abcd"]),
-            // Between commas, white space or both.
+            // Separated by commas, white space or both.
             (" a.example ,,\tb.example c.example, ", &["a.example", "b.example", "c.example"], &["d.example"]),
             ("", &[], &["a.example"]),
         ] {

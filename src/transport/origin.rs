@@ -1,4 +1,4 @@
-//! Where a connection leads: scheme, host and port, or a unix socket.
+//! Origin of a connection: scheme, host and port, or a Unix socket.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use http::Uri;
 use crate::error::{Error, Result};
 use crate::types::unix_socket;
 
-/// Where a connection leads: what has to be equal for it to be used again.
+/// Origin of a connection; requests to equal origins can share connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub scheme: Scheme,
-    /// A name, an address, or a socket's path.
+    /// Host name, IP address, or path of a socket.
     pub host: Box<str>,
     pub port: u16,
 }
@@ -24,6 +24,11 @@ pub(super) enum Scheme {
 }
 
 impl Origin {
+    /// Returns the origin of a URI.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URI has another scheme or no host.
     pub fn of(uri: &Uri) -> Result<Self> {
         if let Some(path) = unix_socket::path(uri) {
             return Ok(Self { scheme: Scheme::Unix, host: path.into(), port: 0 });
@@ -42,12 +47,13 @@ impl Origin {
         self.scheme == Scheme::Https
     }
 
-    /// Whether it is on this machine.
+    /// Returns true if the origin is on this machine.
     pub fn is_loopback(&self) -> bool {
         self.scheme == Scheme::Unix || is_loopback(&self.host)
     }
 
-    /// An address, or a socket's path, that means something only to whoever stands there.
+    /// Returns true if the host is meaningful on this machine or its link only: a link-local address or the path of a
+    /// socket.
     pub fn is_link_local(&self) -> bool {
         self.scheme == Scheme::Unix
             || self.bare_host().parse().is_ok_and(|address| match address {
@@ -56,15 +62,15 @@ impl Origin {
             })
     }
 
-    /// The host without an IPv6 address's brackets.
+    /// Returns the host without the brackets of an IPv6 address.
     pub fn bare_host(&self) -> &str {
         self.host.trim_matches(['[', ']'])
     }
 }
 
-/// Whether a host is this machine, so that what is sent to it does not leave it.
+/// Returns true if a host is this machine, so that requests to it do not leave it.
 pub fn is_loopback(host: &str) -> bool {
-    // What a local server is mostly called, asked of every call without TLS.
+    // The most common address of local servers; this function is called for each request without TLS.
     if host == "127.0.0.1" {
         return true;
     }

@@ -1,4 +1,4 @@
-//! Connections that are kept: which one a request gets, and when another is opened.
+//! Connection pool: selects a connection for each request, and opens new ones.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -17,18 +17,18 @@ use super::origin::Origin;
 use super::{ConnectionStats, SendOptions, Settings, http1, http2};
 use crate::error::{Error, Result};
 
-/// An idle connection is kept this long; many load balancers close theirs after 60 s.
-const IDLE: Duration = Duration::from_secs(55);
-/// While a host has idle connections, they are looked at this often.
-const LOOK: Duration = Duration::from_secs(2);
-/// HTTP/2 connections of a closed pool have this long, together, to say goodbye (GOAWAY) to servers that may not read.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// Time after which an idle connection is closed; many load balancers close theirs after 60 s.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(55);
+/// Interval at which the idle connections of a host are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// Time that all HTTP/2 connections of a closed pool have to send GOAWAY to servers that may not read.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// All connections of one client.
 pub(super) struct Pool {
     connector: Connector,
     hosts: Mutex<Hosts>,
-    /// No connection is kept any more.
+    /// True if connections are no longer pooled.
     closed: AtomicBool,
     max_connections: Option<usize>,
     max_head: usize,
@@ -37,40 +37,40 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Hosts {
     by_origin: HashMap<Origin, Arc<Host>>,
-    /// The one that was asked for last, and by which address: most programs call one host.
+    /// The host that was used last and its URI: most programs call only one host.
     recent: Option<(Uri, Arc<Host>)>,
 }
 
-/// One origin's connections.
+/// The connections to one origin.
 struct Host {
     origin: Origin,
     connections: Mutex<Connections>,
-    /// Held while a connection is opened whose version is not known, or to which others may be added: a burst of
-    /// calls to an HTTP/2 server should share connections, not open one each.
+    /// Held while a connection is opened whose HTTP version is unknown, or that other requests may share: a burst of
+    /// calls to an HTTP/2 server should share connections rather than open one each.
     opening: tokio::sync::Mutex<()>,
     limiter: Arc<ConnectionLimiter>,
 }
 
 #[derive(Default)]
 struct Connections {
-    /// Idle HTTP/1.1 connections, the one used last at the end.
+    /// Idle HTTP/1.1 connections, the most recently used one at the end.
     idle: Vec<Idle>,
     http2: Vec<Shared>,
     speaks_http1: bool,
-    /// A task looks after them.
-    watched: bool,
-    /// The pool is closed: a connection ends with the request that it carries.
+    /// True if a maintenance task is running.
+    maintained: bool,
+    /// True if the pool is closed: a connection is closed after its current request.
     closed: bool,
-    /// Of a closed pool: the tasks of HTTP/2 connections that may not have ended.
+    /// Tasks of a closed pool's HTTP/2 connections that may not have ended.
     ending: Vec<JoinHandle<()>>,
 }
 
-/// An HTTP/2 connection.
+/// A pooled HTTP/2 connection.
 struct Shared {
     connection: http2::Connection,
-    /// Drives it, and ends with it.
+    /// The task that drives the connection, and ends with it.
     task: JoinHandle<()>,
-    /// How many requests it had carried when it was last found idle, and when it was first found so.
+    /// Number of requests served when the connection was last found idle, and the time at which it was first found so.
     idle: Option<(usize, Instant)>,
 }
 
@@ -80,18 +80,18 @@ struct Idle {
     since: Instant,
 }
 
-/// What a request needs a connection for.
-pub(super) struct Wanted<'a> {
+/// Requirements of a request for a connection.
+pub(super) struct LeaseOptions<'a> {
     pub uri: &'a Uri,
     pub options: SendOptions<'a>,
-    /// One that has carried no request yet.
+    /// True if the connection must not have carried a request before.
     pub fresh: bool,
 }
 
-/// A connection, for one request.
+/// A connection for one request.
 pub(super) struct Lease {
     pub connection: Connection,
-    /// It has carried a request before.
+    /// True if the connection has carried a request before.
     pub reused: bool,
 }
 
@@ -100,14 +100,14 @@ pub(super) enum Connection {
     Http2(http2::Connection, http2::StreamSlot),
 }
 
-/// An HTTP/1.1 connection that goes back to its host when its answer has been read.
+/// An HTTP/1.1 connection that is returned to the pool with [`release`](Self::release).
 pub(super) struct PooledConnection {
     pub connection: Box<http1::Connection>,
     host: Arc<Host>,
     permit: ConnectionPermit,
 }
 
-/// What a place in the line leads to.
+/// Result of waiting for admission: a connection, or permission to open one.
 enum Admitted {
     Lease(Lease),
     ConnectionPermit(ConnectionPermit),
@@ -124,24 +124,28 @@ impl Pool {
         }
     }
 
-    /// A connection: an idle one unless a fresh one is wanted, or a new one.
-    pub async fn lease(&self, wanted: Wanted<'_>) -> Result<Lease> {
-        let host = self.host(wanted.uri)?;
-        if !wanted.fresh
-            && !host.limiter.has_line()
-            && let Some(lease) = host.idle()
+    /// Returns an idle connection, unless a fresh one is required, or opens a new one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection cannot be made, or the `connect` or `queue` timeout passes.
+    pub async fn lease(&self, request: LeaseOptions<'_>) -> Result<Lease> {
+        let host = self.host(request.uri)?;
+        if !request.fresh
+            && !host.limiter.has_waiters()
+            && let Some(lease) = host.idle_connection()
         {
             return Ok(lease);
         }
-        // Boxed: it is rare, and kilobytes large, which every call in flight would carry along.
-        Box::pin(self.open(host, wanted)).await
+        // Boxed: opening is rare, and its future of some kilobytes would be part of every call in flight.
+        Box::pin(self.open(host, request)).await
     }
 
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
 
-    /// How many connections of this account carry nothing.
+    /// Returns the number of idle connections counted by these statistics.
     pub fn idle(&self, connection_stats: &Arc<ConnectionStats>) -> usize {
         let hosts = self.all_hosts();
         let idle = |host: &Arc<Host>| {
@@ -161,8 +165,7 @@ impl Pool {
         hosts.iter().map(idle).sum()
     }
 
-    /// Closes the connections that carry nothing, and keeps none from now on: each of the others is closed when the
-    /// answer that it carries has been read.
+    /// Closes the idle connections and stops pooling: every other connection is closed when its response has been read.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         for host in self.all_hosts() {
@@ -173,15 +176,15 @@ impl Pool {
                 std::mem::take(&mut connections.idle)
             };
             drop(closed);
-            // Whoever looks after them sees that there is nothing left.
-            host.limiter.descriptors().look();
+            // Wakes the maintenance task, which ends as there is nothing left.
+            host.limiter.descriptors().request_cleanup();
         }
     }
 
-    /// Waits until the HTTP/2 connections of a closed pool, which carry nothing any more, have ended. One whose server
-    /// does not read the goodbye is dropped after [`GOODBYE`].
+    /// Waits until the idle HTTP/2 connections of a closed pool have ended. A connection whose server does not read
+    /// GOAWAY is dropped after [`GOAWAY_TIMEOUT`].
     pub async fn ended(&self) {
-        let end = tokio::time::Instant::now() + GOODBYE;
+        let end = tokio::time::Instant::now() + GOAWAY_TIMEOUT;
         for host in self.all_hosts() {
             let ending = std::mem::take(&mut host.lock().ending);
             for mut task in ending {
@@ -216,20 +219,20 @@ impl Pool {
         Ok(host)
     }
 
-    /// Opens a connection, or gets one that has become free meanwhile. Where the process has no descriptor for it, the
-    /// call waits in line until there is one.
-    async fn open(&self, host: Arc<Host>, wanted: Wanted<'_>) -> Result<Lease> {
-        let Wanted { options, fresh, .. } = wanted;
+    /// Opens a connection, or returns one that has become idle meanwhile. If the process has no file descriptor left,
+    /// the call waits in the queue until there is one.
+    async fn open(&self, host: Arc<Host>, request: LeaseOptions<'_>) -> Result<Lease> {
+        let LeaseOptions { options, fresh, .. } = request;
         let what = format!("connecting to {}", host.origin);
         loop {
-            let permit = match host.admitted(&wanted).await? {
+            let permit = match host.admitted(&request).await? {
                 Admitted::Lease(lease) => return Ok(lease),
                 Admitted::ConnectionPermit(permit) => permit,
             };
             let opening = pin!(self.open_one(&host, options, fresh, permit));
             match within(options.timeouts.connect, &what, opening).await {
                 Err(error) if error.code.as_deref() == Some(EXHAUSTED) || descriptors::is_exhausted() => {
-                    host.limiter.descriptors().refuse();
+                    host.limiter.descriptors().mark_exhausted();
                 }
                 done => return done,
             }
@@ -250,7 +253,7 @@ impl Pool {
         };
         if opening.is_some()
             && !fresh
-            && let Some(lease) = host.idle()
+            && let Some(lease) = host.idle_connection()
         {
             return Ok(lease);
         }
@@ -264,10 +267,10 @@ impl Pool {
                 connections.ending.push(opened.2);
             } else {
                 connections.http2.push(Shared { connection: opened.0.clone(), task: opened.2, idle: None });
-                host.watch(&mut connections);
+                host.maintain(&mut connections);
             }
             drop(connections);
-            // Whoever is next in line finds room on it.
+            // The next waiting request can use the new connection as well.
             host.limiter.notify();
             Connection::Http2(opened.0, opened.1)
         } else {
@@ -289,44 +292,44 @@ impl Host {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets a connection, or leave to open one, in line if there is neither.
-    async fn admitted(self: &Arc<Self>, wanted: &Wanted<'_>) -> Result<Admitted> {
+    /// Returns an idle connection or permission to open one, and waits in the queue for either.
+    async fn admitted(self: &Arc<Self>, request: &LeaseOptions<'_>) -> Result<Admitted> {
         let limiter = &self.limiter;
         let attempt = || {
-            if !wanted.fresh
-                && let Some(lease) = self.idle()
+            if !request.fresh
+                && let Some(lease) = self.idle_connection()
             {
                 return Some(Admitted::Lease(lease));
             }
-            if wanted.fresh
-                && let Some(permit) = limiter.take().or_else(|| Some(self.lock().idle.pop()?.permit))
+            if request.fresh
+                && let Some(permit) = limiter.try_acquire().or_else(|| Some(self.lock().idle.pop()?.permit))
             {
                 return Some(Admitted::ConnectionPermit(permit));
             }
-            limiter.take().map(Admitted::ConnectionPermit)
+            limiter.try_acquire().map(Admitted::ConnectionPermit)
         };
-        if !limiter.has_line()
+        if !limiter.has_waiters()
             && let Some(admitted) = attempt()
         {
             return Ok(admitted);
         }
-        let SendOptions { timeouts, admission, connection_stats, .. } = wanted.options;
+        let SendOptions { timeouts, admission, connection_stats, .. } = request.options;
         let admitted = admission.wait(timeouts.queue, connection_stats, limiter.wait(attempt)).await;
         admitted.ok_or_else(|| {
             let limit = timeouts.queue.unwrap_or_default().as_secs_f64();
             let what = limiter.describe(&self.origin);
             let mut error = Error::timeout(format!("{what} was not to be had within the queue timeout of {limit} s"));
-            // The line is no shorter for whoever stands at its end once more.
+            // A retry would only join the end of the same queue.
             error.should_retry = Some(false);
             error
         })
     }
 
-    /// A connection that is open already and has room.
-    fn idle(self: &Arc<Self>) -> Option<Lease> {
+    /// Returns an open connection that can take a request.
+    fn idle_connection(self: &Arc<Self>) -> Option<Lease> {
         let mut connections = self.lock();
         while let Some(Idle { mut connection, permit, since }) = connections.idle.pop() {
-            if since.elapsed() < IDLE && connection.is_usable() {
+            if since.elapsed() < IDLE_TIMEOUT && connection.is_usable() {
                 return Some(Lease {
                     connection: Connection::Http1(PooledConnection { connection, host: self.clone(), permit }),
                     reused: true,
@@ -339,20 +342,20 @@ impl Host {
         Some(Lease { connection: Connection::Http2(connection, slot), reused: true })
     }
 
-    /// Begins to look after connections that nobody uses, unless that goes on already.
-    fn watch(self: &Arc<Self>, connections: &mut Connections) {
-        if !connections.watched {
-            connections.watched = true;
-            tokio::spawn(look_after(Arc::downgrade(self), self.limiter.descriptors().clone()));
+    /// Starts the maintenance task of this host unless it is running.
+    fn maintain(self: &Arc<Self>, connections: &mut Connections) {
+        if !connections.maintained {
+            connections.maintained = true;
+            tokio::spawn(maintenance(Arc::downgrade(self), self.limiter.descriptors().clone()));
         }
     }
 
-    /// Closes connections that the server has closed, that are too old, or that others need more; `false`: none is left,
-    /// and nobody looks after them any more.
+    /// Closes connections that the server has closed, that are too old, or whose descriptors others need more. Returns
+    /// false if none is left, which ends the maintenance task.
     fn tidy(&self) -> bool {
         let connections = &mut *self.lock();
-        let is_needed = self.limiter.descriptors().is_short() && !self.limiter.has_line();
-        let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE;
+        let is_needed = self.limiter.descriptors().has_waiters() && !self.limiter.has_waiters();
+        let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE_TIMEOUT;
         connections.idle.retain_mut(|idle| is_worth_keeping(idle.since) && idle.connection.is_usable());
         connections.http2.retain_mut(|Shared { connection, idle, .. }| {
             let now = connection.is_idle_since().map(|served| match *idle {
@@ -362,20 +365,20 @@ impl Host {
             *idle = now;
             connection.is_open() && now.is_none_or(|(_, since)| is_worth_keeping(since))
         });
-        connections.watched = !connections.idle.is_empty() || !connections.http2.is_empty();
-        if !connections.watched {
-            // What a burst needed of memory.
+        connections.maintained = !connections.idle.is_empty() || !connections.http2.is_empty();
+        if !connections.maintained {
+            // Releases the memory that a burst needed.
             connections.idle = Vec::new();
             connections.http2 = Vec::new();
         }
-        connections.watched
+        connections.maintained
     }
 }
 
-/// Looks after a host's idle connections, as long as it has any.
-async fn look_after(host: Weak<Host>, descriptors: Arc<Descriptors>) {
+/// Closes a host's idle connections in time, as long as it has any.
+async fn maintenance(host: Weak<Host>, descriptors: Arc<Descriptors>) {
     loop {
-        drop(tokio::time::timeout(LOOK, descriptors.wanted()).await);
+        drop(tokio::time::timeout(CHECK_INTERVAL, descriptors.shortage()).await);
         match host.upgrade() {
             Some(host) if host.tidy() => {}
             _ => return,
@@ -384,14 +387,14 @@ async fn look_after(host: Weak<Host>, descriptors: Arc<Descriptors>) {
 }
 
 impl PooledConnection {
-    /// The answer has been read: the connection may carry another request.
-    pub fn give_back(mut self) {
+    /// Returns the connection to the pool after its response has been read, if it can be reused.
+    pub fn release(mut self) {
         if !self.connection.is_reusable() {
             return;
         }
         let limiter = &self.host.limiter;
-        if limiter.descriptors().is_short() && !limiter.has_line() {
-            // Others need it more.
+        if limiter.descriptors().has_waiters() && !limiter.has_waiters() {
+            // A waiting call needs the descriptor more.
             return;
         }
         self.connection.shrink();
@@ -400,7 +403,7 @@ impl PooledConnection {
             return;
         }
         connections.idle.push(Idle { connection: self.connection, permit: self.permit, since: Instant::now() });
-        self.host.watch(&mut connections);
+        self.host.maintain(&mut connections);
         drop(connections);
         self.host.limiter.notify();
     }

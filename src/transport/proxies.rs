@@ -1,4 +1,4 @@
-//! Which proxy a request goes through: the client's own, or the one that the environment names.
+//! Selects the proxy of a request: the client's own, or the one that the environment names.
 
 use std::sync::Arc;
 
@@ -10,75 +10,75 @@ use super::origin::Origin;
 use crate::error::{Error, Result};
 use crate::types::secret::Secret;
 
-const RIGHT: &str = "is no address of a proxy of the kind http, https, socks5 or socks5h: write one such as \
+const INVALID_PROXY: &str = "is no address of a proxy of the kind http, https, socks5 or socks5h: write one such as \
                      \"http://host:3128\", with special characters of a password percent-encoded";
 
-/// A proxy, and how it is spoken to.
+/// A proxy and its protocol.
 #[derive(Clone)]
 pub(super) struct Proxy {
     pub kind: Kind,
-    /// Its name or address, without brackets.
+    /// Host name or IP address, without brackets.
     pub host: Box<str>,
     pub port: u16,
     intercept: Intercept,
 }
 
-/// How a proxy is spoken to.
+/// Protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Http,
-    /// HTTP, over TLS.
+    /// HTTP over TLS.
     Https,
     Socks5 {
-        /// Names are looked up here rather than by the proxy.
+        /// True if names are resolved locally rather than by the proxy.
         local_names: bool,
     },
 }
 
 impl Proxy {
-    /// Reads an address; one without a scheme is one of a proxy that speaks HTTP.
+    /// Parses the URL of a proxy; without a scheme it is an HTTP proxy.
     ///
     /// # Errors
     ///
-    /// What would be right. It never shows the address, which may hold a password.
+    /// Returns a description of valid URLs. It never contains the URL itself, which may hold a password.
     pub fn parse(address: &str) -> Result<Self, &'static str> {
         let has_scheme = address.contains("://");
-        let parsed: Uri = address.parse().map_err(|_| RIGHT)?;
+        let parsed: Uri = address.parse().map_err(|_| INVALID_PROXY)?;
         let (kind, port) = match parsed.scheme_str() {
             None if !has_scheme => (Kind::Http, 80),
             Some("http") => (Kind::Http, 80),
             Some("https") => (Kind::Https, 443),
             Some("socks5") => (Kind::Socks5 { local_names: true }, 1080),
             Some("socks5h") => (Kind::Socks5 { local_names: false }, 1080),
-            _ => return Err(RIGHT),
+            _ => return Err(INVALID_PROXY),
         };
-        // A slash in a password ends the host before its time.
+        // An unescaped slash in a password would end the host too early.
         let is_whole = matches!(parsed.path(), "" | "/") && parsed.query().is_none();
         let host = parsed.host().filter(|host| !matches!(*host, "" | "[]"));
-        // A port that is no number is none to this parser.
-        let place =
+        // The URI parser ignores a port that is not a number.
+        let host_and_port =
             parsed.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-        let behind = host.and_then(|host| place.strip_prefix(host));
-        let has_port = behind == Some("") || parsed.port_u16().is_some_and(|port| port > 0);
+        let rest = host.and_then(|host| host_and_port.strip_prefix(host));
+        let has_port = rest == Some("") || parsed.port_u16().is_some_and(|port| port > 0);
         let intercept = Matcher::builder().all(address).build().intercept(&Uri::from_static("http://h"));
         let (Some(host), Some(intercept), true, true) = (host, intercept, is_whole, has_port) else {
-            return Err(RIGHT);
+            return Err(INVALID_PROXY);
         };
         let host = host.trim_matches(['[', ']']);
         Ok(Self { kind, host: host.into(), port: parsed.port_u16().unwrap_or(port), intercept })
     }
 
-    /// What it is told of who asks: `Basic …`.
+    /// Returns the value of `proxy-authorization`: `Basic …`.
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.intercept.basic_auth()
     }
 
-    /// The user and password for SOCKS.
+    /// Returns the user and password for SOCKS.
     pub fn user(&self) -> Option<(&str, &str)> {
         self.intercept.raw_auth()
     }
 
-    /// Its address as hyper-util wants it.
+    /// Returns the proxy's URI in the form that hyper-util needs.
     pub fn uri(&self) -> &Uri {
         self.intercept.uri()
     }
@@ -93,22 +93,22 @@ impl std::fmt::Display for Proxy {
     }
 }
 
-/// Whether a setting names a proxy; other than a variable it says of which kind.
+/// Checks that a setting is the URL of a proxy; unlike a variable it must have a scheme.
 ///
 /// # Errors
 ///
-/// What would be right.
+/// Returns a description of valid URLs.
 pub fn check_proxy(address: &str) -> Result<(), &'static str> {
     match Proxy::parse(address) {
         Ok(_) if address.contains("://") => Ok(()),
-        _ => Err(RIGHT),
+        _ => Err(INVALID_PROXY),
     }
 }
 
-/// What must not be shown of the addresses of proxies: each user with its password, and the password alone.
-pub(super) fn secrets(given: Option<&Secret>) -> Vec<Secret> {
+/// Returns the secrets in the URLs of proxies: each user with its password, and the password alone.
+pub(super) fn secrets(explicit: Option<&Secret>) -> Vec<Secret> {
     const VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let addresses: Vec<String> = match given {
+    let addresses: Vec<String> = match explicit {
         Some(proxy) => vec![proxy.expose().to_owned()],
         None => VARIABLES.into_iter().filter_map(|name| std::env::var(name).ok()).collect(),
     };
@@ -120,20 +120,21 @@ pub(super) fn secrets(given: Option<&Secret>) -> Vec<Secret> {
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
         let (user, password) = (decoded(user), decoded(password));
         let both = format!("{user}:{password}");
-        // A user alone is a token; beside a password it is a name.
+        // A user without a password is a token; otherwise it is a name.
         secrets.extend([if password.is_empty() { user } else { password }, both].map(Secret::new));
     }
     secrets
 }
 
-/// The proxies of a client.
+/// Proxy configuration of a client.
 pub(super) enum Proxies {
-    /// The caller's: for everything.
-    Given(Arc<Proxy>),
+    /// Set by the caller, for all requests.
+    Explicit(Arc<Proxy>),
+    /// Read from the environment.
     Environment(Environment),
 }
 
-/// What the environment says about proxies, mistakes included: those are the business of the calls that they are about.
+/// Proxy settings of the environment. Invalid values are kept, and reported by the calls that they apply to.
 #[derive(Default)]
 pub(super) struct Environment {
     http: Option<Named>,
@@ -144,8 +145,8 @@ pub(super) struct Environment {
 type Named = (&'static str, Result<Arc<Proxy>, String>);
 
 impl Environment {
-    /// Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`. The lower-case spelling goes first, also when it is
-    /// empty, as it does in curl and in Python's urllib.
+    /// Reads `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`. The lower-case name takes precedence, even if its
+    /// value is empty, as in curl and Python's urllib.
     pub fn read(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>) -> Self {
         let first = |names: [&'static str; 2]| {
             let (name, value) = names.into_iter().find_map(|name| Some((name, variable(name)?)))?;
@@ -161,7 +162,7 @@ impl Environment {
                 (name, parsed)
             })
         };
-        // In a CGI program `HTTP_PROXY` is a header of whoever asks: <https://httpoxy.org>.
+        // In a CGI program `HTTP_PROXY` is a header field of the request: <https://httpoxy.org>.
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let http = if is_cgi { ["http_proxy", "http_proxy"] } else { ["http_proxy", "HTTP_PROXY"] };
         let all = || proxy(["all_proxy", "ALL_PROXY"]);
@@ -188,13 +189,17 @@ impl Environment {
 }
 
 impl Proxies {
-    /// The proxy for requests to an origin, if there is one for them.
+    /// Returns the proxy for requests to an origin, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the variable that applies to the origin is invalid.
     pub fn proxy_for(&self, origin: &Origin) -> Result<Option<&Arc<Proxy>>> {
         match self {
-            // What an address of this machine's link means, only this machine knows, and a socket's path likewise.
+            // Link-local addresses and paths of sockets are meaningful on this machine only.
             _ if origin.is_link_local() => Ok(None),
-            Self::Given(proxy) => Ok(Some(proxy)),
-            // A server on this machine is not behind a proxy of the environment.
+            Self::Explicit(proxy) => Ok(Some(proxy)),
+            // The environment's proxies are not used for servers on this machine.
             Self::Environment(_) if origin.is_loopback() => Ok(None),
             Self::Environment(environment) => environment.proxy_for(origin),
         }
@@ -224,10 +229,10 @@ mod tests {
         assert_eq!(http(&[("ALL_PROXY", "socks5://p")]).as_deref(), Some("p:1080"));
         assert_eq!(https(&[("ALL_PROXY", "socks5h://p:1"), ("HTTPS_PROXY", "https://q")]).as_deref(), Some("q:443"));
         assert_eq!(https(&[("HTTPS_PROXY", "http://[::1]:3128")]).as_deref(), Some("[::1]:3128"));
-        // What a CGI program is asked with is no proxy.
+        // The header field of a CGI request is not a proxy.
         assert_eq!(http(&[("HTTP_PROXY", "http://p:1"), ("REQUEST_METHOD", "GET")]), None);
         assert_eq!(http(&[("http_proxy", "http://p:1"), ("REQUEST_METHOD", "GET")]).as_deref(), Some("p:1"));
-        // Nearby.
+        // Hosts on this machine or its link.
         for address in ["http://localhost/v1", "http://127.0.0.1:1/v1", "http://[::1]/v1", "http://169.254.169.254/"] {
             assert_eq!(chosen(&[("HTTP_PROXY", "http://p:1")], address), Ok(None), "{address}");
         }
@@ -247,7 +252,7 @@ mod tests {
         ] {
             let error = chosen(&[("HTTPS_PROXY", value)], "https://provider.invalid").unwrap_err();
             assert!(error.contains("HTTPS_PROXY") && !error.contains("s3"), "{value}: {error}");
-            // It is the business of those alone who would go through it.
+            // The error concerns only calls that would use this proxy.
             assert_eq!(chosen(&[("HTTPS_PROXY", value)], "http://provider.invalid"), Ok(None));
             assert_eq!(chosen(&[("HTTPS_PROXY", value), ("NO_PROXY", "*")], "https://provider.invalid"), Ok(None));
         }

@@ -1,4 +1,4 @@
-//! Where an answer that redirects leads, and whether a request follows it there.
+//! Redirects: the target of a redirect, and whether it is followed.
 //!
 //! <https://www.rfc-editor.org/rfc/rfc9110#name-redirection-3xx>
 
@@ -8,21 +8,25 @@ use super::origin::Origin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest};
 
-/// How often a request follows.
-pub(super) const MOST: usize = 10;
+/// Maximum number of redirects that a request follows.
+pub(super) const MAX_REDIRECTS: usize = 10;
 
-/// The address at which the request is to be repeated; `None` where the answer names none.
+/// Returns the URI at which the request is to be repeated; `None` if the response is not a redirect.
 ///
-/// A request is followed with its key and its prompt, so it stays with the server that was meant: the same scheme, host
-/// and port. A `POST` follows 307 and 308 alone, since clients make a `GET` without a body of it after the others.
+/// A request is repeated with its key and prompt, so only redirects to the same scheme, host and port are followed. A
+/// `POST` follows 307 and 308 only, since clients change the method to `GET` and drop the body for the others.
+///
+/// # Errors
+///
+/// Returns an error if the redirect is not followed.
 pub(super) fn target(request: &HttpRequest, from: &Uri, status: u16, headers: &Headers) -> Result<Option<Uri>> {
     let Some(location) = headers.get("location").filter(|_| matches!(status, 301 | 302 | 303 | 307 | 308)) else {
         return Ok(None);
     };
-    let refused = |why: &str, place: &str| {
+    let refused = |why: &str, destination: &str| {
         let mut error = Error::new(
             ErrorKind::from_status(status),
-            format!("the server answered {status}, a redirect to {place}, {why}"),
+            format!("the server answered {status}, a redirect to {destination}, {why}"),
         );
         error.status = Some(status);
         error.headers = Some(headers.clone());
@@ -31,8 +35,8 @@ pub(super) fn target(request: &HttpRequest, from: &Uri, status: u16, headers: &H
     let Some(target) = resolve(from, location) else {
         return Err(refused("which is no address", &format!("{location:?}")));
     };
-    // Without its query, which may be long, or hold what is nobody's business.
-    let place = format!(
+    // Shown without its query, which may be long or confidential.
+    let destination = format!(
         "{}://{}{}",
         target.scheme_str().unwrap_or_default(),
         target.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default()),
@@ -40,25 +44,25 @@ pub(super) fn target(request: &HttpRequest, from: &Uri, status: u16, headers: &H
     );
     if Origin::of(&target).ok() != Origin::of(from).ok() {
         let why = "another server: nothing was sent there. If it is the right one, give its address as base_url";
-        return Err(refused(why, &place));
+        return Err(refused(why, &destination));
     }
     if !matches!(status, 307 | 308) && request.method != Method::GET {
         let why = "which would turn the call into a GET: give the right address as base_url";
-        return Err(refused(why, &place));
+        return Err(refused(why, &destination));
     }
     Ok(Some(target))
 }
 
-/// The error of a request that was sent around in circles.
+/// Creates the error of a request that was redirected too often.
 pub(super) fn too_many(status: u16, headers: &Headers) -> Box<Error> {
-    let message = format!("the server redirected the request more than {MOST} times");
+    let message = format!("the server redirected the request more than {MAX_REDIRECTS} times");
     let mut error = Error::new(ErrorKind::from_status(status), message);
     error.status = Some(status);
     error.headers = Some(headers.clone());
     error
 }
 
-/// An address as it is written in an answer from `base`.
+/// Resolves the `location` of a response from `base`.
 fn resolve(base: &Uri, location: &str) -> Option<Uri> {
     let location = location.trim().split('#').next().unwrap_or_default();
     let (scheme, authority) = (base.scheme_str()?, base.authority()?);
@@ -69,8 +73,8 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
         _ if location.starts_with('/') => format!("{scheme}://{authority}{location}"),
         _ if location.is_empty() || location.starts_with('?') => format!("{scheme}://{authority}{path}{location}"),
         _ => {
-            let folder = path.rfind('/').map_or("/", |end| &path[..=end]);
-            format!("{scheme}://{authority}{folder}{location}")
+            let directory = path.rfind('/').map_or("/", |end| &path[..=end]);
+            format!("{scheme}://{authority}{directory}{location}")
         }
     };
     text.parse::<Uri>().ok().filter(|target| target.scheme().is_some() && target.host().is_some())

@@ -1,4 +1,4 @@
-//! Server-sent events, out of bytes that may be cut anywhere.
+//! Parser of server-sent events, from pieces of any size.
 //!
 //! Format: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
 
@@ -8,24 +8,24 @@ use memchr::memchr2;
 use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Splits a body into events. No byte is looked at twice, and an event that arrives in one piece is not copied.
+/// Splits a body into events. Each byte is scanned once, and an event that arrives in one piece is not copied.
 #[derive(Debug)]
 pub struct Parser {
-    /// The beginning of a line whose end has not come yet.
+    /// Beginning of an incomplete line.
     partial: BytesMut,
     name: Bytes,
     data: Option<Bytes>,
-    /// The data of an event with more than one `data:` line.
+    /// Data of an event with more than one `data:` line.
     joined: BytesMut,
-    /// The last byte was a carriage return: a line feed that follows belongs to it.
+    /// True if the last byte was a carriage return, of which a following line feed is a part.
     after_return: bool,
-    /// No byte has been seen, so a byte order mark may come.
+    /// True before the first byte, where a byte order mark may be.
     at_start: bool,
     limit: usize,
 }
 
 impl Parser {
-    /// A parser that refuses events of more than `limit` bytes.
+    /// Creates a parser that refuses events of more than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
             partial: BytesMut::new(),
@@ -38,7 +38,11 @@ impl Parser {
         }
     }
 
-    /// Takes the next piece of the body and gives the events that it completes to `emit`.
+    /// Parses the next piece of the body and passes each completed event to `emit`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an event is too large.
     pub fn feed(&mut self, mut piece: Bytes, mut emit: impl FnMut(Event)) -> Result<()> {
         if piece.is_empty() {
             return Ok(());
@@ -68,7 +72,12 @@ impl Parser {
         self.check_size(self.partial.len())
     }
 
-    /// The body has ended: an event that lacks only its blank line is given out too, since some servers leave it out.
+    /// Handles the end of the body: an event that lacks only its blank line is passed to `emit`, since some servers
+    /// omit it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the last event is too large.
     pub fn finish(&mut self, mut emit: impl FnMut(Event)) -> Result<()> {
         if !self.partial.is_empty() {
             let line = self.partial.split().freeze();
@@ -77,7 +86,7 @@ impl Parser {
         self.line(b"", &Bytes::new(), &mut emit)
     }
 
-    /// A line, and the bytes it is part of.
+    /// Processes a line, which is a part of the bytes `source`.
     fn line(&mut self, mut line: &[u8], source: &Bytes, emit: &mut impl FnMut(Event)) -> Result<()> {
         if std::mem::take(&mut self.at_start) {
             line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
@@ -121,7 +130,7 @@ impl Parser {
     }
 }
 
-/// Where the line ends that begins at `start`. Every other line of most streams is empty, and takes no search.
+/// Returns the end of the line that begins at `start`. Every other line of most streams is empty, and needs no search.
 fn end_of_line(piece: &[u8], start: usize) -> Option<usize> {
     match piece.get(start) {
         Some(b'\n') => Some(start),
@@ -129,7 +138,7 @@ fn end_of_line(piece: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// The value of a line that is this field: what follows the colon, less one space.
+/// Returns the value of a field line: what follows the colon and one optional space.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     match line.strip_prefix(name)? {
         [] => Some(&[]),

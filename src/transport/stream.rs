@@ -1,4 +1,4 @@
-//! A connection's bytes: TCP, a unix socket, or TLS over any of these, which may itself lie in TLS to a proxy.
+//! Byte stream of a connection: TCP, a Unix socket, or TLS over either, including TLS within TLS to a proxy.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -17,7 +17,7 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<Stream>>),
 }
 
-/// Calls a method of whatever it is.
+/// Calls a method of the inner stream.
 macro_rules! of {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream {

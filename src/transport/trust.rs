@@ -1,4 +1,4 @@
-//! Whose certificates a client believes.
+//! Certificate authorities that a client trusts, and the client's own certificate.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,21 +13,24 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::error::{Error, Result};
 
-/// Whose certificates a client believes.
+/// Certificate authorities that a client trusts.
 #[derive(Debug, Clone, Default)]
 pub enum Trust {
-    /// Those of the machine's authorities (`SSL_CERT_FILE` and its like have the say), or of Mozilla's where it
-    /// has none.
+    /// The system's authorities (`SSL_CERT_FILE` and similar variables take precedence), or Mozilla's if it has none.
     #[default]
-    Machine,
-    /// Those of these authorities alone.
+    System,
+    /// These authorities only.
     Authorities(Arc<RootCertStore>),
-    /// Anybody's: whoever stands in between can read and change everything, the key too.
-    Anybody,
+    /// No verification: anyone between client and server can read and change everything, the key included.
+    NoVerification,
 }
 
 impl Trust {
-    /// The authorities of a PEM file's content; otherwise what is wrong with it.
+    /// Parses the authorities of a PEM file.
+    ///
+    /// # Errors
+    ///
+    /// Returns what is wrong with the file.
     pub fn bundle(pem: &[u8]) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -40,11 +43,11 @@ impl Trust {
         }
     }
 
-    /// TLS as a client speaks it; reads files.
+    /// Creates the TLS configuration of a client. Reads files, and so blocks.
     ///
     /// # Errors
     ///
-    /// A variable names authorities that cannot be read, or the identity's key cannot be used.
+    /// Returns an error if a variable names unreadable authorities, or the key of the identity cannot be used.
     pub(super) fn config(
         &self,
         environment: &Environment,
@@ -57,9 +60,11 @@ impl Trust {
             .with_safe_default_protocol_versions()
             .map_err(failed)?;
         let builder = match self {
-            Self::Machine => builder.with_root_certificates(environment.authorities()?),
+            Self::System => builder.with_root_certificates(environment.authorities()?),
             Self::Authorities(roots) => builder.with_root_certificates(roots.clone()),
-            Self::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+            Self::NoVerification => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+            }
         };
         let mut config = match identity {
             None => builder.with_no_client_auth(),
@@ -71,8 +76,8 @@ impl Trust {
         Ok(config)
     }
 
-    /// Whose certificates they are, for the error about one that is not believed.
-    pub(super) fn described(&self, environment: &Environment) -> String {
+    /// Describes the authorities for the error about an untrusted certificate.
+    pub(super) fn describe(&self, environment: &Environment) -> String {
         match self {
             Self::Authorities(_) => "checked against the authorities of ca_bundle".into(),
             _ if environment.named.is_empty() => {
@@ -88,20 +93,20 @@ impl Trust {
     }
 }
 
-/// Where the environment says that authorities are.
+/// Certificate authorities that the environment names.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Environment {
-    /// Variables and what they say; none is empty.
+    /// Variables and their values, none of which is empty.
     named: Vec<(&'static str, OsString)>,
-    /// One that is set, and has nothing to say beside those.
+    /// A variable that is set and ignored, since others take precedence.
     unread: Option<&'static str>,
-    /// `SSL_CERT_FILE` is there and says nothing.
-    is_blank: bool,
+    /// True if `SSL_CERT_FILE` is set to an empty value.
+    is_empty_file: bool,
 }
 
 impl Environment {
-    /// Reads `SSL_CERT_FILE` and `SSL_CERT_DIR`, which OpenSSL knows, and where neither is set `REQUESTS_CA_BUNDLE` or
-    /// `CURL_CA_BUNDLE`, which requests does.
+    /// Reads OpenSSL's variables `SSL_CERT_FILE` and `SSL_CERT_DIR`, and if neither is set, `REQUESTS_CA_BUNDLE` or
+    /// `CURL_CA_BUNDLE`, which requests uses.
     pub fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &'static str| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value));
         let mut named: Vec<_> = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set).collect();
@@ -110,19 +115,19 @@ impl Environment {
         if named.is_empty() {
             named.extend(bundle);
         }
-        Self { named, unread, is_blank: variable("SSL_CERT_FILE").is_some_and(|value| value.is_empty()) }
+        Self { named, unread, is_empty_file: variable("SSL_CERT_FILE").is_some_and(|value| value.is_empty()) }
     }
 
-    /// The authorities that are named, or else the machine's own, or Mozilla's where it has none. Reads files.
+    /// Loads the named authorities, or else the system's, or Mozilla's if it has none. Reads files, and so blocks.
     ///
     /// # Errors
     ///
-    /// A variable names what cannot be read, or holds no certificate: to believe others in its place would be to believe
-    /// whom the user did not name.
+    /// Returns an error if a variable names a file that cannot be read or contains no certificate: other authorities in
+    /// its place would be ones that the user did not choose to trust.
     fn authorities(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         if self.named.is_empty() {
-            roots.add_parsable_certificates(self.machine());
+            roots.add_parsable_certificates(self.system());
             if roots.is_empty() {
                 roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
             }
@@ -139,16 +144,16 @@ impl Environment {
                     Error::argument(format!("the environment variable {name} names {}, {why}", path.display()))
                 };
                 let unreadable = |error: std::io::Error| refused(&format_args!("which cannot be read: {error}"));
-                let is_folder = std::fs::metadata(&path).map_err(unreadable)?.is_dir();
-                let read = match is_folder {
+                let is_directory = std::fs::metadata(&path).map_err(unreadable)?.is_dir();
+                let read = match is_directory {
                     true => std::fs::read_dir(&path).map(drop),
                     false => std::fs::File::open(&path).map(drop),
                 };
                 read.map_err(unreadable)?;
-                let (file, folder) = if is_folder { (None, Some(&*path)) } else { (Some(&*path), None) };
-                let found = rustls_native_certs::load_certs_from_paths(file, folder).certs;
+                let (file, directory) = if is_directory { (None, Some(&*path)) } else { (Some(&*path), None) };
+                let found = rustls_native_certs::load_certs_from_paths(file, directory).certs;
                 let (usable, _) = roots.add_parsable_certificates(found);
-                if usable == 0 && !is_folder {
+                if usable == 0 && !is_directory {
                     return Err(refused(&"which holds no certificate"));
                 }
                 added += usable;
@@ -163,19 +168,19 @@ impl Environment {
         Ok(roots)
     }
 
-    fn machine(&self) -> Vec<CertificateDer<'static>> {
-        // That function takes a variable that is there and empty for the name of a file.
+    fn system(&self) -> Vec<CertificateDer<'static>> {
+        // `load_native_certs` takes an empty variable for the name of a file.
         #[cfg(all(unix, not(target_vendor = "apple")))]
-        if self.is_blank {
-            let places = openssl_probe::probe();
-            let folder = places.cert_dir.first().map(PathBuf::as_path);
-            return rustls_native_certs::load_certs_from_paths(places.cert_file.as_deref(), folder).certs;
+        if self.is_empty_file {
+            let paths = openssl_probe::probe();
+            let directory = paths.cert_dir.first().map(PathBuf::as_path);
+            return rustls_native_certs::load_certs_from_paths(paths.cert_file.as_deref(), directory).certs;
         }
         rustls_native_certs::load_native_certs().certs
     }
 }
 
-/// A client's own certificate, and the key to it.
+/// A client certificate and its private key.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -188,11 +193,11 @@ impl std::fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// A certificate with those that lead to its authority, and its key, both as PEM.
+    /// Parses a certificate with its chain, and its key, both as PEM.
     ///
     /// # Errors
     ///
-    /// Whether it is about the key, and what is wrong. It never shows the key.
+    /// Returns whether the error concerns the key, and what is wrong. It never contains the key.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, (bool, String)> {
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
         let certificates = certificates.map_err(|error| (false, format!("is no PEM file: {error}")))?;
@@ -220,7 +225,7 @@ impl Identity {
     }
 }
 
-/// Believes every certificate; the handshake itself is still checked.
+/// Verifier that accepts every certificate; the signatures of the handshake are still verified.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,4 +1,4 @@
-//! A way through a proxy to a server: `CONNECT`, or SOCKS 5.
+//! Connections to a server through a proxy: `CONNECT` or SOCKS 5.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
@@ -10,22 +10,22 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tower_service::Service;
 
-use super::answer::{MOST_INFORMATIONAL, end_of_head};
+use super::answer::{MAX_INFORMATIONAL, end_of_head};
 use super::causes::causes;
 use super::proxies::Proxy;
 use super::stream::Stream;
 use crate::error::{Error, Result};
 
-/// The head of a proxy's answer may be this long.
-const LONGEST_HEAD: usize = 16 << 10;
-/// Of its reason for a refusal, so many bytes are told.
-const LONGEST_REASON: usize = 100;
+/// Maximum size of the head of a proxy's response, in bytes.
+const MAX_HEAD: usize = 16 << 10;
+/// Maximum length of a proxy's reason in an error message, in characters.
+const MAX_REASON: usize = 100;
 
-/// Asks a proxy that speaks HTTP for a tunnel: <https://www.rfc-editor.org/rfc/rfc9110#name-connect>.
+/// Requests a tunnel from an HTTP proxy: <https://www.rfc-editor.org/rfc/rfc9110#name-connect>.
 ///
 /// # Errors
 ///
-/// The proxy's status where it refuses; a 4xx says that it will refuse the next time as well.
+/// Returns an error with the proxy's status if it refuses; a 4xx is not retried, since the proxy would refuse again.
 pub(super) async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
     mut stream: Io,
     proxy: &Proxy,
@@ -51,13 +51,13 @@ pub(super) async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
             let head = answer.split_to(end);
             let line = head[..].split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
             match status(line) {
-                Some(100..200) if informational < MOST_INFORMATIONAL => informational += 1,
+                Some(100..200) if informational < MAX_INFORMATIONAL => informational += 1,
                 Some(100..200) => {
                     return Err(Error::connection(format!(
-                        "{at}: more than {MOST_INFORMATIONAL} heads and no answer to CONNECT"
+                        "{at}: more than {MAX_INFORMATIONAL} heads and no answer to CONNECT"
                     )));
                 }
-                // The server does not speak first.
+                // No bytes may follow, since the client speaks first.
                 Some(200..300) if answer.is_empty() => return Ok(stream),
                 Some(200..300) => {
                     return Err(Error::connection(format!("{at}: bytes came before they were asked for")));
@@ -69,15 +69,15 @@ pub(super) async fn connect<Io: AsyncRead + AsyncWrite + Unpin>(
         if read == 0 {
             return Err(Error::connection(format!("{at}: it closed the connection instead of an answer to CONNECT")));
         }
-        if answer.len() > LONGEST_HEAD {
+        if answer.len() > MAX_HEAD {
             return Err(Error::connection(format!(
-                "{at}: the head of its answer to CONNECT is larger than {LONGEST_HEAD} bytes"
+                "{at}: the head of its answer to CONNECT is larger than {MAX_HEAD} bytes"
             )));
         }
     }
 }
 
-/// The status of a line such as `HTTP/1.1 200 Connection established`.
+/// Parses the status of a line such as `HTTP/1.1 200 Connection established`.
 fn status(line: &[u8]) -> Option<u16> {
     let digits = line.strip_prefix(b"HTTP/1.")?.get(2..5)?;
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..600).contains(status))
@@ -85,15 +85,15 @@ fn status(line: &[u8]) -> Option<u16> {
 
 fn refused(proxy: &Proxy, host: &str, port: u16, status: u16, line: &[u8]) -> Box<Error> {
     let reason = String::from_utf8_lossy(line.get(13..).unwrap_or_default());
-    let reason: String = reason.chars().filter(|character| !character.is_control()).take(LONGEST_REASON).collect();
-    let said = format!("{status} {reason}");
+    let reason: String = reason.chars().filter(|character| !character.is_control()).take(MAX_REASON).collect();
+    let status_text = format!("{status} {reason}");
     let hint = match status {
         407 => ": it wants a user and a password, which stand in its address (http://user:password@host:port)",
         _ => "",
     };
     let mut error = Error::connection(format!(
         "the proxy {proxy} answered {} when asked to connect to {host}:{port}{hint}",
-        said.trim_end()
+        status_text.trim_end()
     ));
     if (400..500).contains(&status) {
         error.should_retry = Some(false);
@@ -101,11 +101,11 @@ fn refused(proxy: &Proxy, host: &str, port: u16, status: u16, line: &[u8]) -> Bo
     error
 }
 
-/// Asks a proxy that speaks SOCKS for a connection.
+/// Requests a connection from a SOCKS proxy.
 ///
 /// # Errors
 ///
-/// What the proxy says.
+/// Returns the error of the proxy.
 pub(super) async fn socks(stream: Stream, proxy: &Proxy, host: &str, port: u16) -> Result<Stream, String> {
     let mut socks = SocksV5::new(proxy.uri().clone(), Connected(Some(TokioIo::new(stream))));
     if let Some((user, password)) = proxy.user() {
@@ -115,7 +115,7 @@ pub(super) async fn socks(stream: Stream, proxy: &Proxy, host: &str, port: u16) 
     socks.call(target).await.map(TokioIo::into_inner).map_err(|error| causes(&error))
 }
 
-/// A connector whose connection is there already.
+/// A connector that returns an existing connection.
 struct Connected(Option<TokioIo<Stream>>);
 
 impl Service<Uri> for Connected {
@@ -136,7 +136,7 @@ impl Service<Uri> for Connected {
 mod tests {
     use super::*;
 
-    /// What becomes of a proxy's answer, which comes in pieces.
+    /// Result of `connect` for a proxy's response, sent in these pieces.
     async fn answered(pieces: &[&str]) -> Result<(), (String, Option<bool>)> {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let proxy = Proxy::parse("http://user:s3cret@proxy:3128").unwrap();
@@ -147,7 +147,7 @@ mod tests {
                 length += theirs.read(&mut request[length..]).await.unwrap();
             }
             for piece in pieces {
-                // Whoever has read enough is gone.
+                // The client may have closed the connection already.
                 drop(theirs.write_all(piece.as_bytes()).await);
                 tokio::task::yield_now().await;
             }
@@ -189,9 +189,9 @@ mod tests {
             assert!(message.contains(said) && !message.contains("s3cret"), "{answer:?}: {message}");
             assert_eq!(should_retry, retry, "{answer:?}");
         }
-        let endless = "x".repeat(LONGEST_HEAD + 100);
+        let endless = "x".repeat(MAX_HEAD + 100);
         assert!(answered(&[&endless]).await.unwrap_err().0.contains("larger than"));
-        let informational = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MOST_INFORMATIONAL as usize);
+        let informational = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_INFORMATIONAL as usize);
         answered(&[&informational, "HTTP/1.1 200 OK\r\n\r\n"]).await.unwrap();
         let endless = answered(&[&informational, "HTTP/1.1 102 Processing\r\n\r\n"]).await.unwrap_err().0;
         assert!(endless.contains("more than 32 heads and no answer to CONNECT"), "{endless}");

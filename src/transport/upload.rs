@@ -1,4 +1,4 @@
-//! A file on its way out: read piece by piece, on a thread that may block, while the network thread does other things.
+//! Reads a file for an upload piece by piece on a blocking thread, while the network thread continues.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, Result};
 use crate::types::http::Upload;
 
-/// What is read at a time: one piece is on its way to the socket while no other is held.
+/// Size of one read. Only one piece of a file is in memory at a time.
 const PIECE: u64 = 256 << 10;
 
-/// The rest of a request's body behind what is in memory: a file's bytes, then a tail.
+/// Reader of the rest of a request's body: a file, then a tail.
 pub(super) struct Reader {
     file: Arc<Upload>,
     offset: u64,
@@ -27,10 +27,11 @@ impl Reader {
         Self { file, offset: 0, reading: None, tail: Some(tail) }
     }
 
-    /// The next piece; `None` at the end.
+    /// Returns the next piece; `None` at the end.
     ///
     /// # Errors
-    /// The file cannot be read, or has become shorter than it was when the request began: its length has been said by then.
+    ///
+    /// Returns an error if the file cannot be read, or has become shorter since its length was sent.
     pub fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let rest = self.file.length - self.offset;
         if rest == 0 {
@@ -39,7 +40,7 @@ impl Reader {
         let (file, offset) = (&self.file, self.offset);
         let reading = self.reading.get_or_insert_with(|| {
             let file = file.clone();
-            // Allocated by the thread that frees it: mimalloc kept 100 MB of a 300 MB upload otherwise.
+            // Allocated by the thread that frees it: otherwise mimalloc kept 100 MB of a 300 MB upload.
             let mut piece = vec![0; usize::try_from(rest.min(PIECE)).unwrap_or_default()];
             tokio::task::spawn_blocking(move || {
                 let read = file.content.read_at(offset, &mut piece)?;

@@ -1,30 +1,30 @@
-//! Turns: how much of one answer is dealt with before whatever else is ready has its turn.
+//! Work budget: bytes of one response that may be processed before the task yields to the scheduler.
 //!
-//! The network thread runs every call of the process. A server that never stops sending, or sends megabytes that stand for
-//! gigabytes, would keep it for itself: the other calls would wait, and timers would not be looked at. tokio counts reads
-//! (128 of them), and neither how much came with each nor what decompression makes of it.
+//! The network thread runs every call of the process. A server that never stops sending, or whose megabytes decompress
+//! to gigabytes, would occupy it alone: other calls would wait and timers would not be polled. tokio's cooperative
+//! budget counts reads (128 of them), but neither the bytes of each read nor the size after decompression.
 
 use std::pin::pin;
 use std::task::{Context, Poll};
 
-/// One turn is so many bytes: a millisecond or two of decompressing and parsing.
-const BYTES: usize = 1 << 20;
+/// Size of the budget in bytes: one or two milliseconds of decompressing and parsing.
+const BUDGET: usize = 1 << 20;
 
-/// How much of a turn has been used.
+/// Bytes processed since the task last yielded.
 #[derive(Debug, Default)]
 pub(super) struct WorkBudget {
     used: usize,
 }
 
 impl WorkBudget {
-    /// Counts bytes that were dealt with.
+    /// Counts processed bytes.
     pub fn add(&mut self, bytes: usize) {
         self.used += bytes;
     }
 
-    /// Whether it is time to give way; if so, another turn begins.
+    /// Returns true if the budget is used up and the task should yield; the budget is then reset.
     pub fn is_over(&mut self) -> bool {
-        let is_over = self.used >= BYTES;
+        let is_over = self.used >= BUDGET;
         if is_over {
             self.used = 0;
         }
@@ -32,16 +32,16 @@ impl WorkBudget {
     }
 }
 
-/// Lets whatever else is ready have its turn, sockets and timers too.
-pub(super) async fn give_way() {
+/// Yields to the scheduler, so that other tasks, sockets and timers are polled.
+pub(super) async fn yield_now() {
     tokio::task::yield_now().await;
 }
 
-/// The same for a poll function: always pending, and polled again after the others' turn.
-pub(super) fn poll_give_way<T>(context: &mut Context<'_>) -> Poll<T> {
+/// Yields in a poll function: returns `Pending`, and the task is polled again after the others.
+pub(super) fn poll_yield<T>(context: &mut Context<'_>) -> Poll<T> {
     match pin!(tokio::task::yield_now()).poll(context) {
         Poll::Pending => {}
-        // Not from tokio as it is.
+        // tokio's `yield_now` is never ready on its first poll.
         Poll::Ready(()) => context.waker().wake_by_ref(),
     }
     Poll::Pending

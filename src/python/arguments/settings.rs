@@ -82,7 +82,7 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
         (false, Some(_)) => {
             return Err(argument(given.py(), "verify=False and ca_bundle exclude each other: give one"));
         }
-        (false, None) => settings.trust = Trust::Anybody,
+        (false, None) => settings.trust = Trust::NoVerification,
         (true, Some(bundle)) => settings.trust = bundle,
         (true, None) => {}
     }
