@@ -1,6 +1,6 @@
-//! What differs between Anthropic's models: how they think, how much they write, what they refuse.
+//! Rules of Anthropic's models: thinking, output limits, refused parameters.
 //!
-//! All of it holds wherever they are served: <https://platform.claude.com/docs/en/build-with-claude/claude-on-amazon-bedrock>.
+//! They are the same at every provider: <https://platform.claude.com/docs/en/build-with-claude/claude-on-amazon-bedrock>.
 //!
 //! <https://platform.claude.com/docs/en/about-claude/models/overview>,
 //! <https://platform.claude.com/docs/en/build-with-claude/adaptive-thinking>,
@@ -8,11 +8,11 @@
 //! <https://platform.claude.com/docs/en/build-with-claude/structured-outputs> and the migration guides, such as
 //! <https://platform.claude.com/docs/en/models/haiku-5-5/migration-guide>.
 
-/// A model, as far as its name tells.
+/// A model's line and version, read from its name.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::providers) struct Model {
     line: Line,
-    /// Major and minor; a Claude without a number in its name is taken for a new one.
+    /// Major and minor; a Claude without a number in its name counts as a new one.
     version: (u32, u32),
 }
 
@@ -23,29 +23,29 @@ enum Line {
     Haiku,
     /// A Claude of another line (Fable, Mythos, …).
     Other,
-    /// Somebody else's model behind this wire.
+    /// A model of another vendor, behind this wire.
     Foreign,
 }
 
-/// How a model is asked to think.
+/// Parameters that switch thinking on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Thinking {
-    /// It cannot.
+    /// None: the model cannot think.
     Never,
-    /// With a number of tokens: `{"type": "enabled", "budget_tokens": …}`.
+    /// A number of tokens: `{"type": "enabled", "budget_tokens": …}`.
     Budget,
-    /// As it sees fit, led by `output_config.effort`.
+    /// The model decides, guided by `output_config.effort`.
     Adaptive,
 }
 
-/// How a model is asked not to think.
+/// Parameters that switch thinking off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Off {
-    /// It does not unless it is asked to.
+    /// None: the model does not think unless requested.
     Unasked,
     /// `thinking: {"type": …}` with this word.
     Word(&'static str),
-    /// It always does; the lowest effort is the nearest there is.
+    /// The lowest effort: the model always thinks.
     LeastEffort,
 }
 
@@ -54,17 +54,17 @@ impl Model {
     pub(in crate::providers) fn of(name: &str) -> Self {
         let name = name.to_ascii_lowercase();
         let Some(claude) = name.find("claude") else { return Self { line: Line::Foreign, version: (0, 0) } };
-        // Before it may stand regions and account numbers.
+        // Regions and account numbers may come before it.
         let name = &name[claude..];
         let words: Vec<&str> = name.split(['-', '.', '_', '@', ':', '/']).collect();
         // Longer numbers are dates. The first models of all were `claude-v2:1` and `claude-instant-v1`.
         let number = |word: &&str| word.parse::<u32>().ok().filter(|_| word.len() <= 2);
         let oldest = words.iter().skip(1).find(|word| **word != "instant");
         let oldest = oldest.and_then(|word| number(&word.strip_prefix('v')?)).map(|major| (major, 0));
-        let place = words.iter().position(|word| number(word).is_some());
+        let position = words.iter().position(|word| number(word).is_some());
         let version = oldest.or_else(|| {
-            let place = place?;
-            Some((number(&words[place])?, words.get(place + 1).and_then(number).unwrap_or(0)))
+            let position = position?;
+            Some((number(&words[position])?, words.get(position + 1).and_then(number).unwrap_or(0)))
         });
         let version = version.or_else(|| words.contains(&"instant").then_some((1, 0)));
         let line = match () {
@@ -76,13 +76,15 @@ impl Model {
         Self { line, version: version.unwrap_or((u32::MAX, 0)) }
     }
 
+    /// Returns true for Anthropic's models.
     pub(in crate::providers) fn is_claude(self) -> bool {
         self.line != Line::Foreign
     }
 
+    /// Returns the parameters that switch thinking on.
     pub(in crate::providers) fn thinking(self) -> Thinking {
         match self.version {
-            // Other vendors that speak this wire took over the older form.
+            // Other vendors with this wire have the older format.
             _ if !self.is_claude() => Thinking::Budget,
             version if version < (3, 7) => Thinking::Never,
             version if version < (4, 6) => Thinking::Budget,
@@ -90,6 +92,7 @@ impl Model {
         }
     }
 
+    /// Returns the parameters that switch thinking off.
     pub(in crate::providers) fn thinking_off(self) -> Off {
         match (self.line, self.version) {
             (Line::Foreign, _) => Off::Word("disabled"),
@@ -100,18 +103,18 @@ impl Model {
         }
     }
 
-    /// Whether it keeps its thinking to itself unless it is asked for a summary.
+    /// Returns true if the model hides its thinking unless a summary is requested.
     pub(in crate::providers) fn hides_thinking(self) -> bool {
         self.is_claude() && self.version >= (4, 7)
     }
 
-    /// Whether effort has a step between `high` and `max`.
+    /// Returns true if the model has the effort `xhigh`, between `high` and `max`.
     pub(in crate::providers) fn has_xhigh(self) -> bool {
         self.version >= (4, 7)
     }
 
-    /// What `max_tokens` is where the caller does not say: as much as nobody will miss, and not so much that the prompt
-    /// has no room beside it in the context window.
+    /// Returns `max_tokens` for callers that do not set it: enough for nearly any answer, and small enough to leave the prompt
+    /// room in the context window.
     pub(in crate::providers) fn default_max_tokens(self) -> u64 {
         match self.version {
             _ if !self.is_claude() => 8192,
@@ -122,7 +125,7 @@ impl Model {
         }
     }
 
-    /// The most it writes, thinking included.
+    /// Returns the maximum number of output tokens, thinking included.
     pub(in crate::providers) fn most_tokens(self) -> u64 {
         match (self.line, self.version) {
             (Line::Foreign, _) => u64::MAX,
@@ -133,26 +136,26 @@ impl Model {
         }
     }
 
-    /// Whether it has `output_config.format`.
+    /// Returns true if the model has `output_config.format`.
     pub(in crate::providers) fn has_output_format(self) -> bool {
         self.is_claude() && self.version >= (4, 5)
     }
 
-    /// Whether it takes a `temperature` or `top_p` other than 1, and a `top_k`:
+    /// Returns true if the model takes a `temperature` or `top_p` other than 1, and a `top_k`:
     /// <https://platform.claude.com/docs/en/about-claude/models/migration-guide>.
     pub(super) fn has_sampling(self) -> bool {
         self.version < (4, 7)
     }
 
-    /// Whether it takes only one of `temperature` and `top_p`.
+    /// Returns true if the model takes only one of `temperature` and `top_p`.
     pub(super) fn has_one_sampling(self) -> bool {
         self.version >= (4, 1)
     }
 
-    /// What to do with `temperature`, `top_p` or `top_k`.
+    /// Decides what happens to `temperature`, `top_p` or `top_k`.
     ///
-    /// `thinks` is whether it is asked to think, `temperature` the value of that parameter if it is given: both limit
-    /// what it takes beside them.
+    /// `thinks` is true if thinking is requested, `temperature` the value of that parameter if it is set: both restrict the
+    /// other parameters.
     pub(in crate::providers) fn sampling(
         self,
         name: &str,
@@ -177,7 +180,7 @@ impl Model {
         }
     }
 
-    /// When it may be told which tool it has to call.
+    /// Returns when a call of a tool can be required.
     pub(in crate::providers) fn forced_tools(self) -> Forced {
         match (self.line, self.version) {
             (_, (u32::MAX, _)) | (Line::Foreign, _) => Forced::Always,
@@ -189,18 +192,18 @@ impl Model {
     }
 }
 
-/// What becomes of a sampling parameter.
+/// Treatment of a sampling parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Sampling {
-    /// It goes out.
+    /// It is sent.
     Send,
-    /// It asks for what happens anyway, in a way that may be an error.
+    /// It is left out: it has the default value, which may be refused.
     Omit,
-    /// The model answers it with a 400.
+    /// It is refused: the model answers it with a 400.
     Refused,
 }
 
-/// What a model that cannot be held to a format is told of it; without a schema, of JSON.
+/// Returns the instruction for a model without structured output to answer in JSON, following the schema if there is one.
 pub(in crate::providers) fn instruction(schema: Option<&str>) -> String {
     match schema {
         None => "Answer with one JSON object and nothing else: no Markdown, no words around it.".into(),
@@ -210,18 +213,18 @@ pub(in crate::providers) fn instruction(schema: Option<&str>) -> String {
     }
 }
 
-/// When a model may be told which tool it has to call.
+/// Condition under which a call of a tool can be required.
 ///
 /// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking#extended-thinking-with-tool-use>,
 /// <https://github.com/langchain-ai/langchain-aws/pull/1141> (from 4.8 on),
 /// <https://platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5#forced-tool-use-is-not-supported>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Forced {
-    /// Whether it thinks or not.
+    /// With and without thinking.
     Always,
-    /// Not while it thinks.
+    /// Without thinking only.
     WithoutThinking,
-    /// It always thinks, and chooses by itself.
+    /// Never: the model always thinks, and chooses the tools itself.
     Never,
 }
 

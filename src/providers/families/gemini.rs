@@ -1,45 +1,45 @@
-//! Google's models by name: what each generation takes, on the Gemini API as on Vertex AI.
+//! Rules of Google's models by name and generation, on the Gemini API and on Vertex AI.
 //!
 //! - Thinking: <https://ai.google.dev/gemini-api/docs/thinking>, <https://cloud.google.com/vertex-ai/generative-ai/docs/thinking>
 //! - Media in a function's result: <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>
 //! - Google's tools beside functions: <https://ai.google.dev/gemini-api/docs/tool-combination>
 //! - Signatures: <https://ai.google.dev/gemini-api/docs/thought-signatures>
 
-/// What the models of one row take. A model follows the first row that its name belongs to.
+/// Rules of some models. A model follows the first row that matches its name.
 #[derive(Debug)]
 pub(in crate::providers) struct Rules {
-    /// How the page of the model families calls them.
+    /// Their name on the page of the model families.
     pub models: &'static str,
-    /// The generations, from the first to the last of them.
+    /// First and last generation.
     generations: (Generation, Generation),
-    /// Words of the name of which one has to be there; none: any name.
+    /// Words of which the name has to hold one; an empty list matches any name.
     words: &'static [&'static str],
-    /// How thinking is told.
+    /// Control of thinking.
     pub thinking: Thinking,
-    /// Kinds of media that a function's result may hold; the others are a 400 there.
+    /// Media types that a function's result may hold; others are a 400.
     pub nested_media: &'static [&'static str],
-    /// Whether a function call in the history needs a signature.
+    /// True if a function call in the history needs a signature.
     pub needs_signatures: bool,
-    /// Whether Google's own tools may stand beside functions.
+    /// True if Google's own tools are allowed beside functions.
     pub mixes_tools: bool,
-    /// Whether there is a system instruction; otherwise it begins the first message.
+    /// True if there is a system instruction; otherwise its text begins the first message.
     pub has_instruction: bool,
 }
 
-/// How a model is told how much to think.
+/// Control of the amount of thinking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::providers) enum Thinking {
-    /// It does not think, and refuses to be asked.
+    /// The model does not think, and refuses the parameter.
     Never,
-    /// It thinks, and cannot be told how much.
+    /// The model always thinks; the amount cannot be set.
     Always,
-    /// A budget in tokens, from the least to the most; and whether 0, no thinking, is one too.
+    /// A budget in tokens between `least` and `most`; also 0, no thinking, with `may_be_off`.
     Budget { least: i64, most: i64, may_be_off: bool },
-    /// One of these levels, the least first. It cannot be told not to think.
+    /// One of these levels, the least first. Thinking cannot be switched off.
     Levels(&'static [&'static str]),
 }
 
-/// A generation's number, such as (2, 5).
+/// Number of a generation, such as (2, 5).
 type Generation = (u32, u32);
 
 const FIRST: Generation = (0, 0);
@@ -50,7 +50,7 @@ const EFFORTS: &[&str] = &["minimal", "low", "medium", "high", "xhigh"];
 
 const NESTED_MEDIA: &[&str] = &["image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"];
 
-/// A model before Gemini 3.
+/// Rules of models before Gemini 3.
 const EARLIER: Rules = Rules {
     models: "",
     generations: (FIRST, LAST),
@@ -62,7 +62,7 @@ const EARLIER: Rules = Rules {
     has_instruction: true,
 };
 
-/// A model from Gemini 3 on.
+/// Rules of models from Gemini 3 on.
 const FROM_3_ON: Rules = Rules {
     generations: ((3, 0), LAST),
     thinking: Thinking::Levels(&["low", "medium", "high"]),
@@ -74,8 +74,8 @@ const FROM_3_ON: Rules = Rules {
 
 const ALL_LEVELS: Thinking = Thinking::Levels(&["minimal", "low", "medium", "high"]);
 
-/// Names that say no generation, or another than that of the model behind them: (how the name begins, a model of the same
-/// rules). An alias moves on with each release; what is here is taken by all models that it has stood for since Gemini 3.
+/// Names without a generation, or with another than that of their model: (beginning of the name, a model with the same
+/// rules). An alias moves to a new model with each release; all models that it has stood for since Gemini 3 take these rules.
 const ALIASES: &[(&str, &str)] = &[
     ("gemini-pro-latest", "gemini-3.1-pro"),
     ("gemini-flash-latest", "gemini-3.8-flash"),
@@ -86,7 +86,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("gemini-live-2.5", "gemini-2.5-flash"),
 ];
 
-/// The rows of Gemini's models.
+/// Rules of Gemini's models.
 pub(in crate::providers) const GEMINI: &[Rules] = &[
     Rules { models: "3 Pro Image", words: &["pro-image"], thinking: Thinking::Always, ..FROM_3_ON },
     Rules {
@@ -153,17 +153,17 @@ pub(in crate::providers) const GEMMA: &[Rules] = &[
     Rules { models: "Gemma 3 and earlier", has_instruction: false, ..EARLIER },
 ];
 
-/// What the name does not tell: a tuned model, an endpoint. It is asked as what most of them are.
+/// Rules of models whose name has no generation: a tuned model, an endpoint. They are those of most such models.
 pub(in crate::providers) const UNKNOWN: Rules = Rules {
     models: "tuned models, endpoints",
     thinking: Thinking::Budget { least: 0, most: i64::MAX, may_be_off: true },
     ..EARLIER
 };
 
-/// The rules of a model, by its name at either provider: with a path before it, a date or `-preview` behind it.
+/// Returns the rules of a model, by its name at either provider: with a path before it, a date or `-preview` after it.
 pub(in crate::providers) fn rules(model: &str) -> &'static Rules {
     let name = model.rsplit('/').next().unwrap_or(model);
-    // A tuned model is called as its owner likes.
+    // The owner of a tuned model chooses its name.
     if model.starts_with("tunedModels/") {
         return &UNKNOWN;
     }
@@ -188,7 +188,7 @@ pub(in crate::providers) fn rules(model: &str) -> &'static Rules {
     rows.iter().find(is_of).unwrap_or(&UNKNOWN)
 }
 
-/// The number that a name's rest begins with: `2.5-pro` is (2, 5), and so is `3n-e4b` (3, 0).
+/// Returns the generation at the beginning of a name's rest: `2.5-pro` is (2, 5), and so is `3n-e4b` (3, 0).
 fn generation(rest: &str) -> Option<Generation> {
     let version = rest.split(['-', '@']).next()?.trim_end_matches('n');
     let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
@@ -196,7 +196,7 @@ fn generation(rest: &str) -> Option<Generation> {
 }
 
 impl Thinking {
-    /// The level for an effort: the same, or the next one that the model has. None: it has no levels.
+    /// Returns the level for an effort: the same, or the next higher one that the model has. `None` without levels.
     pub fn level(self, effort: &str) -> Option<&'static str> {
         let Self::Levels(levels) = self else { return None };
         let strength = |effort: &str| EFFORTS.iter().position(|known| *known == effort);
@@ -208,7 +208,7 @@ impl Thinking {
         levels.iter().find(|level| strength(level) >= Some(wanted)).or(levels.last()).copied()
     }
 
-    /// A budget that the model takes, in place of one that it may not. −1 leaves it to the model.
+    /// Limits a budget to the range that the model takes. −1 leaves it to the model.
     pub fn budget(self, wanted: i64) -> i64 {
         match self {
             Self::Budget { may_be_off: true, .. } if wanted == 0 => 0,

@@ -1,12 +1,12 @@
-//! What a family of models takes and refuses, whoever serves it: the one place that says so, read by every wire.
+//! Rules of model families: the values that they take and refuse at every provider that serves them.
 //!
-//! - here: which family a name belongs to, and the rules that hold for a whole family
-//! - [`claude`]: what differs between Anthropic's models
-//! - [`gemini`]: what differs between Google's
-//! - [`openai`]: what OpenAI's reasoning models refuse
-//! - [`schema`]: JSON schemas as structured output takes them
+//! - this file: the family of a model's name, and the rules of whole families
+//! - [`claude`]: rules of Anthropic's models
+//! - [`gemini`]: rules of Google's models
+//! - [`openai`]: parameters that OpenAI's reasoning models refuse
+//! - [`schema`]: JSON schemas for structured output
 //!
-//! `docs/model-families.md` is written from this. A rule of a host (Converse's grammar of ids, say) is in its wire.
+//! `docs/model-families.md` is generated from these rules. Rules of a host, such as Converse's grammar of ids, are in its wire.
 
 pub(super) mod claude;
 pub(super) mod gemini;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 
-/// What a model takes back of the reasoning in a conversation's earlier answers.
+/// Reasoning in a conversation's earlier answers that a model takes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TakesBack {
     /// Only reasoning with the signature that the family made; anything else is an error.
@@ -33,32 +33,37 @@ pub(super) enum TakesBack {
 /// A family of models.
 #[derive(Debug)]
 pub(super) struct Family {
-    /// Its name, for the documentation.
+    /// Name, for the documentation.
     #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is written from it"))]
     name: &'static str,
-    /// Pieces of a model's name, in lower case, one of which tells that it belongs here.
-    told_by: &'static [&'static str],
-    /// What its models take back of earlier reasoning.
+    /// Parts of a model's name, in lower case; a name with one of them belongs to the family.
+    name_parts: &'static [&'static str],
+    /// Reasoning that its models take back.
     takes_back: TakesBack,
-    /// Whether they take stop sequences.
+    /// True if its models take stop sequences.
     pub takes_stop: bool,
-    /// Where these rules are from.
+    /// Sources of these rules.
     #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is written from it"))]
     sources: &'static [&'static str],
 }
 
-/// Tried against Bedrock model by model.
+/// A test that calls the models on Bedrock, one by one.
 const TRIED_ON_BEDROCK: &str = "https://github.com/badlogic/pi-mono/blob/f54f45e4aed93e243ad6e21925fcfdda0579c516/packages/agent/test/bedrock-models.test.ts";
 
-/// A family whose models take nothing back.
-const PLAIN: Family =
-    Family { name: "", told_by: &[], takes_back: TakesBack::Nothing, takes_stop: true, sources: &[TRIED_ON_BEDROCK] };
+/// A family whose models take no reasoning back.
+const PLAIN: Family = Family {
+    name: "",
+    name_parts: &[],
+    takes_back: TakesBack::Nothing,
+    takes_stop: true,
+    sources: &[TRIED_ON_BEDROCK],
+};
 
-/// The families, the first that a name fits being its own.
+/// The families. A name belongs to the first one that matches.
 pub(super) static FAMILIES: &[Family] = &[
     Family {
         name: "Claude",
-        told_by: &["claude"],
+        name_parts: &["claude"],
         takes_back: TakesBack::Signed,
         sources: &[
             "https://platform.claude.com/docs/en/build-with-claude/extended-thinking#preserving-thinking-blocks",
@@ -68,13 +73,13 @@ pub(super) static FAMILIES: &[Family] = &[
     },
     Family {
         name: "DeepSeek R1",
-        told_by: &["deepseek.r1", "deepseek-r1"],
+        name_parts: &["deepseek.r1", "deepseek-r1"],
         sources: &["https://github.com/langchain-ai/langchain-aws/issues/401"],
         ..PLAIN
     },
     Family {
         name: "DeepSeek V3",
-        told_by: &["deepseek.v", "deepseek-v"],
+        name_parts: &["deepseek.v", "deepseek-v"],
         takes_back: TakesBack::Unsigned,
         takes_stop: false,
         sources: &[
@@ -84,66 +89,69 @@ pub(super) static FAMILIES: &[Family] = &[
     },
     Family {
         name: "gpt-oss",
-        told_by: &["gpt-oss"],
+        name_parts: &["gpt-oss"],
         takes_stop: false,
         sources: &["https://github.com/crewAIInc/crewAI/issues/3317"],
         ..PLAIN
     },
-    Family { name: "Qwen3 Coder", told_by: &["qwen3-coder"], takes_stop: false, ..PLAIN },
+    Family { name: "Qwen3 Coder", name_parts: &["qwen3-coder"], takes_stop: false, ..PLAIN },
     Family {
         name: "Qwen",
-        told_by: &["qwen"],
+        name_parts: &["qwen"],
         takes_back: TakesBack::Unsigned,
         takes_stop: false,
         sources: &[TRIED_ON_BEDROCK, "https://github.com/langgenius/dify-official-plugins/issues/1767"],
     },
-    Family { name: "MiniMax", told_by: &["minimax"], takes_back: TakesBack::Unsigned, ..PLAIN },
-    Family { name: "Kimi", told_by: &["kimi"], takes_back: TakesBack::Unsigned, ..PLAIN },
-    Family { name: "Nova", told_by: &["amazon.nova", "nova-"], ..PLAIN },
-    Family { name: "Llama", told_by: &["meta.llama", "llama"], ..PLAIN },
-    Family { name: "Mistral", told_by: &["mistral", "pixtral", "voxtral", "magistral"], ..PLAIN },
-    Family { name: "Cohere Command", told_by: &["cohere.command", "command-"], ..PLAIN },
-    Family { name: "Gemma", told_by: &["gemma"], ..PLAIN },
-    Family { name: "Nemotron", told_by: &["nemotron"], ..PLAIN },
+    Family { name: "MiniMax", name_parts: &["minimax"], takes_back: TakesBack::Unsigned, ..PLAIN },
+    Family { name: "Kimi", name_parts: &["kimi"], takes_back: TakesBack::Unsigned, ..PLAIN },
+    Family { name: "Nova", name_parts: &["amazon.nova", "nova-"], ..PLAIN },
+    Family { name: "Llama", name_parts: &["meta.llama", "llama"], ..PLAIN },
+    Family { name: "Mistral", name_parts: &["mistral", "pixtral", "voxtral", "magistral"], ..PLAIN },
+    Family { name: "Cohere Command", name_parts: &["cohere.command", "command-"], ..PLAIN },
+    Family { name: "Gemma", name_parts: &["gemma"], ..PLAIN },
+    Family { name: "Nemotron", name_parts: &["nemotron"], ..PLAIN },
 ];
 
-/// A model whose name says nothing that is known here.
+/// The family of models with an unknown name.
 static UNKNOWN: Family = Family { name: "any other", sources: &[], ..PLAIN };
 
-/// The family of a model, by any of the names that it goes by: bare, dated, `…-latest`, with a region or a vendor before
+/// Returns the family of a model by any of its names: bare, dated, `…-latest`, with a region or a vendor before
 /// it (`us.anthropic.…`), with `@` and a date behind it, or within an ARN or a path.
 pub(super) fn family(model: &str) -> &'static Family {
     let name = model.to_ascii_lowercase();
-    let is_of = |family: &&Family| family.told_by.iter().any(|piece| name.contains(piece));
+    let is_of = |family: &&Family| family.name_parts.iter().any(|part| name.contains(part));
     FAMILIES.iter().find(is_of).unwrap_or(&UNKNOWN)
 }
 
-/// What a model takes back of earlier reasoning.
+/// Returns the reasoning of earlier answers that a model takes back.
 pub(super) fn takes_back(model: &str) -> TakesBack {
     match family(model).takes_back {
         TakesBack::Signed if claude::Model::of(model).thinking() == claude::Thinking::Never => TakesBack::Nothing,
-        // An ARN of a profile or a deployment has a number for a name. Signatures are Claude's alone, so whoever has one
-        // to send most likely has it from there.
+        // The ARN of a profile or a deployment ends in a number instead of a name. Only Claude makes signatures, so that a
+        // caller who has one to send most likely got it from this model.
         TakesBack::Nothing if model.starts_with("arn:") && std::ptr::eq(family(model), &UNKNOWN) => TakesBack::Signed,
         takes_back => takes_back,
     }
 }
 
-/// The stop sequences of `stop`, a string or a list of them, and whether blank ones were among them, which are left out:
-/// Claude wants more than white space in each, and Converse at least one character.
+/// Reads the stop sequences of `stop`, a string or a list of strings. Returns them without blank ones, and true if there were
+/// any: Claude requires more than white space in each, and Converse at least one character.
+///
+/// # Errors
+/// `InvalidArgument` if `stop` is something else.
 pub(super) fn stop_sequences<'a>(stop: &'a str, model: &str) -> Result<(Vec<&'a RawValue>, bool)> {
     let wrong = || Error::argument(format!("stop is {stop}: a str or a list of str would be right"));
     let mut sequences: Vec<&RawValue> = match stop.as_bytes().first() {
         Some(b'"') => vec![serde_json::from_str(stop).map_err(|_| wrong())?],
         _ => serde_json::from_str(stop).map_err(|_| wrong())?,
     };
-    let given = sequences.len();
+    let count = sequences.len();
     let is_claude = claude::Model::of(model).is_claude();
     sequences.retain(|sequence| {
         let text: String = serde_json::from_str(sequence.get()).unwrap_or_else(|_| "not a str".to_owned());
         !(text.is_empty() || is_claude && text.trim().is_empty())
     });
-    let has_blank = sequences.len() < given;
+    let has_blank = sequences.len() < count;
     Ok((sequences, has_blank))
 }
 

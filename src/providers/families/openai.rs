@@ -1,4 +1,5 @@
-//! What OpenAI's own reasoning models refuse that its other models take, wherever OpenAI's format goes to them untouched.
+//! Parameters that OpenAI's reasoning models refuse and its other models take, at the hosts that send them OpenAI's format
+//! unchanged.
 //!
 //! <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>,
 //! <https://platform.openai.com/docs/guides/latest-model> (parameter compatibility),
@@ -10,9 +11,10 @@ use crate::error::Result;
 use crate::providers::edit;
 use crate::providers::unsupported::{asks_for_nothing, drop_or_refuse_because};
 use crate::types::members::Members;
+use crate::types::object::quoted;
 use crate::types::params::Params;
 
-/// What some of these models refuse.
+/// Rules of some of these models.
 #[derive(Debug)]
 pub(super) struct Rules {
     /// The models, for the documentation.
@@ -22,18 +24,18 @@ pub(super) struct Rules {
     pub refused: &'static [&'static str],
     /// Parameters that are refused beside a `reasoning_effort` other than `none`.
     pub refused_beside_effort: &'static [&'static str],
-    /// The effort nearest to `none`, for those that do not know `none`.
+    /// The effort nearest to `none`, for models without `none`.
     pub least_effort: Option<&'static str>,
 }
 
-/// Sampling, and what shows it: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>.
+/// Parameters of sampling, and those that show it: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>.
 macro_rules! sampling {
     ($($more:literal),*) => {
         &["temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "logit_bias", $($more),*]
     };
 }
 
-/// The older ones of the o-series take stop sequences.
+/// Rules of the older models of the o-series, which take stop sequences.
 pub(super) static O1: Rules = Rules {
     models: "o1, o3-mini",
     refused: sampling!("parallel_tool_calls"),
@@ -45,7 +47,7 @@ pub(super) static GPT_5: Rules =
     Rules { models: "gpt-5, gpt-5-mini, gpt-5-nano", refused: sampling!("stop"), least_effort: Some("minimal"), ..O1 };
 pub(super) static GPT_5_CODEX: Rules = Rules { models: "gpt-5-codex", least_effort: Some("low"), ..GPT_5 };
 pub(super) static GPT_5_PRO: Rules = Rules { models: "gpt-5-pro", least_effort: Some("high"), ..GPT_5 };
-/// `stop`: <https://github.com/huggingface/smolagents/pull/1868>, <https://github.com/huggingface/smolagents/issues/1893>.
+/// `stop` is refused: <https://github.com/huggingface/smolagents/pull/1868>, <https://github.com/huggingface/smolagents/issues/1893>.
 pub(super) static GPT_5_1: Rules = Rules {
     models: "gpt-5.1, gpt-5.2",
     refused: &["stop"],
@@ -54,8 +56,8 @@ pub(super) static GPT_5_1: Rules = Rules {
 };
 pub(super) static GPT_5_3: Rules = Rules { models: "gpt-5.3 and later", refused: &[], ..GPT_5_1 };
 
-/// The rules of a model, by its name or that of a deployment that begins with it; `None`: it takes all of OpenAI's
-/// parameters, or is not known.
+/// Returns the rules of a model, by its name or that of a deployment that begins with it; `None` if it takes all of OpenAI's
+/// parameters, or is unknown.
 pub(super) fn rules(model: &str) -> Option<&'static Rules> {
     let name = model.strip_prefix("ft:").unwrap_or(model);
     let name = name.strip_prefix("openai/").unwrap_or(name);
@@ -72,9 +74,9 @@ pub(super) fn rules(model: &str) -> Option<&'static Rules> {
     }
 }
 
-/// The rules of a GPT-5 by what follows in its name.
+/// Returns the rules of a GPT-5 by the rest of its name.
 fn gpt_5(rest: &str) -> Option<&'static Rules> {
-    // The chat models do not reason, or do so by themselves.
+    // The chat models do not reason, or decide it themselves.
     if rest.contains("-chat") {
         return None;
     }
@@ -93,12 +95,11 @@ fn gpt_5(rest: &str) -> Option<&'static Rules> {
     }
 }
 
-/// The parameters as a model takes them: `max_completion_tokens` for `max_tokens`, the least effort for `none` where it is
-/// not known, and without what is refused, which is listed in `dropped`.
+/// Adapts parameters to a model: `max_tokens` becomes `max_completion_tokens`, `none` the least effort of a model without
+/// `none`; refused parameters are removed, and listed in `dropped`.
 ///
 /// # Errors
-///
-/// `UnsupportedParams`, for a parameter that is refused, unless `drop_params` is set.
+/// `UnsupportedParams` for a refused parameter, unless `drop_params` is set.
 pub(in crate::providers) fn fit(
     provider: &str,
     model: &str,
@@ -135,10 +136,10 @@ pub(in crate::providers) fn fit(
     Ok(())
 }
 
-/// Puts an effort in the place of the given one.
+/// Replaces the effort of a call.
 fn set_effort(params: &mut Cow<Params>, effort: &str) {
     if params.get("reasoning_effort").is_some() {
-        params.to_mut().set("reasoning_effort", format!("\"{effort}\"").as_bytes());
+        params.to_mut().set("reasoning_effort", quoted(effort).as_bytes());
         return;
     }
     let reasoning = params.get("reasoning").and_then(|json| std::str::from_utf8(json).ok());
@@ -148,7 +149,7 @@ fn set_effort(params: &mut Cow<Params>, effort: &str) {
     }
 }
 
-/// Every row, for the documentation.
+/// All rules, for the documentation.
 #[cfg(test)]
 pub(super) static ALL: &[&Rules] = &[&O1, &O3, &GPT_5, &GPT_5_CODEX, &GPT_5_PRO, &GPT_5_1, &GPT_5_3];
 

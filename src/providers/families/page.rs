@@ -1,4 +1,4 @@
-//! `docs/model-families.md`, written from the rules: `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
+//! Writes `docs/model-families.md` from the rules: `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
 
 use std::fmt::Write;
 
@@ -45,7 +45,7 @@ fn page() -> String {
     page
 }
 
-/// One model of each age; names without a number are taken for new ones.
+/// One model of each generation; a name without a number counts as a new one.
 const CLAUDES: &[&str] = &[
     "claude-3-haiku",
     "claude-3-5-sonnet",
@@ -144,14 +144,14 @@ fn openai() -> String {
 
 #[cfg(test)]
 mod tests {
-    const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/model-families.md");
+    const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/model-families.md");
 
     #[test]
     fn the_page_says_what_the_code_does() {
         let page = super::page();
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(PLACE, &page).unwrap();
+            std::fs::write(PATH, &page).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(PLACE).unwrap_or_default(), page, "UPDATE_DOCS=1 writes the page");
+        assert_eq!(std::fs::read_to_string(PATH).unwrap_or_default(), page, "UPDATE_DOCS=1 writes the page");
     }
 }

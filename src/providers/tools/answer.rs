@@ -1,4 +1,5 @@
-//! The calls of an answer in OpenAI's format: the caller's names of the tools, and arguments that are text.
+//! Normalises the calls of an answer in OpenAI's format: the caller's names of the tools, unique ids, and arguments that are
+//! text.
 
 use std::sync::LazyLock;
 
@@ -12,7 +13,7 @@ use super::ids::Ids;
 use super::names::{KINDS, Renamed, rename};
 use crate::error::Result;
 
-/// An answer or a chunk with its calls made right; `None`: they are, or there are none. `ids` are those of the same stream.
+/// Normalises the calls of an answer or a chunk. `None` if nothing changes. `ids` are those of the same stream.
 pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
     static CALLS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
     CALLS.find(json)?;
@@ -20,11 +21,11 @@ pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u
     edit::object(answer, |answer| {
         let id = answer.string("id").unwrap_or_default();
         answer.edit("choices", |choices| {
-            let mut place = 0;
+            let mut position = 0;
             edit::list(choices, |choice| {
-                place += 1;
+                position += 1;
                 edit::object(choice, |choice| {
-                    let index = choice.get("index").and_then(|index| index.parse().ok()).unwrap_or(place - 1);
+                    let index = choice.get("index").and_then(|index| index.parse().ok()).unwrap_or(position - 1);
                     for (part, is_whole) in [("message", true), ("delta", false)] {
                         choice.edit(part, |message| {
                             edit::object(message, |message| {
@@ -36,7 +37,7 @@ pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u
                                                 true => of_message.whole(&id, index, call),
                                                 false => ids.piece(&id, index, call),
                                             }
-                                            make_readable(renamed, call, is_whole);
+                                            normalise_function(renamed, call, is_whole);
                                         })
                                     })
                                 });
@@ -50,11 +51,11 @@ pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u
     .map(Bytes::from)
 }
 
-fn make_readable(renamed: &Renamed, call: &mut Edited, is_whole: bool) {
+fn normalise_function(renamed: &Renamed, call: &mut Edited, is_whole: bool) {
     for kind in KINDS {
         call.edit(kind, |called| {
             edit::object(called, |called| {
-                rename(called, |told| renamed.given(told));
+                rename(called, |name| renamed.original_name(name));
                 if kind == "function" {
                     write_arguments(called, is_whole);
                 }
@@ -63,32 +64,33 @@ fn make_readable(renamed: &Renamed, call: &mut Edited, is_whole: bool) {
     }
 }
 
-/// Arguments are JSON in a string; of a call in pieces it is known in the end whether there were any.
+/// Makes arguments a string of JSON. Missing arguments become an empty object in a whole call alone: in a stream, they may
+/// still come.
 fn write_arguments(function: &mut Edited, is_whole: bool) {
-    let given = function.get("arguments");
-    let is_text = given.is_some_and(|given| given.starts_with('"'));
+    let arguments = function.get("arguments");
+    let is_text = arguments.is_some_and(|arguments| arguments.starts_with('"'));
     if is_whole {
-        // What is an object in a string stays as the model wrote it.
+        // An object in a string stays as the model wrote it.
         let starts_object = |text: String| text.trim_start().starts_with('{');
         if !is_text || !function.string("arguments").is_some_and(starts_object) {
-            let text = arguments::text(given).into_owned();
+            let text = arguments::text(arguments).into_owned();
             function.set_string("arguments", &text);
         }
-    } else if given == Some("null") {
+    } else if arguments == Some("null") {
         function.set_string("arguments", "");
-    } else if given.is_some() && !is_text {
-        let text = arguments::text(given).into_owned();
+    } else if arguments.is_some() && !is_text {
+        let text = arguments::text(arguments).into_owned();
         function.set_string("arguments", &text);
     }
 }
 
-/// A stream whose calls are made right.
+/// Decoder that normalises the calls in another decoder's chunks.
 pub(in crate::providers) struct RestoredNames {
-    /// The stream.
+    /// The decoder of the stream.
     pub decoder: Box<dyn StreamDecoder>,
-    /// The tools that go by another name there.
+    /// The tools that have another name at the host.
     pub renamed: Renamed,
-    /// The ids of its calls.
+    /// The ids of the stream's calls.
     pub ids: Ids,
 }
 

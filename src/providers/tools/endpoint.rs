@@ -1,4 +1,5 @@
-//! A wire of its own, with its calls' tools in the host's grammar and the caller's names in its answers.
+//! Wraps the chat endpoint of a provider with a wire of its own: tools follow the host's grammar in requests, and have the
+//! caller's names in answers.
 
 use std::borrow::Cow;
 
@@ -13,11 +14,11 @@ use crate::error::Result;
 use crate::types::http::{Framing, HttpResponse};
 use crate::types::request::Request;
 
-/// A wire's chat, and its host's row.
+/// A chat endpoint whose tools are adapted to the host.
 pub(in crate::providers) struct WithTools<E: 'static> {
-    /// The row, with the grammar.
+    /// The provider's row, with the grammar.
     pub row: &'static Row,
-    /// The wire.
+    /// The endpoint of the wire.
     pub wire: &'static E,
 }
 

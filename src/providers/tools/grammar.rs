@@ -1,26 +1,26 @@
-//! What a host takes for a tool's name and for a call's id.
+//! Grammar of the tool names and call ids that a host takes.
 
 use std::borrow::Cow;
 
-/// The names and ids that a host takes.
+/// Tool names and call ids that a host takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Grammar {
-    /// Of tools.
+    /// Names of tools.
     pub names: Words,
-    /// Of calls.
+    /// Ids of calls.
     pub ids: Words,
 }
 
 /// Words of letters, digits and some marks.
 #[derive(Debug, Clone, Copy)]
 pub struct Words {
-    /// How many characters they have at most; or exactly, if `is_exact`.
+    /// Maximum number of characters, or the exact number if `is_exact`.
     pub most: usize,
-    /// Whether there are no shorter ones.
+    /// True if all words have `most` characters.
     pub is_exact: bool,
-    /// What they may hold beside ASCII letters and digits; `None`: anything.
+    /// Characters that are allowed beside ASCII letters and digits; `None` allows any character.
     pub marks: Option<&'static str>,
-    /// Whether no digit and no mark but `_` may stand first.
+    /// True if the first character has to be a letter or `_`.
     pub begins_with_letter: bool,
 }
 
@@ -28,24 +28,24 @@ pub struct Words {
 pub(in crate::providers) const ANY: Words =
     Words { most: usize::MAX, is_exact: false, marks: None, begins_with_letter: false };
 
-/// Names as OpenAI documents them: <https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools>. So do
-/// most hosts that speak its format.
+/// OpenAI's names: <https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools>. Most hosts with its
+/// format document the same.
 pub(in crate::providers) const NAMES: Words =
     Words { most: 64, is_exact: false, marks: Some("_-"), begins_with_letter: false };
 
 impl Grammar {
-    /// Nothing is known of what the host takes.
+    /// Any names and ids: the host's grammar is unknown.
     pub(in crate::providers) const ANY: Self = Self { names: ANY, ids: ANY };
 
     /// OpenAI's names, and any ids.
     pub(in crate::providers) const HOSTED: Self = Self { names: NAMES, ids: ANY };
 
-    /// OpenAI itself: `string too long. Expected a string with maximum length 40` is what it says of an id.
+    /// OpenAI's names and ids: a longer id is refused with `string too long. Expected a string with maximum length 40`.
     pub(in crate::providers) const OPENAI: Self = Self { names: NAMES, ids: Words { most: 40, ..ANY } };
 }
 
 impl Words {
-    /// Whether a word is one of these.
+    /// Returns true if a word follows these rules.
     pub fn have(&self, word: &str) -> bool {
         let length = word.len();
         length > 0
@@ -59,7 +59,7 @@ impl Words {
         self.marks.is_none_or(|marks| letter.is_ascii_alphanumeric() || marks.contains(letter))
     }
 
-    /// One of these words for any word, always the same, that none of `taken` is.
+    /// Returns a word that follows these rules, for any word: always the same one, and none for which `taken` returns true.
     pub fn unique<'a>(&self, word: &'a str, taken: impl Fn(&str) -> bool) -> Cow<'a, str> {
         if self.have(word) && !taken(word) {
             return Cow::Borrowed(word);
@@ -72,7 +72,7 @@ impl Words {
         (0..).map(numbered).find(|word| !taken(word)).map(Cow::Owned).expect("numbers do not end")
     }
 
-    /// The word with an underscore, where that is allowed, in place of what is not.
+    /// Replaces characters that are not allowed by an underscore, or removes them where an underscore is not allowed either.
     fn plain(&self, word: &str) -> String {
         let has_underscore = self.allow('_');
         let letters = word.chars().filter_map(|letter| match self.allow(letter) {
@@ -86,28 +86,28 @@ impl Words {
         plain
     }
 
-    /// As much of a plain word as there is room for, and what tells it from others: a hash of what was given.
-    fn marked(&self, plain: &str, given: &str, number: u64) -> String {
-        let hash = hash(given, number);
+    /// Shortens a plain word, and appends a hash of the original word to make it unique.
+    fn marked(&self, plain: &str, original: &str, number: u64) -> String {
+        let hash = hash(original, number);
         if self.is_exact || !self.allow('_') {
             return in_letters(hash, self.most.min(12));
         }
-        let mut room = self.most.saturating_sub(9).min(plain.len());
-        while !plain.is_char_boundary(room) {
-            room -= 1;
+        let mut length = self.most.saturating_sub(9).min(plain.len());
+        while !plain.is_char_boundary(length) {
+            length -= 1;
         }
-        format!("{}_{:08x}", &plain[..room], hash as u32)
+        format!("{}_{:08x}", &plain[..length], hash as u32)
     }
 }
 
-/// FNV-1a: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>. It has to be the same in every process, so that a
-/// conversation's prompt stays the same and is found in the host's cache.
+/// Returns the FNV-1a hash of a word and a number: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>. It has to be
+/// the same in every process, so that a conversation's prompt stays the same and hits the host's cache.
 fn hash(word: &str, number: u64) -> u64 {
     let bytes = word.bytes().chain(number.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// A number in letters and digits, so many of them.
+/// Converts a number to `length` letters and digits.
 fn in_letters(mut number: u64, length: usize) -> String {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut letter = || {

@@ -53,7 +53,7 @@ impl<'a> Calls<'a> {
                     .edit("tool_calls", |calls| edit::list(calls, |call| edit::object(call, |call| self.call(call))));
             }
             Some("tool") => {
-                let id = self.result(&given_id(message));
+                let id = self.result(&caller_id(message));
                 message.set_string("tool_call_id", &id);
                 self.rename(message);
             }
@@ -65,10 +65,10 @@ impl<'a> Calls<'a> {
     fn call(&mut self, call: &mut Edited) {
         // The index of a call in a stream, which hosts with a closed schema refuse.
         call.remove(|name, _| name == "index");
-        let given = given_id(call);
-        let id = self.next_id(&given);
+        let original = caller_id(call);
+        let id = self.next_id(&original);
         call.set_string("id", &id);
-        self.open.push_back((given, id));
+        self.open.push_back((original, id));
         if call.some("type").is_none() && call.some("function").is_some() {
             call.set_string("type", "function");
         }
@@ -77,9 +77,9 @@ impl<'a> Calls<'a> {
             edit::object(function, |function| {
                 self.rename(function);
                 let arguments = arguments::text(function.get("arguments")).into_owned();
-                let given = function.string("arguments");
+                let original = function.string("arguments");
                 // The model's own text is kept, white space included.
-                if given.as_deref().is_none_or(|given| given.trim() != arguments) {
+                if original.as_deref().is_none_or(|original| original.trim() != arguments) {
                     function.set_string("arguments", &arguments);
                 }
             })
@@ -88,20 +88,20 @@ impl<'a> Calls<'a> {
 
     fn rename(&self, named: &mut Edited) {
         if let Some(name) = named.string("name") {
-            named.set_string("name", &self.renamed.told_of_call(&self.grammar.names, &name));
+            named.set_string("name", &self.renamed.sent_name_of_call(&self.grammar.names, &name));
         }
     }
 
     /// Returns an unused id for the next call.
-    fn next_id(&mut self, given: &str) -> String {
+    fn next_id(&mut self, original: &str) -> String {
         self.count += 1;
         let generated;
-        let wanted = match given {
+        let wanted = match original {
             "" => {
                 generated = format!("call_{}", self.count);
                 &generated
             }
-            given => given,
+            original => original,
         };
         let id = self.grammar.ids.unique(wanted, |id| self.taken.contains(id)).into_owned();
         self.taken.insert(id.clone());
@@ -110,19 +110,19 @@ impl<'a> Calls<'a> {
 
     /// Returns the id of the call that a result belongs to: the first call with this id that has no result yet. Where there
     /// are no ids, results follow the order of the calls.
-    fn result(&mut self, given: &str) -> String {
-        let index = self.open.iter().position(|(id, _)| id == given);
-        let index = index.or_else(|| (given.is_empty() && !self.open.is_empty()).then_some(0));
-        if let Some((given, id)) = index.and_then(|index| self.open.remove(index)) {
-            self.answered.retain(|(known, _)| *known != given);
-            self.answered.push((given, id.clone()));
+    fn result(&mut self, original: &str) -> String {
+        let index = self.open.iter().position(|(id, _)| id == original);
+        let index = index.or_else(|| (original.is_empty() && !self.open.is_empty()).then_some(0));
+        if let Some((original, id)) = index.and_then(|index| self.open.remove(index)) {
+            self.answered.retain(|(known, _)| *known != original);
+            self.answered.push((original, id.clone()));
             return id;
         }
-        match self.answered.iter().find(|(known, _)| known == given) {
+        match self.answered.iter().find(|(known, _)| known == original) {
             Some((_, id)) => id.clone(),
             // A result without a call: the host or the wire decides about it.
-            None if given.is_empty() => String::new(),
-            None => self.grammar.ids.unique(given, |_| false).into_owned(),
+            None if original.is_empty() => String::new(),
+            None => self.grammar.ids.unique(original, |_| false).into_owned(),
         }
     }
 }
@@ -183,7 +183,7 @@ fn add_result(first: &mut Edited, more: &Edited) {
 }
 
 /// Returns the id of a call, or of a result's call. Some hosts use numbers.
-fn given_id(object: &Edited) -> String {
+fn caller_id(object: &Edited) -> String {
     let json = object.some("id").or(object.some("tool_call_id")).unwrap_or("\"\"");
     let is_number = || serde_json::from_str::<&RawValue>(json).is_ok_and(|raw| raw.get().parse::<f64>().is_ok());
     serde_json::from_str(json).ok().or_else(|| is_number().then(|| json.to_owned())).unwrap_or_default()

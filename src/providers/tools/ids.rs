@@ -1,13 +1,14 @@
-//! Ids of the calls in an answer: each has one, and no two the same. Some hosts give none, an empty one, or one to all calls.
+//! Makes the ids of an answer's calls unique. Some hosts give none, an empty one, or the same one to all calls.
 //!
 //! <https://github.com/vercel/ai/issues/3420>
 
 use super::super::edit::Edited;
 
-/// How much of an answer's id its calls' made-up ids hold: some hosts, to whom the calls may go next, take 40 letters in all.
-const LONGEST: usize = 24;
+/// Number of characters of an answer's id in the ids that are generated for its calls: some hosts that the calls may be sent
+/// to next take 40 characters in all.
+const ID_LENGTH: usize = 24;
 
-/// The calls of a message so far, or of a stream's.
+/// The calls of a message or a stream so far.
 #[derive(Debug, Default)]
 pub(in crate::providers) struct Ids {
     calls: Vec<Call>,
@@ -17,25 +18,26 @@ pub(in crate::providers) struct Ids {
 struct Call {
     choice: u64,
     index: Option<u64>,
-    /// The id that came, and the one that the caller is told.
-    given: String,
-    told: String,
+    /// The id that the host gave.
+    received: String,
+    /// The id that the caller gets.
+    unique: String,
     name: String,
     arguments: String,
 }
 
 impl Ids {
-    /// Gives a call of a whole answer its id. `answer` is the answer's own, with which the made-up ones begin: they are the
-    /// same however often the answer is read.
+    /// Sets the id of a call of a whole answer. Generated ids begin with `answer`, the id of the answer, so that they are the
+    /// same each time the answer is read.
     pub fn whole(&mut self, answer: &str, choice: u64, call: &mut Edited) {
-        if let Some(given) = given_id(call) {
-            self.begin(answer, choice, given, call);
+        if let Some(received) = received_id(call) {
+            self.begin(answer, choice, received, call);
         }
     }
 
-    /// The same for a piece of a call in a stream.
+    /// Sets the id of a piece of a call in a stream.
     pub fn piece(&mut self, answer: &str, choice: u64, call: &mut Edited) {
-        let Some(given) = given_id(call) else { return };
+        let Some(received) = received_id(call) else { return };
         let function = call.some("function").or(call.some("custom")).and_then(Edited::of);
         let text = |name: &str| function.as_ref().and_then(|function| function.string(name)).unwrap_or_default();
         let (name, arguments) = (text("name"), text("arguments"));
@@ -44,20 +46,20 @@ impl Ids {
             let is_another = !name.is_empty() && known.is_whole() && (!arguments.is_empty() || known.index != index);
             known.choice == choice && !is_another
         };
-        let known = match (&*given, index) {
+        let known = match (&*received, index) {
             ("", index) => {
                 let mut calls = self.calls.iter_mut().rev().filter(|known| known.choice == choice);
                 let known = calls.find(|known| index.is_none() || known.index == index);
                 known.filter(|known| index.is_some() || name.is_empty() || known.name == name).filter(is_more)
             }
-            (given, index) => {
-                let of = |is_it: &dyn Fn(&Call) -> bool| {
-                    self.calls.iter().rposition(|known| known.choice == choice && is_it(known))
+            (received, index) => {
+                let last = |is_same: &dyn Fn(&Call) -> bool| {
+                    self.calls.iter().rposition(|known| known.choice == choice && is_same(known))
                 };
-                let same = of(&|known| known.given == given);
-                // Some hosts make up an id for each piece, or have arguments under an index that is not their call's.
-                let same = same.or_else(|| of(&|known| known.index == index).filter(|_| name.is_empty()));
-                same.map(|place| &mut self.calls[place]).filter(|known| known.index == index || is_more(known))
+                let same = last(&|known| known.received == received);
+                // Some hosts generate an id for each piece, or send arguments under an index that is not their call's.
+                let same = same.or_else(|| last(&|known| known.index == index).filter(|_| name.is_empty()));
+                same.map(|position| &mut self.calls[position]).filter(|known| known.index == index || is_more(known))
             }
         };
         match known {
@@ -66,14 +68,14 @@ impl Ids {
                 if known.name.is_empty() {
                     known.name = name;
                 }
-                if known.given == given && known.told != given {
-                    call.set_string("id", &known.told);
+                if known.received == received && known.unique != received {
+                    call.set_string("id", &known.unique);
                 }
             }
-            // A piece of a call that has not begun is whatever the host means by it.
-            None if name.is_empty() && given.is_empty() => {}
+            // A piece of a call that has not begun is passed on unchanged.
+            None if name.is_empty() && received.is_empty() => {}
             None => {
-                self.begin(answer, choice, given, call);
+                self.begin(answer, choice, received, call);
                 if let Some(begun) = self.calls.last_mut() {
                     (begun.index, begun.name, begun.arguments) = (index, name, arguments);
                 }
@@ -81,40 +83,41 @@ impl Ids {
         }
     }
 
-    fn begin(&mut self, answer: &str, choice: u64, given: String, call: &mut Edited) {
-        let place = self.calls.iter().filter(|known| known.choice == choice).count();
-        let told = match &*given {
+    /// Adds a call, and sets its id to a unique one.
+    fn begin(&mut self, answer: &str, choice: u64, received: String, call: &mut Edited) {
+        let position = self.calls.iter().filter(|known| known.choice == choice).count();
+        let unique = match &*received {
             "" => {
                 let usable = |letter: &char| letter.is_ascii_alphanumeric();
                 let answer = answer.trim_start_matches("chatcmpl-");
-                let letters: String = answer.chars().filter(usable).take(LONGEST).collect();
+                let letters: String = answer.chars().filter(usable).take(ID_LENGTH).collect();
                 match (letters.is_empty(), choice) {
                     (true, _) => format!("call_{:024x}", fastrand::u128(..) >> 32),
-                    (false, 0) => format!("call_{letters}_{place}"),
-                    (false, choice) => format!("call_{letters}_{choice}_{place}"),
+                    (false, 0) => format!("call_{letters}_{position}"),
+                    (false, choice) => format!("call_{letters}_{choice}_{position}"),
                 }
             }
-            given if self.calls.iter().any(|known| known.choice == choice && known.told == given) => {
-                format!("{given}_{place}")
+            received if self.calls.iter().any(|known| known.choice == choice && known.unique == received) => {
+                format!("{received}_{position}")
             }
-            given => given.to_owned(),
+            received => received.to_owned(),
         };
-        if told != given {
-            call.set_string("id", &told);
+        if unique != received {
+            call.set_string("id", &unique);
         }
-        self.calls.push(Call { choice, index: None, given, told, name: String::new(), arguments: String::new() });
+        self.calls.push(Call { choice, index: None, received, unique, name: String::new(), arguments: String::new() });
     }
 }
 
 impl Call {
-    /// Whether all of its arguments have come.
+    /// Returns true if all of its arguments have come.
     fn is_whole(&self) -> bool {
         !self.arguments.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(&self.arguments).is_ok()
     }
 }
 
-/// The id that a call came with, empty where there is none; `None`: it is something else.
-fn given_id(call: &Edited) -> Option<String> {
+/// Returns the id of a call, empty if there is none; `None` if it is no string.
+fn received_id(call: &Edited) -> Option<String> {
     call.some("id").map_or(Some(String::new()), |id| serde_json::from_str(id).ok())
 }
 

@@ -1,5 +1,5 @@
-//! Tools and their calls on OpenAI's Responses, where both are items with their name at the top: the same names and the
-//! same grammar as in chat completions.
+//! Tools and their calls of OpenAI's Responses, where both are items with their name at the top: their names and ids follow
+//! the same grammar as in chat completions.
 //!
 //! <https://platform.openai.com/docs/api-reference/responses>
 
@@ -14,33 +14,33 @@ use super::names::{KINDS, Renamed, rename};
 use crate::error::Result;
 use crate::types::params::Params;
 
-/// Ids that tie a call to its result: `string too long. Expected a string with maximum length 64`.
+/// Grammar of the ids of calls and results: `string too long. Expected a string with maximum length 64`.
 const CALL_IDS: Words = Words { most: 64, ..ANY };
 
-/// The parameters of a call with the tools, the choice among them and the calls of its input as a host takes them.
+/// Returns parameters with the tools, the choice among them and the calls of the input as a host takes them.
 pub(in crate::providers) fn acceptable<'a>(row: &Row, renamed: &Renamed, params: &'a Params) -> Cow<'a, Params> {
     let text = |name: &str| params.get(name).and_then(|json| std::str::from_utf8(json).ok());
     let names = row.tools.names;
-    // Whoever takes any name takes any id.
+    // A host that takes any name takes any id.
     let is_free = names.marks.is_none();
     let mut changed = Cow::Borrowed(params);
-    let tool = |tool: &str| edit::object(tool, |tool| told(renamed, tool));
+    let tool = |tool: &str| edit::object(tool, |tool| rename_tool(renamed, tool));
     let written = [
         ("tools", text("tools").filter(|_| !renamed.is_empty()).and_then(|tools| edit::list(tools, tool))),
         (
             "tool_choice",
             text("tool_choice").filter(|_| !renamed.is_empty()).and_then(|choice| {
                 edit::object(choice, |choice| {
-                    told(renamed, choice);
+                    rename_tool(renamed, choice);
                     choice.edit("tools", |tools| edit::list(tools, tool));
                 })
             }),
         ),
         (
             "input",
-            text("input")
-                .filter(|input| !is_free && input.starts_with('['))
-                .and_then(|input| edit::list(input, |item| edit::object(item, |item| call(&names, renamed, item)))),
+            text("input").filter(|input| !is_free && input.starts_with('[')).and_then(|input| {
+                edit::list(input, |item| edit::object(item, |item| adapt_call(&names, renamed, item)))
+            }),
         ),
     ];
     for (name, json) in written {
@@ -51,45 +51,46 @@ pub(in crate::providers) fn acceptable<'a>(row: &Row, renamed: &Renamed, params:
     changed
 }
 
-/// Gives a tool, or the choice of one, the name that the host is told.
-fn told(renamed: &Renamed, tool: &mut Edited) {
+/// Sets a tool, or the choice of one, to the name that is sent.
+fn rename_tool(renamed: &Renamed, tool: &mut Edited) {
     if tool.string("type").is_some_and(|kind| KINDS.contains(&kind.as_str())) {
-        rename(tool, |given| renamed.told(given));
+        rename(tool, |name| renamed.sent_name(name));
     }
 }
 
-/// The same for a call of the input, and an id that the host takes for it and for its result.
-fn call(names: &Words, renamed: &Renamed, item: &mut Edited) {
+/// Sets a call or a result of the input to the name that is sent, and to an id that the host takes.
+fn adapt_call(names: &Words, renamed: &Renamed, item: &mut Edited) {
     let kind = item.string("type").unwrap_or_default();
     if !matches!(&*kind, "function_call" | "custom_tool_call" | "function_call_output" | "custom_tool_call_output") {
         return;
     }
     if let Some(name) = item.string("name") {
-        item.set_string("name", &renamed.told_of_call(names, &name));
+        item.set_string("name", &renamed.sent_name_of_call(names, &name));
     }
     if let Some(id) = item.string("call_id").filter(|id| !id.is_empty()) {
         item.set_string("call_id", &CALL_IDS.unique(&id, |_| false));
     }
 }
 
-/// A response with the caller's names in its calls; `None`: they are, or there are none.
+/// Restores the caller's names in a response's calls. `None` if nothing changes.
 pub(in crate::providers) fn restored(renamed: &Renamed, response: &str) -> Option<String> {
     edit::object(response, |response| {
-        response.edit("output", |output| edit::list(output, |item| edit::object(item, |item| given(renamed, item))))
+        response
+            .edit("output", |output| edit::list(output, |item| edit::object(item, |item| restore_call(renamed, item))))
     })
 }
 
-fn given(renamed: &Renamed, item: &mut Edited) {
+fn restore_call(renamed: &Renamed, item: &mut Edited) {
     if item.string("type").is_some_and(|kind| matches!(&*kind, "function_call" | "custom_tool_call")) {
-        rename(item, |told| renamed.given(told));
+        rename(item, |name| renamed.original_name(name));
     }
 }
 
-/// A stream of events with the caller's names in its calls.
+/// Decoder that restores the caller's names in the calls of another decoder's events.
 pub(in crate::providers) struct RestoredEvents {
-    /// The stream.
+    /// The decoder of the stream.
     pub decoder: Box<dyn StreamDecoder>,
-    /// The tools that go by another name there.
+    /// The tools that have another name at the host.
     pub renamed: Renamed,
 }
 
@@ -100,11 +101,11 @@ impl StreamDecoder for RestoredEvents {
         for chunk in &mut chunks[before..] {
             let Ok(event) = std::str::from_utf8(chunk) else { continue };
             let restored = edit::object(event, |event| {
-                event.edit("item", |item| edit::object(item, |item| given(&self.renamed, item)));
+                event.edit("item", |item| edit::object(item, |item| restore_call(&self.renamed, item)));
                 event.edit("response", |response| restored(&self.renamed, response));
-                // Of `response.function_call_arguments.done`.
+                // `response.function_call_arguments.done` has a name beside its arguments.
                 if event.some("arguments").is_some() {
-                    rename(event, |told| self.renamed.given(told));
+                    rename(event, |name| self.renamed.original_name(name));
                 }
             });
             if let Some(restored) = restored {

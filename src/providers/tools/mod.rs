@@ -1,15 +1,15 @@
-//! Tools and their calls, made such that a host takes them: names and ids in its grammar, arguments that are an object.
+//! Adapts tools and their calls to a host: names and ids follow its grammar, arguments are an object.
 //!
-//! - [`grammar`]: what a host takes for a name or an id: data of its row
-//! - [`names`]: names of tools that it does not take
+//! - [`grammar`]: the names and ids that a host takes, as data of its row
+//! - [`names`]: other names for tools whose names the host refuses
 //! - [`history`]: the calls of a conversation, and their results
-//! - [`answer`]: the calls of an answer, with the given names again
-//! - [`ids`]: the ids of these calls, where there are none or the same
-//! - [`arguments`]: what a call is given, however a host writes it
-//! - [`items`]: the same on Responses, where tools and calls have another shape
-//! - [`endpoint`]: all of it around a wire of its own
+//! - [`answer`]: the calls of an answer, with the caller's names restored
+//! - [`ids`]: unique ids for these calls
+//! - [`arguments`]: the arguments of a call, in any form that a host writes them in
+//! - [`items`]: the tools and calls of Responses, which have another format
+//! - [`endpoint`]: all of it, around the chat endpoint of a wire of its own
 //!
-//! A call without tools costs one look for their member, and one for calls in the history.
+//! A call without tools costs a lookup of `tools`, and a search for calls in the history.
 
 pub(super) mod answer;
 pub(super) mod arguments;
@@ -28,7 +28,7 @@ use self::names::Renamed;
 use super::edit;
 use crate::types::params::Params;
 
-/// The parameters of a call with the tools, the choice among them and the calls of the conversation as a host takes them.
+/// Returns parameters with the tools, the choice among them and the calls of the conversation as a host takes them.
 pub(super) fn acceptable<'a>(grammar: &Grammar, mut params: Cow<'a, Params>) -> Cow<'a, Params> {
     let renamed = Renamed::of(grammar, &params);
     renamed.rename_tools(&mut params);

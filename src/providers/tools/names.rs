@@ -1,4 +1,4 @@
-//! Names of tools that a host does not take: it is told others, and its answer has the given ones again.
+//! Names of tools that a host refuses: it is sent others, and the caller's names are restored in its answer.
 
 use std::borrow::Cow;
 
@@ -9,21 +9,21 @@ use super::grammar::{Grammar, Words};
 use crate::types::members::Text;
 use crate::types::params::Params;
 
-/// The tools of a call that go by another name at the host: (given, told).
+/// Tools of a call that have another name at the host: (the caller's name, the name that is sent).
 #[derive(Debug, Default)]
 pub(in crate::providers) struct Renamed(Vec<(String, String)>);
 
-/// The kinds of tools that have a name of the caller's.
+/// Types of tools whose name the caller chooses.
 pub(super) const KINDS: [&str; 2] = ["function", "custom"];
 
-/// A tool, of OpenAI's two kinds or of the host's own.
+/// A tool of one of OpenAI's two types or of the host's own.
 #[derive(Default, Deserialize)]
 struct Tool<'a> {
     #[serde(borrow)]
     function: Option<Named<'a>>,
     #[serde(borrow)]
     custom: Option<Named<'a>>,
-    /// On Responses the name is at the top.
+    /// The name, at the top on Responses.
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow, rename = "type")]
@@ -37,7 +37,7 @@ struct Named<'a> {
 }
 
 impl Renamed {
-    /// The tools of a call, as far as the host does not take their names.
+    /// Finds the tools of a chat call whose names the host refuses.
     pub fn of(grammar: &Grammar, params: &Params) -> Self {
         let Some(tools) = params.get("tools") else { return Self::default() };
         let tools: Vec<Tool> = serde_json::from_slice(tools).unwrap_or_default();
@@ -45,7 +45,7 @@ impl Renamed {
         Self::of_names(grammar, tools.into_iter().filter_map(name).collect())
     }
 
-    /// The same for the tools of a call of Responses.
+    /// Finds the tools of a call of Responses whose names the host refuses.
     pub fn of_items(grammar: &Grammar, params: &Params) -> Self {
         let Some(tools) = params.get("tools") else { return Self::default() };
         let tools: Vec<Tool> = serde_json::from_slice(tools).unwrap_or_default();
@@ -59,41 +59,42 @@ impl Renamed {
     fn of_names(grammar: &Grammar, names: Vec<String>) -> Self {
         let mut renamed = Self::default();
         for name in names.iter().filter(|name| !name.is_empty() && !grammar.names.have(name)) {
-            if renamed.told(name).is_none() {
-                let is_taken = |told: &str| names.iter().any(|name| name == told) || renamed.given(told).is_some();
-                let told = grammar.names.unique(name, is_taken).into_owned();
-                renamed.0.push((name.clone(), told));
+            if renamed.sent_name(name).is_none() {
+                let is_taken =
+                    |sent: &str| names.iter().any(|name| name == sent) || renamed.original_name(sent).is_some();
+                let sent = grammar.names.unique(name, is_taken).into_owned();
+                renamed.0.push((name.clone(), sent));
             }
         }
         renamed
     }
 
-    /// Whether every tool goes by its own name.
+    /// Returns true if no tool has another name.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What the host is told for a name, if that is another.
-    pub fn told(&self, given: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == given).map(|(_, told)| told.as_str())
+    /// Returns the name that is sent for a name of the caller's, if it is another.
+    pub fn sent_name(&self, original: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == original).map(|(_, sent)| sent.as_str())
     }
 
-    /// The given name for what the host says, if that is another.
-    pub fn given(&self, told: &str) -> Option<&str> {
-        self.0.iter().find(|(_, name)| name == told).map(|(given, _)| given.as_str())
+    /// Returns the caller's name for one that was sent, if it is another.
+    pub fn original_name(&self, sent: &str) -> Option<&str> {
+        self.0.iter().find(|(_, name)| name == sent).map(|(original, _)| original.as_str())
     }
 
-    /// What the host is told for the name of a call in the history, whose tool may be gone.
-    pub fn told_of_call<'a>(&'a self, words: &Words, given: &'a str) -> Cow<'a, str> {
-        match self.told(given) {
-            Some(told) => told.into(),
-            // It cannot be mended.
-            None if given.is_empty() => given.into(),
-            None => words.unique(given, |_| false),
+    /// Returns the name that is sent for a call in the history, whose tool may not be among the tools any more.
+    pub fn sent_name_of_call<'a>(&'a self, words: &Words, original: &'a str) -> Cow<'a, str> {
+        match self.sent_name(original) {
+            Some(sent) => sent.into(),
+            // An empty name stands for no tool.
+            None if original.is_empty() => original.into(),
+            None => words.unique(original, |_| false),
         }
     }
 
-    /// Puts the other names into the tools and the choice among them.
+    /// Renames the tools of a call, and the choice among them.
     pub fn rename_tools(&self, params: &mut Cow<Params>) {
         if self.is_empty() {
             return;
@@ -108,7 +109,7 @@ impl Renamed {
         }
     }
 
-    /// The choice of a tool, or of several.
+    /// Renames the choice of a tool, or of several.
     fn choice(&self, choice: &str) -> Option<String> {
         let allowed = edit::object(choice, |choice| {
             choice.edit("allowed_tools", |allowed| {
@@ -120,17 +121,17 @@ impl Renamed {
         allowed.or_else(|| self.tool(choice))
     }
 
-    /// A tool or the choice of one.
+    /// Renames a tool, or the choice of one.
     fn tool(&self, tool: &str) -> Option<String> {
         edit::object(tool, |tool| {
             for kind in KINDS {
-                tool.edit(kind, |named| edit::object(named, |named| rename(named, |given| self.told(given))));
+                tool.edit(kind, |named| edit::object(named, |named| rename(named, |name| self.sent_name(name))));
             }
         })
     }
 }
 
-/// Gives what is named the name that `other` has for its own.
+/// Sets `name` of an object to the name that `other` returns for it, if it returns one.
 pub(super) fn rename<'a>(named: &mut Edited, other: impl Fn(&str) -> Option<&'a str>) {
     if let Some(name) = named.string("name").as_deref().and_then(other) {
         named.set_string("name", name);
