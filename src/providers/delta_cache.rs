@@ -101,21 +101,21 @@ fn range_in(event: &[u8], part: &str) -> Option<Range<usize>> {
 }
 
 /// Returns true if two texts differ in nothing but the numbers in them.
-fn differ_in_numbers(mut known: &[u8], mut given: &[u8]) -> bool {
+fn differ_in_numbers(mut known: &[u8], mut new: &[u8]) -> bool {
     let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     loop {
-        let same = common_prefix(known, given);
-        if (same, same) == (known.len(), given.len()) {
+        let same = common_prefix(known, new);
+        if (same, same) == (known.len(), new.len()) {
             return true;
         }
         // The first digits of two numbers may be the same.
         let number = known[..same].iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |before| before + 1);
-        (known, given) = (&known[number..], &given[number..]);
-        let (in_known, in_given) = (digits(known), digits(given));
-        if in_known == 0 || in_given == 0 {
+        (known, new) = (&known[number..], &new[number..]);
+        let (in_known, in_new) = (digits(known), digits(new));
+        if in_known == 0 || in_new == 0 {
             return false;
         }
-        (known, given) = (&known[in_known..], &given[in_given..]);
+        (known, new) = (&known[in_known..], &new[in_new..]);
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) struct Texts<'a> {
 /// Splits a call for a provider that takes one text in each request. Returns no parts if the call has one text.
 ///
 /// # Errors
-/// Those of [`texts`].
+/// The errors of [`texts`].
 pub(super) fn one_by_one(provider: &str, request: &Request) -> Result<Vec<Request>> {
     let Texts { texts, .. } = texts(provider, &[], request)?;
     if texts.len() < 2 {

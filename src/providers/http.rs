@@ -98,7 +98,7 @@ pub(super) fn headers(credential: impl IntoIterator<Item = Field>, accept: &'sta
 /// Returns the value of an `authorization` field with a key.
 ///
 /// # Errors
-/// Those of [`secret`].
+/// The errors of [`secret`].
 pub(super) fn bearer(key: &str) -> Result<HeaderValue> {
     secret(&format!("Bearer {key}"))
 }

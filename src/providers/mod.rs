@@ -117,7 +117,7 @@ pub trait Endpoint: Send + Sync {
     /// concurrently, and their answers are joined. No parts: the call is one request.
     ///
     /// # Errors
-    /// Those of [`encode`](Self::encode).
+    /// The errors of [`encode`](Self::encode).
     fn parts(&self, _request: &Request) -> Result<Vec<Request>> {
         Ok(Vec::new())
     }

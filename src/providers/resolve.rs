@@ -226,7 +226,7 @@ fn no_base_url(row: &Row) -> String {
 /// Checks the base URL of an OpenAI-compatible host, and adds the version if it is missing.
 ///
 /// # Errors
-/// Those of [`check_url`].
+/// The errors of [`check_url`].
 pub(super) fn versioned_base_url(row: &Row, url: &str) -> Result<String> {
     Ok(with_version(check_url(url)?, row))
 }

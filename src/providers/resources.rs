@@ -37,11 +37,11 @@ pub(super) struct Route {
 /// Encoding of the parameters that the path does not name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Payload {
-    /// As the query.
+    /// The query.
     Query,
-    /// As a JSON body.
+    /// A JSON body.
     Json,
-    /// As a form, with the file at its end.
+    /// A form, with the file at its end.
     Form,
 }
 

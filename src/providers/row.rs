@@ -43,7 +43,7 @@ pub struct Row {
     /// True if the API has versions that a call may choose from, with `api_version`.
     pub api_versions: bool,
     /// OpenAI chat parameters documented as not available: they are refused before they are sent.
-    /// What a provider documents as taken and without effect is not here: it is sent.
+    /// A parameter that a provider documents as accepted and without effect is not listed: it is sent.
     pub unsupported: &'static [&'static str],
     /// Members of an assistant message in the history that are refused, null or empty ones too, though other hosts have
     /// them.
@@ -141,8 +141,8 @@ pub struct Setting {
 
 /// Subject of a setting.
 ///
-/// What identifies the caller comes as a set, together with the key: as soon as one of it is an argument, none of it is
-/// taken from the environment. One account's key must not be sent with another's token.
+/// The settings that identify the caller are a set, together with the key: as soon as one of them is an argument, none is
+/// read from the environment. One account's key must not be sent with another's token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// The address or the form of the API: a region, a version.

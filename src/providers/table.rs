@@ -80,7 +80,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["GROQ_API_BASE"],
         root_url_variables: &[("GROQ_BASE_URL", "/openai/v1")],
         stream_usage: true,
-        // Each is a 400. So are `n` other than 1 and a message's `name`, which this cannot say.
+        // Each is a 400. So are `n` other than 1 and a message's `name`, which a row cannot express.
         unsupported: &["logit_bias", "logprobs", "top_logprobs"],
         refused_in_history: OTHERS_ANSWERS,
         has_developer_role: true,
@@ -141,7 +141,7 @@ pub const TABLE: &[Row] = &[
         key_variables: &["XAI_API_KEY"],
         root_url_variables: &[("XAI_API_BASE", "/v1")],
         stream_usage: true,
-        // What only its reasoning models refuse (`stop`, the penalties) depends on the model.
+        // Parameters that only its reasoning models refuse (`stop`, the penalties) depend on the model.
         unsupported: &["logit_bias"],
         ..HOSTED
     },
@@ -164,7 +164,7 @@ pub const TABLE: &[Row] = &[
         base_url: "https://api.fireworks.ai/inference/v1",
         key_variables: &["FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY", "FIREWORKSAI_API_KEY", "FIREWORKS_AI_TOKEN"],
         base_url_variables: &["FIREWORKS_API_BASE"],
-        // Only `/v1`: its SDK leaves `/inference` to whoever sets the variable.
+        // Only `/v1`: its SDK expects `/inference` in the variable.
         root_url_variables: &[("FIREWORKS_BASE_URL", "/v1")],
         stream_usage: true,
         // `Extra inputs are not permitted, field: 'messages[8].reasoning'`; its own name is `reasoning_content`.
@@ -177,7 +177,7 @@ pub const TABLE: &[Row] = &[
         base_url: "https://openrouter.ai/api/v1",
         key_variables: &["OPENROUTER_API_KEY", "OR_API_KEY"],
         base_url_variables: &["OPENROUTER_API_BASE"],
-        // Taken and no longer needed: its streams always end with the usage.
+        // Accepted and no longer needed: its streams always end with the usage.
         stream_usage: true,
         has_developer_role: true,
         ..HOSTED
@@ -429,7 +429,7 @@ pub const TABLE: &[Row] = &[
     Row {
         name: "openai_compatible",
         docs: "https://platform.openai.com/docs/api-reference/chat/create",
-        // Any server: it is not known what it takes, so only what the caller wrote is sent.
+        // Any server: its parameters are unknown, so that only the caller's own are sent.
         base_url: "",
         has_developer_role: true,
         key_variables: &["OPENAI_COMPATIBLE_API_KEY", "OPENAI_LIKE_API_KEY"],
@@ -439,7 +439,7 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         name: "local",
-        // Our own llama.cpp server: whoever starts it gives its address.
+        // RiteLLM's own llama.cpp server: the code that starts it passes its address.
         docs: "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         stream_usage: true,
         // The server is started for chats; llama.cpp answers 501 to embeddings then.

@@ -75,7 +75,7 @@ impl Endpoint for Invoke {
             for (name, value) in others {
                 match name {
                     "dimensions" if family == Family::TitanImage => {
-                        body.put_raw("embeddingConfig", &[b"{\"outputEmbeddingLength\":", value, b"}"].concat());
+                        body.put_raw("embeddingConfig", [b"{\"outputEmbeddingLength\":", value, b"}"].concat());
                     }
                     _ => body.put_raw(name, value),
                 }

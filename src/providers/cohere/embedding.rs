@@ -61,7 +61,7 @@ pub(in crate::providers) fn put_members(texts: &[&RawValue], others: &[(&str, &[
             "dimensions" if is_given("output_dimension") => {}
             "dimensions" => body.put_raw("output_dimension", value),
             "encoding_format" if is_given("embedding_types") => {}
-            "encoding_format" => body.put_raw("embedding_types", &[b"[", *value, b"]"].concat()),
+            "encoding_format" => body.put_raw("embedding_types", [b"[", *value, b"]"].concat()),
             _ => body.put_raw(name, value),
         }
     }

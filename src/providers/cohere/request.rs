@@ -58,7 +58,7 @@ pub(super) fn body(model: &str, request: &Request, dropped: &mut Vec<String>) ->
             "max_completion_tokens" => body.put_raw("max_tokens", value),
             "top_p" => body.put_raw("p", value),
             "stop" => match value.trim_ascii().first() {
-                Some(b'"') => body.put_raw("stop_sequences", &[b"[", value, b"]"].concat()),
+                Some(b'"') => body.put_raw("stop_sequences", [b"[", value, b"]"].concat()),
                 _ => body.put_raw("stop_sequences", value),
             },
             "response_format" => match response_format(value) {

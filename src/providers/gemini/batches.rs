@@ -74,8 +74,8 @@ impl Endpoint for Create {
         let mut body = ObjectWriter::with_capacity(written.len() + 128);
         let mut batch = ObjectWriter::with_capacity(written.len() + 96);
         batch.put_raw("displayName", display_name);
-        batch.put_raw("inputConfig", &[b"{\"requests\":{\"requests\":", &*written, b"}}"].concat());
-        body.put_raw("batch", &batch.finish());
+        batch.put_raw("inputConfig", [b"{\"requests\":{\"requests\":", &*written, b"}}"].concat());
+        body.put_raw("batch", batch.finish());
         let (uri, headers) =
             destination(deployment, "", &format!("{}:batchGenerateContent", address::gemini_model(&model)), JSON)?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body.finish()), dropped_params })

@@ -93,7 +93,7 @@ impl Endpoint for Vertex {
 }
 
 fn put_content(text: &RawValue, object: &mut ObjectWriter) {
-    object.put_raw("content", &[b"{\"parts\":[{\"text\":", text.get().as_bytes(), b"}]}"].concat());
+    object.put_raw("content", [b"{\"parts\":[{\"text\":", text.get().as_bytes(), b"}]}"].concat());
 }
 
 /// Google's name for a parameter: OpenAI's and LiteLLM's are known, others are as they were given.
@@ -128,9 +128,9 @@ fn put_instances(texts: &[&RawValue], others: &[(&str, &[u8])], body: &mut Objec
             object(&members)
         })
         .collect();
-    body.put_raw("instances", &[b"[", instances.join(&b","[..]).as_slice(), b"]"].concat());
+    body.put_raw("instances", [b"[", instances.join(&b","[..]).as_slice(), b"]"].concat());
     if !parameters.is_empty() {
-        body.put_raw("parameters", &object(&parameters));
+        body.put_raw("parameters", object(&parameters));
     }
 }
 

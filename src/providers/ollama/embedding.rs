@@ -29,7 +29,7 @@ impl Endpoint for Embed {
         if !options.is_empty() && request.params.get("options").is_none() {
             let mut object = ObjectWriter::with_capacity(64);
             options.iter().for_each(|(name, value)| object.put_raw(name, value));
-            body.put_raw("options", &object.finish());
+            body.put_raw("options", object.finish());
         }
         let (uri, headers) = destination(deployment, "api/embed", JSON)?;
         let request = HttpRequest::post(uri, headers, body.finish());

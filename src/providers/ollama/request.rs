@@ -73,7 +73,7 @@ pub(super) fn body(model: &str, request: &Request, params: &Params, dropped: &mu
         }
     }
     if !options.is_empty() {
-        body.put_raw("options", &options.finish());
+        body.put_raw("options", options.finish());
     }
     Ok(body.finish())
 }
