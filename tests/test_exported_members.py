@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 import ritellm
 import ritellm.exceptions
 import ritellm.types
+from ritellm import _core
 
 NAMES = [
     "APIConnectionError",
@@ -111,7 +116,18 @@ def test_public_things_are_documented_and_say_where_they_live() -> None:
 
 
 def test_completion_and_acompletion_look_like_functions() -> None:
-    inspect = importlib.import_module("inspect")
     assert inspect.iscoroutinefunction(ritellm.acompletion)
     assert not inspect.iscoroutinefunction(ritellm.completion)
     assert list(inspect.signature(ritellm.completion).parameters)[:2] == ["model", "messages"]
+
+
+def test_signatures_of_the_native_client_list_its_settings() -> None:
+    source = Path(__file__).parents[1]
+    table = (source / "src/python/arguments/settings.rs").read_text()
+    settings = re.findall(r'^    setting\("(\w+)"', table, re.MULTILINE)
+    assert len(settings) > 20
+    assert list(inspect.signature(_core.Client).parameters) == settings
+    stub = ast.parse((source / "python/ritellm/_core.pyi").read_text())
+    client = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Client")
+    new = next(node for node in client.body if isinstance(node, ast.FunctionDef) and node.name == "__new__")
+    assert [argument.arg for argument in new.args.kwonlyargs] == settings

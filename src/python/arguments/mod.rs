@@ -1,10 +1,12 @@
 //! Keyword arguments of calls and clients: read, checked, and told apart from parameters of the request.
 
+mod body;
 pub(crate) mod concealed;
 pub(crate) mod connection;
 pub(crate) mod defaults;
 pub(crate) mod foreign;
 pub(crate) mod functions;
+mod options;
 pub(crate) mod parse;
 pub(crate) mod pickling;
 pub(crate) mod readers;

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
-use super::settings::{TOKEN_PROVIDER, WITHHELD};
+use super::settings::{self, Pickled, WITHHELD};
 use crate::python::errors::argument;
 use crate::python::values;
 use crate::types::secrets::is_credential;
@@ -22,12 +22,15 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
     }
     for (name, value) in given.iter() {
         let text = name.cast::<PyString>()?.to_str()?;
-        match text {
-            "api_key" | TOKEN_PROVIDER if value.cast::<PyString>().is_ok() => withheld.append(name)?,
-            "proxy" if value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@')) => {
+        if text == WITHHELD {
+            continue;
+        }
+        match settings::find(text).map_or(Pickled::Always, |setting| setting.pickled) {
+            Pickled::UnlessString if value.cast::<PyString>().is_ok() => withheld.append(name)?,
+            Pickled::UnlessPassword if value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@')) => {
                 withheld.append(name)?;
             }
-            "headers" if !value.is_none() => {
+            Pickled::WithoutCredentials if !value.is_none() => {
                 let fields = values::dict(py)?;
                 for pair in value.cast::<PyMapping>()?.items()?.iter() {
                     let (field, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
@@ -38,7 +41,6 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
                 }
                 kept.set_item(name, fields)?;
             }
-            WITHHELD => {}
             _ => kept.set_item(name, value)?,
         }
     }

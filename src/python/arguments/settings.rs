@@ -1,4 +1,4 @@
-//! The keyword arguments of a `Client`: read and checked, and kept for copies of it.
+//! The settings of a `Client`: a table of its keyword arguments.
 
 use std::sync::Arc;
 
@@ -12,81 +12,200 @@ use crate::python::errors::{argument, wrong};
 use crate::python::json::decode;
 use crate::transport::{Settings, Trust};
 
-/// The keyword under which an unpickled client is told what was not pickled with it.
+/// A keyword argument of `Client`.
+pub(super) struct Setting {
+    pub name: &'static str,
+    /// The part of its value that is pickled.
+    pub pickled: Pickled,
+    read: fn(&mut ClientSettings, &str, &Bound<'_, PyAny>) -> PyResult<()>,
+}
+
+/// The part of a setting's value that is pickled with its client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pickled {
+    Always,
+    /// A function is pickled, by name; a string is a credential and is not.
+    UnlessString,
+    /// An address is pickled unless it holds a password.
+    UnlessPassword,
+    /// Header fields are pickled without credentials.
+    WithoutCredentials,
+}
+
+use Pickled::{Always, UnlessPassword, UnlessString, WithoutCredentials};
+
+/// The settings of a client, as far as they have been read.
+struct ClientSettings {
+    defaults: Defaults,
+    transport: Settings,
+    verify: bool,
+    ca_bundle: Option<Trust>,
+}
+
+/// The keyword under which an unpickled client gets the names of the arguments that were not pickled with it.
 pub(super) const WITHHELD: &str = "_withheld";
 
-/// The one setting of a provider that a client takes: a function that gives tokens is made once.
-pub(super) const TOKEN_PROVIDER: &str = "azure_ad_token_provider";
+const fn setting(
+    name: &'static str,
+    pickled: Pickled,
+    read: fn(&mut ClientSettings, &str, &Bound<'_, PyAny>) -> PyResult<()>,
+) -> Setting {
+    Setting { name, pickled, read }
+}
 
-/// Reads a client's keyword arguments; `None` is as good as not given.
+/// Every keyword argument of `Client`. The text signature of `Client.new` lists them in this order.
+const SETTINGS: &[Setting] = &[
+    setting("api_key", UnlessString, |client, name, value| {
+        (client.defaults.given.api_key, client.defaults.functions.key) = functions::key(name, value)?;
+        Ok(())
+    }),
+    setting("base_url", Always, |client, name, value| {
+        let url = readers::text(name, value, "an address such as \"https://host/v1\"")?;
+        client.defaults.given.base_url = Some(url.into());
+        Ok(())
+    }),
+    setting("api_version", Always, |client, name, value| {
+        client.defaults.given.api_version = Some(readers::text(name, value, "the version's name")?);
+        Ok(())
+    }),
+    // The one setting of a provider that a client takes, since a function that gives tokens is made once.
+    setting("azure_ad_token_provider", UnlessString, |client, name, value| {
+        let (given, function) = functions::secret_or_function(name, value)?;
+        client.defaults.given.settings.push(("azure_ad_token_provider", given));
+        client.defaults.functions.settings.extend(function.map(|function| ("azure_ad_token_provider", function)));
+        Ok(())
+    }),
+    setting("timeout", Always, |client, _, value| {
+        client.defaults.timeouts = readers::timeouts(client.defaults.timeouts, value)?;
+        Ok(())
+    }),
+    setting("max_retries", Always, |client, name, value| {
+        client.defaults.max_retries = Some(readers::count(name, value)?);
+        Ok(())
+    }),
+    setting("max_retry_after", Always, |client, name, value| {
+        client.defaults.max_retry_after = Some(readers::seconds(name, value)?);
+        Ok(())
+    }),
+    setting("headers", WithoutCredentials, |client, name, value| {
+        client.defaults.headers = readers::headers(name, value)?;
+        Ok(())
+    }),
+    setting("request_headers", Always, |client, name, value| {
+        if !value.is_callable() {
+            return Err(wrong(name, value, "a function that returns a dict of header fields"));
+        }
+        client.defaults.functions.headers = Some(Arc::new(value.clone().unbind()));
+        Ok(())
+    }),
+    setting("drop_params", Always, |client, name, value| {
+        client.defaults.drop_params = readers::flag(name, value)?;
+        Ok(())
+    }),
+    setting("http2", Always, |client, name, value| {
+        client.transport.http2 = readers::flag(name, value)?;
+        Ok(())
+    }),
+    setting("allow_http", Always, |client, name, value| {
+        client.defaults.allow_http = readers::flag(name, value)?;
+        Ok(())
+    }),
+    setting("ca_bundle", Always, |client, _, value| {
+        client.ca_bundle = Some(connection::ca_bundle(value)?);
+        Ok(())
+    }),
+    setting("client_cert", Always, |client, _, value| {
+        client.transport.identity = Some(Arc::new(connection::client_cert(value)?));
+        Ok(())
+    }),
+    setting("verify", Always, |client, name, value| {
+        foreign::refuse_ssl_context(name, value)?;
+        client.verify = readers::flag(name, value)?;
+        Ok(())
+    }),
+    setting("proxy", UnlessPassword, |client, _, value| {
+        client.transport.proxy = Some(connection::proxy(value)?);
+        Ok(())
+    }),
+    setting("max_connections", Always, |client, name, value| {
+        client.transport.max_connections = Some(readers::limit(name, value)?);
+        Ok(())
+    }),
+    setting("max_in_flight", Always, |client, name, value| {
+        client.transport.max_in_flight = Some(readers::limit(name, value)?);
+        Ok(())
+    }),
+    setting("max_header_size", Always, |client, name, value| {
+        client.transport.max_header = readers::limit(name, value)?;
+        Ok(())
+    }),
+    setting("max_body_size", Always, |client, name, value| {
+        client.transport.max_body = readers::limit(name, value)?;
+        Ok(())
+    }),
+    setting("max_event_size", Always, |client, name, value| {
+        client.transport.max_event = readers::limit(name, value)?;
+        Ok(())
+    }),
+    setting("max_stream_size", Always, |client, name, value| {
+        client.transport.max_stream = readers::limit(name, value)?;
+        Ok(())
+    }),
+    setting("max_values", Always, |client, name, value| {
+        client.transport.max_values = readers::limit(name, value)?;
+        Ok(())
+    }),
+    setting("max_nesting", Always, |client, name, value| {
+        client.defaults.deepest = nesting(name, value)?;
+        Ok(())
+    }),
+    setting(WITHHELD, Always, |client, _, value| {
+        client.defaults.withheld = value.extract()?;
+        Ok(())
+    }),
+];
+
+/// Returns the setting of this name.
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// Reads the keyword arguments of a client. `None` is the same as not given.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for a value that is not right, and for settings of other libraries' clients; `TypeError` for other
+/// names.
 pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> {
-    let mut defaults = Defaults { deepest: decode::DEEP, ..Defaults::default() };
-    let mut settings = Settings::default();
-    let (mut verify, mut bundle) = (true, None);
+    let mut client = ClientSettings {
+        defaults: Defaults { deepest: decode::DEEP, ..Defaults::default() },
+        transport: Settings::default(),
+        verify: true,
+        ca_bundle: None,
+    };
     for (name, value) in given.iter() {
         let name = name.cast_into::<PyString>()?;
         let name = name.to_str()?;
         if value.is_none() {
             continue;
         }
-        match name {
-            "api_key" => (defaults.given.api_key, defaults.functions.key) = functions::key(name, &value)?,
-            TOKEN_PROVIDER => {
-                let (given, function) = functions::secret_or_function(name, &value)?;
-                defaults.given.settings.push((TOKEN_PROVIDER, given));
-                defaults.functions.settings.extend(function.map(|function| (TOKEN_PROVIDER, function)));
-            }
-            "request_headers" => {
-                if !value.is_callable() {
-                    return Err(wrong(name, &value, "a function that returns a dict of header fields"));
-                }
-                defaults.functions.headers = Some(Arc::new(value.unbind()));
-            }
-            "base_url" => {
-                let url = readers::text(name, &value, "an address such as \"https://host/v1\"")?;
-                defaults.given.base_url = Some(url.into());
-            }
-            "api_version" => {
-                defaults.given.api_version = Some(readers::text(name, &value, "the version's name")?);
-            }
-            "timeout" => defaults.timeouts = readers::timeouts(defaults.timeouts, &value)?,
-            "max_retries" => defaults.max_retries = Some(readers::count(name, &value)?),
-            "max_retry_after" => defaults.max_retry_after = Some(readers::seconds(name, &value)?),
-            "headers" => defaults.headers = readers::headers(name, &value)?,
-            "drop_params" => defaults.drop_params = readers::flag(name, &value)?,
-            "allow_http" => defaults.allow_http = readers::flag(name, &value)?,
-            "max_nesting" => defaults.deepest = nesting(name, &value)?,
-            "http2" => settings.http2 = readers::flag(name, &value)?,
-            "ca_bundle" => bundle = Some(connection::ca_bundle(&value)?),
-            "verify" => {
-                foreign::refuse_ssl_context(name, &value)?;
-                verify = readers::flag(name, &value)?;
-            }
-            "client_cert" => settings.identity = Some(Arc::new(connection::client_cert(&value)?)),
-            "proxy" => settings.proxy = Some(connection::proxy(&value)?),
-            "max_connections" => settings.max_connections = Some(readers::limit(name, &value)?),
-            "max_in_flight" => settings.max_in_flight = Some(readers::limit(name, &value)?),
-            "max_header_size" => settings.max_header = readers::limit(name, &value)?,
-            "max_body_size" => settings.max_body = readers::limit(name, &value)?,
-            "max_event_size" => settings.max_event = readers::limit(name, &value)?,
-            "max_stream_size" => settings.max_stream = readers::limit(name, &value)?,
-            "max_values" => settings.max_values = readers::limit(name, &value)?,
-            WITHHELD => defaults.withheld = value.extract()?,
-            _ => {
+        match find(name) {
+            Some(setting) => (setting.read)(&mut client, name, &value)?,
+            None => {
                 foreign::refuse_setting(name, &value)?;
                 return Err(PyTypeError::new_err(format!("Client() got an unexpected keyword argument '{name}'")));
             }
         }
     }
-    match (verify, bundle) {
+    match (client.verify, client.ca_bundle) {
         (false, Some(_)) => {
             return Err(argument(given.py(), "verify=False and ca_bundle exclude each other: give one"));
         }
-        (false, None) => settings.trust = Trust::NoVerification,
-        (true, Some(bundle)) => settings.trust = bundle,
+        (false, None) => client.transport.trust = Trust::NoVerification,
+        (true, Some(bundle)) => client.transport.trust = bundle,
         (true, None) => {}
     }
-    Ok((defaults, settings))
+    Ok((client.defaults, client.transport))
 }
 
 fn nesting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {

@@ -1,0 +1,133 @@
+//! The body of a request: the input of the call, its parameters, and what is merged into them.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+
+use super::foreign;
+use super::upload;
+use crate::providers::{Deployment, check_segments};
+use crate::python::errors::{argument, exception, unencodable, wrong};
+use crate::python::json::encode;
+use crate::types::operation::Operation;
+use crate::types::params::Params;
+use crate::types::request::Request;
+
+/// An argument of a call: its name and its value.
+pub(super) type Argument<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
+
+/// Checks the input of a call. An upload is read into the request at once.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for an input of the wrong type, or for none where one is required.
+pub(super) fn check(request: &mut Request, input: &Bound<'_, PyAny>) -> PyResult<()> {
+    let spec = request.operation.spec();
+    match request.operation {
+        Operation::Chat => check_messages(input)?,
+        Operation::Embedding => check_input(input)?,
+        Operation::FileCreate => request.upload = Some(Arc::new(upload::upload(input)?)),
+        _ if spec.input_optional || !input.is_none() => {}
+        _ => return Err(argument(input.py(), format!("{} is None: it has to be given", spec.input))),
+    }
+    Ok(())
+}
+
+/// Writes the body of a request. `merged` are mappings that are merged last and therefore override parameters of the same
+/// name; a model or a `stream` in them override those of the call.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` that says where a value cannot be encoded as JSON.
+pub(super) fn write(
+    request: &mut Request,
+    deployment: &mut Deployment,
+    input: &Bound<'_, PyAny>,
+    params: &[Argument<'_>],
+    merged: &[Argument<'_>],
+) -> PyResult<()> {
+    request.params = Params::of_call(&deployment.model, request.stream);
+    // An input that is optional may be missing, and an upload is no JSON.
+    if !input.is_none() && request.upload.is_none() {
+        set(&mut request.params, request.operation.spec().input, input)?;
+    }
+    for (name, value) in params {
+        set(&mut request.params, name.to_str()?, value)?;
+    }
+    for (name, value) in merged {
+        merge(&mut request.params, name.to_str()?, value)?;
+    }
+    if !merged.is_empty() {
+        // The body has these already, from arguments of the call.
+        let params = &mut request.params;
+        let stream = params.get("stream").and_then(|value| serde_json::from_slice(value).ok());
+        if params.remove("stream") {
+            request.stream = stream.unwrap_or(request.stream);
+        }
+        let model: Option<String> = params.get("model").and_then(|value| serde_json::from_slice(value).ok());
+        params.remove("model");
+        if let Some(model) = model {
+            check_segments("model", &model).map_err(|error| exception(input.py(), error))?;
+            deployment.model = model.into();
+        }
+    }
+    request.params.close();
+    request.model.clone_from(&deployment.model);
+    Ok(())
+}
+
+/// Sets a parameter.
+fn set(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    params.set_with(name, |out| encode::encode(value, out)).map_err(|error| match foreign::schema_hint(name, value) {
+        Some(hint) => argument(value.py(), hint),
+        None => unencodable(value.py(), name, error),
+    })
+}
+
+/// Merges a mapping, or an object's JSON in a string, into the body.
+fn merge(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = value.py();
+    let json = match value.cast::<PyString>() {
+        Ok(text) if name == "additional_params" => text.to_str()?.as_bytes().to_vec(),
+        _ if value.cast::<PyMapping>().is_ok() => {
+            let mut json = Vec::new();
+            encode::encode(value, &mut json).map_err(|error| unencodable(py, name, error))?;
+            json
+        }
+        _ => {
+            let right = if name == "additional_params" { "a dict or a JSON string of one" } else { "a dict" };
+            return Err(wrong(name, value, right));
+        }
+    };
+    params.merge_json(&json).map_err(|error| argument(py, format!("{name}: {}", error.message)))
+}
+
+fn check_messages(messages: &Bound<'_, PyAny>) -> PyResult<()> {
+    const RIGHT: &str = "a list of messages such as {\"role\": \"user\", \"content\": \"Hi\"}";
+    let is_message = |item: &Bound<'_, PyAny>| {
+        item.cast::<PyDict>().is_ok() || item.cast::<PyMapping>().is_ok() || item.hasattr("model_dump").unwrap_or(false)
+    };
+    let check = |index: usize, item: &Bound<'_, PyAny>| match is_message(item) {
+        true => Ok(()),
+        false => {
+            Err(wrong(&format!("messages[{index}]"), item, "a dict such as {\"role\": \"user\", \"content\": \"Hi\"}"))
+        }
+    };
+    if let Ok(list) = messages.cast::<PyList>() {
+        list.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+    } else if let Ok(tuple) = messages.cast::<PyTuple>() {
+        tuple.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+    } else {
+        Err(wrong("messages", messages, RIGHT))
+    }
+}
+
+/// Checks the input of embeddings: a text, or a list of anything. The items of a list are checked by the provider.
+fn check_input(input: &Bound<'_, PyAny>) -> PyResult<()> {
+    let is_list = input.cast::<PyList>().is_ok() || input.cast::<PyTuple>().is_ok();
+    match is_list || input.cast::<PyString>().is_ok() {
+        true => Ok(()),
+        false => Err(wrong("input", input, "a str or a list of str")),
+    }
+}

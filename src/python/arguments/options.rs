@@ -1,0 +1,131 @@
+//! The options of a call: those of its arguments that are not parameters of the request.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use super::defaults::Defaults;
+use super::foreign::{self, Meaning};
+use super::functions::{self, CallbackArgs};
+use super::readers::{count, flag, headers, pairs, seconds, str_of, text, timeouts};
+use crate::client::MAX_RETRY_AFTER;
+use crate::providers::DeploymentArgs;
+use crate::python::errors::argument;
+use crate::python::intern::intern;
+use crate::transport::deadline::Timeouts;
+use crate::types::operation::Operation;
+use crate::types::request::Request;
+use crate::types::shared::shared;
+
+/// Number of retries of a call, unless the call or its client says otherwise.
+const MAX_RETRIES: u32 = 2;
+
+/// Options of a call whose model has not been looked up yet.
+pub(super) struct CallOptions {
+    pub deployment: DeploymentArgs,
+    /// True if the call, and not only its client, was given a `base_url`; likewise for the next two.
+    pub has_base_url: bool,
+    pub has_api_version: bool,
+    pub has_api_key: bool,
+    pub functions: CallbackArgs,
+    pub timeouts: Timeouts,
+    pub max_retries: u32,
+    pub max_retry_after: Duration,
+    pub allow_http: bool,
+    /// True if vectors are to be rows of a numpy array.
+    pub numpy: bool,
+    /// The request, without parameters.
+    pub request: Request,
+}
+
+impl CallOptions {
+    /// Makes the options of a call that is given none.
+    pub fn of(defaults: &Defaults, operation: Operation) -> Self {
+        Self {
+            deployment: defaults.given.clone(),
+            has_base_url: false,
+            has_api_version: false,
+            has_api_key: false,
+            functions: defaults.functions.clone(),
+            timeouts: defaults.timeouts,
+            max_retries: defaults.max_retries.unwrap_or(MAX_RETRIES),
+            max_retry_after: defaults.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
+            allow_http: defaults.allow_http,
+            numpy: false,
+            request: Request {
+                operation,
+                extra_headers: defaults.headers.clone(),
+                drop_params: defaults.drop_params,
+                ..Default::default()
+            },
+        }
+    }
+
+    /// Takes an argument if it is an option. Returns false if it is a parameter of the request.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgumentError` for a value that is not right, and for arguments of other libraries that mean nothing here.
+    pub fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        match name {
+            "output" if self.request.operation == Operation::Embedding => self.numpy = output(value)?,
+            "stream" => self.request.stream = flag(name, value)?,
+            "allow_http" => self.allow_http = flag(name, value)?,
+            "drop_params" => self.request.drop_params = flag(name, value)?,
+            "timeout" => self.timeouts = timeouts(self.timeouts, value)?,
+            "max_retries" | "num_retries" => self.max_retries = count(name, value)?,
+            "max_retry_after" => self.max_retry_after = seconds(name, value)?,
+            "base_url" | "api_base" => {
+                self.deployment.base_url = Some(shared(str_of(name, value, "an address such as \"https://host/v1\"")?));
+                self.has_base_url = true;
+            }
+            "api_key" => {
+                (self.deployment.api_key, self.functions.key) = functions::key(name, value)?;
+                self.has_api_key = true;
+            }
+            "api_version" => {
+                self.deployment.api_version = Some(text(name, value, "the version's name")?);
+                self.has_api_version = true;
+            }
+            "extra_headers" | "headers" => {
+                for (field, content) in headers(name, value)? {
+                    self.request.extra_headers.retain(|(known, _)| *known != field);
+                    self.request.extra_headers.push((field, content));
+                }
+            }
+            "extra_query" => self.request.extra_query.extend(pairs(name, value)?),
+            _ => match foreign::meaning(name, value)? {
+                Meaning::Param => return Ok(false),
+                Meaning::Nothing => {}
+                Meaning::Ours(ours) => return self.take(ours, value),
+                Meaning::Setting(setting) => {
+                    self.functions.settings.retain(|(known, _)| *known != setting);
+                    let (given, function) = functions::secret_or_function(name, value)?;
+                    self.functions.settings.extend(function.map(|function| (setting, function)));
+                    self.deployment.settings.push((setting, given));
+                }
+            },
+        }
+        Ok(true)
+    }
+}
+
+/// Reads `output`. Returns true if vectors are to be rows of an array, which takes numpy.
+fn output(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    const RIGHT: &str = "\"list\" or \"numpy\"";
+    let py = value.py();
+    match text("output", value, RIGHT)?.as_str() {
+        "list" => Ok(false),
+        "numpy" => match py.import(intern!(py, "numpy")) {
+            Ok(_) => Ok(true),
+            Err(error) => Err(argument(
+                py,
+                format!(
+                    "output=\"numpy\" needs numpy, which cannot be imported ({}): pip install numpy",
+                    error.value(py)
+                ),
+            )),
+        },
+        other => Err(argument(py, format!("output is {other:?}: {RIGHT} would be right"))),
+    }
+}
