@@ -169,6 +169,7 @@ pub fn array(write: impl FnOnce(&mut ArrayWriter)) -> String {
 }
 
 /// Returns a text as a JSON string.
+#[expect(clippy::missing_panics_doc, reason = "a string can always be serialised")]
 pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON")
 }

@@ -144,6 +144,7 @@ impl Params {
     /// # Errors
     ///
     /// Returns the error of `write`.
+    #[expect(clippy::missing_panics_doc, reason = "a string can always be serialised")]
     pub fn set_with<E>(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let text = self.text.open();
         let before = text.len();
@@ -192,10 +193,7 @@ impl Params {
     }
 
     /// Iterates over names and values, in insertion order.
-    ///
-    /// # Panics
-    ///
-    /// Never in practice: names are inserted as `str` and so are UTF-8.
+    #[expect(clippy::missing_panics_doc, reason = "names are inserted as `str`, and so are UTF-8")]
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.members.iter().map(|member| {
             let name = std::str::from_utf8(member.name(&self.text)).expect("it was written as a str");

@@ -4,8 +4,8 @@
 //! that the decoded text contains, and so on. Each layer is searched for each secret: as text without regard to case,
 //! in hexadecimal, and in base64 at each of its three alignments. Matches are replaced in the original text.
 //!
-//! The time is linear in the length of the text: there are at most [`MAX_LAYERS`] layers of escapes and
-//! [`MAX_BASE64_LAYERS`] of base64 within them, and each search is linear.
+//! The time is linear in the length of the text: there are at most `MAX_LAYERS` layers of escapes and
+//! `MAX_BASE64_LAYERS` of base64 within them, and each search is linear.
 
 mod decode;
 
