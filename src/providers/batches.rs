@@ -90,7 +90,7 @@ pub(super) struct Batch {
     pub provider_specific_fields: Value,
 }
 
-/// Numbers of a batch's rows.
+/// Number of a batch's rows in each state.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {
     pub total: u64,

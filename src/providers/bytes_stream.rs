@@ -1,4 +1,4 @@
-//! Streams of bytes without events: audio, and the contents of files.
+//! Streams of bytes that are not framed into events: audio, the contents of files, and files of JSON lines.
 
 use bytes::Bytes;
 

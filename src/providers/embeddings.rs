@@ -46,7 +46,7 @@ pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[
 /// The endpoint of OpenAI's embeddings at the host that a row describes.
 pub(super) struct Embeddings {
     pub row: &'static Row,
-    /// Returns the address of an operation at this host.
+    /// Function that returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 

@@ -61,7 +61,7 @@ pub(super) fn read(provider: &str, body: &[u8]) -> ErrorBody {
     }
 }
 
-/// Names of the message at different hosts, the most specific first.
+/// Names of the message at different hosts; the first that is present wins.
 const MESSAGES: &[&str] = &[
     "message",
     "detail",

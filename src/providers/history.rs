@@ -29,13 +29,13 @@ static ANNOTATIONS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"annotati
 /// Returns `messages` as the host takes them; `None` if nothing has to change.
 ///
 /// - Content that came as a list goes back to the same provider as that list, unless the caller changed its text.
-/// - `reasoning_content` that only repeats `reasoning` is taken out; strict hosts refuse names they do not know.
+/// - `reasoning_content` that only repeats `reasoning` is taken out; strict hosts refuse unknown names.
 /// - Members that other hosts have in their answers are taken out where they are refused, whatever their value; a refusal
 ///   becomes the text. Many users name any host `openai` with another base URL (`is_home` returns true for OpenAI's own):
 ///   members that such a host may have written itself go back to it.
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
 /// - Calls and their results have ids and names in the host's grammar.
-/// - `developer` is `system` for a host that does not know it.
+/// - `developer` becomes `system` for a host without that role.
 pub(super) fn acceptable(
     row: &Row,
     is_home: impl FnOnce() -> bool,
@@ -271,11 +271,11 @@ mod tests {
             let text = refusals_as_text(json!([message]).to_string().as_bytes()).unwrap();
             serde_json::from_slice::<Value>(&text).unwrap()[0].clone()
         };
-        let said = json!({"role": "assistant", "content": "no"});
-        assert_eq!(text(json!({"role": "assistant", "content": null, "refusal": "no"})), said);
-        assert_eq!(text(json!({"role": "assistant", "refusal": "no"})), said);
-        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": "not this"})), said);
-        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": null})), said);
+        let expected = json!({"role": "assistant", "content": "no"});
+        assert_eq!(text(json!({"role": "assistant", "content": null, "refusal": "no"})), expected);
+        assert_eq!(text(json!({"role": "assistant", "refusal": "no"})), expected);
+        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": "not this"})), expected);
+        assert_eq!(text(json!({"role": "assistant", "content": "no", "refusal": null})), expected);
         assert_eq!(
             text(json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}))["content"],
             json!([{"type": "text", "text": "no"}])

@@ -300,7 +300,7 @@ mod tests {
                 assert_eq!(shown.to_string().matches("\"reasoning_content\"").count(), 1, "{own}");
             }
         }
-        // What says nothing of it, or has it by its own name.
+        // Messages without reasoning, or with `reasoning_content` already.
         for own in [
             json!({"reasoning_content": "hm", "reasoning": "hm", "content": "a"}),
             json!({"content": "the \"thinking\": \"x\"", "thought": true}),

@@ -22,24 +22,24 @@ impl<'a> Outline<'a> {
         text_in(json).map_or(Self::whole(json), |(start, end)| Self { before: &json[..start], behind: &json[end..] })
     }
 
-    /// Returns a JSON text whose texts are not worth a search.
+    /// Returns the whole JSON text as its outline, where skipping a text would not pay for the search.
     pub fn whole(json: &'a [u8]) -> Self {
         Self { before: json, behind: &[] }
     }
 
-    /// Returns true if one of the parts is what is looked for.
+    /// Returns true if `is_in` does for one of the parts.
     pub fn any(self, is_in: impl Fn(&[u8]) -> bool) -> bool {
         is_in(self.before) || !self.behind.is_empty() && is_in(self.behind)
     }
 }
 
-/// Returns where the first text begins, at its quote, and where its closing quote ends it.
+/// Returns the start and the end of the first text, its quotes included.
 fn text_in(json: &[u8]) -> Option<(usize, usize)> {
     let value = &json[CONTENT.find(json)? + CONTENT.needle().len()..];
     let value = value.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
     let start = json.len() - value.len();
     let text = value.strip_prefix(b"\"")?;
-    let is_end = |at: &usize| text[..*at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
+    let is_end = |quote: &usize| text[..*quote].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0;
     let length = memchr_iter(b'"', text).find(is_end)?;
     Some((start, start + 1 + length + 1))
 }

@@ -72,7 +72,7 @@ pub(super) fn is_refusal(top: &Members) -> bool {
                 .any(|name| error_value(top, name).is_some())
 }
 
-/// Returns MiniMax's format of a refusal: <https://platform.minimax.io/docs/api-reference/errorcode>.
+/// Returns a refusal in MiniMax's format: <https://platform.minimax.io/docs/api-reference/errorcode>.
 pub(super) fn base_resp<'a>(top: &Members<'a>) -> Option<Members<'a>> {
     let answer = Members::of(top.some("base_resp")?.as_bytes()).ok()?;
     answer.some("status_code").is_some_and(|code| u64::of(code) != 0).then_some(answer)
@@ -157,7 +157,7 @@ static WORDS: &[(&str, u16)] = &[
     ("datainspection", 400),
 ];
 
-/// The status that a name or a sentence stands for.
+/// Returns the status for a code or a message that has none.
 pub(super) fn status_in(text: &str) -> Option<u16> {
     let text = text.to_ascii_lowercase();
     WORDS.iter().find(|(words, _)| text.contains(words)).map(|(_, status)| *status)

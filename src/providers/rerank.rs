@@ -42,7 +42,7 @@ pub(super) const PLAIN: RerankRow =
 /// The endpoint of reranking at the host that a row describes.
 pub(super) struct Rerank {
     pub row: &'static Row,
-    /// Returns the address of an operation at this host.
+    /// Function that returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 

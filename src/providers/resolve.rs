@@ -80,20 +80,8 @@ fn deployment(
     if row.name != "local" {
         check_segments("model", model)?;
     }
-    let first_set = |names: &[&str]| names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()));
-
-    let base_url = args.base_url.as_deref().map(Cow::Borrowed);
-    let base_url = base_url.or_else(|| first_set(row.base_url_variables).map(Cow::Owned)).or_else(|| {
-        let root = |(name, path): &(&str, &str)| {
-            environment(name).filter(|url| !url.is_empty()).map(|url| with_path(&url, path))
-        };
-        row.root_url_variables.iter().find_map(root).map(Cow::Owned)
-    });
-    let base_url = match base_url {
-        Some(url) => checked_base_url(provider, &url)?,
-        None if row.base_url.is_empty() => return Err(Error::argument(no_base_url(row))),
-        None => row.base_url.into(),
-    };
+    let first_set = |names: &[&str]| first_set(names, environment);
+    let base_url = base_url(provider, args, environment)?;
 
     let argument =
         |name: &str| args.settings.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
@@ -149,6 +137,30 @@ fn deployment(
         deployment.credentials = Credentials::Unresolved(Arc::new(CredentialSource::new(kind, settings)));
     }
     Ok(deployment)
+}
+
+/// Returns the first of some variables that is set, and not empty.
+fn first_set(names: &[&str], environment: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    names.iter().find_map(|name| environment(name).filter(|value| !value.is_empty()))
+}
+
+/// Returns the base URL of the caller, of the environment or of the provider, in this order.
+fn base_url(
+    provider: &'static dyn Provider,
+    args: &DeploymentArgs,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Arc<str>> {
+    let row = provider.row();
+    let url = args.base_url.as_deref().map(Cow::Borrowed);
+    let url = url.or_else(|| first_set(row.base_url_variables, environment).map(Cow::Owned)).or_else(|| {
+        let root = |(name, path): &(&str, &str)| Some(with_path(&first_set(&[name], environment)?, path));
+        row.root_url_variables.iter().find_map(root).map(Cow::Owned)
+    });
+    match url {
+        Some(url) => checked_base_url(provider, &url),
+        None if row.base_url.is_empty() => Err(Error::argument(no_base_url(row))),
+        None => Ok(row.base_url.into()),
+    }
 }
 
 /// Refuses values with dot segments, which would lead to another path of the host: users who choose the model may be others

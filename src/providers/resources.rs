@@ -68,7 +68,7 @@ pub(super) static ROUTES: &[Route] = &[
 pub(super) struct Resource {
     pub row: &'static Row,
     pub route: &'static Route,
-    /// Returns the address of an operation at this host, and its header fields.
+    /// Function that returns the address of an operation at this host, and its header fields.
     pub destination: DestinationOf,
 }
 

@@ -14,7 +14,7 @@ use crate::types::request::Request;
 /// The endpoint of OpenAI's speech at the host that a row describes.
 pub(super) struct Speech {
     pub row: &'static Row,
-    /// Returns the address of an operation at this host.
+    /// Function that returns the address of an operation at this host.
     pub destination: DestinationOf,
 }
 

@@ -284,7 +284,7 @@ mod tests {
             finish("stop"),
             finish("length"),
             finish("tool_calls"),
-            // Behind these, text is a piece of a list too.
+            // After these, a string is a piece of a list too.
             text(r#"[{"type":"text","text":"d"}]"#, ""),
             text(r#"[{"type":"text","text":"e"}]"#, ""),
             text(r#"[{"type":"text","text":"f"}]"#, ""),

@@ -216,7 +216,7 @@ mod tests {
             assert!(is_regular(body.as_bytes(), count_inputs(&Request { params, ..Request::default() })), "{body}");
             assert_eq!(held(input, &body).unwrap(), body);
         }
-        // These take the long way and are well too.
+        // These have to be parsed, and are accepted too.
         for items in [
             &[r#"{"index":0,"embedding":[1]}"#, r#"{"index":0,"embedding":[2]}"#][..],
             &[r#"{"index":null,"embedding":[1]}"#, r#"{"index":"x","embedding":[2]}"#],
