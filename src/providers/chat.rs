@@ -13,13 +13,13 @@ use memchr::memmem::Finder;
 
 use super::families::openai;
 use super::http::{Destination, accepted, destination};
-use super::normalise::normalised;
+use super::normalise::normalise_completion;
 use super::outline::Outline;
 use super::tools::answer;
 use super::tools::ids::Ids;
 use super::tools::names::Renamed;
 use super::unsupported::without_unsupported;
-use super::validation::checked;
+use super::validation::check_answer;
 use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, history, media};
 use crate::error::Result;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -66,11 +66,12 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): 
     let is_home = || uri.host() == row.base_url.split('/').nth(2);
     let renamed = Renamed::of(&row.tools, &params);
     renamed.rename_tools(&mut params);
-    let messages = params.get("messages").and_then(|messages| history::acceptable(row, is_home, &renamed, messages));
+    let messages =
+        params.get("messages").and_then(|messages| history::adapt_messages(row, is_home, &renamed, messages));
     if let Some(messages) = messages {
         params.to_mut().set("messages", messages.as_bytes());
     }
-    if let Some(messages) = params.get("messages").and_then(media::acceptable) {
+    if let Some(messages) = params.get("messages").and_then(media::normalise_if_wrong) {
         params.to_mut().set("messages", messages.as_bytes());
     }
 
@@ -93,15 +94,15 @@ pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): 
 /// Decodes a chat completion: the host's own bytes, unless something in them has to be normalised.
 ///
 /// # Errors
-/// That of [`checked`], for an answer that is no completion.
+/// That of [`check_answer`], for an answer that is no completion.
 pub(super) fn decode(row: &Row, request: &Request, response: &HttpResponse) -> Result<Bytes> {
     let outline = Outline::of(&response.body);
-    let body = checked(row.name, &CHOICES, response, outline)?;
-    let body = normalised(row.name, &body, outline).unwrap_or(body);
+    let body = check_answer(row.name, &CHOICES, response, outline)?;
+    let body = normalise_completion(row.name, &body, outline).unwrap_or(body);
     if request.params.get("tools").is_none() {
         return Ok(body);
     }
-    Ok(answer::restored(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
+    Ok(answer::normalise_calls(&Renamed::of(&row.tools, &request.params), &mut Ids::default(), &body).unwrap_or(body))
 }
 
 /// Returns `stream_options` that request the usage; `None` if the caller's own say already whether it is wanted.

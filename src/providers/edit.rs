@@ -104,7 +104,7 @@ pub(super) fn list(json: &str, mut change: impl FnMut(&str) -> Option<String>) -
 }
 
 /// Copies an object, with other values for the members for which `change` returns one. The caller may add members.
-pub(super) fn copied<T: AsRef<[u8]>>(
+pub(super) fn copy_with<T: AsRef<[u8]>>(
     members: &Members,
     mut change: impl FnMut(&str, &str) -> Option<T>,
 ) -> ObjectWriter {

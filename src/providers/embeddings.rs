@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::http::{DestinationOf, JSON};
 use super::outline::Outline;
 use super::unsupported::drop_or_refuse;
-use super::validation::checked;
+use super::validation::check_answer;
 use super::{Deployment, Encoded, Endpoint, Row, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -71,12 +71,12 @@ impl Endpoint for Embeddings {
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = checked(self.row.name, &DATA, response, Outline::whole(&response.body))?;
+        let body = check_answer(self.row.name, &DATA, response, Outline::whole(&response.body))?;
         let body = match self.packed(request) {
-            Some(packed) => vectors::unpacked(body, packed),
+            Some(packed) => vectors::unpack(body, packed),
             None => body,
         };
-        let body = vectors::checked(self.row.name, request, response, body)?;
+        let body = vectors::check_vectors(self.row.name, request, response, body)?;
         Ok(with_prompt_tokens(&body).unwrap_or(body))
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Row;
 use super::edit::{self, Edited};
 use super::normalise::{ListContent, own_reasoning};
-use super::pieces::{TextPart, joined};
+use super::pieces::{TextPart, join_pieces};
 use super::tools::history::{Calls, has_calls};
 use super::tools::names::Renamed;
 use crate::types::members::Members;
@@ -36,7 +36,7 @@ static ANNOTATIONS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"annotati
 /// - `provider_specific_fields`, `thinking_blocks` and the `annotations` that came with them are no part of OpenAI's format.
 /// - Calls and their results have ids and names in the host's grammar.
 /// - `developer` becomes `system` for a host without that role.
-pub(super) fn acceptable(
+pub(super) fn adapt_messages(
     row: &Row,
     is_home: impl FnOnce() -> bool,
     renamed: &Renamed,
@@ -124,9 +124,9 @@ fn native_content(row: &Row, fields: &str, content: Option<&str>) -> Option<Nati
     // Text of a stream before its first list is in none of the lists.
     let before = content.unwrap_or_default().strip_suffix(&*text)?;
     let list = match before {
-        "" => joined(list),
+        "" => join_pieces(list),
         _ if text.is_empty() => return None,
-        before => with_text_before(before, &joined(list))?,
+        before => with_text_before(before, &join_pieces(list))?,
     };
     Some(Native { list, reasoning })
 }
@@ -176,7 +176,7 @@ mod tests {
     fn sent_to(provider: &str, is_home: bool, message: Value) -> Value {
         let row = crate::providers::lookup(provider).unwrap().row();
         let messages = json!([{"role": "user", "content": "hi"}, message]).to_string();
-        let cleaned = acceptable(row, || is_home, &Renamed::default(), messages.as_bytes()).unwrap_or(messages);
+        let cleaned = adapt_messages(row, || is_home, &Renamed::default(), messages.as_bytes()).unwrap_or(messages);
         serde_json::from_str::<Value>(&cleaned).unwrap()[1].take()
     }
 

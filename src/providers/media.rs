@@ -10,12 +10,12 @@ use super::edit;
 use crate::types::media::{DataUrl, media_type};
 use crate::types::object::quoted;
 
-/// Normalises the media types in messages like [`written`], but parses them only if one has to change: for hosts that are
+/// Normalises the media types in messages like [`normalise`], but parses them only if one has to change: for hosts that are
 /// sent the caller's own bytes.
 ///
 /// Messages of plain texts hold no second list, which a search for one byte finds out. In others the beginnings of `data:`
 /// addresses decide, since pictures are large.
-pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
+pub(super) fn normalise_if_wrong(messages: &[u8]) -> Option<String> {
     static LIST: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\":["));
     // The first bracket opens the messages; a list in a message follows a name.
     let from = memchr(b'[', messages.get(1..)?)?.saturating_sub(1);
@@ -31,7 +31,7 @@ pub(super) fn acceptable(messages: &[u8]) -> Option<String> {
         head.split_once(';').is_some_and(|parts| !is_written(parts))
     };
     // Base64 has no quotes, so that a picture is one step.
-    if memchr_iter(b'"', &messages[list..]).any(|quote| is_wrong(list + quote)) { written(messages) } else { None }
+    if memchr_iter(b'"', &messages[list..]).any(|quote| is_wrong(list + quote)) { normalise(messages) } else { None }
 }
 
 const SCHEME: &[u8] = b"data:";
@@ -40,18 +40,18 @@ const SCHEME: &[u8] = b"data:";
 const LONGEST_HEAD: usize = 256;
 
 /// Returns `messages` with normalised media types; `None` if all of them are so already.
-pub(super) fn written(messages: &[u8]) -> Option<String> {
+pub(super) fn normalise(messages: &[u8]) -> Option<String> {
     let picture = |picture: &str| match serde_json::from_str::<String>(picture) {
-        Ok(url) => written_url(&url).map(|url| quoted(&url)),
+        Ok(url) => normalise_url(&url).map(|url| quoted(&url)),
         Err(_) => edit::object(picture, |picture| {
-            if let Some(url) = picture.string("url").as_deref().and_then(written_url) {
+            if let Some(url) = picture.string("url").as_deref().and_then(normalise_url) {
                 picture.set_string("url", &url);
             }
         }),
     };
     let file = |data: &str| {
         let url: String = serde_json::from_str(data).ok()?;
-        written_url(&url).map(|url| quoted(&url))
+        normalise_url(&url).map(|url| quoted(&url))
     };
     let part = |part: &str| {
         edit::object(part, |part| {
@@ -66,7 +66,7 @@ pub(super) fn written(messages: &[u8]) -> Option<String> {
     })
 }
 
-fn written_url(url: &str) -> Option<String> {
+fn normalise_url(url: &str) -> Option<String> {
     let data = DataUrl::of(url).filter(|url| url.is_base64 && !url.media_type.is_empty())?;
     let written = format!("data:{};base64,{}", data.media_type, data.data);
     (written != url).then_some(written)
@@ -84,23 +84,23 @@ mod tests {
         for url in ["data:image/jpg;base64,AA==", "data:IMAGE/JPEG;name=a;base64,AA==", "DATA:image/pjpeg;BASE64,AA=="]
         {
             let given = message(url).to_string();
-            for written in [written(given.as_bytes()), acceptable(given.as_bytes())] {
+            for written in [normalise(given.as_bytes()), normalise_if_wrong(given.as_bytes())] {
                 assert_eq!(serde_json::from_str::<Value>(&written.unwrap()).unwrap(), right, "{url}");
             }
         }
         for url in ["data:image/jpeg;base64,AA==", "https://h/a.jpg", "data:,a"] {
-            assert_eq!(written(message(url).to_string().as_bytes()), None, "{url}");
-            assert_eq!(acceptable(message(url).to_string().as_bytes()), None, "{url}");
+            assert_eq!(normalise(message(url).to_string().as_bytes()), None, "{url}");
+            assert_eq!(normalise_if_wrong(message(url).to_string().as_bytes()), None, "{url}");
         }
         let of_file = |data: &str| json!([{"role": "user", "content": [{"type": "file", "file": {"filename": "a", "file_data": data}}, {"type": "input_file", "file_data": data}]}]);
         let right = of_file("data:application/pdf;base64,AA==");
         let wrong = of_file("data:Application/X-PDF;charset=binary;base64,AA==").to_string();
-        assert_eq!(serde_json::from_str::<Value>(&acceptable(wrong.as_bytes()).unwrap()).unwrap(), right);
-        assert_eq!(acceptable(right.to_string().as_bytes()), None);
+        assert_eq!(serde_json::from_str::<Value>(&normalise_if_wrong(wrong.as_bytes()).unwrap()).unwrap(), right);
+        assert_eq!(normalise_if_wrong(right.to_string().as_bytes()), None);
         let plain =
             json!([{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/jpg;base64,AA=="}]}]);
         assert!(
-            written(plain.to_string().as_bytes()).unwrap().contains(r#""image_url":"data:image/jpeg;base64,AA==""#)
+            normalise(plain.to_string().as_bytes()).unwrap().contains(r#""image_url":"data:image/jpeg;base64,AA==""#)
         );
     }
 }

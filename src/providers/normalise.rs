@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memchr::{memchr_iter, memmem::Finder};
 use serde_json::value::RawValue;
 
-use super::edit::copied;
+use super::edit::copy_with;
 use super::outline::Outline;
 use super::pieces::Pieces;
 use crate::types::lenient;
@@ -28,17 +28,17 @@ static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
 static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
 
 /// Normalises a completion; `None` if there is nothing to normalise (the usual case, decided by searches for substrings).
-pub(super) fn normalised(provider: &str, json: &[u8], outline: Outline<'_>) -> Option<Bytes> {
-    rewritten(provider, json, outline, None)
+pub(super) fn normalise_completion(provider: &str, json: &[u8], outline: Outline<'_>) -> Option<Bytes> {
+    normalise(provider, json, outline, None)
 }
 
 /// Normalises a chunk, with the lists that its stream had so far. A choice without a delta gets an empty one: a filter's
 /// verdict, for example, comes without, and loops over a stream read the delta of each chunk.
-pub(super) fn normalised_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
-    rewritten(provider, json, Outline::whole(json), Some(pieces))
+pub(super) fn normalise_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) -> Option<Bytes> {
+    normalise(provider, json, Outline::whole(json), Some(pieces))
 }
 
-fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
+fn normalise(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
     let has_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
     if !has_more && !has_groq_usage && !outline.any(has_reasoning) && !outline.any(has_list_content) {
@@ -54,7 +54,7 @@ fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Opti
     let choices: Vec<&RawValue> = serde_json::from_str(top.some("choices")?).ok()?;
     let mut normalised = ArrayWriter::with_capacity(json.len());
     for choice in choices {
-        match normalised_choice(provider, choice, &mut pieces) {
+        match normalise_choice(provider, choice, &mut pieces) {
             Some(choice) => {
                 changed = true;
                 normalised.push_raw(choice);
@@ -66,7 +66,7 @@ fn rewritten(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Opti
         return None;
     }
     let normalised = normalised.finish();
-    Some(copied(&top, |name, _| (name == "choices").then_some(&normalised)).finish())
+    Some(copy_with(&top, |name, _| (name == "choices").then_some(&normalised)).finish())
 }
 
 /// Names of reasoning beside `reasoning_content`, the most trusted first: some hosts have two with the same content.
@@ -138,7 +138,7 @@ fn lacks_delta(json: &[u8]) -> bool {
 }
 
 /// Normalises a choice; `None` if there is nothing to normalise.
-fn normalised_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>) -> Option<String> {
+fn normalise_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>) -> Option<String> {
     let mut members = Members::of(choice.get().as_bytes()).ok()?;
     let mut changed = false;
     if pieces.is_some() && members.some("delta").is_none() {
@@ -147,13 +147,13 @@ fn normalised_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut
         changed = true;
     }
     let index = members.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
-    let copy = copied(&members, |name, value| {
+    let copy = copy_with(&members, |name, value| {
         if !matches!(name, "message" | "delta") {
             return None;
         }
         let message = Members::of(value.as_bytes()).ok()?;
         let pieces = pieces.as_deref_mut().filter(|_| name == "delta");
-        let message = normalised_message(provider, &message, pieces.map(|pieces| (pieces, index)))?;
+        let message = normalise_message(provider, &message, pieces.map(|pieces| (pieces, index)))?;
         changed = true;
         Some(message)
     });
@@ -161,7 +161,7 @@ fn normalised_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut
 }
 
 /// Returns a message or delta with text as `content` and with `reasoning_content`; `None` if there is nothing to normalise.
-fn normalised_message(provider: &str, message: &Members, pieces: Option<(&mut Pieces, u64)>) -> Option<String> {
+fn normalise_message(provider: &str, message: &Members, pieces: Option<(&mut Pieces, u64)>) -> Option<String> {
     let content = message.some("content").and_then(ListContent::of);
     let list = match (&content, pieces) {
         (Some(content), pieces) => {
@@ -186,7 +186,7 @@ fn normalised_message(provider: &str, message: &Members, pieces: Option<(&mut Pi
     if list.is_none() && reasoning.is_none() {
         return None;
     }
-    let mut copy = copied(message, |name, _| match (name, &content, &reasoning) {
+    let mut copy = copy_with(message, |name, _| match (name, &content, &reasoning) {
         ("content", Some(content), _) => Some(quoted(&content.text)),
         ("reasoning_content", _, Some(reasoning)) => Some(quoted(reasoning)),
         _ => None,
@@ -245,7 +245,7 @@ mod tests {
     fn read(value: Value) -> Option<Value> {
         {
             let json = value.to_string();
-            normalised("mistral", json.as_bytes(), Outline::of(json.as_bytes()))
+            normalise_completion("mistral", json.as_bytes(), Outline::of(json.as_bytes()))
         }
         .map(|bytes| serde_json::from_slice(&bytes).unwrap())
     }

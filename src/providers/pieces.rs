@@ -49,7 +49,7 @@ impl Pieces {
 }
 
 /// Joins the pieces in a list. Returns the list's own bytes where no two parts continue each other.
-pub(super) fn joined(list: &str) -> String {
+pub(super) fn join_pieces(list: &str) -> String {
     let parts: Vec<Value> = serde_json::from_str(list).unwrap_or_default();
     let count = parts.len();
     let whole = join(parts);
@@ -102,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     fn joined(parts: Value) -> Value {
-        serde_json::from_str(&super::joined(&parts.to_string())).unwrap()
+        serde_json::from_str(&super::join_pieces(&parts.to_string())).unwrap()
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(joined(pieces), whole);
         assert_eq!(joined(whole.clone()), whole);
         assert_eq!(
-            super::joined(r#"[{"type":"text","text":"a","x":1.50}]"#),
+            super::join_pieces(r#"[{"type":"text","text":"a","x":1.50}]"#),
             r#"[{"type":"text","text":"a","x":1.50}]"#
         );
     }

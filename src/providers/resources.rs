@@ -81,15 +81,18 @@ impl Resource {
 
 impl Endpoint for Resource {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let (path, params) = filled(self.route.path, &request.params)?;
+        let (path, params) = fill_path(self.route.path, &request.params)?;
         let path = self.row.below_version(deployment, &path);
         let (uri, headers) = (self.destination)(deployment, &path, if self.is_json() { JSON } else { ANY })?;
-        Ok(Encoded { request: requested(self.route, request, &params, (uri, headers))?, dropped_params: Vec::new() })
+        Ok(Encoded {
+            request: encode_by_route(self.route, request, &params, (uri, headers))?,
+            dropped_params: Vec::new(),
+        })
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
         match self.is_json() {
-            true => checked(self.row.name, self.route.operation, response),
+            true => check_json(self.row.name, self.route.operation, response),
             false => Ok(response.body.clone()),
         }
     }
@@ -115,7 +118,7 @@ impl Endpoint for Resource {
 ///
 /// # Errors
 /// `InvalidArgument` for a value that the payload cannot express, and for a form without a file.
-pub(super) fn requested(
+pub(super) fn encode_by_route(
     route: &Route,
     request: &Request,
     params: &Params,
@@ -153,7 +156,7 @@ fn object(params: &Params) -> Bytes {
 pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Returns a path with its parameters filled in, and the remaining parameters.
-fn filled(path: &str, params: &Params) -> Result<(String, Params)> {
+fn fill_path(path: &str, params: &Params) -> Result<(String, Params)> {
     let mut left = params.clone();
     let mut written = String::with_capacity(path.len() + 32);
     for (index, part) in path.split(['{', '}']).enumerate() {
@@ -161,7 +164,7 @@ fn filled(path: &str, params: &Params) -> Result<(String, Params)> {
             written += part;
             continue;
         }
-        let id = string(part, params.get(part))?;
+        let id = required_string(part, params.get(part))?;
         left.remove(part);
         written += &utf8_percent_encode(&id, SEGMENT).to_string();
     }
@@ -172,7 +175,7 @@ fn filled(path: &str, params: &Params) -> Result<(String, Params)> {
 ///
 /// # Errors
 /// `InvalidArgument` that names the parameter.
-pub(super) fn string(name: &str, value: Option<&[u8]>) -> Result<String> {
+pub(super) fn required_string(name: &str, value: Option<&[u8]>) -> Result<String> {
     let text: Option<String> = value.and_then(|value| serde_json::from_slice(value).ok());
     text.filter(|text| !text.trim().is_empty())
         .ok_or_else(|| Error::argument(format!("{name} is no str, or an empty one: an id would be right")))
@@ -242,7 +245,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Returns an answer's body, if it is the JSON of the operation.
-fn checked(provider: &str, operation: Operation, response: &HttpResponse) -> Result<Bytes> {
+fn check_json(provider: &str, operation: Operation, response: &HttpResponse) -> Result<Bytes> {
     let Ok(top) = Members::of(&response.body) else {
         return Err(errors::not_an_answer(provider, response, "something that is no JSON object"));
     };
@@ -268,11 +271,11 @@ mod tests {
 
     #[test]
     fn a_path_takes_its_parameters_and_the_query_the_others() {
-        let (path, left) = filled("files/{file_id}/content", &params(r#"{"file_id":"a/../b?","x":1}"#)).unwrap();
+        let (path, left) = fill_path("files/{file_id}/content", &params(r#"{"file_id":"a/../b?","x":1}"#)).unwrap();
         assert_eq!(path, "files/a%2F..%2Fb%3F/content");
         assert_eq!(left.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["x"]);
         for refused in ["{}", r#"{"file_id":""}"#, r#"{"file_id":7}"#] {
-            let error = filled("files/{file_id}", &params(refused)).unwrap_err();
+            let error = fill_path("files/{file_id}", &params(refused)).unwrap_err();
             assert!(error.message.contains("file_id"), "{error}");
         }
         let uri = Uri::from_static("http://h/v1/files?api-version=1");

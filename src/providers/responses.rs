@@ -31,8 +31,8 @@ impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let row = self.row;
         let renamed = Renamed::of_items(&row.tools, &request.params);
-        let mut params = items::acceptable(row, &renamed, &request.params);
-        if let Some(input) = params.get("input").and_then(media::acceptable) {
+        let mut params = items::adapt_params(row, &renamed, &request.params);
+        if let Some(input) = params.get("input").and_then(media::normalise_if_wrong) {
             params.to_mut().set("input", input.as_bytes());
         }
         let mut dropped_params = Vec::new();
@@ -58,7 +58,7 @@ impl Endpoint for Responses {
         if top.string("object").as_deref() == Some("response") || top.some("output").is_some() {
             let renamed = Renamed::of_items(&self.row.tools, &request.params);
             let text = std::str::from_utf8(body).ok().filter(|_| !renamed.is_empty());
-            let restored = text.and_then(|text| items::restored(&renamed, text));
+            let restored = text.and_then(|text| items::restore_names(&renamed, text));
             return Ok(restored.map_or_else(|| body.clone(), Bytes::from));
         }
         Err(not_a_completion(self.row.name, response))

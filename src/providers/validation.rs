@@ -14,7 +14,7 @@ use crate::types::members::Members;
 ///
 /// # Errors
 /// The refusal's own class; `ApiResponseValidation` for an answer without the list.
-pub(super) fn checked(
+pub(super) fn check_answer(
     provider: &str,
     required_key: &Finder,
     response: &HttpResponse,

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::providers::batches::{Batch, Counts, page, result, rows, seconds};
 use crate::providers::bytes_stream::JsonLines;
 use crate::providers::http::{ANY, Destination, JSON, headers};
-use crate::providers::resources::{Payload, Route, SEGMENT, requested, string};
+use crate::providers::resources::{Payload, Route, SEGMENT, encode_by_route, required_string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -50,7 +50,7 @@ fn destination(deployment: &Deployment, path: &str, accept: &'static str, betas:
 }
 
 fn segment(name: &str, request: &Request) -> Result<String> {
-    let id = string(name, request.params.get(name))?;
+    let id = required_string(name, request.params.get(name))?;
     Ok(format!("/{}", percent_encoding::utf8_percent_encode(&id, SEGMENT)))
 }
 
@@ -99,7 +99,7 @@ impl Endpoint for State {
             }
         };
         let destination = destination(deployment, &path, JSON, &[])?;
-        Ok(Encoded { request: requested(&self.0, request, &params, destination)?, dropped_params: Vec::new() })
+        Ok(Encoded { request: encode_by_route(&self.0, request, &params, destination)?, dropped_params: Vec::new() })
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -273,7 +273,7 @@ fn nothing_of_anthropics_goes_to_another_provider() {
         json!([{"type": "thinking", "thinking": "t", "signature": "s"}, {"type": "text", "text": "a", "citations": [{"type": "web_search_result_location", "url": "u", "title": "T"}]}]),
     );
     assert_eq!(message["annotations"][0]["url_citation"]["url"], "u");
-    let cleaned = history::acceptable(
+    let cleaned = history::adapt_messages(
         crate::providers::lookup("openai").unwrap().row(),
         || true,
         &Default::default(),

@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 use super::{NAME, endpoint_address, request::headers};
 use crate::error::{Error, Result};
 use crate::providers::cohere::embedding as cohere;
-use crate::providers::embeddings::vectors::checked;
+use crate::providers::embeddings::vectors::check_vectors;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::EmbeddingList;
@@ -93,7 +93,7 @@ impl Endpoint for Invoke {
             _ => titan(&request.model, response, tokens),
         };
         let list = list.ok_or_else(|| not_embeddings(NAME, response))?;
-        checked(NAME, request, response, list)
+        check_vectors(NAME, request, response, list)
     }
 
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {

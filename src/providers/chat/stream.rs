@@ -9,9 +9,9 @@ use bytes::Bytes;
 use memchr::memmem::Finder;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::providers::normalise::normalised_chunk;
+use crate::providers::normalise::normalise_chunk;
 use crate::providers::pieces::Pieces;
-use crate::providers::tools::answer::RestoredNames;
+use crate::providers::tools::answer::NormalisedCalls;
 use crate::providers::tools::ids::Ids;
 use crate::providers::tools::names::Renamed;
 use crate::providers::visibility::{asks_for_usage, has_empty_choices, is_shown};
@@ -40,7 +40,11 @@ pub(in crate::providers) fn stream_decoder(row: &'static Row, request: &Request)
     if request.params.get("tools").is_none() {
         return chunks;
     }
-    Box::new(RestoredNames { decoder: chunks, renamed: Renamed::of(&row.tools, &request.params), ids: Ids::default() })
+    Box::new(NormalisedCalls {
+        decoder: chunks,
+        renamed: Renamed::of(&row.tools, &request.params),
+        ids: Ids::default(),
+    })
 }
 
 static FINISH: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"finish_reason\""));
@@ -108,7 +112,7 @@ impl StreamDecoder for OpenAiChunks {
             // Keep-alives and comments are no chunks.
             return Ok(());
         }
-        let rewritten = normalised_chunk(self.provider, text, &mut self.pieces);
+        let rewritten = normalise_chunk(self.provider, text, &mut self.pieces);
         let is_rewritten = rewritten.is_some();
         let chunk = rewritten.unwrap_or_else(|| data.slice_ref(text));
         if let Some(choices) = &mut self.choices {

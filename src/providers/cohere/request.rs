@@ -33,7 +33,7 @@ pub(super) fn body(model: &str, request: &Request, dropped: &mut Vec<String>) ->
             "messages" => {
                 let text = refusals_as_text(value);
                 let value = text.as_deref().unwrap_or(value);
-                let written = media::written(value);
+                let written = media::normalise(value);
                 body.put(name, &messages(written.as_deref().map_or(value, str::as_bytes))?);
             }
             "tools" => {

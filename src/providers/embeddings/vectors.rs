@@ -10,7 +10,7 @@ use memchr::{memchr, memchr_iter};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::providers::edit::copied;
+use crate::providers::edit::copy_with;
 use crate::providers::errors::excerpt;
 use crate::types::http::HttpResponse;
 use crate::types::lenient::Scalar;
@@ -31,7 +31,7 @@ pub enum Packed {
 ///
 /// # Errors
 /// `ApiResponseValidation` if a vector is missing, null or empty, or lengths differ.
-pub(in crate::providers) fn checked(
+pub(in crate::providers) fn check_vectors(
     provider: &str,
     request: &Request,
     response: &HttpResponse,
@@ -164,10 +164,10 @@ fn is_regular(body: &[u8], expected: Option<usize>) -> bool {
 }
 
 /// Returns an answer with its packed vectors as lists of numbers. Values that are no base64 stay as they are.
-pub(super) fn unpacked(body: Bytes, packed: Packed) -> Bytes {
+pub(super) fn unpack(body: Bytes, packed: Packed) -> Bytes {
     let Ok(top) = Members::of(&body) else { return body };
     let items: Vec<Members> = top.some("data").map(crate::types::lenient::list_of).unwrap_or_default();
-    let unpacked = |name: &str, value: &str| {
+    let unpack = |name: &str, value: &str| {
         let is_packed = name == "embedding" && value.starts_with('"');
         let bytes = is_packed.then(|| base64::decode(value.trim_matches('"')).ok())??;
         Some(array(|numbers| match packed {
@@ -176,12 +176,12 @@ pub(super) fn unpacked(body: Bytes, packed: Packed) -> Bytes {
         }))
     };
     let mut data = ArrayWriter::with_capacity(body.len());
-    items.iter().for_each(|item| data.push_raw(copied(item, unpacked).finish()));
+    items.iter().for_each(|item| data.push_raw(copy_with(item, unpack).finish()));
     with_data(&top, &data.finish())
 }
 
 fn with_data(top: &Members, data: &Bytes) -> Bytes {
-    copied(top, |name, _| (name == "data").then_some(data)).finish()
+    copy_with(top, |name, _| (name == "data").then_some(data)).finish()
 }
 
 #[cfg(test)]
@@ -194,7 +194,7 @@ mod tests {
         let request = Request { params, ..Request::default() };
         let body = Bytes::copy_from_slice(body.as_bytes());
         let response = HttpResponse { received: 0, status: 200, headers: Default::default(), body: body.clone() };
-        checked("p", &request, &response, body).map(|body| String::from_utf8(body.to_vec()).unwrap())
+        check_vectors("p", &request, &response, body).map(|body| String::from_utf8(body.to_vec()).unwrap())
     }
 
     fn data(items: &[&str]) -> String {
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn packed_vectors_become_numbers() {
         let body = data(&[r#"{"index":0,"embedding":"AX+A/w=="}"#, r#"{"index":1,"embedding":[1]}"#]);
-        let unpack = |packed| String::from_utf8(unpacked(body.clone().into(), packed).to_vec()).unwrap();
+        let unpack = |packed| String::from_utf8(super::unpack(body.clone().into(), packed).to_vec()).unwrap();
         assert!(unpack(Packed::Int8).contains("[1,127,-128,-1]"));
         assert!(unpack(Packed::Bits).contains("[1,127,128,255]") && unpack(Packed::Bits).contains("[1]}"));
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
 use crate::providers::bytes_stream::RawBytes;
 use crate::providers::http::{ANY, Destination, JSON, headers};
-use crate::providers::resources::{Payload, Route, requested, string};
+use crate::providers::resources::{Payload, Route, encode_by_route, required_string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, Provider, StreamDecoder, errors};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -46,7 +46,7 @@ fn destination(deployment: &Deployment, before: &str, path: &str, accept: &'stat
 
 /// A batch's name as it is in paths: the list gives `batches/…`, and so it may be given.
 fn name_of(argument: &str, request: &Request) -> Result<String> {
-    let id = string(argument, request.params.get(argument))?;
+    let id = required_string(argument, request.params.get(argument))?;
     Ok(if id.contains('/') { id } else { format!("batches/{id}") })
 }
 
@@ -100,7 +100,7 @@ impl Endpoint for State {
             _ => name_of("batch_id", request)?,
         };
         let destination = destination(deployment, "", &path, JSON)?;
-        Ok(Encoded { request: requested(&self.0, request, &params, destination)?, dropped_params: Vec::new() })
+        Ok(Encoded { request: encode_by_route(&self.0, request, &params, destination)?, dropped_params: Vec::new() })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {

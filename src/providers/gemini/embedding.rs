@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{DIALECT, GEMINI_ROW, VERTEX_ROW, address};
 use crate::error::Result;
-use crate::providers::embeddings::vectors::checked;
+use crate::providers::embeddings::vectors::check_vectors;
 use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
 use crate::providers::http::{JSON, headers};
 use crate::providers::{Deployment, Encoded, Endpoint};
@@ -49,7 +49,7 @@ impl Endpoint for Batch {
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let list = list(&request.model, response).ok_or_else(|| not_embeddings(GEMINI_ROW.name, response))?;
-        checked(GEMINI_ROW.name, request, response, list)
+        check_vectors(GEMINI_ROW.name, request, response, list)
     }
 }
 
@@ -81,7 +81,7 @@ impl Endpoint for Vertex {
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let list = list(&request.model, response).ok_or_else(|| not_embeddings(VERTEX_ROW.name, response))?;
-        checked(VERTEX_ROW.name, request, response, list)
+        check_vectors(VERTEX_ROW.name, request, response, list)
     }
 
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {

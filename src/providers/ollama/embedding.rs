@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use super::{DIALECT, OPTIONS, ROW, destination};
 use crate::error::Result;
-use crate::providers::embeddings::vectors::checked;
+use crate::providers::embeddings::vectors::check_vectors;
 use crate::providers::embeddings::{Texts, not_embeddings, texts};
 use crate::providers::http::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
@@ -38,7 +38,7 @@ impl Endpoint for Embed {
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let list = list(&request.model, response).ok_or_else(|| not_embeddings(ROW.name, response))?;
-        checked(ROW.name, request, response, list)
+        check_vectors(ROW.name, request, response, list)
     }
 }
 

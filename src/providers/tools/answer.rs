@@ -14,7 +14,7 @@ use super::names::{KINDS, Renamed, rename};
 use crate::error::Result;
 
 /// Normalises the calls of an answer or a chunk. `None` if nothing changes. `ids` are those of the same stream.
-pub(in crate::providers) fn restored(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
+pub(in crate::providers) fn normalise_calls(renamed: &Renamed, ids: &mut Ids, json: &[u8]) -> Option<Bytes> {
     static CALLS: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
     CALLS.find(json)?;
     let answer = std::str::from_utf8(json).ok()?;
@@ -85,7 +85,7 @@ fn write_arguments(function: &mut Edited, is_whole: bool) {
 }
 
 /// Decoder that normalises the calls in another decoder's chunks.
-pub(in crate::providers) struct RestoredNames {
+pub(in crate::providers) struct NormalisedCalls {
     /// The decoder of the stream.
     pub decoder: Box<dyn StreamDecoder>,
     /// The tools that have another name at the host.
@@ -94,12 +94,12 @@ pub(in crate::providers) struct RestoredNames {
     pub ids: Ids,
 }
 
-impl StreamDecoder for RestoredNames {
+impl StreamDecoder for NormalisedCalls {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         let before = chunks.len();
         let result = self.decoder.event(name, data, chunks);
         for chunk in &mut chunks[before..] {
-            if let Some(restored) = restored(&self.renamed, &mut self.ids, chunk) {
+            if let Some(restored) = normalise_calls(&self.renamed, &mut self.ids, chunk) {
                 *chunk = restored;
             }
         }
@@ -128,7 +128,7 @@ mod tests {
 
     fn read(renamed: &Renamed, part: &str, calls: Value) -> Value {
         let answer = json!({"choices": [{(part): {"tool_calls": calls}}], "x": 1}).to_string();
-        let read = restored(renamed, &mut Ids::default(), answer.as_bytes()).unwrap_or(answer.into());
+        let read = normalise_calls(renamed, &mut Ids::default(), answer.as_bytes()).unwrap_or(answer.into());
         let mut calls = serde_json::from_slice::<Value>(&read).unwrap()["choices"][0][part]["tool_calls"].take();
         for call in calls.as_array_mut().unwrap() {
             call.as_object_mut().unwrap().remove("id");

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::super::{Deployment, Encoded, Endpoint, Row, StreamDecoder};
-use super::acceptable;
-use super::answer::{RestoredNames, restored};
+use super::adapt_params;
+use super::answer::{NormalisedCalls, normalise_calls};
 use super::ids::Ids;
 use super::names::Renamed;
 use crate::error::Result;
@@ -24,7 +24,7 @@ pub(in crate::providers) struct WithTools<E: 'static> {
 
 impl<E: Endpoint> Endpoint for WithTools<E> {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        match acceptable(&self.row.tools, Cow::Borrowed(&request.params)) {
+        match adapt_params(&self.row.tools, Cow::Borrowed(&request.params)) {
             Cow::Borrowed(_) => self.wire.encode(deployment, request),
             Cow::Owned(params) => self.wire.encode(deployment, &Request { params, ..request.clone() }),
         }
@@ -36,7 +36,7 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
             return Ok(answer);
         }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        Ok(restored(&renamed, &mut Ids::default(), &answer).unwrap_or(answer))
+        Ok(normalise_calls(&renamed, &mut Ids::default(), &answer).unwrap_or(answer))
     }
 
     fn framing(&self) -> Framing {
@@ -49,6 +49,6 @@ impl<E: Endpoint> Endpoint for WithTools<E> {
             return decoder;
         }
         let renamed = Renamed::of(&self.row.tools, &request.params);
-        Box::new(RestoredNames { decoder, renamed, ids: Ids::default() })
+        Box::new(NormalisedCalls { decoder, renamed, ids: Ids::default() })
     }
 }

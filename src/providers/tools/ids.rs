@@ -127,7 +127,7 @@ fn index(call: &Edited) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::answer::restored;
+    use super::super::answer::normalise_calls;
     use super::super::names::Renamed;
     use super::*;
     use crate::types::accumulate::Accumulator;
@@ -139,7 +139,7 @@ mod tests {
 
     fn read(ids: &mut Ids, answer: &Value) -> Value {
         let answer = answer.to_string();
-        let read = restored(&Renamed::default(), ids, answer.as_bytes());
+        let read = normalise_calls(&Renamed::default(), ids, answer.as_bytes());
         serde_json::from_slice(read.as_deref().unwrap_or(answer.as_bytes())).unwrap()
     }
 

@@ -18,7 +18,7 @@ use crate::types::params::Params;
 const CALL_IDS: Words = Words { most: 64, ..ANY };
 
 /// Returns parameters with the tools, the choice among them and the calls of the input as a host takes them.
-pub(in crate::providers) fn acceptable<'a>(row: &Row, renamed: &Renamed, params: &'a Params) -> Cow<'a, Params> {
+pub(in crate::providers) fn adapt_params<'a>(row: &Row, renamed: &Renamed, params: &'a Params) -> Cow<'a, Params> {
     let text = |name: &str| params.get(name).and_then(|json| std::str::from_utf8(json).ok());
     let names = row.tools.names;
     // A host that takes any name takes any id.
@@ -73,7 +73,7 @@ fn adapt_call(names: &Words, renamed: &Renamed, item: &mut Edited) {
 }
 
 /// Restores the caller's names in a response's calls. `None` if nothing changes.
-pub(in crate::providers) fn restored(renamed: &Renamed, response: &str) -> Option<String> {
+pub(in crate::providers) fn restore_names(renamed: &Renamed, response: &str) -> Option<String> {
     edit::object(response, |response| {
         response
             .edit("output", |output| edit::list(output, |item| edit::object(item, |item| restore_call(renamed, item))))
@@ -102,7 +102,7 @@ impl StreamDecoder for RestoredEvents {
             let Ok(event) = std::str::from_utf8(chunk) else { continue };
             let restored = edit::object(event, |event| {
                 event.edit("item", |item| edit::object(item, |item| restore_call(&self.renamed, item)));
-                event.edit("response", |response| restored(&self.renamed, response));
+                event.edit("response", |response| restore_names(&self.renamed, response));
                 // `response.function_call_arguments.done` has a name beside its arguments.
                 if event.some("arguments").is_some() {
                     rename(event, |name| self.renamed.original_name(name));

@@ -29,7 +29,7 @@ use super::edit;
 use crate::types::params::Params;
 
 /// Returns parameters with the tools, the choice among them and the calls of the conversation as a host takes them.
-pub(super) fn acceptable<'a>(grammar: &Grammar, mut params: Cow<'a, Params>) -> Cow<'a, Params> {
+pub(super) fn adapt_params<'a>(grammar: &Grammar, mut params: Cow<'a, Params>) -> Cow<'a, Params> {
     let renamed = Renamed::of(grammar, &params);
     renamed.rename_tools(&mut params);
     if let Some(messages) = params.get("messages").filter(|messages| history::has_calls(messages)) {
