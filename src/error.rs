@@ -13,9 +13,9 @@ pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 /// Maximum length of a response body kept in an error, in bytes. The body is searched for keys while all other calls of
 /// the network thread wait: an unoptimised build took 0.4 s for a call with a body of this size that was full of
 /// escapes.
-pub const LONGEST_BODY: usize = 1 << 20;
+pub const MAX_BODY: usize = 1 << 20;
 /// Maximum length of an error's message, in bytes.
-const LONGEST_MESSAGE: usize = 64 << 10;
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// Kind of failure. Each kind is one exception class of the Python package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ impl Error {
     /// exceeds its maximum length is truncated first.
     pub fn hide(&mut self, redactor: &Redactor) {
         let is_boundary = |at: &usize| self.message.is_char_boundary(*at);
-        let end = (0..=LONGEST_MESSAGE.min(self.message.len())).rev().find(is_boundary);
+        let end = (0..=MAX_MESSAGE.min(self.message.len())).rev().find(is_boundary);
         self.message.truncate(end.unwrap_or_default());
         redactor.hide(&mut self.message);
         self.code.iter_mut().chain(&mut self.request_id).for_each(|text| redactor.hide(text));
@@ -164,7 +164,7 @@ impl Error {
             headers.hide(redactor);
         }
         if let Some(body) = &mut self.body {
-            body.truncate(LONGEST_BODY);
+            body.truncate(MAX_BODY);
             if let Some(hidden) = redactor.redact(body) {
                 *body = hidden.into();
             }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Uri;
 
 use super::call::Call;
-use crate::error::{Error, ErrorKind, LONGEST_BODY, Result};
+use crate::error::{Error, ErrorKind, MAX_BODY, Result};
 use crate::providers::{Encoded, Endpoint};
 use crate::transport::{Transport, is_loopback};
 use crate::types::dot_segments::has_dot_segment;
@@ -99,7 +99,7 @@ pub(super) fn decode(
             .map_err(|error| answered(error, response)),
         _ => {
             // The rest is cut off before anything reads it.
-            let body = response.body.slice(..response.body.len().min(LONGEST_BODY));
+            let body = response.body.slice(..response.body.len().min(MAX_BODY));
             Err(provider.decode_error(&HttpResponse { body, ..response.clone() }))
         }
     }

@@ -59,12 +59,12 @@ impl Validity {
 /// The cached credentials of one client.
 #[derive(Default)]
 pub(super) struct Cache {
-    slots: Mutex<HashMap<Arc<CredentialSource>, Slot>>,
+    entries: Mutex<HashMap<Arc<CredentialSource>, Entry>>,
 }
 
 /// A cache entry and the time of its last use.
 #[derive(Clone)]
-struct Slot {
+struct Entry {
     slot: Arc<CacheSlot>,
     used: SystemTime,
 }
@@ -115,7 +115,7 @@ impl Cache {
         let slot = self.slot(source, now());
         let (cached, failures) = {
             let state = slot.lock();
-            (state.look(now()), state.failures)
+            (state.lookup(now()), state.failures)
         };
         let _guard = match cached {
             Lookup::Fresh(credentials) => return Ok(credentials),
@@ -128,7 +128,7 @@ impl Cache {
         // Another call may have completed the lookup while this one waited for the lock.
         {
             let state = slot.lock();
-            match (state.look(now()), &state.last_failure) {
+            match (state.lookup(now()), &state.last_failure) {
                 (Lookup::Fresh(credentials), _) => return Ok(credentials),
                 (Lookup::Nothing, Some(failure)) if state.failures != failures => return Err(failure.error()),
                 _ => {}
@@ -161,18 +161,18 @@ impl Cache {
     }
 
     fn slot(&self, source: &Arc<CredentialSource>, now: SystemTime) -> Arc<CacheSlot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get_mut(source) {
-            slot.used = now;
-            return slot.slot.clone();
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get_mut(source) {
+            entry.used = now;
+            return entry.slot.clone();
         }
-        if slots.len() >= MAX_ENTRIES
-            && let Some(oldest) = slots.iter().min_by_key(|(_, slot)| slot.used).map(|(source, _)| source.clone())
+        if entries.len() >= MAX_ENTRIES
+            && let Some(oldest) = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(source, _)| source.clone())
         {
-            slots.remove(&oldest);
+            entries.remove(&oldest);
         }
         let slot = Arc::new(CacheSlot::default());
-        slots.insert(source.clone(), Slot { slot: slot.clone(), used: now });
+        entries.insert(source.clone(), Entry { slot: slot.clone(), used: now });
         slot
     }
 }
@@ -191,7 +191,7 @@ impl CacheSlot {
 }
 
 impl State {
-    fn look(&self, now: SystemTime) -> Lookup {
+    fn lookup(&self, now: SystemTime) -> Lookup {
         match &self.cached {
             Some(cached) if !cached.is_good(now) => Lookup::Nothing,
             Some(cached) if cached.renewal.is_some_and(|renewal| now >= renewal) => {
@@ -256,7 +256,8 @@ mod tests {
     fn renewal_comes_before_the_end() {
         let hour = Validity::Until(at(3600)).renewal(at(0));
         assert_eq!(hour, Some(at(3300)));
-        // Google's metadata server may give a token that has four minutes left: asking again at once would be a storm.
+        // Google's metadata server may return a token with four minutes left, which must not be requested again at
+        // once.
         assert_eq!(Validity::Until(at(240)).renewal(at(0)), Some(at(60)));
         assert_eq!(Validity::Until(at(20)).renewal(at(0)), Some(at(10)));
         assert_eq!(Validity::Until(at(0)).renewal(at(10)), Some(at(10)));
@@ -271,7 +272,7 @@ mod tests {
         let failed = || Err(Error::connection("away"));
         assert_eq!(token(get(0, Ok(found("a", Validity::Until(at(3600))))).await), "a");
         assert_eq!(token(get(3299, failed()).await), "a");
-        // The search fails, and what there is is good for five minutes more; the next search comes a minute later.
+        // The search fails, and the cached token is valid for five more minutes; the next search is a minute later.
         assert_eq!(token(get(3300, failed()).await), "a");
         assert_eq!(token(get(3301, Ok(found("b", Validity::Forever))).await), "a");
         assert_eq!(token(get(3361, Ok(found("c", Validity::Until(at(7000))))).await), "c");
@@ -313,8 +314,10 @@ mod tests {
             let search = async { Ok(found("a", Validity::Forever)) };
             cache.get(&source(&tenant.to_string()), || at(tenant), search).await.unwrap();
         }
-        let slots = cache.slots.lock().unwrap();
-        assert_eq!(slots.len(), MAX_ENTRIES);
-        assert!(slots.contains_key(&source(&(2 * MAX_ENTRIES - 1).to_string())) && !slots.contains_key(&source("0")));
+        let entries = cache.entries.lock().unwrap();
+        assert_eq!(entries.len(), MAX_ENTRIES);
+        assert!(
+            entries.contains_key(&source(&(2 * MAX_ENTRIES - 1).to_string())) && !entries.contains_key(&source("0"))
+        );
     }
 }

@@ -180,7 +180,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + S
         .map_err(|error| Error::new(ErrorKind::Internal, format!("credentials could not be looked for: {error}")))
 }
 
-/// A request that only fetches something.
+/// Creates a `GET` request.
 pub(super) fn get(address: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<HttpRequest> {
     Ok(HttpRequest { method: Method::GET, uri: uri(address)?, headers: headers.into(), body: Bytes::new(), file: None })
 }

@@ -11,7 +11,7 @@ use super::event::Event;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Minimum size of a frame: its length, the length of its headers, the checksum of both, and the checksum of the whole.
-const SMALLEST_FRAME: usize = 16;
+const MIN_FRAME: usize = 16;
 
 /// Splits a body into frames.
 ///
@@ -38,7 +38,7 @@ impl Parser {
         self.partial.extend_from_slice(&piece);
         while let Some(length) = self.partial.first_chunk::<4>() {
             let length = u32::from_be_bytes(*length) as usize;
-            if length < SMALLEST_FRAME {
+            if length < MIN_FRAME {
                 return Err(invalid("a frame of the stream is shorter than its own head"));
             }
             if length > self.limit {

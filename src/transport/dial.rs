@@ -119,7 +119,8 @@ mod tests {
         assert_eq!(interleaved(v4_first), addresses(&["1.0.0.1:1", "[::1]:1", "1.0.0.2:1"]));
     }
 
-    /// Ports say what an address does: 1 swallows packets, 2 refuses at once, others answer after so many milliseconds.
+    /// Simulates an address by its port: 1 drops packets, 2 refuses at once, others answer after this number of
+    /// milliseconds.
     async fn attempt(address: SocketAddr) -> Result<SocketAddr> {
         match address.port() {
             1 => std::future::pending().await,
@@ -141,10 +142,10 @@ mod tests {
     async fn every_address_gets_its_chance() {
         let holes = ["1.0.0.1:1", "[::1]:1", "1.0.0.3:1", "1.0.0.4:10"];
         assert_eq!(dialled(&holes, None).await, (Ok("1.0.0.4:10".into()), 760));
-        // Within what there is of time.
+        // Within the time limit.
         assert_eq!(dialled(&holes, Some(Duration::from_millis(500))).await, (Ok("1.0.0.4:10".into()), 310));
         assert_eq!(dialled(&["1.0.0.1:1", "1.0.0.2:10"], Some(Duration::from_millis(90))).await.1, 40);
-        // One that refuses is left at once; one that is slow may still win.
+        // The next attempt begins at once after a refusal; a slow address may still win.
         assert_eq!(dialled(&["1.0.0.1:2", "1.0.0.2:10"], None).await, (Ok("1.0.0.2:10".into()), 10));
         assert_eq!(dialled(&["1.0.0.1:300", "1.0.0.2:1"], None).await, (Ok("1.0.0.1:300".into()), 300));
         assert_eq!(dialled(&["1.0.0.1:5"], None).await, (Ok("1.0.0.1:5".into()), 5));

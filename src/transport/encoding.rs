@@ -24,7 +24,7 @@ pub(super) struct Decoder {
     ended: bool,
     /// Bytes decoded since the task last yielded.
     pub budget: WorkBudget,
-    /// Error to return after the output that preceded it was taken.
+    /// Error to return after the output that preceded it was consumed.
     failed: Option<Box<Error>>,
 }
 
@@ -102,17 +102,17 @@ impl Decoder {
                 false => codec.decode(&mut input, &mut output),
                 true => codec.flush(&mut output).map(|_| false),
             };
-            let (taken, given) = (input.written_len(), output.written_len());
+            let (consumed, produced) = (input.written_len(), output.written_len());
             match decoded {
                 Ok(ended) => self.ended = ended,
-                Err(error) if given == 0 => return Err(self.broken(&error)),
+                Err(error) if produced == 0 => return Err(self.broken(&error)),
                 Err(error) => self.failed = Some(self.broken(&error)),
             }
-            self.full = given == self.output.len() && !self.ended;
-            let stuck = taken == 0 && given == 0 && !self.ended;
-            self.input.advance(taken);
-            if given > 0 {
-                return Ok(Some(Bytes::copy_from_slice(&self.output[..given])));
+            self.full = produced == self.output.len() && !self.ended;
+            let stuck = consumed == 0 && produced == 0 && !self.ended;
+            self.input.advance(consumed);
+            if produced > 0 {
+                return Ok(Some(Bytes::copy_from_slice(&self.output[..produced])));
             }
             if stuck && !self.input.is_empty() {
                 return Err(self.broken(&"it goes on without an end"));

@@ -304,7 +304,7 @@ impl Connection {
     /// # Errors
     ///
     /// Returns an error if the connection is lost.
-    pub async fn gather(&mut self, length: usize) -> Result<()> {
+    pub async fn fill_buffer(&mut self, length: usize) -> Result<()> {
         self.answer.buffer.reserve(length.saturating_sub(self.answer.buffer.len()));
         while self.answer.buffer.len() < length {
             match self.io.read_buf(&mut self.answer.buffer).await {

@@ -119,7 +119,7 @@ impl Connection {
         let (shared, queue) = (state.clone(), limiter.clone());
         let task = tokio::spawn(async move {
             // Whichever future ends first, both are dropped: the requests on the connection then fail.
-            drop(select(connection, pin!(until_silent(pings, &shared, &has_read))).await);
+            drop(select(connection, pin!(until_unresponsive(pings, &shared, &has_read))).await);
             shared.has_ended.store(true, Ordering::Relaxed);
             queue.notify();
         });
@@ -142,7 +142,7 @@ impl Connection {
     }
 
     /// Returns the number of requests started, if none is in flight.
-    pub fn is_idle_since(&self) -> Option<usize> {
+    pub fn requests_if_idle(&self) -> Option<usize> {
         (self.state.in_flight.load(Ordering::Relaxed) == 0).then(|| self.state.served.load(Ordering::Relaxed))
     }
 
@@ -254,7 +254,7 @@ fn is_unprocessed(error: &h2::Error) -> bool {
 }
 
 /// Completes when a connection with requests in flight has received nothing for some time and a ping is not answered.
-async fn until_silent(mut pings: PingPong, state: &State, has_read: &AtomicBool) {
+async fn until_unresponsive(mut pings: PingPong, state: &State, has_read: &AtomicBool) {
     loop {
         has_read.store(false, Ordering::Relaxed);
         tokio::time::sleep(PING_AFTER).await;

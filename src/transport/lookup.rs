@@ -22,11 +22,11 @@ const MAX_THREADS: usize = 256;
 type Found = std::result::Result<Arc<[SocketAddr]>, Arc<Error>>;
 type PendingLookup = Pin<Box<dyn Future<Output = Found> + Send>>;
 
-type LookUp = dyn Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync;
+type Resolve = dyn Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync;
 
 /// The lookups of a network thread. The Python module has one such thread, and a forked child has another.
 struct Lookups {
-    look_up: Box<LookUp>,
+    resolve: Box<Resolve>,
     names: Mutex<Names>,
     awaited: Semaphore,
     threads: Arc<Semaphore>,
@@ -68,9 +68,9 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
 }
 
 impl Lookups {
-    fn new(look_up: impl Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+    fn new(resolve: impl Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self {
-            look_up: Box::new(look_up),
+            resolve: Box::new(resolve),
             names: Mutex::default(),
             awaited: Semaphore::new(MAX_AWAITED),
             threads: Arc::new(Semaphore::new(MAX_THREADS)),
@@ -95,13 +95,13 @@ impl Lookups {
     /// and its place among the awaited lookups is released.
     async fn run(self: Arc<Self>, host: Box<str>) -> Found {
         let closed = |_| Arc::new(Error::other("look-ups have ended"));
-        let _wanted = self.awaited.acquire().await.map_err(closed)?;
+        let _awaited = self.awaited.acquire().await.map_err(closed)?;
         let thread = self.threads.clone().acquire_owned().await.map_err(closed)?;
         let (sender, receiver) = watch::channel(None);
         self.names().running.insert(host.clone(), receiver.clone());
         let lookups = self.clone();
         tokio::task::spawn_blocking(move || {
-            let found = (lookups.look_up)(&host).map(Arc::from).map_err(Arc::new);
+            let found = (lookups.resolve)(&host).map(Arc::from).map_err(Arc::new);
             lookups.names().running.remove(&host);
             sender.send_replace(Some(found));
             drop(thread);

@@ -54,7 +54,7 @@ use pool::{Connection, Lease, LeaseOptions, Pool, PooledConnection};
 const MAX_REFUSALS: u32 = 3;
 
 /// Name of what the `idle` timeout limits, for error messages.
-const NEXT_PIECE: &str = "the next piece of the answer";
+const IDLE_LIMITED: &str = "the next piece of the answer";
 
 /// Settings of a client's connections, and limits on what it receives.
 #[derive(Debug, Clone)]
@@ -319,8 +319,8 @@ impl Body {
     /// Returns the next piece as it was sent.
     async fn raw_chunk(&mut self) -> Result<Option<Bytes>> {
         let next = match &mut self.source {
-            Source::Http1(pooled) => within(self.idle, NEXT_PIECE, pin!(pooled.connection.chunk())).await?,
-            Source::Http2(incoming, _) => within(self.idle, NEXT_PIECE, pin!(http2::chunk(incoming))).await?,
+            Source::Http1(pooled) => within(self.idle, IDLE_LIMITED, pin!(pooled.connection.chunk())).await?,
+            Source::Http2(incoming, _) => within(self.idle, IDLE_LIMITED, pin!(http2::chunk(incoming))).await?,
             Source::Done => None,
         };
         if next.is_none()
@@ -363,7 +363,7 @@ impl Body {
             if self.idle.is_none()
                 && let Source::Http1(mut pooled) = self.source
             {
-                pooled.connection.gather(length).await?;
+                pooled.connection.fill_buffer(length).await?;
                 let whole = pooled.connection.buffered()?.unwrap_or_default();
                 pooled.release();
                 return Ok(whole);

@@ -107,7 +107,7 @@ impl Hosts {
                 .strip_suffix(domain.as_str())
                 .is_some_and(|before| before.is_empty() || before.ends_with('.') && address(host).is_err()),
             Self::Pattern(pattern) => matches(pattern, host),
-            Self::Network(network, bits) => address(host).is_ok_and(|address| share(*network, address, *bits)),
+            Self::Network(network, bits) => address(host).is_ok_and(|address| share_prefix(*network, address, *bits)),
         }
     }
 }
@@ -136,7 +136,7 @@ fn width(address: IpAddr) -> u32 {
 }
 
 /// Returns true if two addresses of the same family share their first `bits` bits.
-fn share(one: IpAddr, other: IpAddr, bits: u32) -> bool {
+fn share_prefix(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
         (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,

@@ -352,18 +352,18 @@ impl Host {
 
     /// Closes connections that the server has closed, that are too old, or whose descriptors others need more. Returns
     /// false if none is left, which ends the maintenance task.
-    fn tidy(&self) -> bool {
+    fn close_stale(&self) -> bool {
         let connections = &mut *self.lock();
         let is_needed = self.limiter.descriptors().has_waiters() && !self.limiter.has_waiters();
-        let is_worth_keeping = |since: Instant| !is_needed && since.elapsed() < IDLE_TIMEOUT;
-        connections.idle.retain_mut(|idle| is_worth_keeping(idle.since) && idle.connection.is_usable());
+        let keep = |since: Instant| !is_needed && since.elapsed() < IDLE_TIMEOUT;
+        connections.idle.retain_mut(|idle| keep(idle.since) && idle.connection.is_usable());
         connections.http2.retain_mut(|Shared { connection, idle, .. }| {
-            let now = connection.is_idle_since().map(|served| match *idle {
+            let now = connection.requests_if_idle().map(|served| match *idle {
                 Some((before, since)) if before == served => (served, since),
                 _ => (served, Instant::now()),
             });
             *idle = now;
-            connection.is_open() && now.is_none_or(|(_, since)| is_worth_keeping(since))
+            connection.is_open() && now.is_none_or(|(_, since)| keep(since))
         });
         connections.maintained = !connections.idle.is_empty() || !connections.http2.is_empty();
         if !connections.maintained {
@@ -380,7 +380,7 @@ async fn maintenance(host: Weak<Host>, descriptors: Arc<Descriptors>) {
     loop {
         drop(tokio::time::timeout(CHECK_INTERVAL, descriptors.shortage()).await);
         match host.upgrade() {
-            Some(host) if host.tidy() => {}
+            Some(host) if host.close_stale() => {}
             _ => return,
         }
     }

@@ -382,13 +382,13 @@ mod tests {
 
     #[test]
     fn the_first_id_stands_and_the_name_comes_but_once() {
-        // A new id with every piece, or the same, and the name again.
+        // A new id with every piece, or the same id, and the name repeated.
         for (id, name) in [("b", ""), ("a", "f"), ("", "f"), ("b", "f")] {
             let first = json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{\"x\""}});
             let more = json!({"index": 0, "id": id, "function": {"name": name, "arguments": ":1}"}});
             assert_eq!(calls(&[first, more]), json!([call("a", "f", "{\"x\":1}")]), "{id} {name}");
         }
-        // The name in pieces, before the arguments.
+        // A name in pieces, before the arguments.
         let piece = |name: &str, arguments: &str| json!({"index": 0, "id": "a", "function": {"name": name, "arguments": arguments}});
         assert_eq!(
             calls(&[piece("get_", ""), piece("time", ""), piece("", "{}")]),

@@ -6,7 +6,7 @@ use memchr::memchr2;
 
 /// Maximum number of percent-encoding layers that are decoded; text with more of them is treated as one that hides a
 /// dot segment.
-const MOST_LAYERS: usize = 8;
+const MAX_LAYERS: usize = 8;
 
 /// Returns true if a path segment is `.` or `..`. Backslashes separate segments too, since some servers treat them as
 /// slashes, and percent-encoding is decoded any number of times.
@@ -18,7 +18,7 @@ pub fn has_dot_segment(text: &str) -> bool {
         return false;
     }
     let mut text = Cow::Borrowed(text);
-    for _ in 0..MOST_LAYERS {
+    for _ in 0..MAX_LAYERS {
         // Some servers take what follows a semicolon for a parameter of the segment and remove it.
         let names = text.split(['/', '\\']).map(|segment| segment.split(';').next().unwrap_or_default());
         if names.into_iter().any(|name| matches!(name.trim(), "." | "..")) {

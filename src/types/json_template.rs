@@ -170,22 +170,22 @@ pub fn end_of_string(rest: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn shape<'a>(known: &str, given: &'a str) -> Option<JsonTemplate<&'a [u8]>> {
-        JsonTemplate::of(known.as_bytes(), given.as_bytes())
+    fn template<'a>(known: &str, text: &'a str) -> Option<JsonTemplate<&'a [u8]>> {
+        JsonTemplate::of(known.as_bytes(), text.as_bytes())
     }
 
     #[test]
     fn strings_that_are_values_may_differ() {
-        let shape = shape(
+        let template = template(
             r#"{"a":"x","n":1,"long \" name":{"b":"same"},"c":""}"#,
             r#"{"a":"yy\"","n":1,"long \" name":{"b":"same"},"c":"z"}"#,
         );
-        let shape = shape.unwrap();
-        assert_eq!(shape.count(), 2);
+        let template = template.unwrap();
+        assert_eq!(template.count(), 2);
         let text = r#"{"a":"\\","n":1,"long \" name":{"b":"same"},"c":"\"}"}"#;
-        let spans = shape.spans(text.as_bytes()).unwrap();
+        let spans = template.spans(text.as_bytes()).unwrap();
         assert_eq!([&text[spans[0].range()], &text[spans[1].range()]], [r"\\", r#"\"}"#]);
-        assert_eq!(shape.with(|index| index.to_string()), br#"{"a":"0","n":1,"long \" name":{"b":"same"},"c":"1"}"#);
+        assert_eq!(template.with(|index| index.to_string()), br#"{"a":"0","n":1,"long \" name":{"b":"same"},"c":"1"}"#);
         for other in [
             r#"{"a":"x","n":2,"long \" name":{"b":"same"},"c":""}"#,
             r#"{"a":"x","n":1,"long \" name":{"b":"other"},"c":""}"#,
@@ -195,7 +195,7 @@ mod tests {
             r#"{"a":null,"n":1,"long \" name":{"b":"same"},"c":""}"#,
             "",
         ] {
-            assert_eq!(shape.spans(other.as_bytes()), None, "{other}");
+            assert_eq!(template.spans(other.as_bytes()), None, "{other}");
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
             (r#"["a","b","c","d","e"]"#, r#"["1","2","3","4","5"]"#),
             ("", r#"{"a":"x"}"#),
         ] {
-            assert_eq!(shape(known, given), None, "{known} {given}");
+            assert_eq!(template(known, given), None, "{known} {given}");
         }
     }
 
@@ -225,15 +225,15 @@ mod tests {
         for known in texts {
             for given in texts {
                 let (known, given) = (whole(known), whole(given));
-                let Some(shape) = shape(&known, &given) else {
+                let Some(template) = template(&known, &given) else {
                     assert_eq!(known, given);
                     continue;
                 };
                 for other in texts {
                     let other_whole = whole(other);
-                    let spans = shape.spans(other_whole.as_bytes()).unwrap();
+                    let spans = template.spans(other_whole.as_bytes()).unwrap();
                     assert_eq!(&other_whole[spans[0].range()], other);
-                    assert_eq!(shape.with(|_| other.to_owned()), other_whole.as_bytes());
+                    assert_eq!(template.with(|_| other.to_owned()), other_whole.as_bytes());
                 }
             }
         }

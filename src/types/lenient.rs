@@ -62,11 +62,11 @@ impl<'a> Scalar<'a> for Option<u64> {
     /// Accepts a non-negative number, in quotes too, and truncates its fraction.
     fn of(json: &'a str) -> Self {
         /// Limit above which neighbouring integers have no distinct representation as floats.
-        const MOST: f64 = (1u64 << 53) as f64;
+        const MAX_EXACT: f64 = (1u64 << 53) as f64;
         let number = json.trim_matches('"').trim();
         number.parse().ok().or_else(|| {
             let number = number.parse::<f64>().ok()?;
-            (0.0..MOST).contains(&number).then_some(number as u64)
+            (0.0..MAX_EXACT).contains(&number).then_some(number as u64)
         })
     }
 }

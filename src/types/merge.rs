@@ -268,11 +268,11 @@ mod tests {
             merged(&[text("a"), text("b"), signature("SA"), text("c"), signature("SB")]),
             json!([signed("ab", "SA"), signed("c", "SB")])
         );
-        // The same signature with every piece is one thought.
+        // Pieces with the same signature are one thought.
         assert_eq!(merged(&[signed("a", "S"), signed("b", "S")]), json!([signed("ab", "S")]));
         let (one, two) = (hidden("1", json!("r1")), hidden("2", json!("r2")));
         assert_eq!(merged(&[text("a"), one.clone(), text("b"), two.clone()]), json!([text("a"), one, text("b"), two]));
-        // Without ids, and said again.
+        // Without ids, and repeated.
         let (one, two) = (hidden("1", Value::Null), hidden("2", Value::Null));
         assert_eq!(merged(&[one.clone(), one.clone(), two.clone()]), json!([one, two]));
         let named = |id: &str, text: &str| json!({"id": id, "index": 0, "text": text});

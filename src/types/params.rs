@@ -239,7 +239,7 @@ impl Params {
         self.contiguous && !self.members.iter().any(is_renamed)
     }
 
-    /// Appends `,"name":value` for each member, those in `renamed` under their other name.
+    /// Appends `,"name":value` for each member, those in `renamed` under their other names.
     pub fn write_members(&self, renamed: &[(&str, &str)], out: &mut Vec<u8>) {
         if self.is_contiguous(renamed) {
             if let Some(first) = self.members.first() {

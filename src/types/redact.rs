@@ -22,7 +22,7 @@ use decode::Layer;
 /// Replacement of a secret.
 const MASK: &[u8] = b"***";
 /// Minimum length of a secret; shorter values are placeholders, and often ordinary words.
-pub(super) const SHORTEST: usize = 4;
+pub(super) const MIN_SECRET: usize = 4;
 /// Secrets with fewer bytes are matched in their own case only, and not in base64 or hexadecimal, since there are words
 /// like them.
 const SHORT: usize = 8;
@@ -30,13 +30,13 @@ const SHORT: usize = 8;
 /// secret may look like an escape that includes its first characters: `%` and `ab…`.
 const HEAD: usize = 4;
 /// Minimum length of a secret's beginning that is redacted at the end of a truncated text.
-const SHORTEST_CUT: usize = 5;
+const MIN_TRUNCATED: usize = 5;
 /// Maximum number of nested escapes: a JSON text in a JSON string in a query has three.
 const MAX_LAYERS: usize = 5;
 /// Maximum number of nested base64 encodings that are decoded, to find secrets that were escaped or encoded before.
 const MAX_BASE64_LAYERS: usize = 2;
 /// Minimum length of a run of base64 digits to be decoded; shorter ones are ordinary words.
-const SHORTEST_BASE64: usize = 12;
+const MIN_BASE64_RUN: usize = 12;
 
 /// Finds and replaces secrets in texts.
 #[derive(Debug, Default)]
@@ -72,10 +72,10 @@ impl Redactor {
     /// Creates a redactor for these secrets; those of fewer than four bytes are ignored.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut redactor = Self::default();
-        for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
+        for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_SECRET) {
             redactor.add_text(secret.as_bytes());
             let layers = decode::layers(secret.as_bytes(), MAX_LAYERS);
-            if let Some(decoded) = layers.last().filter(|layer| layer.bytes.len() >= SHORTEST) {
+            if let Some(decoded) = layers.last().filter(|layer| layer.bytes.len() >= MIN_SECRET) {
                 redactor.add_text(&decoded.bytes);
             }
             if secret.len() >= SHORT {
@@ -258,7 +258,7 @@ impl Needle {
     /// Returns the span of the longest beginning of this search string at the end of a folded text.
     fn truncated(&self, text: &[u8]) -> Option<Range<usize>> {
         let longest = (self.whole.len() - 1).min(text.len());
-        let length = (SHORTEST_CUT..=longest).rev().find(|length| text.ends_with(&self.whole[..*length]))?;
+        let length = (MIN_TRUNCATED..=longest).rev().find(|length| text.ends_with(&self.whole[..*length]))?;
         Some(text.len() - length..text.len())
     }
 }
@@ -273,7 +273,7 @@ fn encoded_texts(text: &[u8]) -> Vec<(Range<usize>, usize, Vec<u8>)> {
     let mut start = 0;
     for run in text.split(|byte| !is_digit(byte)) {
         // The first digits of a run may belong to something else, so all four alignments are decoded.
-        for skipped in (0..4).filter(|skipped| run.len() >= SHORTEST_BASE64 + skipped) {
+        for skipped in (0..4).filter(|skipped| run.len() >= MIN_BASE64_RUN + skipped) {
             let decoded = decoded_base64(&run[skipped..]);
             let mut first = 0;
             for piece in decoded.split(|byte| !is_text(byte)) {

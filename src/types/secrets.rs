@@ -14,11 +14,11 @@ use super::redact::Redactor;
 use super::secret::Secret;
 
 /// Minimum length of a part of a credential; shorter ones are ordinary words.
-const SHORTEST_PART: usize = 6;
+const MIN_PART: usize = 6;
 /// Minimum length of a password, which may be shorter.
-const SHORTEST_PASSWORD: usize = 4;
+const MIN_PASSWORD: usize = 4;
 /// Minimum length of the value of an unknown header field to be treated as a credential.
-const SHORTEST_UNKNOWN: usize = 12;
+const MIN_UNKNOWN: usize = 12;
 
 /// The secrets of one call as they were passed. They are split into parts only when a text is redacted, since most
 /// calls have no error.
@@ -36,7 +36,7 @@ impl Secrets {
         for (name, value) in fields {
             let value = String::from_utf8_lossy(value.as_bytes());
             let last = value.rsplit(' ').next().unwrap_or_default();
-            if is_credential(name.as_str()) || (!is_harmless(name.as_str()) && last.len() >= SHORTEST_UNKNOWN) {
+            if is_credential(name.as_str()) || (!is_harmless(name.as_str()) && last.len() >= MIN_UNKNOWN) {
                 self.push(Secret::new(value));
             }
         }
@@ -54,7 +54,7 @@ impl Secrets {
         let mut reader = serde_json::Deserializer::from_slice(json);
         // Strings found before a syntax error are kept.
         drop(Keys { is_key: is_credential(name), found: &mut found }.deserialize(&mut reader));
-        self.extend(found.into_iter().filter(|text| text.len() >= SHORTEST_PART).map(Secret::new));
+        self.extend(found.into_iter().filter(|text| text.len() >= MIN_PART).map(Secret::new));
     }
 
     /// Creates a redactor for these secrets and their parts.
@@ -147,12 +147,12 @@ fn add_parts(text: &str, parts: &mut Vec<String>) {
     for word in &words[skipped..] {
         let value = word.split_once('=').map_or("", |(_, value)| value);
         let pieces = [*word, value].into_iter().chain(word.split(':'));
-        parts.extend(pieces.filter(|piece| piece.len() >= SHORTEST_PART).map(str::to_owned));
+        parts.extend(pieces.filter(|piece| piece.len() >= MIN_PART).map(str::to_owned));
         if let Some(decoded) = from_base64(word)
             && let Some((user, password)) = decoded.split_once(':')
         {
-            parts.extend((user.len() >= SHORTEST_PART).then(|| user.to_owned()));
-            parts.extend((password.len() >= SHORTEST_PASSWORD).then(|| password.to_owned()));
+            parts.extend((user.len() >= MIN_PART).then(|| user.to_owned()));
+            parts.extend((password.len() >= MIN_PASSWORD).then(|| password.to_owned()));
             parts.push(decoded);
         }
     }

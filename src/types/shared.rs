@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// Number of strings cached per thread.
 const CACHED: usize = 8;
 /// Maximum length of a cached string, in bytes.
-const LONGEST: usize = 256;
+const MAX_LENGTH: usize = 256;
 
 thread_local! {
     /// The most recent strings, and the index of the one to be replaced next.
@@ -17,7 +17,7 @@ thread_local! {
 
 /// Returns the text as an `Arc`, shared with its last use in this thread if that was recent.
 pub fn shared(text: &str) -> Arc<str> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_LENGTH {
         return text.into();
     }
     RECENT.with_borrow_mut(|(recent, next)| {
@@ -45,7 +45,7 @@ mod tests {
         let first = shared("first");
         assert!(Arc::ptr_eq(&first, &shared("first")));
         assert!(!Arc::ptr_eq(&first, &shared("other")));
-        let long = "x".repeat(LONGEST + 1);
+        let long = "x".repeat(MAX_LENGTH + 1);
         assert!(!Arc::ptr_eq(&shared(&long), &shared(&long)));
         for number in 0..CACHED {
             assert_eq!(&*shared(&number.to_string()), number.to_string());

@@ -8,7 +8,7 @@ use memchr::memchr;
 use super::json_template::end_of_string;
 
 /// Depth at which containers become null: `serde_json` refuses texts of more than 128 levels.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// Returns the text with everything that standard JSON lacks replaced by its nearest equivalent.
 pub fn strict(json: &[u8]) -> Vec<u8> {
@@ -19,7 +19,7 @@ pub fn strict(json: &[u8]) -> Vec<u8> {
     while let Some(&byte) = text.get(at) {
         let end = match byte {
             b'"' => end_of_string(&text[at + 1..]).map_or(text.len(), |end| at + end + 2),
-            b'{' | b'[' if depth == DEEPEST => end_of_container(text, at),
+            b'{' | b'[' if depth == MAX_DEPTH => end_of_container(text, at),
             b'-' | b'0'..=b'9' | b'I' | b'N' => {
                 let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
                 at + text[at..].iter().take_while(is_part).count()
@@ -29,12 +29,12 @@ pub fn strict(json: &[u8]) -> Vec<u8> {
         let token = &text[at..end];
         match byte {
             b'"' => write_string(token, &mut written),
-            b'{' | b'[' if depth == DEEPEST => written.extend_from_slice(b"null"),
+            b'{' | b'[' if depth == MAX_DEPTH => written.extend_from_slice(b"null"),
             b'-' | b'0'..=b'9' | b'I' | b'N' if !is_finite(token) => written.extend_from_slice(b"null"),
             _ => written.extend_from_slice(token),
         }
         match byte {
-            b'{' | b'[' if depth < DEEPEST => depth += 1,
+            b'{' | b'[' if depth < MAX_DEPTH => depth += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }

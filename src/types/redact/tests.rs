@@ -91,7 +91,7 @@ fn a_secret_is_hidden_in_base64() {
                 let shown = hidden(KEY, &format!("is <{spelled}>"));
                 assert!(shown.starts_with("is <") && shown.ends_with('>'), "{shown}");
                 let (head, tail) = shown.split_once("***").expect(&spelled);
-                // What is left stands for what stood around the secret.
+                // The remaining digits are those of the text around the secret.
                 assert!(head.len() - 4 <= before.len() * 8 / 6 + 5, "{spelled} → {shown}");
                 assert!(tail.len() <= after.len() * 8 / 6 + 8, "{spelled} → {shown}");
             }

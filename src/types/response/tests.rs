@@ -10,7 +10,7 @@ fn accumulated(events: &[Value]) -> Value {
     serde_json::from_slice(&of(events).completion()).unwrap()
 }
 
-/// An item that grows by these events, of which each is one of its kind.
+/// Accumulates these events of one item, whose types lack their prefix.
 fn grown(item: Value, events: &[Value]) -> Value {
     let mut all = vec![json!({"type": "response.output_item.added", "output_index": 0, "item": item})];
     all.extend(events.iter().cloned().map(|mut event| {
@@ -103,7 +103,7 @@ fn every_kind_of_part_is_held_as_far_as_it_came() {
         let item = json!({"type": item, "content": []});
         assert_eq!(grown(item.clone(), &[begun.clone(), delta.clone(), delta.clone()])["content"][0][name], "aa");
         assert_eq!(grown(item.clone(), &[begun, delta.clone(), done.clone()])["content"], whole);
-        // The part was never announced.
+        // Without the event that adds the part.
         assert_eq!(grown(item, &[delta, done])["content"], whole);
     }
     let summary = [
@@ -121,7 +121,7 @@ fn every_kind_of_part_is_held_as_far_as_it_came() {
     let text =
         json!({"type": "output_text", "text": "ab", "annotations": [{"url": "u"}], "logprobs": [{"token": "b"}]});
     assert_eq!(grown(json!({"type": "message"}), &annotated)["content"], json!([text]));
-    // Nothing was announced.
+    // Without the events that add the item and the part.
     let events = [
         json!({"type": "response.output_text.delta", "item_id": "m", "output_index": 0, "content_index": 0, "delta": "a"}),
     ];
@@ -147,7 +147,7 @@ fn an_end_without_output_throws_nothing_away() {
             (&json!("r"), &json!("completed"), &json!(1))
         );
     }
-    // An item whose end is told without its content.
+    // The event that ends the item omits its content.
     let end =
         json!({"type": "output_item.done", "item": {"type": "function_call", "arguments": "", "status": "completed"}});
     let delta = json!({"type": "function_call_arguments.delta", "delta": "{}"});
