@@ -14,11 +14,11 @@ use bytes::Bytes;
 use memchr::memmem::{self, Finder};
 use serde_json::value::RawValue;
 
-use super::http::{DestinationOf, JSON};
+use super::http::{Host, JSON};
 use super::outline::Outline;
 use super::unsupported::drop_or_refuse;
 use super::validation::check_answer;
-use super::{Deployment, Encoded, Endpoint, Row, errors};
+use super::{Deployment, Encoded, Endpoint, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -44,19 +44,15 @@ pub struct EmbeddingRow {
 pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[], packed: &[] };
 
 /// The endpoint of OpenAI's embeddings at the host that a row describes.
-pub(super) struct Embeddings {
-    pub row: &'static Row,
-    /// Function that returns the address of an operation at this host.
-    pub destination: DestinationOf,
-}
+pub(super) struct Embeddings(pub Host);
 
 impl Endpoint for Embeddings {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let row = &self.row.embedding;
+        let row = &self.0.row.embedding;
         let mut params = request.params.clone();
         let mut dropped_params = Vec::new();
         for name in row.unsupported.iter().filter(|name| request.params.get(name).is_some()) {
-            drop_or_refuse(self.row.name, name, request.drop_params, &mut dropped_params)?;
+            drop_or_refuse(self.0.row.name, name, request.drop_params, &mut dropped_params)?;
             params.remove(name);
         }
         // Numbers of another type are packed in another way, or have no base64 at all.
@@ -65,18 +61,17 @@ impl Endpoint for Embeddings {
             params.set("encoding_format", b"\"base64\"");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
-        let (uri, headers) =
-            (self.destination)(deployment, self.row.path(deployment, "embeddings", "v1/embeddings"), JSON)?;
+        let (uri, headers) = self.0.destination(deployment, "embeddings", JSON)?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        let body = check_answer(self.row.name, &DATA, response, Outline::whole(&response.body))?;
+        let body = check_answer(self.0.row.name, &DATA, response, Outline::whole(&response.body))?;
         let body = match self.packed(request) {
             Some(packed) => vectors::unpack(body, packed),
             None => body,
         };
-        let body = vectors::check_vectors(self.row.name, request, response, body)?;
+        let body = vectors::check_vectors(self.0.row.name, request, response, body)?;
         Ok(with_prompt_tokens(&body).unwrap_or(body))
     }
 }
@@ -87,7 +82,7 @@ const NUMBER_TYPES: &[&str] = &["output_dtype", "embed_dtype", "embedding_types"
 impl Embeddings {
     /// Returns the format of an answer's vectors in base64; `None` if they are 32-bit floats, or no base64.
     fn packed(&self, request: &Request) -> Option<Packed> {
-        let known = self.row.embedding.packed;
+        let known = self.0.row.embedding.packed;
         match request.params.get("encoding_format") {
             None | Some(b"null") => known.first().map(|(_, packed)| *packed),
             Some(format) => {

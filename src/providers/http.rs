@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Uri};
 
-use super::Deployment;
+use super::{Deployment, Row};
 use crate::error::{Error, Result};
 use crate::types::http::Field;
 use crate::types::secret::Secret;
@@ -21,6 +21,23 @@ pub(super) type Destination = (Uri, Arc<Vec<Field>>);
 
 /// Function that returns the destination for a path below a deployment's base URL, and for the media type of the answer.
 pub(super) type DestinationOf = fn(&Deployment, path: &str, accept: &'static str) -> Result<Destination>;
+
+/// A host with OpenAI's format.
+#[derive(Clone, Copy)]
+pub(super) struct Host {
+    pub row: &'static Row,
+    pub destination: DestinationOf,
+}
+
+impl Host {
+    /// Returns the destination of an operation other than chat.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if the address or the credentials cannot be sent.
+    pub fn destination(&self, deployment: &Deployment, path: &str, accept: &'static str) -> Result<Destination> {
+        (self.destination)(deployment, &self.row.below_version(deployment, path), accept)
+    }
+}
 
 /// Returns the destination for a path below the base URL and for the media type of the answer, with the key as a bearer
 /// token.

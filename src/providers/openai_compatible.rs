@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::chat::Chat;
 use super::embeddings::Embeddings;
-use super::http::{DestinationOf, destination};
+use super::http::{DestinationOf, Host, destination};
 use super::rerank::Rerank;
 use super::resources::{ROUTES, Resource};
 use super::responses::Responses;
@@ -32,16 +32,17 @@ pub(super) fn endpoints(
     chat: &(impl Endpoint + Clone + 'static),
     destination: DestinationOf,
 ) -> Endpoints {
+    let host = Host { row, destination };
     let endpoint = |operation: &Operation| -> (Operation, &'static dyn Endpoint) {
         let endpoint: Box<dyn Endpoint> = match operation {
             Operation::Chat => Box::new(chat.clone()),
-            Operation::Embedding => Box::new(Embeddings { row, destination }),
-            Operation::Responses => Box::new(Responses { row, destination }),
-            Operation::Rerank => Box::new(Rerank { row, destination }),
-            Operation::Speech => Box::new(Speech { row, destination }),
+            Operation::Embedding => Box::new(Embeddings(host)),
+            Operation::Responses => Box::new(Responses(host)),
+            Operation::Rerank => Box::new(Rerank(host)),
+            Operation::Speech => Box::new(Speech(host)),
             resource => {
                 let route = ROUTES.iter().find(|route| route.operation == *resource).expect("each has its route");
-                Box::new(Resource { row, route, destination })
+                Box::new(Resource { host, route })
             }
         };
         (*operation, Box::leak(endpoint))

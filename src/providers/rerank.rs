@@ -13,9 +13,9 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::http::{DestinationOf, JSON};
+use super::http::{Host, JSON};
 use super::unsupported::drop_or_refuse;
-use super::{Deployment, Encoded, Endpoint, Row, errors, refusals};
+use super::{Deployment, Encoded, Endpoint, errors, refusals};
 use crate::error::{Error, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -40,20 +40,16 @@ pub(super) const PLAIN: RerankRow =
     RerankRow { path: "rerank", spelled: &[], unsupported: &[], returns_documents: true };
 
 /// The endpoint of reranking at the host that a row describes.
-pub(super) struct Rerank {
-    pub row: &'static Row,
-    /// Function that returns the address of an operation at this host.
-    pub destination: DestinationOf,
-}
+pub(super) struct Rerank(pub Host);
 
 impl Endpoint for Rerank {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let row = &self.row.rerank;
+        let row = &self.0.row.rerank;
         let mut params = request.params.clone();
         let mut dropped_params = Vec::new();
         check(request)?;
         for name in row.unsupported.iter().filter(|name| request.params.get(name).is_some()) {
-            drop_or_refuse(self.row.name, name, request.drop_params, &mut dropped_params)?;
+            drop_or_refuse(self.0.row.name, name, request.drop_params, &mut dropped_params)?;
             params.remove(name);
         }
         if !row.returns_documents {
@@ -61,13 +57,12 @@ impl Endpoint for Rerank {
             params.remove("return_documents");
         }
         let body = params.as_body(&deployment.model, false, row.spelled);
-        let path = self.row.below_version(deployment, row.path);
-        let (uri, headers) = (self.destination)(deployment, &path, JSON)?;
+        let (uri, headers) = self.0.destination(deployment, row.path, JSON)?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        answer(self.row.name, request, response)
+        answer(self.0.row.name, request, response)
     }
 }
 

@@ -14,8 +14,8 @@ use http::{HeaderValue, Method, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::bytes_stream::{JsonLines, RawBytes};
-use super::http::{ANY, Destination, DestinationOf, JSON};
-use super::{Deployment, Encoded, Endpoint, Operation, Row, StreamDecoder, errors, refusals};
+use super::http::{ANY, Destination, Host, JSON};
+use super::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors, refusals};
 use crate::error::{Error, Result};
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -66,10 +66,8 @@ pub(super) static ROUTES: &[Route] = &[
 
 /// The endpoint of one operation at the host that a row describes.
 pub(super) struct Resource {
-    pub row: &'static Row,
+    pub host: Host,
     pub route: &'static Route,
-    /// Function that returns the address of an operation at this host, and its header fields.
-    pub destination: DestinationOf,
 }
 
 impl Resource {
@@ -82,8 +80,7 @@ impl Resource {
 impl Endpoint for Resource {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let (path, params) = fill_path(self.route.path, &request.params)?;
-        let path = self.row.below_version(deployment, &path);
-        let (uri, headers) = (self.destination)(deployment, &path, if self.is_json() { JSON } else { ANY })?;
+        let (uri, headers) = self.host.destination(deployment, &path, if self.is_json() { JSON } else { ANY })?;
         Ok(Encoded {
             request: encode_by_route(self.route, request, &params, (uri, headers))?,
             dropped_params: Vec::new(),
@@ -92,7 +89,7 @@ impl Endpoint for Resource {
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
         match self.is_json() {
-            true => check_json(self.row.name, self.route.operation, response),
+            true => check_json(self.host.row.name, self.route.operation, response),
             false => Ok(response.body.clone()),
         }
     }

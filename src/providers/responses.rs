@@ -9,27 +9,23 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::families::openai;
-use super::http::{DestinationOf, accepted};
+use super::http::{Host, accepted};
 use super::media;
 use super::tools::items;
 use super::tools::names::Renamed;
 use super::validation::not_a_completion;
-use super::{Deployment, Encoded, Endpoint, Row, StreamDecoder, errors, refusals};
+use super::{Deployment, Encoded, Endpoint, StreamDecoder, errors, refusals};
 use crate::error::Result;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::request::Request;
 
 /// The endpoint of OpenAI's Responses at the host that a row describes.
-pub(super) struct Responses {
-    pub row: &'static Row,
-    /// Function that returns the address of an operation at this host.
-    pub destination: DestinationOf,
-}
+pub(super) struct Responses(pub Host);
 
 impl Endpoint for Responses {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let row = self.row;
+        let row = self.0.row;
         let renamed = Renamed::of_items(&row.tools, &request.params);
         let mut params = items::adapt_params(row, &renamed, &request.params);
         if let Some(input) = params.get("input").and_then(media::normalise_if_wrong) {
@@ -43,30 +39,26 @@ impl Endpoint for Responses {
             params.close();
         }
         let body = params.as_body(&deployment.model, request.stream, &[]);
-        let (uri, headers) = (self.destination)(
-            deployment,
-            self.row.path(deployment, "responses", "v1/responses"),
-            accepted(request.stream),
-        )?;
+        let (uri, headers) = self.0.destination(deployment, "responses", accepted(request.stream))?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
     }
 
     /// Decodes a response. One that failed is a response too: it has an `error`, and the members that others have.
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
         let body = &response.body;
-        let Ok(top) = Members::of(body) else { return Err(not_a_completion(self.row.name, response)) };
+        let Ok(top) = Members::of(body) else { return Err(not_a_completion(self.0.row.name, response)) };
         if top.string("object").as_deref() == Some("response") || top.some("output").is_some() {
-            let renamed = Renamed::of_items(&self.row.tools, &request.params);
+            let renamed = Renamed::of_items(&self.0.row.tools, &request.params);
             let text = std::str::from_utf8(body).ok().filter(|_| !renamed.is_empty());
             let restored = text.and_then(|text| items::restore_names(&renamed, text));
             return Ok(restored.map_or_else(|| body.clone(), Bytes::from));
         }
-        Err(not_a_completion(self.row.name, response))
+        Err(not_a_completion(self.0.row.name, response))
     }
 
     fn stream_decoder(&self, request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        let decoder = Box::new(Events { provider: self.row.name, finished: false });
-        let renamed = Renamed::of_items(&self.row.tools, &request.params);
+        let decoder = Box::new(Events { provider: self.0.row.name, finished: false });
+        let renamed = Renamed::of_items(&self.0.row.tools, &request.params);
         if renamed.is_empty() { decoder } else { Box::new(items::RestoredEvents { decoder, renamed }) }
     }
 }
@@ -204,7 +196,8 @@ mod tests {
             let body = Bytes::from_static(body.as_bytes());
             let response = HttpResponse { received: 0, status: 200, headers: Default::default(), body };
             let row = &crate::providers::TABLE[0];
-            Responses { row, destination: crate::providers::http::destination }.decode(&request("{}", false), &response)
+            Responses(Host { row, destination: crate::providers::http::destination })
+                .decode(&request("{}", false), &response)
         };
         let failed = r#"{"id":"resp_1","status":"failed","error":{"message":"m"},"output":[]}"#;
         assert_eq!(decode(failed).unwrap(), failed);

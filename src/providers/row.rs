@@ -1,5 +1,7 @@
 //! A provider as data: its name, address and key, and what it spells differently.
 
+use std::borrow::Cow;
+
 use super::embeddings::{self, EmbeddingRow};
 use super::rerank::{self, RerankRow};
 use super::tools::grammar::Grammar;
@@ -116,15 +118,12 @@ pub(super) const FILES_AND_BATCHES: &[Operation] = &[
 ];
 
 impl Row {
-    /// Returns the path, below the base URL, of an operation other than chat.
-    pub(super) fn path(&self, deployment: &Deployment, path: &'static str, with_version: &'static str) -> &'static str {
-        if self.root_is_chat && !deployment.base_url.ends_with("/v1") { with_version } else { path }
-    }
-
-    /// Returns the path, below the base URL, of an operation other than chat whose path is made for one call.
-    pub(super) fn below_version(&self, deployment: &Deployment, path: &str) -> String {
-        let version = self.path(deployment, "", "v1/");
-        format!("{version}{path}")
+    /// Returns the path, below the base URL, of an operation other than chat: with the version, if the base URL has none.
+    pub(super) fn below_version<'a>(&self, deployment: &Deployment, path: &'a str) -> Cow<'a, str> {
+        match self.root_is_chat && !deployment.base_url.ends_with("/v1") {
+            true => format!("v1/{path}").into(),
+            false => path.into(),
+        }
     }
 }
 

@@ -29,7 +29,7 @@ mod tools;
 
 use bytes::Bytes;
 
-use super::http::{Destination, accepted, destination};
+use super::http::{Destination, Host, accepted, destination};
 use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
 use super::row::HOSTED;
@@ -103,7 +103,7 @@ impl Provider for Cohere {
     }
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
-        static RERANK: Rerank = Rerank { row: &ROW, destination: rerank_destination };
+        static RERANK: Rerank = Rerank(Host { row: &ROW, destination: rerank_destination });
         static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
             &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Embed), (Operation::Rerank, &RERANK)];
         ENDPOINTS
