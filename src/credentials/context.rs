@@ -174,6 +174,10 @@ fn holds_secret(request: &HttpRequest) -> bool {
 }
 
 /// Runs blocking work on another thread.
+///
+/// # Errors
+///
+/// Returns an error if the work panics.
 pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
@@ -181,11 +185,19 @@ pub(super) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + S
 }
 
 /// Creates a `GET` request.
+///
+/// # Errors
+///
+/// Returns an `Authentication` error if `address` is not an HTTP URL.
 pub(super) fn get(address: &str, headers: Vec<(HeaderName, HeaderValue)>) -> Result<HttpRequest> {
     Ok(HttpRequest { method: Method::GET, uri: uri(address)?, headers: headers.into(), body: Bytes::new(), file: None })
 }
 
 /// Parses a URL from a variable or a file.
+///
+/// # Errors
+///
+/// Returns an `Authentication` error if `address` is not an HTTP URL.
 pub(super) fn uri(address: &str) -> Result<Uri> {
     let uri = address.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
     uri.filter(|uri| uri.host().is_some_and(|host| !host.is_empty()))
@@ -193,6 +205,10 @@ pub(super) fn uri(address: &str) -> Result<Uri> {
 }
 
 /// Creates a header field that contains a secret.
+///
+/// # Errors
+///
+/// Returns an `Authentication` error if the value contains characters that no header field may have.
 pub(super) fn secret_header(name: HeaderName, value: &str) -> Result<(HeaderName, HeaderValue)> {
     let shown = name.clone();
     let mut value = HeaderValue::try_from(value.trim()).map_err(|_| {

@@ -148,6 +148,10 @@ fn poll_timer(mut timer: Pin<&mut Sleep>, context: &mut Context<'_>, state: impl
 
 /// Runs `work` for at most `limit`, not counting the time that it waits for admission; `what` names the limit in the
 /// error.
+///
+/// # Errors
+///
+/// Returns the error of `work`, or a `Timeout` error if the limit passes.
 pub(super) async fn within_excluding_queue<T>(
     limit: Option<Duration>,
     admission: &Admission,

@@ -41,6 +41,10 @@ struct Answer {
 }
 
 /// Requests a container's keys; `None` if the environment names no agent.
+///
+/// # Errors
+///
+/// Returns an error if a variable is invalid, or the agent cannot be reached or issues no keys.
 pub(super) async fn container(context: &Context<'_>) -> Result<Option<Issued>> {
     let address = match (
         context.input("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
@@ -82,6 +86,10 @@ fn checked_agent_url(address: &str) -> Result<String> {
 }
 
 /// Requests the keys of an instance's role; `None` if this is not an instance, or it has no role.
+///
+/// # Errors
+///
+/// Returns an error if the service fails or issues no keys for the role. An unreachable service is not an error.
 pub(super) async fn instance(context: &Context<'_>) -> Result<Option<Issued>> {
     if context.is_enabled("AWS_EC2_METADATA_DISABLED") {
         return Ok(None);

@@ -30,6 +30,10 @@ struct Issued {
 }
 
 /// Looks up the profile's region, and the keys unless the provider has them.
+///
+/// # Errors
+///
+/// Returns an error if no step of the chain has keys, or a step that is configured fails.
 pub(super) async fn find(context: &Context<'_>) -> Result<Found> {
     let config = context.path(context.input("AWS_CONFIG_FILE").unwrap_or("~/.aws/config"));
     let credentials = context.path(context.input("AWS_SHARED_CREDENTIALS_FILE").unwrap_or("~/.aws/credentials"));

@@ -41,6 +41,10 @@ impl Role<'_> {
 }
 
 /// Requests keys of a role for the owner of the keys `caller`.
+///
+/// # Errors
+///
+/// Returns an error if STS cannot be reached or refuses, or the request cannot be signed.
 pub(super) async fn assume_role(
     context: &Context<'_>,
     region: Option<&str>,
@@ -60,6 +64,10 @@ pub(super) async fn assume_role(
 }
 
 /// Requests keys of a role for the owner of another identity provider's token.
+///
+/// # Errors
+///
+/// Returns an error if STS cannot be reached or refuses.
 pub(super) async fn assume_role_with_web_identity(
     context: &Context<'_>,
     region: Option<&str>,

@@ -113,6 +113,10 @@ struct TokenFormat {
 
 impl Account {
     /// Parses the text of a file; `origin` names it in error messages, which never repeat its contents.
+    ///
+    /// # Errors
+    ///
+    /// Returns an `Authentication` error if the text is not a complete credential file of a known type.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Kind {
@@ -162,6 +166,11 @@ impl Account {
     }
 
     /// Requests an access token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token server cannot be reached or refuses, or if the key or the source of the other
+    /// provider's token is unusable.
     pub async fn token(&self, context: &Context<'_>) -> Result<Token> {
         match self {
             Self::ServiceAccount { client_email, private_key, private_key_id, token_uri, .. } => {

@@ -16,6 +16,10 @@ use serde_json::json;
 const SECONDS: u64 = 3600;
 
 /// Creates a signed assertion for the account `email`; `key` is its private key as PEM.
+///
+/// # Errors
+///
+/// Returns what is wrong with the private key.
 pub(super) fn assertion(
     email: &str,
     key_id: Option<&str>,

@@ -30,6 +30,10 @@ const FLAVOR: &str = "metadata-flavor";
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Looks up an access token and its project.
+///
+/// # Errors
+///
+/// Returns an error if there are no credentials, or those that are configured give no token.
 pub(super) async fn find(context: &Context<'_>) -> Result<Found> {
     let quota = context.input("GOOGLE_CLOUD_QUOTA_PROJECT");
     let account = match context.input("vertex_credentials") {
