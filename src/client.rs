@@ -163,13 +163,13 @@ impl Client {
     /// # Errors
     ///
     /// The failure of the last attempt, without secrets.
-    pub async fn stream(&self, mut call: Call) -> Result<Stream<'_>> {
+    pub async fn stream(&self, mut call: Call) -> Result<Box<Stream<'_>>> {
         let (mut state, in_flight) = self.begin(&call).await?;
         self.find_credentials(&mut call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(&call, error))?;
         let encoded = encode(&call, endpoint, &self.transport).map_err(|error| state.finished(&call, error))?;
-        let mut stream = Stream::new(call, endpoint, encoded, state, in_flight);
-        repeat(&mut stream, Event::Started).await?;
+        let mut stream = Box::new(Stream::new(call, endpoint, encoded, state, in_flight));
+        repeat(&mut *stream, Event::Started).await?;
         Ok(stream)
     }
 

@@ -116,7 +116,8 @@ impl<'a> Stream<'a> {
                         error.should_retry = Some(false);
                     }
                     self.body = None;
-                    repeat(self, Event::Failed(error)).await?;
+                    // Boxed: a stream should not hold the memory for another attempt (2 kB).
+                    Box::pin(repeat(self, Event::Failed(error))).await?;
                 }
             }
         }

@@ -74,7 +74,8 @@ async fn stream(job: Job, handoff: &'static HandoffQueue) {
         Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }, handoff), Finished::Failed));
     {
         let work = pin!(async {
-            let opened = core.client.stream(prepared.call).await;
+            // Boxed: the memory for sending the request (4 kB) is freed before the answer is read.
+            let opened = Box::pin(core.client.stream(prepared.call)).await;
             let Some(reply) = reply.take() else { return };
             match opened {
                 Ok(mut stream) => {
