@@ -6,6 +6,7 @@ python → client → { providers, credentials } → { types, error }
 
 from __future__ import annotations
 
+import graphlib
 import re
 from pathlib import Path
 
@@ -133,6 +134,37 @@ def test_paths_are_read() -> None:
     }
     assert rooms_named(SOURCE / "client.rs") >= {"error", "providers", "transport", "types"}
     assert FILES
+
+
+def module_of(file: Path) -> tuple[str, ...]:
+    parts = file.relative_to(SOURCE).with_suffix("").parts
+    return parts[:-1] if parts[-1] in ("mod", "lib") else parts
+
+
+def modules_named(file: Path) -> set[tuple[str, ...]]:
+    """The files, by their modules, that a file's paths lead to. An item of a `mod.rs` leads to that file."""
+    files = {module_of(other) for other in FILES}
+    named = set()
+    for path in paths_in(without_strings(without_tests(code_of(file)))):
+        steps = path.split("::")
+        place = () if steps[0] == "crate" else module_of(file)
+        while steps and steps[0] in ("crate", "super"):
+            place = place[:-1] if steps.pop(0) == "super" else place
+        place += tuple(steps)
+        while place not in files:
+            place = place[:-1]
+        named.add(place)
+    return named - {module_of(file)}
+
+
+def test_files_do_not_import_each_other() -> None:
+    """A module and its own children aside, which a `mod` line joins."""
+    graph = {module_of(file): modules_named(file) for file in FILES if file.name != "tests.rs"}
+    assert ("client", "retry") in graph["client", "attempt"]
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" → ".join("/".join(module) for module in error.args[1]))
 
 
 def test_every_room_is_on_the_map() -> None:

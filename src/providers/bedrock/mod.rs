@@ -12,7 +12,7 @@
 //! - [`embedding`]: requests and answers of embeddings.
 //! - [`endpoint_address`]: region, host and path.
 //! - [`sign`]: bearer keys and AWS's signatures.
-//! - [`faults`]: errors.
+//! - [`faults`] for errors.
 //! - [`parse`]: parsing with errors that name the parameter.
 
 mod blocks;
