@@ -1,10 +1,10 @@
-//! What becomes of every OpenAI chat parameter at every provider, found out by encoding requests with and without it.
+//! Tests how every OpenAI chat parameter is sent to every provider, by encoding requests with and without it.
 //!
-//! Three things are held here:
-//! - nothing is ignored in silence: a parameter changes the request, or is refused, or stands in [`NO_EFFECT`];
-//! - what is refused can be dropped instead, and is then listed;
-//! - `docs/parameters.md` says what the code does. `UPDATE_DOCS=1 cargo test --no-default-features --test parameters`
-//!   writes it.
+//! They check that:
+//! - no parameter is ignored silently: it changes the request, or is rejected, or is listed in [`NO_EFFECT`];
+//! - a rejected parameter can be dropped instead, and is then listed in the result;
+//! - `docs/parameters.md` matches the code. `UPDATE_DOCS=1 cargo test --no-default-features --test parameters` writes
+//!   the page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ use ritellm::types::request::Request;
 use ritellm::types::secret::Secret;
 use serde_json::{Map, Value, json};
 
-/// Parameters that the page shows together.
+/// Parameters that the page shows in one table.
 struct Group {
     title: &'static str,
     parameters: &'static [Parameter],
@@ -25,16 +25,16 @@ struct Group {
 
 struct Parameter {
     name: &'static str,
-    /// What has to be there too for the parameter to make sense: a JSON object.
+    /// Other parameters that this one requires: a JSON object.
     beside: &'static str,
     samples: &'static [Sample],
 }
 
 struct Sample {
-    /// How the page tells this value from the parameter's others.
+    /// Text that distinguishes this value from the parameter's other values on the page.
     label: &'static str,
     json: &'static str,
-    /// Whether it asks for what happens anyway: then it may be left out, and it need not be refused.
+    /// True if the value is the default behaviour: then it can be left out of the request and need not be rejected.
     is_default: bool,
 }
 
@@ -50,22 +50,22 @@ const fn parameter(name: &'static str, samples: &'static [Sample]) -> Parameter 
     Parameter { name, beside: "{}", samples }
 }
 
-/// Two, so that it shows when a choice leaves one out.
+/// Two tools, so that the comparison shows if a `tool_choice` leaves one out.
 const TOOLS: &str = r#"{"tools": [
     {"type": "function", "function": {"name": "f", "description": "F.", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}},
     {"type": "function", "function": {"name": "g", "description": "G.", "parameters": {"type": "object", "properties": {}}}}
 ]}"#;
 
-/// Every parameter of OpenAI's `chat.completions.create`, beside `model`, `messages` and `stream`.
+/// Every parameter of OpenAI's `chat.completions.create` except `model`, `messages` and `stream`.
 const GROUPS: &[Group] = &[
     Group {
-        title: "How much and how free",
+        title: "Length and sampling",
         parameters: &[
             parameter("max_completion_tokens", &[sample("", "500")]),
             parameter("max_tokens", &[sample("", "500")]),
             parameter("temperature", &[sample("", "0.5")]),
             parameter("top_p", &[sample("", "0.5")]),
-            parameter("stop", &[sample("a text", r#""END""#), sample("several", r#"["END","STOP"]"#)]),
+            parameter("stop", &[sample("a string", r#""END""#), sample("a list", r#"["END","STOP"]"#)]),
             parameter("seed", &[sample("", "7")]),
             parameter("n", &[default("1", "1"), sample("2", "2")]),
             parameter("frequency_penalty", &[default("0", "0"), sample("other", "0.5")]),
@@ -121,7 +121,7 @@ const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        title: "The form of the answer",
+        title: "Output format",
         parameters: &[
             parameter(
                 "response_format",
@@ -163,7 +163,7 @@ const GROUPS: &[Group] = &[
         )],
     },
     Group {
-        title: "Who asks, and how it is served",
+        title: "Identity and service",
         parameters: &[
             parameter("user", &[sample("", r#""u-1""#)]),
             parameter("safety_identifier", &[sample("", r#""u-1""#)]),
@@ -198,11 +198,11 @@ const GROUPS: &[Group] = &[
     },
 ];
 
-/// Values that leave no trace in a request, and why that is right: (provider, or "" for all; parameter, label, reason).
+/// Values that do not change a request, with the reason: (provider, or "" for all; parameter, label, reason).
 const NO_EFFECT: &[(&str, &str, &str, &str)] =
     &[("", "stream_options", "include_obfuscation", "padding of chunks, which only OpenAI's own streams have")];
 
-/// Models whose parameters the tables show; the others are `model` there, because nothing depends on it.
+/// Models that the tables use. For other providers the model is `model`, because nothing depends on it.
 const MODELS: &[(&str, &str)] = &[
     ("anthropic", "claude-sonnet-5"),
     ("azure", "gpt-5.4"),
@@ -213,7 +213,7 @@ const MODELS: &[(&str, &str)] = &[
     ("vertex", "gemini-3.5-flash"),
 ];
 
-/// Models that are told differently how hard to think.
+/// Models that represent the different ways to send `reasoning_effort`.
 const THINKERS: &[(&str, &str)] = &[
     ("anthropic", "claude-sonnet-5"),
     ("anthropic", "claude-opus-5-5"),
@@ -231,16 +231,16 @@ const THINKERS: &[(&str, &str)] = &[
     ("ollama_chat", "qwen3"),
 ];
 
-/// What the page says of a parameter's value at a provider.
+/// Result of sending a parameter's value to a provider, as the page shows it.
 #[derive(Clone, PartialEq)]
 enum Fate {
     /// Sent under OpenAI's name, with its value.
     Same,
     /// Sent under these names, or with another value.
     Native(Vec<String>),
-    /// Not sent, because it asks for what happens anyway.
+    /// Not sent, because it is the default behaviour.
     Needless,
-    /// Refused.
+    /// Rejected with `UnsupportedParamsError`.
     Unavailable,
 }
 
@@ -249,13 +249,13 @@ impl Fate {
         match self {
             Fate::Same => "same".into(),
             Fate::Native(names) => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            Fate::Needless => "as it is".into(),
+            Fate::Needless => "not needed".into(),
             Fate::Unavailable => "–".into(),
         }
     }
 }
 
-/// What a call's parameters become: the body, and what was dropped.
+/// Encodes a call and returns the request body and the names of the dropped parameters.
 fn encode(
     provider: &dyn Provider,
     model: &str,
@@ -298,8 +298,8 @@ fn object(json: &str) -> Map<String, Value> {
     serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"))
 }
 
-/// The body without the parameter, and with it. What has to stand beside a parameter may itself be unavailable:
-/// then it is left out of both.
+/// Request bodies without the parameter and with it. If a parameter that it requires is itself unavailable, that one is
+/// left out of both bodies.
 struct Bodies {
     beside: Map<String, Value>,
     without: Value,
@@ -315,7 +315,10 @@ fn bodies(provider: &dyn Provider, model: &str, parameter: &Parameter, sample: &
     Bodies { without, with: encode(provider, model, &params, false), beside }
 }
 
-/// What happens to a value, or what is wrong with that.
+/// Returns how a value is sent to a provider.
+///
+/// # Errors
+/// A description of what is wrong: the value is ignored silently, or its error or its dropping is incomplete.
 fn fate(provider: &dyn Provider, parameter: &Parameter, sample: &Sample) -> Result<Fate, String> {
     let (name, row) = (parameter.name, provider.row());
     let Bodies { beside, without, with } = bodies(provider, model_of(provider), parameter, sample);
@@ -364,18 +367,18 @@ fn fate(provider: &dyn Provider, parameter: &Parameter, sample: &Sample) -> Resu
     }
 }
 
-/// Whether an object's members all stand in another one: something of ours may be beside them.
+/// Returns true if all members of `given` are in `sent`, which may have additional ones.
 fn is_within(given: &Value, sent: &Value) -> bool {
     let (Value::Object(given), Value::Object(sent)) = (given, sent) else { return false };
     given.iter().all(|(name, value)| sent.get(name) == Some(value))
 }
 
-/// Parameters with several sides, of which the rest is still sent when one is dropped.
+/// Returns true for parameters with several parts, of which the others are still sent if one is dropped.
 fn is_partly_kept(provider: &str, name: &str) -> bool {
     matches!((provider, name), ("gemini" | "vertex", "audio" | "web_search_options"))
 }
 
-/// A place where two bodies differ.
+/// A difference between two bodies: its path, and the value in the second body.
 struct Change {
     path: String,
     value: Value,
@@ -407,7 +410,7 @@ fn compare(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mu
                 found.push(Change { path: format!("without {}", inside(name)), value: Value::Null });
             }
         }
-        // An object with one member is only there to hold it.
+        // An object with a single member is shown as the path of the member.
         (None, Some(Value::Object(after))) if after.len() == 1 && !after.values().any(Value::is_null) => {
             after.iter().for_each(|(name, value)| compare(&inside(name), None, Some(value), found));
         }
@@ -456,7 +459,7 @@ fn every_parameter_arrives_or_is_refused_and_can_be_dropped() {
     assert!(wrong.is_empty(), "\n{wrong}");
 }
 
-/// A row's lists are what it documents of itself: they have to be what its `encode` does.
+/// Checks that the list `unsupported` of each provider's row matches the behaviour of its `encode`.
 #[test]
 fn what_a_row_lists_as_unsupported_is_refused() {
     for provider in providers() {
@@ -489,18 +492,18 @@ fn the_page_says_what_the_code_does() {
 fn page() -> String {
     let mut out = String::from(
         "# Parameters\n\n\
-        Every chat parameter of OpenAI's, and what becomes of it at each provider. `tests/parameters.rs` writes this page \
-        by making requests with and without each parameter and comparing them, so it cannot say anything else than the \
-        code does; after a change: `UPDATE_DOCS=1 cargo test --no-default-features --test parameters`.\n\n\
-        - **same**: it is sent under OpenAI's name, with the value you gave.\n\
-        - a `name`: where the request differs with it. `a.b` is `b` inside of `a`, `a[]` an item of a list, `without a` \
-        that `a` is then left out.\n\
-        - **as it is**: nothing is sent, because that is what happens anyway.\n\
+        This page lists every chat parameter of OpenAI's API and how it is sent to each provider. A cell is one of:\n\n\
+        - **same**: the parameter is sent under OpenAI's name, with the value that you passed.\n\
+        - a `name`: the part of the request that the parameter sets. `a.b` is the member `b` of `a`, `a[]` is an item of a \
+        list, and `without a` means that `a` is left out.\n\
+        - **not needed**: nothing is sent, because the provider behaves in this way by default.\n\
         - **–**: not available. The call raises `UnsupportedParamsError` before anything is sent; with `drop_params=True` \
         the parameter is left out and listed in `response.meta.dropped_params`.\n\n\
-        A name that OpenAI does not define is passed to the provider untouched, and so is every value of a parameter \
-        that is **same**: what a model makes of it is the model's affair.\n\n\
-        Where the model matters, the tables are about these: ",
+        A parameter that OpenAI does not define is passed to the provider unchanged. The values of a parameter marked \
+        **same** are passed on unchanged too; whether a model accepts them depends on the model.\n\n\
+        The page is generated: `tests/parameters.rs` compares requests with and without each parameter, so that the page \
+        always matches the code. After a change, run `UPDATE_DOCS=1 cargo test --no-default-features --test parameters`.\n\n\
+        If the request depends on the model, the tables show these models: ",
     );
     let models: Vec<String> = MODELS.iter().map(|(provider, model)| format!("`{provider}/{model}`")).collect();
     writeln!(out, "{}.", models.join(", ")).unwrap();
@@ -524,9 +527,9 @@ fn page() -> String {
         }
     }
 
-    out += "\n### How hard a model is told to think\n\n\
-        What `reasoning_effort` becomes depends on the model. `thinking`, `thinkingConfig` and the like, given by their \
-        own names, have the say over it.\n\n\
+    out += "\n### Reasoning effort\n\n\
+        `reasoning_effort` is sent in a form that depends on the model. `thinking`, `thinkingConfig` and similar \
+        parameters of a provider take precedence over it.\n\n\
         | | none | low | medium | high | max |\n|---|---|---|---|---|---|\n";
     let effort = parameters().find(|parameter| parameter.name == "reasoning_effort").expect("it is in the list");
     for (name, model) in THINKERS {
@@ -541,7 +544,7 @@ fn page() -> String {
                     let said = said.iter().map(|change| format!("`{}: {}`", change.path, change.value));
                     Some(said.collect::<Vec<_>>().join(", "))
                         .filter(|said| !said.is_empty())
-                        .unwrap_or("as it is".into())
+                        .unwrap_or("not needed".into())
                 }
             };
             write!(out, " {cell} |").unwrap();
@@ -550,7 +553,7 @@ fn page() -> String {
     }
 
     out += "\n## The OpenAI-compatible providers\n\n\
-        They get what OpenAI gets, except for this.\n\n| | under another name | not available | not sent |\n|---|---|---|---|\n";
+        They receive the same request as OpenAI, with these exceptions.\n\n| | under another name | not available | not sent |\n|---|---|---|---|\n";
     for provider in compatibles() {
         let (mut renamed, mut unavailable, mut unsent) = (Vec::new(), Vec::new(), Vec::new());
         for parameter in parameters() {
@@ -574,9 +577,9 @@ fn page() -> String {
             .unwrap();
     }
 
-    out += "\n## Without effect\n\nWhat leaves no trace in the request though it is no default:\n\n";
+    out += "\n## Without effect\n\nThese values are not the default and yet do not change the request:\n\n";
     for (provider, parameter, label, reason) in NO_EFFECT {
-        let at = if provider.is_empty() { "elsewhere than at OpenAI's format" } else { provider };
+        let at = if provider.is_empty() { "on providers with their own wire format" } else { provider };
         writeln!(out, "- `{parameter}` ({label}), {at}: {reason}.").unwrap();
     }
     out

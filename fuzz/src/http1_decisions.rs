@@ -1,6 +1,6 @@
-//! Where our parser of HTTP/1.1 and hyper's client differ, and what is right: one row a difference.
+//! Differences between our HTTP/1.1 parser and hyper's client that are intended, one row each.
 //!
-//! Sections are of RFC 9112 unless it says other.
+//! Sections are those of RFC 9112 unless another RFC is named.
 
 use super::http1::Differs::{TheyRefuse, WeRefuse};
 use super::http1::{Decision, Peer};
@@ -8,7 +8,7 @@ use super::http1::{Decision, Peer};
 const HYPER: &[Peer] = &[Peer::Hyper];
 const CHUNKED: &[u8] = b"transfer-encoding: chunked";
 
-/// Whether a line ends in LF alone.
+/// Returns true if a line ends in LF without CR.
 fn has_bare_line_feed(bytes: &[u8]) -> bool {
     bytes.iter().enumerate().any(|(at, byte)| *byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r'))
 }
@@ -34,7 +34,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "4",
-        what: "a reason is not looked at",
+        what: "the reason phrase is not validated",
         peers: HYPER,
         differs: TheyRefuse,
         refusal: "Parse(Status)",
@@ -43,7 +43,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "5.1, 5.2; RFC 9110, 5.5",
-        what: "folded lines are joined, and odd names and values passed over, unless they say where the body ends",
+        what: "folded lines are joined, and invalid field names and values are skipped, unless they decide where the body ends",
         peers: HYPER,
         differs: TheyRefuse,
         refusal: "Parse(Header(Token))",
@@ -52,7 +52,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "6.1",
-        what: "chunks from HTTP/1.0 are read, and the connection is closed",
+        what: "a chunked body in HTTP/1.0 is read, and the connection is closed",
         peers: HYPER,
         differs: TheyRefuse,
         refusal: "TransferEncodingUnexpected",
@@ -61,7 +61,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "7.1.2",
-        what: "trailers are passed over, whatever they say",
+        what: "trailers are skipped without validation",
         peers: HYPER,
         differs: TheyRefuse,
         refusal: "nvalid",
@@ -70,7 +70,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "2.2",
-        what: "no empty line stands before the status line",
+        what: "an empty line before the status line is an error",
         peers: HYPER,
         differs: WeRefuse,
         refusal: "does not begin",
@@ -79,7 +79,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "6.3; RFC 9110, 8.6",
-        what: "a length is digits, once: a list is refused, also where the body's end is known without it",
+        what: "a content-length is one number in digits: a list is an error, also if the end of the body is known without it",
         peers: HYPER,
         differs: WeRefuse,
         refusal: "content-length",
@@ -88,7 +88,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "6.1",
-        what: "what is in another coding than chunked cannot be read, and is not handed on as if it could",
+        what: "a transfer coding other than chunked is an error: the encoded body is not passed on as if it were decoded",
         peers: HYPER,
         differs: WeRefuse,
         refusal: "transfer-encoding",
@@ -97,7 +97,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "7.1",
-        what: "a size has at most 15 digits, leading zeros included",
+        what: "a chunk size has at most 15 digits, including leading zeros",
         peers: HYPER,
         differs: WeRefuse,
         refusal: "size is no number",
@@ -106,7 +106,7 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "RFC 9110, 15.2.2",
-        what: "a switch to another protocol that nobody asked for is refused",
+        what: "an unrequested switch to another protocol is an error",
         peers: HYPER,
         differs: WeRefuse,
         refusal: "another protocol",

@@ -1,4 +1,4 @@
-"""Every fault that a server may have, and what a caller sees of it: the tests' parameters, and docs/faults.md.
+"""The table of server faults, with what a caller sees of each: parameters of the tests, and content of docs/faults.md.
 
 ``python tests/faults/table.py`` writes the page.
 """
@@ -43,13 +43,13 @@ STREAM = b"".join([FIRST, *REST])
 
 @dataclass(frozen=True)
 class Answers:
-    """The call succeeds, with the text that the server meant."""
+    """The call succeeds with the complete text."""
 
     retries: int = 0
     requests: int | None = None
 
     def __str__(self) -> str:
-        return "answers" if not self.retries else f"answers after {count(self.retries, 'retry', 'retries')}"
+        return "succeeds" if not self.retries else f"succeeds after {count(self.retries, 'retry', 'retries')}"
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Raises:
 
     error: str
     says: str
-    """A part of the message."""
+    """A part of the error message."""
     retries: int = 0
     chunks: int = 0
-    """How many chunks came first."""
+    """Number of chunks that the stream yields before the error."""
     requests: int | None = None
 
     def __str__(self) -> str:
@@ -73,15 +73,15 @@ class Raises:
 Outcome = Answers | Raises
 Group = Literal[
     "Connections",
-    "Time",
-    "Bodies that end too early",
-    "Streams in every form",
+    "Timeouts",
+    "Truncated bodies",
+    "Stream formats",
     "Sizes",
-    "Answers that are not what was asked for",
+    "Unexpected responses",
     "Compression",
     "Redirects",
     "HTTP/1.1 messages",
-    "Refusals",
+    "Error statuses",
     "HTTP/2",
 ]
 Serve = Callable[[Connection, Request], None]
@@ -89,7 +89,7 @@ Serve = Callable[[Connection, Request], None]
 
 @dataclass
 class Fault:
-    """One fault: what the server does, and what the caller sees."""
+    """A fault of a server, with what the caller sees in a plain call and in a stream."""
 
     group: Group
     name: str
@@ -97,21 +97,21 @@ class Fault:
     plain: Outcome
     stream: Outcome
     client: dict[str, Any] = field(default_factory=dict)
-    """Settings of the client, beside ``max_retries=1``."""
+    """Settings of the client, in addition to ``max_retries=1``."""
     warm: bool = False
-    """A good call goes before, so that a connection is there."""
+    """True if a successful call is made first, so that there is an idle connection."""
     server: Literal[
         "http", "on connect", "nothing listens", "backlog full", "https stalls", "http/2", "plain as https"
     ] = "http"
     then: bool = False
-    """A good call must work on the same client afterwards."""
+    """True if a call on the same client must succeed afterwards."""
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-# What servers are made of.
+# Parts of the servers' behaviour.
 
 
 def head(status: int = 200, *fields: str, kind: str = "application/json", reason: str = "Status") -> bytes:
@@ -145,7 +145,7 @@ def body_of(request: Request) -> tuple[bytes, str]:
 
 
 def sends(*pieces: bytes) -> Serve:
-    """The same bytes, whatever is asked."""
+    """Returns a server that sends the same bytes to every request."""
     return lambda connection, request: connection.send(*pieces)
 
 
@@ -158,7 +158,7 @@ def closes(*pieces: bytes) -> Serve:
 
 
 def events(*pieces: bytes) -> Serve:
-    """A good plain answer; a stream of these bytes."""
+    """Returns a server that responds to plain calls as it should, and to streams with these bytes."""
 
     def serve(connection: Connection, request: Request) -> None:
         if request.wants_stream:
@@ -170,21 +170,21 @@ def events(*pieces: bytes) -> Serve:
 
 
 def each_byte(data: bytes) -> list[bytes]:
-    return [data[place : place + 1] for place in range(len(data))]
+    return [data[index : index + 1] for index in range(len(data))]
 
 
 def first(serve: Serve) -> Serve:
-    """A fault that passes: it is there for the first request only."""
+    """Returns a server that has the fault for its first request only."""
     return lambda connection, request: (serve if request.number == 0 else good)(connection, request)
 
 
 def later(serve: Serve) -> Serve:
-    """A fault of every connection's second request."""
+    """Returns a server that has the fault from the second request of each connection on."""
     return lambda connection, request: (serve if request.place > 0 else good)(connection, request)
 
 
 def only_streams(serve: Serve) -> Serve:
-    """A fault that plain answers do not have."""
+    """Returns a server that has the fault for streams only."""
     return lambda connection, request: (serve if request.wants_stream else good)(connection, request)
 
 
@@ -202,7 +202,7 @@ def reset(connection: Connection, request: Request) -> None:
 
 
 def closes_after(connection: Connection, request: Request) -> None:
-    """Answers with the promise to stay, and goes at once."""
+    """Announces keep-alive, and closes the connection after the response."""
     connection.send(good_bytes(request).replace(b"content-type", b"connection: keep-alive\r\ncontent-type", 1))
     connection.close()
 
@@ -213,7 +213,7 @@ def says_close(connection: Connection, request: Request) -> None:
 
 
 def answers_unasked(connection: Connection, request: Request) -> None:
-    """One more answer behind the one that was asked for."""
+    """Sends an unsolicited response after the requested one."""
     connection.send(good_bytes(request) + b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
 
 
@@ -267,7 +267,7 @@ def drips(connection: Connection, request: Request) -> None:
 
 
 def drips_for_ever(connection: Connection, request: Request) -> None:
-    """One byte after the other, none of them late, and no end."""
+    """Sends one byte after the other without end, each within the idle timeout."""
     if request.wants_stream:
         connection.send(STREAM_HEAD + chunked(FIRST))
         while True:
@@ -284,7 +284,7 @@ IN_SUM = f"not done within its total timeout of {SHORT} s"
 def timed(name: str, serve: Any, part: str, plain: Outcome, stream: Outcome | None = None, **more: Any) -> Fault:
     limits = {"connect": None, "total": None, part: SHORT}
     title = f"{name}; `timeout={{{part!r}: …}}`".replace("'", '"')
-    return Fault("Time", title, serve, plain, stream or plain, client={"timeout": limits}, **more)
+    return Fault("Timeouts", title, serve, plain, stream or plain, client={"timeout": limits}, **more)
 
 
 def late_by(says: str, **more: Any) -> Raises:
@@ -416,7 +416,7 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip": ("gzip", gzip.compress),
     "gzip in two members": ("gzip", lambda data: gzip.compress(data[:20]) + gzip.compress(data[20:])),
     "deflate": ("deflate", zlib.compress),
-    "deflate without zlib's head": ("deflate", raw_deflate),
+    "deflate without the zlib header": ("deflate", raw_deflate),
     "br": ("br", brotli.compress),
     "zstd": ("zstd", zstandard.compress),
 }
@@ -496,7 +496,7 @@ def retry_after(name: str, *fields: str | Callable[[], str], status: int = 429) 
     def serve(connection: Connection, request: Request) -> None:
         refuses(status, *[one() if callable(one) else one for one in fields])(connection, request)
 
-    return Fault("Refusals", f"{status} once, with {name}", first(serve), **same(Answers(retries=1)))
+    return Fault("Error statuses", f"{status} once, with {name}", first(serve), **same(Answers(retries=1)))
 
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -505,7 +505,7 @@ INVALID = "APIResponseValidationError"
 
 def answers_with(status: int, error: str, retries: int, says: str = "no, thank you") -> Fault:
     return Fault(
-        "Refusals", f"{status}, always", refuses(status, "retry-after: 0"), **same(Raises(error, says, retries))
+        "Error statuses", f"{status}, always", refuses(status, "retry-after: 0"), **same(Raises(error, says, retries))
     )
 
 
@@ -531,21 +531,21 @@ NOT_HTTP = "the answer is not HTTP/1.1"
 FAULTS: Sequence[Fault] = [
     Fault(
         "Connections",
-        "nothing listens at the port",
+        "no server listens on the port",
         None,
         **same(Raises("APIConnectionError", CONNECT, 1, requests=0)),
         server="nothing listens",
     ),
     Fault(
         "Connections",
-        "closed as soon as it is made",
+        "closed as soon as it is opened",
         Connection.close,
         **same(Raises("APIConnectionError", "before an answer came|without an answer", 1, requests=0)),
         server="on connect",
     ),
     Fault(
         "Connections",
-        "reset as soon as it is made",
+        "reset as soon as it is opened",
         Connection.reset,
         **same(Raises("APIConnectionError", "cannot connect|before an answer came|without an answer", 1, requests=0)),
         server="on connect",
@@ -554,12 +554,14 @@ FAULTS: Sequence[Fault] = [
     Fault("Connections", "reset after the request", reset, **same(Raises("APIConnectionError", BROKE, 1))),
     Fault(
         "Connections",
-        "closed in the head",
+        "closed in the header section",
         closes(b"HTTP/1.1 200 OK\r\ncont"),
         **same(Raises("APIConnectionError", NO_ANSWER, 1)),
     ),
-    Fault("Connections", "closed while idle, though it said keep-alive", closes_after, **OK, warm=True, then=True),
-    Fault("Connections", "closed while idle, as it said", says_close, **OK, warm=True, then=True),
+    Fault(
+        "Connections", "closed while idle, although keep-alive was announced", closes_after, **OK, warm=True, then=True
+    ),
+    Fault("Connections", "closed while idle, as announced", says_close, **OK, warm=True, then=True),
     Fault(
         "Connections",
         "an idle one is closed as the next request arrives",
@@ -574,7 +576,7 @@ FAULTS: Sequence[Fault] = [
         **same(Answers(requests=2)),
         warm=True,
     ),
-    Fault("Connections", "an answer that nobody asked for stands behind the first", answers_unasked, **OK, then=True),
+    Fault("Connections", "a second, unsolicited response after the first", answers_unasked, **OK, then=True),
     Fault(
         "Connections",
         "a server without TLS behind `https://`",
@@ -583,21 +585,21 @@ FAULTS: Sequence[Fault] = [
         server="plain as https",
     ),
     #
-    Fault("Time", "answers late, no limit", late, **OK),
-    timed("takes no connection", None, "connect", late_by(CONNECTING, retries=1, requests=0), server="backlog full"),
-    timed("takes no connection", None, "total", late_by(IN_SUM, requests=0), server="backlog full"),
+    Fault("Timeouts", "responds late, no limit", late, **OK),
+    timed("accepts no connection", None, "connect", late_by(CONNECTING, retries=1, requests=0), server="backlog full"),
+    timed("accepts no connection", None, "total", late_by(IN_SUM, requests=0), server="backlog full"),
     timed(
         "the TLS handshake stalls", stalls, "connect", late_by(CONNECTING, retries=1, requests=0), server="https stalls"
     ),
     timed("the TLS handshake stalls", stalls, "total", late_by(IN_SUM, requests=0), server="https stalls"),
-    timed("no answer", stalls, "first_token", late_by(BEGINNING, retries=1)),
-    timed("no answer", stalls, "total", late_by(IN_SUM)),
-    timed("stalls in the head", stalls_in_head, "first_token", late_by(BEGINNING, retries=1)),
-    timed("stalls in the head", stalls_in_head, "total", late_by(IN_SUM)),
-    timed("stalls after the head", stalls_after_head, "idle", late_by(PIECE, retries=1)),
-    timed("stalls after the head", stalls_after_head, "total", late_by(IN_SUM)),
+    timed("no response", stalls, "first_token", late_by(BEGINNING, retries=1)),
+    timed("no response", stalls, "total", late_by(IN_SUM)),
+    timed("stalls in the header section", stalls_in_head, "first_token", late_by(BEGINNING, retries=1)),
+    timed("stalls in the header section", stalls_in_head, "total", late_by(IN_SUM)),
+    timed("stalls after the header section", stalls_after_head, "idle", late_by(PIECE, retries=1)),
+    timed("stalls after the header section", stalls_after_head, "total", late_by(IN_SUM)),
     timed(
-        "a stream stalls after its head",
+        "a stream stalls after its header section",
         only_streams(stalls_after_head),
         "first_token",
         Answers(),
@@ -611,87 +613,90 @@ FAULTS: Sequence[Fault] = [
         late_by(FIRST_CHUNK, retries=1),
     ),
     timed("a stream sends pings and no chunk", only_streams(stalls_after_pings), "total", Answers(), late_by(IN_SUM)),
-    timed("stalls inside its body", stalls_inside, "idle", late_by(PIECE, retries=1), late_by(PIECE, chunks=1)),
-    timed("stalls inside its body", stalls_inside, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
-    timed("drips for ever", drips_for_ever, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
-    Fault("Time", "drips single bytes, no limit", drips, **OK, then=True),
+    timed("stalls within the body", stalls_inside, "idle", late_by(PIECE, retries=1), late_by(PIECE, chunks=1)),
+    timed("stalls within the body", stalls_inside, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
+    timed("sends single bytes without end", drips_for_ever, "total", late_by(IN_SUM), late_by(IN_SUM, chunks=1)),
+    Fault("Timeouts", "sends single bytes, no limit", drips, **OK, then=True),
     #
     Fault(
-        "Bodies that end too early",
+        "Truncated bodies",
         "chunked, cut",
         cut("chunked"),
         Raises("APIConnectionError", MIDDLE, 1),
         Raises("IncompleteStreamError", "broke off", chunks=1),
     ),
     Fault(
-        "Bodies that end too early",
+        "Truncated bodies",
         "with a length, cut",
         cut("length"),
         Raises("APIConnectionError", MIDDLE, 1),
         Raises("IncompleteStreamError", "broke off", chunks=1),
     ),
     Fault(
-        "Bodies that end too early",
+        "Truncated bodies",
         "reset in the middle",
         first_then_reset,
         Raises("APIConnectionError", MIDDLE, 1),
         Raises("IncompleteStreamError", "broke off", chunks=1),
     ),
     Fault(
-        "Bodies that end too early",
-        "chunked, whole, but for the last chunk",
+        "Truncated bodies",
+        "chunked, complete except for the last chunk",
         no_last_chunk,
         Raises("APIConnectionError", MIDDLE, 1),
         Answers(),
     ),
-    Fault("Bodies that end too early", "until the connection closes, whole", until_close, **OK),
+    Fault("Truncated bodies", "delimited by the end of the connection, complete", until_close, **OK),
     Fault(
-        "Bodies that end too early",
-        "a stream that ends without its finish",
+        "Truncated bodies",
+        "a stream that ends before its final event",
         events(FIRST),
         Answers(),
         Raises("IncompleteStreamError", "without its finish", chunks=1),
     ),
     Fault(
-        "Bodies that end too early",
-        "a stream without anything in it",
+        "Truncated bodies",
+        "an empty stream",
         events(b": ping\n\n"),
         Answers(),
         Raises("IncompleteStreamError", "without its finish", 1),
     ),
     #
-    Fault("Streams in every form", "lines end with CRLF", events(stream_lines(b"\r\n")), **OK),
-    Fault("Streams in every form", "lines end with CR", events(stream_lines(b"\r")), **OK),
-    Fault("Streams in every form", "lines end with LF", events(stream_lines(b"\n")), **OK),
-    Fault("Streams in every form", "a byte order mark", events(b"\xef\xbb\xbf" + STREAM), **OK),
+    Fault("Stream formats", "lines end with CRLF", events(stream_lines(b"\r\n")), **OK),
+    Fault("Stream formats", "lines end with CR", events(stream_lines(b"\r")), **OK),
+    Fault("Stream formats", "lines end with LF", events(stream_lines(b"\n")), **OK),
+    Fault("Stream formats", "a byte order mark", events(b"\xef\xbb\xbf" + STREAM), **OK),
     Fault(
-        "Streams in every form",
+        "Stream formats",
         "comments, `id:`, `retry:`, unknown fields",
         events(b": hi\n\nretry: 10\nid: 7\nx: y\n" + STREAM.replace(b"\n\n", b"\n: c\n\n:\n\n")),
         **OK,
     ),
-    Fault("Streams in every form", "an event in many `data:` lines", events(MULTI_LINE), **OK),
-    Fault("Streams in every form", "no space after `data:`", events(STREAM.replace(b"data: ", b"data:")), **OK),
+    Fault("Stream formats", "an event in many `data:` lines", events(MULTI_LINE), **OK),
+    Fault("Stream formats", "no space after `data:`", events(STREAM.replace(b"data: ", b"data:")), **OK),
     Fault(
-        "Streams in every form",
-        "each byte alone: UTF-8 and CRLF cut everywhere",
+        "Stream formats",
+        "one byte per read: UTF-8 and CRLF split everywhere",
         events(*each_byte(stream_lines(b"\r\n"))),
         **OK,
     ),
-    Fault("Streams in every form", "no `[DONE]`", events(b"".join([FIRST, *REST[:-1]])), **OK),
+    Fault("Stream formats", "no `[DONE]`", events(b"".join([FIRST, *REST[:-1]])), **OK),
     Fault(
-        "Streams in every form",
+        "Stream formats",
         "no blank line at the end",
         events(b"".join([FIRST, *REST[:-2]]) + REST[-2].rstrip(b"\n")),
         **OK,
     ),
-    Fault("Streams in every form", "more after `[DONE]`", events(STREAM + FIRST), **OK),
-    Fault("Streams in every form", "no content type", no_kind, **OK),
-    Fault("Streams in every form", "the content type of a text", wrong_kind, **OK),
+    Fault("Stream formats", "more after `[DONE]`", events(STREAM + FIRST), **OK),
+    Fault("Stream formats", "no content type", no_kind, **OK),
+    Fault("Stream formats", "the content type of plain text", wrong_kind, **OK),
     #
-    Fault("Sizes", "an event, or an answer, of 10 MB", long_answer, **OK),
+    Fault("Sizes", "an event, or a response, of 10 MB", long_answer, **OK),
     Fault(
-        "Sizes", "a head without end", endless_head, **same(over("head is larger than 65536 bytes", "max_header_size"))
+        "Sizes",
+        "a header section without end",
+        endless_head,
+        **same(over("head is larger than 65536 bytes", "max_header_size")),
     ),
     Fault(
         "Sizes",
@@ -709,7 +714,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "Sizes",
-        "a body whose length says too much",
+        "a body with too large a content-length",
         sends(head(200, "content-length: 99999999999")),
         **same(over("larger than 268435456 bytes", "max_body_size")),
     ),
@@ -723,71 +728,71 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "Sizes",
-        "JSON that is nested too deep",
+        "JSON that is nested too deeply",
         sends(whole(b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")),
         **same(Raises(INVALID, "")),
     ),
     #
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "an error under a status of 200",
         error_in_200,
         **same(Raises("ServiceUnavailableError", "overloaded, sorry", 1)),
     ),
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "an error in the middle of a stream",
         error_after_a_chunk,
         Answers(),
         Raises("ServiceUnavailableError", "overloaded, sorry", chunks=1),
     ),
     Fault(
-        "Answers that are not what was asked for",
-        "a chunk that is no JSON",
+        "Unexpected responses",
+        "a chunk that is not JSON",
         events(FIRST, BAD_CHUNK),
         Answers(),
         Raises(INVALID, "cannot be read", chunks=1),
     ),
-    Fault("Answers that are not what was asked for", "a list", sends(whole(b"[1, 2]")), **same(Raises(INVALID, ""))),
-    Fault("Answers that are not what was asked for", "a string", sends(whole(b'"hello"')), **same(Raises(INVALID, ""))),
-    Fault("Answers that are not what was asked for", "null", sends(whole(b"null")), **same(Raises(INVALID, ""))),
-    Fault("Answers that are not what was asked for", "an empty body", sends(whole(b"")), **same(Raises(INVALID, ""))),
+    Fault("Unexpected responses", "a list", sends(whole(b"[1, 2]")), **same(Raises(INVALID, ""))),
+    Fault("Unexpected responses", "a string", sends(whole(b'"hello"')), **same(Raises(INVALID, ""))),
+    Fault("Unexpected responses", "null", sends(whole(b"null")), **same(Raises(INVALID, ""))),
+    Fault("Unexpected responses", "an empty body", sends(whole(b"")), **same(Raises(INVALID, ""))),
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "204, no content",
         sends(b"HTTP/1.1 204 No Content\r\n\r\n"),
         Raises(INVALID, ""),
         Raises("IncompleteStreamError", "without its finish", 1),
     ),
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "a page of HTML, status 200",
         sends(whole(HTML, kind="text/html")),
         Raises(INVALID, ""),
         Raises("IncompleteStreamError", "without its finish", 1),
     ),
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "a page of HTML, status 502, once",
         first(sends(whole(HTML, 502, kind="text/html"))),
         **same(Answers(retries=1)),
     ),
     Fault(
-        "Answers that are not what was asked for",
+        "Unexpected responses",
         "a page of HTML, status 502",
         sends(whole(HTML, 502, kind="text/html")),
         **same(Raises("ServiceUnavailableError", "502", 1)),
     ),
     #
     *[
-        Fault("Compression", f"{name}, unasked", packed(coding, pack), **OK, then=True)
+        Fault("Compression", f"{name}, not requested", packed(coding, pack), **OK, then=True)
         for name, (coding, pack) in PACKERS.items()
     ],
-    Fault("Compression", "gzip, each byte alone", packed_in_pieces, **OK, then=True),
+    Fault("Compression", "gzip, one byte per read", packed_in_pieces, **OK, then=True),
     *[
         Fault(
             "Compression",
-            f"{coding}, damaged",
+            f"{coding}, corrupted",
             packed(coding, pack, damage),
             **same(Raises(INVALID, f"{coding} body cannot be decoded")),
         )
@@ -796,14 +801,14 @@ FAULTS: Sequence[Fault] = [
     ],
     Fault(
         "Compression",
-        "gzip, its checksum wrong",
+        "gzip with a wrong checksum",
         packed("gzip", gzip.compress, lambda data: data[:-8] + b"12345678"),
         Raises(INVALID, "gzip body cannot be decoded"),
         Answers(),
     ),
     Fault(
         "Compression",
-        "says gzip and is not",
+        "declared as gzip, but is not",
         packed("gzip", lambda data: data),
         **same(Raises(INVALID, "gzip body cannot be decoded")),
     ),
@@ -824,7 +829,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "Compression",
-        "an encoding that is not known",
+        "an unknown encoding",
         packed("compress", lambda data: data),
         **same(Raises(INVALID, 'content-encoding "compress"')),
     ),
@@ -841,7 +846,7 @@ FAULTS: Sequence[Fault] = [
     ],
     Fault(
         "Redirects",
-        "307, to another path, by its whole address",
+        "307, to another path, as an absolute URL",
         redirects(307, "http://127.0.0.1:{port}/other"),
         **same(Answers(requests=2)),
     ),
@@ -871,21 +876,26 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "Redirects",
-        "307, to the same host by `https`",
+        "307, to the same host over `https`",
         redirects(307, "https://127.0.0.1:{port}/other"),
         **same(Raises("BadRequestError", "another server")),
     ),
     Fault(
         "Redirects",
-        "in a circle",
+        "a redirect loop",
         redirects(308, "/v1/chat/again"),
         **same(Raises("BadRequestError", "more than 10 times", requests=11)),
     ),
-    Fault("Redirects", "307, to nowhere", redirects(307, "http://"), **same(Raises("BadRequestError", "no address"))),
-    Fault("Redirects", "307, without saying where", refuses(307), **same(Raises("BadRequestError", "no, thank you"))),
+    Fault(
+        "Redirects",
+        "307, to an invalid address",
+        redirects(307, "http://"),
+        **same(Raises("BadRequestError", "no address")),
+    ),
+    Fault("Redirects", "307, without a location", refuses(307), **same(Raises("BadRequestError", "no, thank you"))),
     #
     message(
-        "100 and 103 before the answer",
+        "100 and 103 before the response",
         lambda body, kind: (
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + whole(body, kind=kind)
         ),
@@ -905,12 +915,12 @@ FAULTS: Sequence[Fault] = [
         Answers(),
     ),
     message(
-        "no reason behind the status",
+        "no reason phrase after the status",
         lambda body, kind: whole(body, kind=kind).replace(b"200 Status", b"200", 1),
         Answers(),
     ),
     message(
-        "extensions of chunks, and trailers",
+        "chunk extensions and trailers",
         lambda body, kind: (
             head(200, "transfer-encoding: chunked", kind=kind)
             + b"%x;a=b\r\n%b\r\n0\r\nx-sum: 1\r\n\r\n" % (len(body), body)
@@ -918,7 +928,7 @@ FAULTS: Sequence[Fault] = [
         Answers(),
     ),
     message(
-        "a length and chunks, both",
+        "both a content-length and chunks",
         lambda body, kind: (
             head(200, "content-length: 3", "transfer-encoding: chunked", kind=kind) + chunked(body) + b"0\r\n\r\n"
         ),
@@ -953,7 +963,7 @@ FAULTS: Sequence[Fault] = [
     not_http("a header without a colon", lambda body, kind: b"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", NOT_HTTP),
     Fault(
         "HTTP/1.1 messages",
-        "a chunk whose size is no number",
+        "a chunk whose size is not a number",
         lambda connection, request: connection.send(
             head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"+3\r\n{}\r\n"
         ),
@@ -962,7 +972,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "HTTP/1.1 messages",
-        "a chunk that is longer than it said",
+        "a chunk that is longer than its size",
         lambda connection, request: connection.send(
             head(200, "transfer-encoding: chunked", kind=body_of(request)[1]) + b"2\r\n{}{}\r\n"
         ),
@@ -982,7 +992,7 @@ FAULTS: Sequence[Fault] = [
     answers_with(503, "ServiceUnavailableError", 1),
     answers_with(504, "Timeout", 1),
     answers_with(529, "ServiceUnavailableError", 1),
-    retry_after("nothing said"),
+    retry_after("no `retry-after`"),
     retry_after("`retry-after: 0`", "retry-after: 0"),
     retry_after("`retry-after: 0.05`", "retry-after: 0.05", status=503),
     retry_after("`retry-after-ms: 20`", "retry-after-ms: 20", status=529),
@@ -993,20 +1003,20 @@ FAULTS: Sequence[Fault] = [
     retry_after("`retry-after: soon`", "retry-after: soon", status=529),
     retry_after("`retry-after: NaN`", "retry-after: NaN"),
     Fault(
-        "Refusals",
-        "429 with `retry-after: 3600`: longer than anybody waits",
+        "Error statuses",
+        "429 with `retry-after: 3600`: more than `max_retry_after`",
         refuses(429, "retry-after: 3600"),
         **same(Raises("RateLimitError", "no, thank you")),
     ),
     Fault(
-        "Refusals",
+        "Error statuses",
         "429 with `retry-after: 1e999`",
         refuses(429, "retry-after: 1e999"),
         **same(Raises("RateLimitError", "no, thank you")),
     ),
     Fault(
-        "Refusals",
-        "503 with `retry-after: 30`; `timeout=20`: longer than is left",
+        "Error statuses",
+        "503 with `retry-after: 30`; `timeout=20`: more than the time left",
         refuses(503, "retry-after: 30"),
         **same(Raises("ServiceUnavailableError", "no, thank you")),
         client={"timeout": 20},
@@ -1014,21 +1024,21 @@ FAULTS: Sequence[Fault] = [
     #
     Fault(
         "HTTP/2",
-        "GOAWAY before the request was looked at",
+        "GOAWAY before the request was processed",
         "go away once",
         **same(Answers(requests=2)),
         server="http/2",
     ),
     Fault(
         "HTTP/2",
-        "GOAWAY, again and again",
+        "GOAWAY, repeatedly",
         "go away",
         **same(Raises("APIConnectionError", "before an answer came", 1, requests=8)),
         server="http/2",
     ),
     Fault(
         "HTTP/2",
-        "GOAWAY, and closed, with the request taken",
+        "GOAWAY and close after the request was accepted",
         "take and go away",
         **same(Raises("APIConnectionError", "before an answer came", 1)),
         server="http/2",
@@ -1036,7 +1046,7 @@ FAULTS: Sequence[Fault] = [
     Fault("HTTP/2", "REFUSED_STREAM once", "refuse once", **same(Answers(requests=2)), server="http/2"),
     Fault(
         "HTTP/2",
-        "REFUSED_STREAM, again and again",
+        "REFUSED_STREAM, repeatedly",
         "refuse",
         **same(Raises("APIConnectionError", "refused", 1, requests=8)),
         server="http/2",
@@ -1050,7 +1060,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "HTTP/2",
-        "RST_STREAM in the middle of the answer",
+        "RST_STREAM in the middle of the response",
         "reset inside",
         Raises("APIConnectionError", MIDDLE, 1),
         Raises("IncompleteStreamError", "broke off", chunks=1),
@@ -1058,7 +1068,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "HTTP/2",
-        "the connection closes in the middle of the answer",
+        "the connection closes in the middle of the response",
         "close inside",
         Raises("APIConnectionError", MIDDLE, 1),
         Raises("IncompleteStreamError", "broke off", chunks=1),
@@ -1073,7 +1083,7 @@ FAULTS: Sequence[Fault] = [
     ),
     Fault(
         "HTTP/2",
-        "the handshake's settings never come",
+        "the SETTINGS frame never arrives",
         "no settings",
         **same(Raises("Timeout", CONNECTING, 1, requests=0)),
         client={"timeout": {"connect": SHORT}},
@@ -1085,13 +1095,16 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 def page() -> str:
-    """docs/faults.md."""
+    """Returns the text of docs/faults.md."""
     lines = [
-        "# What can go wrong, and what you see of it",
+        "# Faults and their errors",
         "",
-        "Each line is a test, sync and async: `tests/faults` has a server for each of these faults, and this page is",
-        "made of the same table (`python tests/faults/table.py`). The calls have `max_retries=1`; a pause before a retry",
-        "is left out. “Answers” is the whole answer, with nothing lost.",
+        "This page lists faults of servers and networks, with what the caller sees of each one in a plain call and in a",
+        "stream. Every line is a test, sync and async: `tests/faults` has a server with each fault, and this page is",
+        "generated from the same table (`python tests/faults/table.py`).",
+        "",
+        "“Succeeds” means that the call returns the complete response. The calls have `max_retries=1`; the pause before a retry",
+        "is not shown.",
     ]
     group = None
     for fault in FAULTS:
@@ -1106,22 +1119,23 @@ def page() -> str:
         "",
         "## Servers that never stop sending",
         "",
-        "`tests/faults/test_floods.py` floods every stage that reads: heads, bodies, chunks and their extensions, trailers,",
-        "blank lines, comments and empty events, what stands compressed for gigabytes of them, and small HTTP/2 frames.",
-        "`total` ends such a call, at the latest a tenth of itself late, unless one of these limits does before:",
+        "`tests/faults/test_floods.py` sends unlimited data in every part of a response: header sections, bodies, chunks and",
+        "chunk extensions, trailers, blank lines, comments and empty events, compressed data that expands to gigabytes, and",
+        "small HTTP/2 frames. `total` ends such a call, at most a tenth of its value late, unless one of these limits ends it",
+        "first:",
         "",
-        "| what | at most | the caller sees |",
+        "| data | limit | the caller sees |",
         "|---|---|---|",
-        "| informational heads (1xx) before the answer's | 32 | `APIConnectionError` |",
+        "| informational responses (1xx) before the final one | 32 | `APIConnectionError` |",
         "| trailers | 256 | `APIConnectionError` |",
-        "| a stream as a whole, decompressed | `max_stream_size`, 1 GiB | `APIResponseValidationError` |",
-        "| values in an answer, or in an event | `max_values`, 16,777,216 | `APIResponseValidationError` |",
+        "| a whole stream, after decompression | `max_stream_size`, 1 GiB | `APIResponseValidationError` |",
+        "| JSON values in a response, or in an event | `max_values`, 16,777,216 | `APIResponseValidationError` |",
         "| objects and lists among them | an eighth of `max_values` | `APIResponseValidationError` |",
-        "| what an error keeps of a body, of a message | 1 MiB, 64 KiB | `body`, `message` |",
+        "| the part of a body, and of a message, that an error keeps | 1 MiB, 64 KiB | `body`, `message` |",
         "",
-        "Other calls go on meanwhile: the network thread gives way after each megabyte that it reads, or 256 kB decompressed; answers",
-        "of more than 4 MiB are decoded beside it, and Python's threads have a turn after each 16,384 values that objects are",
-        "made of.",
+        "Other calls continue meanwhile. The network thread yields after each megabyte that it reads, or 256 kB after",
+        "decompression; responses of more than 4 MiB are decoded on another thread; and other Python threads can run after every",
+        "16,384 values of which objects are created.",
     ]
     return "\n".join(lines) + "\n"
 
