@@ -1,4 +1,4 @@
-//! Plain dicts → the package's dict classes: what decoding JSON does, for what was decoded before.
+//! Plain dicts → the package's dict classes, as decoding JSON does, for values that were decoded elsewhere.
 
 use pyo3::exceptions::PyRecursionError;
 use pyo3::prelude::*;
@@ -10,18 +10,22 @@ use super::json::decode::DEEPEST;
 use super::object::{Object, set_slot};
 use super::stack;
 
-/// Gives every dict below `object` the class that it would have in an answer. Those that have one already stay as they are;
-/// lists are made anew where something in them changes, so that the caller's own stay plain.
+/// Gives every dict below `object` the class that it would have in an answer. Dicts that have the class already stay as they
+/// are; lists are made anew where something in them changes, so that the caller's own stay plain.
 ///
 /// # Errors
 ///
-/// `RecursionError` beyond [`DEEPEST`] levels, and for what holds itself.
+/// `RecursionError` beyond [`DEEPEST`] levels, and for an object that contains itself.
 pub(super) fn adopt(object: &Bound<'_, Object>) -> PyResult<()> {
     let class = class_of(object.as_any())?;
     members(object.as_super(), class, 0)
 }
 
 /// Copies `meta`, which is no key, from one answer to another.
+///
+/// # Errors
+///
+/// The exception of an attribute of the caller's own class.
 pub(super) fn copy_meta(from: &Bound<'_, PyAny>, to: &Bound<'_, Object>) -> PyResult<()> {
     let name = intern!(to.py(), "meta");
     if from.is_instance_of::<Object>()
@@ -33,12 +37,12 @@ pub(super) fn copy_meta(from: &Bound<'_, PyAny>, to: &Bound<'_, Object>) -> PyRe
     Ok(())
 }
 
-/// The nearest of the package's classes that an object is an instance of.
+/// Returns the nearest of the package's classes that an object is an instance of.
 fn class_of(object: &Bound<'_, PyAny>) -> PyResult<Class> {
     let classes = classes(object.py())?;
     for class in object.get_type().mro().iter() {
-        if let Some(place) = classes.iter().position(|known| known.class.is(&class)) {
-            return Ok(Class::ALL[place]);
+        if let Some(index) = classes.iter().position(|known| known.class.is(&class)) {
+            return Ok(Class::ALL[index]);
         }
     }
     Ok(Class::Object)
@@ -54,6 +58,7 @@ fn check_depth(depth: usize) -> PyResult<()> {
     }))
 }
 
+/// Gives the members of a dict their classes.
 fn members(dict: &Bound<'_, PyDict>, class: Class, depth: usize) -> PyResult<()> {
     check_depth(depth)?;
     let mut changed = Vec::new();
@@ -70,6 +75,7 @@ fn members(dict: &Bound<'_, PyDict>, class: Class, depth: usize) -> PyResult<()>
     changed.into_iter().try_for_each(|(name, value)| dict.set_item(name, value))
 }
 
+/// Returns a value with its class, and itself if nothing changes.
 fn adopted<'py>(value: &Bound<'py, PyAny>, class: Class, depth: usize) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     // A vector is a list of numbers.

@@ -1,4 +1,4 @@
-//! Entry points: a call from Python, handed to the network thread and answered on the caller's loop or thread.
+//! Entry points: hand a call from Python to the network thread, which answers on the caller's event loop or thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,15 +39,15 @@ use crate::types::operation::Operation;
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]
 pub(super) struct Client {
-    /// Always there. Where there is no memory for the attributes of a subclass's instance, CPython frees the instance with
-    /// zeros in place of this, and those are to be something that can be dropped.
+    /// Always `Some`. Where there is no memory for the attributes of a subclass's instance, CPython frees the instance with
+    /// zeros in place of this field, and zeros have to be a value that can be dropped.
     state: Option<Box<State>>,
 }
 
 struct State {
     defaults: Defaults,
     settings: Settings,
-    /// What it was made with, for copies.
+    /// Keyword arguments that the client was made with, for copies.
     given: Py<PyDict>,
     core: PerProcess<Core>,
 }
@@ -63,7 +63,7 @@ impl Client {
         Ok(Self { state: Some(Box::new(state)) })
     }
 
-    /// A client with the same settings, and connections of its own.
+    /// Returns a client with the same settings, and connections of its own.
     fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         Self::duplicate(slf, Ok)
     }
@@ -73,7 +73,7 @@ impl Client {
         Self::duplicate(slf, |attributes| deepcopy.call1((attributes, memo)))
     }
 
-    /// Its settings, without keys: see `pickling::without_secrets`.
+    /// Pickles the settings without keys: see `pickling::without_secrets`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
         let make = py.import("copyreg")?.getattr("__newobj_ex__")?;
@@ -86,9 +86,9 @@ impl Client {
         visit.call(self.state.as_ref().map(|state| &state.given))
     }
 
-    /// Starts a call; a task of the running loop awaits the answer or the stream. ``operation`` is the name of a row in
-    /// `types::operation`, ``model`` the model or, where the operation has none, the provider, and ``subject`` its input. A task that is cancelled meanwhile
-    /// gives up the call: its request is aborted.
+    /// Starts a call; a task of the running event loop awaits the answer or the stream. ``operation`` is the name of a row in
+    /// `types::operation`, ``model`` the model or, where the operation has none, the provider, and ``input`` its input. A task
+    /// that is cancelled meanwhile gives up the call: its request is aborted.
     fn start<'py>(
         &self,
         py: Python<'py>,
@@ -139,14 +139,14 @@ impl Client {
             return Ok(py.None());
         }
         match wait_for_result(py, &waiter, &CallHandle { cancel: CancelHandle::default(), log: None }) {
-            // Their descriptors were closed by the program: nothing is open any more.
+            // The program has closed the descriptors of the connections: nothing is open any more.
             Err(_) if !current::is_alive(made) => Ok(py.None()),
             done => done,
         }
     }
 
-    /// The same; a task of the running loop awaits it. A task that is cancelled meanwhile does not wait any more: the client
-    /// is closed all the same.
+    /// Closes the client; a task of the running event loop awaits that. A task that is cancelled meanwhile does not wait any
+    /// more, and the client is closed all the same.
     fn start_close<'py>(
         &self,
         py: Python<'py>,
@@ -164,18 +164,18 @@ impl Client {
         Ok(Bound::new(py, Done::new(py.None()))?.into_any())
     }
 
-    /// Whether it was closed.
+    /// True if the client was closed.
     #[getter]
     fn is_closed(&self) -> bool {
         self.state().core.is_closed()
     }
 
-    /// Raises what a call would, if it was closed.
+    /// Raises the exception of a call on a closed client, if the client was closed.
     fn require_open(&self, py: Python<'_>) -> PyResult<()> {
         if self.state().core.is_closed() { Err(exception(py, closing::refused())) } else { Ok(()) }
     }
 
-    /// What the client has done so far: counts of calls, retries, connections and bytes, in all and by provider.
+    /// Returns counts of the client's calls, retries, connections and bytes so far, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let snapshots = self.state().core.known().map(|core| core.client.stats()).unwrap_or_default();
         let stats = totals(py, snapshots.iter().map(|(_, snapshot)| snapshot))?;
@@ -188,7 +188,7 @@ impl Client {
     }
 }
 
-/// Waits for an outcome, without the GIL.
+/// Waits for a result, without the GIL. Ctrl-C cancels the call.
 fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle) -> PyResult<Py<PyAny>> {
     let (limit, made) = (handle.look_interval(), fork_epoch());
     loop {
@@ -204,6 +204,7 @@ fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle)
     }
 }
 
+/// Makes a dict of the sums of some snapshots.
 fn totals<'py, 'a>(
     py: Python<'py>,
     snapshots: impl Iterator<Item = &'a StatsSnapshot> + Clone,
@@ -221,7 +222,7 @@ fn totals<'py, 'a>(
     Ok(dict)
 }
 
-/// The operation that an entry point is called for, by its name.
+/// Argument of an entry point that names an operation.
 struct OperationName(Operation);
 
 impl FromPyObject<'_, '_> for OperationName {
@@ -240,7 +241,7 @@ impl Client {
         self.state.as_ref().expect("a client that was made")
     }
 
-    /// Another client of the same class and settings, with its attributes, as `copied` gives them.
+    /// Makes another client of the same class and settings, with the attributes of this one as `copied` returns them.
     fn duplicate<'py>(
         slf: &Bound<'py, Self>,
         copied: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
@@ -259,11 +260,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no such thread, and none can be started.
+    /// `APIConnectionError` if there is no such thread and none can be started.
     fn spawn(&self, py: Python<'_>, job: Job) -> PyResult<()> {
         let mut spawned = thread::spawn(Task::Call(job));
         if let Err(Refused::Lost(Task::Call(job))) = spawned {
-            // The thread, and all connections, have been given up: a fresh one takes fresh ones.
+            // The thread and all its connections have been given up. A new thread takes a new core.
             spawned = thread::spawn(Task::Call(Job { core: self.core(py)?, ..job }));
         }
         match spawned {
@@ -274,19 +275,19 @@ impl Client {
         }
     }
 
-    /// What makes its calls.
+    /// Returns the core of this process, which is made at its first use.
     ///
     /// # Errors
     ///
-    /// The client is closed.
+    /// `InvalidArgumentError` if the client is closed.
     fn core(&self, py: Python<'_>) -> PyResult<Arc<Core>> {
         let state = self.state();
         let core = state.core.get(|| Core::new(crate::client::Client::new(&state.settings)));
         core.ok_or_else(|| exception(py, closing::refused()))
     }
 
-    /// Takes no calls from now on, or begins anew, and has the network thread close what was open; `false`: there is nothing
-    /// open.
+    /// Closes or, with `reopen`, replaces the core, and has the network thread close the connections of the old one. Returns
+    /// false if nothing is open.
     fn begin_close(&self, timeout: Option<Duration>, reopen: bool, caller: Caller) -> bool {
         let state = self.state();
         let core = match reopen {
@@ -294,11 +295,11 @@ impl Client {
             false => state.core.close(),
         };
         let Some(core) = core else { return false };
-        // Where its descriptors are closed already, so are its connections.
+        // Where the descriptors of the thread are closed already, so are the connections.
         thread::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
     }
 
-    /// Reads the arguments of a call.
+    /// Reads the arguments of a call, and begins its log if someone reads it.
     fn prepare(
         &self,
         operation: OperationName,
@@ -308,8 +309,8 @@ impl Client {
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Box<PreparedCall>, Option<Arc<Log>>)> {
         let prepared = parse::parse_args(&self.state().defaults, operation.0, awaited, model, input, arguments);
-        // The dict is a local variable of the caller's frame, and those are shown in tracebacks: key and headers are
-        // not to be there.
+        // The dict is a local variable of the caller's frame, and local variables are shown in tracebacks, where key and
+        // headers must not appear.
         arguments.clear();
         let mut prepared = prepared?;
         prepared.call.attempt_log = log::attempt_log(model.py())?;

@@ -1,4 +1,4 @@
-//! The core's errors as Python's: the classes are written in Python and raised from here.
+//! The core's errors as Python exceptions, whose classes are written in Python.
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use super::meta;
 use super::values;
 use crate::error::Error;
 
-/// The exception for an error.
+/// Makes the exception for an error. An exception that the caller's own code raised is returned as it is.
 pub(super) fn exception(py: Python<'_>, mut error: Box<Error>) -> PyErr {
     if let Some(raised) = error.raised.take()
         && let Ok(raised) = raised.downcast::<PyErr>()
@@ -21,7 +21,8 @@ pub(super) fn exception(py: Python<'_>, mut error: Box<Error>) -> PyErr {
     build(py, &error).unwrap_or_else(|failed| failed)
 }
 
-/// An argument that cannot be used: the sentence names it, its value's type, and what would be right.
+/// Makes the exception for an argument that cannot be used. The message names the argument, the type of its value, and what
+/// would be right.
 pub(super) fn argument(py: Python<'_>, message: impl Into<String>) -> PyErr {
     exception(py, Error::argument(message))
 }
@@ -38,6 +39,7 @@ pub(super) fn unencodable(py: Python<'_>, name: &str, error: Unencodable) -> PyE
     error.raised().unwrap_or_else(|| argument(py, described))
 }
 
+/// Makes an instance of the error's class, with its fields.
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let class = py.import(intern!(py, "ritellm.exceptions"))?;
     let class = class.getattr(values::string(py, error.kind.class_name())?)?;

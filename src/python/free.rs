@@ -1,23 +1,24 @@
-//! Frees response objects the way dicts are freed, however deep they are nested.
+//! Frees response objects by the slot of dicts, at any depth of nesting.
 //!
-//! pyo3's and CPython's own ways first look for what these classes do not have, which costs three times as much
-//! (docs/decisions.md). dict's own `tp_dealloc` cannot simply stand in: its protection against deep nesting acts only on
+//! pyo3's and CPython's own functions first look for features that these classes do not have, which costs three times as
+//! much (docs/decisions.md). dict's own `tp_dealloc` cannot simply stand in: its protection against deep nesting acts only on
 //! objects whose class has that very function in the slot (`_PyTrash_cond` in CPython's `object.h`), so a chain of 100,000
-//! objects overflowed the C stack. Here nesting is counted, and what lies too deep waits until the stack is short again.
+//! objects overflowed the C stack. Here nesting is counted, and objects that are nested too deep are freed later, when the
+//! stack is short again.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 
 use pyo3::ffi;
 
-/// Objects that are freed inside one another, at most: as many as CPython allows.
+/// Largest number of objects that are freed inside one another: as many as CPython allows.
 const DEEPEST: u32 = 50;
 
-/// How deep a thread is in freeing objects, and what waits to be freed.
+/// Depth of nested calls of [`free`] in a thread, and the objects that are to be freed later.
 struct Nesting {
     depth: Cell<u32>,
-    /// Without a destructor, so that the thread-local needs no registration. Empty, and without memory, when no object of
-    /// the thread is being freed.
+    /// Without a destructor, so that the thread-local needs no registration. Empty, and without allocated memory, while no
+    /// object is being freed in the thread.
     waiting: RefCell<ManuallyDrop<Vec<*mut ffi::PyObject>>>,
 }
 
@@ -43,8 +44,8 @@ pub(super) unsafe extern "C" fn free(object: *mut ffi::PyObject) {
         nesting.depth.set(depth + 1);
         // SAFETY: the caller's promise.
         unsafe { free_dict(object) };
-        // What is freed from here has half of the levels to itself, so that this cannot nest endlessly either. Not at depth
-        // 0 only: a greenlet that a finaliser has left for good leaves its depth behind.
+        // Objects that are freed from here have half of the levels to themselves, so that this cannot nest endlessly either.
+        // Not at depth 0 only: a greenlet that a finaliser has left for good leaves its depth behind.
         if depth < DEEPEST / 2 {
             while let Some(object) = nesting.next() {
                 // SAFETY: it was postponed before anything of it was freed.
@@ -56,7 +57,7 @@ pub(super) unsafe extern "C" fn free(object: *mut ffi::PyObject) {
 }
 
 impl Nesting {
-    /// Leaves an object for later; `false`: there is no memory to remember it.
+    /// Postpones the freeing of an object. Returns false if there is no memory to remember it.
     fn postpone(&self, object: *mut ffi::PyObject) -> bool {
         let mut waiting = self.waiting.borrow_mut();
         if waiting.try_reserve(1).is_err() {
@@ -68,6 +69,7 @@ impl Nesting {
         true
     }
 
+    /// Takes the next postponed object, and frees the list's memory after the last.
     fn next(&self) -> Option<*mut ffi::PyObject> {
         let mut waiting = self.waiting.borrow_mut();
         let next = waiting.pop();
@@ -80,7 +82,7 @@ impl Nesting {
     }
 }
 
-/// Frees an object as the dict that it is.
+/// Frees an object by the function of dicts.
 ///
 /// # Safety
 /// As for [`free`].
@@ -94,7 +96,7 @@ unsafe fn free_dict(object: *mut ffi::PyObject) {
     }
 }
 
-/// Runs the `__del__` that a program has given to a class; whether the object is referred to again.
+/// Runs the `__del__` that a program has given to a class. Returns true if the object is referred to again.
 ///
 /// # Safety
 /// As for [`free`].

@@ -1,14 +1,18 @@
-//! Python values that are made once, at their first use, in a way that a fork cannot break.
+//! Python values that are made once, at their first use, and that a fork cannot break.
 //!
-//! pyo3's `PyOnceLock`, and `intern!` on top of it, let go of the GIL while the value is made. A fork by another thread
-//! in that moment leaves the child with a lock whose holder is gone. Here the value is made first, and setting it takes
-//! no longer than a store.
+//! pyo3's `PyOnceLock`, and `intern!` on top of it, release the GIL while the value is made. A fork by another thread at
+//! that moment leaves the child with a lock whose holder is gone. Here the value is made first, and setting it takes no
+//! longer than a store.
 
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 
-/// The value, made by `make` if nobody has made it yet. Two threads may both make it; the first to be done is kept.
+/// Returns the value of a cell, made by `make` if it is empty. Two threads may both make a value; the first one is kept.
+///
+/// # Errors
+///
+/// The error of `make`.
 pub(super) fn get_or_make<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> PyResult<T>) -> PyResult<&'static T> {
     if let Some(value) = cell.get() {
         return Ok(value);
@@ -17,7 +21,7 @@ pub(super) fn get_or_make<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> 
     Ok(cell.get_or_init(|| value))
 }
 
-/// An interned `str`, for names of attributes and methods.
+/// Returns an interned `str`, for names of attributes and methods.
 macro_rules! intern {
     ($py:expr, $text:expr) => {{
         static NAME: std::sync::OnceLock<pyo3::Py<pyo3::types::PyString>> = std::sync::OnceLock::new();

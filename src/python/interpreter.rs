@@ -1,8 +1,8 @@
-//! What the import system calls: only the main interpreter of a process gets the package.
+//! The function that the import system calls. It refuses every interpreter of a process but the main one.
 //!
-//! What is made once in a process (classes, the network thread, the bridges of loops) belongs to the interpreter that imported
-//! the package first. In another one an async call waited for ever, with the GIL held. pyo3 refuses a second interpreter, but
-//! not a subinterpreter that comes first; and then it refuses the main one.
+//! Objects that are made once in a process (classes, the network thread, the bridges of event loops) belong to the interpreter
+//! that imported the package first. In another one an async call waited for ever, with the GIL held. pyo3 refuses a second
+//! interpreter, but not a subinterpreter that comes first; and then it refuses the main one.
 
 use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
@@ -13,7 +13,7 @@ unsafe extern "C" {
     safe fn PyInit__native() -> *mut ffi::PyObject;
 }
 
-/// Makes the module, or refuses to.
+/// Makes the module, or raises `ImportError` in a subinterpreter.
 // SAFETY: no other function of this name is linked: `#[pymodule]` names its own after the module, which is another.
 #[unsafe(no_mangle)]
 extern "C" fn PyInit__core() -> *mut ffi::PyObject {

@@ -1,4 +1,4 @@
-//! `response.meta`: what is known about an answer beside its body.
+//! `response.meta`: metadata of an answer.
 
 use std::sync::OnceLock;
 
@@ -10,15 +10,16 @@ use crate::types::answer;
 use crate::types::http::Headers;
 use crate::types::secrets::Secrets;
 
-/// What is known about an answer beside its body.
+/// Metadata of an answer: status, header fields, retries, latency and so on.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct Meta {
     meta: answer::Meta,
-    /// The headers without the secrets that were sent: few look at them.
+    /// Header fields without the secrets that were sent. Made at first use, since few programs read them.
     headers: OnceLock<Headers>,
 }
 
 impl Meta {
+    /// Wraps the core's metadata.
     pub fn of(meta: answer::Meta) -> Self {
         Self { meta, headers: OnceLock::new() }
     }
@@ -88,7 +89,7 @@ impl Meta {
         headers(py, self.shown_headers())
     }
 
-    /// How many times the request was repeated.
+    /// Number of times that the request was repeated.
     #[getter]
     fn retries(&self) -> u32 {
         self.meta.retries
@@ -131,7 +132,11 @@ impl Meta {
     }
 }
 
-/// Header fields as a dict, names in lower case; values of a repeated name are joined by commas.
+/// Makes a dict of header fields, names in lower case; values of a repeated name are joined by commas.
+///
+/// # Errors
+///
+/// `MemoryError`.
 pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound<'py, PyDict>> {
     let dict = values::dict(py)?;
     for (name, value) in headers.iter() {

@@ -1,4 +1,14 @@
-//! Python: the only room that knows it. Entry points, the asyncio bridge, JSON ↔ objects, streams, errors.
+//! The Python module: entry points, the asyncio bridge, JSON ↔ objects, streams, errors. No other folder uses pyo3.
+//!
+//! - [`client`]: the class `Client` and its entry points.
+//! - [`arguments`]: keyword arguments of calls and clients.
+//! - [`call`]: a call between its caller and the network thread.
+//! - [`runtime`]: the network thread, forks, the exit of the interpreter.
+//! - [`asyncio`], [`sync`]: how results reach tasks and threads.
+//! - [`streams`]: streams and their iterators.
+//! - [`json`]: JSON ↔ Python objects.
+//!
+//! What all of them share stands beside them.
 
 mod adopt;
 mod arguments;
@@ -22,7 +32,7 @@ mod values;
 
 use pyo3::prelude::*;
 
-/// Run at exit, after what was registered later: after whatever the program wanted to do then.
+/// Begins the exit. `atexit` runs it after everything that the program registered later.
 #[pyfunction]
 fn begin_exit(py: Python<'_>) {
     runtime::exit::begin_exit(py);
@@ -30,7 +40,7 @@ fn begin_exit(py: Python<'_>) {
 
 /// The native half of the package `ritellm`.
 ///
-/// It goes by another name here, since `interpreter` has the function that Python calls to import it.
+/// Named differently here, since `interpreter` defines the function that Python calls to import the module.
 #[pymodule(name = "_native", gil_used = false)]
 mod native {
     use pyo3::exceptions::PyTypeError;
@@ -62,7 +72,7 @@ mod native {
         super::runtime::current::watch_forks();
         super::runtime::thread::watch_panics();
         super::gil_cell::look_for_gil(module.py())?;
-        // Classes that are not exported: made here, not at their first use, which a fork may fall into.
+        // Classes that are not exported are made here, not at their first use, during which a fork may happen.
         let py = module.py();
         super::asyncio::am_send::fill_slot::<super::streams::next_chunk::NextChunk>(py);
         super::asyncio::am_send::fill_slot::<super::asyncio::waiter::Waiter>(py);
@@ -80,7 +90,7 @@ mod native {
         Ok(list.into_any())
     }
 
-    /// Every provider: its name, where its documentation is, its base URL, and the variables it is told by.
+    /// Returns every provider: its name, documentation, base URL, operations and environment variables.
     #[pyfunction]
     fn providers(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         rows::all()
@@ -102,22 +112,21 @@ mod native {
             .collect()
     }
 
-    /// Lets a class of responses read, and be freed, the way dicts do.
+    /// Makes a class of responses use the slots of dicts for reading and freeing.
     #[pyfunction]
     #[pyo3(signature = (class, /))]
     fn act_as_dict(class: &Bound<'_, PyType>) -> PyResult<()> {
         super::object::act_as_dict(class)
     }
 
-    /// Gives every dict below an object the class that it would have in an answer, and the object what `source` has beside
-    /// its keys.
+    /// Gives every dict below an object the class that it would have in an answer, and the object the `meta` of `source`.
     #[pyfunction]
     fn adopt(object: &Bound<'_, super::object::Object>, source: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         super::adopt::adopt(object)?;
         source.map_or(Ok(()), |source| super::adopt::copy_meta(source, object))
     }
 
-    /// The chat completion that these chunks make up: a list of dicts, as a stream gives them.
+    /// Accumulates a stream's chunks, a list of dicts, into a chat completion.
     #[pyfunction]
     #[pyo3(name = "accumulate")]
     fn accumulate_chunks<'py>(py: Python<'py>, chunks: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -128,7 +137,7 @@ mod native {
         accumulate::of_dicts(py, &iterator.collect::<PyResult<Vec<_>>>()?)
     }
 
-    /// A value's JSON, as UTF-8.
+    /// Encodes a value as JSON, in UTF-8.
     #[pyfunction]
     fn to_json<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let mut json = Vec::new();
@@ -139,7 +148,7 @@ mod native {
         })
     }
 
-    /// A JSON text's value; objects are of the class `Object`. `ValueError` says where it is no JSON.
+    /// Decodes a JSON text; objects become instances of `Object`. Raises `ValueError` with the position of an error.
     #[pyfunction]
     fn from_json<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         decode::decode(py, json, Class::Object)

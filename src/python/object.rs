@@ -1,4 +1,4 @@
-//! The dict that also reads like an object: the base of every response class.
+//! A dict whose keys are also attributes: the base of every response class.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ use super::values;
 #[pyclass(extends = PyDict, subclass, frozen, module = "ritellm._core")]
 pub(super) struct Object;
 
-/// Names that are attributes of the class and never keys.
+/// Returns the names that are attributes of the class and never keys.
 fn reserved(py: Python<'_>) -> PyResult<&'static Py<PyFrozenSet>> {
     static RESERVED: OnceLock<Py<PyFrozenSet>> = OnceLock::new();
     get_or_make(&RESERVED, || {
@@ -39,11 +39,16 @@ fn reserved(py: Python<'_>) -> PyResult<&'static Py<PyFrozenSet>> {
     })
 }
 
+/// Returns true for a name that is an attribute of the class and never a key.
 fn is_reserved(py: Python<'_>, name: &Bound<'_, PyString>) -> PyResult<bool> {
     reserved(py)?.bind(py).contains(name)
 }
 
-/// Makes what the class needs. To be called once, at import, when memory has not run out.
+/// Prepares the class. To be called once, at import, when memory has not run out.
+///
+/// # Errors
+///
+/// `MemoryError`.
 pub(super) fn prepare(py: Python<'_>) -> PyResult<()> {
     fill_slot(py);
     reserved(py).map(drop)
@@ -69,7 +74,7 @@ impl Object {
         unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyObject_GenericGetAttr(slf.as_ptr(), name.as_ptr())) }
     }
 
-    /// Asked after `__getattribute__` has found nothing.
+    /// Raises the `AttributeError`. Called after `__getattribute__` has found nothing.
     fn __getattr__<'py>(slf: &Bound<'py, Self>, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         Err(missing(slf, name))
     }
@@ -96,11 +101,11 @@ impl Object {
     }
 }
 
-/// Lets a class of ours that is written in Python read, and be freed, the way dicts do. For its first instance it is too
-/// late.
+/// Fills the slots of a class of ours that is written in Python, so that it is read and freed as dicts are. To be called
+/// before the class has an instance.
 ///
 /// CPython gives such a class slots that look `__getitem__` and `__contains__` up and call them, although they are dict's
-/// own, and a way to be freed that looks for what these classes do not have. It may be overridden in a class below it.
+/// own, and a slot for freeing that looks for features that these classes do not have. A subclass may override the methods.
 ///
 /// # Errors
 /// `TypeError` for a class that is not a subclass of `Object`.
@@ -140,6 +145,10 @@ fn fill_slot(py: Python<'_>) {
 }
 
 /// Sets an attribute that is a slot of the class, not a key.
+///
+/// # Errors
+///
+/// `AttributeError` if the class has no such slot.
 pub(super) fn set_slot(
     object: &Bound<'_, PyAny>,
     name: &Bound<'_, PyString>,
@@ -152,6 +161,7 @@ pub(super) fn set_slot(
     }
 }
 
+/// Makes the `AttributeError` for a name that is no key.
 #[cold]
 fn missing(slf: &Bound<'_, Object>, name: &Bound<'_, PyString>) -> PyErr {
     // Not `keys()`, which panics without memory for its list; and no `__str__`, which may change the dict.

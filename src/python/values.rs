@@ -1,23 +1,28 @@
-//! Python values made where memory may run out: that is a `MemoryError`, where pyo3's own constructors panic.
+//! Constructors of Python values that return a `MemoryError` where pyo3's own panic.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyType};
 
-/// An empty list.
+/// Makes an empty list.
+///
+/// # Errors
+///
+/// `MemoryError`; likewise for all functions of this file.
 pub(super) fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     // SAFETY: a new reference to a list or null comes back.
     unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))?.cast_into_unchecked()) }
 }
 
-/// An empty dict.
+/// Makes an empty dict.
 pub(super) fn dict(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     // SAFETY: a new reference to a dict or null comes back.
     unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyDict_New())?.cast_into_unchecked()) }
 }
 
-/// A value of a dict that is shown to programs. What pyo3 would make of it, it makes by constructors that panic.
+/// A Rust value that becomes a value of a dict. pyo3's own conversions use constructors that panic.
 pub(super) trait Field {
+    /// Makes the Python value.
     fn make(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>>;
 }
 
@@ -56,19 +61,19 @@ pub(super) fn set(dict: &Bound<'_, PyDict>, name: &str, value: impl Field) -> Py
     dict.set_item(string(dict.py(), name)?, value.make(dict.py())?)
 }
 
-/// An `int`.
+/// Makes an `int`.
 pub(super) fn int(py: Python<'_>, value: i64) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: a new reference or null comes back.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromLongLong(value)) }
 }
 
-/// A `float`.
+/// Makes a `float`.
 pub(super) fn float(py: Python<'_>, value: f64) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: a new reference or null comes back.
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyFloat_FromDouble(value)) }
 }
 
-/// A `str`.
+/// Makes a `str`.
 pub(super) fn string<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
     // SAFETY: pointer and length are one str's; a new reference to a str or null comes back.
     unsafe {
@@ -77,7 +82,7 @@ pub(super) fn string<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, Py
     }
 }
 
-/// An interned `str`.
+/// Makes an interned `str`.
 pub(super) fn interned<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
     let mut interned = string(py, text)?.into_ptr();
     // SAFETY: a live reference, and one comes back in its place.
@@ -87,7 +92,7 @@ pub(super) fn interned<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, 
     }
 }
 
-/// An `int` of any size; `text` is its digits.
+/// Makes an `int` of any size from its decimal digits.
 pub(super) fn large_int<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
     let text = std::ffi::CString::new(text)?;
     // SAFETY: the text ends in NUL, and where it ends is not asked for; a new reference or null comes back.

@@ -1,8 +1,8 @@
-//! The arguments of a call that is to be awaited, while its coroutine has not begun.
+//! Concealment of the arguments of a call whose coroutine has not begun.
 //!
-//! A coroutine's frame holds its parameters from the moment it is made, and an error that is thrown into it before its
-//! first step (a task that is cancelled at once) leaves through that frame. Tools that show local variables would show
-//! the key, so the frame holds this object, whose `repr` says nothing.
+//! A coroutine's frame holds its parameters from the moment the coroutine is made, and an error that is thrown into it before
+//! its first step (a task that is cancelled at once) leaves through that frame. Tools that show local variables would show
+//! the key, so the frame holds an object whose `repr` does not show the arguments.
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -10,11 +10,12 @@ use pyo3::types::PyDict;
 
 use crate::python::intern::intern;
 
-/// Keyword arguments of a call, not shown.
+/// Keyword arguments of a call, concealed.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(crate) struct Arguments(Py<PyDict>);
 
 impl Arguments {
+    /// Returns the arguments.
     pub fn values<'py>(&self, py: Python<'py>) -> &Bound<'py, PyDict> {
         self.0.bind(py)
     }
@@ -22,7 +23,7 @@ impl Arguments {
 
 #[pymethods]
 impl Arguments {
-    /// Whether they do not say which server is to be called.
+    /// Returns true if the arguments do not say which server is to be called.
     fn needs_base_url(&self, py: Python<'_>) -> PyResult<bool> {
         for name in [intern!(py, "base_url"), intern!(py, "api_base")] {
             if self.values(py).get_item(name)?.is_some_and(|url| !url.is_none()) {
@@ -32,12 +33,12 @@ impl Arguments {
         Ok(true)
     }
 
-    /// Says which server is to be called.
+    /// Sets the address of the server that is to be called.
     fn set_base_url(&self, py: Python<'_>, base_url: &Bound<'_, PyAny>) -> PyResult<()> {
         self.values(py).set_item(intern!(py, "base_url"), base_url)
     }
 
-    /// The arguments themselves, for whoever takes them out of the frame again.
+    /// Returns the arguments themselves, for code that takes them out of the frame again.
     fn reveal<'py>(&self, py: Python<'py>) -> Bound<'py, PyDict> {
         self.values(py).clone()
     }
@@ -47,7 +48,7 @@ impl Arguments {
     }
 }
 
-/// Puts a call's keyword arguments out of sight.
+/// Conceals the keyword arguments of a call.
 #[pyfunction]
 #[pyo3(signature = (arguments, /))]
 pub(crate) fn conceal(arguments: Bound<'_, PyDict>) -> PyResult<Bound<'_, Arguments>> {

@@ -1,5 +1,5 @@
-//! Names that mean something to another library and nothing here: taken where we have the same thing, and otherwise refused
-//! before anything is sent, with what to use instead. To a provider they would mean nothing, or something else.
+//! Argument names of other libraries. They are accepted where we have the same argument, and otherwise refused before
+//! anything is sent, with the argument to use instead: to a provider they would mean nothing, or something else.
 
 use std::sync::LazyLock;
 
@@ -9,16 +9,16 @@ use pyo3::types::PyType;
 use crate::providers;
 use crate::python::errors::argument;
 
-/// What becomes of an argument that is no parameter of the request.
+/// Treatment of an argument that is no parameter of the request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
-    /// It is a setting that some provider has.
+    /// A setting that some provider has.
     Setting,
-    /// It is another name of this argument.
+    /// Another name of this argument.
     Means(&'static str),
-    /// It changes nothing here, whatever its value.
+    /// Changes nothing here, whatever its value.
     Ignored,
-    /// It is refused: this is what would be right.
+    /// Refused, with what would be right.
     Refused(&'static str),
 }
 
@@ -37,9 +37,9 @@ const HTTP_CLIENT: &str =
     "connections are made by the library itself: Client has settings for proxy, certificates and limits";
 const AZURE_TOKEN: &str = "give azure_ad_token_provider=get_bearer_token_provider(credential, scope) of azure-identity";
 
-/// Words of LiteLLM's, of the `openai` package's and of httpx's that are no parameter of any provider's API.
+/// Arguments of calls of LiteLLM, the `openai` package and httpx that are no parameter of any provider's API.
 ///
-/// The list `all_litellm_params` in LiteLLM's `types/utils.py`, and other arguments of its `completion` that are known.
+/// From the list `all_litellm_params` in LiteLLM's `types/utils.py`, and other known arguments of its `completion`.
 const CALLS: &[(&str, Fate)] = &[
     ("request_timeout", Means("timeout")),
     ("force_timeout", Means("timeout")),
@@ -174,7 +174,7 @@ const CALLS: &[(&str, Fate)] = &[
     ("client_secret", Refused(AZURE_TOKEN)),
 ];
 
-/// What other libraries' clients are made with.
+/// Settings of other libraries' clients.
 const CLIENTS: &[(&str, &str)] = &[
     ("ssl_context", CONTEXT),
     ("ssl_verify", "write verify=False, or ca_bundle=\"file.pem\""),
@@ -194,31 +194,35 @@ const CONTEXT: &str = "TLS is done without Python's ssl module, so a context has
                        authorities are believed, client_cert=(\"cert.pem\", \"key.pem\") who calls, and verify=False \
                        believes everybody";
 
-/// What an argument of a call is.
+/// Meaning of an argument of a call.
 pub(crate) enum Meaning {
-    /// An argument of ours, under our name for it.
+    /// An argument of ours, by our name.
     Ours(&'static str),
     /// A setting that some provider has.
     Setting(&'static str),
-    /// Nothing.
+    /// No meaning here.
     Nothing,
     /// A parameter of the request.
     Param,
 }
 
-/// What an argument of a call is that is not one of ours. An error says what would be right instead.
+/// Returns the meaning of an argument of a call that is not one of ours.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for a refused name, with what would be right.
 pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning> {
-    // One table for both, since every parameter of every call is looked up in it.
+    // One table for settings and foreign names, since every parameter of every call is looked up in it.
     static NAMES: LazyLock<Vec<(&str, Fate)>> = LazyLock::new(|| {
         let settings = providers::setting_names().map(|name| (name, Setting));
-        // Where some provider has a setting of the name, it is that.
+        // A provider's setting of the name comes first.
         let mut names: Vec<_> = settings.chain(CALLS.iter().copied()).collect();
         names.sort_by_key(|(name, _)| *name);
         names.dedup_by_key(|(name, _)| *name);
         names
     });
-    let Ok(place) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(Meaning::Param) };
-    let (known, fate) = NAMES[place];
+    let Ok(index) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(Meaning::Param) };
+    let (known, fate) = NAMES[index];
     match fate {
         Setting => Ok(Meaning::Setting(known)),
         Means(ours) => Ok(Meaning::Ours(ours)),
@@ -234,6 +238,10 @@ pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning>
 }
 
 /// Refuses a setting of another library's client.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` with what would be right.
 pub(crate) fn refuse_setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     match CLIENTS.iter().find(|(known, _)| *known == name) {
         Some((_, instead)) => Err(argument(value.py(), format!("{name} is no setting of a client here: {instead}"))),
@@ -242,6 +250,10 @@ pub(crate) fn refuse_setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(
 }
 
 /// Refuses an `ssl.SSLContext`, or another library's, by the name of its class.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` with what would be right.
 pub(crate) fn refuse_ssl_context(name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let is_context = |class: Bound<'_, PyAny>| {
         class.getattr("__name__").is_ok_and(|name| name.to_string() == "SSLContext" || name.to_string() == "Context")
@@ -252,7 +264,7 @@ pub(crate) fn refuse_ssl_context(name: &str, value: &Bound<'_, PyAny>) -> PyResu
     }
 }
 
-/// What would be right in place of a class as a response format, if that is what was given.
+/// Returns what would be right in place of a class as a response format, if the argument is that.
 pub(crate) fn schema_hint(name: &str, value: &Bound<'_, PyAny>) -> Option<String> {
     let is_type = value.is_instance_of::<PyType>() || value.hasattr("__origin__").unwrap_or(false);
     if name != "response_format" || !is_type {

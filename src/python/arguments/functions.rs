@@ -1,7 +1,7 @@
-//! Functions of the caller's that say what an attempt carries: a key or token that does not last, header fields.
+//! Functions of the caller's that give the credentials and header fields of an attempt: a key or token that does not last.
 //!
-//! They run in a thread of their own, in a copy of the call's context, and coroutines on the call's event loop: neither the
-//! loop nor the network waits for them. What they raise reaches the caller as it is.
+//! They run in a thread of their own, in a copy of the call's context; coroutines run on the call's event loop. Neither the
+//! loop nor the network thread waits for them. Exceptions that they raise reach the caller as they are.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,13 +22,17 @@ use crate::types::secret::Secret;
 use crate::types::secrets::{is_credential, without_credentials};
 use crate::types::shared::shared;
 
-/// What stands for a key until its function was asked. Too short to be taken for a secret.
+/// Placeholder of a key until its function was called. Too short to be taken for a secret.
 pub(crate) const PLACEHOLDER: &str = "?";
 
 /// A function of the caller's.
 pub(crate) type Function = Arc<Py<PyAny>>;
 
-/// A key, or what stands for it and the function that gives it.
+/// Reads a key, or the function that gives it, which comes with a placeholder.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for anything else.
 pub(crate) fn key(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<Secret>, Option<Function>)> {
     if value.is_callable() {
         return Ok((Some(Secret::new(shared(PLACEHOLDER))), Some(Arc::new(value.clone().unbind()))));
@@ -37,7 +41,11 @@ pub(crate) fn key(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Option<Secr
     Ok((Some(Secret::new(shared(key))), None))
 }
 
-/// A setting, or what stands for it and the function that gives it, as azure-identity makes them.
+/// Reads a setting, or the function that gives it, as azure-identity makes them, which comes with a placeholder.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for anything else.
 pub(crate) fn secret_or_function(name: &str, value: &Bound<'_, PyAny>) -> PyResult<(Secret, Option<Function>)> {
     match value.is_callable() {
         true => Ok((Secret::new(PLACEHOLDER), Some(Arc::new(value.clone().unbind())))),
@@ -57,24 +65,24 @@ pub(crate) struct CallbackArgs {
 }
 
 impl CallbackArgs {
-    /// Whether there is none.
+    /// Returns true if there is none.
     pub fn is_empty(&self) -> bool {
         self.key.is_none() && self.settings.is_empty() && self.headers.is_none()
     }
 }
 
-/// The functions of one call, and where they run.
+/// The functions of one call, and the context and event loop that they run in.
 pub(crate) struct CallbackContext {
     pub given: CallbackArgs,
-    /// Of the call.
+    /// Context of the call.
     pub context: Arc<Py<PyAny>>,
-    /// Of the call, if it is awaited.
+    /// Event loop of the call, if the call is awaited.
     pub event_loop: Option<Arc<Py<PyAny>>>,
 }
 
 impl std::fmt::Debug for CallbackContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Asked")
+        f.write_str("CallbackContext")
     }
 }
 
@@ -82,13 +90,13 @@ impl AttemptHooks for CallbackContext {
     fn fill<'a>(&'a self, deployment: &'a mut Deployment) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             if let Some(function) = &self.given.key {
-                deployment.api_key = Some(self.ask(function, None, |value| secret("api_key", value)).await?);
+                deployment.api_key = Some(self.call(function, None, |value| secret("api_key", value)).await?);
             }
             for (name, function) in &self.given.settings {
                 let name: &'static str = name;
-                // A setting that this provider does not have is nobody's to ask.
+                // The function of a setting that this provider does not have is not called.
                 if let Some((_, value)) = deployment.settings.iter_mut().find(|(known, _)| *known == name) {
-                    *value = self.ask(function, None, move |value| secret(name, value)).await?;
+                    *value = self.call(function, None, move |value| secret(name, value)).await?;
                 }
             }
             Ok(())
@@ -119,11 +127,11 @@ impl AttemptHooks for CallbackContext {
             true => Ok(Vec::new()),
             false => readers::headers("what request_headers returned", value),
         };
-        Some(Box::pin(self.ask(function, Some(shown), read)))
+        Some(Box::pin(self.call(function, Some(shown), read)))
     }
 }
 
-/// What a function of header fields is shown of a request: nothing secret.
+/// Description of a request for a function of header fields, without secrets.
 struct Shown {
     method: String,
     url: String,
@@ -148,7 +156,7 @@ impl Shown {
     }
 }
 
-/// The key or token that a function gave. It is not shown if it is none.
+/// Reads the key or token that a function returned. An error does not show it.
 fn secret(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Secret> {
     const RIGHT: &str = "a str that is not empty";
     let name = format!("what the function {name} returned");
@@ -159,7 +167,8 @@ fn secret(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Secret> {
 }
 
 impl CallbackContext {
-    async fn ask<T: Send + 'static>(
+    /// Calls a function in a thread of its own, and reads its return value.
+    async fn call<T: Send + 'static>(
         &self,
         function: &Function,
         shown: Option<Shown>,
@@ -168,8 +177,8 @@ impl CallbackContext {
         let (sender, receiver) = oneshot::channel();
         let (function, context, event_loop) = (function.clone(), self.context.clone(), self.event_loop.clone());
         let give: Give = Box::new(move |value| drop(sender.send(value.and_then(|value| read(&value)))));
-        let ask = move || {
-            // Short: the function runs in a thread of Python's, which may be ended where it stands.
+        let run = move || {
+            // Only for a short time: the function itself runs in a thread of Python's, which may be ended at any point.
             let _guard = FinalizeGuard::enter_detached(false);
             Python::try_attach(|py| {
                 let reply = Reply { give: Mutex::new(Some(give)) };
@@ -178,7 +187,7 @@ impl CallbackContext {
                 }
             });
         };
-        let started = std::thread::Builder::new().name("ritellm-ask".into()).spawn(ask);
+        let started = std::thread::Builder::new().name("ritellm-ask".into()).spawn(run);
         let answered = match started {
             Ok(_) => receiver.await.ok(),
             Err(_) => None,
@@ -197,6 +206,7 @@ impl CallbackContext {
     }
 }
 
+/// Starts the function, in `ritellm._functions`.
 fn start(
     py: Python<'_>,
     function: &Py<PyAny>,
@@ -216,7 +226,7 @@ fn start(
 
 type Give = Box<dyn FnOnce(PyResult<Bound<'_, PyAny>>) + Send>;
 
-/// Where the thread hands in what a function returned, or raised.
+/// Callable by which `ritellm._functions` hands in the value that a function returned, or the exception.
 #[pyclass(frozen, module = "ritellm._core")]
 struct Reply {
     give: Mutex<Option<Give>>,

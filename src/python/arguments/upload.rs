@@ -1,4 +1,4 @@
-//! Files that a caller sends along: a path, bytes, or a file object.
+//! Files to upload: a path, bytes, or a file object.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -14,11 +14,12 @@ use crate::types::http::{ReadAt, Upload};
 
 const RIGHT: &str = "a path, bytes, a file object opened in binary mode, or a tuple (name, one of these) or (name, one of these, media type)";
 
-/// Reads the argument `file`. A path is opened here, so that what is wrong with it is said at once, and read when it is
-/// sent, piece by piece: a file of any size takes no memory.
+/// Reads the argument `file`. A path is opened here, so that an error is raised at once, and read when it is sent, piece by
+/// piece: a file of any size takes no memory.
 ///
 /// # Errors
-/// `InvalidArgumentError` for what is no file, or cannot be opened; what a file object's `read` raises.
+///
+/// `InvalidArgumentError` for a value that is no file, or cannot be opened; the exception of a file object's `read`.
 pub(crate) fn upload(value: &Bound<'_, PyAny>) -> PyResult<Upload> {
     let Ok(tuple) = value.cast::<PyTuple>() else { return content(value) };
     if !matches!(tuple.len(), 2 | 3) {
@@ -35,7 +36,7 @@ pub(crate) fn upload(value: &Bound<'_, PyAny>) -> PyResult<Upload> {
 
 fn media_type(kind: &Bound<'_, PyAny>) -> PyResult<String> {
     let kind_text = text("file[2]", kind, "a media type such as \"application/jsonl\"")?;
-    // It becomes a line of the request.
+    // The media type becomes a line of the request.
     match kind_text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         true => Ok(kind_text),
         false => Err(argument(kind.py(), "file[2] is no media type: one such as \"application/jsonl\" would be right")),
@@ -63,12 +64,12 @@ fn content(value: &Bound<'_, PyAny>) -> PyResult<Upload> {
         Some(Ok(path)) => path,
         _ => return Err(wrong("file", value, RIGHT)),
     };
-    let cannot =
+    let unreadable =
         |why: &dyn std::fmt::Display| argument(value.py(), format!("file: {} cannot be read: {why}", path.display()));
-    let file = File::open(&path).map_err(|error| cannot(&error))?;
-    let metadata = file.metadata().map_err(|error| cannot(&error))?;
+    let file = File::open(&path).map_err(|error| unreadable(&error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(&error))?;
     if !metadata.is_file() {
-        return Err(cannot(&"it is no regular file"));
+        return Err(unreadable(&"it is no regular file"));
     }
     let name = name_of(&path);
     let media_type = type_of(&name).to_owned();
@@ -84,7 +85,7 @@ fn name_of(path: &std::path::Path) -> String {
     path.file_name().map_or_else(|| "upload".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A media type by the file's ending. Providers go by the name too.
+/// Returns the media type for a file's extension. Providers go by the name too.
 fn type_of(name: &str) -> &'static str {
     match name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase().as_str() {
         "jsonl" => "application/jsonl",
@@ -101,7 +102,7 @@ fn type_of(name: &str) -> &'static str {
     }
 }
 
-/// An open file. It is read at places of the reader's own, so several attempts may read it at once.
+/// An open file, read at offsets that each reader keeps for itself, so that several attempts can read it at once.
 #[derive(Debug)]
 struct OnDisk(File);
 

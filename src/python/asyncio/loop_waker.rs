@@ -27,7 +27,7 @@ impl LoopWaker {
         if descriptor < 0 {
             return Err(std::io::Error::last_os_error());
         }
-        // SAFETY: just made, and owned by nobody else.
+        // SAFETY: just made, and not owned elsewhere.
         Ok(Self { counter: unsafe { OwnedFd::from_raw_fd(descriptor) }.into() })
     }
 

@@ -58,7 +58,7 @@ impl CancelHandle {
                     return Poll::Pending;
                 }
             }
-            // Whoever may cancel the job keeps this handle for longer, and would free the task that the waker belongs to,
+            // A caller that may cancel the job keeps this handle for longer, and would free the task that the waker belongs to,
             // as it happens with futures' `Abortable`.
             drop(self.0.job.take());
             Poll::Ready(())

@@ -1,4 +1,4 @@
-//! Chunks → completion, for `stream_chunk_builder`, `Stream.completion` and errors.
+//! Chunks → completion, for `stream_chunk_builder`, `Stream.completion` and exceptions.
 
 use bytes::Bytes;
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
@@ -16,13 +16,21 @@ use crate::types::accumulate::Accumulator;
 use crate::types::operation::Operation;
 use crate::types::redact::Redactor;
 
-/// What a stream has said so far, as the plain call would have given it.
+/// Decodes the response that a stream has accumulated so far, as the call without `stream` would have returned it.
+///
+/// # Errors
+///
+/// `MemoryError`, or `ValueError` if it is nested too deep.
 pub(crate) fn of_json<'py>(py: Python<'py>, json: &[u8], operation: Operation) -> PyResult<Bound<'py, PyAny>> {
     let class = if operation == Operation::Responses { Class::Response } else { Class::ChatCompletion };
     decode::decode(py, json, class)
 }
 
-/// The same for an error, without what must not be shown: a secret may have come in pieces.
+/// Decodes the accumulated response for an exception, without secrets: a secret may have come in pieces.
+///
+/// # Errors
+///
+/// Those of [`of_json`].
 pub(crate) fn redacted<'py>(
     py: Python<'py>,
     json: Bytes,
@@ -33,7 +41,11 @@ pub(crate) fn redacted<'py>(
     of_json(py, &json, operation)
 }
 
-/// The completion that these chunks, as dicts, make up.
+/// Accumulates chunks, as dicts, into a completion.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for what is no dict, or holds a value that JSON has no form for.
 pub(crate) fn of_dicts<'py>(py: Python<'py>, chunks: &[Bound<'py, PyAny>]) -> PyResult<Bound<'py, PyAny>> {
     let mut accumulator = Accumulator::default();
     for (index, chunk) in chunks.iter().enumerate() {
@@ -52,8 +64,8 @@ fn finish(py: Python<'_>, accumulator: Accumulator) -> PyResult<Bound<'_, PyAny>
     decode::decode(py, accumulator.finish().to_string().as_bytes(), Class::ChatCompletion)
 }
 
-/// A text that holds half of a surrogate pair, with a replacement mark for it.
-fn with_marks(text: &Bound<'_, PyString>) -> PyResult<String> {
+/// Converts a text with halves of surrogate pairs, which become replacement characters.
+fn with_replacements(text: &Bound<'_, PyString>) -> PyResult<String> {
     let py = text.py();
     let encode = text.getattr(intern!(py, "encode"))?;
     let utf16 = encode.call1((intern!(py, "utf-16-le"), intern!(py, "surrogatepass")))?;
@@ -61,8 +73,12 @@ fn with_marks(text: &Bound<'_, PyString>) -> PyResult<String> {
     Ok(String::from_utf16_lossy(&units.collect::<Vec<_>>()))
 }
 
-/// A decoded value as serde has it. What JSON cannot say becomes what comes nearest: half a surrogate pair the
-/// replacement mark, a number that is none null. At most as many levels as an answer may have.
+/// Converts a decoded value to serde's. Values that JSON has no form for become the nearest one: half a surrogate pair the
+/// replacement character, a number that is none null.
+///
+/// # Errors
+///
+/// `TypeError` for other types, and for more levels than an answer may have.
 fn to_value(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if depth > decode::DEEPEST {
         return Err(PyTypeError::new_err(format!("is nested more than {} deep, or contains itself", decode::DEEPEST)));
@@ -74,14 +90,14 @@ fn to_value(object: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
         return match text.to_str() {
             Ok(text) => Ok(Value::String(text.to_owned())),
             Err(error) if error.is_instance_of::<PyMemoryError>(object.py()) => Err(error),
-            Err(_) => with_marks(text).map(Value::String),
+            Err(_) => with_replacements(text).map(Value::String),
         };
     }
     if let Ok(dict) = object.cast::<PyDict>() {
         let mut members = Map::with_capacity(dict.len());
         each_member(dict, |name, value| {
             let name = name.str()?;
-            let name = name.to_str().map_or_else(|_| with_marks(&name), |name| Ok(name.to_owned()))?;
+            let name = name.to_str().map_or_else(|_| with_replacements(&name), |name| Ok(name.to_owned()))?;
             members.insert(name, to_value(value, depth + 1)?);
             Ok::<_, PyErr>(())
         })?;

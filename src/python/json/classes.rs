@@ -216,18 +216,18 @@ pub(crate) fn new_object<'py>(kind: &Kind, empty: &Bound<'py, PyTuple>) -> PyRes
         let new = ffi::PyDict_Type.tp_new.expect("dict can be made");
         let object =
             Bound::from_owned_ptr_or_err(empty.py(), new(class.as_type_ptr(), empty.as_ptr(), std::ptr::null_mut()))?;
-        leave_to_dict(kind, &object);
+        untrack_until_needed(kind, &object);
         Ok(object)
     }
 }
 
-/// Takes a new object out of the garbage collector's sight until it holds something that may be part of a cycle.
+/// Untracks a new object from the garbage collector until it holds something that may be part of a cycle.
 ///
 /// CPython up to 3.13 does so with plain dicts, and not with those of a subclass: 3 million small objects took 7 times as
-/// long as `json.loads` took on 3.11, nearly all of it in the collector. `PyDict_SetItem` brings a dict back when it has
-/// to, of whichever class. An object that holds more than its members stays in sight.
+/// long as `json.loads` took on 3.11, nearly all of it in the collector. `PyDict_SetItem` tracks a dict of any class when it
+/// has to. An object that holds more than its members stays tracked.
 #[inline]
-fn leave_to_dict(kind: &Kind, object: &Bound<'_, PyAny>) {
+fn untrack_until_needed(kind: &Kind, object: &Bound<'_, PyAny>) {
     #[cfg(not(Py_3_14))]
     if kind.only_members {
         // SAFETY: a live instance of a class with garbage collection.

@@ -351,7 +351,7 @@ impl<'py> Decoder<'_, 'py> {
 
     /// Makes a str of `length` ASCII characters, which the caller has to write to the pointer that comes with it.
     fn blank(&self, length: usize) -> PyResult<(Bound<'py, PyString>, *mut u8)> {
-        // SAFETY: a new str whose largest character is 127 has one byte for each, behind its head; nobody has seen it yet.
+        // SAFETY: a new str whose largest character is 127 has one byte for each, behind its head; it is not shared yet.
         unsafe {
             let new = ffi::PyUnicode_New(length as ffi::Py_ssize_t, 127);
             let new = Bound::from_owned_ptr_or_err(self.py, new)?;

@@ -1,4 +1,4 @@
-//! Python objects → JSON, straight into the bytes that are sent.
+//! Python objects → JSON, written straight into the bytes that are sent.
 
 use std::fmt::Write as _;
 
@@ -11,37 +11,37 @@ use crate::python::intern::intern;
 use crate::python::stack;
 use crate::python::values;
 
-/// Deeper nesting is refused: it is a structure that contains itself, or too much for any reader.
+/// Number of levels above which a value is refused: it contains itself, or is too deep for any reader.
 const DEEPEST: usize = 256;
 
-/// A value that cannot be sent: where it stands, and why.
+/// Error for a value that cannot be encoded: its path and the reason.
 #[derive(Debug)]
 pub(crate) struct Unencodable {
-    /// The places on the way to it, innermost first.
+    /// Keys and indexes on the path to the value, innermost first.
     path: Vec<String>,
-    /// Why, beginning with "is" or "holds".
-    why: String,
-    /// What Python raised, if it did (Ctrl-C, say): this goes to the caller as it is.
+    /// Reason, beginning with "is" or "holds".
+    reason: String,
+    /// Exception that Python raised, if any (Ctrl-C, say), which goes to the caller as it is.
     raised: Option<PyErr>,
 }
 
 impl Unencodable {
-    fn new(why: impl Into<String>) -> Self {
-        Self { path: Vec::new(), why: why.into(), raised: None }
+    fn new(reason: impl Into<String>) -> Self {
+        Self { path: Vec::new(), reason: reason.into(), raised: None }
     }
 
-    fn at(mut self, place: String) -> Self {
-        self.path.push(place);
+    fn at(mut self, step: String) -> Self {
+        self.path.push(step);
         self
     }
 
-    /// One sentence about it, for the argument `name`.
+    /// Returns one sentence about the error, for the argument `name`.
     pub fn describe(&self, name: &str) -> String {
         let path: String = self.path.iter().rev().map(String::as_str).collect();
-        format!("{name}{path} {}", self.why)
+        format!("{name}{path} {}", self.reason)
     }
 
-    /// The exception that a `__iter__` or `model_dump` of the caller's raised.
+    /// Returns the exception that a `__iter__` or `model_dump` of the caller's raised.
     pub fn raised(self) -> Option<PyErr> {
         self.raised
     }
@@ -49,14 +49,18 @@ impl Unencodable {
 
 impl From<PyErr> for Unencodable {
     fn from(error: PyErr) -> Self {
-        Self { path: Vec::new(), why: format!("cannot be read: {error}"), raised: Some(error) }
+        Self { path: Vec::new(), reason: format!("cannot be read: {error}"), raised: Some(error) }
     }
 }
 
 /// Appends a value's JSON.
 ///
-/// Besides what JSON has: tuples, subclasses of the built-in types, enums (their value), mappings, and objects with a
-/// `model_dump` such as the OpenAI SDK's (without what is None).
+/// Besides the types of JSON it accepts tuples, subclasses of the built-in types, enums (their value), mappings, and objects
+/// with a `model_dump` such as the OpenAI SDK's (without fields that are None).
+///
+/// # Errors
+///
+/// The first value that has no form in JSON.
 pub(crate) fn encode(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> Result<(), Unencodable> {
     encode_at(value, out, 0)
 }
@@ -163,11 +167,11 @@ fn encode_members(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> 
     Ok(())
 }
 
-/// Gives each member of a dict to `take`.
+/// Calls `take` with each member of a dict.
 ///
 /// # Errors
-/// A `RuntimeError`, as from a loop in Python, when the dict changes its size meanwhile: a `model_dump` of the caller's, or
-/// another thread, may do that, and pyo3's iterator panics then.
+/// `RuntimeError`, as from a loop in Python, if the dict changes its size meanwhile: a `model_dump` of the caller's, or
+/// another thread, may do that, and pyo3's iterator would panic. Errors of `take` end the loop.
 pub(crate) fn each_member<'py, E: From<PyErr>>(
     dict: &Bound<'py, PyDict>,
     mut take: impl FnMut(&Bound<'py, PyAny>, &Bound<'py, PyAny>) -> Result<(), E>,
@@ -207,7 +211,7 @@ fn encode_text(text: &Bound<'_, PyString>, out: &mut Vec<u8>) -> Result<(), Unen
         }
         false => Unencodable::from(error),
     })?;
-    // With room for what commonly follows: a large text must not be moved for a closing bracket.
+    // With room for what commonly follows, so that a large text is not moved for a closing bracket.
     out.reserve(text.len() + 256);
     out.push(b'"');
     push_escaped(text.as_bytes(), out);
@@ -242,15 +246,15 @@ fn push_escaped(mut text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes at the beginning need no escape. Looks at whole blocks without a branch, which compiles to vector
-/// instructions: images arrive here as megabytes of base64, and most texts are some words.
+/// Returns the number of bytes at the beginning that need no escape. Reads whole blocks without a branch, which compiles to
+/// vector instructions: images arrive here as megabytes of base64, and most texts are some words.
 fn plain_prefix(text: &[u8]) -> usize {
     let plain = plain_blocks::<64>(text);
     let plain = plain + plain_blocks::<16>(&text[plain..]);
     plain + text[plain..].iter().position(|byte| needs_escape(*byte)).unwrap_or(text.len() - plain)
 }
 
-/// How many bytes stand in the blocks at the beginning that need no escape.
+/// Returns the number of bytes in the blocks at the beginning that need no escape.
 fn plain_blocks<const BLOCK: usize>(text: &[u8]) -> usize {
     let is_plain = |block: &&[u8; BLOCK]| !block.iter().fold(false, |found, byte| found | needs_escape(*byte));
     text.as_chunks::<BLOCK>().0.iter().take_while(is_plain).count() * BLOCK

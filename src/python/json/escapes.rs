@@ -1,15 +1,16 @@
-//! JSON strings of ASCII whose escapes are those of one letter: how long they are is known before they are made, so that
-//! they are written just once, to where they stay.
+//! JSON strings of ASCII whose escapes are all of one letter. Their decoded length is known in advance, so that they are
+//! written only once, straight into the memory of the `str`.
 
 use memchr::memchr2;
 
-/// How much of a string is looked at in one go: what is still in the nearest cache when it is looked at again.
+/// Number of bytes of a string that are searched in one go: few enough to be still in the nearest cache when they are read
+/// again.
 pub(crate) const STRETCH: usize = 8 * 1024;
 
-/// Pieces of up to so many bytes between two escapes are copied as if they had so many.
+/// Size of a copy of fixed length, which stands for all shorter pieces between two escapes.
 const WIDE: usize = 64;
 
-/// What a backslash and a letter stand for; 0: it is no escape of one letter.
+/// Bytes that a backslash and a letter stand for; 0 for what is no escape of one letter.
 const LETTERS: [u8; 256] = {
     let mut letters = [0; 256];
     letters[b'"' as usize] = b'"';
@@ -23,34 +24,33 @@ const LETTERS: [u8; 256] = {
     letters
 };
 
-/// What a backslash and this letter stand for.
+/// Returns the byte that a backslash and this letter stand for.
 pub(crate) fn unescaped(letter: u8) -> Option<u8> {
     Some(LETTERS[usize::from(letter)]).filter(|byte| *byte > 0)
 }
 
-/// Where the escapes of a string stand. Most have few.
+/// Positions of the escapes in a string. Most strings have few.
 pub(crate) type EscapeIndexes = smallvec::SmallVec<[usize; 64]>;
 
-/// Looks through the rest of a string, from `at` on, which is where its first escape stands. Gives the place of its last
-/// quote, and puts those of the escapes into `indexes`; `None` if there is anything else in it than ASCII and escapes of one
-/// letter.
+/// Searches the rest of a string, from its first escape at `at` on. Returns the position of the closing quote, and puts those
+/// of the escapes into `indexes`; returns `None` if the string has anything else than ASCII and escapes of one letter.
 pub(crate) fn find(json: &[u8], mut at: usize, indexes: &mut EscapeIndexes) -> Option<usize> {
     indexes.clear();
     #[cfg(target_arch = "x86_64")]
     {
-        // The letter of an escape whose backslash was the last byte of the block before.
+        // Bit 0 is set if the first byte is the letter of an escape whose backslash ended the block before.
         let mut letter = 0;
         while let Some(block) = json[at..].first_chunk() {
             let Marks { stops, wide } = marks(block);
             let mut stops = stops & !std::mem::take(&mut letter);
             while stops > 0 {
                 let bit = stops.trailing_zeros();
-                let place = at + bit as usize;
-                if json[place] == b'"' {
-                    return (wide & !(u64::MAX << bit) == 0).then_some(place);
+                let index = at + bit as usize;
+                if json[index] == b'"' {
+                    return (wide & !(u64::MAX << bit) == 0).then_some(index);
                 }
-                unescaped(*json.get(place + 1)?)?;
-                indexes.push(place);
+                unescaped(*json.get(index + 1)?)?;
+                indexes.push(index);
                 let both = 3 << bit;
                 letter = u64::from(bit == 63);
                 stops &= !both;
@@ -84,17 +84,19 @@ pub(crate) fn find(json: &[u8], mut at: usize, indexes: &mut EscapeIndexes) -> O
 #[cfg(target_arch = "x86_64")]
 const BLOCK: usize = 64;
 
-/// A bit for each byte of a block.
+/// Bit masks of a block, a bit for each byte.
 #[cfg(target_arch = "x86_64")]
 struct Marks {
     /// Quotes and backslashes.
     stops: u64,
-    /// What is not ASCII.
+    /// Bytes that are not ASCII.
     wide: u64,
 }
 
-/// Where there is an escape every fifty bytes, a search for each of them takes three times as long as this: 224 µs and
-/// 81 µs for 2 MB. SSE2 is part of every x86-64.
+/// Computes the masks of a block with SSE2, which is part of every x86-64.
+///
+/// Where there is an escape every fifty bytes, a search for each of them takes three times as long: 224 µs and 81 µs for
+/// 2 MB.
 #[cfg(target_arch = "x86_64")]
 fn marks(block: &[u8; BLOCK]) -> Marks {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
@@ -114,20 +116,20 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
     marks
 }
 
-/// Writes the text of a string: `json`, without what stands around it, less the backslashes at `indexes`.
+/// Writes the text of a string: `json`, without its quotes, less the backslashes at `indexes`.
 ///
 /// # Safety
 ///
-/// `to` has room for as many bytes as `json` has, less one for each of the places; those are places in `json`, counted from
-/// `start`, each of a backslash that begins an escape of one letter, in order.
+/// `to` must have room for as many bytes as `json` has, less one for each of `indexes`. Those must be positions in `json`,
+/// counted from `start`, each of a backslash that begins an escape of one letter, in order.
 pub(crate) unsafe fn write(json: &[u8], start: usize, indexes: &[usize], to: *mut u8) {
     let length = json.len() - indexes.len();
     let (mut from, mut written) = (0, 0);
-    for place in indexes.iter().map(|place| place - start).chain([json.len()]) {
-        let plain = place - from;
+    for index in indexes.iter().map(|index| index - start).chain([json.len()]) {
+        let plain = index - from;
         // SAFETY: as much is left of the room as of the text, which is what the caller promises. A copy of fixed size, which
-        // is several times cheaper, is made where so much is left of the room, and so of `json`, which is no shorter; the
-        // next one writes over what is too much.
+        // is several times cheaper, is made where that much is left of the room, and so of `json`, which is no shorter; the
+        // next copy overwrites the excess.
         unsafe {
             let (read, write) = (json.as_ptr().add(from), to.add(written));
             match plain <= WIDE && written + WIDE <= length {
@@ -135,11 +137,11 @@ pub(crate) unsafe fn write(json: &[u8], start: usize, indexes: &[usize], to: *mu
                 false => std::ptr::copy_nonoverlapping(read, write, plain),
             }
             written += plain;
-            if place < json.len() {
-                to.add(written).write(LETTERS[usize::from(*json.get_unchecked(place + 1))]);
+            if index < json.len() {
+                to.add(written).write(LETTERS[usize::from(*json.get_unchecked(index + 1))]);
                 written += 1;
             }
         }
-        from = place + 2;
+        from = index + 2;
     }
 }

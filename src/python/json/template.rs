@@ -1,6 +1,8 @@
-//! ChunkTemplates of one stream differ in their text, and perhaps in another string or two, and in nothing else: what one of them
-//! was decoded to is copied for the next, and only these strings are decoded. Where the consumer has let go of the chunk
-//! before the last, that one serves again, and nothing is copied.
+//! Decoding of chunks by a template.
+//!
+//! The chunks of one stream differ in their text, perhaps in another string or two, and in nothing else. So the decoded form
+//! of one chunk is copied for the next, and only these strings are decoded. If the consumer has dropped the chunk before the
+//! last, that object is used again, and nothing is copied.
 //!
 //! Measured with `benches/driver.py --client ritellm --mode stream --concurrency 64` (docs/performance.md).
 
@@ -17,41 +19,41 @@ use crate::python::values;
 use crate::types::json_template::{self, Span};
 use crate::types::snapshot::SameTemplate;
 
-/// A chunk in which containers stand deeper than this in each other is decoded anew.
+/// Number of levels of containers above which a chunk is decoded in full.
 const DEEPEST: usize = 8;
-/// How many chunks are remembered for the time when nobody has them any more: while the consumer asks for the next, it
-/// still has the last.
+/// Number of chunks that are kept to be used again once no one else refers to them: while the consumer asks for the next
+/// chunk, it still has the last.
 const HANDED_OUT: usize = 2;
 
-/// Decodes one stream's chunks.
+/// Decoder of one stream's chunks.
 #[derive(Default)]
 pub(crate) struct ChunkTemplates {
     template: Option<Template>,
-    /// Of which of the stream's shapes the template is.
+    /// Number of the shape, among those of the stream, that the template is of.
     shape: u8,
 }
 
-/// What chunks that are alike are decoded to.
+/// Decoded form of chunks that differ in some strings only.
 struct Template {
     containers: Containers,
     /// The last chunks that were handed out.
     handed_out: [Option<HandedOutChunk>; HANDED_OUT],
-    /// Which of them is the oldest.
+    /// Index of the oldest of them.
     oldest: usize,
 }
 
-/// The containers in a chunk, itself the last of them.
+/// The containers in a chunk; the chunk itself is the last.
 #[derive(Default)]
 struct Containers(Vec<Container>);
 
 /// A chunk that was handed out.
 struct HandedOutChunk {
     chunk: Py<PyAny>,
-    /// What it was made of, as its template has it. Some of them may be gone.
+    /// Its containers, in the order of the template. Some of them may be gone.
     parts: Vec<Part>,
 }
 
-/// A container of a chunk that was handed out, as it was then.
+/// A container of a chunk that was handed out, and its version at that time.
 struct Part {
     object: *mut ffi::PyObject,
     version: u64,
@@ -60,8 +62,9 @@ struct Part {
 // SAFETY: only a thread that is attached looks at what the pointer points to.
 unsafe impl Send for Part {}
 
+/// A container of a template.
 struct Container {
-    /// A dict, never handed out, without what differs; `None`: a list.
+    /// A dict, never handed out, without the strings that differ; `None` for a list.
     dict: Option<Py<PyDict>>,
     members: Vec<Member>,
 }
@@ -73,16 +76,20 @@ struct Member {
 }
 
 enum Value {
-    /// Cannot change, and is the same in all chunks.
+    /// A value that cannot change, and is the same in all chunks.
     Same(Py<PyAny>),
-    /// One of the strings that differ.
+    /// Index of one of the strings that differ.
     String(usize),
+    /// Index of a container.
     Container(usize),
 }
 
 impl ChunkTemplates {
-    /// Decodes the stream's next chunk, of which it is known whether it is like others. `ValueError` says where it is no
-    /// JSON, or nested more than `deepest` levels.
+    /// Decodes the stream's next chunk; `same` is the template that it shares with others, if any.
+    ///
+    /// # Errors
+    ///
+    /// `ValueError` with the position at which the chunk is not JSON, or for more than `deepest` levels.
     pub fn decode<'py>(
         &mut self,
         py: Python<'py>,
@@ -102,6 +109,7 @@ impl ChunkTemplates {
         decode::decode_with(py, json, Class::ChatCompletionChunk, Form::List, deepest)
     }
 
+    /// Visits the chunks that are kept, for the garbage collector.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         let mut handed_out = self.template.iter().flat_map(|template| template.handed_out.iter().flatten());
         handed_out.try_for_each(|handed_out| visit.call(&handed_out.chunk))
@@ -109,10 +117,11 @@ impl ChunkTemplates {
 }
 
 impl Template {
-    /// `None` if the strings that differ do not stand in dicts, one each.
+    /// Makes a template of a chunk and the spans of the strings that differ. Returns `None` if they are not members of dicts,
+    /// one each.
     fn learn(py: Python<'_>, json: &[u8], spans: &[Span]) -> Option<Self> {
-        // Where they stand is seen from strings that no chunk has.
-        let marked = json_template::replaced(json, spans.iter().map(|place| place.range()), mark);
+        // Marks that no chunk contains show where the strings are.
+        let marked = json_template::replaced(json, spans.iter().map(|span| span.range()), mark);
         let chunk = decode::decode(py, &marked, Class::ChatCompletionChunk).ok()?;
         let mut containers = Containers::default();
         containers.learn(&chunk, DEEPEST).ok()??;
@@ -123,13 +132,13 @@ impl Template {
         is_whole.then(|| Self { containers, handed_out: Default::default(), oldest: 0 })
     }
 
-    /// A chunk that has the shape.
+    /// Decodes a chunk that has the shape of the template.
     fn decode<'py>(&mut self, py: Python<'py>, json: &[u8], spans: &[Span]) -> PyResult<Bound<'py, PyAny>> {
         let mut strings = Strings::default();
-        for (place, string) in spans.iter().zip(&mut strings) {
-            *string = Some(decode::string_at(py, json, place.range().start - 1)?.0);
+        for (span, string) in spans.iter().zip(&mut strings) {
+            *string = Some(decode::string_at(py, json, span.range().start - 1)?.0);
         }
-        // While this is at work, a finaliser that asks the stream for another chunk gets one that is decoded anew.
+        // A finaliser that runs meanwhile and asks the stream for another chunk gets one that is decoded in full.
         let oldest = self.handed_out[self.oldest].take().filter(|handed_out| self.containers.are_untouched(handed_out));
         let handed_out = match oldest {
             Some(mut handed_out) => {
@@ -145,16 +154,16 @@ impl Template {
     }
 }
 
-/// What stands for a string that differs, as JSON has it.
+/// Returns the mark for a string that differs, as JSON.
 fn mark(index: usize) -> String {
     format!("\\u0000ritellm {index}")
 }
 
-/// What the strings of a chunk were decoded to.
+/// Decoded strings of a chunk.
 type Strings<'py> = [Option<Bound<'py, PyString>>; json_template::MAX_STRINGS];
 
 impl Containers {
-    /// Takes a container up, and what is in it; its index. `None`: something is where nothing can be put in its place.
+    /// Adds a container and its members. Returns its index, or `None` if a string that differs is where it cannot be replaced.
     fn learn(&mut self, container: &Bound<'_, PyAny>, deepest: usize) -> PyResult<Option<usize>> {
         let Some(deepest) = deepest.checked_sub(1) else { return Ok(None) };
         let mut members = Vec::new();
@@ -191,14 +200,14 @@ impl Containers {
         }))
     }
 
-    /// A chunk with these strings.
+    /// Makes a chunk with these strings.
     fn copy<'py>(&self, py: Python<'py>, strings: &mut Strings<'py>) -> PyResult<HandedOutChunk> {
         let mut parts = Vec::with_capacity(self.0.len());
         let chunk = self.copy_container(py, self.0.len() - 1, strings, &mut parts)?;
         Ok(HandedOutChunk { chunk: chunk.unbind(), parts })
     }
 
-    /// The parts come in the order of the containers.
+    /// Copies a container. The parts are added in the order of the containers.
     fn copy_container<'py>(
         &self,
         py: Python<'py>,
@@ -231,12 +240,12 @@ impl Containers {
         Ok(dict.into_any())
     }
 
-    /// Whether nobody else has a chunk that was handed out before, or a part of it, and it is still what it was.
+    /// Returns true if no one else refers to a chunk that was handed out or to a part of it, and it has not changed.
     fn are_untouched(&self, handed_out: &HandedOutChunk) -> bool {
-        // The chunk comes first, and each container before those in it: what a part was is alive if what it was in has not
+        // The chunk comes first, and each container before those in it: a part is alive if the container around it has not
         // changed.
         let mut containers = self.0.iter().enumerate().rev();
-        // SAFETY: as just said, and nothing changes or is let go of while this looks.
+        // SAFETY: as just said, and nothing changes or is freed meanwhile.
         gil_cell::has_gil()
             && containers.all(|(index, container)| unsafe { container.is_untouched(index, &handed_out.parts) })
     }
@@ -258,18 +267,18 @@ impl Containers {
 }
 
 impl Container {
-    /// Whether this container of a chunk that was handed out is what it was, and nobody else has it.
+    /// Returns true if this container of a chunk that was handed out has not changed, and no one else refers to it.
     ///
     /// # Safety
-    /// It must be alive.
+    /// The container must be alive.
     unsafe fn is_untouched(&self, index: usize, parts: &[Part]) -> bool {
         let part = &parts[index];
         let object = part.object;
-        // SAFETY: it is alive, says the caller. Of a list, the size is looked at before its items.
+        // SAFETY: the caller promises that it is alive. The size of a list is checked before its items are read.
         unsafe {
             let is_member = |member: &Member, value: *mut ffi::PyObject| match &member.value {
                 Value::Same(known) => known.as_ptr() == value,
-                // Nothing is run when another is put in its place.
+                // No code runs when another string replaces it.
                 Value::String(_) => ffi::PyUnicode_CheckExact(value) != 0,
                 Value::Container(index) => parts[*index].object == value,
             };
@@ -302,10 +311,10 @@ impl Container {
     }
 }
 
-/// A number that changes whenever the dict does; CPython 3.14 and later have none.
+/// Returns a number that changes whenever the dict does; `None` on CPython 3.14 and later, which have none.
 ///
 /// # Safety
-/// It must be a dict, and alive.
+/// `dict` must be a live dict.
 unsafe fn version_of(dict: *mut ffi::PyObject) -> Option<u64> {
     #[cfg(not(Py_3_14))]
     #[allow(deprecated, reason = "it is kept up to date as long as it exists")]

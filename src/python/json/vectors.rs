@@ -14,48 +14,52 @@ use crate::python::intern::intern;
 use crate::python::object::set_slot;
 use crate::python::values::Float;
 
-/// How the caller gets vectors.
+/// Form in which the caller gets vectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Lists of numbers.
     List,
-    /// The rows of one array.
+    /// Rows of one numpy array.
     Numpy,
-    /// Base64, for which the caller asked.
+    /// Base64 as it was sent, for callers who asked for it.
     AsSent,
 }
 
-/// A list of Python's numbers, out of base64 of 32-bit floats, little-endian; `None` when it is not that.
+/// Decodes base64 of 32-bit floats, little-endian, to a list of numbers. Returns `None` for anything else.
+///
+/// # Errors
+///
+/// `MemoryError`.
 pub(crate) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound<'py, PyList>>> {
     let Ok(bytes) = STANDARD.decode_to_vec(base64) else { return Ok(None) };
     let (floats, []) = bytes.as_chunks::<4>() else { return Ok(None) };
     let list = PyList::new(py, floats.iter().map(|float| Float(f32::from_le_bytes(*float).into())))?;
     if let Ok(first) = list.get_item(0) {
-        ANCHORS.lock(py).made(floats.len(), first);
+        ANCHORS.lock(py).note(floats.len(), first);
     }
     Ok(Some(list))
 }
 
-/// Some of the floats that were made last, one in each megabyte of them.
+/// Floats that keep Python's memory from being returned to the system: some of the last ones, one in each megabyte.
 ///
-/// Python gives a megabyte back to the system as soon as no object lives in it, and takes a new one for the next answer: to
+/// Python returns a megabyte to the system as soon as no object lives in it, and takes a new one for the next answer. To
 /// fetch its pages and to clear them costs more than to decode the vectors. Where one float stays, the megabyte stays.
 static ANCHORS: GilCell<Anchors> = GilCell::new(Anchors { floats: VecDeque::new(), since: 0 });
 
 struct Anchors {
     floats: VecDeque<Py<PyAny>>,
-    /// So many floats were made since the last of these.
+    /// Number of floats that were made since the last anchor.
     since: usize,
 }
 
 impl Anchors {
-    /// Somewhat less than a megabyte of floats, of 24 bytes each.
+    /// Number of floats between two anchors: somewhat less than a megabyte, of 24 bytes each.
     const APART: usize = 32 * 1024;
-    /// So many megabytes stay with the process at most.
+    /// Largest number of megabytes that stay with the process.
     const MOST: usize = 16;
 
-    /// So many floats were made, this one among them.
-    fn made(&mut self, count: usize, one: Bound<'_, PyAny>) {
+    /// Notes that `count` floats were made, `one` among them.
+    fn note(&mut self, count: usize, one: Bound<'_, PyAny>) {
         self.since += count;
         if self.since < Self::APART {
             return;
@@ -68,7 +72,7 @@ impl Anchors {
     }
 }
 
-/// The rows of an array in the making: 32-bit floats, little-endian, one after the other, where numpy will find them.
+/// Rows of an array in the making: 32-bit floats, little-endian, one after the other, in memory that numpy will share.
 #[derive(Default)]
 pub(crate) struct Rows {
     bytes: Option<Py<PyByteArray>>,
@@ -77,7 +81,11 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Makes room for so many bytes.
+    /// Makes room for `room` more bytes.
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`; likewise for the functions below.
     pub fn reserve(&mut self, py: Python<'_>, room: usize) -> PyResult<()> {
         let size = self.filled + room;
         match &self.bytes {
@@ -95,38 +103,43 @@ impl Rows {
         }
     }
 
-    /// Adds a row, out of base64; its place, or `None` when it is no base64 of 32-bit floats.
+    /// Adds a row of base64. Returns its index, or `None` if it is no base64 of 32-bit floats.
     pub fn push_base64(&mut self, py: Python<'_>, base64: &[u8]) -> PyResult<Option<usize>> {
         let Ok(length) = STANDARD.decoded_length(base64) else { return Ok(None) };
-        let place = self.place(py, length)?;
-        let is_row = STANDARD.decode(base64, place.as_out()).is_ok() && length.is_multiple_of(4);
+        let spare = self.spare(py, length)?;
+        let is_row = STANDARD.decode(base64, spare.as_out()).is_ok() && length.is_multiple_of(4);
         Ok(is_row.then(|| self.keep(length)))
     }
 
-    /// Adds a row; its place.
+    /// Adds a row. Returns its index.
     pub fn push(&mut self, py: Python<'_>, row: &[u8]) -> PyResult<usize> {
-        for (place, byte) in self.place(py, row.len())?.iter_mut().zip(row) {
-            place.write(*byte);
+        for (spare, byte) in self.spare(py, row.len())?.iter_mut().zip(row) {
+            spare.write(*byte);
         }
         Ok(self.keep(row.len()))
     }
 
-    /// Where the next so many bytes go.
-    fn place(&mut self, py: Python<'_>, length: usize) -> PyResult<&mut [MaybeUninit<u8>]> {
+    /// Returns the memory for the next `length` bytes.
+    fn spare(&mut self, py: Python<'_>, length: usize) -> PyResult<&mut [MaybeUninit<u8>]> {
         self.reserve(py, length)?;
         let bytes = self.bytes.as_ref().expect("there is room");
-        // SAFETY: nobody else knows of the array yet; it has at least `length` bytes behind those that are filled, and
+        // SAFETY: the array is not shared yet; it has at least `length` bytes behind those that are filled, and
         // keeps them where they are until the next `reserve`, which needs this borrow to be over.
         unsafe { Ok(std::slice::from_raw_parts_mut(bytes.bind(py).data().add(self.filled).cast(), length)) }
     }
 
+    /// Counts the bytes that were written as a row. Returns its index.
     fn keep(&mut self, length: usize) -> usize {
         self.filled += length;
         self.lengths.push(length / 4);
         self.lengths.len() - 1
     }
 
-    /// Puts one array of all the rows into the response, and each of them where its place stands.
+    /// Makes one array of all the rows, and puts each row in the place of its index in the response.
+    ///
+    /// # Errors
+    ///
+    /// `ValueError` if the rows differ in length, and the exceptions of numpy.
     pub fn put_into(mut self, response: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = response.py();
         let width = self.lengths.first().copied().unwrap_or(0);
@@ -142,9 +155,9 @@ impl Rows {
         let data = response.cast::<PyDict>()?.get_item(intern!(py, "data"))?;
         for embedding in data.iter().flat_map(|data| data.try_iter()).flatten() {
             let embedding = embedding?.cast_into::<PyDict>()?;
-            let place = embedding.get_item(intern!(py, "embedding"))?;
-            if let Some(place) = place.filter(|place| place.is_exact_instance_of::<PyInt>()) {
-                embedding.set_item(intern!(py, "embedding"), array.get_item(place)?)?;
+            let index = embedding.get_item(intern!(py, "embedding"))?;
+            if let Some(index) = index.filter(|index| index.is_exact_instance_of::<PyInt>()) {
+                embedding.set_item(intern!(py, "embedding"), array.get_item(index)?)?;
             }
         }
         set_slot(response, intern!(py, "_array"), &array)

@@ -44,7 +44,7 @@ pub(super) fn install(fresh: Box<Runtime>) -> Result<&'static Runtime, &'static 
     match RUNTIME.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: just made, and never freed.
         Ok(_) => Ok(unsafe { &*fresh }),
-        // SAFETY: another thread was first; its runtime is never freed, and ours was seen by nobody.
+        // SAFETY: another thread was first; its runtime is never freed, and ours was never shared.
         Err(theirs) => unsafe {
             drop(Box::from_raw(fresh));
             Err(&*theirs)

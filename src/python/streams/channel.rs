@@ -87,7 +87,7 @@ impl ChunkChannel {
                 (full, std::mem::take(&mut state.waiting), state.threads)
             };
             chunks.shrink_to(MOST_KEPT);
-            // Without the lock: to wake a loop that cannot watch a socket takes the GIL, and whoever has the GIL may be
+            // Without the lock: to wake a loop that cannot watch a socket takes the GIL, and the thread that has the GIL may be
             // waiting for this lock.
             for (queue, key) in waiting {
                 queue.push(key, Box::new(WakeUp));

@@ -90,7 +90,7 @@ impl Stream {
         values::string(py, &text)
     }
 
-    /// What is known about the answer beside its chunks.
+    /// Metadata of the answer.
     #[getter]
     fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Meta>> {
         let stream = slf.get();
