@@ -69,6 +69,7 @@ struct Entry {
     used: SystemTime,
 }
 
+/// Cached credentials of one source, and the lock of their lookup.
 #[derive(Default)]
 struct CacheSlot {
     state: Mutex<State>,
@@ -76,6 +77,7 @@ struct CacheSlot {
     lookup_lock: tokio::sync::Mutex<()>,
 }
 
+/// Result of the last lookup.
 #[derive(Default)]
 struct State {
     cached: Option<CachedCredentials>,
@@ -85,6 +87,7 @@ struct State {
     last_failure: Option<Box<Failure>>,
 }
 
+/// Credentials with the times of their expiry and next renewal.
 struct CachedCredentials {
     credentials: Credentials,
     end: Option<SystemTime>,
@@ -177,6 +180,7 @@ impl Cache {
     }
 }
 
+/// State of the cached credentials at a given time.
 enum Lookup {
     Fresh(Credentials),
     /// Still valid, and due for renewal.

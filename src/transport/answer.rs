@@ -277,6 +277,7 @@ impl Parser {
     }
 }
 
+/// Finder of the usual end of a head.
 static USUAL_END: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// Returns the end of the head, including its empty line, if it is complete; `scanned` is the number of bytes that were

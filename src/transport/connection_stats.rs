@@ -25,10 +25,12 @@ impl ConnectionStats {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Counts a call that begins to wait for admission.
     pub(super) fn wait_begins(&self) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a call that no longer waits for admission.
     pub(super) fn wait_ends(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -57,11 +59,13 @@ pub(super) struct Counted<Io> {
 }
 
 impl<Io> Counted<Io> {
+    /// Wraps a stream and counts it as open.
     pub fn new(io: Io, connection_stats: Arc<ConnectionStats>) -> Self {
         connection_stats.open.fetch_add(1, Ordering::Relaxed);
         Self { io, connection_stats, budget: WorkBudget::default() }
     }
 
+    /// Returns the statistics that count this stream.
     pub fn connection_stats(&self) -> &Arc<ConnectionStats> {
         &self.connection_stats
     }

@@ -44,6 +44,7 @@ pub(super) struct Descriptor {
 pub(super) struct Waiter<'a>(&'a Descriptors);
 
 impl Descriptors {
+    /// Returns the descriptors as counted by the current thread.
     pub fn of_this_thread() -> Arc<Self> {
         DESCRIPTORS.with(Arc::clone)
     }

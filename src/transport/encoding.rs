@@ -28,6 +28,7 @@ pub(super) struct Decoder {
     failed: Option<Box<Error>>,
 }
 
+/// Content coding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Gzip,

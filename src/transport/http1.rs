@@ -108,10 +108,12 @@ impl Outgoing {
 }
 
 impl Connection {
+    /// Creates a connection on a byte stream.
     pub fn new(io: Io, target: Target, max_head: usize) -> Self {
         Self { io, answer: Parser::new(max_head), target }
     }
 
+    /// Returns the statistics that count this connection.
     pub fn connection_stats(&self) -> &Arc<ConnectionStats> {
         self.io.connection_stats()
     }

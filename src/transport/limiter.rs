@@ -35,6 +35,7 @@ pub(super) struct ConnectionPermit {
 }
 
 impl ConnectionLimiter {
+    /// Creates a limit on the number of connections to one origin.
     pub fn new(limit: Option<usize>, descriptors: Arc<Descriptors>) -> Self {
         Self {
             limit,

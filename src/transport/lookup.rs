@@ -20,8 +20,10 @@ const MAX_THREADS: usize = 256;
 
 /// Result of a lookup, shared by all who await it.
 type Found = std::result::Result<Arc<[SocketAddr]>, Arc<Error>>;
+/// A lookup that may be shared.
 type PendingLookup = Pin<Box<dyn Future<Output = Found> + Send>>;
 
+/// Function that resolves a host name.
 type Resolve = dyn Fn(&str) -> Result<Vec<SocketAddr>> + Send + Sync;
 
 /// The lookups of a network thread. The Python module has one such thread, and a forked child has another.
@@ -32,6 +34,7 @@ struct Lookups {
     threads: Arc<Semaphore>,
 }
 
+/// Lookups by host name.
 #[derive(Default)]
 struct Names {
     /// Lookups that are awaited; they may not have a thread yet.

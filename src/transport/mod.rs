@@ -155,6 +155,7 @@ pub struct Body {
     idle: Option<std::time::Duration>,
 }
 
+/// The connection that a body is read from.
 enum Source {
     Http1(PooledConnection),
     Http2(RecvStream, #[expect(dead_code, reason = "held until the body is done")] http2::StreamSlot),

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NoProxy(Vec<Entry>);
 
+/// One entry of `NO_PROXY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     /// Scheme that the entry is limited to, as in httpx's `https://host`.
@@ -18,6 +19,7 @@ struct Entry {
     port: Option<u16>,
 }
 
+/// The hosts that an entry matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hosts {
     /// A name and all of its subdomains.

@@ -16,6 +16,7 @@ pub(super) struct Origin {
     pub port: u16,
 }
 
+/// Scheme of an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Scheme {
     Http,
@@ -43,6 +44,7 @@ impl Origin {
         Ok(Self { scheme, host: host.into(), port: uri.port_u16().unwrap_or(port) })
     }
 
+    /// Returns true if the origin is reached by TLS.
     pub fn is_https(&self) -> bool {
         self.scheme == Scheme::Https
     }

@@ -34,6 +34,7 @@ pub(super) struct Pool {
     max_head: usize,
 }
 
+/// The hosts of a client, by origin.
 #[derive(Default)]
 struct Hosts {
     by_origin: HashMap<Origin, Arc<Host>>,
@@ -51,6 +52,7 @@ struct Host {
     limiter: Arc<ConnectionLimiter>,
 }
 
+/// State of the connections to one origin.
 #[derive(Default)]
 struct Connections {
     /// Idle HTTP/1.1 connections, the most recently used one at the end.
@@ -74,6 +76,7 @@ struct Shared {
     idle: Option<(usize, Instant)>,
 }
 
+/// An idle HTTP/1.1 connection.
 struct Idle {
     connection: Box<http1::Connection>,
     permit: ConnectionPermit,
@@ -95,6 +98,7 @@ pub(super) struct Lease {
     pub reused: bool,
 }
 
+/// A connection of either HTTP version.
 pub(super) enum Connection {
     Http1(PooledConnection),
     Http2(http2::Connection, http2::StreamSlot),
@@ -114,6 +118,7 @@ enum Admitted {
 }
 
 impl Pool {
+    /// Creates an empty pool.
     pub fn new(settings: &Settings) -> Self {
         Self {
             connector: Connector::new(settings),
@@ -141,6 +146,7 @@ impl Pool {
         Box::pin(self.open(host, request)).await
     }
 
+    /// Returns the connector that opens connections.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }

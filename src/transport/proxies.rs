@@ -10,6 +10,7 @@ use super::origin::Origin;
 use crate::error::{Error, Result};
 use crate::types::secret::Secret;
 
+/// Error message for an invalid proxy, without its URL.
 const INVALID_PROXY: &str = "is no address of a proxy of the kind http, https, socks5 or socks5h: write one such as \
                      \"http://host:3128\", with special characters of a password percent-encoded";
 
@@ -142,6 +143,7 @@ pub(super) struct Environment {
     exempt: Option<(&'static str, Result<NoProxy, String>)>,
 }
 
+/// The name of a variable, and its parsed value or what is wrong with it.
 type Named = (&'static str, Result<Arc<Proxy>, String>);
 
 impl Environment {

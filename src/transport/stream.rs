@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
+/// Byte stream of a connection.
 pub(super) enum Stream {
     Tcp(TcpStream),
     #[cfg(unix)]

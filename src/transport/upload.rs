@@ -23,6 +23,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// Creates a reader of a file and the bytes that follow it.
     pub fn new((file, tail): (Arc<Upload>, Bytes)) -> Self {
         Self { file, offset: 0, reading: None, tail: Some(tail) }
     }

@@ -18,6 +18,7 @@ pub struct Accumulator {
     choices: BTreeMap<u64, Choice>,
 }
 
+/// A choice being accumulated.
 #[derive(Debug)]
 struct Choice {
     members: Map<String, Value>,

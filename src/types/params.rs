@@ -67,6 +67,7 @@ impl Text {
     }
 }
 
+/// Position of a member in the text.
 #[derive(Debug, Clone)]
 struct Member {
     /// Name of the member; `None` if it needs no escapes, so that it can be read from the text.

@@ -58,6 +58,7 @@ struct Needle {
     exact: Option<Vec<u8>>,
 }
 
+/// Encoding of a search string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Text,

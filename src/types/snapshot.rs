@@ -47,6 +47,7 @@ pub struct Snapshot {
     read: usize,
 }
 
+/// Accumulator of the stream's kind.
 #[derive(Debug)]
 enum Accumulated {
     /// The pieces of the stream do not form one answer.
@@ -55,6 +56,7 @@ enum Accumulated {
     Response(response::Accumulator),
 }
 
+/// Start of a chunk or of a run in the buffer.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
     start: usize,

@@ -39,6 +39,7 @@ fn check_counted(json: &[u8], max: usize, containers: usize) -> Result<()> {
     ))
 }
 
+/// Number of values and of containers in a text.
 #[derive(Default)]
 struct Count {
     /// Upper bound: the opening bracket counts for the first value of a container, even if it is empty.

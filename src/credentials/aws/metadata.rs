@@ -24,6 +24,7 @@ const AGENTS: &[&str] = &["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 /// Deadline for a request to an agent, which is known to exist and may itself have to contact other servers.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Address of the metadata service of an instance.
 const INSTANCE: &str = "http://169.254.169.254";
 const INSTANCE_IPV6: &str = "http://[fd00:ec2::254]";
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");

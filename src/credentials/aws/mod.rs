@@ -48,6 +48,7 @@ pub(super) async fn find(context: &Context<'_>) -> Result<Found> {
     Ok(Found { credentials: Credentials::Aws(Arc::new(Aws { keys, region })), validity })
 }
 
+/// The steps of the credential chain, with the selected profile.
 struct Chain<'a> {
     context: &'a Context<'a>,
     profiles: Profiles,

@@ -26,6 +26,7 @@ impl Profiles {
         profiles
     }
 
+    /// Returns a profile by name.
     pub fn get(&self, name: &str) -> Option<&Profile> {
         self.0.get(name)
     }

@@ -88,6 +88,7 @@ pub(super) struct ExternalAccount {
     quota_project_id: Option<String>,
 }
 
+/// Options of an impersonation.
 #[derive(Deserialize)]
 struct Impersonation {
     token_lifetime_seconds: Option<u64>,
@@ -104,6 +105,7 @@ struct Source {
     format: TokenFormat,
 }
 
+/// Format of the other provider's token.
 #[derive(Deserialize, Default)]
 struct TokenFormat {
     #[serde(rename = "type")]
@@ -299,6 +301,7 @@ pub(super) struct TokenResponse {
 }
 
 impl TokenResponse {
+    /// Returns the token and its expiry, which is at most a day from now.
     pub fn token(&self) -> Token {
         let lasts = self.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let lasts = lasts.unwrap_or(Duration::from_secs(DEFAULT_LIFETIME_SECONDS)).min(Duration::from_secs(24 * 3600));

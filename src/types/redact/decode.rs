@@ -30,6 +30,7 @@ enum Token {
     Plain,
 }
 
+/// The decoded value of an escape.
 enum Character {
     Byte(u8),
     Unicode(char),
