@@ -31,7 +31,7 @@ impl StreamDecoder for RawBytes {
 }
 
 /// Maximum length of a line, the default limit of a stream's events.
-const LONGEST_LINE: usize = 32 << 20;
+const MAX_LINE: usize = 32 << 20;
 
 /// Decoder that splits a body into lines; `decode` makes a chunk of each line that is not blank.
 pub(super) struct JsonLines<Decode> {
@@ -63,8 +63,8 @@ impl<Decode: FnMut(&[u8]) -> Result<Option<Bytes>> + Send> StreamDecoder for Jso
             }
         }
         self.rest.drain(..start.min(self.rest.len()));
-        if self.rest.len() > LONGEST_LINE {
-            let message = format!("a line of the results is longer than {LONGEST_LINE} bytes");
+        if self.rest.len() > MAX_LINE {
+            let message = format!("a line of the results is longer than {MAX_LINE} bytes");
             return Err(Error::new(ErrorKind::ApiResponseValidation, message));
         }
         Ok(())
@@ -104,6 +104,6 @@ mod tests {
         let mut lines = JsonLines::new(|_: &[u8]| Ok(None));
         let piece = Bytes::from(vec![b'a'; 1 << 20]);
         let pieces = (0..100).take_while(|_| lines.event(b"", piece.clone(), &mut Vec::new()).is_ok()).count();
-        assert_eq!(pieces, LONGEST_LINE >> 20);
+        assert_eq!(pieces, MAX_LINE >> 20);
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn normalise_if_wrong(messages: &[u8]) -> Option<String> {
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return false;
         }
-        let head = rest.iter().take(LONGEST_HEAD).position(|byte| matches!(byte, b',' | b'"')).unwrap_or(0);
+        let head = rest.iter().take(MAX_HEAD).position(|byte| matches!(byte, b',' | b'"')).unwrap_or(0);
         let Ok(head) = std::str::from_utf8(&rest[..head]) else { return false };
         let is_written = |(kind, rest)| scheme == SCHEME && rest == "base64" && media_type(kind) == kind;
         head.split_once(';').is_some_and(|parts| !is_written(parts))
@@ -37,7 +37,7 @@ pub(super) fn normalise_if_wrong(messages: &[u8]) -> Option<String> {
 const SCHEME: &[u8] = b"data:";
 
 /// Maximum length of a media type with its parameters.
-const LONGEST_HEAD: usize = 256;
+const MAX_HEAD: usize = 256;
 
 /// Returns `messages` with normalised media types; `None` if all of them are so already.
 pub(super) fn normalise(messages: &[u8]) -> Option<String> {

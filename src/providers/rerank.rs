@@ -131,8 +131,8 @@ fn answer(provider: &str, request: &Request, response: &HttpResponse) -> Result<
     }
     results.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     // llama.cpp and others ignore `top_n`.
-    let most = request.params.get("top_n").and_then(|most| serde_json::from_slice(most).ok());
-    results.truncate(most.unwrap_or(usize::MAX));
+    let top_n = request.params.get("top_n").and_then(|top_n| serde_json::from_slice(top_n).ok());
+    results.truncate(top_n.unwrap_or(usize::MAX));
 
     let mut written = ObjectWriter::with_capacity(response.body.len() + 64);
     if top.some("model").is_none() {

@@ -116,7 +116,7 @@ pub const TABLE: &[Row] = &[
         refused_in_history: ALL_BUT_TEXT_AND_CALLS,
         // `Tool call id was … but must be a-z, A-Z, 0-9, with a length of 9.`
         tools: Grammar {
-            ids: Words { most: 9, is_exact: true, marks: Some(""), begins_with_letter: false },
+            ids: Words { max_length: 9, is_exact: true, marks: Some(""), begins_with_letter: false },
             ..Grammar::HOSTED
         },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },

@@ -353,7 +353,8 @@ fn thinks(thinking: Option<&str>) -> bool {
 fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
     let budget =
         thinking.and_then(|thinking| Members::of(thinking.as_bytes()).ok()?.get("budget_tokens")?.parse::<u64>().ok());
-    let room = budget.map_or(0, |budget| budget.saturating_add(model.default_max_tokens())).min(model.most_tokens());
+    let room =
+        budget.map_or(0, |budget| budget.saturating_add(model.default_max_tokens())).min(model.max_output_tokens());
     room.max(model.default_max_tokens()).max(budget.map_or(0, |budget| budget.saturating_add(1)))
 }
 

@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Returns the maximum number of output tokens, thinking included.
-    pub(in crate::providers) fn most_tokens(self) -> u64 {
+    pub(in crate::providers) fn max_output_tokens(self) -> u64 {
         match (self.line, self.version) {
             (Line::Foreign, _) => u64::MAX,
             (_, version) if version < (3, 7) => self.default_max_tokens(),

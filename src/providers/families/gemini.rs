@@ -33,8 +33,8 @@ pub(in crate::providers) enum Thinking {
     Never,
     /// The model always thinks; the amount cannot be set.
     Always,
-    /// A budget in tokens between `least` and `most`; also 0, no thinking, with `may_be_off`.
-    Budget { least: i64, most: i64, may_be_off: bool },
+    /// A budget in tokens between `min` and `max`; also 0, no thinking, with `may_be_off`.
+    Budget { min: i64, max: i64, may_be_off: bool },
     /// One of these levels, the least first. Thinking cannot be switched off.
     Levels(&'static [&'static str]),
 }
@@ -123,20 +123,20 @@ pub(in crate::providers) const GEMINI: &[Rules] = &[
         models: "2.5 Pro, 2.5 Computer Use",
         generations: ((2, 5), LAST),
         words: &["pro", "computer-use"],
-        thinking: Thinking::Budget { least: 128, most: 32_768, may_be_off: false },
+        thinking: Thinking::Budget { min: 128, max: 32_768, may_be_off: false },
         ..EARLIER
     },
     Rules {
         models: "2.5 Flash-Lite",
         generations: ((2, 5), LAST),
         words: &["flash-lite"],
-        thinking: Thinking::Budget { least: 512, most: 24_576, may_be_off: true },
+        thinking: Thinking::Budget { min: 512, max: 24_576, may_be_off: true },
         ..EARLIER
     },
     Rules {
         models: "2.5 Flash, Robotics-ER 1.5",
         generations: ((2, 5), LAST),
-        thinking: Thinking::Budget { least: 1, most: 24_576, may_be_off: true },
+        thinking: Thinking::Budget { min: 1, max: 24_576, may_be_off: true },
         ..EARLIER
     },
     Rules { models: "2.0 and earlier", ..EARLIER },
@@ -156,7 +156,7 @@ pub(in crate::providers) const GEMMA: &[Rules] = &[
 /// Rules of models whose name has no generation: a tuned model, an endpoint. They are those of most such models.
 pub(in crate::providers) const UNKNOWN: Rules = Rules {
     models: "tuned models, endpoints",
-    thinking: Thinking::Budget { least: 0, most: i64::MAX, may_be_off: true },
+    thinking: Thinking::Budget { min: 0, max: i64::MAX, may_be_off: true },
     ..EARLIER
 };
 
@@ -212,7 +212,7 @@ impl Thinking {
     pub fn budget(self, wanted: i64) -> i64 {
         match self {
             Self::Budget { may_be_off: true, .. } if wanted == 0 => 0,
-            Self::Budget { least, most, .. } if wanted >= 0 => wanted.clamp(least, most),
+            Self::Budget { min, max, .. } if wanted >= 0 => wanted.clamp(min, max),
             _ => wanted,
         }
     }

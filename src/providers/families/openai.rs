@@ -25,7 +25,7 @@ pub(super) struct Rules {
     /// Parameters that are refused beside a `reasoning_effort` other than `none`.
     pub refused_beside_effort: &'static [&'static str],
     /// The effort nearest to `none`, for models without `none`.
-    pub least_effort: Option<&'static str>,
+    pub lowest_effort: Option<&'static str>,
 }
 
 /// Parameters of sampling, and those that show it: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>.
@@ -40,19 +40,19 @@ pub(super) static O1: Rules = Rules {
     models: "o1, o3-mini",
     refused: sampling!("parallel_tool_calls"),
     refused_beside_effort: &[],
-    least_effort: Some("low"),
+    lowest_effort: Some("low"),
 };
 pub(super) static O3: Rules = Rules { models: "o3, o4-mini", refused: sampling!("parallel_tool_calls", "stop"), ..O1 };
 pub(super) static GPT_5: Rules =
-    Rules { models: "gpt-5, gpt-5-mini, gpt-5-nano", refused: sampling!("stop"), least_effort: Some("minimal"), ..O1 };
-pub(super) static GPT_5_CODEX: Rules = Rules { models: "gpt-5-codex", least_effort: Some("low"), ..GPT_5 };
-pub(super) static GPT_5_PRO: Rules = Rules { models: "gpt-5-pro", least_effort: Some("high"), ..GPT_5 };
+    Rules { models: "gpt-5, gpt-5-mini, gpt-5-nano", refused: sampling!("stop"), lowest_effort: Some("minimal"), ..O1 };
+pub(super) static GPT_5_CODEX: Rules = Rules { models: "gpt-5-codex", lowest_effort: Some("low"), ..GPT_5 };
+pub(super) static GPT_5_PRO: Rules = Rules { models: "gpt-5-pro", lowest_effort: Some("high"), ..GPT_5 };
 /// `stop` is refused: <https://github.com/huggingface/smolagents/pull/1868>, <https://github.com/huggingface/smolagents/issues/1893>.
 pub(super) static GPT_5_1: Rules = Rules {
     models: "gpt-5.1, gpt-5.2",
     refused: &["stop"],
     refused_beside_effort: &["temperature", "top_p", "logprobs", "top_logprobs"],
-    least_effort: None,
+    lowest_effort: None,
 };
 pub(super) static GPT_5_3: Rules = Rules { models: "gpt-5.3 and later", refused: &[], ..GPT_5_1 };
 
@@ -95,7 +95,7 @@ fn gpt_5(rest: &str) -> Option<&'static Rules> {
     }
 }
 
-/// Adapts parameters to a model: `max_tokens` becomes `max_completion_tokens`, `none` the least effort of a model without
+/// Adapts parameters to a model: `max_tokens` becomes `max_completion_tokens`, `none` the lowest effort of a model without
 /// `none`; refused parameters are removed, and listed in `dropped`.
 ///
 /// # Errors
@@ -108,11 +108,11 @@ pub(in crate::providers) fn fit(
     dropped: &mut Vec<String>,
 ) -> Result<()> {
     let Some(rules) = rules(model) else { return Ok(()) };
-    if let Some(most) = params.get("max_tokens").map(<[u8]>::to_vec) {
+    if let Some(limit) = params.get("max_tokens").map(<[u8]>::to_vec) {
         let params = params.to_mut();
         params.remove("max_tokens");
         if params.get("max_completion_tokens").is_none() {
-            params.set("max_completion_tokens", &most);
+            params.set("max_completion_tokens", &limit);
         }
     }
     let mut effort = params.get("reasoning_effort").and_then(|effort| serde_json::from_slice::<String>(effort).ok());
@@ -120,8 +120,8 @@ pub(in crate::providers) fn fit(
         let reasoning = params.get("reasoning").and_then(|reasoning| Members::of(reasoning).ok());
         effort = reasoning.and_then(|reasoning| reasoning.string("effort"));
     }
-    if let (Some("none"), Some(least)) = (effort.as_deref(), rules.least_effort) {
-        set_effort(params, least);
+    if let (Some("none"), Some(lowest)) = (effort.as_deref(), rules.lowest_effort) {
+        set_effort(params, lowest);
     }
     let beside_effort = effort.as_deref().is_some_and(|effort| effort != "none").then_some(rules.refused_beside_effort);
     for name in rules.refused.iter().chain(beside_effort.unwrap_or_default()) {

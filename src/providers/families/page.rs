@@ -110,11 +110,11 @@ fn gemini() -> String {
         let thinking = match rules.thinking {
             gemini::Thinking::Never => "–".to_owned(),
             gemini::Thinking::Always => "always".to_owned(),
-            gemini::Thinking::Budget { least, most: i64::MAX, .. } => format!("a budget from {least}"),
-            gemini::Thinking::Budget { least, most, may_be_off: true } => {
-                format!("a budget of {least} to {most}, or 0")
+            gemini::Thinking::Budget { min, max: i64::MAX, .. } => format!("a budget from {min}"),
+            gemini::Thinking::Budget { min, max, may_be_off: true } => {
+                format!("a budget of {min} to {max}, or 0")
             }
-            gemini::Thinking::Budget { least, most, may_be_off: false } => format!("a budget of {least} to {most}"),
+            gemini::Thinking::Budget { min, max, may_be_off: false } => format!("a budget of {min} to {max}"),
             gemini::Thinking::Levels(levels) => levels.join(", "),
         };
         let media = if rules.nested_media.is_empty() { "–".to_owned() } else { rules.nested_media.join(", ") };
@@ -135,9 +135,9 @@ fn openai() -> String {
         names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     };
     for rules in ALL {
-        let least = rules.least_effort.map_or("`none`".to_owned(), |effort| format!("`{effort}`"));
+        let lowest = rules.lowest_effort.map_or("`none`".to_owned(), |effort| format!("`{effort}`"));
         let [refused, beside] = [rules.refused, rules.refused_beside_effort].map(names);
-        writeln!(page, "| {} | {refused} | {beside} | {least} |", rules.models).unwrap();
+        writeln!(page, "| {} | {refused} | {beside} | {lowest} |", rules.models).unwrap();
     }
     page
 }

@@ -96,7 +96,7 @@ fn is_accepted(name: &str, value: &Value) -> bool {
         "format" => value.as_str().is_some_and(|format| FORMATS.contains(&format)),
         "pattern" => value.as_str().is_some_and(is_regular),
         // A schema may only say whether a list can be empty.
-        "minItems" => value.as_u64().is_some_and(|least| least <= 1),
+        "minItems" => value.as_u64().is_some_and(|min| min <= 1),
         _ => ACCEPTED.contains(&name),
     }
 }

@@ -8,7 +8,7 @@ use crate::types::members::Text;
 use crate::types::object::ObjectWriter;
 
 /// Maximum number of strings that JSON may be nested in.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
 
 /// Returns a call's arguments as the text of a JSON object, or unchanged if they are none, such as those of a call that was
 /// cut off.
@@ -16,7 +16,7 @@ const NESTING: usize = 3;
 /// Hosts and models write nothing, null, an empty string or "null" where there are no arguments.
 pub(in crate::providers) fn text(arguments: Option<&str>) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(arguments.unwrap_or_default().trim());
-    for _ in 0..NESTING {
+    for _ in 0..MAX_NESTING {
         if !text.starts_with('"') {
             break;
         }

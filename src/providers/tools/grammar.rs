@@ -15,8 +15,8 @@ pub struct Grammar {
 #[derive(Debug, Clone, Copy)]
 pub struct Words {
     /// Maximum number of characters, or the exact number if `is_exact`.
-    pub most: usize,
-    /// True if all words have `most` characters.
+    pub max_length: usize,
+    /// True if all words have `max_length` characters.
     pub is_exact: bool,
     /// Characters that are allowed beside ASCII letters and digits; `None` allows any character.
     pub marks: Option<&'static str>,
@@ -26,12 +26,12 @@ pub struct Words {
 
 /// Any word that is not empty.
 pub(in crate::providers) const ANY: Words =
-    Words { most: usize::MAX, is_exact: false, marks: None, begins_with_letter: false };
+    Words { max_length: usize::MAX, is_exact: false, marks: None, begins_with_letter: false };
 
 /// OpenAI's names: <https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools>. Most hosts with its
 /// format document the same.
 pub(in crate::providers) const NAMES: Words =
-    Words { most: 64, is_exact: false, marks: Some("_-"), begins_with_letter: false };
+    Words { max_length: 64, is_exact: false, marks: Some("_-"), begins_with_letter: false };
 
 impl Grammar {
     /// Any names and ids: the host's grammar is unknown.
@@ -41,32 +41,32 @@ impl Grammar {
     pub(in crate::providers) const HOSTED: Self = Self { names: NAMES, ids: ANY };
 
     /// OpenAI's names and ids: a longer id is refused with `string too long. Expected a string with maximum length 40`.
-    pub(in crate::providers) const OPENAI: Self = Self { names: NAMES, ids: Words { most: 40, ..ANY } };
+    pub(in crate::providers) const OPENAI: Self = Self { names: NAMES, ids: Words { max_length: 40, ..ANY } };
 }
 
 impl Words {
     /// Returns true if a word follows these rules.
-    pub fn have(&self, word: &str) -> bool {
+    pub fn accept(&self, word: &str) -> bool {
         let length = word.len();
         length > 0
-            && length <= self.most
-            && (!self.is_exact || length == self.most)
-            && word.chars().all(|letter| self.allow(letter))
+            && length <= self.max_length
+            && (!self.is_exact || length == self.max_length)
+            && word.chars().all(|letter| self.allows(letter))
             && (!self.begins_with_letter || word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_'))
     }
 
-    fn allow(&self, letter: char) -> bool {
+    fn allows(&self, letter: char) -> bool {
         self.marks.is_none_or(|marks| letter.is_ascii_alphanumeric() || marks.contains(letter))
     }
 
     /// Returns a word that follows these rules, for any word: always the same one, and none for which `taken` returns true.
     pub fn unique<'a>(&self, word: &'a str, taken: impl Fn(&str) -> bool) -> Cow<'a, str> {
-        if self.have(word) && !taken(word) {
+        if self.accept(word) && !taken(word) {
             return Cow::Borrowed(word);
         }
         let plain = self.plain(word);
         let numbered = |number: u64| match number {
-            0 if self.have(&plain) => plain.clone(),
+            0 if self.accept(&plain) => plain.clone(),
             number => self.marked(&plain, word, number),
         };
         (0..).map(numbered).find(|word| !taken(word)).map(Cow::Owned).expect("numbers do not end")
@@ -74,8 +74,8 @@ impl Words {
 
     /// Replaces characters that are not allowed by an underscore, or removes them where an underscore is not allowed either.
     fn plain(&self, word: &str) -> String {
-        let has_underscore = self.allow('_');
-        let letters = word.chars().filter_map(|letter| match self.allow(letter) {
+        let has_underscore = self.allows('_');
+        let letters = word.chars().filter_map(|letter| match self.allows(letter) {
             true => Some(letter),
             false => has_underscore.then_some('_'),
         });
@@ -89,10 +89,10 @@ impl Words {
     /// Shortens a plain word, and appends a hash of the original word to make it unique.
     fn marked(&self, plain: &str, original: &str, number: u64) -> String {
         let hash = hash(original, number);
-        if self.is_exact || !self.allow('_') {
-            return in_letters(hash, self.most.min(12));
+        if self.is_exact || !self.allows('_') {
+            return in_letters(hash, self.max_length.min(12));
         }
-        let mut length = self.most.saturating_sub(9).min(plain.len());
+        let mut length = self.max_length.saturating_sub(9).min(plain.len());
         while !plain.is_char_boundary(length) {
             length -= 1;
         }
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     const BEDROCK: Words = Words { marks: Some("_.:-"), ..NAMES };
-    const MISTRAL: Words = Words { most: 9, is_exact: true, marks: Some(""), begins_with_letter: false };
+    const MISTRAL: Words = Words { max_length: 9, is_exact: true, marks: Some(""), begins_with_letter: false };
     const GOOGLE: Words = Words { begins_with_letter: true, ..BEDROCK };
 
     #[test]
@@ -132,11 +132,11 @@ mod tests {
         for words in [NAMES, BEDROCK, MISTRAL, GOOGLE, Grammar::OPENAI.ids, ANY] {
             for word in ["", "f", "1st", "call_1|fc_2", "functions/f#0", "ä.ö:ü", "-", &long, "123456789"] {
                 let made = words.unique(word, |_| false);
-                assert!(words.have(&made), "{word:?} became {made:?} for {words:?}");
+                assert!(words.accept(&made), "{word:?} became {made:?} for {words:?}");
                 assert_eq!(made, words.unique(word, |_| false));
                 let other = words.unique(word, |taken| *taken == *made);
-                assert!(words.have(&other) && other != made, "{word:?}: {other:?}");
-                if words.have(word) {
+                assert!(words.accept(&other) && other != made, "{word:?}: {other:?}");
+                if words.accept(word) {
                     assert_eq!(made, word);
                 }
             }

@@ -232,7 +232,7 @@ mod tests {
             );
             let (calls, results) = ids(&told);
             assert_eq!(calls, results);
-            assert!(BEDROCK.have(calls[0]), "{calls:?}");
+            assert!(BEDROCK.accept(calls[0]), "{calls:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::types::params::Params;
 
 /// Grammar of the ids of calls and results: `string too long. Expected a string with maximum length 64`.
-const CALL_IDS: Words = Words { most: 64, ..ANY };
+const CALL_IDS: Words = Words { max_length: 64, ..ANY };
 
 /// Returns parameters with the tools, the choice among them and the calls of the input as a host takes them.
 pub(in crate::providers) fn adapt_params<'a>(row: &Row, renamed: &Renamed, params: &'a Params) -> Cow<'a, Params> {

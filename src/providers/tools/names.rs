@@ -58,7 +58,7 @@ impl Renamed {
 
     fn of_names(grammar: &Grammar, names: Vec<String>) -> Self {
         let mut renamed = Self::default();
-        for name in names.iter().filter(|name| !name.is_empty() && !grammar.names.have(name)) {
+        for name in names.iter().filter(|name| !name.is_empty() && !grammar.names.accept(name)) {
             if renamed.sent_name(name).is_none() {
                 let is_taken =
                     |sent: &str| names.iter().any(|name| name == sent) || renamed.original_name(sent).is_some();
@@ -157,7 +157,7 @@ mod tests {
         let tools = value("tools");
         let names: Vec<&str> =
             tools.as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
-        assert!(names.iter().all(|name| Grammar::HOSTED.names.have(name)), "{names:?}");
+        assert!(names.iter().all(|name| Grammar::HOSTED.names.accept(name)), "{names:?}");
         assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), 4);
         assert_eq!((names[1], &tools[0]["function"]["parameters"]), ("a_b", &json!({"name": "a.b"})));
         assert_eq!(value("tool_choice")["function"]["name"], names[0]);
