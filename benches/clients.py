@@ -25,7 +25,7 @@ REQUEST: dict[str, Any] = json.loads(Path(__file__).with_name("request.json").re
 
 @dataclass
 class Tally:
-    """What came back, to show that everything did."""
+    """Counts of what arrived, to check that everything did."""
 
     chunks: int = 0
     characters: int = 0
@@ -53,7 +53,7 @@ class Client(ABC):
 
     @abstractmethod
     def __init__(self, base_url: str, ca: str | None) -> None:
-        """`ca` is the PEM file of the authority to believe, for https."""
+        """`ca` is the PEM file of the authority to trust, for https."""
 
     async def plain(self) -> Any:
         """Make a plain call and return the answer's text, a `str`."""
@@ -69,7 +69,7 @@ class Client(ABC):
 
 
 def context_of(ca: str | None) -> ssl.SSLContext | None:
-    """What Python's clients take for an authority's file."""
+    """Returns the TLS context that Python clients use for an authority's file."""
     if ca is None:
         return None
     import ssl
@@ -142,7 +142,7 @@ class Aiohttp(Client):
 
 
 class AiohttpSplit(Aiohttp):
-    """The same, with the lines cut by hand: less code of aiohttp's runs for each chunk."""
+    """The same client, with the lines split by hand, so that less of aiohttp's code runs for each chunk."""
 
     title = "aiohttp + orjson, lines cut by hand"
     call_us, chunk_us = 90.0, 2.5
@@ -207,7 +207,7 @@ class Httpx(Client):
 
 
 class Httpx2(Httpx):
-    """What newer versions of openai's package use."""
+    """The HTTP client that newer versions of the openai package use."""
 
     title = "httpx2"
     distributions = ("httpx2",)
@@ -255,7 +255,7 @@ class LiteLLM(Client):
     kinds = frozenset({"plain", "streams", "threads", "tls"})
 
     def __init__(self, base_url: str, ca: str | None) -> None:
-        # Without it the import fetches a table of prices from the network.
+        # Otherwise the import fetches a table of prices from the network.
         os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
         if ca:
             os.environ["SSL_CERT_FILE"] = ca
@@ -286,7 +286,7 @@ class LiterLLM(Client):
     title = "liter-llm"
     distributions = ("liter-llm",)
     call_us, chunk_us = 130.0, 70.0
-    # Without `tls`: it believes no authority but those compiled into it.
+    # Without `tls`: it trusts only the authorities that are compiled into it.
     kinds = frozenset({"plain", "streams"})
 
     def __init__(self, base_url: str, ca: str | None) -> None:
@@ -310,7 +310,7 @@ class LiterLLM(Client):
 
 
 class Aimux(Client):
-    """Its calls block; its own page uses threads for more than one."""
+    """Its calls block; its documentation uses threads for concurrent calls."""
 
     title = "aimux"
     distributions = ("arcships-aimux",)

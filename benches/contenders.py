@@ -1,4 +1,4 @@
-"""Who takes part: the Python clients that are installed, those that are not, and the Rust floor."""
+"""The clients that are compared: Python clients, installed or not, and the floor client in Rust."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Contender:
 
 
 def contenders(names: list[str], floor_client: Path) -> list[Contender]:
-    """The contenders of these names, in the order of the tables."""
+    """Returns the contenders with these names, in the order of the tables."""
     floor = Contender(
         name=FLOOR,
         title="pure Rust floor",

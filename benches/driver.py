@@ -87,7 +87,7 @@ async def run(call: Call, count: int, concurrency: int) -> Tally:
 
 
 async def run_in_threads(client: Client, pool: ThreadPoolExecutor, count: int) -> Tally:
-    """`ThreadPoolExecutor.map`, as a program without an event loop makes many calls."""
+    """Makes calls with `ThreadPoolExecutor.map`, as a program without an event loop does."""
     return Tally(characters=sum(len(answer) for answer in pool.map(lambda _: client.blocking(), range(count))))
 
 

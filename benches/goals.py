@@ -1,4 +1,4 @@
-"""What RiteLLM is held to: each goal is a ratio, or a size, with the figure that it must reach.
+"""The performance goals of RiteLLM: each one is a ratio, or a size, with the figure that it must reach.
 
 The two sides of a ratio take turns, each time in a fresh process; the figure is the ratio of their medians.
 """
@@ -43,7 +43,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Goal:
-    """`above` and `below` in a ratio, or `above` alone as a size. Without `must` it is there to compare with."""
+    """A ratio of `above` and `below`, or `above` alone as a size. Without `must` it is shown for comparison only."""
 
     title: str
     unit: str
@@ -68,7 +68,7 @@ class Goal:
 
 @dataclass
 class Outcome:
-    """What was measured for a goal."""
+    """The measurements for a goal."""
 
     above: list[float] = field(default_factory=list)
     below: list[float] = field(default_factory=list)
@@ -104,7 +104,7 @@ def probe(name: str, client: str = "ritellm") -> Side:
 
 
 def milliseconds(*program: str) -> Side:
-    """How long a Python program takes, from start to end."""
+    """A run of a Python program, measured from start to end."""
     return Side((sys.executable, str(FOLDER / "stopwatch.py"), *program))
 
 
@@ -138,8 +138,8 @@ GOALS = [
         1.2,
         calls("ritellm", "drip", 64, 1_500),
         calls("floor", "drip", 64, 1_500),
-        # What comes every 5 ms finds the caches as cold as others have left them: from run to run it takes half as long
-        # again.
+        # A chunk that arrives every 5 ms finds caches that other programs have filled: the time varies by half from run
+        # to run.
         rounds=15,
     ),
     Goal("Anthropic's wire, plain call: ours ÷ our OpenAI path", "", 1.6, 1.2, probe("anthropic"), probe("openai")),
@@ -222,14 +222,14 @@ GOALS = [
 
 
 def chosen(part: str) -> list[Goal]:
-    """The goals with this in their title."""
+    """Returns the goals whose title contains this text."""
     return [goal for goal in GOALS if part in goal.title]
 
 
 def measure(
     goals: Sequence[Goal], rounds: int, timeout: float, server: native.Server, programs: dict[str, Path]
 ) -> dict[Goal, Outcome]:
-    """All goals, one after the other; within each, the sides take turns."""
+    """Measures all goals, one after the other; the runs of the two sides of a goal are interleaved."""
     outcomes = {}
     for goal in goals:
         outcomes[goal] = outcome = Outcome()
@@ -249,7 +249,7 @@ def run(side: Side, server: native.Server, programs: dict[str, Path], timeout: f
     program, *arguments = side.command
     values = {"SERVER": server.url(side.port), "AUTHORITY": server.ca}
     command = [str(programs.get(program, program)), *(filled_in(argument, values) for argument in arguments)]
-    # numpy's threads would spin beside what is measured.
+    # Otherwise numpy's threads would spin during the measurement.
     env = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
     env["OPENBLAS_NUM_THREADS"] = "1"
     try:
@@ -262,7 +262,7 @@ def run(side: Side, server: native.Server, programs: dict[str, Path], timeout: f
 
 
 def filled_in(argument: str, values: dict[str, str]) -> str:
-    """The argument, with the value in place of the word that it begins with."""
+    """Returns the argument with the placeholder at its start replaced by its value."""
     for word, value in values.items():
         if argument.startswith(word):
             return value + argument[len(word) :]
@@ -270,7 +270,7 @@ def filled_in(argument: str, values: dict[str, str]) -> str:
 
 
 def table(outcomes: dict[Goal, Outcome], wheel_mb: float | None) -> str:
-    """The goals as Markdown, with what was measured."""
+    """Returns the goals and their measurements as Markdown."""
     rows = []
     for goal, outcome in outcomes.items():
         sign = "≥" if goal.at_least else "≤"

@@ -1,4 +1,4 @@
-"""Holds what a call costs: instructions for a plain call and for a streamed chunk, counted by callgrind.
+"""Checks the cost of a call: instructions for a plain call and for a streamed chunk, counted by callgrind.
 
     python benches/guard.py              compares with guard.json; more or less than that, by more than 2 %, fails
     python benches/guard.py --record     writes guard.json
@@ -26,14 +26,14 @@ import machine
 import native
 
 RECORD = Path(__file__).with_name("guard.json")
-#: The driver, without the collector of cycles: when that comes by is chance.
+#: The driver without the garbage collector of cycles, whose timing is not deterministic.
 DRIVER = "import gc; gc.disable(); import driver; driver.main()"
 TOLERANCE = 0.02
 TRIES = 5
-#: How `--applies` ends where the guard cannot compare; another failure is one.
+#: The exit code of `--applies` if the guard cannot compare; other failures have the code 1.
 SKIPPED = 3
 WIDTH = 16
-#: What is counted: the driver's mode, the server's knobs, units in a call, and how many calls few and many are.
+#: The counted runs: the driver's mode, the server's settings, units per call, and the numbers of calls of the two runs.
 COUNTED = {"plain call": ("plain", "s600", 1, 300, 1300), "chunk": ("stream", "s600-n100", 100, 16, 116)}
 
 
@@ -51,7 +51,7 @@ def main() -> None:
         sys.exit(SKIPPED if options.applies else 0)
     if options.applies:
         return
-    # Or the first run that counts would compile what it imports.
+    # Otherwise the first counted run would compile the modules that it imports.
     compileall.compile_dir(RECORD.parent, quiet=1, maxlevels=0)
     server = native.programs(options.binaries)[native.SERVER] if options.binaries else native.build_server()
     with native.server(server) as running:
@@ -88,19 +88,19 @@ def holds(name: str, url: str, what: tuple[str, str, int, int, int], held: int) 
 
 
 def circumstances() -> dict[str, str]:
-    """What the counts depend on, beside the code."""
+    """Returns the versions that the counts depend on in addition to the code."""
     return {
         "python": platform.python_version(),
         "rust": machine.rust_version(),
         "valgrind": machine.output("valgrind", "--version").strip(),
         "libc": " ".join(platform.libc_ver()),
-        # By what it can, the C library chooses how it copies and compares.
+        # The C library chooses its functions for copying and comparing by the processor's features.
         "processor": " ".join(machine.cpu_fact(name) for name in ("vendor_id", "cpu family", "model")),
     }
 
 
 def count(url: str, mode: str, knobs: str, units: int, few: int, many: int) -> int:
-    """Instructions for one unit: the difference of two runs, so that starting up and ending do not count."""
+    """Returns the instructions for one unit: the difference of two runs, which excludes startup and shutdown."""
     return (instructions(url, mode, knobs, many) - instructions(url, mode, knobs, few)) // ((many - few) * units)
 
 

@@ -1,4 +1,4 @@
-"""What a result depends on besides the code: the machine and the versions."""
+"""Describes the machine and the versions, on which a result depends in addition to the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import native
 
 
 def describe() -> str:
-    """One line about the machine, without its name."""
+    """Returns one line about the machine, without its name."""
     kernel = re.match(r"\d+(\.\d+)*", platform.release())
     system = f"{platform.system()} {kernel[0] if kernel else ''}".strip()
     return f"{processor()}, {os.cpu_count()} cores, {platform.machine()}, {system}"
@@ -25,7 +25,7 @@ def processor() -> str:
 
 
 def cpu_fact(name: str) -> str:
-    """What Linux says of the first processor; nothing where it says nothing."""
+    """Returns what Linux reports about the first processor; empty if it reports nothing."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
@@ -42,7 +42,7 @@ def rust_version() -> str:
 
 
 def distribution_versions(*names: str) -> str | None:
-    """The versions of these Python packages, or None if one of them is not installed."""
+    """Returns the versions of these Python packages, or None if one of them is not installed."""
     try:
         return ", ".join(f"{name} {version(name)}" for name in names)
     except PackageNotFoundError:
@@ -50,20 +50,20 @@ def distribution_versions(*names: str) -> str | None:
 
 
 def crate_versions(*names: str) -> str:
-    """The versions of these crates, as the benchmark's package has them."""
+    """Returns the versions of these crates that the benchmark is built with."""
     listing = output(*("cargo", "tree", "--package", native.PACKAGE, "--depth", "1", "--prefix", "none"))
     versions = dict(re.findall(r"^(\S+) v(\S+)", listing, re.MULTILINE))
     return ", ".join(f"{name} {versions.get(name, '(version unknown)')}" for name in names)
 
 
 def wheel_mb() -> float | None:
-    """The size of the wheel that `make wheel` built, if it is there."""
+    """Returns the size of the wheel that `make wheel` built, if there is one."""
     wheels = list((native.ROOT / "dist").glob("*.whl"))
     return wheels[0].stat().st_size / 1e6 if wheels else None
 
 
 def raise_open_files_limit(wanted: int) -> None:
-    """Lets this process, and what it starts, have so many files and sockets, if the machine allows it."""
+    """Raises the limit of open files for this process and its children to this number, if the machine allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -71,7 +71,7 @@ def raise_open_files_limit(wanted: int) -> None:
 
 
 def output(*command: str) -> str:
-    """What a command prints; nothing if it fails."""
+    """Returns the output of a command, or an empty string if it fails."""
     try:
         done = subprocess.run(command, cwd=native.ROOT, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):

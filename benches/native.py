@@ -1,4 +1,4 @@
-"""The Rust half of the harness: building it, and running the mock server."""
+"""Builds the Rust programs of the benchmark and runs the mock server."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def build() -> dict[str, Path]:
 
 
 def build_server() -> Path:
-    """Build the mock server for a use that does not time it: out of what the tests have compiled already."""
+    """Builds the mock server for uses that do not measure time, from what the tests have compiled already."""
     return cargo_build("--workspace", "--no-default-features", "--bin", SERVER)[SERVER]
 
 
 def cargo_build(*flags: str) -> dict[str, Path]:
-    """Build what the flags say; the programs by their names."""
+    """Builds the programs with these flags and returns their paths by name."""
     command = ["cargo", "build", "--locked", *flags, "--message-format=json-render-diagnostics"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     messages = [json.loads(line) for line in done.stdout.splitlines()]
@@ -40,32 +40,32 @@ def cargo_build(*flags: str) -> dict[str, Path]:
 
 
 def programs(folder: Path) -> dict[str, Path]:
-    """The programs as they lie in a folder, built before."""
+    """Returns the paths of programs in a folder that were built before."""
     return {name: folder / name for name in (SERVER, FLOOR_CLIENT, HANDOVER)}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A mock server that runs: its ports by what they speak, and the file of the authority that vouches for it."""
+    """A running mock server: its ports by protocol, and the file of its certificate authority."""
 
     ports: dict[str, int]
     ca: str = ""
 
     def url(self, port: str = "http") -> str:
-        """What a path is put behind, for `http`, `tls` (HTTP/1.1) or `h2` (HTTP/2 over TLS)."""
+        """Returns the start of the URL for `http`, `tls` (HTTP/1.1) or `h2` (HTTP/2 over TLS)."""
         return f"{'http' if port == 'http' else 'https'}://127.0.0.1:{self.ports[port]}"
 
 
 @contextmanager
 def server(program: Path) -> Iterator[Server]:
-    """Run the mock server over plain HTTP; it ends with the `with` block or this process."""
+    """Runs the mock server over plain HTTP; it ends with the `with` block or this process."""
     with running([program], ("http",)) as ports:
         yield Server(ports)
 
 
 @contextmanager
 def server_with_tls(program: Path) -> Iterator[Server]:
-    """The same, over TLS too, with a certificate of an authority of its own."""
+    """Runs the mock server over plain HTTP and TLS, with a certificate of its own authority."""
     import trustme
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The core of the results as a picture, and as a table in the README."""
+"""Writes the main results as a picture, and as a table in the README."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bars = list[tuple[str, float]]
 
 
 def publish(contenders: list[Contender], results: Results) -> None:
-    """Writes the picture, and the table between the README's marks."""
+    """Writes the picture, and the table between the markers in the README."""
     plain = bars(contenders, results.get(Scenario(MODES["plain"], 64), {}), 0)
     chunks = bars(contenders, results.get(Scenario(MODES["burst"], 64), {}), MODES["burst"].chunks)
     if not plain or not chunks:
@@ -62,7 +62,7 @@ WIDTH, LABEL, BAR, GAP, VALUE = 760, 190, 20, 8, 70
 
 
 def picture(*charts: str | Bars) -> str:
-    """Bar charts one under the other, each after its title; readable on a light page and on a dark one."""
+    """Returns bar charts below each other, each under its title, readable on a light and on a dark page."""
     parts: list[str] = []
     top = 0
     for title, costs in zip(charts[::2], charts[1::2], strict=True):
@@ -82,7 +82,7 @@ def picture(*charts: str | Bars) -> str:
 
 
 def chart(costs: Bars, top: int) -> list[str]:
-    """A bar is as long as its cost, on one scale; the longest fills the width."""
+    """Returns bars whose lengths are proportional to the costs; the longest fills the width."""
     scale = (WIDTH - LABEL - VALUE) / max(cost for _, cost in costs)
     parts = []
     for place, (title, cost) in enumerate(costs):

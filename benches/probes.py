@@ -1,4 +1,4 @@
-"""What one program makes of something other than plain calls and streams, in this fresh process: one JSON line.
+"""Measures one program with something other than plain calls and streams, in this fresh process; prints one JSON line.
 
     python probes.py numpy --client ritellm --url http://127.0.0.1:PORT
 
@@ -52,7 +52,7 @@ async def cost_of(call: Callable[[], Awaitable[Any]], concurrency: int, calls: i
 
 
 def wire(model: str, path: str, stream: bool) -> Callable[[str, str], float]:
-    """A plain or streamed call of one wire; streamed, the CPU is that of a chunk."""
+    """Measures a plain or streamed call of one wire format; for streams, the CPU time per chunk."""
 
     def measure(client: str, url: str) -> float:
         from ritellm import acompletion
@@ -84,7 +84,7 @@ def wire(model: str, path: str, stream: bool) -> Callable[[str, str], float]:
 
 
 def large(client: str, url: str) -> float:
-    """A request of 2 MB, an image as base64, and an answer of 2 MB, 4 at a time."""
+    """Measures requests of 2 MB (an image as base64) with responses of 2 MB, 4 at a time."""
     base_url = f"{url}/s{TWO_MB}/v1"
     if client == "ritellm":
         from ritellm import acompletion
@@ -113,7 +113,7 @@ def vectors(output: str) -> Callable[[str, str], float]:
     def measure(client: str, url: str) -> float:
         base_url = f"{url}/e{len(TEXTS)}-w{DIMENSIONS}/v1"
         if client == "ritellm":
-            # numpy's own idle thread spins for a while after its import, and is no part of a call.
+            # numpy's idle thread spins for a while after its import, which is not a cost of the call.
             os.environ["OPENBLAS_NUM_THREADS"] = "1"
             from ritellm import aembedding
 
@@ -140,7 +140,7 @@ def vectors(output: str) -> Callable[[str, str], float]:
 
 
 def posts_of_aiohttp(url: str) -> Callable[[Any], Awaitable[Any]]:
-    """What posts JSON and reads JSON by aiohttp and orjson; to be made in the loop that it is used in."""
+    """Returns a function that posts and reads JSON with aiohttp and orjson; to be called in the event loop that uses it."""
     import aiohttp
     import orjson
 
@@ -160,7 +160,7 @@ def posts_of_aiohttp(url: str) -> Callable[[Any], Awaitable[Any]]:
 
 
 def threads(client: str, url: str) -> float:
-    """Calls of `completion` from 32 threads."""
+    """Measures calls of `completion` from 32 threads."""
     from ritellm import completion
 
     calls, width = 20_000, 32
@@ -180,7 +180,7 @@ def threads(client: str, url: str) -> float:
 
 
 def tasks(client: str, url: str) -> float:
-    """The same calls by `acompletion`, 32 at a time."""
+    """Measures the same calls with `acompletion`, 32 at a time."""
     from ritellm import acompletion
 
     async def call() -> None:
@@ -193,7 +193,7 @@ def tasks(client: str, url: str) -> float:
 
 
 def beside(client: str, url: str) -> float:
-    """Milliseconds that a thread of pure Python adds to a call, 64 at a time (median).
+    """Measures the milliseconds that a thread of pure Python adds to a call, with 64 in flight (median).
 
     At one at a time it is one switch interval of the interpreter's for everybody.
     """
@@ -237,7 +237,7 @@ def beside(client: str, url: str) -> float:
 
 
 def in_flight(client: str, url: str) -> float:
-    """kB that each of 10,000 calls takes that wait for an answer, all of which comes."""
+    """Measures the memory in kB of each of 10,000 calls that wait for a response, all of which arrive."""
     from ritellm import acompletion
 
     count = 10_000
@@ -258,7 +258,7 @@ def in_flight(client: str, url: str) -> float:
 
 
 def million(client: str, url: str) -> float:
-    """MB of growth between the 50,000th and the 1,000,000th call."""
+    """Measures the growth of memory in MB between the 50,000th and the 1,000,000th call."""
     caller = CLIENTS["ritellm"](f"{url}/s600/v1", None)
 
     async def call(tally: Tally) -> None:
@@ -276,7 +276,7 @@ def million(client: str, url: str) -> float:
 
 
 def first_call(client: str, url: str) -> float:
-    """MB that the package and a first call add to a program that has run an event loop."""
+    """Measures the MB that the package and a first call add to a program that has run an event loop."""
 
     async def nothing() -> None:
         pass
@@ -290,7 +290,7 @@ def first_call(client: str, url: str) -> float:
 
 
 def status(name: str) -> int:
-    """A line of /proc/self/status, in kB."""
+    """Returns a value of /proc/self/status in kB."""
     text = Path("/proc/self/status").read_text()
     return int(text.partition(f"{name}:")[2].split()[0])
 

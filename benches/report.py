@@ -1,4 +1,4 @@
-"""The results as Markdown."""
+"""Formats the results as Markdown."""
 
 from __future__ import annotations
 
@@ -11,40 +11,41 @@ from contenders import FLOOR, RITELLM, Contender
 from runner import Cell
 from scenarios import SIZE, Scenario
 
-#: What every row is compared with.
+#: The clients that every row is compared with.
 REFERENCES = (RITELLM, FLOOR)
 
 INTRODUCTION = f"""\
 # What a call costs
 
-CPU time of the client's process: user and system, all threads, after a warm-up. Every figure is
-the median of fresh processes; the clients took turns. The server is this folder's mock, on the
-same machine, over loopback; its answers have {SIZE} characters. It speaks HTTP/1.1 in clear where nothing
-else is said.
+The figures are the CPU time of the client's process: user and system time of all threads, after a
+warm-up. Every figure is the median of fresh processes; the runs of the clients were interleaved. The
+server is the mock server in this folder, on the same machine, over loopback; its responses have {SIZE}
+characters. It uses HTTP/1.1 without TLS unless a table names another protocol.
 
-*÷ ritellm* says how many times RiteLLM's cost a client's is, *÷ floor* compares with a pure Rust
-program that makes the same calls with reqwest and `serde_json::Value` on one thread. Ratios carry
-over to other machines, microseconds do not. Calls per second depend on the server as well, which
-shares the machine.
+*÷ ritellm* is a client's cost divided by RiteLLM's. *÷ floor* is the cost divided by that of a pure
+Rust program that makes the same calls with reqwest and `serde_json::Value` on one thread. Ratios carry
+over to other machines, microseconds do not. Calls per second also depend on the server, which shares
+the machine.
 """
 
 
 GOALS = """\
-### What RiteLLM is held to
+### Goals
 
-Ratios of medians, or sizes; `goals.py` says what each is measured with. A ratio's two sides took turns in fresh processes.
+Each goal is a ratio of medians, or a size; `goals.py` defines how it is measured. The runs of a ratio's two sides were
+interleaved, in fresh processes.
 """
 
 
 def report(command: str, contenders: list[Contender], results: dict[Scenario, dict[str, Cell]], goals: str) -> str:
-    """The whole page; `goals` is the table of what RiteLLM is held to, if that was measured."""
+    """Returns the whole page; `goals` is the table of goals, or empty if they were not measured."""
     tables = [table(scenario, contenders, cells) for scenario, cells in results.items()]
     held_to = [f"{GOALS}\n{goals}"] if goals else []
     return "\n".join([INTRODUCTION, circumstances(command, contenders), *held_to, *tables])
 
 
 def circumstances(command: str, contenders: list[Contender]) -> str:
-    """When, where and with what it was measured."""
+    """Returns the date, machine and versions of the measurement."""
     facts = {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "command": f"`{command}`",
@@ -57,7 +58,7 @@ def circumstances(command: str, contenders: list[Contender]) -> str:
 
 
 def table(scenario: Scenario, contenders: list[Contender], cells: dict[str, Cell]) -> str:
-    """One scenario: a row for every contender, whether it could be measured or not."""
+    """Returns the table of one scenario, with a row for every client, including those that could not be measured."""
     heads = ["client", "CPU per call, µs", "lowest to highest"]
     heads += [f"÷ {reference}" for reference in REFERENCES]
     heads += ["calls per second", "peak memory, MB", "runs"]
@@ -87,14 +88,14 @@ def measured(scenario: Scenario, cell: Cell, cells: dict[str, Cell]) -> list[str
 
 
 def absence(contender: Contender, cell: Cell) -> str | None:
-    """Why there are no figures, if there are none."""
+    """Returns the reason for missing figures, or `None` if there are figures."""
     if cell.runs:
         return None
     return "not installed" if contender.version is None else f"failed: {cell.error}"
 
 
 def markdown_table(heads: Sequence[str], rows: list[list[str]]) -> str:
-    """Rows may be short; a pipe in a cell (of an error message, say) does not end it."""
+    """Returns a Markdown table. Short rows are padded, and pipes in cells (in error messages, for example) are escaped."""
     width = len(heads)
     padded = [row + [""] * (width - len(row)) for row in rows]
     lines = [heads, ["---"] + ["---:"] * (width - 1), *padded]
@@ -102,7 +103,7 @@ def markdown_table(heads: Sequence[str], rows: list[list[str]]) -> str:
 
 
 def readable(value: float) -> str:
-    """About three significant digits."""
+    """Formats a number with about three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Running the contenders in turns, each time in a fresh process that cannot hang."""
+"""Runs the contenders alternately, each time in a fresh process with a timeout."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scenarios import SIZE, Scenario
 
 
 class RunFailedError(Exception):
-    """A run gave no figures; the message says why, in one line."""
+    """A run produced no figures; the message gives the reason in one line."""
 
 
 @dataclass
 class Cell:
-    """What one contender did in one scenario: its good runs, and the error that ended them."""
+    """The results of one contender in one scenario: its successful runs, and the error that ended them."""
 
     runs: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Runner:
-    """How to run: where the server is, and how long things may take."""
+    """Settings of a run: the server's address, and the time limits."""
 
     server: Server
     rounds: int
@@ -54,7 +54,7 @@ class Runner:
     patience: float
 
     def run_all(self, scenario: Scenario, contenders: list[Contender]) -> dict[str, Cell]:
-        """All rounds of a scenario; in each of them every contender has its turn."""
+        """Runs all rounds of a scenario; every contender runs once in each round."""
         takers = [one for one in contenders if one.version and scenario.admits(one.kinds)]
         cells = {contender.name: Cell() for contender in takers}
         for number in range(1, self.rounds + 1):
@@ -78,14 +78,14 @@ class Runner:
             cell.slow = run["wall_s"] > self.patience
 
     def run(self, scenario: Scenario, contender: Contender) -> dict[str, Any]:
-        """Run once and return what the process measured of itself."""
+        """Runs once and returns the measurements of the process."""
         calls = scenario.calls(contender.call_us, contender.chunk_us, self.seconds)
         arguments = {
             "url": f"{self.server.url(scenario.mode.port)}/{scenario.mode.knobs}/v1",
             "mode": scenario.mode.driver_mode,
             "concurrency": scenario.concurrency,
             "calls": calls,
-            # Opens every connection, and loads whatever a client loads late.
+            # Opens every connection, and triggers everything that a client loads lazily.
             "warmup": max(scenario.concurrency, 10),
         }
         if scenario.mode.port != "http":
@@ -97,7 +97,7 @@ class Runner:
         return run
 
     def last_line_as_json(self, command: list[str]) -> Any:
-        """Run the command; its last line is its result, before it a library may have said more."""
+        """Runs the command and parses the last line of its output; libraries may have printed other lines before it."""
         environment = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
         try:
             done = subprocess.run(
@@ -117,5 +117,5 @@ class Runner:
 
 
 def is_proxy_variable(name: str) -> bool:
-    """Whether a client would take it as an order to go through a proxy, even on loopback."""
+    """Returns True if a client would use this variable as a proxy, even on loopback."""
     return name.lower().endswith("_proxy")

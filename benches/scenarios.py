@@ -1,4 +1,4 @@
-"""What is measured: the kinds of reply, how many calls at a time, and how many calls make it up."""
+"""The measured scenarios: kinds of reply, calls in flight and numbers of calls."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 CONCURRENCIES = (1, 64, 512)
 
-#: Characters of text in an answer, about 150 tokens.
+#: Characters of text in a response, about 150 tokens.
 SIZE = 600
-#: Chunks of a stream, the first (role) and the last (finish reason) included.
+#: Chunks of a stream, including the first (role) and the last (finish reason).
 CHUNKS = 100
 CHUNKS_PER_DRIP = 10
 PAUSE_MS = 5
@@ -70,12 +70,12 @@ class Scenario:
         return f"{self.mode.title}, {self.concurrency} at a time"
 
     def admits(self, kinds: Set[str]) -> bool:
-        """Whether a contender that can do these kinds of calls takes part."""
+        """Returns True if a contender that supports these kinds of calls takes part."""
         kind = "streams" if self.mode.chunks else "threads" if self.mode.threads else "plain"
         return kind in kinds and (self.mode.port == "http" or self.mode.port in kinds)
 
     def calls(self, call_us: float, chunk_us: float, seconds: float) -> int:
-        """How many calls keep a client of this cost busy for about so many seconds.
+        """Returns the number of calls that keep a client of this cost busy for about this many seconds.
 
         At least one for each worker, or the concurrency would not be what it says.
         """

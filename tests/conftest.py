@@ -1,4 +1,4 @@
-"""What every test has: a server of its own, no keys and no proxies in its environment, an end to its patience."""
+"""Fixtures of every test: its own server, an environment without keys and proxies, and a timeout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST = 120
 """Seconds after which a test is taken to hang."""
 
 UNCAPTURED = pytest.StashKey[int]()
-"""Where pytest prints to."""
+"""The stream that pytest prints to."""
 
 Call = Callable[..., Any]
 
@@ -88,7 +88,7 @@ def at_openai(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs for `localhost`."""
+    """The certificate authority for `localhost`."""
     return Authority(str(tmp_path_factory.mktemp("tls") / "authority.pem"))
 
 

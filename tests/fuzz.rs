@@ -1,4 +1,4 @@
-//! A slice of the fuzz targets of `fuzz/`, over inputs that are made from a fixed seed.
+//! Runs a part of the fuzz targets in `fuzz/` on inputs generated from a fixed seed.
 
 #[allow(dead_code, missing_docs)]
 #[path = "../fuzz/src/lib.rs"]

@@ -1,4 +1,4 @@
-"""Answers with one leaf changed: what a provider may say tomorrow, or a gateway says today.
+"""Responses with one leaf changed, as a provider may send in future or a gateway sends today.
 
 `answers()` gives small answers of every wire (`answers.json`, which the fuzz target `mutants` reads too) and the
 recorded ones where they are; `mutants` changes each in every place and way; `said` is what a caller must still get.
@@ -196,7 +196,7 @@ def mutant(case: Case, number: int, path: Path, change: str) -> Case:
 
 
 def vectors(case: Case) -> int:
-    """How many vectors an answer holds."""
+    """Returns the number of vectors in a response."""
     answer = case.events[0].data
     held = next((answer[name] for name in ("data", "embeddings", "predictions") if name in answer), [answer])
     return len(next(iter(held.values())) if isinstance(held, dict) else held)

@@ -1,4 +1,4 @@
-"""A scripted HTTP/1.1 server: a test says what is answered, byte by byte and pause by pause, and sees what was asked.
+"""A scripted HTTP/1.1 server: a test sets each byte and pause of a response, and reads the requests.
 
 It runs on an event loop of its own, in a thread. Every request is recorded, with the connection it came on, when it
 came, and whether the client went away before its answer was done.
@@ -76,7 +76,7 @@ Framing = Literal["length", "chunked", "close"]
 
 @dataclass
 class Answer:
-    """What one request is answered with.
+    """The response to one request.
 
     A body of pieces is sent piece by piece (each a write, and a chunk of its own where the framing is chunked). With
     ``before``, that happens before even the head.
@@ -121,7 +121,7 @@ class Answer:
 
 @dataclass
 class Request:
-    """What a client asked, and what became of it."""
+    """A request of a client, and its result."""
 
     method: str
     target: str
@@ -129,7 +129,7 @@ class Request:
     body: bytes
     connection: int
     place: int
-    """How many requests came on this connection before this one."""
+    """Number of earlier requests on this connection."""
     at: float
     """`time.monotonic()` of its arrival."""
     gone: threading.Event = field(default_factory=threading.Event)
@@ -137,7 +137,7 @@ class Request:
     done: threading.Event = field(default_factory=threading.Event)
     """Set when the answer was written, or given up."""
     sent: int = 0
-    """How many bytes of the answer's body the client's side has taken off our hands."""
+    """Number of bytes of the body that the client's side has accepted."""
 
     @property
     def path(self) -> str:

@@ -1,4 +1,4 @@
-"""A long run: plain calls, streams that end in every way, and calls that fail; nothing may be left of them.
+"""A long run of plain calls, streams that end in every way, and calls that fail, which must leave nothing behind.
 
     python tests/soak.py                                     a million calls, 100,000 streams, 20,000 failures
     python tests/soak.py --calls 20000 --streams 2000 --failures 600

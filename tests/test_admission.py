@@ -1,4 +1,4 @@
-"""Waiting for admission: `max_in_flight`, file descriptors, the timeout `queue`; and connections that nobody uses."""
+"""Tests of admission: `max_in_flight`, file descriptors, the timeout `queue`; and of idle connections."""
 
 from __future__ import annotations
 

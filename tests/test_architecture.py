@@ -1,4 +1,4 @@
-"""Which room may look where: the arrows of the map in src/lib.rs, read off the source.
+"""Checks which folder may import which: the arrows of the map in src/lib.rs, compared with the source.
 
 python → client → { providers, credentials } → { types, error }
             └→ transport ←┘       transport   → { types, error }

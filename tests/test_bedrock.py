@@ -1,4 +1,4 @@
-"""Bedrock against a loopback server that checks what it is sent with AWS's own library.
+"""Tests of Bedrock against a loopback server that checks requests with AWS's own library.
 
 botocore verifies each signature on its own (it canonicalises and signs the request again), and its service model of
 Converse says whether the request is one. Credentials here are made up.
@@ -50,7 +50,7 @@ def exception(name, payload):
 
 
 def verify_signature(headers, address, body):
-    """Whether the request was signed with the secret key; by botocore."""
+    """Checks with botocore that the request was signed with the secret key."""
     fields = {name.lower(): value for name, value in headers.items()}
     algorithm, rest = fields["authorization"].split(" ", 1)
     assert algorithm == "AWS4-HMAC-SHA256"

@@ -281,7 +281,7 @@ class TestProxyBehindTls:
 @pytest.mark.skipif(sys.platform == "win32", reason="no unix sockets")
 class TestUnixSocket:
     def test_a_call(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """It stays on this machine, so a key may go there, past any proxy."""
+        """A unix socket is on this machine, so a key can be sent there, without any proxy."""
         monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
         path = tmp_path / "a model's.sock"
         with socket.socket(socket.AF_UNIX) as listening:

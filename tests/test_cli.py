@@ -1,4 +1,4 @@
-"""The command line, as a user's shell sees it: a process, its output, its exit code."""
+"""Tests of the command line as a shell runs it: a process, its output, its exit code."""
 
 from __future__ import annotations
 

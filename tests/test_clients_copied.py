@@ -1,4 +1,4 @@
-"""A client is its settings: copied with them, pickled without keys."""
+"""Tests of copying and pickling clients: settings are kept, keys are not pickled."""
 
 from __future__ import annotations
 

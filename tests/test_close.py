@@ -1,4 +1,4 @@
-"""A client that is closed: its connections go, calls under way are waited for or ended, and new ones are refused."""
+"""Tests of closing a client: connections close, calls in flight finish or are aborted, and new calls are rejected."""
 
 from __future__ import annotations
 

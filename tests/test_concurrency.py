@@ -1,4 +1,4 @@
-"""Many calls at once: tasks, loops and threads, and what becomes of a call that is given up."""
+"""Tests of concurrent calls: tasks, event loops and threads, and cancellation."""
 
 from __future__ import annotations
 
@@ -365,7 +365,7 @@ class TestEagerTasks:
 
 
 class NoReaders(asyncio.SelectorEventLoop):
-    """As Windows' proactor loop: it cannot watch a socket for others."""
+    """An event loop like Windows' proactor loop, which cannot watch a socket."""
 
     def add_reader(self, fd: Any, callback: Any, *args: Any) -> None:  # type: ignore[override]
         raise NotImplementedError

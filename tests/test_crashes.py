@@ -1,4 +1,4 @@
-"""Nothing that a program gives, or does to the classes, ends the process: it works, or it raises."""
+"""Tests that no argument, and no change to the classes, crashes the process: it works, or it raises."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class TestClasses:
 
 
 class TestNesting:
-    """What is given may be nested as deep as it likes, or contain itself."""
+    """Arguments can be nested arbitrarily deep, or contain themselves."""
 
     def deep(self, kind: str) -> Any:
         if kind == "cycle":

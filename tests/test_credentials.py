@@ -1,4 +1,4 @@
-"""Credentials from files, programs and servers, against loopback servers that stand for all of AWS and Google.
+"""Tests of credentials from files, programs and servers, against loopback servers that imitate AWS and Google.
 
 One server plays every part: it tells by path and body what it is asked for, keeps what it was sent, and the Bedrock part
 keeps who signed. Nothing here is real; every address in the environment leads to the server.
@@ -57,7 +57,7 @@ class Cloud(http.server.ThreadingHTTPServer):
         return sum(part in request["path"] + request["body"] for request in self.asked)
 
     def calls(self) -> list[Request]:
-        """What the models were asked."""
+        """The requests that the models received."""
         return [request for request in self.asked if "/model/" in request["path"] or "/models/" in request["path"]]
 
 
@@ -120,7 +120,7 @@ def ask(client: ritellm.Client | None = None, **arguments: Any) -> Any:
 
 
 def signer(request: Request) -> tuple[str, str, str | None]:
-    """Who signed a request, for which region, and with which session token."""
+    """Returns the id of the key that signed a request, the region and the session token."""
     credential = request["headers"]["authorization"].split("Credential=")[1].split(",")[0].split("/")
     return credential[0], credential[2], request["headers"].get("x-amz-security-token")
 

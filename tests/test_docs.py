@@ -36,7 +36,7 @@ class Block:
     line: int
     source: str
     reason: str | None
-    """Why it is not run, if it is not."""
+    """The reason why it is not run, or `None`."""
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -69,7 +69,7 @@ BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
 
 
 def answer_as_a_model(request: Request) -> Answer:
-    """A tool call where tools are offered and none was used yet, JSON where it is asked for, text otherwise."""
+    """Returns a tool call if tools are offered and none was used yet, JSON if it is requested, and text otherwise."""
     path = request.path.rsplit("/v1", 1)[-1]
     if path.startswith("/files") or "/batches" in path:
         return resource_of(request, path)
@@ -107,7 +107,7 @@ def answer_as_a_model(request: Request) -> Answer:
 
 
 def resource_of(request: Request, path: str) -> Answer:
-    """Files as OpenAI has them, and batches as Anthropic has them: over as soon as they are made."""
+    """Returns files in OpenAI's format and batches in Anthropic's, which have ended as soon as they are created."""
     if path.endswith("/content"):
         return Answer(headers=[("content-type", "application/octet-stream")], body=b"{}\n")
     if path.endswith("/results"):
@@ -160,7 +160,7 @@ def example_of(schema: Json) -> Any:
 
 @dataclass
 class Run:
-    """A page as far as it has been run: later examples use what earlier ones made."""
+    """The state of a page whose examples were run so far: later examples use the names of earlier ones."""
 
     namespace: Json = field(default_factory=lambda: {"__name__": "__main__"})
     done: list[Block] = field(default_factory=list)
@@ -194,7 +194,7 @@ def model() -> Iterator[Server]:
 
 @pytest.fixture
 def every_provider(model: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every provider's calls go to the server; the local model's too."""
+    """Sends the calls of every provider to the server, including the local model's."""
     for row in _core.providers():
         for name in row["base_url_variables"]:
             monkeypatch.setenv(name, model.base_url)
@@ -236,7 +236,7 @@ def test_example(
 
 
 def test_blocks_are_found(tmp_path: Path) -> None:
-    """Of what the test above relies on."""
+    """Checks the parser of examples that the test above relies on."""
     page = tmp_path / "page.md"
     page.write_text(
         "```python\na = 1\n```\n\n<!-- not run: slow -->\n\n```python\nb\n```\n```sh\nls\n```\n````py\nc = '''\n```\n'''\n````\n"

@@ -1,4 +1,4 @@
-"""Embeddings: what is sent, and the vectors as lists, as an array and as they came."""
+"""Tests of embeddings: the requests, and the vectors as lists, as an array and undecoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors: each failure its class, everything the provider said on it, and never a key."""
+"""Tests of errors: the class of each failure, the provider's information on it, and no keys."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class TestStatuses:
 
 
 class TestBodies:
-    """Whatever a body looks like, its message is found and the body is there."""
+    """The message is found in a body of any form, and the body is kept."""
 
     @pytest.mark.parametrize(
         "body",
@@ -477,7 +477,7 @@ class TestKeys:
             assert KEY not in shown
 
     def test_a_traceback_with_its_variables(self, at_openai: Server) -> None:
-        """What Sentry, rich and `pytest --showlocals` print, where the key came from the environment."""
+        """Checks the output of Sentry, rich and `pytest --showlocals` with a key from the environment."""
         at_openai.answer(echo(401))
         with pytest.raises(AuthenticationError) as caught:
             completion(MODEL, MESSAGES)

@@ -1,4 +1,4 @@
-"""The public names: a change here is a change that users see."""
+"""Tests of the public names: a change here is visible to users."""
 
 from __future__ import annotations
 

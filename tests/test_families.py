@@ -1,4 +1,4 @@
-"""A model family's rules hold on every wire that serves it: the same Claude on Anthropic's wire and on Bedrock's."""
+"""Tests that the rules of a model family apply on every provider that serves it, such as Claude on Anthropic and Bedrock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CALLS: list[Json] = [
 
 
 def asked(server: Server, model: str, **more: Any) -> tuple[Json, list[str]]:
-    """What is sent, and what was left out of it."""
+    """Returns the request that is sent, and the dropped parameters."""
     if model.startswith("bedrock/"):
         answer: Json = {"output": {"message": {"content": [{"text": "ok"}]}}, "stopReason": "end_turn"}
         more["aws_region_name"] = "us-east-1"
@@ -124,7 +124,7 @@ OPENAI = Answer(
 
 
 def asked_openai(server: Server, model: str, **params: Any) -> tuple[Json, list[str]]:
-    """What a call of OpenAI's format sends beside the model and the messages, and what was left out of it."""
+    """Returns what a call in OpenAI's format sends besides model and messages, and the dropped parameters."""
     server.answer(OPENAI)
     base_url = f"{server.url}/openai/v1" if model.startswith("azure/") else server.base_url
     params = {"max_retries": 0, **params}

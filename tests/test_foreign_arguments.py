@@ -1,4 +1,4 @@
-"""Arguments of other libraries that would silently mean nothing here: taken, or refused before anything is sent."""
+"""Tests of arguments of other libraries: they are supported, or rejected before anything is sent, never ignored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys, tokens and header fields that functions of the caller's give, before each attempt."""
+"""Tests of functions of the caller that return keys, tokens and header fields before each attempt."""
 
 from __future__ import annotations
 

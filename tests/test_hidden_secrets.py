@@ -1,4 +1,4 @@
-"""What a server repeats of what it was sent in confidence is hidden in errors, however it spells it."""
+"""Secrets that a server repeats are hidden in errors, in every encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the package runs: subinterpreters, loops that are not asyncio's, threads that Python does not know, lost descriptors."""
+"""Unusual environments: subinterpreters, event loops other than asyncio's, foreign threads, closed file descriptors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_await_outside_of_asyncio_says_what_to_do() -> None:
 
 
 def test_ctrl_c_where_threading_does_not_know_the_main_thread(run_program: RunProgram, at_openai: Server) -> None:
-    """As under gevent, whose `threading` knows greenlets."""
+    """Imitates gevent, whose `threading` is patched for greenlets."""
     at_openai.answer(Answer(before=[Stall()]))
     source = """
         import os, signal, threading, _thread

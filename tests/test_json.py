@@ -1,4 +1,4 @@
-"""JSON in and out of the native core: whatever Python's own `json` takes and gives, and nothing lost."""
+"""Tests of JSON decoding and encoding in the native core: the same results as Python's own `json`."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ class TestStructure:
 
 
 class TestAnswers:
-    """The same, in the answer to a call."""
+    """Checks the same in the response to a call."""
 
     def answered(self, call: Call, server: Server, written: bytes) -> Any:
         server.answer(Answer(body=written))

@@ -323,7 +323,7 @@ IN_FLIGHT = {
 
 
 class TestExit:
-    """Whatever is in flight when the program ends: it ends at once, in silence, with code 0."""
+    """A program with calls in flight exits at once, without output and with code 0."""
 
     @pytest.mark.parametrize("body", IN_FLIGHT.values(), ids=IN_FLIGHT)
     def test_with_calls_in_flight(self, run_program: RunProgram, at_openai: Server, body: str) -> None:

@@ -1,4 +1,4 @@
-"""Anthropic's wire against a real model: llama.cpp's server speaks /v1/messages too."""
+"""Tests of Anthropic's wire format with a real model: llama.cpp's server also supports /v1/messages."""
 
 from __future__ import annotations
 

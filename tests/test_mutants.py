@@ -1,4 +1,4 @@
-"""Answers with one leaf changed: nothing that is not the content may cost the answer, and what was said survives."""
+"""Tests of responses with one leaf changed: the call succeeds, and the content survives unless it was changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ritellm import Client
 SEED = 13
 """Another seed looks at other mutants; `fuzz/` has a target that looks at all of them."""
 FEW = 1500
-"""So many mutants of our own answers, and a fifth of that of the recorded ones: some three seconds."""
+"""Number of mutants of our own responses; a fifth of it for the recorded ones. Takes about three seconds."""
 
 CONTENT = {
     *("text", "content", "thinking", "reasoning", "reasoning_content", "tool_plan", "refusal", "name", "summary"),
@@ -36,7 +36,7 @@ def is_content(path: Path) -> bool:
 
 
 def ends_a_stream(case: Case, path: Path) -> bool:
-    """Whether the leaf is all that tells a whole stream from one that broke off."""
+    """Returns True if only this leaf distinguishes a complete stream from a broken one."""
     return case.stream and path[-1] == "finishReason"
 
 
@@ -48,7 +48,7 @@ def answering() -> Iterator[Server]:
 
 
 def said(server: Server, case: Case) -> Any:
-    """What a caller gets of an answer: text, reasoning, calls; items; vectors."""
+    """Returns the content of a response: text, reasoning, tool calls; items; vectors."""
     server.answer(case.answer())
     server.requests.clear()
     more: dict[str, Any] = {"aws_region_name": "us-east-1"} if case.provider == "bedrock" else {}
@@ -76,7 +76,7 @@ def said(server: Server, case: Case) -> Any:
 
 
 def texts(value: Any) -> Iterator[str]:
-    """What the items of a response say, whatever they are."""
+    """Returns the content of the items of a response, of any type."""
     for item in value if isinstance(value, list) else []:
         if isinstance(item, dict):
             yield from (item[name] for name in ("text", "arguments") if isinstance(item.get(name), str))

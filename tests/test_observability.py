@@ -1,4 +1,4 @@
-"""What the library says about itself: `logging` under the name ``ritellm``, and ``stats()``."""
+"""Tests of logging under the name ``ritellm``, and of ``stats()``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Lines = Callable[[], list[Any]]
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Lines:
-    """What was logged."""
+    """The log records."""
     caplog.set_level(logging.DEBUG, "ritellm")
     return lambda: [record for record in caplog.get_records("call") if record.name == "ritellm"]
 

@@ -1,4 +1,4 @@
-"""Operations beside chat, embeddings and responses: what is sent, and what comes back, sync and async."""
+"""Tests of rerank, speech, files and batches: requests and results, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of the page that RiteLLM is made after, cut out of it and run as they stand."""
+"""Runs the example programs of the page that RiteLLM's interface was modelled on, unchanged."""
 
 from __future__ import annotations
 

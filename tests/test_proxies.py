@@ -1,4 +1,4 @@
-"""Proxies, as the environment names them: the scripted server stands in for one."""
+"""Tests of proxies from the environment; the scripted server acts as the proxy."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_tunnel_is_refused(proxy: Server, status: int, tries: int) -> None:
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_a_proxy_is_not_given_a_key_for_this_machine(proxy: Server, scheme: str, host: str) -> None:
-    """Whoever runs the proxy would read it, and a server on their machine would get it."""
+    """The operator of the proxy could read the key, and a server on the proxy's machine would receive it."""
     client = Client(proxy=proxy.url.replace("http", scheme), base_url=f"http://{host}:1/v1", api_key=KEY)
     with pytest.raises(InvalidArgumentError, match=r"proxy .*allow_http"):
         client.completion("openai/m", MESSAGES)

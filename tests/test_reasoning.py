@@ -1,4 +1,4 @@
-"""Reasoning is `reasoning_content`, whatever its host calls it: plain and streamed, once, and not sent back twice."""
+"""Tests that reasoning is in `reasoning_content` under any name of a provider, plain and streamed, and never twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusals in an answer of good status, in every form that hosts have for them; and prompts that are too long."""
+"""Tests of errors in responses with a success status, in every form of the providers; and of prompts that are too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call sends: every parameter, byte-true, to the right place, with the right key and no other."""
+"""Tests of the requests that calls send: every parameter byte for byte, the right address, and only the right key."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ class Level(enum.IntEnum):
 
 
 class Pydantic:
-    """As pydantic's models and the OpenAI SDK's objects are."""
+    """Imitates pydantic's models and the OpenAI SDK's objects."""
 
     def __init__(self, **fields: Any) -> None:
         self.fields = fields

@@ -1,4 +1,4 @@
-"""OpenAI's Responses: untouched in both directions, plain and streamed."""
+"""Tests of OpenAI's Responses API: requests and responses are passed on unchanged, plain and streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a call returns: a dict that also reads like the OpenAI SDK's objects, and `meta` beside it."""
+"""Tests of the results of calls: dicts that can be read like the OpenAI SDK's objects, and their `meta`."""
 
 from __future__ import annotations
 

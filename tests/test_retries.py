@@ -1,4 +1,4 @@
-"""Retries: what is repeated, how often, after which pause, and what never is."""
+"""Tests of retries: which failures are retried, how often, and after which pause."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ class TestStaleConnections:
         assert at_openai.connections == 3
 
     def test_more_than_was_promised_is_not_the_next_answer(self, at_openai: Server) -> None:
-        """What a server sends unasked must not be taken for the answer to the next call."""
+        """An unsolicited response of a server must not be taken for the response to the next call."""
         good = dumped(completion_of())
         head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(good)
         forged = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"

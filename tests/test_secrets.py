@@ -1,4 +1,4 @@
-"""No key is ever shown, and none goes where it does not belong."""
+"""Tests that keys are never shown, and only sent to their own provider."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_nothing_is_left() -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks into Linux's /proc")
 def test_large_answers_take_each_others_memory(at_openai: Server) -> None:
-    """They are allocated by one thread and freed by another: 60 of 2 MB, of which never two are alive."""
+    """Responses are allocated by one thread and freed by another: 60 of 2 MB, of which no two are alive together."""
 
     def resident() -> float:
         with open("/proc/self/statm") as file:

@@ -1,4 +1,4 @@
-"""Answers out of what was stored, as fields of pydantic's models, and what looks at type hints at run time."""
+"""Tests of restoring stored responses, of responses as pydantic fields, and of type hints read at run time."""
 
 from __future__ import annotations
 

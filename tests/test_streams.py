@@ -1,4 +1,4 @@
-"""Streams: both iterator protocols, what they accumulate, how they end, and how they are left."""
+"""Tests of streams: both iterator protocols, accumulation, ending, and leaving early."""
 
 from __future__ import annotations
 
@@ -386,7 +386,7 @@ def forget_everything(chunk: Any) -> None:
 
 
 class TestAlike:
-    """Of chunks that are alike, only what differs is decoded, and one that nobody has any more serves again."""
+    """Of similar chunks, only the differences are decoded, and a chunk without references is reused."""
 
     @pytest.fixture(params=ALIKE.values(), ids=ALIKE)
     def chunks(self, request: pytest.FixtureRequest) -> list[Json]:
@@ -667,7 +667,7 @@ class TestCompletion:
         assert [choice.message.content for choice in read(n=2)[1].completion.choices] == ["a", "bc"]
 
     def test_odd_json_is_not_lost(self, read: Call, at_openai: Server) -> None:
-        """What Python's json takes, and a strict reader does not."""
+        """Input that Python's json accepts and a strict parser rejects."""
         odd = [
             dumped(chunk_of({"content": "a"})),
             dumped(chunk_of({"content": "b"})).replace(
@@ -946,7 +946,7 @@ class TestBroken:
 
 
 class TestLeaving:
-    """However a stream is left, the server sees the client go away at once."""
+    """In whichever way a stream is left, the server sees the connection close at once."""
 
     @pytest.fixture
     def stalled(self, at_openai: Server) -> Server:

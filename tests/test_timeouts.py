@@ -1,4 +1,4 @@
-"""Timeouts: each part of a call has its own, they hold for streams too, and a call that is given up is aborted."""
+"""Tests of timeouts: each part of a call has its own, streams included, and a call that times out is aborted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS and HTTP/2, against a real server (hypercorn) under a certificate authority of the test's own."""
+"""Tests of TLS and HTTP/2 against a real server (hypercorn) with the test's own certificate authority."""
 
 from __future__ import annotations
 

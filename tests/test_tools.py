@@ -1,4 +1,4 @@
-"""Tools and their calls on every wire: names and ids in the host's grammar, the caller's own in the answer."""
+"""Tests of tools on every wire format: names and ids follow the provider's rules, and the response has the caller's."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def sent(server: Server, model: str, messages: list[Json], **more: Any) -> Json:
 
 
 def told(body: Json) -> tuple[list[str], list[Any], list[tuple[Any, Any]]]:
-    """What a body says, on any wire: the names of the tools, the arguments of the calls, and (id, result) by pairs."""
+    """Returns the content of a body of any wire format: names of tools, arguments of calls, and pairs of (id, result)."""
     names: list[str] = []
     given: list[Any] = []
     ids: list[Any] = []

@@ -1,4 +1,4 @@
-"""A traceback that shows local variables shows no key of ours: none is in a frame that an error has left."""
+"""Tests that tracebacks with local variables show no key: no frame holds one when an error leaves it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What RiteLLM sends, held against what the vendors themselves publish: the types in their own Python packages.
+"""Compares the requests that RiteLLM sends with the types in the vendors' own Python packages.
 
 A conversation is sent to a loopback server in the vendor's place, and the body that arrives has to be one that the
 vendor's types allow, with no member that they do not know.
@@ -302,7 +302,7 @@ REFUSED_HERE = {
     ("ollama_chat", "a picture's address"),
     ("ollama_chat", "sound"),
 }
-"""What a provider has no form for: it is refused before anything is sent."""
+"""Parameters that a provider cannot express: they are rejected before anything is sent."""
 
 # ---- The vendors' types ----
 
@@ -501,7 +501,7 @@ def test_a_member_that_nobody_knows_would_be_noticed(
 
 
 def test_the_page_has_every_parameter_of_openais() -> None:
-    """And with the page, `tests/parameters.rs`, by which it is written."""
+    """Checks docs/parameters.md, and with it `tests/parameters.rs`, which writes the page."""
     pytest.importorskip("openai", reason="it has OpenAI's types")
     from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 

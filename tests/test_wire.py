@@ -1,4 +1,4 @@
-"""The recorded traffic of real providers, which is beside the repository where the project is developed.
+"""Tests with recorded traffic of real providers, which is stored beside the repository during development.
 
 Its own scorer says what each answer must come to; here its scores are held at 100. Beyond the scorer: errors, what the
 caller changed in a message, and what one provider's message looks like at another.
@@ -44,7 +44,7 @@ EXCEPTIONS = {
         "the answer is one empty text, and Converse refuses blank text blocks in a request"
     ),
 }
-"""Where a score cannot be 100, and why: (case, column)."""
+"""Scores that cannot be 100, with the reason, by (case, column)."""
 
 ERRORS: dict[str, type[ritellm.RiteLLMError]] = {"404": ritellm.NotFoundError, "400": ritellm.BadRequestError}
 """Each status that was recorded; a subclass would say more than the recorded bodies do."""
@@ -201,7 +201,7 @@ def test_errors(replay: Replay, place: int, case: Case) -> None:
 
 
 def kinds(case: Case) -> frozenset[str]:
-    """What there is in an answer, roughly: the names of its blocks' members."""
+    """Returns an outline of a response: the names of its blocks' members."""
     if not can_be_judged(case):
         return frozenset()
     view = native.view(case)
@@ -309,7 +309,7 @@ REASONING = {"reasoning", "reasoning_content", "reasoning_details"}
 STRICT = {"azure": set(), "cerebras": {"reasoning"}, "groq": {"reasoning"}, "mistral": set(), "openai": set()}
 """Hosts that refuse names they do not know, and what of those they know."""
 OPENAIS = {"role", "content", "refusal", "audio", "tool_calls", "function_call", "name"}
-"""What an assistant message has in a request of OpenAI's."""
+"""Members of an assistant message in OpenAI's requests."""
 
 
 def names(value: object) -> set[str]:

@@ -1,4 +1,4 @@
-"""Recorded embedding calls: the same request goes out, and the recorded vectors come back."""
+"""Tests with recorded embedding calls: the request is the same, and the recorded vectors are returned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded Responses calls: request and answer pass untouched."""
+"""Tests with recorded Responses API calls: request and response are passed on unchanged."""
 
 from __future__ import annotations
 

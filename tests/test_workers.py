@@ -1,4 +1,4 @@
-"""Servers that fork: gunicorn with a preloaded program and Celery with forked workers, both under load.
+"""Tests of servers that fork: gunicorn with a preloaded program and Celery with forked workers, both under load.
 
 In both, the parent has made calls before it forks, and so has a network thread and connections that no child has.
 """

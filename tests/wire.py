@@ -1,4 +1,4 @@
-"""The folder of recorded provider traffic, where it is there: beside the checkout, or where RITELLM_WIRE says."""
+"""Finds the folder of recorded provider traffic: beside the checkout, or at the path in RITELLM_WIRE."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cases(endpoint: str) -> list[Case]:
 
 
 def answer(case: Case) -> Answer:
-    """What was recorded; a stream is cut at odd places."""
+    """Returns the recorded response; a stream is split at unusual positions."""
     body: bytes = case["body"]
     headers = {"content-type": case["ctype"], "x-request-id": "req_replayed"}
     if not case["stream"]:

@@ -1,4 +1,4 @@
-//! Every provider's decoders of whole answers and of errors: whatever a server says, they give JSON or an error.
+//! Fuzzes every provider's decoders of complete responses and of errors: for any input they return JSON or an error.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,7 @@ fuzz_target!(|input: &[u8]| {
     match status {
         200..300 => {
             if let Ok(answer) = endpoint.decode(&request, &response)
-                // OpenAI's own format passes as it is: what is no JSON is found out when the object is built.
+                // OpenAI's own format is passed on unchanged; invalid JSON is detected when the object is built.
                 && answer != response.body
                 && ritellm_fuzz::is_json(&response.body)
             {

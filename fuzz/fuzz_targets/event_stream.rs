@@ -1,4 +1,4 @@
-//! AWS's frames, as they come or, since a fuzzer finds no checksums, with the right ones put around what comes.
+//! Fuzzes AWS's frames, with the input as it is, or framed with correct checksums, which a fuzzer cannot find.
 #![no_main]
 
 use ritellm::types::http::Framing;
@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
             frame.extend(crc32fast::hash(&frame).to_be_bytes());
             frame.extend(content);
             frame.extend(crc32fast::hash(&frame).to_be_bytes());
-            // Twice, so that a frame stands behind another.
+            // Twice, so that one frame follows another.
             ritellm_fuzz::check_cuts(Framing::AwsEventStream, &[&[*seed], &frame[..], &frame[..]].concat());
         }
         _ => ritellm_fuzz::check_cuts(Framing::AwsEventStream, input),

@@ -1,7 +1,7 @@
-//! The parser of HTTP/1.1 answers and hyper's client on the same bytes: what they read of them is the same, but for the
-//! decisions in `src/http1_decisions.rs`.
+//! Compares the parser of HTTP/1.1 responses with hyper's client on the same bytes: the results are the same, except for
+//! the decisions in `src/http1_decisions.rs`.
 //!
-//! An input is bytes, or, where its first byte is odd, what chooses the parts that they are made of.
+//! If the first byte of an input is odd, the others choose the parts of a response; otherwise they are the response.
 #![no_main]
 
 use ritellm_fuzz::http1::{Peer, check_peer, generated, hypers};

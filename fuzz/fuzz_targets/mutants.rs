@@ -1,8 +1,8 @@
-//! Small answers of every wire with some leaves changed: no panic, no error, and what was said survives unless it is what
-//! was changed.
+//! Fuzzes small responses of every wire format with some leaves changed: no panic, no error, and the content survives
+//! unless it was changed itself.
 //!
-//! An input is the number of an answer in `tests/answers.json`, and then for each change the number of a leaf and of what
-//! becomes of it. The same in Python, with the recorded answers too: `tests/test_mutants.py`.
+//! An input is the number of a response in `tests/answers.json`, and for each change the number of a leaf and of its
+//! new value. `tests/test_mutants.py` does the same in Python, also with recorded responses.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,16 +11,16 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use ritellm::providers::{DeploymentArgs, resolve};
 use ritellm::types::accumulate::Accumulator;
+use ritellm::types::http::{Headers, HttpResponse};
 use ritellm::types::operation::Operation;
 use ritellm::types::request::Request;
 use ritellm::types::secret::Secret;
-use ritellm::types::http::{Headers, HttpResponse};
 use serde_json::{Value, json};
 
 static ANSWERS: LazyLock<Vec<Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../tests/answers.json")).expect("a list of answers"));
 
-/// So many leaves are changed at most.
+/// Maximum number of changed leaves.
 const MOST: usize = 3;
 
 fuzz_target!(|input: &[u8]| {
@@ -35,31 +35,61 @@ fuzz_target!(|input: &[u8]| {
     let said = said(&mutant);
     if paths.iter().all(|path| !is_content(path)) {
         let expected = self::said(original).expect("the answers are good ones");
-        // What tells a stream that is whole from one that broke off is needed.
+        // The members that distinguish a complete stream from a broken one are required.
         if let Some(said) = said.unwrap_or_else(|error| panic!("{paths:?}: {error}")) {
             assert_eq!(Some(said), expected, "{paths:?}: {mutant}");
         }
     }
 });
 
-/// Names under which an answer says what it says, or by which a piece of it finds its place.
+/// Names of the members with the content of a response, or that decide where a part of it belongs.
 const CONTENT: &[&str] = &[
-    "text", "content", "thinking", "reasoning", "reasoning_content", "tool_plan", "name", "arguments", "input", "args",
-    "partial_json", "embedding", "values", "float", "embeddings", "summary", "id", "signature", "thoughtSignature",
+    "text",
+    "content",
+    "thinking",
+    "reasoning",
+    "reasoning_content",
+    "tool_plan",
+    "name",
+    "arguments",
+    "input",
+    "args",
+    "partial_json",
+    "embedding",
+    "values",
+    "float",
+    "embeddings",
+    "summary",
+    "id",
+    "signature",
+    "thoughtSignature",
 ];
-const PLACES: &[&str] = &["type", "index", "contentBlockIndex", "output_index", "content_index", "thought", "done",
-    "tool_calls", "finish_reason", "error", "object", "status", "toolUseId"];
+const PLACES: &[&str] = &[
+    "type",
+    "index",
+    "contentBlockIndex",
+    "output_index",
+    "content_index",
+    "thought",
+    "done",
+    "tool_calls",
+    "finish_reason",
+    "error",
+    "object",
+    "status",
+    "toolUseId",
+];
 
 fn is_content(path: &[String]) -> bool {
     path.iter().any(|name| CONTENT.contains(&&**name))
         || path.last().is_some_and(|last| PLACES.contains(&&**last) || last == "delta")
 }
 
-/// Changes one leaf of the events; where it stands.
+/// Changes one leaf of the events and returns its path.
 fn change_leaf(answer: &mut Value, leaf: usize, change: u8) -> Option<Vec<String>> {
     let mut leaves = Vec::new();
     find_leaves(&answer["events"], &mut Vec::new(), &mut leaves);
-    // The lists' own members `name` and `data` are not the provider's.
+    // The members `name` and `data` of the list itself do not come from the provider.
     leaves.retain(|path| path.get(1).is_some_and(|name| name == "data"));
     let path = leaves.get(leaf % leaves.len().max(1))?.clone();
     let (last, above) = path.split_last()?;
@@ -109,7 +139,7 @@ fn find_leaves(value: &Value, path: &mut Vec<String>, leaves: &mut Vec<Vec<Strin
     }
 }
 
-/// What a caller is told: text, reasoning and calls, or vectors; `None` where a stream did not end.
+/// Returns the content for the caller: text, reasoning and tool calls, or vectors; `None` if a stream did not end.
 fn said(answer: &Value) -> Result<Option<Value>, String> {
     let provider = answer["provider"].as_str().expect("a name");
     let stream = answer["stream"] == true;

@@ -1,4 +1,4 @@
-//! JSON to Python objects, held against Python's own `json`.
+//! Compares the decoding of JSON into Python objects with Python's own `json`.
 #![no_main]
 
 use std::ffi::CString;
@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use ritellm as _; // whose `PyInit__core` is declared below
 
-/// What both are asked, and which differences are meant.
+/// The comparison that runs in Python, with the intended differences.
 const CHECK: &str = r#"
 import json, sys
 # The one that is linked in here, not the one that is installed.

@@ -1,4 +1,4 @@
-//! A key that a server repeats, in any spelling, place and cut: no error of any provider shows it.
+//! Checks that no error of any provider contains a key that a server repeats, in any encoding, position and length.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

@@ -1,4 +1,4 @@
-//! HTTP/1.1: our parser and others on the same bytes, and where they may differ.
+//! Compares this library's HTTP/1.1 parser with others on the same bytes, and lists where they may differ.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,13 +11,13 @@ use ritellm::transport::answer::{Decoded, Parser};
 use super::cut;
 use super::http1_decisions::DECISIONS;
 
-/// A head may be this long: small enough for the fuzzer to reach.
+/// Maximum length of a header section, small enough for the fuzzer to reach.
 pub const MAX_HEAD: usize = 4096;
 
-/// Status and body of the first answer in the bytes, behind which the connection ends; or why there is none.
+/// Status and body of the first response in the bytes, after which the connection ends; or the error message.
 pub type Read = Result<(u16, Vec<u8>), String>;
 
-/// What our parser makes of them, and whether the connection could be used again.
+/// Parses the bytes with this library's parser; the flag is true if the connection could be reused.
 pub fn ours(pieces: impl IntoIterator<Item = Bytes>) -> (Read, bool) {
     let mut parser = Parser::new(MAX_HEAD);
     let mut pieces = pieces.into_iter();
@@ -48,14 +48,14 @@ fn read_with(parser: &mut Parser, pieces: &mut impl Iterator<Item = Bytes>) -> R
     }
 }
 
-/// Where the bytes are cut makes no difference. The input's first byte chooses the cuts.
+/// Checks that the result does not depend on where the bytes are split. The input's first byte chooses the splits.
 pub fn check_cuts(input: &[u8]) {
     let Some((seed, bytes)) = input.split_first() else { return };
     let whole = Bytes::copy_from_slice(bytes);
     assert_eq!(ours([whole.clone()]), ours(cut(whole, *seed)), "{:?}", String::from_utf8_lossy(bytes));
 }
 
-/// Feeds `start`, and then `again` for ever: how many bytes our parser took before it gave up.
+/// Feeds `start`, then `again` without end; returns the number of bytes that the parser took before its error.
 pub fn flood(start: &[u8], again: &[u8]) -> (usize, String) {
     let mut parser = Parser::new(MAX_HEAD);
     let mut fed = 0;
@@ -65,7 +65,7 @@ pub fn flood(start: &[u8], again: &[u8]) -> (usize, String) {
     (fed, read.expect_err("there is no end to it"))
 }
 
-/// What hyper's client makes of them: httparse reads its heads.
+/// Parses the bytes with hyper's client, whose header sections are parsed by httparse.
 pub fn hypers(bytes: &[u8]) -> Read {
     let wire = Wire { bytes: bytes.to_vec(), taken: 0, is_asked: false };
     let mut context = Context::from_waker(Waker::noop());
@@ -94,7 +94,7 @@ pub fn hypers(bytes: &[u8]) -> Read {
     Err("it waits for ever".to_owned())
 }
 
-/// A connection on which the answer comes when the request has gone out, and then the end.
+/// A connection on which the response arrives after the request was written, followed by the end of the connection.
 struct Wire {
     bytes: Vec<u8>,
     taken: usize,
@@ -132,13 +132,16 @@ impl hyper::rt::Write for Wire {
     }
 }
 
-/// Another parser.
+/// A parser to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     Hyper,
 }
 
-/// Holds what another parser read against what ours did: the same, or a difference that is in [`DECISIONS`].
+/// Checks that another parser's result is the same as this library's, or that the difference is in [`DECISIONS`].
+///
+/// # Panics
+/// If there is another difference.
 pub fn check_peer(bytes: &[u8], peer: Peer, theirs: &Read) {
     let ours = ours([Bytes::copy_from_slice(bytes)]).0;
     if let Some(difference) = difference(bytes, peer, &ours, theirs) {
@@ -146,13 +149,13 @@ pub fn check_peer(bytes: &[u8], peer: Peer, theirs: &Read) {
     }
 }
 
-/// What differs and is not decided.
+/// Returns a description of a difference that is not in [`DECISIONS`].
 pub fn difference(bytes: &[u8], peer: Peer, ours: &Read, theirs: &Read) -> Option<String> {
     let is_decided = match (ours, theirs) {
-        // Each gives its caller an error: when it does, and in which words, is its own affair.
+        // Both return an error; its timing and message may differ.
         (Err(_), Err(_)) => true,
         (Ok(ours), Ok(theirs)) if ours == theirs => true,
-        // Each reads another answer.
+        // The parsers read different responses.
         (Ok(_), Ok(_)) => false,
         (Err(refusal), Ok(_)) => decided(peer, Differs::WeRefuse, bytes, refusal),
         (Ok(_), Err(refusal)) => decided(peer, Differs::TheyRefuse, bytes, refusal),
@@ -183,20 +186,20 @@ pub enum Differs {
     TheyRefuse,
 }
 
-/// A difference that is meant.
+/// An intended difference.
 pub struct Decision {
-    /// Of RFC 9112, unless it says other.
+    /// Section of RFC 9112, unless another RFC is named.
     pub section: &'static str,
     pub what: &'static str,
     pub peers: &'static [Peer],
     pub differs: Differs,
-    /// Part of what is said by the one that refuses.
+    /// Part of the error message of the parser that rejects the response.
     pub refusal: &'static str,
     pub applies: fn(&[u8]) -> bool,
     pub example: &'static [u8],
 }
 
-/// An answer that is nearly one: each byte chooses what comes next.
+/// Generates a nearly valid response; each byte chooses its next part.
 pub fn generated(choices: &[u8]) -> Vec<u8> {
     let mut choices = choices.iter().copied();
     let mut next = |count: usize| usize::from(choices.next().unwrap_or_default()) % count;
@@ -214,7 +217,7 @@ pub fn generated(choices: &[u8]) -> Vec<u8> {
         bytes += PIECES[next(PIECES.len())];
     }
     let mut bytes = bytes.into_bytes();
-    // Most as they are, some with a byte changed, put in or taken out.
+    // Most are unchanged; in some a byte is changed, inserted or removed.
     for _ in 0..next(5).saturating_sub(3) {
         let place = (next(256) * 256 + next(256)) % bytes.len();
         let byte = b"\r\n \t:;,0a\0\x7f\xffHT/.-+\"\x0b"[next(20)];

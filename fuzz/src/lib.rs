@@ -1,4 +1,4 @@
-//! What the targets share: bodies cut into pieces, and answers of every provider.
+//! Code that the targets share: splitting bodies into pieces, and responses of every provider.
 
 pub mod http1;
 pub mod http1_decisions;
@@ -12,22 +12,24 @@ use ritellm::types::operation::Operation;
 use ritellm::types::request::Request;
 use ritellm::types::secret::Secret;
 
-/// One event may be this large: small enough for the fuzzer to reach.
+/// Maximum size of an event, small enough for the fuzzer to reach.
 const LARGEST_EVENT: usize = 4096;
 
-/// Feeds a body in pieces and holds what comes of it against the same body in one piece: where a body is cut must make
-/// no difference.
+/// Checks that a body fed in pieces gives the same events as the body in one piece.
+///
+/// # Panics
+/// If the events differ.
 pub fn check_cuts(framing: Framing, input: &[u8]) {
     let Some((seed, body)) = input.split_first() else { return };
     let body = Bytes::copy_from_slice(body);
     let whole = events(framing, [body.clone()]);
     let pieces = events(framing, cut(body, *seed));
-    // An error says the same wherever it was found; the events before it are the same.
+    // The error is the same with any split, and so are the events before it.
     assert_eq!(whole.0, pieces.0);
     assert_eq!(whole.1, pieces.1);
 }
 
-/// The events of a body, and whether it ended in order.
+/// Returns the events of a body, and its error if it did not end properly.
 pub fn events(framing: Framing, pieces: impl IntoIterator<Item = Bytes>) -> (Vec<Event>, Result<(), String>) {
     let mut parser = Parser::new(framing, LARGEST_EVENT);
     let mut events = Vec::new();
@@ -40,7 +42,7 @@ pub fn events(framing: Framing, pieces: impl IntoIterator<Item = Bytes>) -> (Vec
     (events, end)
 }
 
-/// A body in pieces of one to sixteen bytes, in an order that the seed chooses.
+/// Splits a body into pieces of one to sixteen bytes, in an order that the seed chooses.
 pub fn cut(mut body: Bytes, seed: u8) -> Vec<Bytes> {
     let mut state = u32::from(seed) * 2 + 1;
     let mut pieces = Vec::new();
@@ -52,13 +54,13 @@ pub fn cut(mut body: Bytes, seed: u8) -> Vec<Bytes> {
     pieces
 }
 
-/// Whether bytes are one JSON text. A provider's strings pass as they are, its lone surrogates and its bytes that are no
-/// UTF-8 too: the builder of Python's objects replaces them.
+/// Returns true if the bytes are one JSON text. Strings of a provider are passed on unchanged, also with lone surrogates
+/// and invalid UTF-8, which the builder of Python objects replaces.
 pub fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_str::<&serde_json::value::RawValue>(&String::from_utf8_lossy(bytes)).is_ok()
 }
 
-/// What an input is about: its first line names a provider, an operation and a number, and the rest is a body.
+/// A parsed input: its first line names a provider, an operation and a number, and the rest is a body.
 pub struct Case {
     pub deployment: Deployment,
     pub request: Request,
@@ -68,7 +70,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// `None` where the first line names nothing that there is.
+    /// Parses an input; `None` if the first line does not name an existing provider and operation.
     pub fn read(input: &[u8], stream: bool) -> Option<Self> {
         let end = input.iter().position(|byte| *byte == b'\n')?;
         let mut words = std::str::from_utf8(&input[..end]).ok()?.split(' ');

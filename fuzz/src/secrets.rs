@@ -1,8 +1,8 @@
-//! A key that a server repeats, in any spelling, place and cut: no error of any provider shows it.
+//! Checks that no error of any provider contains a key that a server repeats, in any encoding, position and length.
 //!
-//! An input is a provider's case (see [`Case`]) whose body begins with bytes that choose how each character of the key is
-//! spelled, one that chooses how all of it is encoded again, and one that chooses how much of it is there. The rest is what
-//! stands around it, divided by a zero byte.
+//! An input is a provider's case (see [`Case`]). Its body begins with bytes that choose the encoding of each character of
+//! the key, one byte that chooses the encoding of the whole, and one that chooses how much of it is included. The rest is
+//! the text around the key, divided by a zero byte.
 
 use ritellm::error::Error;
 use ritellm::providers::Endpoint;
@@ -16,10 +16,10 @@ use serde_json::Value;
 use super::Case;
 
 pub const KEY: &str = "sk/Canary+0123456789_abcdefghijklm";
-/// So many bytes of a body choose the spelling.
+/// Number of bytes of a body that choose the encoding.
 pub const CHOICES: usize = KEY.len() + 2;
 
-/// A whole answer, by its status an error or one that is refused.
+/// Tests a complete response that is an error by its status or by its content.
 pub fn check_answer(input: &[u8]) {
     let Some(Case { deployment, request, endpoint, number: status, body }) = Case::read(input, false) else { return };
     let Some((said, spelled)) = said(&body) else { return };
@@ -35,7 +35,7 @@ pub fn check_answer(input: &[u8]) {
     check_error(error);
 }
 
-/// A stream that breaks off: the error of its last event, and the completion so far.
+/// Tests a stream that breaks off: the error of its last event, and the completion so far.
 pub fn check_stream(input: &[u8]) {
     let Some(Case { request, endpoint, number, body, .. }) = Case::read(input, true) else { return };
     let Some((said, _)) = said(&body) else { return };
@@ -65,14 +65,16 @@ fn check_events(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) 
     check_strings(&serde_json::from_slice(&shown).expect("it writes JSON"));
 }
 
-/// The key among what stands around it, and the key's spelling; where the text ends in a part of it, no spelling.
+/// Returns the text with the encoded key, and the encoded key alone, which is empty if only its start is in the text.
+///
+/// `None` if the body is too short to choose an encoding.
 fn said(body: &[u8]) -> Option<(Vec<u8>, String)> {
     let (choices, rest) = body.split_at_checked(CHOICES)?;
     let [again, kept] = [choices[KEY.len()], choices[KEY.len() + 1]];
     let mut spelled = spelled(&choices[..KEY.len()], again);
     let is_cut = kept > 0;
     if is_cut {
-        // At the end alone: elsewhere a part of a key is a text like any other.
+        // Only at the end of the text: elsewhere a part of a key cannot be recognised.
         spelled.truncate(spelled.len() * usize::from(kept) / 256);
     }
     let mut around = rest.splitn(2, |byte| *byte == 0);
@@ -82,7 +84,7 @@ fn said(body: &[u8]) -> Option<(Vec<u8>, String)> {
     Some((said, if is_cut { String::new() } else { spelled }))
 }
 
-/// The key, each character in a spelling of its own, and all of it encoded again.
+/// Encodes each character of the key in its own way, and then the whole again.
 fn spelled(choices: &[u8], again: u8) -> String {
     let hexadecimal = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
     match again % 9 {
@@ -147,7 +149,7 @@ fn check_error(mut error: Box<Error>) {
 fn check(place: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let folded = text.to_ascii_lowercase();
-    // What stands before the key may look like an escape that its first characters are part of.
+    // The text before the key may look like the start of an escape that continues with the key's first characters.
     let part = KEY[4..].to_ascii_lowercase();
     assert!(!folded.contains(&part), "the key stands in the {place}: {text}");
     for encoded in [base64(&KEY[..30]), base64(KEY).replace('+', "-").replace('/', "_")] {
@@ -169,7 +171,7 @@ fn check_strings(value: &Value) {
     }
 }
 
-/// What may stand around the key, divided by a zero byte: errors, refusals under a status of 200, events.
+/// Texts around the key, divided by a zero byte: errors, errors with a status of 200, events.
 pub const AROUND: &[&str] = &[
     "{\"error\": {\"message\": \"bad key \0, sorry\", \"type\": \"t\"}}",
     "{\"error\": {\"message\": \"no\", \"\0\": 1}}",
@@ -191,7 +193,7 @@ pub const AROUND: &[&str] = &[
     "{\"error\": \"{\\\"inner\\\": \\\"\0\\\"}\"}",
     "{\"__type\": \"x#\0\", \"message\": \"m\"}",
 ];
-/// The same for streams.
+/// Texts around the key for streams.
 pub const AROUND_IN_STREAMS: &[&str] = &[
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"it is \0\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"it is sk/Ca\"}}]}\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\0\"}}]}\n\n",

@@ -1,4 +1,4 @@
-"""A server on raw sockets, that can do what no HTTP library lets a server do. Each connection has a thread."""
+"""A server on raw sockets, for behaviour that no HTTP library allows. Each connection has a thread."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ PATIENCE = 30.0
 
 @dataclass
 class Request:
-    """What was asked."""
+    """A request that the server received."""
 
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
     number: int
-    """How many requests the server had seen before this one."""
+    """Number of earlier requests to the server."""
     place: int
-    """How many of them on the same connection."""
+    """Number of earlier requests on the same connection."""
 
     @property
     def wants_stream(self) -> bool:
@@ -130,7 +130,7 @@ class RawServer:
         self.failures: list[BaseException] = []
         self.closing = False
         self.memory: dict[str, Any] = {}
-        """What a fault wants to remember from one request to the next."""
+        """State that a fault keeps from one request to the next."""
         self._sockets: set[socket.socket] = set()
         self.lock = threading.Lock()
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=1024)

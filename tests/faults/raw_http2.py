@@ -1,4 +1,4 @@
-"""The raw server, speaking HTTP/2 by frames: it refuses, resets and goes away in the middle."""
+"""A raw HTTP/2 server that sends single frames: it refuses and resets streams, and sends GOAWAY at any point."""
 
 from __future__ import annotations
 

@@ -437,12 +437,12 @@ def packed_in_pieces(connection: Connection, request: Request) -> None:
 
 
 def damage(data: bytes) -> bytes:
-    """Where the first block begins: what is inside, only a checksum would tell."""
+    """Corrupts the start of the first block: corruption within a block is only detected by a checksum."""
     return data[:6] + b"\xff" * 8 + data[14:]
 
 
 def bomb(connection: Connection, request: Request) -> None:
-    """A few kilobytes that stand for a hundred megabytes."""
+    """Sends a few kilobytes that expand to a hundred megabytes."""
     _, kind = body_of(request)
     connection.send(whole(brotli.compress(b"data: " + b"x" * 100_000_000), 200, "content-encoding: br", kind=kind))
 

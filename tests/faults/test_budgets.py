@@ -1,4 +1,4 @@
-"""`max_connections`, the line in front of it, and limits that are settings of a client."""
+"""Tests of `max_connections`, of the queue for connections, and of limits that are settings of a client."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ BIG = b"data: " + chunk({"content": "x" * 10_000}) + b"\n\n"
 
 
 class TestSlowConsumers:
-    """What a server can push at a consumer that does not read, in bytes."""
+    """The number of bytes that a server can send to a consumer that does not read is bounded."""
 
     LEAST, MOST = 1_000_000, 12_000_000
 
@@ -268,7 +268,7 @@ class TestSlowConsumers:
         monkeypatch.setenv("SSL_CERT_FILE", authority.path)
 
         def answer(stream: Stream) -> None:
-            """As much as the client has room for."""
+            """Sends as much as the client accepts."""
             if not wants_stream(stream):
                 return stream.answer(BODY, "application/json")
             stream.answer(b"", EVENTS, end=False)

@@ -1,4 +1,4 @@
-"""Every fault of the table, plain and streamed, sync and async: what the caller sees, and that nothing is lost or left."""
+"""Tests every fault of the table, plain and streamed, sync and async: the caller's result, and that nothing is left."""
 
 from __future__ import annotations
 

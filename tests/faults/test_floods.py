@@ -1,4 +1,4 @@
-"""A server that never stops sending, at every stage that reads: the call ends when it should, and others go on."""
+"""Tests servers that send without end, at every stage of reading: the call ends in time, and others continue."""
 
 from __future__ import annotations
 

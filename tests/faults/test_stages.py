@@ -1,4 +1,4 @@
-"""Every stage that a call can be stuck at × every limit, and × being cancelled there."""
+"""Tests every stage at which a call can hang with every limit, and with a cancellation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ Enter = Callable[["Hold"], Place]
 
 @dataclass
 class Hold:
-    """What a stage needs of a test."""
+    """The parts of a test that a stage needs."""
 
     stack: ExitStack
     authority: Authority
@@ -78,7 +78,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Stage:
-    """Where a call is stuck, and which limits, beside the total, end it there."""
+    """A stage at which a call hangs, with the limits other than `total` that end it there."""
 
     name: str
     enter: Enter
@@ -92,7 +92,7 @@ def limits(*names: str) -> frozenset[str]:
 
 
 def once(place: Place, serve: Any) -> Any:
-    """Holds up calls, until the place is told to go on: then it answers."""
+    """Makes calls hang until `go_on` is set, and then responds."""
 
     def held(connection: Connection, request: Request) -> None:
         if place.go_on.is_set():

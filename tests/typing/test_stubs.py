@@ -1,4 +1,4 @@
-"""What neither mypy nor stubtest can hold of the stubs."""
+"""Checks of the stubs that neither mypy nor stubtest can do."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_overloads_differ_in_stream_only() -> None:
 
 
 def test_every_call_takes_our_options() -> None:
-    """Those of a chat call, with the same types: one thing for which a TypedDict would be right, see `_Chat`."""
+    """Checks that every call has the options of a chat call with the same types; `_Chat` explains why they are repeated."""
     stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
     ours = keywords("_Chat")[0]
     ours = {name: ours[name] for name in OPTIONS}
