@@ -1,4 +1,4 @@
-//! Where a call goes and with which credentials: the one thing in which the Gemini API and Vertex AI differ.
+//! Addresses and credentials, the main difference between the Gemini API and Vertex AI.
 //!
 //! Gemini API: <https://ai.google.dev/gemini-api/docs/api-key>; Vertex AI's hosts and paths:
 //! <https://cloud.google.com/vertex-ai/docs/reference/rest>, <https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations>;
@@ -18,14 +18,17 @@ use crate::types::request::Request;
 type Header = (HeaderName, HeaderValue);
 
 const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-/// The project that pays, where the caller's credentials say another than the one that is called.
+/// Header field with the project to bill, where the credentials name another one than that of the call.
 const QUOTA_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");
 
-/// What may stand in a path's segment as it is.
+/// Characters to escape in a path.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/').remove(b'@').remove(b':');
 
-/// The Gemini API: the key says who calls.
+/// Returns the address and credentials of a model's method in the Gemini API.
+///
+/// # Errors
+/// `InvalidArgument` for a base URL or a key that cannot be sent.
 pub(super) fn gemini(deployment: &Deployment, method: &str) -> Result<(Uri, Vec<Header>)> {
     let version = deployment.api_version.as_deref().unwrap_or("v1beta");
     let model = gemini_model(&deployment.model);
@@ -33,7 +36,11 @@ pub(super) fn gemini(deployment: &Deployment, method: &str) -> Result<(Uri, Vec<
     Ok((uri(&deployment.base_url, version, &model, method)?, credentials))
 }
 
-/// Something of the Gemini API that is no model's method: `before` stands in front of the version.
+/// Returns the address and credentials of a resource of the Gemini API other than a model; `before` precedes the version
+/// in the path.
+///
+/// # Errors
+/// `InvalidArgument` for a base URL or a key that cannot be sent.
 pub(super) fn gemini_resource(deployment: &Deployment, before: &str, path: &str) -> Result<(Uri, Vec<Header>)> {
     let version = deployment.api_version.as_deref().unwrap_or("v1beta");
     let credentials = deployment.api_key.iter().map(|key| api_key(key.expose())).collect::<Result<_>>()?;
@@ -46,11 +53,12 @@ pub(super) fn gemini_resource(deployment: &Deployment, before: &str, path: &str)
     Ok((uri, credentials))
 }
 
+/// Returns true for a version such as `v1beta`.
 fn is_version(segment: &str) -> bool {
     segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()))
 }
 
-/// A model's name as the Gemini API has it.
+/// Returns a model's name in the Gemini API's format.
 pub(super) fn gemini_model(model: &str) -> String {
     match model.split_once('/') {
         Some(("models" | "tunedModels", _)) => model.to_owned(),
@@ -58,20 +66,24 @@ pub(super) fn gemini_model(model: &str) -> String {
     }
 }
 
-/// Vertex AI: a project and a location say where, an access token says who; in express mode a key says both.
+/// Returns the address and credentials of a model's method in Vertex AI: a project, a location and an access token, or in
+/// express mode only a key.
+///
+/// # Errors
+/// `Authentication` without credentials; `InvalidArgument` without a project, and for values that cannot be sent.
 pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -> Result<(Uri, Vec<Header>)> {
     let version = deployment.api_version.as_deref().unwrap_or("v1");
     let found = match &deployment.credentials {
         Credentials::Google(found) => Some(&**found),
         _ => None,
     };
-    let given = deployment.api_key.as_ref().map(|key| key.expose()).or(deployment.setting("vertex_access_token"));
-    let token = given.or(found.map(|found| found.token.expose()));
+    let configured = deployment.api_key.as_ref().map(|key| key.expose()).or(deployment.setting("vertex_access_token"));
+    let token = configured.or(found.map(|found| found.token.expose()));
     let is_key = token.is_some_and(|token| token.starts_with("AIza") || token.starts_with("AQ."));
     let mut credentials = match token {
         Some(key) if is_key => vec![api_key(key)?],
         Some(token) => vec![(AUTHORIZATION, bearer(token)?)],
-        // A caller who brings a header of their own, or a gateway that does.
+        // The caller passes a header field with credentials.
         None if request.extra_headers.iter().any(|(name, _)| *name == AUTHORIZATION || *name == API_KEY) => Vec::new(),
         None => return Err(no_credentials()),
     };
@@ -83,7 +95,7 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
 
     let project = deployment.setting("vertex_project").or(found.and_then(|found| found.project.as_deref()));
     let location = deployment.setting("vertex_location").unwrap_or("global");
-    // It becomes part of a host name.
+    // The location becomes a part of the host name.
     if !location.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
         let message =
             format!("vertex_location is {location:?}, which is no location: write one such as \"us-central1\"");
@@ -110,7 +122,7 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
     Ok((uri(&base_url, version, &model, method)?, credentials))
 }
 
-/// A model's path below its project: a publisher's model, or an endpoint that somebody deployed one to.
+/// Returns a model's path below its project: a publisher's model, or an endpoint that a model is deployed to.
 fn publisher_model(model: &str) -> String {
     match model.split_once('/') {
         Some(("publishers" | "endpoints" | "models", _)) => model.to_owned(),
@@ -120,7 +132,7 @@ fn publisher_model(model: &str) -> String {
     }
 }
 
-/// The base URL may end in a version, which then counts.
+/// Builds the address of a model's method; a version at the end of the base URL wins.
 fn uri(base_url: &str, version: &str, model: &str, method: &str) -> Result<Uri> {
     let has_version = is_version(base_url.rsplit('/').next().unwrap_or_default());
     let model = utf8_percent_encode(model, PATH);
@@ -131,6 +143,7 @@ fn uri(base_url: &str, version: &str, model: &str, method: &str) -> Result<Uri> 
     Uri::try_from(address).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
 }
 
+/// Returns the header field with a key.
 fn api_key(key: &str) -> Result<Header> {
     let mut value = HeaderValue::try_from(key).map_err(|_| {
         Error::argument("api_key holds characters that no HTTP header may hold (a line break?): pass the key alone")

@@ -1,6 +1,6 @@
-//! The shape of an answer, borrowed from its bytes: <https://ai.google.dev/api/generate-content#generatecontentresponse>.
+//! An answer as it is parsed, borrowed from its bytes: <https://ai.google.dev/api/generate-content#generatecontentresponse>.
 //!
-//! Members that have no field here are kept in `rest`, as they came.
+//! Members without a field here are kept in `rest`, unparsed.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::types::lenient::{self, Scalar};
 use crate::types::members::{Fields, Members, fields};
 
-/// Members by name, each value the text it was.
+/// Members by name, unparsed.
 pub(super) type Rest<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
 /// A whole answer, or one event of a stream.
@@ -27,10 +27,10 @@ pub(super) struct Answer<'a> {
     pub rest: Rest<'a>,
 }
 
-/// One of the answers, or its next piece.
+/// A candidate, or a delta of one.
 #[derive(Debug, Default)]
 pub(super) struct Candidate<'a> {
-    /// Absent where it is the only one.
+    /// Absent if there is only one candidate.
     pub index: Option<u64>,
     pub parts: Vec<Part<'a>>,
     pub finish_reason: Option<Cow<'a, str>>,
@@ -39,7 +39,7 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Answer<'_> {
-    /// Whether anything in it belongs to an answer.
+    /// Returns true if it has a member that only answers have.
     pub fn is_answer(&self) -> bool {
         !self.candidates.is_empty() || self.usage.is_some() || self.prompt_feedback.is_some()
     }
@@ -82,7 +82,7 @@ impl<'de> Fields<'de> for Candidate<'de> {
         match &*name {
             "index" => self.index = scalar(map)?,
             "content" => self.parts = lenient::object_of::<Content>(raw(map)?).parts,
-            // Of whatever type, it says that the answer has ended.
+            // A reason of any type means that the answer has ended.
             "finishReason" => {
                 let reason = raw(map)?;
                 self.finish_reason = (reason != "null").then(|| Option::of(reason).unwrap_or(Cow::Borrowed(reason)));
@@ -94,27 +94,27 @@ impl<'de> Fields<'de> for Candidate<'de> {
     }
 }
 
-/// One part of a message: some text, a call, a picture, …
+/// A part of a message: a text, a call, an image …
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Part<'a>(#[serde(borrow)] pub Members<'a>);
 
-/// A call that the model wants made, or a piece of one.
+/// A function call, or a delta of one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FunctionCall<'a> {
     #[serde(default, deserialize_with = "lenient::scalar")]
     pub id: Option<String>,
-    /// Empty in what goes on with the call before.
+    /// Empty in later deltas of a call.
     #[serde(default, deserialize_with = "lenient::scalar")]
     pub name: String,
-    /// An object; absent where the function takes nothing.
+    /// An object; absent if the function has no parameters.
     #[serde(borrow)]
     pub args: Option<&'a RawValue>,
-    /// Pieces of the arguments, where Vertex AI was asked to stream them.
+    /// Values of arguments, if Vertex AI was asked to stream them.
     #[serde(borrow)]
     pub partial_args: Option<&'a RawValue>,
-    /// Whether more of the call comes.
+    /// True if more deltas of the call follow.
     #[serde(default, deserialize_with = "lenient::scalar")]
     pub will_continue: bool,
 }
@@ -124,28 +124,28 @@ impl<'a> Part<'a> {
         self.0.some(name)
     }
 
-    /// All of it, parsed.
+    /// Parses all members.
     pub fn members(&self) -> Map<String, Value> {
         let parsed = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
         self.0.0.iter().map(|(name, value)| (name.to_string(), parsed(value))).collect()
     }
 
-    /// Its text, if it has one.
+    /// Returns the text, if there is one.
     pub fn text(&self) -> Option<Cow<'a, str>> {
         Option::of(self.member("text")?)
     }
 
-    /// Whether its text is reasoning.
+    /// Returns true if the text is reasoning.
     pub fn is_thought(&self) -> bool {
         self.member("thought") == Some("true")
     }
 
-    /// Whether it is nothing but text, reasoning or not: what can be joined with its neighbour.
+    /// Returns true if the part is nothing but text or reasoning, so that it can be joined with adjacent ones.
     pub fn is_plain(&self) -> bool {
         self.0.0.iter().all(|(name, _)| matches!(&**name, "text" | "thought")) && self.member("text").is_some()
     }
 
-    /// The call, if it is one or a piece of one.
+    /// Returns the call, or the delta of one, if the part has one.
     pub fn call(&self) -> Option<FunctionCall<'a>> {
         serde_json::from_str(self.member("functionCall")?).ok()
     }

@@ -1,14 +1,14 @@
 //! The Gemini API's batches, as OpenAI's.
 //!
-//! Wire format: <https://ai.google.dev/api/batch-api>, <https://ai.google.dev/gemini-api/docs/batch-api>. A batch is one
-//! model's and holds its requests; what came of them stands in the batch itself, or in a file that it names.
+//! Wire format: <https://ai.google.dev/api/batch-api>, <https://ai.google.dev/gemini-api/docs/batch-api>. A batch is for
+//! one model and contains its requests; the results are in the batch itself, or in a file that it names.
 
 use bytes::Bytes;
 use http::{Method, Uri};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, google_said, request};
+use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, request, with_details};
 use crate::error::{Error, Result};
 use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
 use crate::providers::bytes_stream::RawBytes;
@@ -22,29 +22,30 @@ use crate::types::operation::Output;
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// Makes a batch.
+/// Creates a batch.
 pub(super) struct Create;
 
-/// Its state, and what changes it.
-pub(super) struct State(Route);
+/// Lists, retrieves or cancels batches.
+pub(super) struct Manage(Route);
 
-/// Its results.
+/// Reads the results of a batch.
 pub(super) struct Results;
 
-pub(super) static BATCH_LIST: State = state(Operation::BatchList, Method::GET, Payload::Query);
-pub(super) static BATCH_RETRIEVE: State = state(Operation::BatchRetrieve, Method::GET, Payload::Query);
-pub(super) static BATCH_CANCEL: State = state(Operation::BatchCancel, Method::POST, Payload::Json);
+pub(super) static BATCH_LIST: Manage = manage(Operation::BatchList, Method::GET, Payload::Query);
+pub(super) static BATCH_RETRIEVE: Manage = manage(Operation::BatchRetrieve, Method::GET, Payload::Query);
+pub(super) static BATCH_CANCEL: Manage = manage(Operation::BatchCancel, Method::POST, Payload::Json);
 
-const fn state(operation: Operation, method: Method, payload: Payload) -> State {
-    State(Route { operation, method, path: "", payload })
+const fn manage(operation: Operation, method: Method, payload: Payload) -> Manage {
+    Manage(Route { operation, method, path: "", payload })
 }
 
+/// Returns the address and header fields of a resource.
 fn destination(deployment: &Deployment, before: &str, path: &str, accept: &'static str) -> Result<Destination> {
     let (uri, credentials) = address::gemini_resource(deployment, before, path)?;
     Ok((uri, headers(credentials, accept).into()))
 }
 
-/// A batch's name as it is in paths: the list gives `batches/…`, and so it may be given.
+/// Returns a resource's name in paths; ids without a collection are those of batches.
 fn name_of(argument: &str, request: &Request) -> Result<String> {
     let id = required_string(argument, request.params.get(argument))?;
     Ok(if id.contains('/') { id } else { format!("batches/{id}") })
@@ -54,27 +55,27 @@ impl Endpoint for Create {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let rows = rows(GEMINI_ROW.name, request)?;
         let model = one_model(&rows)?;
-        let (mut written, mut dropped_params) = (Vec::new(), Vec::new());
+        let (mut requests, mut dropped_params) = (Vec::new(), Vec::new());
         for row in &rows {
             let body = request::write(GEMINI_ROW.name, false, &model, &row.request).map_err(|mut error| {
                 error.message = format!("the row {:?}: {}", row.custom_id, error.message);
                 error
             })?;
-            let mut line = ObjectWriter::with_capacity(body.body.len() + 64);
-            line.put_raw("request", &body.body);
+            let mut line = ObjectWriter::with_capacity(body.json.len() + 64);
+            line.put_raw("request", &body.json);
             line.put("metadata", &json!({"key": row.custom_id}));
-            written.push(if written.is_empty() { b'[' } else { b',' });
-            written.extend_from_slice(&line.finish());
+            requests.push(if requests.is_empty() { b'[' } else { b',' });
+            requests.extend_from_slice(&line.finish());
             dropped_params.extend(body.dropped_params);
         }
-        written.push(b']');
+        requests.push(b']');
         dropped_params.sort_unstable();
         dropped_params.dedup();
         let display_name = request.params.get("display_name").unwrap_or(b"\"ritellm\"");
-        let mut body = ObjectWriter::with_capacity(written.len() + 128);
-        let mut batch = ObjectWriter::with_capacity(written.len() + 96);
+        let mut body = ObjectWriter::with_capacity(requests.len() + 128);
+        let mut batch = ObjectWriter::with_capacity(requests.len() + 96);
         batch.put_raw("displayName", display_name);
-        batch.put_raw("inputConfig", [b"{\"requests\":{\"requests\":", &*written, b"}}"].concat());
+        batch.put_raw("inputConfig", [b"{\"requests\":{\"requests\":", &*requests, b"}}"].concat());
         body.put_raw("batch", batch.finish());
         let (uri, headers) =
             destination(deployment, "", &format!("{}:batchGenerateContent", address::gemini_model(&model)), JSON)?;
@@ -86,13 +87,13 @@ impl Endpoint for Create {
     }
 }
 
-impl Endpoint for State {
+impl Endpoint for Manage {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let mut params = Params::default();
         let path = match self.0.operation {
             Operation::BatchList => {
-                for (name, theirs) in [("limit", "pageSize"), ("after", "pageToken")] {
-                    request.params.get(name).into_iter().for_each(|value| params.set(theirs, value));
+                for (name, native) in [("limit", "pageSize"), ("after", "pageToken")] {
+                    request.params.get(name).into_iter().for_each(|value| params.set(native, value));
                 }
                 "batches".to_owned()
             }
@@ -111,11 +112,11 @@ impl Endpoint for State {
                 let list: Vec<&RawValue> = list.unwrap_or_default();
                 let batches =
                     list.iter().map(|one| batch(response, one.get().as_bytes())).collect::<Result<Vec<_>>>()?;
-                // The next page is asked for by this, and not by the last batch's name.
+                // The cursor of the next page is this token rather than the last batch's name.
                 let next = top.string("nextPageToken").filter(|token| !token.is_empty());
                 Ok(page(&batches, next.is_some(), next))
             }
-            // To cancel is answered with nothing.
+            // The answer to a cancellation is empty.
             (_, Ok(top)) if self.0.operation == Operation::BatchCancel && top.some("name").is_none() => {
                 let id = name_of("batch_id", request)?;
                 Ok(Batch::new(id, "cancelling", super::DIALECT, json!({})).to_value().to_string().into())
@@ -153,18 +154,18 @@ impl Endpoint for Results {
     }
 
     fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(Lines { received, pieces: RawBytes::default(), body: Vec::new() })
+        Box::new(ResultLines { received, pieces: RawBytes::default(), body: Vec::new() })
     }
 }
 
-/// Decodes results when all have come: 20 MB at most where they stand in the batch.
-struct Lines {
+/// Decoder of results, once all of them are received: 20 MB at most if they are in the batch.
+struct ResultLines {
     received: u64,
     pieces: RawBytes,
     body: Vec<u8>,
 }
 
-impl StreamDecoder for Lines {
+impl StreamDecoder for ResultLines {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         self.body.extend_from_slice(&data);
         self.pieces.event(name, Bytes::new(), &mut Vec::new())?;
@@ -198,7 +199,7 @@ impl StreamDecoder for Lines {
     }
 }
 
-/// The results that stand in a batch.
+/// Returns the results that are in a batch.
 fn inlined<'a>(top: &Members<'a>) -> Option<Vec<&'a RawValue>> {
     let output = top.some("response").or_else(|| {
         let metadata = Members::of(top.some("metadata")?.as_bytes()).ok()?;
@@ -211,16 +212,19 @@ fn inlined<'a>(top: &Members<'a>) -> Option<Vec<&'a RawValue>> {
     }
 }
 
-/// A batch as OpenAI has it.
+/// Converts a batch.
+///
+/// # Errors
+/// If the answer is an error, or no batch.
 fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
-    let no_batch = || google_said(errors::not_an_answer(GEMINI_ROW.name, response, "something that is no batch"));
+    let no_batch = || with_details(errors::not_an_answer(GEMINI_ROW.name, response, "something that is no batch"));
     let mut native: Value = serde_json::from_slice(json).map_err(|_| no_batch())?;
     let Some(id) = native["name"].as_str().map(str::to_owned) else {
         return Err(if native["error"].is_object() { GEMINI.decode_error(response) } else { no_batch() });
     };
-    // An operation's metadata is the batch; where a batch is given alone, it is itself.
-    let about = if native["metadata"].is_object() { native["metadata"].clone() } else { native.clone() };
-    let state = about["state"].as_str().unwrap_or_default();
+    // The batch is the operation's metadata, or the whole answer.
+    let batch = if native["metadata"].is_object() { native["metadata"].clone() } else { native.clone() };
+    let state = batch["state"].as_str().unwrap_or_default();
     let status = match state.rsplit_once("STATE_").map_or(state, |(_, state)| state) {
         "SUCCEEDED" => "completed",
         "FAILED" => "failed",
@@ -231,30 +235,31 @@ fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
         _ if native["done"] == true => "completed",
         _ => "validating",
     };
-    let count = |name: &str| match &about["batchStats"][name] {
+    let count = |name: &str| match &batch["batchStats"][name] {
         Value::String(count) => count.parse().unwrap_or(0),
         count => count.as_u64().unwrap_or(0),
     };
-    let time = |name: &str| seconds(about[name].as_str());
+    let time = |name: &str| seconds(batch[name].as_str());
     let (completed, failed) = (count("successfulRequestCount"), count("failedRequestCount"));
     let request_counts = Counts { total: count("requestCount"), completed, failed };
     let file = ["/response/responsesFile", "/metadata/output/responsesFile", "/output/responsesFile"];
-    let file = file.iter().find_map(|place| native.pointer(place)?.as_str()).map(str::to_owned);
+    let file = file.iter().find_map(|path| native.pointer(path)?.as_str()).map(str::to_owned);
     let output_file_id = file.or_else(|| (status == "completed").then(|| id.clone()));
     let errors = native["error"].is_object().then(|| json!({"object": "list", "data": [native["error"].clone()]}));
-    // The results are had apart.
-    for place in ["/response", "/metadata/output", "/output"] {
-        if let Some(Value::Object(output)) = native.pointer_mut(place) {
+    // The results are an operation of their own.
+    for path in ["/response", "/metadata/output", "/output"] {
+        if let Some(Value::Object(output)) = native.pointer_mut(path) {
             output.remove("inlinedResponses");
         }
     }
-    let model = about["model"].as_str().map(|model| model.trim_start_matches("models/").to_owned());
+    let model = batch["model"].as_str().map(|model| model.trim_start_matches("models/").to_owned());
     let batch = Batch::new(id, status, super::DIALECT, native);
     let (created_at, completed_at) = (time("createTime"), time("endTime"));
     Ok(Batch { model, created_at, completed_at, request_counts, output_file_id, errors, ..batch })
 }
 
-/// One result as OpenAI's line. A row's id is in its metadata, or beside it in a file; else its number stands for it.
+/// Converts a result into a line of OpenAI's output file. The row's id is in the metadata, or in a file beside them; a
+/// row without one has its number.
 fn line_of(index: usize, line: &[u8], received: u64) -> Bytes {
     let top = Members::of(line).unwrap_or_default();
     let metadata = top.some("metadata").and_then(|metadata| Members::of(metadata.as_bytes()).ok());

@@ -20,10 +20,10 @@ use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
-/// OpenAI's parameters that Google lacks.
+/// OpenAI's parameters that Google does not have.
 const UNSUPPORTED: &[&str] = &["encoding_format", "user"];
 
-/// The Gemini API's.
+/// Embeddings of the Gemini API.
 pub(super) struct Batch;
 
 impl Endpoint for Batch {
@@ -53,10 +53,12 @@ impl Endpoint for Batch {
     }
 }
 
-/// Vertex AI's: from its second generation on, Gemini's models are asked as in the Gemini API, one content a request.
+/// Embeddings of Vertex AI. Gemini's models from the second generation on have `embedContent`, with one content a
+/// request, as in the Gemini API; the others have `predict`.
 pub(super) struct Vertex;
 
-fn is_asked_by_content(model: &str) -> bool {
+/// Returns true for models with `embedContent`.
+fn has_embed_content(model: &str) -> bool {
     model.rsplit('/').next().is_some_and(|model| {
         let generation = model.strip_prefix("gemini-embedding-").and_then(|rest| rest.split(['-', '.']).next());
         generation.is_some_and(|generation| generation != "001" && generation != "exp")
@@ -67,7 +69,7 @@ impl Endpoint for Vertex {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let Texts { texts, others, dropped_params } = texts(VERTEX_ROW.name, UNSUPPORTED, request)?;
         let mut body = ObjectWriter::with_capacity(request.params.len() + 128);
-        let method = if is_asked_by_content(&deployment.model) {
+        let method = if has_embed_content(&deployment.model) {
             texts.first().into_iter().for_each(|text| put_content(text, &mut body));
             others.iter().for_each(|(name, value)| body.put_raw(camel(name), value));
             "embedContent"
@@ -85,18 +87,19 @@ impl Endpoint for Vertex {
     }
 
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {
-        match is_asked_by_content(&request.model) || request.model.contains("gemini-embedding") {
+        match has_embed_content(&request.model) || request.model.contains("gemini-embedding") {
             true => one_by_one(VERTEX_ROW.name, request),
             false => Ok(Vec::new()),
         }
     }
 }
 
+/// Writes a text as `content`.
 fn put_content(text: &RawValue, object: &mut ObjectWriter) {
     object.put_raw("content", [b"{\"parts\":[{\"text\":", text.get().as_bytes(), b"}]}"].concat());
 }
 
-/// Google's name for a parameter: OpenAI's and LiteLLM's are known, others are as they were given.
+/// Converts the names of OpenAI's and LiteLLM's parameters; other names are returned unchanged.
 fn camel(name: &str) -> &str {
     match name {
         "dimensions" => "outputDimensionality",
@@ -106,7 +109,7 @@ fn camel(name: &str) -> &str {
     }
 }
 
-/// What `predict` takes: what belongs to a text stands beside it, everything else in `parameters`.
+/// Writes the body of `predict`: the members of a text are beside it, all others in `parameters`.
 fn put_instances(texts: &[&RawValue], others: &[(&str, &[u8])], body: &mut ObjectWriter) {
     let (beside, parameters): (Vec<_>, Vec<_>) = others
         .iter()
@@ -121,7 +124,7 @@ fn put_instances(texts: &[&RawValue], others: &[(&str, &[u8])], body: &mut Objec
         .iter()
         .map(|text| {
             let mut members = vec![("content", text.get().as_bytes())];
-            // Here it is spelled so.
+            // Instances have this name in snake case.
             members.extend(
                 beside.iter().map(|(name, value)| (if *name == "taskType" { "task_type" } else { *name }, *value)),
             );
@@ -134,7 +137,7 @@ fn put_instances(texts: &[&RawValue], others: &[(&str, &[u8])], body: &mut Objec
     }
 }
 
-/// Any of the three answers as OpenAI's list.
+/// Converts an answer of any of the three methods.
 fn list(model: &str, response: &HttpResponse) -> Option<Bytes> {
     let top = Members::of(&response.body).ok()?;
     let embeddings: Vec<Members> = match (top.some("embeddings"), top.some("predictions"), top.some("embedding")) {
@@ -168,11 +171,12 @@ fn list(model: &str, response: &HttpResponse) -> Option<Bytes> {
     Some(list.to_json())
 }
 
+/// Returns the number of tokens.
 fn tokens(native: &Map<String, Value>, each: &[Map<String, Value>]) -> Option<u64> {
     if let Some(usage) = native.get("usageMetadata") {
         return usage.get("promptTokenCount").and_then(Value::as_u64);
     }
-    // `predict` counts each text, with a fraction of nothing: 4.0.
+    // `predict` has a number for each text, written as a float: 4.0.
     each.iter()
         .map(|rest| rest.get("statistics")?.get("token_count")?.as_f64().map(|count| count as u64))
         .try_fold(0, |sum: u64, count| Some(sum.saturating_add(count?)))

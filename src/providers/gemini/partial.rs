@@ -1,5 +1,5 @@
-//! A function call whose arguments come in pieces, each with its place in them: what Vertex AI streams where
-//! `streamFunctionCallArguments` asks for it.
+//! Function calls with streamed arguments, each value with its JSON path, which Vertex AI sends on request
+//! (`streamFunctionCallArguments`).
 //!
 //! <https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/function-calling#streaming-fc>
 
@@ -7,42 +7,42 @@ use serde_json::{Map, Value, json};
 
 use super::answer::FunctionCall;
 
-/// A call that has begun and not ended.
+/// A call whose arguments are not complete.
 #[derive(Debug)]
 pub(super) struct PartialCall {
-    /// Its place among the calls of the message.
+    /// Index among the calls of the message.
     pub index: u32,
-    /// The part that began it: its native form, to be completed.
+    /// Native part of the call, without its arguments.
     part: Map<String, Value>,
     args: Value,
 }
 
-/// More than any function's list of arguments has; a place beyond it is not filled up to.
+/// Upper bound of indexes in lists of arguments, since a list is filled up to an index; higher ones are ignored.
 const LONGEST_LIST: usize = 10_000;
 
 impl PartialCall {
-    /// A call that begins with this part.
+    /// Creates a call that begins with this part.
     pub fn begin(index: u32, part: Map<String, Value>) -> Self {
         Self { index, part, args: json!({}) }
     }
 
-    /// Adds the next pieces.
+    /// Adds the arguments of a delta.
     pub fn add(&mut self, call: &FunctionCall) {
         if let Some(Value::Object(whole)) = call.args.and_then(|args| serde_json::from_str(args.get()).ok())
             && let Some(args) = self.args.as_object_mut()
         {
             args.extend(whole);
         }
-        let pieces: Vec<Value> =
-            call.partial_args.and_then(|pieces| serde_json::from_str(pieces.get()).ok()).unwrap_or_default();
-        for piece in &pieces {
-            if let (Some(path), Some(value)) = (piece["jsonPath"].as_str(), value_of(piece)) {
+        let partial_args: Vec<Value> =
+            call.partial_args.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
+        for partial in &partial_args {
+            if let (Some(path), Some(value)) = (partial["jsonPath"].as_str(), value_of(partial)) {
                 put(&mut self.args, &steps(path), value);
             }
         }
     }
 
-    /// The call's arguments as text, and its native part as the plain call would have had it.
+    /// Returns the arguments as text, and the native part in the format of an answer that is not streamed.
     pub fn end(self) -> (String, Map<String, Value>) {
         let Self { mut part, args, .. } = self;
         let text = args.to_string();
@@ -55,26 +55,26 @@ impl PartialCall {
     }
 }
 
-/// The value of a piece, which has one of these members.
-fn value_of(piece: &Value) -> Option<Value> {
-    if let Some(text) = piece.get("stringValue") {
+/// Returns the value of a partial argument, which has one of these members.
+fn value_of(partial: &Value) -> Option<Value> {
+    if let Some(text) = partial.get("stringValue") {
         return Some(text.clone());
     }
-    if let Some(number) = piece.get("numberValue") {
-        // A double, whatever the function's schema says.
+    if let Some(number) = partial.get("numberValue") {
+        // Numbers are sent as doubles, even if the function's schema has integers.
         let whole = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < (1u64 << 53) as f64);
         return Some(whole.map_or_else(|| number.clone(), |whole| (whole as i64).into()));
     }
-    piece.get("boolValue").cloned().or_else(|| piece.get("nullValue").map(|_| Value::Null))
+    partial.get("boolValue").cloned().or_else(|| partial.get("nullValue").map(|_| Value::Null))
 }
 
-/// A step of a path: into an object or a list.
+/// A segment of a path: a member of an object or an item of a list.
 enum Step {
     Name(String),
     Index(usize),
 }
 
-/// The steps of a normalised JSON path, such as `$.a.b[0]['c d']`: <https://www.rfc-editor.org/rfc/rfc9535#section-2.7>.
+/// Parses a normalised JSON path, such as `$.a.b[0]['c d']`: <https://www.rfc-editor.org/rfc/rfc9535#section-2.7>.
 fn steps(path: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut rest = path.strip_prefix('$').unwrap_or(path);
@@ -104,7 +104,7 @@ fn steps(path: &str) -> Vec<Step> {
     steps
 }
 
-/// A name up to its closing quote, and how many bytes it took with that.
+/// Parses a name up to its closing quote; also returns its length in bytes, with the quote.
 fn quoted_name(text: &str, quote: char) -> (String, usize) {
     let mut name = String::new();
     let mut letters = text.char_indices();
@@ -118,21 +118,21 @@ fn quoted_name(text: &str, quote: char) -> (String, usize) {
     (name, text.len())
 }
 
-/// Puts a value to its place; a text goes on with the text that is there.
-fn put(mut at: &mut Value, steps: &[Step], value: Value) {
+/// Sets the value at a path; text is appended to text that is there.
+fn put(mut target: &mut Value, steps: &[Step], value: Value) {
     for step in steps {
-        at = match step {
+        target = match step {
             Step::Name(name) => {
-                if !at.is_object() {
-                    *at = json!({});
+                if !target.is_object() {
+                    *target = json!({});
                 }
-                at.as_object_mut().expect("made above").entry(name.as_str()).or_insert(Value::Null)
+                target.as_object_mut().expect("made above").entry(name.as_str()).or_insert(Value::Null)
             }
             Step::Index(index) if *index < LONGEST_LIST => {
-                if !at.is_array() {
-                    *at = json!([]);
+                if !target.is_array() {
+                    *target = json!([]);
                 }
-                let list = at.as_array_mut().expect("made above");
+                let list = target.as_array_mut().expect("made above");
                 if list.len() <= *index {
                     list.resize(index + 1, Value::Null);
                 }
@@ -141,9 +141,9 @@ fn put(mut at: &mut Value, steps: &[Step], value: Value) {
             Step::Index(_) => return,
         };
     }
-    match (at, value) {
+    match (target, value) {
         (Value::String(known), Value::String(more)) => known.push_str(&more),
-        (at, value) => *at = value,
+        (target, value) => *target = value,
     }
 }
 

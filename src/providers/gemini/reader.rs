@@ -1,13 +1,13 @@
-//! Answers → OpenAI's messages and deltas, one reader for both: a whole answer is read as a stream of one event.
+//! Answers → OpenAI's messages and deltas, by one reader: a whole answer is read as a stream of one event.
 //!
-//! What OpenAI's fields cannot say is kept under `provider_specific_fields.gemini`:
+//! Content that OpenAI's members have no place for is kept under `provider_specific_fields.gemini`:
 //!
-//! - on the message, `parts`: every part of the message in its native shape and order, as soon as one of them is more
-//!   than plain text (a call, a signature, reasoning, a picture, code and its result …). This is what goes back in the
-//!   history. Neighbouring texts without signatures are one part, so that a stream says the same as a whole answer.
-//! - on the answer, the rest: `candidates` with grounding, safety ratings and so on, `promptFeedback`, `createTime` …
+//! - on the message, `parts`: every part of the message in its native format and order, as soon as one of them is more
+//!   than plain text (a call, a signature, reasoning, an image, code and its result …). These parts are sent back in the
+//!   history. Adjacent texts without signatures are joined, so that a stream gives the same parts as a whole answer.
+//! - on the completion, the rest: `candidates` with grounding, safety ratings and so on, `promptFeedback`, `createTime` …
 //!
-//! LiteLLM's `thinking_blocks` stay empty: their signatures are Anthropic's, and what Google signs is not the reasoning.
+//! LiteLLM's `thinking_blocks` stay empty: their signatures are Anthropic's, and Google signs other parts than reasoning.
 
 use std::borrow::Cow;
 
@@ -17,35 +17,37 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::DIALECT;
-use super::answer::{Answer, Candidate, Part, Rest};
+use super::answer::{Answer, Candidate, Part};
 use super::partial::PartialCall;
+use super::unmapped::UnmappedMembers;
 use crate::providers::delta_cache::NewDelta;
+use crate::providers::received::specific_fields;
 use crate::providers::tools::arguments;
 use crate::types::completion::{
     self, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
 };
 use crate::types::lenient;
 
-/// Reads one answer, in one piece or in many.
+/// Reader of one answer, whole or streamed.
 pub(super) struct Reader {
     created: u64,
     id: String,
-    /// Google's id of the answer, which the calls' made-up ids begin with.
+    /// Google's id of the answer, which the generated ids of calls contain.
     response_id: Option<String>,
     model: String,
-    /// The last that was said; every event says it anew.
+    /// JSON of the usage in the latest event that has one: each is cumulative.
     usage: Option<Bytes>,
-    turns: Vec<CandidateState>,
+    candidates: Vec<CandidateState>,
     rest: UnmappedMembers,
 }
 
-/// What has been read of one candidate.
+/// State of one candidate.
 #[derive(Default)]
 struct CandidateState {
     index: u32,
     begun: bool,
     calls: u32,
-    /// The call of which more is to come.
+    /// The call whose arguments are not complete.
     open: Option<PartialCall>,
     parts: Parts,
     finished: bool,
@@ -53,7 +55,7 @@ struct CandidateState {
 }
 
 impl CandidateState {
-    /// Ends the call that is open: its arguments are told, and its part is one.
+    /// Ends the open call: emits its arguments and keeps its part.
     fn end_call(&mut self, delta: &mut Message) {
         let Some(open) = self.open.take() else { return };
         let index = Some(open.index);
@@ -65,22 +67,30 @@ impl CandidateState {
 }
 
 impl Reader {
-    /// A reader for an answer that began at `created`, of `model` unless the answer says otherwise.
+    /// Creates the reader of an answer that began at `created` (Unix seconds); `model` is its model unless it names one.
     pub fn new(created: u64, model: &str) -> Self {
         let (id, model) = (String::new(), model.to_owned());
-        Self { created, id, response_id: None, model, usage: None, turns: Vec::new(), rest: UnmappedMembers::default() }
+        Self {
+            created,
+            id,
+            response_id: None,
+            model,
+            usage: None,
+            candidates: Vec::new(),
+            rest: UnmappedMembers::default(),
+        }
     }
 
-    /// The choices of a whole answer.
-    pub fn whole<'a>(&mut self, body: &Bytes, mut answer: Answer<'a>) -> Vec<Choice<'a>> {
+    /// Returns the choices of a whole answer; `body` is the JSON that `answer` was parsed from.
+    pub fn read_completion<'a>(&mut self, body: &Bytes, mut answer: Answer<'a>) -> Vec<Choice<'a>> {
         if answer.candidates.is_empty() && !answer.prompt_feedback.is_some_and(is_blocked) {
-            // The model has said nothing.
+            // An answer without content.
             answer.candidates.push(Candidate::default());
         }
         for candidate in &mut answer.candidates {
             candidate.finish_reason.get_or_insert(Cow::Borrowed("STOP"));
         }
-        let mut choices = self.piece(body, answer);
+        let mut choices = self.read_event(body, answer);
         for choice in &mut choices {
             let mut message = choice.delta.take().unwrap_or_default();
             if matches!(message.content, Content::Absent) {
@@ -88,7 +98,7 @@ impl Reader {
             }
             for call in std::mem::take(&mut message.tool_calls) {
                 match message.tool_calls.last_mut() {
-                    // The rest of a call that came in pieces.
+                    // The arguments of the call before, which were streamed.
                     Some(begun) if call.function.name.is_none() => begun.function.arguments = call.function.arguments,
                     _ => message.tool_calls.push(ToolCall { index: None, ..call }),
                 }
@@ -98,8 +108,8 @@ impl Reader {
         choices
     }
 
-    /// The next pieces of the choices. `data` is the event that `answer` was read from.
-    pub fn piece<'a>(&mut self, data: &Bytes, answer: Answer<'a>) -> Vec<Choice<'a>> {
+    /// Returns the deltas of an event; `data` is the JSON that `answer` was parsed from.
+    pub fn read_event<'a>(&mut self, data: &Bytes, answer: Answer<'a>) -> Vec<Choice<'a>> {
         if self.response_id.is_none() {
             self.response_id = answer.response_id.map(Cow::into_owned).filter(|id| !id.is_empty());
         }
@@ -117,119 +127,121 @@ impl Reader {
             self.rest.add(data, "promptFeedback", feedback);
         }
         if answer.candidates.is_empty() && answer.prompt_feedback.is_some_and(is_blocked) {
-            let turn = turn(&mut self.turns, 0);
-            turn.finished = true;
-            let delta = Message { role: first(&mut turn.begun), ..Message::default() };
+            let state = state_of(&mut self.candidates, 0);
+            state.finished = true;
+            let delta = Message { role: first_role(&mut state.begun), ..Message::default() };
             return vec![Choice { delta: Some(delta), finish_reason: Some("content_filter"), ..Choice::default() }];
         }
-        answer.candidates.into_iter().zip(0..).map(|(candidate, place)| self.choice(data, candidate, place)).collect()
+        answer
+            .candidates
+            .into_iter()
+            .zip(0..)
+            .map(|(candidate, position)| self.choice(data, candidate, position))
+            .collect()
     }
 
-    /// The next piece of one choice, from an event that differs from the one before in this alone.
-    pub fn go_on(&mut self, data: &Bytes, candidate: u64, delta: &NewDelta) {
-        turn(&mut self.turns, candidate as u32).parts.add_text(&delta.text, false);
+    /// Reads an event that differs from the one before only in this delta of a candidate's text.
+    pub fn read_text_delta(&mut self, data: &Bytes, candidate: u64, delta: &NewDelta) {
+        state_of(&mut self.candidates, candidate as u32).parts.add_text(&delta.text, false);
         if !delta.counts.is_empty() {
             self.usage = Some(data.slice_ref(delta.counts));
         }
     }
 
-    fn choice<'a>(&mut self, data: &Bytes, candidate: Candidate<'a>, place: u32) -> Choice<'a> {
+    /// Returns the delta of a candidate, whose index is its position unless it has one.
+    fn choice<'a>(&mut self, data: &Bytes, candidate: Candidate<'a>, position: u32) -> Choice<'a> {
         let response_id = self.response_id.as_deref();
-        let index = candidate.index.and_then(|index| index.try_into().ok()).unwrap_or(place);
-        let turn = turn(&mut self.turns, index);
-        let mut delta = Message { role: first(&mut turn.begun), ..Message::default() };
+        let index = candidate.index.and_then(|index| index.try_into().ok()).unwrap_or(position);
+        let state = state_of(&mut self.candidates, index);
+        let mut delta = Message { role: first_role(&mut state.begun), ..Message::default() };
         let (mut text, mut reasoning) = (Cow::Borrowed(""), Cow::Borrowed(""));
         for part in &candidate.parts {
-            if let Some(said) = part.text() {
-                join(if part.is_thought() { &mut reasoning } else { &mut text }, said);
+            if let Some(more) = part.text() {
+                join(if part.is_thought() { &mut reasoning } else { &mut text }, more);
             }
             match part.call() {
                 Some(call) if !call.name.is_empty() => {
-                    turn.end_call(&mut delta);
+                    state.end_call(&mut delta);
                     let id = call.id.clone().filter(|id| !id.is_empty());
-                    let id = id.unwrap_or_else(|| made_up_id(response_id, turn));
+                    let id = id.unwrap_or_else(|| call_id(response_id, state));
                     let is_partial = call.will_continue || call.partial_args.is_some();
                     let arguments = if is_partial { "".into() } else { arguments_of(call.args) };
                     delta.tool_calls.push(ToolCall {
-                        index: Some(turn.calls),
+                        index: Some(state.calls),
                         id: Some(id.into()),
                         kind: Some("function"),
                         function: Function { name: Some(call.name.clone().into()), arguments },
                     });
                     if is_partial {
-                        let mut open = PartialCall::begin(turn.calls, part.members());
+                        let mut open = PartialCall::begin(state.calls, part.members());
                         open.add(&call);
-                        turn.open = Some(open);
+                        state.open = Some(open);
                     } else {
-                        turn.parts.add(part);
+                        state.parts.add(part);
                     }
-                    turn.calls += 1;
+                    state.calls += 1;
                     if is_partial && !call.will_continue {
-                        turn.end_call(&mut delta);
+                        state.end_call(&mut delta);
                     }
                 }
-                Some(call) if turn.open.is_some() => {
-                    turn.open.iter_mut().for_each(|open| open.add(&call));
+                Some(call) if state.open.is_some() => {
+                    state.open.iter_mut().for_each(|open| open.add(&call));
                     if !call.will_continue {
-                        turn.end_call(&mut delta);
+                        state.end_call(&mut delta);
                     }
                 }
-                _ => turn.parts.add(part),
+                _ => state.parts.add(part),
             }
         }
         if candidate.finish_reason.is_some() {
-            turn.end_call(&mut delta);
+            state.end_call(&mut delta);
         }
         if !text.is_empty() {
             delta.content = Content::Text(text);
         }
         delta.reasoning_content = Some(reasoning).filter(|reasoning| !reasoning.is_empty());
 
-        let finish_reason = candidate.finish_reason.as_deref().map(|reason| finish_reason(reason, turn.calls > 0));
-        turn.finished |= finish_reason.is_some();
-        let parts = turn.parts.take(turn.finished);
+        let finish_reason = candidate.finish_reason.as_deref().map(|reason| finish_reason(reason, state.calls > 0));
+        state.finished |= finish_reason.is_some();
+        let parts = state.parts.take(state.finished);
         if !parts.is_empty() {
             delta.provider_specific_fields.insert(DIALECT.to_owned(), json!({ "parts": parts }));
         }
         if let Some(reason) = candidate.finish_reason.filter(|reason| !matches!(&**reason, "STOP" | "MAX_TOKENS")) {
-            turn.rest.add_value("finishReason", Value::String(reason.into_owned()));
+            state.rest.add_value("finishReason", Value::String(reason.into_owned()));
         }
-        turn.rest.add_all(data, &candidate.rest);
+        state.rest.add_all(data, &candidate.rest);
         if let Some(logprobs) = candidate.logprobs {
-            turn.rest.add(data, "logprobsResult", logprobs);
+            state.rest.add(data, "logprobsResult", logprobs);
         }
         let logprobs = candidate.logprobs.and_then(openai_logprobs);
         Choice { index, delta: Some(delta), finish_reason, logprobs, ..Choice::default() }
     }
 
-    /// Whether every candidate that has begun has said why it ended.
+    /// Returns true if every candidate that has begun has a finish reason.
     pub fn is_finished(&self) -> bool {
-        !self.turns.is_empty() && self.turns.iter().all(|turn| turn.finished)
+        !self.candidates.is_empty() && self.candidates.iter().all(|state| state.finished)
     }
 
-    /// `provider_specific_fields` of the answer: what was not told before of what has no place elsewhere.
-    pub fn untold(&mut self) -> Map<String, Value> {
-        let mut native = self.rest.untold();
-        let several = self.turns.len() > 1;
+    /// Takes the `provider_specific_fields` of the answer, without the members that were taken before.
+    pub fn take_unmapped(&mut self) -> Map<String, Value> {
+        let mut native = self.rest.take();
+        let several = self.candidates.len() > 1;
         let mut candidates = Vec::new();
-        for turn in &mut self.turns {
-            let mut rest = turn.rest.untold();
+        for state in &mut self.candidates {
+            let mut rest = state.rest.take();
             if !rest.is_empty() && several {
-                rest.insert("index".to_owned(), turn.index.into());
+                rest.insert("index".to_owned(), state.index.into());
             }
             candidates.extend(Some(rest).filter(|rest| !rest.is_empty()).map(Value::Object));
         }
         if !candidates.is_empty() {
             native.insert("candidates".to_owned(), candidates.into());
         }
-        let mut fields = Map::new();
-        if !native.is_empty() {
-            fields.insert(DIALECT.to_owned(), native.into());
-        }
-        fields
+        specific_fields(DIALECT, native)
     }
 
-    /// A completion or chunk with everything but its choices.
+    /// Returns a completion or chunk without choices.
     pub fn envelope(&self, object: &'static str) -> Completion<'_> {
         Completion {
             id: (&*self.id).into(),
@@ -240,7 +252,7 @@ impl Reader {
         }
     }
 
-    /// The tokens, as last said.
+    /// Converts the latest usage.
     pub fn usage(&self) -> Option<Usage<'_>> {
         #[derive(Default, Deserialize)]
         #[serde(rename_all = "camelCase", default)]
@@ -277,36 +289,39 @@ impl Reader {
     }
 }
 
-fn turn(turns: &mut Vec<CandidateState>, index: u32) -> &mut CandidateState {
-    let place = turns.iter().position(|turn| turn.index == index).unwrap_or_else(|| {
-        turns.push(CandidateState { index, ..CandidateState::default() });
-        turns.len() - 1
+/// Returns the state of the candidate of this index, creating it if it is new.
+fn state_of(candidates: &mut Vec<CandidateState>, index: u32) -> &mut CandidateState {
+    let position = candidates.iter().position(|state| state.index == index).unwrap_or_else(|| {
+        candidates.push(CandidateState { index, ..CandidateState::default() });
+        candidates.len() - 1
     });
-    &mut turns[place]
+    &mut candidates[position]
 }
 
-fn first(begun: &mut bool) -> Option<&'static str> {
+/// Returns the role for the first delta, and `None` for later ones.
+fn first_role(begun: &mut bool) -> Option<&'static str> {
     (!std::mem::replace(begun, true)).then_some("assistant")
 }
 
+/// Appends text, without copying the first one.
 fn join<'a>(known: &mut Cow<'a, str>, text: Cow<'a, str>) {
     if known.is_empty() { *known = text } else { known.to_mut().push_str(&text) }
 }
 
-/// OpenAI wants an id for every call. The answer's own id makes it the same in a stream and in a whole answer.
-fn made_up_id(response_id: Option<&str>, turn: &CandidateState) -> String {
-    // Some providers, to whom the message may go next, take at most 40 letters, digits, - and _.
+/// Generates the id of a call without one. With the answer's id in it, it is the same in a stream and in a whole answer.
+fn call_id(response_id: Option<&str>, state: &CandidateState) -> String {
+    // The message may be sent to another provider next, some of which limit ids to 40 letters, digits, - and _.
     let is_usable = |id: &&str| {
         id.len() <= 28 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    match (response_id.filter(is_usable), turn.index) {
-        (Some(id), 0) => format!("call_{id}_{}", turn.calls),
-        (Some(id), candidate) => format!("call_{id}_{candidate}_{}", turn.calls),
+    match (response_id.filter(is_usable), state.index) {
+        (Some(id), 0) => format!("call_{id}_{}", state.calls),
+        (Some(id), candidate) => format!("call_{id}_{candidate}_{}", state.calls),
         (None, _) => format!("call_{:024x}", fastrand::u128(..) >> 32),
     }
 }
 
-/// Google's reason in OpenAI's words: <https://ai.google.dev/api/generate-content#FinishReason>.
+/// Converts a finish reason: <https://ai.google.dev/api/generate-content#FinishReason>.
 fn finish_reason(native: &str, has_calls: bool) -> &'static str {
     match native {
         "MAX_TOKENS" => "length",
@@ -314,23 +329,24 @@ fn finish_reason(native: &str, has_calls: bool) -> &'static str {
             "content_filter"
         }
         "IMAGE_SAFETY" | "IMAGE_PROHIBITED_CONTENT" | "IMAGE_RECITATION" => "content_filter",
-        // MALFORMED_FUNCTION_CALL, OTHER and the like: it has stopped, and the native reason says why.
+        // MALFORMED_FUNCTION_CALL, OTHER and the like; the native reason is kept.
         _ => completion::finish_reason("stop", has_calls),
     }
 }
 
+/// Returns true if the prompt was blocked.
 fn is_blocked(feedback: &RawValue) -> bool {
     crate::types::members::Members::of(feedback.get().as_bytes())
         .is_ok_and(|feedback| feedback.some("blockReason").is_some())
 }
 
-/// OpenAI's `logprobs`: <https://ai.google.dev/api/generate-content#LogprobsResult>.
+/// Converts log probabilities: <https://ai.google.dev/api/generate-content#LogprobsResult>.
 fn openai_logprobs(native: &RawValue) -> Option<Value> {
     let native: Value = serde_json::from_str(native.get()).ok()?;
     let entry = |candidate: &Value| json!({"token": candidate["token"], "logprob": candidate["logProbability"], "bytes": candidate["token"].as_str().map(str::as_bytes)});
     let none = Vec::new();
-    let content = native["chosenCandidates"].as_array()?.iter().enumerate().map(|(place, chosen)| {
-        let top = native["topCandidates"][place]["candidates"].as_array().unwrap_or(&none);
+    let content = native["chosenCandidates"].as_array()?.iter().enumerate().map(|(index, chosen)| {
+        let top = native["topCandidates"][index]["candidates"].as_array().unwrap_or(&none);
         let mut content = entry(chosen);
         content["top_logprobs"] = top.iter().map(entry).collect();
         content
@@ -338,7 +354,7 @@ fn openai_logprobs(native: &RawValue) -> Option<Value> {
     Some(json!({"content": content.collect::<Vec<_>>(), "refusal": null}))
 }
 
-/// Arguments as text; Google sends an object, other servers of this wire what OpenAI has.
+/// Returns arguments as text; Google sends an object, other servers of this wire a string, as OpenAI does.
 fn arguments_of(args: Option<&RawValue>) -> Cow<'_, str> {
     match arguments::text(args.map(RawValue::get)) {
         Cow::Borrowed(text) => compact(text),
@@ -346,7 +362,7 @@ fn arguments_of(args: Option<&RawValue>) -> Cow<'_, str> {
     }
 }
 
-/// JSON without the white space between its tokens (the Gemini API indents its answers).
+/// Removes the white space between the tokens of JSON: the Gemini API indents its answers.
 pub(super) fn compact(json: &str) -> Cow<'_, str> {
     if !json.contains(['\n', ' ']) {
         return json.into();
@@ -362,14 +378,15 @@ pub(super) fn compact(json: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// A message's parts in their native shape, kept back until it is known that they are needed.
+/// Native parts of a message, held back until one of them is more than plain text.
 #[derive(Default)]
 struct Parts {
-    /// One of them is more than plain text.
+    /// True once one of them is more than plain text.
     needed: bool,
     ready: Vec<Value>,
-    /// The text that the next parts may go on with, and whether it is reasoning.
+    /// Text that later parts may extend.
     text: String,
+    /// True if `text` is reasoning.
     is_thought: bool,
 }
 
@@ -405,99 +422,11 @@ impl Parts {
         self.ready.push(if self.is_thought { json!({"text": text, "thought": true}) } else { json!({ "text": text }) });
     }
 
-    /// The parts that are ready; the last of them too if the message has ended.
+    /// Takes the complete parts; with `finished`, also the text at the end.
     fn take(&mut self, finished: bool) -> Vec<Value> {
         if finished {
             self.close_text();
         }
         if self.needed { std::mem::take(&mut self.ready) } else { Vec::new() }
-    }
-}
-
-/// Members that have no place in OpenAI's format, from one event or many.
-#[derive(Default)]
-struct UnmappedMembers(Vec<Member>);
-
-struct Member {
-    name: String,
-    values: Vec<Json>,
-    told: bool,
-}
-
-/// JSON that is parsed only when it is told.
-enum Json {
-    Unread(Bytes),
-    Read(Value),
-}
-
-impl UnmappedMembers {
-    fn add_all(&mut self, data: &Bytes, rest: &Rest) {
-        rest.iter().for_each(|(name, value)| self.add(data, name, value));
-    }
-
-    fn add(&mut self, data: &Bytes, name: &str, value: &RawValue) {
-        let text = value.get().as_bytes();
-        let known = self.0.iter_mut().find(|member| member.name == name);
-        let is_list_or_object = matches!(text.first(), Some(b'{' | b'['));
-        match known {
-            None => self.0.push(Member {
-                name: name.to_owned(),
-                values: vec![Json::Unread(data.slice_ref(text))],
-                told: false,
-            }),
-            Some(known) if matches!(known.values.last(), Some(Json::Unread(last)) if last == text) => {}
-            Some(known) => {
-                if !is_list_or_object {
-                    known.values.clear();
-                }
-                known.values.push(Json::Unread(data.slice_ref(text)));
-            }
-        }
-    }
-
-    fn add_value(&mut self, name: &str, value: Value) {
-        self.0.retain(|member| member.name != name || member.told);
-        if !self.0.iter().any(|member| member.name == name) {
-            self.0.push(Member { name: name.to_owned(), values: vec![Json::Read(value)], told: false });
-        }
-    }
-
-    /// What was not told before. A member that several events said something about is one.
-    fn untold(&mut self) -> Map<String, Value> {
-        let mut members = Map::new();
-        for member in self.0.iter_mut().filter(|member| !member.told) {
-            member.told = true;
-            let pieces_follow = member.name == "logprobsResult";
-            let mut whole = Value::Null;
-            for value in member.values.drain(..) {
-                let value = match value {
-                    Json::Unread(text) => serde_json::from_slice(&text).unwrap_or_default(),
-                    Json::Read(value) => value,
-                };
-                absorb(&mut whole, value, pieces_follow);
-            }
-            members.insert(member.name.clone(), whole);
-        }
-        members
-    }
-}
-
-/// Adds what a later event says of a member to what earlier ones said. Some events repeat what there was, so a list
-/// gets only items it does not have, unless it is known that each event holds the next piece.
-fn absorb(known: &mut Value, value: Value, pieces_follow: bool) {
-    match (known, value) {
-        (Value::Object(known), Value::Object(members)) => {
-            for (name, value) in members {
-                absorb(known.entry(name).or_insert(Value::Null), value, pieces_follow);
-            }
-        }
-        (Value::Array(known), Value::Array(items)) => {
-            for item in items {
-                if pieces_follow || !known.contains(&item) {
-                    known.push(item);
-                }
-            }
-        }
-        (known, value) => *known = value,
     }
 }

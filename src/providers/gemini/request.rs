@@ -16,13 +16,13 @@ use crate::types::members::Members;
 use crate::types::params::Params;
 use crate::types::request::Request;
 
-/// A request's body, and what was left out of it.
-pub(super) struct Written {
-    pub body: Vec<u8>,
+/// A request's body, and the parameters that were dropped.
+pub(super) struct Body {
+    pub json: Vec<u8>,
     pub dropped_params: Vec<String>,
 }
 
-/// OpenAI's parameters that Google has under another name and with the same values: they go into `generationConfig`.
+/// OpenAI's parameters that go into `generationConfig` under another name, with the same values.
 const RENAMED: &[(&str, &str)] = &[
     ("max_completion_tokens", "maxOutputTokens"),
     ("n", "candidateCount"),
@@ -31,7 +31,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("top_logprobs", "logprobs"),
 ];
 
-/// What Google itself has in `generationConfig`. The caller may name these directly, in either spelling.
+/// Members of `generationConfig`, which callers may also pass as parameters, in either spelling.
 const GENERATION_CONFIG: &[&str] = &[
     "audioTimestamp",
     "audioTranscriptionConfig",
@@ -60,8 +60,8 @@ const GENERATION_CONFIG: &[&str] = &[
     "translationConfig",
 ];
 
-/// OpenAI's parameters for which Google has nothing.
-const LACKING: &[&str] = &[
+/// OpenAI's parameters that Google does not have.
+const UNSUPPORTED: &[&str] = &[
     "function_call",
     "functions",
     "logit_bias",
@@ -76,11 +76,14 @@ const LACKING: &[&str] = &[
     "verbosity",
 ];
 
-/// The switch that lets Google's own tools stand beside functions.
+/// Member of `toolConfig` that allows Google's own tools beside functions.
 const MIX_TOOLS: &str = "includeServerSideToolInvocations";
 
 /// Writes the body of a request to `model`.
-pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, request: &Request) -> Result<Written> {
+///
+/// # Errors
+/// If a parameter cannot be read or, without `drop_params`, if Google cannot do what it asks for.
+pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, request: &Request) -> Result<Body> {
     let size = request.params.len();
     let mut writer = Writer {
         provider,
@@ -106,22 +109,26 @@ pub(super) fn write(provider: &'static str, is_vertex: bool, model: &str, reques
             body.set(name, &object(&members));
         }
     }
-    Ok(Written { body: object(&body), dropped_params })
+    Ok(Body { json: object(&body), dropped_params })
 }
 
+/// The members of a request, as they are collected.
 struct Writer {
     provider: &'static str,
     is_vertex: bool,
     rules: &'static Rules,
     drop_params: bool,
     body: Params,
+    /// `generationConfig`.
     config: Params,
+    /// `toolConfig`.
     tool_config: Params,
     tools: Vec<Box<RawValue>>,
     dropped_params: Vec<String>,
 }
 
 impl Writer {
+    /// Converts a parameter; `all` are those of the call.
     fn param(&mut self, name: &str, value: &[u8], all: &Params) -> Result<()> {
         if let Some((_, native)) = RENAMED.iter().find(|(known, _)| *known == name) {
             self.config.set(native, value);
@@ -130,7 +137,7 @@ impl Writer {
         match name {
             "messages" => self.messages(value)?,
             "max_tokens" if all.get("max_completion_tokens").is_none() => self.config.set("maxOutputTokens", value),
-            // The newer name has the say.
+            // The newer name wins.
             "max_tokens" => {}
             "stop" if value.starts_with(b"[") => self.config.set("stopSequences", value),
             "stop" => put(&mut self.config, "stopSequences", &[raw(name, value)?]),
@@ -146,38 +153,38 @@ impl Writer {
             }
             "audio" => self.audio(value)?,
             "response_format" => self.response_format(value)?,
-            "reasoning_effort" if !names_thinking_config(all) && all.get("thinking").is_none() => {
+            "reasoning_effort" if !has_thinking_config(all) && all.get("thinking").is_none() => {
                 let effort: String = read(name, value)?;
                 self.effort(name, &effort)?;
             }
-            "thinking" if !names_thinking_config(all) => self.thinking(value)?,
-            // What Google calls by its own name has the say.
+            "thinking" if !has_thinking_config(all) => self.thinking(value)?,
+            // Google's own parameter wins.
             "reasoning_effort" | "thinking" => {}
             "tools" => self.tools(value)?,
             "tool_choice" => self.tool_choice(value)?,
             "web_search_options" => match read::<Map<String, Value>>(name, value)?.keys().next() {
-                None => self.tools.push(written(&json!({"googleSearch": {}}))),
-                Some(option) => self.lacks_value(name, &format!(" with {option}"))?,
+                None => self.tools.push(to_raw(&json!({"googleSearch": {}}))),
+                Some(option) => self.unsupported_value(name, &format!(" with {option}"))?,
             },
-            // It calls functions in parallel as it likes.
+            // The model decides by itself whether to call functions in parallel.
             "parallel_tool_calls" if asks_for_nothing(name, value) => {}
-            "parallel_tool_calls" => self.lacks(name)?,
+            "parallel_tool_calls" => self.unsupported(name)?,
             "service_tier" => match read::<String>(name, value)?.as_str() {
                 "auto" => {}
                 "default" => put(&mut self.body, "serviceTier", "standard"),
                 tier @ ("flex" | "priority" | "standard") => put(&mut self.body, "serviceTier", tier),
-                tier => self.lacks_value(name, &format!(" of {tier:?}"))?,
+                tier => self.unsupported_value(name, &format!(" of {tier:?}"))?,
             },
-            // The Gemini API's switch for logging, which is what it is with OpenAI.
+            // The Gemini API's switch for logging, with OpenAI's meaning.
             "store" if !self.is_vertex => self.body.set(name, value),
             "store" if asks_for_nothing(name, value) => {}
-            "store" => self.lacks(name)?,
-            // The stream's decoder reads it; usage always comes.
+            "store" => self.unsupported(name)?,
+            // Read by the stream's decoder; Google always sends the usage.
             "stream_options" => {}
             "generationConfig" | "generation_config" => merge(&mut self.config, &read(name, value)?),
             "toolConfig" | "tool_config" => merge(&mut self.tool_config, &read(name, value)?),
-            name if LACKING.contains(&name) && asks_for_nothing(name, value) => {}
-            name if LACKING.contains(&name) => self.lacks(name)?,
+            name if UNSUPPORTED.contains(&name) && asks_for_nothing(name, value) => {}
+            name if UNSUPPORTED.contains(&name) => self.unsupported(name)?,
             name => match GENERATION_CONFIG.iter().find(|known| **known == camel_case(name)) {
                 Some(native) => self.config.set(native, value),
                 None => self.body.set(name, value),
@@ -186,16 +193,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Refuses a parameter, or leaves it out if the caller wants that.
-    fn lacks(&mut self, name: &str) -> Result<()> {
-        self.lacks_value(name, "")
+    /// Rejects a parameter, or drops it with `drop_params`.
+    fn unsupported(&mut self, name: &str) -> Result<()> {
+        self.unsupported_value(name, "")
     }
 
-    /// The same for one value of it: `why` follows the name in the message.
-    fn lacks_value(&mut self, name: &str, why: &str) -> Result<()> {
+    /// Rejects or drops a value of a parameter; `why` follows the name in the message.
+    fn unsupported_value(&mut self, name: &str, why: &str) -> Result<()> {
         drop_or_refuse_because(self.provider, name, why, self.drop_params, &mut self.dropped_params)
     }
 
+    /// Converts the messages.
     fn messages(&mut self, value: &[u8]) -> Result<()> {
         let messages: Vec<contents::Message> = read("messages", value)?;
         let (contents, instruction) = contents::translate(&messages, self.rules)?;
@@ -206,7 +214,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The voice of a spoken answer; the format is always raw samples.
+    /// Converts `audio`: the voice of a spoken answer, whose format is always raw samples.
     fn audio(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
         struct Audio {
@@ -215,7 +223,7 @@ impl Writer {
         }
         let audio: Audio = read("audio", value)?;
         if let Some(format) = audio.format.filter(|format| format != "pcm16") {
-            self.lacks_value("audio", &format!(" with the format {format:?}"))?;
+            self.unsupported_value("audio", &format!(" with the format {format:?}"))?;
         }
         if let Some(voice) = audio.voice {
             put(
@@ -227,6 +235,7 @@ impl Writer {
         Ok(())
     }
 
+    /// Converts `response_format`.
     fn response_format(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
         struct Format<'a> {
@@ -249,12 +258,12 @@ impl Writer {
                     put(&mut self.config, "responseJsonSchema", schema);
                 }
             }
-            kind => self.lacks_value("response_format", &format!(" of type {kind:?}"))?,
+            kind => self.unsupported_value("response_format", &format!(" of type {kind:?}"))?,
         }
         Ok(())
     }
 
-    /// Anthropic's parameter, which LiteLLM takes for every provider.
+    /// Converts Anthropic's `thinking`, which LiteLLM accepts for every provider.
     fn thinking(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
         struct ThinkingParam {
@@ -262,14 +271,14 @@ impl Writer {
             kind: String,
             budget_tokens: Option<i64>,
         }
-        let given: ThinkingParam = read("thinking", value)?;
-        let config = match (given.kind.as_str(), given.budget_tokens) {
+        let param: ThinkingParam = read("thinking", value)?;
+        let config = match (param.kind.as_str(), param.budget_tokens) {
             ("disabled", _) => return self.effort("thinking", "none"),
-            _ if self.rules.thinking == Thinking::Never => return self.lacks_value("thinking", &self.on_model()),
+            _ if self.rules.thinking == Thinking::Never => return self.unsupported_value("thinking", &self.on_model()),
             (_, Some(budget)) => {
                 json!({"thinkingBudget": self.rules.thinking.budget(budget), "includeThoughts": true})
             }
-            // It thinks as much as it likes, which is the default.
+            // Without a budget, the model chooses, which is the default.
             (_, None) => json!({"includeThoughts": true}),
         };
         put(&mut self.config, "thinkingConfig", &config);
@@ -280,17 +289,17 @@ impl Writer {
         format!(" on this model ({})", self.rules.models)
     }
 
-    /// An effort of OpenAI's, given by the parameter `name`.
+    /// Converts an effort of OpenAI's, which the parameter `name` asks for.
     fn effort(&mut self, name: &str, effort: &str) -> Result<()> {
         match thinking_of_effort(self.rules.thinking, effort)? {
-            Some(_) if self.rules.thinking == Thinking::Never => return self.lacks_value(name, &self.on_model()),
+            Some(_) if self.rules.thinking == Thinking::Never => return self.unsupported_value(name, &self.on_model()),
             Some(config) => put(&mut self.config, "thinkingConfig", &config),
             None => {}
         }
         Ok(())
     }
 
-    /// OpenAI's functions become one tool with many declarations; Google's own tools stay what they are.
+    /// Converts `tools`: OpenAI's functions become declarations of one tool, Google's own tools are sent as they are.
     fn tools(&mut self, value: &[u8]) -> Result<()> {
         #[derive(Deserialize)]
         struct Tool<'a> {
@@ -314,37 +323,39 @@ impl Writer {
             functions: Vec<Function<'a>>,
         }
         let mut functions = Vec::new();
-        for (place, tool) in read::<Vec<&RawValue>>("tools", value)?.into_iter().enumerate() {
-            match read(&format!("tools[{place}]"), tool.get().as_bytes())? {
+        for (index, tool) in read::<Vec<&RawValue>>("tools", value)?.into_iter().enumerate() {
+            match read(&format!("tools[{index}]"), tool.get().as_bytes())? {
                 Tool { function: Some(function), .. } => functions.push(function),
-                Tool { kind: Some(kind), .. } if kind == "custom" => self.lacks_value("tools", CUSTOM_TOOL)?,
+                Tool { kind: Some(kind), .. } if kind == "custom" => self.unsupported_value("tools", CUSTOM_TOOL)?,
                 Tool { .. } => self.tools.push(tool.to_owned()),
             }
         }
         if !functions.is_empty() {
-            self.tools.insert(0, written(&Declarations { functions }));
+            self.tools.insert(0, to_raw(&Declarations { functions }));
         }
         Ok(())
     }
 
-    /// Google's own tools beside functions are a 400 on the Gemini API without this switch, which Vertex AI does not have.
+    /// Allows Google's own tools beside functions: without this switch, which Vertex AI does not have, the Gemini API
+    /// answers with a 400.
     fn mix_tools(&mut self) {
         if self.is_vertex || !self.rules.mixes_tools || self.tool_config.get(MIX_TOOLS).is_some() {
             return;
         }
-        let (mut functions, mut own) = (false, false);
+        let (mut functions, mut native) = (false, false);
         for tool in self.tools.iter().filter_map(|tool| Members::of(tool.get().as_bytes()).ok()) {
             for (name, _) in &tool.0 {
                 let is_functions = matches!(&**name, "functionDeclarations" | "function_declarations");
                 functions |= is_functions;
-                own |= !is_functions;
+                native |= !is_functions;
             }
         }
-        if functions && own {
+        if functions && native {
             self.tool_config.set(MIX_TOOLS, b"true");
         }
     }
 
+    /// Converts `tool_choice`.
     fn tool_choice(&mut self, value: &[u8]) -> Result<()> {
         let choice: Value = read("tool_choice", value)?;
         let names = |tools: &Value| {
@@ -357,18 +368,19 @@ impl Writer {
             (Some("function"), name @ Value::String(_)) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
             (Some("allowed_tools"), _) => {
                 let allowed = &choice["allowed_tools"];
-                // AUTO takes no list of names.
+                // AUTO does not allow a list of names.
                 let mode = if allowed["mode"] == "required" { "ANY" } else { "VALIDATED" };
                 json!({"mode": mode, "allowedFunctionNames": names(&allowed["tools"])})
             }
-            _ => return self.lacks_value("tool_choice", &format!(" of {choice}")),
+            _ => return self.unsupported_value("tool_choice", &format!(" of {choice}")),
         };
         put(&mut self.tool_config, "functionCallingConfig", &config);
         Ok(())
     }
 }
 
-fn names_thinking_config(params: &Params) -> bool {
+/// Returns true if the caller passes Google's own `thinkingConfig`.
+fn has_thinking_config(params: &Params) -> bool {
     let in_config = |name: &str| {
         let config = params.get(name).and_then(|config| Members::of(config).ok());
         config.is_some_and(|config| config.some("thinkingConfig").or(config.some("thinking_config")).is_some())
@@ -378,8 +390,8 @@ fn names_thinking_config(params: &Params) -> bool {
         || in_config("generation_config")
 }
 
-/// `reasoning_effort` as `thinkingConfig`: a level since Gemini 3, a budget in tokens before, the budgets being Google's own.
-/// The least that the model takes stands for no thinking. `None`: nothing has to be said.
+/// Converts an effort into `thinkingConfig`: a level since Gemini 3, before that a budget in tokens, by Google's own
+/// table. No thinking is converted to the least that the model takes. `None` if nothing has to be sent.
 fn thinking_of_effort(thinking: Thinking, effort: &str) -> Result<Option<Value>> {
     let is_off = matches!(effort, "none" | "disable");
     let budget = match effort {
@@ -405,7 +417,7 @@ fn thinking_of_effort(thinking: Thinking, effort: &str) -> Result<Option<Value>>
     Ok(Some(config))
 }
 
-/// `top_k` → `topK`.
+/// Converts snake case to camel case: `top_k` → `topK`.
 fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let mut out = words.next().unwrap_or_default().to_owned();
@@ -417,31 +429,40 @@ fn camel_case(name: &str) -> String {
     out
 }
 
-/// A parameter's value as what it should be.
+/// Parses a parameter.
+///
+/// # Errors
+/// `InvalidArgument`, with its name, if it is of another type.
 fn read<'a, T: Deserialize<'a>>(name: &str, value: &'a [u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| Error::argument(format!("{name} cannot be used: {error}")))
 }
 
+/// Returns a parameter as raw JSON.
 fn raw<'a>(name: &str, value: &'a [u8]) -> Result<&'a RawValue> {
     read(name, value)
 }
 
+/// Sets a member.
 fn put<T: Serialize + ?Sized>(params: &mut Params, name: &str, value: &T) {
     params.set_with(name, |out| serde_json::to_writer(out, value)).expect("these values are JSON");
 }
 
+/// Sets members, with names in camel case.
 fn merge(params: &mut Params, members: &Members) {
     members.0.iter().for_each(|(name, value)| params.set(&camel_case(name), value.get().as_bytes()));
 }
 
-fn written(value: &impl Serialize) -> Box<RawValue> {
+/// Serializes a value.
+fn to_raw(value: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("these values are JSON")
 }
 
+/// Writes the members as a JSON object.
 fn object(members: &Params) -> Vec<u8> {
     let mut out = Vec::with_capacity(members.len() + 2);
     members.write_members(&[], &mut out);
     match out.first_mut() {
+        // Each member is preceded by a comma.
         Some(comma) => *comma = b'{',
         None => out.push(b'{'),
     }

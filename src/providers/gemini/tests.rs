@@ -22,7 +22,7 @@ fn encode(model: &str, params: Value, change: impl FnOnce(&mut Request, &mut Dep
     deployment.endpoint(&request)?.encode(&deployment, &request)
 }
 
-/// The body that a call has.
+/// Returns the body of a call.
 fn body(model: &str, params: Value) -> Value {
     serde_json::from_slice(&encode(model, params, |_, _| {}).unwrap().request.body).unwrap()
 }
@@ -47,7 +47,7 @@ fn message(parts: Value) -> Value {
     decode(&candidate(parts))["choices"][0]["message"].take()
 }
 
-/// What a stream of these events says: all its chunks, and those that are shown.
+/// Returns all chunks of a stream of these events, those that are shown, and whether the stream was complete.
 fn streamed(events: &[Value]) -> (Vec<Value>, Vec<Value>, bool) {
     let mut decoder = GEMINI.stream_decoder(&Request { model: "m".into(), ..Request::default() }, 7);
     let mut chunks = Vec::new();
@@ -128,7 +128,7 @@ fn vertex_says_what_it_lacks() {
     });
     assert_eq!(error.kind, ErrorKind::Authentication);
     assert!(error.message.contains("vertex_credentials=") && error.message.contains("vertex_access_token="), "{error}");
-    // A header of the caller's own will do.
+    // The caller may pass a header field instead.
     let sent = encode("vertex/m", json!({"messages": []}), |request, given| {
         given.api_key = None;
         request.extra_headers.push((http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer x")));
@@ -392,7 +392,7 @@ fn errors_say_what_google_says() {
     assert_eq!(long.kind, ErrorKind::ContextWindowExceeded);
 }
 
-/// Parts of every kind, and the message they make.
+/// Returns parts of every kind, and their message.
 fn rich_parts() -> Value {
     json!([
         {"text": "I wonder", "thought": true}, {"text": "Let me see."}, {"executableCode": {"language": "PYTHON", "code": "1+1"}}, {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}},
@@ -403,7 +403,7 @@ fn rich_parts() -> Value {
 #[test]
 fn a_stream_says_the_same_as_a_whole_answer() {
     let parts = rich_parts();
-    // Each part in an event of its own, plain texts cut in two.
+    // One part an event; plain texts are split in two.
     let mut events = Vec::new();
     for part in parts.as_array().unwrap() {
         let text = part["text"].as_str().unwrap_or_default();
@@ -440,7 +440,7 @@ fn a_stream_says_the_same_as_a_whole_answer() {
     );
     assert_eq!(all[0]["choices"][0]["delta"], json!({"role": "assistant", "reasoning_content": "I w"}));
     assert_eq!(accumulated(all), decode(&whole));
-    // The same as a list, as it comes without alt=sse.
+    // The same events as a list, the answer without alt=sse.
     assert_eq!(decode(&json!(events)), decode(&whole));
 }
 
@@ -454,19 +454,13 @@ fn a_stream_of_text_holds_nothing_but_text() {
     assert_eq!(all[1]["model"], "m");
 }
 
-/// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
-fn read_with(events: &[Vec<u8>], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
-    let mut decoder = GeminiChunks {
-        provider: "gemini",
-        show_usage: true,
-        reader: Reader::new(7, "m"),
-        last: None,
-        room: BytesMut::new(),
-        done: false,
-    };
+/// Returns the chunks of events, an error, and the number of events that came from the delta cache, which is off
+/// `without_cache`.
+fn read_with(events: &[Vec<u8>], without_cache: bool) -> (Vec<Value>, Option<String>, usize) {
+    let mut decoder = GeminiChunks::new("gemini", true, Reader::new(7, "m"));
     let (mut chunks, mut same, mut error) = (Vec::new(), 0, None);
     for event in events {
-        if each_anew {
+        if without_cache {
             decoder.last = None;
         }
         same += usize::from(decoder.last.as_ref().is_some_and(|last| last.new_delta(event).is_some()));
@@ -486,7 +480,7 @@ fn events_that_are_alike_say_what_they_say_alone() {
     };
     let counts = |count: u32| format!(r#"}}],"usageMetadata":{{"a":{count},"b":[{{"c":"d 1"}}]}},"responseId":"r1"}}"#);
     let plain: Vec<_> = (0..5).map(|count| event(&format!("word {count} "), &counts(9 + count))).collect();
-    // All but the first, whose delta has a role, and the one that the others are like.
+    // All but the first, whose delta has a role, and the second, which fills the cache.
     assert_eq!(read_with(&plain, false).2, 3);
     let end = event("end", r#","finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}"#);
 
@@ -556,7 +550,7 @@ fn a_message_goes_back_with_its_parts_as_they_came() {
         json!([{"role": "user", "content": "hi"}, answer, tool(&ids[1], "[2]"), tool(&ids[0], "{\"ok\":1}"), {"role": "user", "content": "go on"}]),
     );
     assert_eq!(sent[1], json!({"role": "model", "parts": parts}));
-    // In the order of the calls, and without the ids that we made up.
+    // In the order of the calls, and without the generated ids.
     assert_eq!(
         sent[2]["parts"],
         json!([{"functionResponse": {"name": "f", "response": {"ok": 1}}}, {"functionResponse": {"name": "f", "response": {"result": [2]}}}])
@@ -596,7 +590,7 @@ fn another_providers_message_is_sent_by_openais_fields() {
     let foreign = json!({"role": "assistant", "content": [{"type": "thinking", "thinking": "r"}, {"type": "text", "text": "t"}], "reasoning_content": "r", "tool_calls": [call("a"), call("b")], "provider_specific_fields": {"anthropic": {"content": []}}});
     let expected = |first: Value| json!([{"text": "t"}, first, {"functionCall": {"name": "f", "args": {}}}]);
     assert_eq!(contents(json!([foreign]))[0]["parts"], expected(json!({"functionCall": {"name": "f", "args": {}}})));
-    // Newer models refuse a call without a signature; there is one for calls that are not theirs.
+    // Newer models reject a call without a signature; there is one for calls of other models.
     let newer = body("vertex/gemini-3-pro", json!({"messages": [foreign]}));
     assert_eq!(
         newer["contents"][0]["parts"],

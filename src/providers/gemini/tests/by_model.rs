@@ -1,8 +1,8 @@
-//! What depends on the model, at both providers.
+//! Rules that depend on the model, at both providers.
 
 use super::*;
 
-/// The models of one generation at both providers.
+/// Returns the models of one generation, at both providers.
 fn both(model: &str) -> [String; 2] {
     [format!("gemini/{model}"), format!("vertex/{model}")]
 }
@@ -78,7 +78,7 @@ fn media_stand_in_a_result_from_gemini_3_on_and_behind_it_before() {
     for model in both("gemini-3-flash-preview").into_iter().chain(both("gemini-flash-latest")) {
         let sent = body(&model, json!({ "messages": messages }))["contents"].take();
         assert_eq!(sent[2]["parts"][0]["functionResponse"]["parts"], json!([picture]));
-        // No model takes moving pictures there.
+        // No model takes video inside a result.
         assert_eq!(sent[2]["parts"][1]["functionResponse"]["response"], json!({"result": elsewhere}));
         assert_eq!(sent[3]["parts"], json!([{"text": "From the result of g:"}, video, {"text": "go on"}]));
     }

@@ -1,4 +1,4 @@
-//! Calls of functions as answers have them.
+//! Function calls of answers.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn arguments_in_pieces_become_those_of_the_plain_call() {
         part(json!({"functionCall": {}}), None),
         part(json!({"functionCall": {"name": "g", "willContinue": true}}), None),
         piece("$.x", "y", json!({})),
-        // Without an end of its own.
+        // Without a last delta of the call.
         part(json!({"text": ""}), Some("STOP")),
     ];
     let plain = decode(&json!({"responseId": "r", "candidates": [{"finishReason": "STOP", "content": {"parts": [
@@ -66,7 +66,7 @@ fn arguments_may_be_absent_null_or_a_string() {
         let message = decode(&answer)["choices"][0]["message"].take();
         assert_eq!(message["tool_calls"][0]["function"]["arguments"], right, "{args}");
         assert_eq!(accumulated(streamed(std::slice::from_ref(&answer)).0)["choices"][0]["message"], message);
-        // And it goes back as it came.
+        // Sent back unchanged.
         assert_eq!(contents(json!([message]))[0]["parts"][0]["functionCall"], call);
     }
 }
