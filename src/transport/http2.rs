@@ -169,7 +169,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Returns an error if the connection is lost, the server resets the stream, or a file of the request cannot be read.
+    /// Returns an error if the connection is lost, the server resets the stream, or a file of the request cannot be
+    /// read.
     pub async fn send(&mut self, request: &HttpRequest) -> Result<(Head, RecvStream), Unanswered> {
         let mut message = http::Request::new(());
         *message.method_mut() = request.method.clone();

@@ -212,7 +212,8 @@ impl Params {
         self.members.is_empty()
     }
 
-    /// Adds the closing brace, so that the body can be shared. Members can still be changed, at the cost of a copy if it is shared.
+    /// Adds the closing brace, so that the body can be shared. Members can still be changed, at the cost of a copy if
+    /// it is shared.
     pub fn close(&mut self) {
         let mut text = std::mem::take(self.text.open());
         text.push(b'}');
