@@ -10,23 +10,23 @@ use super::{FAMILIES, TakesBack, UNKNOWN, takes_back};
 const HEAD: &str = "\
 # Rules of model families
 
-What a family of models takes and refuses, on every wire of this library's own that serves it. `src/providers/families` says it in code, and writes this page; after a change there: `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
+This page lists which parameters each family of models accepts and rejects, on every provider with its own wire format that serves the family. It is generated from `src/providers/families`; after a change there, run `UPDATE_DOCS=1 cargo test --no-default-features --lib families`.
 
-A model is known by any of its names: bare, dated, `…-latest`, with a region or a vendor before it (`us.anthropic.…`), with `@` and a date behind it, within an ARN or a path. An ARN of a profile or a deployment has a number for a name, and says nothing.
+A model is recognised by any of its names: bare, dated, `…-latest`, with a region or a vendor in front (`us.anthropic.…`), followed by `@` and a date, or within an ARN or a path. The ARN of an inference profile or a deployment contains a number instead of a name, so its family is unknown.
 
-Hosts that speak OpenAI's format translate for the models behind them, and are sent what the caller gave; for OpenAI's own reasoning models, `openai`, `azure` and `github` follow the table below.
+OpenAI-compatible providers translate requests for their models themselves, and are sent the caller's parameters unchanged. The exception is OpenAI's reasoning models, for which `openai`, `azure` and `github` follow the table below.
 
-Claude is served by `anthropic` and `bedrock`; on Azure it is `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL. `vertex` is for Google's own models.
+Claude is served by `anthropic` and `bedrock`. For Claude on Azure, use `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL. `vertex` is for Google's own models.
 ";
 
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    page += "\n## What goes back, and where generation stops\n\n";
-    page += "| family | reasoning of earlier answers that it takes back | stop sequences |\n|---|---|---|\n";
+    page += "\n## Reasoning in the history, and stop sequences\n\n";
+    page += "| family | reasoning of earlier responses that it accepts | stop sequences |\n|---|---|---|\n";
     for family in FAMILIES.iter().chain([&UNKNOWN]) {
         let back = match family.takes_back {
             TakesBack::Signed => "signed, by models that think",
-            TakesBack::Unsigned => "as it came, without a signature",
+            TakesBack::Unsigned => "unchanged, without a signature",
             TakesBack::Nothing => "none",
         };
         let stop = if family.takes_stop { "yes" } else { "–" };
@@ -67,14 +67,14 @@ const CLAUDES: &[&str] = &[
 
 fn claude() -> String {
     let mut page = String::from("\n## Claude\n\n");
-    page += "Schemas of `response_format` and of strict tools are closed, and what bounds a value moves into the description; a tool's schema says `object`, and alternatives at its top become one object; stop sequences of white space alone are refused. `reasoning_effort` is left out, and listed, where thinking would be refused: beside a tool that must be called, and after calls that were made without it. A `temperature`, `top_p` or `top_k` that the model refuses is left out, and listed, with `drop_params=True`. The rest differs:\n\n";
-    page += "| model | thinks | `reasoning_effort=\"none\"` | `temperature`, `top_p`, `top_k` | a tool that must be called | `response_format` | takes thinking back |\n|---|---|---|---|---|---|---|\n";
+    page += "These rules apply to all Claude models:\n\n- Schemas of `response_format` and of strict tools get `additionalProperties: false`, and the limits of values are moved into descriptions.\n- A tool's schema gets the type `object`, and alternatives at its top level become one object.\n- Stop sequences that consist of white space only are rejected.\n- `reasoning_effort` is left out and listed in `dropped_params` if the model would reject thinking: together with a tool that must be called, and after tool calls that were made without thinking.\n- A `temperature`, `top_p` or `top_k` that the model rejects is left out and listed with `drop_params=True`.\n\nThe other rules depend on the model:\n\n";
+    page += "| model | thinks | `reasoning_effort=\"none\"` | `temperature`, `top_p`, `top_k` | forced tool calls | `response_format` | accepts thinking in the history |\n|---|---|---|---|---|---|---|\n";
     for name in CLAUDES {
         let model = Model::of(name);
         let thinks = match model.thinking() {
             Thinking::Never => "–",
             Thinking::Budget => "with a budget",
-            Thinking::Adaptive => "as it sees fit",
+            Thinking::Adaptive => "adaptive",
         };
         let off = match (model.thinking(), model.thinking_off()) {
             (Thinking::Never, _) | (_, Off::Unasked) => "nothing is sent".to_owned(),
@@ -101,8 +101,8 @@ fn claude() -> String {
 
 fn gemini() -> String {
     let mut page = String::from("\n## Gemini and Gemma\n\n");
-    page += "An alias such as `gemini-flash-latest` follows the model that it stands for.\n\n";
-    page += "| models | thinking | media in a function's result | calls need signatures | Google's tools beside functions | system instruction |\n|---|---|---|---|---|---|\n";
+    page += "An alias such as `gemini-flash-latest` has the rules of the model that it refers to.\n\n";
+    page += "| models | thinking | media in a function's result | calls require signatures | Google's tools together with functions | system instruction |\n|---|---|---|---|---|---|\n";
     let named = |family: &'static str| move |rules: &'static Rules| (family, rules);
     let rows = GEMINI.iter().map(named("Gemini ")).chain(GEMMA.iter().map(named(""))).chain([("", &gemini::UNKNOWN)]);
     let yes = |is: bool| if is { "yes" } else { "–" };
@@ -128,8 +128,8 @@ fn gemini() -> String {
 
 fn openai() -> String {
     let mut page = String::from("\n## OpenAI's reasoning models\n\n");
-    page += "On chat completions and Responses. `max_tokens` is sent as `max_completion_tokens`. What is refused raises `UnsupportedParamsError` before anything is sent, or is left out and listed with `drop_params=True`; a value that says what happens anyway (a `temperature` of 1, a penalty of 0) is left out. On Azure the deployment's name has to begin with the model's. `gpt-5-chat` and its like are sent what the caller gave.\n\n";
-    page += "| models | refused | refused beside a `reasoning_effort` other than `none` | `reasoning_effort=\"none\"` |\n|---|---|---|---|\n";
+    page += "These rules apply to chat completions and the Responses API. `max_tokens` is sent as `max_completion_tokens`. A rejected parameter raises `UnsupportedParamsError` before anything is sent; with `drop_params=True` it is left out and listed. A value that is the default (a `temperature` of 1, a penalty of 0) is left out. On Azure the rules apply if the deployment's name begins with the model's. `gpt-5-chat` and similar models are sent the caller's parameters unchanged.\n\n";
+    page += "| models | rejected | rejected with a `reasoning_effort` other than `none` | `reasoning_effort=\"none\"` |\n|---|---|---|---|\n";
     let names = |names: &[&str]| match names {
         [] => "–".to_owned(),
         names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
