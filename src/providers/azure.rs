@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::HttpResponse;
 use crate::types::request::Request;
 
+/// The provider.
 #[derive(Clone)]
 pub(super) struct Azure;
 
@@ -33,10 +34,10 @@ const AZURE: Row = Row {
     docs: "https://learn.microsoft.com/azure/ai-foundry/openai/reference",
     key_variables: &["AZURE_OPENAI_API_KEY", "AZURE_API_KEY"],
     base_url_variables: &["AZURE_OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"],
-    // Or a token: whether there is either is looked at below.
+    // A key or a token: see `credential`.
     key: Key::Optional,
     stream_usage: true,
-    // A search of the caller's own data does not go with them: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
+    // Searches of the caller's own data cannot be combined with `stream_options`: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
     no_stream_options_beside: &["data_sources", "dataSources"],
     refused_in_history: REASONING,
     serves_openai: true,
@@ -48,15 +49,15 @@ const AZURE: Row = Row {
     settings: &[
         Setting::location(API_VERSION, &["OPENAI_API_VERSION", "AZURE_API_VERSION"]),
         Setting::secret(TOKEN, &[]),
-        // A callable that gives the token: the Python side has called it by now.
+        // A callable that returns the token, which the Python side has called by now.
         Setting::secret(TOKEN_PROVIDER, &[]),
-        // Apart from the argument, which goes before a key, as a key goes before this one.
+        // A setting of its own, since a token argument wins over a key, and a key over this token.
         Setting::secret(ENVIRONMENT_TOKEN, &["AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN"]),
     ],
     ..HOSTED
 };
 
-/// Versions before 2024-09-01 refuse `stream_options`.
+/// Row for versions before 2024-09-01, which reject `stream_options`.
 static WITHOUT_STREAM_OPTIONS: Row = Row { stream_usage: false, ..AZURE };
 
 const API_VERSION: &str = "api_version";
@@ -64,7 +65,7 @@ const TOKEN: &str = "azure_ad_token";
 const TOKEN_PROVIDER: &str = "azure_ad_token_provider";
 const ENVIRONMENT_TOKEN: &str = "azure_ad_token_of_environment";
 
-/// The last version with a date; it has everything that reasoning models want.
+/// The last version with a date, which has all parameters of reasoning models.
 const DEFAULT_VERSION: &str = "2025-04-01-preview";
 
 impl Provider for Azure {
@@ -72,7 +73,7 @@ impl Provider for Azure {
         &ROW
     }
 
-    /// The portal shows a deployment's whole address, `…/chat/completions?api-version=…`: that is understood too.
+    /// Also accepts a deployment's whole address, `…/chat/completions?api-version=…`, as the portal shows it.
     fn base_url(&self, given: &str) -> Result<String> {
         let (address, query) = match given.trim().split_once('?') {
             Some((address, query)) if version_in(query).is_some() => (address, Some(query)),
@@ -121,12 +122,12 @@ fn destination(deployment: &Deployment, path: &str, accept: &'static str) -> Res
     Ok((uri, headers([credential(deployment)?], accept).into()))
 }
 
-/// Where calls go: the base URL and the version, each from wherever it was given.
+/// The address of calls: the base URL and the version, from the arguments, the settings or the base URL.
 struct AzureAddress<'a> {
     base: &'a str,
-    /// `None`: nobody gave one.
+    /// `None` if no version is configured.
     version: Option<&'a str>,
-    /// The path without dated versions, where the body names the deployment.
+    /// True for the path without dated versions, where the body names the deployment.
     is_v1: bool,
 }
 
@@ -135,7 +136,7 @@ impl<'a> AzureAddress<'a> {
         let (base, query) = deployment.base_url.split_once('?').unwrap_or((&deployment.base_url, ""));
         let given = deployment.api_version.as_deref().or_else(|| version_in(query));
         if base.ends_with("/openai/v1") {
-            // A dated version in the environment is meant for the other path, and refused on this one.
+            // A dated version in the environment is for the other path, and rejected on this one.
             return Self { base, version: given, is_v1: true };
         }
         let version = given.or_else(|| deployment.setting(API_VERSION));
@@ -143,16 +144,17 @@ impl<'a> AzureAddress<'a> {
         Self { base, version, is_v1 }
     }
 
-    /// Versions with a date sort as text.
+    /// Returns true if the version has `stream_options`. Dated versions compare as text.
     fn has_stream_options(&self) -> bool {
         self.is_v1 || self.version.is_none_or(|version| !version.starts_with("20") || version >= "2024-09-01")
     }
 
     fn uri(&self, model: &str, operation: &str) -> Result<Uri> {
-        let is_account_s = ["responses", "files", "batches"].contains(&operation.split('/').next().unwrap_or_default());
+        let is_account_resource =
+            ["responses", "files", "batches"].contains(&operation.split('/').next().unwrap_or_default());
         let base = match self.base.split_once("/deployments/") {
-            // A response names its deployment in the body, whatever the version; files and batches have none.
-            Some((base, _)) if is_account_s => base,
+            // A response names its deployment in the body at every version; files and batches have none.
+            Some((base, _)) if is_account_resource => base,
             _ => self.base,
         };
         let path = if base.ends_with("/openai/v1") || base.contains("/deployments/") {
@@ -161,7 +163,7 @@ impl<'a> AzureAddress<'a> {
             let root = base.strip_suffix("/openai").unwrap_or(base);
             match self.is_v1 {
                 true => format!("{root}/openai/v1/{operation}"),
-                false if is_account_s => format!("{root}/openai/{operation}"),
+                false if is_account_resource => format!("{root}/openai/{operation}"),
                 false => format!("{root}/openai/deployments/{}/{operation}", escaped(model)),
             }
         };
@@ -182,7 +184,11 @@ fn escaped(text: &str) -> impl std::fmt::Display + '_ {
     utf8_percent_encode(text, ESCAPED)
 }
 
-/// An Entra token given as an argument, a key, or a token in the environment, in this order.
+/// Returns the header field with the credential: an Entra token argument, a key, or a token in the environment, in this
+/// order.
+///
+/// # Errors
+/// `Authentication` if there is none.
 fn credential(deployment: &Deployment) -> Result<(HeaderName, HeaderValue)> {
     if let Some(token) = deployment.setting(TOKEN).or_else(|| deployment.setting(TOKEN_PROVIDER)) {
         return Ok((AUTHORIZATION, bearer(token)?));

@@ -1,7 +1,7 @@
 //! Anthropic's batches of messages, as OpenAI's batches.
 //!
-//! Wire format: <https://platform.claude.com/docs/en/api/messages/batches/create> and its neighbours. A batch holds its
-//! requests, so `requests` takes the place of an input file; its results are had under its own id.
+//! Wire format: <https://platform.claude.com/docs/en/api/messages/batches/create> and the pages beside it. A batch
+//! contains its requests, so `requests` takes the place of an input file; its results are read by its own id.
 
 use bytes::Bytes;
 use http::{HeaderName, Method};
@@ -19,24 +19,24 @@ use crate::types::members::Members;
 use crate::types::operation::Output;
 use crate::types::request::Request;
 
-/// Makes a batch.
+/// Creates a batch.
 pub(super) struct Create;
 
-/// Its state, and what changes it.
-pub(super) struct State(Route);
+/// Lists, retrieves or cancels batches.
+pub(super) struct Manage(Route);
 
-/// Its results.
+/// Reads the results of a batch.
 pub(super) struct Results;
 
-pub(super) static BATCH_LIST: State = state(Operation::BatchList, Method::GET, "", Payload::Query);
-pub(super) static BATCH_RETRIEVE: State = state(Operation::BatchRetrieve, Method::GET, "", Payload::Query);
-pub(super) static BATCH_CANCEL: State = state(Operation::BatchCancel, Method::POST, "/cancel", Payload::Json);
+pub(super) static BATCH_LIST: Manage = manage(Operation::BatchList, Method::GET, "", Payload::Query);
+pub(super) static BATCH_RETRIEVE: Manage = manage(Operation::BatchRetrieve, Method::GET, "", Payload::Query);
+pub(super) static BATCH_CANCEL: Manage = manage(Operation::BatchCancel, Method::POST, "/cancel", Payload::Json);
 
-const fn state(operation: Operation, method: Method, path: &'static str, payload: Payload) -> State {
-    State(Route { operation, method, path, payload })
+const fn manage(operation: Operation, method: Method, path: &'static str, payload: Payload) -> Manage {
+    Manage(Route { operation, method, path, payload })
 }
 
-/// The address of batches, or of what is below them.
+/// Returns the address and header fields of batches, or of a resource below them.
 fn destination(deployment: &Deployment, path: &str, accept: &'static str, betas: &[String]) -> Result<Destination> {
     let messages = address(&deployment.base_url)?;
     let uri = crate::providers::http::address(&format!("{messages}/batches{path}"))?;
@@ -81,12 +81,12 @@ impl Endpoint for Create {
     }
 }
 
-impl Endpoint for State {
+impl Endpoint for Manage {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let mut params = request.params.clone();
         let path = match self.0.operation {
             Operation::BatchList => {
-                // OpenAI's word for it.
+                // OpenAI's name of the cursor.
                 if let Some(after) = request.params.get("after") {
                     params.set("after_id", after);
                     params.remove("after");
@@ -140,7 +140,7 @@ impl Endpoint for Results {
     }
 }
 
-/// A batch as OpenAI has it: <https://platform.claude.com/docs/en/api/messages/batches/retrieve>.
+/// Converts a batch: <https://platform.claude.com/docs/en/api/messages/batches/retrieve>.
 fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
     let no_batch = || errors::not_an_answer(ROW.name, response, "something that is no batch");
     let top = Members::of(json).map_err(|_| no_batch())?;
@@ -167,7 +167,7 @@ fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
     Ok(Batch { created_at, expires_at, completed_at, cancelling_at, request_counts, output_file_id, ..batch })
 }
 
-/// A line of results as OpenAI has it: <https://platform.claude.com/docs/en/api/messages/batches/results>.
+/// Converts a line of results: <https://platform.claude.com/docs/en/api/messages/batches/results>.
 fn line_of(line: &[u8], received: u64) -> Bytes {
     let top = Members::of(line).unwrap_or_default();
     let custom_id = top.string("custom_id").unwrap_or_default();

@@ -1,10 +1,10 @@
-//! OpenAI's content parts as Anthropic's content blocks.
+//! OpenAI's content parts → Anthropic's content blocks.
 //!
 //! <https://platform.claude.com/docs/en/build-with-claude/vision>,
 //! <https://platform.claude.com/docs/en/build-with-claude/pdf-support>,
 //! <https://platform.claude.com/docs/en/build-with-claude/files>.
 //!
-//! A part that OpenAI does not define is taken for a block of Anthropic's own and goes through as it is.
+//! A part that OpenAI does not define is assumed to be a block of Anthropic's own and is sent unchanged.
 
 use std::borrow::Cow;
 
@@ -15,14 +15,17 @@ use crate::types::media::{DataUrl, is_text, media_type, type_of_name};
 use crate::types::members::Members;
 use crate::types::object::quoted;
 
-/// Whether a JSON string has no word in it: Anthropic refuses such text.
+/// Returns true if a JSON string is blank: Anthropic rejects such text.
 pub(super) fn is_blank(json: &str) -> bool {
-    // Most texts begin with a letter and need not be read to the end for this.
+    // Most texts begin with a letter and need not be parsed.
     let begins_well = json[1..].starts_with(|first: char| !first.is_whitespace() && !matches!(first, '\\' | '"'));
     !begins_well && serde_json::from_str::<String>(json).is_ok_and(|text| text.trim().is_empty())
 }
 
-/// The parts of a message's content: a text (as a JSON string), or one or more objects.
+/// Splits a message's content into its parts: a text (a JSON string), or objects.
+///
+/// # Errors
+/// `InvalidArgument` if it is neither a text nor a list.
 pub(super) fn parts(content: &str) -> Result<Vec<&str>> {
     match content.as_bytes().first() {
         Some(b'[') => {
@@ -36,7 +39,10 @@ pub(super) fn parts(content: &str) -> Result<Vec<&str>> {
     }
 }
 
-/// A content part as a native block; `None`: an empty text, which Anthropic refuses.
+/// Converts a content part; `None` for a blank text, which Anthropic rejects.
+///
+/// # Errors
+/// `InvalidArgument` for a part that Anthropic does not take.
 pub(super) fn block(part: &str) -> Result<Option<Cow<'_, str>>> {
     if part.starts_with('"') {
         return Ok((!is_blank(part)).then(|| format!(r#"{{"type":"text","text":{part}}}"#).into()));
@@ -71,15 +77,17 @@ pub(super) fn block(part: &str) -> Result<Option<Cow<'_, str>>> {
     }))
 }
 
+/// Returns a text block.
 pub(super) fn text_block(text: &str) -> String {
     format!(r#"{{"type":"text","text":{}}}"#, quoted(text))
 }
 
+/// Adds `cache_control` to a block.
 pub(super) fn marked(block: &str, cache_control: &RawValue) -> String {
     format!(r#"{},"cache_control":{}}}"#, &block[..block.len() - 1], cache_control.get())
 }
 
-/// OpenAI's `file`: an id, or data (as a `data:` URL, an address, or bare base64) with a name.
+/// Converts OpenAI's `file`: an id, or data (a `data:` URL, an address, or bare base64) with a name.
 fn file(file: &Members) -> Result<String> {
     let title = file.string("filename");
     if let Some(id) = file.string("file_id") {
@@ -103,8 +111,7 @@ fn is_web(url: &str) -> bool {
         .any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
 
-/// An image or document from its address, which may be a `data:` URL; what kind it is, that URL knows best, unless the
-/// caller names it.
+/// Converts the address of an image or document, which may be a `data:` URL; `format` wins over that URL's MIME type.
 fn media(url: &str, kind: &str, format: Option<&str>, title: Option<&str>) -> Result<String> {
     if is_web(url) {
         let title = titled(title.filter(|_| kind == "document"));
@@ -119,14 +126,14 @@ fn media(url: &str, kind: &str, format: Option<&str>, title: Option<&str>) -> Re
     inline(&url, title)
 }
 
-/// The types of pictures that Claude sees.
+/// Types of images that Claude takes.
 const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// A file that stands in the request: a picture, a PDF, or a text.
+/// Converts a file inside the request: an image, a PDF, or a text.
 fn inline(url: &DataUrl, title: Option<&str>) -> Result<String> {
     let named = title.and_then(type_of_name);
     let media_type = match &*url.media_type {
-        // What says nothing: the name may know better.
+        // Without a specific type, that of the file name's extension is used.
         "" => named.unwrap_or("text/plain"),
         unknown @ ("application/octet-stream" | "binary/octet-stream") => named.unwrap_or(unknown),
         media_type => media_type,

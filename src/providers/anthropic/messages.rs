@@ -1,4 +1,4 @@
-//! OpenAI's `messages` as Anthropic's `system` and `messages`.
+//! OpenAI's `messages` → Anthropic's `system` and `messages`.
 //!
 //! <https://platform.claude.com/docs/en/build-with-claude/working-with-messages> (turns and content blocks),
 //! <https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls> (tool results),
@@ -17,17 +17,18 @@ use crate::error::{Error, Result};
 use crate::types::members::{Members, Text, read};
 use crate::types::object::quoted;
 
-/// A conversation as Anthropic has it, in JSON.
+/// A conversation in Anthropic's format, as JSON.
 pub(super) struct Conversation {
     /// The value of `system`, if there is any.
     pub system: Option<String>,
     /// The value of `messages`.
     pub messages: String,
-    /// Whether it ends in tool calls that were made without thinking (by another model, say), and their results: a model
-    /// with a thinking budget refuses to go on from there while thinking is on.
+    /// True if it ends in tool calls that were made without thinking (by another model, say), and their results. Models
+    /// with a thinking budget reject such a conversation while thinking is on.
     pub ends_in_thoughtless_calls: bool,
 }
 
+/// A message in OpenAI's format.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
@@ -47,7 +48,7 @@ struct Message<'a> {
     thinking_blocks: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     provider_specific_fields: Option<&'a RawValue>,
-    /// Anthropic's own: they may be on a system message in the midst of a conversation.
+    /// Anthropic's own member, as the next one, on system messages in the middle of a conversation.
     #[serde(borrow)]
     clear_at: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -72,7 +73,10 @@ struct Function<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// Turns `messages` around, for this model. `system` is the caller's own parameter of that name; it goes first.
+/// Converts `messages` for this model; `system`, the caller's own parameter of that name, comes first.
+///
+/// # Errors
+/// `InvalidArgument`, with the position of the message, for one that cannot be converted.
 pub(super) fn conversation(messages: &[u8], system: Option<&str>, model: &str) -> Result<Conversation> {
     let list: Vec<&RawValue> = read(messages).map_err(|_| Error::argument("messages is no list of messages"))?;
     let mut instructions = Instructions::default();
@@ -81,8 +85,8 @@ pub(super) fn conversation(messages: &[u8], system: Option<&str>, model: &str) -
     }
     let mut turns = AnthropicTurns { keeps: Keeps::of(model), ..AnthropicTurns::default() };
     let mut thoughtless = false;
-    for (place, raw) in list.iter().enumerate() {
-        let at = |error: Box<Error>| Error::argument(format!("messages[{place}]: {}", error.message));
+    for (index, raw) in list.iter().enumerate() {
+        let at = |error: Box<Error>| Error::argument(format!("messages[{index}]: {}", error.message));
         let message: Message =
             serde_json::from_str(raw.get()).map_err(|error| at(Error::argument(format!("is no message: {error}"))))?;
         match &*message.role.0 {
@@ -108,7 +112,7 @@ pub(super) fn conversation(messages: &[u8], system: Option<&str>, model: &str) -
     Ok(Conversation { system: instructions.finish(), messages: turns.finish(), ends_in_thoughtless_calls: thoughtless })
 }
 
-/// Whether a system message says something that only works where it stands, in a form of Anthropic's own:
+/// Returns true for a system message in Anthropic's own format that takes effect at its position:
 /// <https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>.
 fn stays_in_place(message: &Message) -> bool {
     let has_native_block = || {
@@ -119,11 +123,11 @@ fn stays_in_place(message: &Message) -> bool {
     message.role.0 == "system" && (message.clear_at.is_some() || message.output_config.is_some() || has_native_block())
 }
 
-/// What goes into `system`.
+/// The blocks of `system`.
 #[derive(Default)]
 struct Instructions<'a> {
     blocks: Vec<Cow<'a, str>>,
-    /// The one text there is, which needs no block.
+    /// The text, if it is the only one and needs no block.
     lone: Option<&'a str>,
 }
 
@@ -152,13 +156,13 @@ impl<'a> Instructions<'a> {
     }
 }
 
-/// Which of the thinking in a history a model is sent.
+/// The thinking in a history that a model is sent.
 #[derive(Default, Clone, Copy, PartialEq)]
 enum Keeps {
-    /// What has a signature: Claude refuses any other.
+    /// Thinking with a signature: Claude rejects any other.
     #[default]
     Signed,
-    /// What came over this wire as it came, and what others signed: other vendors behind this wire do not sign all.
+    /// Native thinking unchanged, and other thinking if it is signed: other vendors on this wire do not sign all.
     Own,
     /// None.
     Nothing,
@@ -173,7 +177,7 @@ impl Keeps {
         }
     }
 
-    /// Whether a part of an answer is thinking that the model would refuse.
+    /// Returns true if a part of an answer is thinking that the model would reject.
     fn refuses(self, part: &str) -> bool {
         let Ok(members) = Members::of(part.as_bytes()) else { return false };
         match (members.string("type").as_deref(), self) {
@@ -185,17 +189,18 @@ impl Keeps {
     }
 }
 
-/// `messages` in the making: what the same role says in a row becomes one turn.
+/// Writer of `messages`; consecutive messages of one role become one turn.
 #[derive(Default)]
 struct AnthropicTurns<'a> {
     keeps: Keeps,
     json: String,
     role: Option<&'static str>,
-    /// The text of a turn that is nothing else so far.
+    /// The text of the current turn, if it has nothing else so far.
     lone: Option<&'a str>,
 }
 
 impl<'a> AnthropicTurns<'a> {
+    /// Converts an assistant message; returns true if it has tool calls without thinking.
     fn assistant(&mut self, message: &Message<'a>) -> Result<bool> {
         let calls = message.tool_calls.as_deref().unwrap_or_default();
         let native = native_blocks(message).map(|mut native| {
@@ -203,7 +208,7 @@ impl<'a> AnthropicTurns<'a> {
             native
         });
         let thinking = match &native {
-            Some(native) if says_the_same(native, message, calls) => {
+            Some(native) if matches_native(native, message, calls) => {
                 native
                     .iter()
                     .filter(|block| !is_empty_text(&block.members))
@@ -211,8 +216,8 @@ impl<'a> AnthropicTurns<'a> {
                 self.mark(message.cache_control);
                 return Ok(!calls.is_empty() && !native.iter().any(Block::is_thinking));
             }
-            // The caller has changed the message. The thinking it began with was signed before the rest was there, so it
-            // still holds; what came between or after belongs to what is gone.
+            // The caller has changed the message. Thinking at its start was signed before the rest was written, so its
+            // signature is still valid; later thinking belongs to content that is gone.
             Some(native) => native.iter().take_while(|block| block.is_thinking()).map(|block| block.json).collect(),
             None if self.keeps == Keeps::Nothing => Vec::new(),
             None => signed(message.thinking_blocks.as_deref().unwrap_or_default()),
@@ -239,6 +244,7 @@ impl<'a> AnthropicTurns<'a> {
         Ok(!calls.is_empty() && thinking.is_empty())
     }
 
+    /// Converts a tool message.
     fn tool_result(&mut self, message: &Message<'a>) -> Result<()> {
         let content = message.content.map_or("", RawValue::get);
         let id =
@@ -266,7 +272,7 @@ impl<'a> AnthropicTurns<'a> {
         Ok(())
     }
 
-    /// The content of a user's or assistant's message.
+    /// Converts the content of a user or assistant message.
     fn content(&mut self, role: &'static str, message: &Message<'a>) -> Result<()> {
         let refusal = message.refusal.as_ref().map(|refusal| text_block(&refusal.0));
         let content = message.content.map_or("null", RawValue::get);
@@ -283,7 +289,7 @@ impl<'a> AnthropicTurns<'a> {
                 }
             }
         }
-        // A refusal of another provider's model is what it said instead.
+        // The refusal of another provider's model takes the place of its text.
         if let Some(refusal) = refusal.filter(|_| self.json.len() == before) {
             self.block(role, &refusal);
         }
@@ -293,7 +299,7 @@ impl<'a> AnthropicTurns<'a> {
         Ok(())
     }
 
-    /// A text, as a JSON string: it stays one if the turn has nothing else.
+    /// Appends a text, a JSON string, which needs no block if the turn has nothing else.
     fn text(&mut self, role: &'static str, json: &'a str) {
         if self.role == Some(role) {
             self.block(role, &format!(r#"{{"type":"text","text":{json}}}"#));
@@ -303,6 +309,7 @@ impl<'a> AnthropicTurns<'a> {
         }
     }
 
+    /// Appends a block to the turn of this role.
     fn block(&mut self, role: &'static str, json: &str) {
         match self.lone.filter(|_| self.role == Some(role)) {
             Some(text) => {
@@ -318,7 +325,7 @@ impl<'a> AnthropicTurns<'a> {
         self.json += json;
     }
 
-    /// Puts a cache mark on the last block.
+    /// Adds `cache_control` to the last block.
     fn mark(&mut self, cache_control: Option<&RawValue>) {
         let Some(mark) = cache_control else { return };
         if let Some(text) = self.lone.take() {
@@ -330,7 +337,7 @@ impl<'a> AnthropicTurns<'a> {
         }
     }
 
-    /// A message that goes out as it came in.
+    /// Appends a message unchanged.
     fn whole(&mut self, json: &str) {
         self.close();
         self.separate();
@@ -364,7 +371,7 @@ impl<'a> AnthropicTurns<'a> {
     }
 }
 
-/// A native block of an answer that has come back.
+/// A native block of an earlier answer.
 struct Block<'a> {
     json: &'a str,
     members: Members<'a>,
@@ -376,7 +383,7 @@ impl Block<'_> {
         matches!(&*self.kind, "thinking" | "redacted_thinking")
     }
 
-    /// Whether this is the call that the message's own fields tell of.
+    /// Returns true if this is the call with this id, name and arguments.
     fn is_call(&self, id: &str, name: &str, arguments: &str) -> bool {
         let is = |member: &str, text: &str| self.members.string(member).as_deref() == Some(text);
         self.kind == "tool_use"
@@ -386,7 +393,7 @@ impl Block<'_> {
     }
 }
 
-/// The native blocks that came with a message, if any did.
+/// Returns the native blocks that a message was converted from, if Anthropic made it.
 fn native_blocks<'a>(message: &Message<'a>) -> Option<Vec<Block<'a>>> {
     let fields = Members::of(message.provider_specific_fields?.get().as_bytes()).ok()?;
     let own = Members::of(fields.some(super::DIALECT)?.as_bytes()).ok()?;
@@ -398,8 +405,8 @@ fn native_blocks<'a>(message: &Message<'a>) -> Option<Vec<Block<'a>>> {
     blocks.into_iter().map(read).collect()
 }
 
-/// Whether the caller has left the message's text and tool calls as they were made out of these blocks.
-fn says_the_same(native: &[Block], message: &Message, calls: &[ToolCall]) -> bool {
+/// Returns true if the message's text and calls are still those of its native blocks.
+fn matches_native(native: &[Block], message: &Message, calls: &[ToolCall]) -> bool {
     let of_kind = |kind: &'static str| native.iter().filter(move |block| block.kind == kind);
     let text: String = of_kind("text").filter_map(|block| block.members.string("text")).collect();
     let given = match message.content.map(RawValue::get) {
@@ -422,7 +429,7 @@ fn text_of(part: &str) -> Option<String> {
     }
 }
 
-/// Thinking blocks that Anthropic made: others have no signature, and are refused.
+/// Returns the signed thinking blocks. Blocks of other providers have no signature, and are rejected.
 fn signed<'a>(blocks: &[&'a RawValue]) -> Vec<&'a str> {
     let is_signed = |block: &&&RawValue| Members::of(block.get().as_bytes()).is_ok_and(|members| is_signed(&members));
     blocks.iter().filter(is_signed).map(|block| block.get()).collect()
@@ -436,14 +443,14 @@ fn is_signed(block: &Members) -> bool {
     }
 }
 
-/// A call's arguments as text, whether they came as OpenAI's string or as an object.
+/// Returns a call's arguments as text; callers pass OpenAI's string, or an object.
 fn arguments(function: &Function) -> String {
     let json = function.arguments.map_or("", RawValue::get);
     if json.starts_with('"') { serde_json::from_str(json).unwrap_or_default() } else { json.to_owned() }
 }
 
-/// Arguments as the object that a `tool_use` block wants. Text that is none (a call that was cut off) is wrapped as
-/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming> says.
+/// Converts arguments into the object that a `tool_use` block requires. Text that is no object (of a call that was cut
+/// off) is wrapped as in <https://platform.claude.com/docs/en/agents-and-tools/tool-use/fine-grained-tool-streaming>.
 pub(super) fn input(arguments: &str) -> Cow<'_, str> {
     let arguments = arguments.trim();
     match arguments {

@@ -1,10 +1,10 @@
 //! Anthropic's Messages API.
 //!
-//! - here: who it is, how it is reached, its errors
+//! - here: the provider, its address, credentials and errors
 //! - [`request`], [`messages`] and [`content`]: OpenAI's parameters, messages and their parts → a request
 //! - [`response`]: an answer → a completion; [`stream`]: events → chunks
 //!
-//! What differs between the models is in [`families`](super::families).
+//! Differences between the models are in [`families`](super::families).
 //!
 //! Wire format: <https://platform.claude.com/docs/en/api/messages/create>,
 //! <https://platform.claude.com/docs/en/build-with-claude/streaming>, <https://platform.claude.com/docs/en/api/errors>;
@@ -33,21 +33,21 @@ use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::request::Request;
 
-/// Under this name an answer carries what has no place in OpenAI's format.
+/// Name of the native members in `provider_specific_fields`.
 const DIALECT: &str = "anthropic";
 
-/// The version of the API that still takes `temperature` and `top_p`. Later ones are had with `api_version=`:
+/// Default version of the API, which still takes `temperature` and `top_p`. `api_version=` selects later ones:
 /// <https://platform.claude.com/docs/en/api/versioning>.
 const VERSION: &str = "2023-06-01";
 
 static ROW: Row = Row {
     name: "anthropic",
     docs: "https://platform.claude.com/docs/en/api/messages/create",
-    // As the SDK takes it: without the version.
+    // Without the version, as in Anthropic's SDK.
     base_url: "https://api.anthropic.com",
     key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
     base_url_variables: &["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
-    // One or the other: see `credential`.
+    // A key or a token: see `credential`.
     key: Key::Optional,
     api_versions: true,
     settings: &[Setting::secret("auth_token", &["ANTHROPIC_AUTH_TOKEN"])],
@@ -141,15 +141,15 @@ impl Endpoint for Anthropic {
     }
 }
 
-/// Where messages are sent. A base URL may end in the version or in the whole path: both are in use.
+/// Returns the address of messages. A base URL may end in the version or in the whole path: both are in use.
 fn address(base_url: &str) -> Result<Uri> {
     let root = base_url.trim_end_matches("/messages").trim_end_matches("/v1");
     Uri::try_from(format!("{root}/v1/messages"))
         .map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
 }
 
-/// A key goes out as `x-api-key`, a token (`ANTHROPIC_AUTH_TOKEN`, or `auth_token=`) as a bearer's. As in Anthropic's own SDK,
-/// the key is taken where there are both.
+/// Returns the header field with the credential: `x-api-key` for a key, a bearer token for `auth_token=` or
+/// `ANTHROPIC_AUTH_TOKEN`. As in Anthropic's own SDK, the key wins where there are both.
 fn credential(deployment: &Deployment) -> Result<(HeaderName, HeaderValue)> {
     let token = deployment.setting("auth_token");
     match (deployment.api_key.as_ref().map(|key| key.expose()), token) {
@@ -176,7 +176,7 @@ fn header(argument: &str, value: &str) -> Result<HeaderValue> {
     })
 }
 
-/// An answer that is a refusal, as an error. The request id is in a header, and in the body for those who lose headers.
+/// Converts an error response. The request id is in a header field, and also in the body, since some hosts drop fields.
 fn error_of(response: &HttpResponse) -> Box<Error> {
     let mut error = errors::from_response(ROW.name, response);
     error.request_id = error.request_id.or_else(|| Members::of(&response.body).ok()?.string("request_id"));

@@ -1,4 +1,4 @@
-//! OpenAI's parameters as the body of a Messages request.
+//! OpenAI's parameters → the body of a Messages request.
 //!
 //! <https://platform.claude.com/docs/en/api/messages/create>,
 //! <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>,
@@ -6,7 +6,7 @@
 //! <https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools>,
 //! <https://platform.claude.com/docs/en/api/service-tiers>.
 //!
-//! A name that OpenAI does not define (`top_k`, `thinking`, `container`, `mcp_servers`, …) goes out as it came in.
+//! Parameters that OpenAI does not define (`top_k`, `thinking`, `container`, `mcp_servers`, …) are sent unchanged.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -25,15 +25,15 @@ use crate::types::request::Request;
 /// The fewest tokens a thinking budget may have.
 const LEAST_BUDGET: u64 = 1024;
 
-/// A request's body and what is said about it elsewhere.
+/// A request's body, and what belongs to it elsewhere.
 pub(super) struct Body {
     pub json: String,
-    /// What was asked for under `betas`: that is a header.
+    /// The values of `betas`, which are sent as a header field.
     pub betas: Vec<String>,
     pub dropped_params: Vec<String>,
 }
 
-/// Parameters that are turned into something else, or that others depend on.
+/// Parameters that are converted, or that others depend on; all others are sent unchanged.
 const MAPPED: &[&str] = &[
     "betas",
     "max_completion_tokens",
@@ -57,7 +57,10 @@ const MAPPED: &[&str] = &[
     "web_search_options",
 ];
 
-/// The body of a request to this model.
+/// Writes the body of a request to the model `name`.
+///
+/// # Errors
+/// If a parameter cannot be read or, without `drop_params`, if Anthropic cannot do what it asks for.
 pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     let model = Model::of(name);
     let mut given = CallerParams { request, dropped: Vec::new() };
@@ -111,7 +114,7 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     if let Some(tools) = &tools {
         member("tools", tools);
     }
-    // Without tools there is nothing to choose from, and saying so is an error.
+    // A `tool_choice` without tools is an error.
     if let Some(choice) = choice.as_ref().filter(|_| tools.is_some() || given.get("mcp_servers").is_some()) {
         member("tool_choice", choice);
     }
@@ -148,7 +151,7 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
                 let temperature = given.get("temperature");
                 match model.sampling(name, value, thinks(thinking.as_deref()), temperature) {
                     Sampling::Omit => {}
-                    // Asked not to raise, it is kind to leave out what the model is known to answer with a 400.
+                    // `drop_params` also covers a parameter that the model is known to answer with a 400.
                     Sampling::Refused if request.drop_params => given.dropped.push(name.to_owned()),
                     Sampling::Send | Sampling::Refused => json += &format!(",{}:{value}", quoted(name)),
                 }
@@ -160,14 +163,14 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     Ok(Body { json, betas: given.strings("betas")?, dropped_params: given.dropped })
 }
 
-/// What the caller gave, and what of it was dropped.
+/// The caller's parameters, and the names of those that were dropped.
 struct CallerParams<'a> {
     request: &'a Request,
     dropped: Vec<String>,
 }
 
 impl<'a> CallerParams<'a> {
-    /// A parameter's value, unless it is null.
+    /// Returns a parameter's value, unless it is null.
     fn get(&self, name: &str) -> Option<&'a str> {
         self.request
             .params
@@ -177,6 +180,7 @@ impl<'a> CallerParams<'a> {
             .filter(|json| *json != "null")
     }
 
+    /// Parses a parameter; `right` names the expected type in the error.
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str, right: &str) -> Result<Option<T>> {
         let read = |json: &str| {
             serde_json::from_str(json).map_err(|_| Error::argument(format!("{name} is {json}: {right} would be right")))
@@ -196,13 +200,13 @@ impl<'a> CallerParams<'a> {
         Ok(self.read(name, "a list of str")?.unwrap_or_default())
     }
 
-    /// A parameter that cannot be had: an error, or one that is left out if the caller wants it so.
+    /// Rejects a parameter, or drops it with `drop_params`.
     fn refuse(&mut self, name: &str, why: &str) -> Result<()> {
         drop_or_refuse_because(ROW.name, name, why, self.request.drop_params, &mut self.dropped)
     }
 }
 
-/// `output_config`: the caller's own, with effort and format beside what is in there.
+/// `output_config`: the caller's own members, with effort and format added.
 struct OutputConfig<'a> {
     own: Members<'a>,
     effort: Option<&'static str>,
@@ -216,7 +220,7 @@ impl<'a> OutputConfig<'a> {
         Ok(Self { own, effort: None, format: None })
     }
 
-    /// Takes OpenAI's `response_format`. A model that cannot be held to a format is told of it: the instruction is returned.
+    /// Converts OpenAI's `response_format`; returns it as an instruction for models that have no parameter for it.
     fn format(&mut self, model: Model, format: &str) -> Result<Option<String>> {
         let wrong = || {
             Error::argument(format!(
@@ -226,14 +230,14 @@ impl<'a> OutputConfig<'a> {
         let members = Members::of(format.as_bytes()).map_err(|_| wrong())?;
         match members.string("type").as_deref() {
             Some("text") => Ok(None),
-            // There is no such mode here: a format has to be closed, and this one is open.
+            // Anthropic has no such mode: a format requires a closed schema.
             Some("json_object") => Ok(Some(instruction(None))),
             Some("json_schema") => {
                 let schema = match members.some("json_schema") {
                     Some(inner) => {
                         Members::of(inner.as_bytes()).map_err(|_| wrong())?.some("schema").map(str::to_owned)
                     }
-                    // Anthropic's own form.
+                    // Anthropic's own format.
                     None => members.some("schema").map(str::to_owned),
                 };
                 let schema = schema.ok_or_else(wrong)?;
@@ -252,7 +256,7 @@ impl<'a> OutputConfig<'a> {
     fn json(&self) -> Option<String> {
         let mut members: Vec<String> =
             self.own.0.iter().map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
-        // What the caller wrote in Anthropic's words has the say.
+        // The caller's own members win.
         members.extend(
             self.effort
                 .filter(|_| self.own.some("effort").is_none())
@@ -268,6 +272,7 @@ impl<'a> OutputConfig<'a> {
     }
 }
 
+/// Adds an instruction to the value of `system`.
 fn with_instruction(system: Option<&str>, instruction: &str) -> String {
     let block = format!(r#"{{"type":"text","text":{}}}"#, quoted(instruction));
     match system {
@@ -277,7 +282,7 @@ fn with_instruction(system: Option<&str>, instruction: &str) -> String {
     }
 }
 
-/// `thinking` for OpenAI's `reasoning_effort`. Where effort leads it, that goes into `config`.
+/// Converts `reasoning_effort` into `thinking`, and into the effort of `config` for models that have one.
 fn thinking_for(
     effort: &str,
     model: Model,
@@ -293,7 +298,7 @@ fn thinking_for(
             KNOWN.join(", ")
         )));
     };
-    // The thinking is asked for in a form to be read: newer models leave its text out unless told otherwise.
+    // A readable summary is requested, since newer models leave the text of the thinking out by default.
     let adaptive = || Some(r#"{"type":"adaptive","display":"summarized"}"#.to_owned());
     match (model.thinking(), effort) {
         (Thinking::Never, "none") => Ok(None),
@@ -322,7 +327,7 @@ fn thinking_for(
                 "high" => 16_384,
                 _ => 31_999,
             };
-            // The limit that the caller set holds for thinking and answer together: half of it is left for the answer.
+            // The caller's limit covers thinking and answer together; half of it is left for the answer.
             let budget = max_tokens.map_or(budget, |most| budget.min(most / 2).max(LEAST_BUDGET));
             if !may_think || max_tokens.is_some_and(|most| most <= LEAST_BUDGET) {
                 given.dropped.push("reasoning_effort".to_owned());
@@ -333,23 +338,24 @@ fn thinking_for(
     }
 }
 
-/// Whether an effort makes a model think.
+/// Returns true if an effort makes the model think.
 fn is_asked(effort: &str, model: Model) -> bool {
     effort != "none" && model.thinking() != Thinking::Never
 }
 
+/// Returns true for a choice with which the model has to call a tool.
 fn forces_a_call(choice: &str) -> bool {
     let kind = Members::of(choice.as_bytes()).ok().and_then(|choice| choice.string("type"));
     matches!(kind.as_deref(), Some("any" | "tool"))
 }
 
-/// Whether thinking is asked for.
+/// Returns true if `thinking` is on.
 fn thinks(thinking: Option<&str>) -> bool {
     let kind = thinking.and_then(|thinking| Members::of(thinking.as_bytes()).ok()?.string("type"));
     matches!(kind.as_deref(), Some("enabled" | "adaptive"))
 }
 
-/// `max_tokens` where the caller does not say: the model's default, beside the thinking budget.
+/// Returns the default of `max_tokens`: the model's, in addition to the thinking budget.
 fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
     let budget =
         thinking.and_then(|thinking| Members::of(thinking.as_bytes()).ok()?.get("budget_tokens")?.parse::<u64>().ok());
@@ -358,6 +364,7 @@ fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
     room.max(model.default_max_tokens()).max(budget.map_or(0, |budget| budget.saturating_add(1)))
 }
 
+/// Converts `tools` and `web_search_options`.
 fn tools(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let list: Vec<&RawValue> = match given.get("tools") {
         Some(json) => serde_json::from_str(json).map_err(|_| Error::argument("tools is no list of tools"))?,
@@ -373,7 +380,7 @@ fn tools(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     Ok((!tools.is_empty()).then(|| format!("[{}]", tools.join(","))))
 }
 
-/// A function as a tool; a tool of Anthropic's own as it is.
+/// Converts a function; a tool of Anthropic's own is returned unchanged.
 fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let members = Members::of(tool.as_bytes()).map_err(|_| Error::argument("tools has an item that is no object"))?;
     if members.some("custom").is_some() {
@@ -385,7 +392,7 @@ fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Op
     let mut converted = String::from("{");
     let mut has_schema = false;
     let is_strict = function.get("strict") == Some("true") && (model.has_output_format() || !model.is_claude());
-    // What is beside the function (cache_control, defer_loading, input_examples, …) is Anthropic's.
+    // Members beside the function (cache_control, defer_loading, input_examples, …) are Anthropic's.
     let beside = members.0.iter().filter(|(name, _)| !matches!(&**name, "type" | "function"));
     for (name, value) in function.0.iter().chain(beside).filter(|(_, value)| value.get() != "null") {
         let (name, value) = match &**name {
@@ -400,7 +407,7 @@ fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Op
                     _ => ("input_schema", schema.into_owned()),
                 }
             }
-            // Without it a tool is called all the same, only that nothing holds the arguments to their schema.
+            // Without `strict`, tools are called as well, but the arguments may deviate from their schema.
             "strict" if !is_strict => continue,
             other => (other, value.get().to_owned()),
         };
@@ -413,7 +420,7 @@ fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Op
     Ok(Some(converted + "}"))
 }
 
-/// OpenAI's `web_search_options` as the server tool that does it:
+/// Converts OpenAI's `web_search_options` into a server tool:
 /// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool>.
 fn web_search(options: &str) -> Result<String> {
     let options = Members::of(options.as_bytes()).map_err(|_| Error::argument("web_search_options is no object"))?;
@@ -431,6 +438,7 @@ fn web_search(options: &str) -> Result<String> {
     Ok(tool + "}")
 }
 
+/// Converts `tool_choice` and `parallel_tool_calls`.
 fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
     let alone =
         given.read::<bool>("parallel_tool_calls", "True or False")? == Some(false) && given.get("tools").is_some();
@@ -477,7 +485,7 @@ fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>>
     })
 }
 
-/// The one thing that Anthropic wants to know about the caller's users.
+/// Converts `metadata`, `user` and `safety_identifier` into `user_id`, the only member of Anthropic's metadata.
 fn metadata(given: &mut CallerParams) -> Result<Option<String>> {
     let metadata = given.get("metadata").map(|json| Members::of(json.as_bytes())).transpose();
     let metadata = metadata.map_err(|_| Error::argument("metadata is no dict"))?.unwrap_or_default();
@@ -488,10 +496,11 @@ fn metadata(given: &mut CallerParams) -> Result<Option<String>> {
     Ok(user.map(|user| format!(r#"{{"user_id":{user}}}"#)))
 }
 
+/// Converts `service_tier`.
 fn service_tier(given: &mut CallerParams) -> Result<Option<String>> {
     let Some(tier) = given.string("service_tier")? else { return Ok(None) };
     Ok(match &*tier {
-        // Priority capacity is used where the organisation has bought some, unless it is told not to be.
+        // By default, priority capacity is used if the organisation has bought some.
         "auto" | "priority" => Some(r#""auto""#.to_owned()),
         "default" | "standard_only" => Some(r#""standard_only""#.to_owned()),
         _ => given.refuse("service_tier", &format!(" of {tier:?}")).map(|()| None)?,

@@ -1,6 +1,6 @@
-//! Anthropic's answers as completions.
+//! Anthropic's answers → completions.
 //!
-//! A message: <https://platform.claude.com/docs/en/api/messages/create>; why it ended:
+//! A message: <https://platform.claude.com/docs/en/api/messages/create>; stop reasons:
 //! <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>; citations:
 //! <https://platform.claude.com/docs/en/build-with-claude/citations>.
 
@@ -25,14 +25,17 @@ use crate::types::object::quoted;
 /// Members of a message that have a place in OpenAI's format.
 const PLACED: &[&str] = &["id", "type", "role", "model", "content", "usage"];
 
-/// A whole answer.
+/// Converts an answer.
+///
+/// # Errors
+/// If it is an error with a status of 200, or no message.
 pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
     let top = Members::of(&response.body).map_err(|_| no_message(response))?;
     if top.some("error").is_some() && top.some("content").is_none() {
         return Err(error_of(response));
     }
     let blocks = match top.some("content") {
-        // An old or strange host may give the text alone.
+        // Some hosts send the text alone.
         Some(text) if text.starts_with('"') => vec![format!(r#"{{"type":"text","text":{text}}}"#)],
         Some(list) => {
             let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(response))?;
@@ -66,19 +69,19 @@ fn no_message(response: &HttpResponse) -> Box<Error> {
     errors::not_an_answer(ROW.name, response, "something that is no message")
 }
 
-/// Why it ended, in OpenAI's words. The native word is kept under `provider_specific_fields`.
+/// Converts a stop reason; the native one is kept under `provider_specific_fields`.
 pub(super) fn finish_reason(native: Option<&str>, has_calls: bool) -> Option<&'static str> {
     let reason = match native? {
         "tool_use" => "tool_calls",
         "max_tokens" | "model_context_window_exceeded" => "length",
         "refusal" => "content_filter",
-        // `pause_turn` and `compaction` too: there is an answer, and sent back as it is it will be gone on with.
+        // Also `pause_turn` and `compaction`: the model continues such an answer when it is sent back unchanged.
         _ => "stop",
     };
     Some(completion::finish_reason(reason, has_calls))
 }
 
-/// What a message's blocks say in OpenAI's fields.
+/// The content of a message's blocks in OpenAI's members.
 #[derive(Default)]
 pub(super) struct MessageBlocks<'a> {
     text: String,
@@ -86,11 +89,11 @@ pub(super) struct MessageBlocks<'a> {
     tool_calls: Vec<ToolCall<'a>>,
     thinking_blocks: Vec<Value>,
     annotations: Vec<Value>,
-    /// The blocks as they came, where the fields above do not say everything.
+    /// The native blocks, if the fields above do not hold all of their content.
     native: Option<Box<RawValue>>,
 }
 
-/// What a block without a readable type must be.
+/// Infers the type of a block without a readable one.
 fn kind_by_members(block: &Members) -> &'static str {
     let has = |name: &str| block.some(name).is_some();
     match () {
@@ -108,7 +111,7 @@ impl<'a> MessageBlocks<'a> {
         for json in blocks {
             let block = Members::of(json.as_bytes())?;
             let kind = block.string("type").unwrap_or_else(|| kind_by_members(&block).to_owned());
-            // A text and then calls are what OpenAI's fields can tell; where the calls stand among texts they cannot.
+            // OpenAI's members hold one text and then calls, but not the positions of calls among texts.
             is_said &= match &*kind {
                 "text" => says_only(&block, &["type", "text"]) && said.text.is_empty() && said.tool_calls.is_empty(),
                 "tool_use" => says_only(&block, &["type", "id", "name", "input"]),
@@ -165,18 +168,18 @@ fn says_only(block: &Members, names: &[&str]) -> bool {
     block.0.iter().all(|(name, value)| names.contains(&&**name) || value.get() == "null")
 }
 
-/// A tool's input as the arguments of a call.
+/// Converts a tool's input into arguments.
 pub(super) fn arguments(input: Option<&str>) -> Cow<'_, str> {
     match input {
         None | Some("null") => Cow::Borrowed("{}"),
-        // Some hosts give a string with the object in it.
+        // Some hosts send a string with the object in it.
         Some(text) if text.starts_with('"') => serde_json::from_str::<String>(text).unwrap_or_default().into(),
         Some(object) => object.into(),
     }
 }
 
-/// Web pages that a text cites, in OpenAI's shape. The places are counted in characters of the message's text, of which
-/// `before` is what came before this block's.
+/// Converts citations of web pages. Offsets are in characters of the message's text, of which `before` precedes this
+/// block's.
 pub(super) fn annotations(citations: Option<&str>, before: &str, text: &str) -> Vec<Value> {
     let citations: Vec<Value> = citations.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default();
     if citations.is_empty() {
@@ -189,14 +192,14 @@ pub(super) fn annotations(citations: Option<&str>, before: &str, text: &str) -> 
     pages.map(annotation).collect()
 }
 
-/// What a message says that has no place in OpenAI's format, as the inside of an object.
+/// Returns the members of a message that OpenAI's format has no place for, as the inside of a JSON object.
 pub(super) fn beside(message: &Members) -> String {
     let members = message.0.iter().filter(|(name, value)| !PLACED.contains(&&**name) && value.get() != "null");
     let members: Vec<String> = members.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
     members.join(",")
 }
 
-/// These members as a response's native fields.
+/// Returns these members as a response's native fields.
 pub(super) fn native_fields(members: &str) -> Option<Box<RawValue>> {
     (!members.is_empty()).then(|| raw(&format!(r#"{{"{DIALECT}":{{{members}}}}}"#)))
 }
@@ -205,10 +208,10 @@ fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).unwrap_or_else(|_| to_raw_value(&Value::Null).expect("null is JSON"))
 }
 
-/// Anthropic's usage, read.
+/// Anthropic's usage, converted.
 pub(super) struct Tokens<'a> {
     pub counts: Usage<'a>,
-    /// OpenAI's word for the tier that served it.
+    /// OpenAI's name of the service tier.
     pub tier: Option<&'static str>,
 }
 
@@ -236,7 +239,7 @@ struct Details {
     thinking_tokens: u64,
 }
 
-/// Reads `usage`. Anthropic counts cached tokens beside the others, OpenAI among them.
+/// Converts `usage`. Anthropic's numbers of tokens exclude cached ones, OpenAI's include them.
 pub(super) fn usage(json: &str) -> Tokens<'_> {
     let counts: Counts = lenient::object_of(json);
     let (read, written) = (counts.cache_read_input_tokens, counts.cache_creation_input_tokens);

@@ -1,7 +1,8 @@
-//! Anthropic's stream events as chunks: <https://platform.claude.com/docs/en/build-with-claude/streaming>.
+//! Anthropic's stream events → chunks: <https://platform.claude.com/docs/en/build-with-claude/streaming>.
 //!
-//! What OpenAI's deltas can say goes out at once. Whether they will have said everything is known only at the end, so the
-//! decoder keeps the blocks and puts them, whole, into the chunk with the finish if they are needed (see [`MessageBlocks`]).
+//! Content that OpenAI's deltas have a place for is emitted at once. Only at the end is it clear whether there is other
+//! content, so the decoder accumulates the blocks and emits them, if needed, with the finish reason (see
+//! [`MessageBlocks`]).
 
 use std::borrow::Cow;
 
@@ -20,31 +21,31 @@ use crate::types::lenient;
 use crate::types::members::{Members, Text, read};
 use crate::types::object::quoted;
 
-/// Decodes one stream.
+/// Decoder of one stream.
 pub(super) struct AnthropicChunks {
     show_usage: bool,
     created: u64,
     id: String,
     model: String,
     blocks: Vec<Block>,
-    /// The last event, if it was some text of a block.
+    /// The last event and its chunk, if it was a text delta of a block.
     pub(super) last: Option<DeltaCache>,
-    /// Where the chunks of events like it are written.
-    room: BytesMut,
-    /// How many of the blocks are calls.
+    /// Buffer for chunks that are made from `last`.
+    buffer: BytesMut,
+    /// Number of tool calls so far.
     calls: u32,
-    /// What has no place in OpenAI's format.
+    /// Members that OpenAI's format has no place for.
     beside: Object,
     usage: Object,
-    /// The chunk with nothing but the usage, to be known again.
+    /// The chunk that holds nothing but the usage, to recognise it.
     usage_chunk: Option<Bytes>,
-    /// The reason for the end has come.
+    /// True once the stop reason has arrived.
     finished: bool,
-    /// The end has come.
+    /// True once the last event has arrived.
     done: bool,
 }
 
-/// An event, as far as the many small ones need it; the few others are read again.
+/// The members of an event that the frequent small ones have; the others are parsed again.
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(rename = "type", borrow, default, deserialize_with = "lenient::scalar")]
@@ -84,7 +85,7 @@ impl AnthropicChunks {
             model: String::new(),
             blocks: Vec::new(),
             last: None,
-            room: BytesMut::new(),
+            buffer: BytesMut::new(),
             calls: 0,
             beside: Object::default(),
             usage: Object::default(),
@@ -118,7 +119,7 @@ impl AnthropicChunks {
         self.send(Message { role: Some("assistant"), ..Message::default() }, chunks);
     }
 
-    /// A block begins. Some hosts put its first text in here already.
+    /// Handles `content_block_start`. Some hosts send the first text in it.
     fn start_block(&mut self, index: u64, json: &str, chunks: &mut Vec<Bytes>) {
         let Ok(members) = Members::of(json.as_bytes()) else { return };
         let mut block = Block {
@@ -152,12 +153,12 @@ impl AnthropicChunks {
         self.blocks.push(block);
     }
 
-    /// The index of the block that an event is about: where it says none, of the last, since blocks come one by one.
-    fn place(&self, index: Option<u64>) -> u64 {
+    /// Returns the index of an event's block: by default that of the last block, since blocks come one by one.
+    fn block_index(&self, index: Option<u64>) -> u64 {
         index.unwrap_or_else(|| self.blocks.last().map_or(0, |block| block.index))
     }
 
-    /// A block grows.
+    /// Handles a delta of a block.
     fn grow(&mut self, index: u64, delta: Delta, event: &[u8], chunks: &mut Vec<Bytes>) {
         let kind = match &delta {
             Delta { kind: Some(kind), .. } if !kind.0.is_empty() => kind.0.clone(),
@@ -209,7 +210,7 @@ impl AnthropicChunks {
         self.send(message, chunks);
     }
 
-    /// A block is whole: what can only be said of a whole one.
+    /// Emits content that requires the complete block.
     fn close_block(&mut self, place: usize, chunks: &mut Vec<Bytes>) {
         if std::mem::replace(&mut self.blocks[place].closed, true) {
             return;
@@ -228,7 +229,7 @@ impl AnthropicChunks {
                 let citations = Members::of(json.as_bytes()).ok().and_then(|block| block.some("citations"));
                 message.annotations = annotations(citations, &before, &text_of(block));
             }
-            // Without a delta, the input is what it began with.
+            // Without a delta, the input is that of `content_block_start`.
             "tool_use" if block.input.is_empty() => {
                 let function = Function { name: None, arguments: arguments(block.start.get("input")) };
                 message.tool_calls = vec![ToolCall { index: block.call, function, ..ToolCall::default() }];
@@ -240,7 +241,7 @@ impl AnthropicChunks {
         }
     }
 
-    /// News of the whole message: usage, and in the end why it ended.
+    /// Handles `message_delta`: usage and, at the end, the stop reason.
     fn update(&mut self, event: &[u8], chunks: &mut Vec<Bytes>) {
         let Ok(event) = Members::of(event) else { return };
         self.usage.merge(event.some("usage"));
@@ -293,7 +294,7 @@ impl AnthropicChunks {
     }
 }
 
-/// An event up to the last white space: Anthropic hides how long a text is behind more or less of it.
+/// Strips the white space at an event's end, with which Anthropic hides the length of a text.
 pub(super) fn without_padding(event: &[u8]) -> &[u8] {
     event.strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
 }
@@ -305,12 +306,12 @@ impl StreamDecoder for AnthropicChunks {
             && let Some(block) = self.blocks.iter_mut().rfind(|block| block.index == last.index)
         {
             block.append("text", &delta.text);
-            chunks.push(last.chunk(&delta, &mut self.room));
+            chunks.push(last.chunk(&delta, &mut self.buffer));
             return Ok(());
         }
         self.last = None;
         if data.trim_ascii_start().first() != Some(&b'{') {
-            // Nothing of Anthropic's; some hosts end their streams as OpenAI does.
+            // Some hosts end their streams as OpenAI does; Anthropic sends no such event.
             if data.trim_ascii() == b"[DONE]" {
                 self.done = self.finished;
             }
@@ -324,7 +325,7 @@ impl StreamDecoder for AnthropicChunks {
             invalid.body = Some(data.clone());
             invalid
         })?;
-        // The line that names the event says the same; not every host writes it.
+        // The event's name equals its type, but not every host sends a name.
         let kind = match (name, &event.kind) {
             (b"" | b"message", Some(kind)) => kind.0.as_bytes(),
             (name, _) => name,
@@ -332,7 +333,7 @@ impl StreamDecoder for AnthropicChunks {
         match kind {
             b"content_block_delta" => {
                 if let Some(delta) = event.delta {
-                    let (index, text, known) = (self.place(event.index), delta.text.clone(), chunks.len());
+                    let (index, text, known) = (self.block_index(event.index), delta.text.clone(), chunks.len());
                     self.grow(index, delta, &data, chunks);
                     if let (Some(_), Some(text), [chunk]) = (event.kind, text, &chunks[known..]) {
                         self.last = DeltaCache::of(index, data.slice_ref(without_padding(&data)), &text.0, None, chunk);
@@ -345,7 +346,7 @@ impl StreamDecoder for AnthropicChunks {
                 }
             }
             b"content_block_stop" => {
-                let index = self.place(event.index);
+                let index = self.block_index(event.index);
                 if let Some(place) = self.blocks.iter().rposition(|block| block.index == index) {
                     self.close_block(place, chunks);
                 }
@@ -367,7 +368,7 @@ impl StreamDecoder for AnthropicChunks {
                 error.request_id = Members::of(&data).ok().and_then(|event| event.string("request_id"));
                 return Err(error);
             }
-            // `ping`, and what is yet to come.
+            // `ping`, and types that are not known.
             _ => {}
         }
         Ok(())
@@ -386,19 +387,19 @@ impl StreamDecoder for AnthropicChunks {
     }
 }
 
-/// A content block in the making.
+/// A content block, accumulated from its deltas.
 #[derive(Default)]
 struct Block {
     index: u64,
     kind: String,
-    /// What it began with.
+    /// Members of `content_block_start`.
     start: Object,
-    /// Texts that grew: by name, what was added.
+    /// Texts of deltas, by the name of their member.
     texts: Vec<(Cow<'static, str>, String)>,
-    /// The input of a tool, as JSON that comes in pieces.
+    /// JSON text of a tool's input so far.
     input: String,
     citations: Vec<String>,
-    /// Which call it is, if it is one.
+    /// Index among the tool calls, if it is one.
     call: Option<u32>,
     closed: bool,
 }
@@ -415,7 +416,7 @@ impl Block {
         }
     }
 
-    /// A delta of a kind of its own (`compaction_delta`, and what is yet to come): texts grow, the rest is as last said.
+    /// Adds a delta of another type (`compaction_delta`, or unknown): texts are appended, other members replaced.
     fn grow_otherwise(&mut self, event: &[u8]) {
         let delta = Members::of(event)
             .ok()
@@ -429,7 +430,7 @@ impl Block {
         }
     }
 
-    /// The block as the plain answer would have had it.
+    /// Returns the block in the format of an answer that is not streamed.
     fn json(&self) -> String {
         let mut whole = self.start.clone();
         for (name, grown) in &self.texts {
@@ -451,7 +452,7 @@ impl Block {
     }
 }
 
-/// A JSON object whose members are set as events come in; a null takes nothing back.
+/// A JSON object whose members events set; a null leaves a member as it is.
 #[derive(Default, Clone)]
 struct Object(Vec<(String, String)>);
 
@@ -460,7 +461,7 @@ impl Object {
         Self(members.0.iter().map(|(name, value)| (name.clone().into_owned(), value.get().to_owned())).collect())
     }
 
-    /// A member's value, unless it is null.
+    /// Returns a member's value, unless it is null.
     fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| *value != "null")
     }
