@@ -38,7 +38,7 @@ def bars(contenders: list[Contender], cells: dict[str, Cell], chunks: int) -> Ba
     costs = []
     for contender in contenders:
         cell = cells.get(contender.name)
-        if cell and cell.runs and not contender.streams_only:
+        if cell and cell.runs:
             title = "RiteLLM" if contender.name == RITELLM else contender.title
             costs.append((title, median(cell.cpu_per_call_us) / (chunks or 1)))
     return sorted(costs, key=lambda cost: cost[1])
