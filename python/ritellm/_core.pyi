@@ -138,9 +138,6 @@ class Client:
 class Arguments:
     """Keyword arguments of a call, wrapped so that `repr` and tracebacks do not show them."""
 
-    def needs_base_url(self) -> bool:
-        """Returns True if neither `base_url` nor `api_base` is among the arguments."""
-
     def set_base_url(self, base_url: str) -> None:
         """Sets the argument `base_url`."""
     def reveal(self) -> dict[str, Any]:

@@ -440,8 +440,14 @@ class Client(_core.Client):
 
 
 async def _answer(client: Client, operation: str, model: str, subject: object, arguments: _core.Arguments) -> Any:
-    if type(model) is str and model.startswith("local/") and arguments.needs_base_url():
-        arguments.set_base_url(await _alocal_server(model))
+    return await client.start(operation, model, subject, arguments)
+
+
+async def _answer_locally(
+    client: Client, operation: str, model: str, subject: object, arguments: _core.Arguments
+) -> Any:
+    """What `Client.start` returns for a model of the local server, which may have to be started first."""
+    arguments.set_base_url(await _alocal_server(model))
     return await client.start(operation, model, subject, arguments)
 
 

@@ -12,7 +12,7 @@ use super::arguments::concealed::Arguments;
 use super::arguments::defaults::Defaults;
 use super::arguments::{parse, pickling, settings};
 use super::asyncio::done::Done;
-use super::asyncio::waiter::{Bridge, Waiter};
+use super::asyncio::waiter::Bridge;
 use super::call::caller::Caller;
 use super::call::cancel::CancelHandle;
 use super::call::closing::{self, Closing};
@@ -90,23 +90,28 @@ impl Client {
     /// `types::operation`, ``model`` the model or, where the operation has none, the provider, and ``input`` its input. A task
     /// that is cancelled meanwhile gives up the call: its request is aborted.
     fn start<'py>(
-        &self,
-        py: Python<'py>,
-        operation: OperationName,
+        slf: &Bound<'py, Self>,
+        operation: &Bound<'py, PyAny>,
         model: &Bound<'py, PyAny>,
         input: &Bound<'py, PyAny>,
         arguments: &Bound<'py, Arguments>,
-    ) -> PyResult<Bound<'py, Waiter>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        if is_local(model) && arguments.get().needs_base_url(py)? {
+            return start_locally(slf, operation, model, input, arguments);
+        }
+        let client = slf.get();
+        let operation: OperationName = operation.extract()?;
         let arguments = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
-        let (prepared, log) = self.prepare(operation, true, model, input, arguments)?;
+        let (prepared, log) = client.prepare(operation, true, model, input, arguments)?;
         let bridge = Bridge::current(py)?;
-        let core = self.core(py)?;
+        let core = client.core(py)?;
         let handle = CallHandle { cancel: CancelHandle::default(), log };
         let (key, waiter) = Bridge::wait(&bridge, Some(handle.clone()))?;
         let caller = Caller::Task(bridge.get().queue(), key);
-        self.spawn(py, Job { core, prepared, handle, caller })?;
-        Ok(waiter)
+        client.spawn(py, Job { core, prepared, handle, caller })?;
+        Ok(waiter.into_any())
     }
 
     /// Makes a call and waits for the answer or the stream, without the GIL. The arguments are those of `start`.
@@ -220,6 +225,25 @@ fn totals<'py, 'a>(
     values::set(&dict, "bytes_sent", sum(|of| of.bytes_sent))?;
     values::set(&dict, "bytes_received", sum(|of| of.bytes_received))?;
     Ok(dict)
+}
+
+/// Returns true if a model is served by the local server, unless the call says otherwise.
+fn is_local(model: &Bound<'_, PyAny>) -> bool {
+    model.cast::<PyString>().is_ok_and(|model| model.to_str().is_ok_and(|model| model.starts_with("local/")))
+}
+
+/// Returns the coroutine that starts the local server and then the call.
+#[cold]
+#[inline(never)]
+fn start_locally<'py>(
+    client: &Bound<'py, Client>,
+    operation: &Bound<'py, PyAny>,
+    model: &Bound<'py, PyAny>,
+    input: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, Arguments>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let start = client.py().import("ritellm.client")?.getattr("_answer_locally")?;
+    start.call1((client, operation, model, input, arguments))
 }
 
 /// Argument of an entry point that names an operation.

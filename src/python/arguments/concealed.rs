@@ -19,12 +19,13 @@ impl Arguments {
     pub fn values<'py>(&self, py: Python<'py>) -> &Bound<'py, PyDict> {
         self.0.bind(py)
     }
-}
 
-#[pymethods]
-impl Arguments {
     /// Returns true if the arguments do not say which server is to be called.
-    fn needs_base_url(&self, py: Python<'_>) -> PyResult<bool> {
+    ///
+    /// # Errors
+    ///
+    /// What a lookup in the dict raises.
+    pub fn needs_base_url(&self, py: Python<'_>) -> PyResult<bool> {
         for name in [intern!(py, "base_url"), intern!(py, "api_base")] {
             if self.values(py).get_item(name)?.is_some_and(|url| !url.is_none()) {
                 return Ok(false);
@@ -32,7 +33,10 @@ impl Arguments {
         }
         Ok(true)
     }
+}
 
+#[pymethods]
+impl Arguments {
     /// Sets the address of the server that is to be called.
     fn set_base_url(&self, py: Python<'_>, base_url: &Bound<'_, PyAny>) -> PyResult<()> {
         self.values(py).set_item(intern!(py, "base_url"), base_url)
