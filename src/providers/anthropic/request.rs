@@ -22,8 +22,8 @@ use crate::types::members::Members;
 use crate::types::object::quoted;
 use crate::types::request::Request;
 
-/// The fewest tokens a thinking budget may have.
-const LEAST_BUDGET: u64 = 1024;
+/// Minimum of a thinking budget in tokens.
+const MIN_BUDGET: u64 = 1024;
 
 /// A request's body, and what belongs to it elsewhere.
 pub(super) struct Body {
@@ -63,27 +63,27 @@ const MAPPED: &[&str] = &[
 /// If a parameter cannot be read or, without `drop_params`, if Anthropic cannot do what it asks for.
 pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     let model = Model::of(name);
-    let mut given = CallerParams { request, dropped: Vec::new() };
-    let messages = given.get("messages").ok_or_else(|| Error::argument("messages is missing"))?;
-    let mut conversation = conversation(messages.as_bytes(), given.get("system"), name)?;
-    let mut config = OutputConfig::of(&given)?;
-    if let Some(format) = given.get("response_format") {
+    let mut params = CallerParams { request, dropped: Vec::new() };
+    let messages = params.get("messages").ok_or_else(|| Error::argument("messages is missing"))?;
+    let mut conversation = conversation(messages.as_bytes(), params.get("system"), name)?;
+    let mut config = OutputConfig::of(&params)?;
+    if let Some(format) = params.get("response_format") {
         let instruction = config.format(model, format)?;
         conversation.system =
             instruction.map(|text| with_instruction(conversation.system.as_deref(), &text)).or(conversation.system);
     }
-    let asked_tokens = given.number("max_completion_tokens")?.or(given.number("max_tokens")?);
-    let tools = tools(model, &mut given)?;
-    let choice = tool_choice(model, &mut given)?;
+    let asked_tokens = params.number("max_completion_tokens")?.or(params.number("max_tokens")?);
+    let tools = tools(model, &mut params)?;
+    let choice = tool_choice(model, &mut params)?;
     let must_call = choice.as_deref().is_some_and(forces_a_call);
-    let thinking = match (given.get("thinking"), given.string("reasoning_effort")?) {
+    let thinking = match (params.get("thinking"), params.string("reasoning_effort")?) {
         (Some(thinking), _)
             if request.drop_params
                 && must_call
                 && thinks(Some(thinking))
                 && model.forced_tools() == Forced::WithoutThinking =>
         {
-            given.dropped.push("thinking".to_owned());
+            params.dropped.push("thinking".to_owned());
             None
         }
         (Some(thinking), _) => Some(thinking.to_owned()),
@@ -91,12 +91,12 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         (None, Some(effort))
             if must_call && model.forced_tools() == Forced::WithoutThinking && is_asked(&effort, model) =>
         {
-            given.dropped.push("reasoning_effort".to_owned());
+            params.dropped.push("reasoning_effort".to_owned());
             None
         }
         (None, Some(effort)) => {
             let may_think = !(conversation.ends_in_thoughtless_calls && model.thinking() == Thinking::Budget);
-            thinking_for(&effort, model, asked_tokens, may_think, &mut config, &mut given)?
+            thinking_for(&effort, model, asked_tokens, may_think, &mut config, &mut params)?
         }
     };
 
@@ -115,7 +115,7 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         member("tools", tools);
     }
     // A `tool_choice` without tools is an error.
-    if let Some(choice) = choice.as_ref().filter(|_| tools.is_some() || given.get("mcp_servers").is_some()) {
+    if let Some(choice) = choice.as_ref().filter(|_| tools.is_some() || params.get("mcp_servers").is_some()) {
         member("tool_choice", choice);
     }
     if let Some(thinking) = &thinking {
@@ -124,19 +124,19 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     if let Some(config) = config.json() {
         member("output_config", &config);
     }
-    if let Some(stop) = given.get("stop").or(given.get("stop_sequences")) {
+    if let Some(stop) = params.get("stop").or(params.get("stop_sequences")) {
         let (sequences, has_blank) = stop_sequences(stop, name)?;
         if has_blank {
-            given.refuse("stop", " of white space alone")?;
+            params.refuse("stop", " of white space alone")?;
         }
         if !sequences.is_empty() {
             member("stop_sequences", &serde_json::to_string(&sequences).expect("they are JSON"));
         }
     }
-    if let Some(metadata) = metadata(&mut given)? {
+    if let Some(metadata) = metadata(&mut params)? {
         member("metadata", &metadata);
     }
-    if let Some(tier) = service_tier(&mut given)? {
+    if let Some(tier) = service_tier(&mut params)? {
         member("service_tier", &tier);
     }
     for (name, value) in request.params.iter().filter(|(name, _)| !MAPPED.contains(name)) {
@@ -144,15 +144,15 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         match name {
             _ if ROW.unsupported.contains(&name) => {
                 if !asks_for_nothing(name, value.as_bytes()) {
-                    given.refuse(name, "")?;
+                    params.refuse(name, "")?;
                 }
             }
             "temperature" | "top_p" | "top_k" => {
-                let temperature = given.get("temperature");
+                let temperature = params.get("temperature");
                 match model.sampling(name, value, thinks(thinking.as_deref()), temperature) {
                     Sampling::Omit => {}
                     // `drop_params` also covers a parameter that the model is known to answer with a 400.
-                    Sampling::Refused if request.drop_params => given.dropped.push(name.to_owned()),
+                    Sampling::Refused if request.drop_params => params.dropped.push(name.to_owned()),
                     Sampling::Send | Sampling::Refused => json += &format!(",{}:{value}", quoted(name)),
                 }
             }
@@ -160,7 +160,7 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         }
     }
     json.push('}');
-    Ok(Body { json, betas: given.strings("betas")?, dropped_params: given.dropped })
+    Ok(Body { json, betas: params.strings("betas")?, dropped_params: params.dropped })
 }
 
 /// The caller's parameters, and the names of those that were dropped.
@@ -214,8 +214,8 @@ struct OutputConfig<'a> {
 }
 
 impl<'a> OutputConfig<'a> {
-    fn of(given: &CallerParams<'a>) -> Result<Self> {
-        let own = given.get("output_config").map(|json| Members::of(json.as_bytes())).transpose();
+    fn of(params: &CallerParams<'a>) -> Result<Self> {
+        let own = params.get("output_config").map(|json| Members::of(json.as_bytes())).transpose();
         let own = own.map_err(|_| Error::argument("output_config is no object"))?.unwrap_or_default();
         Ok(Self { own, effort: None, format: None })
     }
@@ -289,7 +289,7 @@ fn thinking_for(
     max_tokens: Option<u64>,
     may_think: bool,
     config: &mut OutputConfig,
-    given: &mut CallerParams,
+    params: &mut CallerParams,
 ) -> Result<Option<String>> {
     const KNOWN: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
     let Some(effort) = KNOWN.iter().copied().find(|known| *known == effort) else {
@@ -302,7 +302,7 @@ fn thinking_for(
     let adaptive = || Some(r#"{"type":"adaptive","display":"summarized"}"#.to_owned());
     match (model.thinking(), effort) {
         (Thinking::Never, "none") => Ok(None),
-        (Thinking::Never, _) => given.refuse("reasoning_effort", " for this model").map(|()| None),
+        (Thinking::Never, _) => params.refuse("reasoning_effort", " for this model").map(|()| None),
         (_, "none") => Ok(match model.thinking_off() {
             Off::Unasked => None,
             Off::Word(word) => Some(format!(r#"{{"type":"{word}"}}"#)),
@@ -321,16 +321,16 @@ fn thinking_for(
         }
         (Thinking::Budget, effort) => {
             let budget = match effort {
-                "minimal" => LEAST_BUDGET,
+                "minimal" => MIN_BUDGET,
                 "low" => 2048,
                 "medium" => 8192,
                 "high" => 16_384,
                 _ => 31_999,
             };
             // The caller's limit covers thinking and answer together; half of it is left for the answer.
-            let budget = max_tokens.map_or(budget, |most| budget.min(most / 2).max(LEAST_BUDGET));
-            if !may_think || max_tokens.is_some_and(|most| most <= LEAST_BUDGET) {
-                given.dropped.push("reasoning_effort".to_owned());
+            let budget = max_tokens.map_or(budget, |most| budget.min(most / 2).max(MIN_BUDGET));
+            if !may_think || max_tokens.is_some_and(|most| most <= MIN_BUDGET) {
+                params.dropped.push("reasoning_effort".to_owned());
                 return Ok(None);
             }
             Ok(Some(format!(r#"{{"type":"enabled","budget_tokens":{budget}}}"#)))
@@ -365,26 +365,26 @@ fn max_tokens_beside(thinking: Option<&str>, model: Model) -> u64 {
 }
 
 /// Converts `tools` and `web_search_options`.
-fn tools(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
-    let list: Vec<&RawValue> = match given.get("tools") {
+fn tools(model: Model, params: &mut CallerParams) -> Result<Option<String>> {
+    let list: Vec<&RawValue> = match params.get("tools") {
         Some(json) => serde_json::from_str(json).map_err(|_| Error::argument("tools is no list of tools"))?,
         None => Vec::new(),
     };
     let mut tools = Vec::with_capacity(list.len());
     for tool in list {
-        tools.extend(convert_tool(tool.get(), model, given)?);
+        tools.extend(convert_tool(tool.get(), model, params)?);
     }
-    if let Some(options) = given.get("web_search_options") {
+    if let Some(options) = params.get("web_search_options") {
         tools.push(web_search(options)?);
     }
     Ok((!tools.is_empty()).then(|| format!("[{}]", tools.join(","))))
 }
 
 /// Converts a function; a tool of Anthropic's own is returned unchanged.
-fn convert_tool(tool: &str, model: Model, given: &mut CallerParams) -> Result<Option<String>> {
+fn convert_tool(tool: &str, model: Model, params: &mut CallerParams) -> Result<Option<String>> {
     let members = Members::of(tool.as_bytes()).map_err(|_| Error::argument("tools has an item that is no object"))?;
     if members.some("custom").is_some() {
-        return given.refuse("tools", CUSTOM_TOOL).map(|()| None);
+        return params.refuse("tools", CUSTOM_TOOL).map(|()| None);
     }
     let Some(function) = members.some("function") else { return Ok(Some(tool.to_owned())) };
     let function =
@@ -439,10 +439,10 @@ fn web_search(options: &str) -> Result<String> {
 }
 
 /// Converts `tool_choice` and `parallel_tool_calls`.
-fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>> {
+fn tool_choice(model: Model, params: &mut CallerParams) -> Result<Option<String>> {
     let alone =
-        given.read::<bool>("parallel_tool_calls", "True or False")? == Some(false) && given.get("tools").is_some();
-    let choice = match given.get("tool_choice") {
+        params.read::<bool>("parallel_tool_calls", "True or False")? == Some(false) && params.get("tools").is_some();
+    let choice = match params.get("tool_choice") {
         None => None,
         Some(r#""auto""#) => Some(r#"{"type":"auto"}"#.to_owned()),
         Some(r#""required""# | r#""any""#) => Some(r#"{"type":"any"}"#.to_owned()),
@@ -462,7 +462,7 @@ fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>>
                 }
                 Some("auto" | "any" | "tool" | "none") => Some(json.to_owned()),
                 Some(kind @ ("allowed_tools" | "custom")) => {
-                    given.refuse("tool_choice", &format!(" of type {kind:?}"))?;
+                    params.refuse("tool_choice", &format!(" of type {kind:?}"))?;
                     None
                 }
                 _ => return Err(wrong()),
@@ -471,7 +471,7 @@ fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>>
     };
     let choice = match choice {
         Some(choice) if model.forced_tools() == Forced::Never && forces_a_call(&choice) => {
-            given.refuse("tool_choice", " that makes this model call")?;
+            params.refuse("tool_choice", " that makes this model call")?;
             None
         }
         choice => choice,
@@ -486,23 +486,23 @@ fn tool_choice(model: Model, given: &mut CallerParams) -> Result<Option<String>>
 }
 
 /// Converts `metadata`, `user` and `safety_identifier` into `user_id`, the only member of Anthropic's metadata.
-fn metadata(given: &mut CallerParams) -> Result<Option<String>> {
-    let metadata = given.get("metadata").map(|json| Members::of(json.as_bytes())).transpose();
+fn metadata(params: &mut CallerParams) -> Result<Option<String>> {
+    let metadata = params.get("metadata").map(|json| Members::of(json.as_bytes())).transpose();
     let metadata = metadata.map_err(|_| Error::argument("metadata is no dict"))?.unwrap_or_default();
     if metadata.0.iter().any(|(name, _)| name != "user_id") {
-        given.refuse("metadata", " (but for user_id in it)")?;
+        params.refuse("metadata", " (but for user_id in it)")?;
     }
-    let user = given.get("user").or(metadata.some("user_id")).or(given.get("safety_identifier"));
+    let user = params.get("user").or(metadata.some("user_id")).or(params.get("safety_identifier"));
     Ok(user.map(|user| format!(r#"{{"user_id":{user}}}"#)))
 }
 
 /// Converts `service_tier`.
-fn service_tier(given: &mut CallerParams) -> Result<Option<String>> {
-    let Some(tier) = given.string("service_tier")? else { return Ok(None) };
+fn service_tier(params: &mut CallerParams) -> Result<Option<String>> {
+    let Some(tier) = params.string("service_tier")? else { return Ok(None) };
     Ok(match &*tier {
         // By default, priority capacity is used if the organisation has bought some.
         "auto" | "priority" => Some(r#""auto""#.to_owned()),
         "default" | "standard_only" => Some(r#""standard_only""#.to_owned()),
-        _ => given.refuse("service_tier", &format!(" of {tier:?}")).map(|()| None)?,
+        _ => params.refuse("service_tier", &format!(" of {tier:?}")).map(|()| None)?,
     })
 }

@@ -23,7 +23,7 @@ use crate::types::members::{Members, Text};
 use crate::types::object::quoted;
 
 /// Members of a message that have a place in OpenAI's format.
-const PLACED: &[&str] = &["id", "type", "role", "model", "content", "usage"];
+const MAPPED: &[&str] = &["id", "type", "role", "model", "content", "usage"];
 
 /// Converts an answer.
 ///
@@ -44,7 +44,7 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
         None => return Err(no_message(response)),
     };
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-    let said = MessageBlocks::by(&blocks).map_err(|_| no_message(response))?;
+    let message = MessageBlocks::by(&blocks).map_err(|_| no_message(response))?;
     let usage = top.some("usage").map(usage);
     let fields = beside(&top);
     let completion = Completion {
@@ -53,8 +53,8 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
         created: response.received,
         model: top.string("model").unwrap_or_default().into(),
         choices: vec![Choice {
-            finish_reason: finish_reason(top.string("stop_reason").as_deref(), !said.tool_calls.is_empty()),
-            message: Some(said.message()),
+            finish_reason: finish_reason(top.string("stop_reason").as_deref(), !message.tool_calls.is_empty()),
+            message: Some(message.message()),
             ..Choice::default()
         }],
         service_tier: usage.as_ref().and_then(|usage| usage.tier).map(Cow::Borrowed),
@@ -106,30 +106,32 @@ fn kind_by_members(block: &Members) -> &'static str {
 
 impl<'a> MessageBlocks<'a> {
     pub(super) fn by(blocks: &[&'a str]) -> serde_json::Result<Self> {
-        let mut said = Self::default();
-        let mut is_said = true;
+        let mut message = Self::default();
+        let mut is_expressible = true;
         for json in blocks {
             let block = Members::of(json.as_bytes())?;
             let kind = block.string("type").unwrap_or_else(|| kind_by_members(&block).to_owned());
             // OpenAI's members hold one text and then calls, but not the positions of calls among texts.
-            is_said &= match &*kind {
-                "text" => says_only(&block, &["type", "text"]) && said.text.is_empty() && said.tool_calls.is_empty(),
-                "tool_use" => says_only(&block, &["type", "id", "name", "input"]),
+            is_expressible &= match &*kind {
+                "text" => {
+                    has_only(&block, &["type", "text"]) && message.text.is_empty() && message.tool_calls.is_empty()
+                }
+                "tool_use" => has_only(&block, &["type", "id", "name", "input"]),
                 _ => false,
             };
             match &*kind {
                 "text" => {
                     let text = block.string("text").unwrap_or_default();
-                    is_said &= !text.trim().is_empty();
-                    said.annotations.extend(annotations(block.some("citations"), &said.text, &text));
-                    said.text += &text;
+                    is_expressible &= !text.trim().is_empty();
+                    message.annotations.extend(annotations(block.some("citations"), &message.text, &text));
+                    message.text += &text;
                 }
                 "thinking" => {
-                    said.reasoning += &block.string("thinking").unwrap_or_default();
-                    said.thinking_blocks.push(serde_json::from_str(json)?);
+                    message.reasoning += &block.string("thinking").unwrap_or_default();
+                    message.thinking_blocks.push(serde_json::from_str(json)?);
                 }
-                "redacted_thinking" => said.thinking_blocks.push(serde_json::from_str(json)?),
-                "tool_use" => said.tool_calls.push(ToolCall {
+                "redacted_thinking" => message.thinking_blocks.push(serde_json::from_str(json)?),
+                "tool_use" => message.tool_calls.push(ToolCall {
                     id: Some(block.string("id").unwrap_or_default().into()),
                     kind: Some("function"),
                     function: Function {
@@ -141,9 +143,9 @@ impl<'a> MessageBlocks<'a> {
                 _ => {}
             }
         }
-        said.native = (!is_said && !blocks.is_empty())
+        message.native = (!is_expressible && !blocks.is_empty())
             .then(|| raw(&format!(r#"{{"{DIALECT}":{{"content":[{}]}}}}"#, blocks.join(","))));
-        Ok(said)
+        Ok(message)
     }
 
     pub(super) fn native(self) -> Option<Box<RawValue>> {
@@ -164,7 +166,7 @@ impl<'a> MessageBlocks<'a> {
     }
 }
 
-fn says_only(block: &Members, names: &[&str]) -> bool {
+fn has_only(block: &Members, names: &[&str]) -> bool {
     block.0.iter().all(|(name, value)| names.contains(&&**name) || value.get() == "null")
 }
 
@@ -194,7 +196,7 @@ pub(super) fn annotations(citations: Option<&str>, before: &str, text: &str) -> 
 
 /// Returns the members of a message that OpenAI's format has no place for, as the inside of a JSON object.
 pub(super) fn beside(message: &Members) -> String {
-    let members = message.0.iter().filter(|(name, value)| !PLACED.contains(&&**name) && value.get() != "null");
+    let members = message.0.iter().filter(|(name, value)| !MAPPED.contains(&&**name) && value.get() != "null");
     let members: Vec<String> = members.map(|(name, value)| format!("{}:{}", quoted(name), value.get())).collect();
     members.join(",")
 }

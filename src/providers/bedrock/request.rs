@@ -67,8 +67,8 @@ const NATIVE: &[&str] = &[
 
 /// Tokens of an answer beside its budget for reasoning, where the caller sets no limit.
 const ANSWER_TOKENS: u64 = 4096;
-/// The smallest budget that Claude takes.
-const SMALLEST_BUDGET: u64 = 1024;
+/// Minimum of Claude's thinking budget in tokens.
+const MIN_BUDGET: u64 = 1024;
 
 /// Creates the request of a call.
 ///
@@ -377,10 +377,10 @@ impl<'a> Encoder<'a> {
             Setting::Budget(budget) => {
                 // The caller's limit covers reasoning and answer together; half of it is left for the answer.
                 let limit = self.inference.get("maxTokens").and_then(|limit| serde_json::from_slice::<u64>(limit).ok());
-                let budget = limit.map_or(budget, |limit| budget.min(limit / 2).max(SMALLEST_BUDGET));
+                let budget = limit.map_or(budget, |limit| budget.min(limit / 2).max(MIN_BUDGET));
                 match limit {
                     None => self.inference.set("maxTokens", (budget + ANSWER_TOKENS).to_string().as_bytes()),
-                    Some(limit) if limit <= SMALLEST_BUDGET => {
+                    Some(limit) if limit <= MIN_BUDGET => {
                         self.dropped_params.push("reasoning_effort".to_owned());
                         return Ok(());
                     }

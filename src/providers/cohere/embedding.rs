@@ -22,6 +22,7 @@ use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
+/// Embeddings of version 2.
 pub(super) struct Embed;
 
 impl Endpoint for Embed {
@@ -30,7 +31,7 @@ impl Endpoint for Embed {
         let mut body = ObjectWriter::with_capacity(request.params.len() + 128);
         body.put("model", &*deployment.model);
         put_members(&texts, &others, &mut body);
-        // Version 2 wants to be told.
+        // Version 2 requires it.
         if !others.iter().any(|(name, _)| matches!(*name, "embedding_types" | "encoding_format")) {
             body.put("embedding_types", &["float"]);
         }
@@ -45,14 +46,14 @@ impl Endpoint for Embed {
     }
 }
 
-/// The members of a request's body, without the model.
+/// Writes the members of a request's body, without the model.
 pub(in crate::providers) fn put_members(texts: &[&RawValue], others: &[(&str, &[u8])], body: &mut ObjectWriter) {
     let is_given = |name: &str| others.iter().any(|(other, _)| *other == name);
-    // Pictures and mixed inputs come under names of their own, and not beside texts.
+    // Images and mixed inputs have members of their own, which exclude texts.
     if !texts.is_empty() || !(is_given("images") || is_given("inputs")) {
         body.put("texts", texts);
     }
-    // It has to be said, and OpenAI's format has no word for it: what is embedded is mostly what is to be found.
+    // Required, and missing in OpenAI's format; most embedded texts are documents to search.
     if !is_given("input_type") {
         body.put("input_type", "search_document");
     }
@@ -67,7 +68,7 @@ pub(in crate::providers) fn put_members(texts: &[&RawValue], others: &[(&str, &[
     }
 }
 
-/// An answer as OpenAI's list; `tokens` where it does not count them itself.
+/// Converts an answer; `tokens` is the number of tokens where the answer has none.
 pub(in crate::providers) fn list(model: &str, response: &HttpResponse, tokens: Option<u64>) -> Option<Bytes> {
     let top = Members::of(&response.body).ok()?;
     let embeddings = top.some("embeddings")?;

@@ -18,7 +18,7 @@ pub(super) struct PartialCall {
 }
 
 /// Upper bound of indexes in lists of arguments, since a list is filled up to an index; higher ones are ignored.
-const LONGEST_LIST: usize = 10_000;
+const MAX_LIST_LENGTH: usize = 10_000;
 
 impl PartialCall {
     /// Creates a call that begins with this part.
@@ -128,7 +128,7 @@ fn put(mut target: &mut Value, steps: &[Step], value: Value) {
                 }
                 target.as_object_mut().expect("made above").entry(name.as_str()).or_insert(Value::Null)
             }
-            Step::Index(index) if *index < LONGEST_LIST => {
+            Step::Index(index) if *index < MAX_LIST_LENGTH => {
                 if !target.is_array() {
                     *target = json!([]);
                 }

@@ -16,6 +16,7 @@ use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
+/// Embeddings of Ollama's own API.
 pub(super) struct Embed;
 
 impl Endpoint for Embed {
@@ -42,6 +43,7 @@ impl Endpoint for Embed {
     }
 }
 
+/// Converts an answer.
 fn list(model: &str, response: &HttpResponse) -> Option<Bytes> {
     let top = Members::of(&response.body).ok()?;
     let vectors: Vec<&RawValue> = serde_json::from_str(top.some("embeddings")?).ok()?;
