@@ -57,6 +57,7 @@ pub(super) struct Decoded {
 }
 
 impl Decoded {
+    /// Returns true if there is nothing to give out.
     fn is_empty(&self) -> bool {
         self.first.is_none() && self.rest.is_empty()
     }
@@ -72,6 +73,7 @@ impl Decoded {
         }
     }
 
+    /// Takes the next chunk or error.
     fn pop(&mut self) -> Option<PyResult<Py<PyAny>>> {
         self.first.take().map(Ok).or_else(|| self.rest.pop_front())
     }
@@ -83,6 +85,7 @@ pub(super) struct Local {
     chunks: VecDeque<Chunk>,
     /// The completion accumulated so far.
     pub so_far: Snapshot,
+    /// True if nothing more will be taken out of the channel.
     pub over: bool,
     /// True if the stream is over because a loop was left, and not by its end: whoever reads on must not take it for
     /// complete.
@@ -91,7 +94,9 @@ pub(super) struct Local {
 
 /// Next item for a consumer.
 enum Taken {
+    /// A chunk, and the template that it shares with others, if any.
     Chunk(Bytes, Option<SameTemplate>),
+    /// Nothing is at hand yet.
     Nothing,
     Finished,
     Failed(Box<Error>),
