@@ -27,7 +27,7 @@ const MOST_KEPT: usize = 32;
 /// Maximum number of pieces of the body that are taken at once: a piece may be a single byte.
 const PIECES_AT_ONCE: usize = 64;
 
-/// Number of events that are decoded before the task yields: a piece of 64 kB may hold 21,000 of them.
+/// Maximum number of events that are decoded before their chunks are handed on: a piece of 64 kB may hold 21,000 of them.
 const EVENTS_AT_ONCE: usize = 256;
 
 /// A chunk's JSON, and true if the caller gets it; one that the caller does not get still counts for the completion.
@@ -42,6 +42,8 @@ pub struct Stream<'a> {
     body: Option<(Body, framing::Parser)>,
     decoder: Box<dyn StreamDecoder>,
     events: VecDeque<framing::Event>,
+    /// How the body ended, while events that came before its end are still to be decoded.
+    ended: Option<Result<bool>>,
     /// The chunks of one event.
     made: Vec<Bytes>,
     /// Number of bytes of the answer received, decompressed.
@@ -75,6 +77,7 @@ impl<'a> Stream<'a> {
             request,
             body: None,
             events: VecDeque::new(),
+            ended: None,
             made: Vec::new(),
             received: 0,
             meta: Meta { dropped_params, ..Meta::default() },
@@ -123,7 +126,10 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Reads what has arrived, or waits for one piece. Returns false at the end of the stream.
+    /// Reads what has arrived, or waits for one piece, and decodes [`EVENTS_AT_ONCE`] events at most. Returns false at the
+    /// end of the stream.
+    ///
+    /// Events that are left over are decoded by the next calls, which yield and read nothing.
     async fn read(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
         let Some((body, parser)) = &mut self.body else { return Ok(false) };
         let (events, received) = (&mut self.events, &mut self.received);
@@ -131,7 +137,12 @@ impl<'a> Stream<'a> {
         // Pings are no chunks: until the first of those, the limit is that of the whole try.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
+        let are_left = !events.is_empty();
         let piece = async {
+            if are_left {
+                tokio::task::yield_now().await;
+                return Ok(true);
+            }
             let more = match body.chunk().await? {
                 Some(piece) => {
                     *received += piece.len();
@@ -141,6 +152,9 @@ impl<'a> Stream<'a> {
             };
             // A burst goes to the caller in one piece; but what is here does not wait for what is not.
             for _ in 0..PIECES_AT_ONCE {
+                if events.len() > EVENTS_AT_ONCE {
+                    break;
+                }
                 let Some(piece) = body.buffered()? else { break };
                 *received += piece.len();
                 parser.feed(piece, |event| events.push_back(event))?;
@@ -162,17 +176,13 @@ impl<'a> Stream<'a> {
                 pin!(within_rest(first_token, spent, "the first chunk of the stream", pin!(piece))),
             )
             .await;
-        let mut left = EVENTS_AT_ONCE;
-        while let Some(event) = self.events.pop_front() {
-            left -= 1;
-            if left == 0 {
-                left = EVENTS_AT_ONCE;
-                let others = async {
-                    tokio::task::yield_now().await;
-                    Ok(())
-                };
-                self.state.deadline.run(&self.state.admission, pin!(others)).await?;
-            }
+        let read = match read {
+            // Nothing was read: the time of the call is over.
+            Err(error) if are_left => return Err(error),
+            read => self.ended.take().unwrap_or(read),
+        };
+        for _ in 0..EVENTS_AT_ONCE {
+            let Some(event) = self.events.pop_front() else { break };
             if !self.decoder.is_done() {
                 values::check(&event.data, self.max_values)?;
                 let decoded = self.decoder.event(&event.name, event.data, &mut self.made);
@@ -184,12 +194,18 @@ impl<'a> Stream<'a> {
                 decoded?;
             }
         }
+        if self.decoder.is_done() {
+            return Ok(false);
+        }
+        if !self.events.is_empty() {
+            self.ended = (!matches!(read, Ok(true))).then_some(read);
+            return Ok(true);
+        }
         // A burst's memory is not held while the stream waits.
         if self.events.capacity() > MOST_KEPT {
             self.events = VecDeque::new();
         }
         match read {
-            _ if self.decoder.is_done() => Ok(false),
             Ok(true) => Ok(true),
             Ok(false) if self.decoder.is_complete() => Ok(false),
             Ok(false) => Err(Error::new(ErrorKind::IncompleteStream, "the stream ended without its finish")),
@@ -274,6 +290,7 @@ impl Attempt for Stream<'_> {
         self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
+        self.ended = None;
         self.received = 0;
         self.body = Some((body, framing::Parser::new(self.endpoint.framing(), self.state.transport.max_event)));
         Ok(())

@@ -41,6 +41,12 @@ def compressed(text: bytes, window: int) -> tuple[bytes, bytes]:
 GZIP, COMMENTS = compressed(b":\n\n", 31)
 DEFLATE, BLANKS = compressed(b"\n", 15)
 GZIP_EVENTS, EMPTY_EVENTS = compressed(b'data: {"choices":[]}\n\n', 31)
+GZIP_DATA, TINY_EVENTS = compressed(b"data:{}\n\n", 31)
+GZIP_CHUNKS, CHUNKS = compressed(FIRST, 31)
+MESSAGE = b'{"message":{"content":"a"}}\n'
+GZIP_OBJECTS, OBJECTS = compressed(b"{}\n", 31)
+DEFLATE_MESSAGES, NDJSON_MESSAGES = compressed(MESSAGE, 15)
+NDJSON = "application/x-ndjson"
 TIMEOUT = "not done within its total timeout"
 
 
@@ -77,9 +83,28 @@ FLOODS = [
     Flood("an event without end", True, STREAM + b"\r\n", b"data:\n", f"{TIMEOUT}|max_event_size"),
     Flood("pings of Claude", True, STREAM + b"\r\n", b'event: ping\ndata: {"type": "ping"}\n\n', model="anthropic/m"),
     Flood("blank lines of NDJSON", True, head(200, kind="application/x-ndjson"), b"\n", model="ollama_chat/m"),
+    Flood("tiny objects of NDJSON", True, head(200, kind=NDJSON), b"{}\n", model="ollama_chat/m"),
+    Flood("tiny messages of NDJSON", True, head(200, kind=NDJSON), MESSAGE, model="ollama_chat/m"),
+    Flood("tiny events", True, STREAM + b"\r\n", b"data:{}\n\n"),
     Flood("compressed comments", True, STREAM + b"content-encoding: gzip\r\n\r\n" + GZIP, COMMENTS),
     Flood("compressed blank lines", True, STREAM + b"content-encoding: deflate\r\n\r\n" + DEFLATE, BLANKS),
     Flood("compressed events", True, STREAM + b"content-encoding: gzip\r\n\r\n" + GZIP_EVENTS, EMPTY_EVENTS),
+    Flood("compressed tiny events", True, STREAM + b"content-encoding: gzip\r\n\r\n" + GZIP_DATA, TINY_EVENTS),
+    Flood("compressed chunks", True, STREAM + b"content-encoding: gzip\r\n\r\n" + GZIP_CHUNKS, CHUNKS),
+    Flood(
+        "compressed objects of NDJSON",
+        True,
+        head(200, "content-encoding: gzip", kind=NDJSON) + GZIP_OBJECTS,
+        OBJECTS,
+        model="ollama_chat/m",
+    ),
+    Flood(
+        "compressed messages of NDJSON",
+        True,
+        head(200, "content-encoding: deflate", kind=NDJSON) + DEFLATE_MESSAGES,
+        NDJSON_MESSAGES,
+        model="ollama_chat/m",
+    ),
     Flood("compressed nothing", True, STREAM + b"content-encoding: gzip\r\n\r\n", gzip.compress(b"")),
     Flood(
         "a compressed body", False, head(200, "content-encoding: deflate") + DEFLATE, BLANKS, f"{TIMEOUT}|max_body_size"
@@ -128,6 +153,20 @@ async def test_flood(flood: Flood) -> None:
 
     with RawServer(serve) as server:
         await check(server, flood.ends, flood.stream, flood.model)
+
+
+async def test_a_task_that_reads_a_flood_lets_its_loop_run() -> None:
+    def serve(connection: Connection, _: Request) -> None:
+        connection.send(STREAM + b"\r\n")
+        while True:
+            connection.send(FIRST * 500)
+
+    with RawServer(serve) as server:
+        client = Client(base_url=server.base_url, api_key=KEY, max_retries=0)
+        begun = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(ended(client, "openai/m", True), TOTAL)
+        assert time.monotonic() - begun < LATE
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -127,7 +127,7 @@ impl ChunkChannel {
         if state.chunks.is_empty() && state.end.is_none() {
             state.waiting.push((queue, key));
         } else {
-            // Something came since the last look.
+            // Something came since the last look, or the event loop is to run first.
             drop(state);
             queue.push(key, Box::new(WakeUp));
         }

@@ -46,6 +46,7 @@ impl NextChunk {
         let bridge = Bridge::current(py)?;
         let (key, waiter) = Bridge::wait(&bridge, None)?;
         let queue = bridge.get().queue();
+        stream.local.lock(py).without_turn = 0;
         stream.channel.wake_when_readable(queue, key);
         waiter.get().block();
         Ok(waiter)
@@ -71,7 +72,7 @@ impl Awaitable for NextChunk {
             State::NotAwaited => {}
             State::Over => return Err(PyRuntimeError::new_err("this was awaited before; ask the stream for another")),
         }
-        match next.stream.get().next_chunk(py) {
+        match next.stream.get().next_chunk(py, true) {
             Ok(Some(chunk)) => Ok(Step::Returns(chunk)),
             // Not by `__anext__`: `anext(stream, default)` of CPython 3.11 crashes where that raises.
             Ok(None) => Err(PyStopAsyncIteration::new_err(())),

@@ -28,6 +28,12 @@ use crate::types::answer;
 use crate::types::operation::{Operation, Streaming};
 use crate::types::snapshot::{SameTemplate, Snapshot};
 
+/// Number of chunks after which a task that has not waited is given no more from the channel until its event loop has run.
+///
+/// Where chunks come faster than the task reads them, nothing else would run on the loop, and the task could not be
+/// cancelled.
+const MOST_WITHOUT_TURN: usize = 1024;
+
 /// A stream of chat completion chunks, or of a response's events: iterate over it with `for` or `async for`.
 #[pyclass(frozen, module = "ritellm._core", weakref)]
 pub(crate) struct Stream {
@@ -83,6 +89,8 @@ impl Decoded {
 pub(super) struct Local {
     /// Chunks that were taken out of the channel and not given out yet.
     chunks: VecDeque<Chunk>,
+    /// Number of chunks that were taken out of the channel since a task has waited.
+    pub without_turn: usize,
     /// The completion accumulated so far.
     pub so_far: Snapshot,
     /// True if nothing more will be taken out of the channel.
@@ -96,7 +104,7 @@ pub(super) struct Local {
 enum Taken {
     /// A chunk, and the template that it shares with others, if any.
     Chunk(Bytes, Option<SameTemplate>),
-    /// Nothing is at hand yet.
+    /// Nothing is at hand yet, or the event loop is to run first.
     Nothing,
     Finished,
     Failed(Box<Error>),
@@ -115,6 +123,7 @@ impl Stream {
             streaming: operation.spec().streaming,
             local: GilCell::new(Local {
                 chunks: VecDeque::new(),
+                without_turn: 0,
                 so_far: Snapshot::new(operation),
                 over: false,
                 left: false,
@@ -127,16 +136,17 @@ impl Stream {
         }
     }
 
-    /// Returns the next chunk, in the order in which they came, or `None` if the stream is over.
+    /// Returns the next chunk, in the order in which they came, or `None` if the stream is over. `awaited` is true for a
+    /// task of an event loop.
     ///
     /// # Errors
     ///
-    /// `Err(None)` if there is nothing to take yet, and `Err(Some(_))` for the exception that the stream ends with.
-    pub fn next_chunk(&self, py: Python<'_>) -> Result<Option<Py<PyAny>>, Option<PyErr>> {
+    /// `Err(None)` if there is nothing to take yet, or the loop is to run first, and `Err(Some(_))` for the exception that the stream ends with.
+    pub fn next_chunk(&self, py: Python<'_>, awaited: bool) -> Result<Option<Py<PyAny>>, Option<PyErr>> {
         let decoded = self.decoded.lock(py).pop();
         match decoded {
             Some(decoded) => decoded.map(Some).map_err(Some),
-            None => match self.take(py) {
+            None => match self.take(py, awaited) {
                 Taken::Chunk(chunk, same) => match self.decode(py, &chunk, same.as_ref()) {
                     Ok(chunk) => Ok(Some(chunk.unbind())),
                     Err(error) => Err(Some(error)),
@@ -158,7 +168,7 @@ impl Stream {
     /// The exception that the stream ends with, or that a signal handler raises.
     pub fn next_blocking<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         loop {
-            match self.next_chunk(py) {
+            match self.next_chunk(py, false) {
                 Ok(chunk) => return Ok(chunk.map(|chunk| chunk.into_bound(py))),
                 Err(Some(error)) => return Err(error),
                 Err(None) => self.wait(py)?,
@@ -174,7 +184,7 @@ impl Stream {
         if !self.decoded.lock(py).is_empty() {
             return;
         }
-        let next = match self.take(py) {
+        let next = match self.take(py, true) {
             Taken::Chunk(chunk, same) => self.decode(py, &chunk, same.as_ref()).map(Bound::unbind),
             Taken::Failed(error) => Err(self.failed(py, error)),
             Taken::Finished | Taken::Nothing => return,
@@ -184,7 +194,7 @@ impl Stream {
     }
 
     /// Takes the next item: from the chunks at hand, and then from the channel.
-    fn take(&self, py: Python<'_>) -> Taken {
+    fn take(&self, py: Python<'_>, awaited: bool) -> Taken {
         let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
@@ -211,6 +221,10 @@ impl Stream {
             }
             let mut state = self.channel.lock();
             if !state.chunks.is_empty() {
+                if awaited && local.without_turn >= MOST_WITHOUT_TURN {
+                    return Taken::Nothing;
+                }
+                local.without_turn += state.chunks.len();
                 std::mem::swap(&mut state.chunks, &mut local.chunks);
                 state.bytes = 0;
                 drop(state);
