@@ -120,13 +120,12 @@ impl Client {
         &'a self,
         call: &mut Call,
         endpoint: &'static dyn Endpoint,
-        state: CallState<'a>,
+        mut state: CallState<'a>,
     ) -> Result<Answer> {
-        let Encoded { request, dropped_params } =
+        let Encoded { mut request, dropped_params } =
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
-        let mut exchange = Exchange { call, endpoint, state, request };
+        let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
-        let Exchange { call, state, .. } = exchange;
         Ok(Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) })
     }
 

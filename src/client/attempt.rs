@@ -71,8 +71,8 @@ pub(super) async fn repeat<A: Attempt>(work: &mut A, mut event: Event) -> Result
 pub(super) struct Exchange<'a, 'c> {
     pub call: &'c mut Call,
     pub endpoint: &'static dyn Endpoint,
-    pub state: CallState<'a>,
-    pub request: HttpRequest,
+    pub state: &'c mut CallState<'a>,
+    pub request: &'c mut HttpRequest,
 }
 
 impl Attempt for Exchange<'_, '_> {
@@ -86,7 +86,7 @@ impl Attempt for Exchange<'_, '_> {
     async fn prepare(&mut self) -> Result<()> {
         if self.call.callbacks.is_some() {
             // Boxed: most calls should not carry its memory along.
-            self.request = Box::pin(self.state.ask(self.call, self.endpoint)).await?;
+            *self.request = Box::pin(self.state.ask(self.call, self.endpoint)).await?;
         }
         Ok(())
     }
@@ -94,7 +94,7 @@ impl Attempt for Exchange<'_, '_> {
     async fn attempt(&mut self) -> Result<Self::Output> {
         let Self { call, endpoint, state, request } = self;
         state.begin_attempt(call);
-        let CallState { transport, deadline, admission, stats, .. } = state;
+        let CallState { transport, deadline, admission, stats, .. } = &mut **state;
         let options = SendOptions {
             timeouts: &call.timeouts,
             end: deadline.end(),
