@@ -33,6 +33,15 @@ pub const DECISIONS: &[Decision] = &[
         example: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\nhi\n0\n\n",
     },
     Decision {
+        section: "2.2",
+        what: "a trailer section may end in LF alone",
+        peers: HYPER,
+        differs: TheyRefuse,
+        refusal: "nexpected EOF",
+        applies: has_bare_line_feed,
+        example: b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: y\n\n",
+    },
+    Decision {
         section: "4",
         what: "the reason phrase is not validated",
         peers: HYPER,

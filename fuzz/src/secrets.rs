@@ -71,6 +71,10 @@ fn check_events(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) 
 fn said(body: &[u8]) -> Option<(Vec<u8>, String)> {
     let (choices, rest) = body.split_at_checked(CHOICES)?;
     let [again, kept] = [choices[KEY.len()], choices[KEY.len() + 1]];
+    if shows(rest).is_some() {
+        // The fuzzer itself has put a part of the key here, taken from a comparison.
+        return None;
+    }
     let mut spelled = spelled(&choices[..KEY.len()], again);
     let is_cut = kept > 0;
     if is_cut {
@@ -147,16 +151,26 @@ fn check_error(mut error: Box<Error>) {
 }
 
 fn check(place: &str, text: &[u8]) {
+    if let Some(spelling) = shows(text) {
+        panic!("the key stands in the {place}, {spelling}: {}", String::from_utf8_lossy(text));
+    }
+}
+
+/// Returns the encoding in which a text contains most of the key, or `None`.
+fn shows(text: &[u8]) -> Option<&'static str> {
     let text = String::from_utf8_lossy(text);
     let folded = text.to_ascii_lowercase();
     // The text before the key may look like the start of an escape that continues with the key's first characters.
     let part = KEY[4..].to_ascii_lowercase();
-    assert!(!folded.contains(&part), "the key stands in the {place}: {text}");
-    for encoded in [base64(&KEY[..30]), base64(KEY).replace('+', "-").replace('/', "_")] {
-        assert!(!text.contains(&encoded[8..32]), "the key stands in the {place}, in base64: {text}");
-    }
     let digits: String = part.bytes().map(|byte| format!("{byte:02x}")).collect();
-    assert!(!folded.contains(&digits), "the key stands in the {place}, in hexadecimal: {text}");
+    let encoded = [base64(&KEY[..30]), base64(KEY).replace('+', "-").replace('/', "_")];
+    if folded.contains(&part) {
+        return Some("as it is");
+    }
+    if folded.contains(&digits) {
+        return Some("in hexadecimal");
+    }
+    encoded.iter().any(|encoded| text.contains(&encoded[8..32])).then_some("in base64")
 }
 
 fn check_strings(value: &Value) {
