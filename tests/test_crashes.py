@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import RunProgram
-from server import MESSAGES
+from server import MESSAGES, Server, plain_or_streamed
 
 import ritellm
 from ritellm import ChatCompletion, InvalidArgumentError, Message, Object, _core
@@ -302,6 +302,130 @@ class TestMemory:
                         assert error.__traceback__.tb_next.tb_next is None
                     finally:
                         _testcapi.remove_mem_hooks()
+            print("done")
+            """
+        )
+        assert (program.code, program.output) == (0, "done\n"), program.errors
+        assert "panicked" not in program.errors
+
+    def test_what_is_done_with_answers(self, run_program: RunProgram, at_openai: Server) -> None:
+        """Tests calls, their logs and streams, and copies and pickles of answers."""
+        pytest.importorskip("_testcapi")
+        at_openai.script = plain_or_streamed("He", "llo", "!")
+        program = run_program(
+            """
+            import copy, gc, logging, pickle
+            import _testcapi
+            import ritellm
+
+            class Handler(logging.Handler):
+                def emit(self, record):
+                    record.getMessage()
+
+            logging.raiseExceptions = False
+            logging.getLogger("ritellm").addHandler(Handler())
+            messages = [{"role": "user", "content": "Hi"}]
+            answer = ritellm.completion("openai/m", messages, api_key="sk-1234567890")
+
+            def logged():
+                logging.getLogger("ritellm").setLevel(logging.DEBUG)
+                try:
+                    return ritellm.completion("openai/m", messages, api_key="sk-1234567890", max_retries=0)
+                finally:
+                    logging.getLogger("ritellm").setLevel(logging.WARNING)
+
+            def streamed():
+                stream = ritellm.completion("openai/m", messages, stream=True, api_key="sk-1234567890", max_retries=0)
+                return [chunk for chunk in stream], stream.text, stream.completion
+
+            uses = [
+                logged,
+                streamed,
+                lambda: copy.deepcopy(answer),
+                lambda: copy.deepcopy(answer.meta),
+                lambda: pickle.loads(pickle.dumps(answer)),
+                lambda: pickle.loads(pickle.dumps(answer.meta)),
+                lambda: pickle.dumps(ritellm.Client(headers={"a": "b"})),
+                lambda: ritellm.ChatCompletion(choices=[{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]),
+            ]
+            gc.disable()
+            for use in uses:
+                use()
+                for at in range(100):
+                    _testcapi.set_nomemory(at, at + 1)
+                    try:
+                        use()
+                    except (MemoryError, pickle.PicklingError):
+                        pass
+                    except SystemError as error:  # CPython's own, where it calls a function of Python's
+                        assert error.__traceback__.tb_next.tb_next is None
+                    finally:
+                        _testcapi.remove_mem_hooks()
+            print("done")
+            """
+        )
+        assert (program.code, program.output) == (0, "done\n"), program.errors
+        assert "panicked" not in program.errors
+
+    def test_what_is_awaited(self, run_program: RunProgram, at_openai: Server) -> None:
+        """Tests that a task continues, unless asyncio loses it: then an error is reported."""
+        pytest.importorskip("_testcapi")
+        at_openai.script = plain_or_streamed("He", "llo", "!")
+        program = run_program(
+            """
+            import asyncio, gc
+            import _testcapi
+            import ritellm
+
+            messages = [{"role": "user", "content": "Hi"}]
+            client = ritellm.Client(api_key="sk-1234567890", max_retries=0)
+            lost = []
+
+            async def plain():
+                await client.acompletion("openai/m", messages)
+
+            async def streamed():
+                async for _ in await client.acompletion("openai/m", messages, stream=True):
+                    pass
+
+            async def one(use, at):
+                _testcapi.set_nomemory(at, at + 1)
+                try:
+                    await use()
+                except MemoryError:
+                    pass
+                finally:
+                    _testcapi.remove_mem_hooks()
+
+            def run(use, at):
+                lost.clear()
+                task = loop.create_task(one(use, at))
+                task.add_done_callback(lambda _: loop.stop())
+                rounds = 0
+                while not task.done() and not (lost and rounds > 2):
+                    rounds += 1
+                    watch = loop.call_later(0.1, loop.stop)
+                    try:
+                        loop.run_forever()
+                    except MemoryError:
+                        lost.append("the loop's own")
+                    _testcapi.remove_mem_hooks()
+                    watch.cancel()
+                if task.done():
+                    task.result()
+
+            def note(loop, context):
+                # The bridge tries again. Where it continues a task that then waits once more, asyncio may lose the task.
+                if "Bridge" not in context["message"] or use is streamed:
+                    lost.append(context["message"])
+
+            loop = asyncio.new_event_loop()
+            loop.set_exception_handler(note)
+            gc.disable()
+            for use in [plain, streamed]:
+                loop.run_until_complete(use())
+                for at in range(100):
+                    run(use, at)
             print("done")
             """
         )

@@ -67,7 +67,7 @@ fn check_events(request: &Request, endpoint: &dyn Endpoint, events: Vec<Event>) 
 
 /// Returns the text with the encoded key, and the encoded key alone, which is empty if only its start is in the text.
 ///
-/// `None` if the body is too short to choose an encoding.
+/// `None` if the body is too short to choose an encoding, or contains most of the key already.
 fn said(body: &[u8]) -> Option<(Vec<u8>, String)> {
     let (choices, rest) = body.split_at_checked(CHOICES)?;
     let [again, kept] = [choices[KEY.len()], choices[KEY.len() + 1]];

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextvars
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,7 +27,8 @@ def start(
         reply: is called with the value and `None`, or with `None` and the exception.
     """
     target = (function, context.copy(), event_loop, arguments, reply)
-    threading.Thread(target=_run, args=target, name="ritellm-ask", daemon=True).start()
+    # Not by `threading`, which waits until the thread says that it runs: it never does where memory runs out.
+    _thread.start_new_thread(_run, target)
 
 
 def _run(

@@ -9,6 +9,7 @@ use super::json::classes::{Class, classes};
 use super::json::decode::DEEPEST;
 use super::object::{Object, set_slot};
 use super::stack;
+use super::values;
 
 /// Gives every dict below `object` the class that it would have in an answer. Dicts that have the class already stay as they
 /// are; lists are made anew where something in them changes, so that the caller's own stay plain.
@@ -87,7 +88,7 @@ fn adopted<'py>(value: &Bound<'py, PyAny>, class: Class, depth: usize) -> PyResu
         if value.is_instance(wanted)? {
             return Ok(value.clone());
         }
-        let made = wanted.call_method1("__new__", (wanted,))?.cast_into::<PyDict>()?;
+        let made = wanted.call_method1(intern!(py, "__new__"), (wanted,))?.cast_into::<PyDict>()?;
         made.update(dict.as_mapping())?;
         members(&made, class, depth + 1)?;
         return Ok(made.into_any());
@@ -97,6 +98,6 @@ fn adopted<'py>(value: &Bound<'py, PyAny>, class: Class, depth: usize) -> PyResu
     let items = list.iter().map(|item| adopted(&item, class, depth + 1)).collect::<PyResult<Vec<_>>>()?;
     match items.iter().zip(list.iter()).all(|(new, old)| new.is(&old)) {
         true => Ok(value.clone()),
-        false => Ok(PyList::new(py, items)?.into_any()),
+        false => Ok(values::list_of(py, items.into_iter().map(Ok))?.into_any()),
     }
 }

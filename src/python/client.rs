@@ -22,6 +22,7 @@ use super::call::prepared::PreparedCall;
 use super::call::registry::Core;
 use super::call::task::{Job, Task};
 use super::errors::exception;
+use super::intern::intern;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
 use super::runtime::exit::FinalizeGuard;
@@ -69,17 +70,19 @@ impl Client {
     }
 
     fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let deepcopy = slf.py().import("copy")?.getattr("deepcopy")?;
+        let deepcopy = slf.py().import(intern!(slf.py(), "copy"))?.getattr(intern!(slf.py(), "deepcopy"))?;
         Self::duplicate(slf, |attributes| deepcopy.call1((attributes, memo)))
     }
 
     /// Pickles the settings without keys: see `pickling::without_secrets`.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
-        let make = py.import("copyreg")?.getattr("__newobj_ex__")?;
+        let make = py.import(intern!(py, "copyreg"))?.getattr(intern!(py, "__newobj_ex__"))?;
         let settings = pickling::without_secrets(slf.get().state().given.bind(py))?;
-        let arguments = (slf.get_type(), PyTuple::empty(py), settings);
-        (make, arguments, slf.getattr_opt("__dict__")?).into_pyobject(py)
+        let arguments =
+            values::tuple(py, [slf.get_type().into_any(), PyTuple::empty(py).into_any(), settings.into_any()])?;
+        let attributes = slf.getattr_opt(intern!(py, "__dict__"))?.unwrap_or_else(|| py.None().into_bound(py));
+        values::tuple(py, [make, arguments.into_any(), attributes])
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -242,7 +245,8 @@ fn start_locally<'py>(
     input: &Bound<'py, PyAny>,
     arguments: &Bound<'py, Arguments>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let start = client.py().import("ritellm.client")?.getattr("_answer_locally")?;
+    let py = client.py();
+    let start = py.import(intern!(py, "ritellm.client"))?.getattr(intern!(py, "_answer_locally"))?;
     start.call1((client, operation, model, input, arguments))
 }
 
@@ -272,10 +276,10 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, class) = (slf.py(), slf.get_type());
         let given = slf.get().state().given.bind(py);
-        let duplicate = class.call_method("__new__", (&class,), Some(given))?;
-        if let Some(attributes) = slf.getattr_opt("__dict__")? {
+        let duplicate = class.call_method(intern!(py, "__new__"), (&class,), Some(given))?;
+        if let Some(attributes) = slf.getattr_opt(intern!(py, "__dict__"))? {
             let attributes = copied(attributes)?;
-            duplicate.getattr("__dict__")?.call_method1("update", (attributes,))?;
+            duplicate.getattr(intern!(py, "__dict__"))?.call_method1(intern!(py, "update"), (attributes,))?;
         }
         Ok(duplicate)
     }

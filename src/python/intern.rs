@@ -21,18 +21,13 @@ pub(super) fn get_or_make<T>(cell: &'static OnceLock<T>, make: impl FnOnce() -> 
     Ok(cell.get_or_init(|| value))
 }
 
-/// Returns an interned `str`, for names of attributes and methods.
+/// Returns an interned `str`, for names of attributes and methods. Returns from the caller with the error if the `str` cannot
+/// be made.
 macro_rules! intern {
     ($py:expr, $text:expr) => {{
         static NAME: std::sync::OnceLock<pyo3::Py<pyo3::types::PyString>> = std::sync::OnceLock::new();
-        let name = match NAME.get() {
-            Some(name) => name,
-            None => {
-                let name = pyo3::types::PyString::intern($py, $text).unbind();
-                NAME.get_or_init(|| name)
-            }
-        };
-        name.bind($py)
+        let make = || $crate::python::values::interned($py, $text).map(pyo3::Bound::unbind);
+        $crate::python::intern::get_or_make(&NAME, make)?.bind($py)
     }};
 }
 pub(super) use intern;

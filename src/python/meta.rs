@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
+use super::intern::intern;
 use super::values;
 use crate::types::answer;
 use crate::types::http::Headers;
@@ -38,7 +39,7 @@ impl Meta {
         };
         let text = |name: &str| item(name)?.map_or(Ok(String::new()), |value| value.extract());
         let headers: Vec<(String, String)> = item("headers")?.map_or(Ok(Vec::new()), |value| {
-            value.call_method0("items")?.try_iter()?.map(|pair| pair?.extract()).collect()
+            value.call_method0(intern!(value.py(), "items"))?.try_iter()?.map(|pair| pair?.extract()).collect()
         })?;
         let mut map = http::HeaderMap::new();
         for (name, value) in headers {
@@ -123,12 +124,14 @@ impl Meta {
         values::string(py, &shown)
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
-        let state = values::dict(slf.py())?;
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = slf.py();
+        let state = values::dict(py)?;
         for name in ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"] {
-            values::set(&state, name, &slf.getattr(values::string(slf.py(), name)?)?)?;
+            values::set(&state, name, &slf.getattr(values::string(py, name)?)?)?;
         }
-        Ok((slf.get_type().into_any(), (state,)))
+        let state = values::tuple(py, [state.into_any()])?;
+        values::tuple(py, [slf.get_type().into_any(), state.into_any()])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 /// Makes an empty list.
 ///
@@ -12,6 +12,33 @@ use pyo3::types::{PyDict, PyList, PyString, PyType};
 pub(super) fn list(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
     // SAFETY: a new reference to a list or null comes back.
     unsafe { Ok(Bound::from_owned_ptr_or_err(py, ffi::PyList_New(0))?.cast_into_unchecked()) }
+}
+
+/// Makes a list of the items that an iterator of known length returns.
+pub(super) fn list_of<'py>(
+    py: Python<'py>,
+    items: impl ExactSizeIterator<Item = PyResult<Bound<'py, PyAny>>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let length = items.len();
+    // SAFETY: a new reference to a list or null comes back. Its places are empty until they are filled, each once and none
+    // beyond the length; a list with empty places may be freed.
+    unsafe {
+        let list = Bound::from_owned_ptr_or_err(py, ffi::PyList_New(length as ffi::Py_ssize_t))?;
+        for (place, item) in items.take(length).enumerate() {
+            ffi::PyList_SET_ITEM(list.as_ptr(), place as ffi::Py_ssize_t, item?.into_ptr());
+        }
+        Ok(list.cast_into_unchecked())
+    }
+}
+
+/// Makes a tuple.
+pub(super) fn tuple<'py>(
+    py: Python<'py>,
+    items: impl IntoIterator<Item = Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let list = list(py)?;
+    items.into_iter().try_for_each(|item| list.append(item))?;
+    Ok(py.get_type::<PyTuple>().call1((list,))?.cast_into()?)
 }
 
 /// Makes an empty dict.
@@ -99,20 +126,8 @@ pub(super) fn large_int<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py,
     unsafe { Bound::from_owned_ptr_or_err(py, ffi::PyLong_FromString(text.as_ptr(), std::ptr::null_mut(), 10)) }
 }
 
-/// A number that becomes a `float`.
-pub(super) struct Float(pub f64);
-
-impl<'py> IntoPyObject<'py> for Float {
-    type Target = PyAny;
-    type Output = Bound<'py, PyAny>;
-    type Error = PyErr;
-
-    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        float(py, self.0)
-    }
-}
-
 /// Makes the alias of a generic class with its parameters, as annotations have it at run time.
 pub(super) fn generic_alias<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    class.py().import("types")?.call_method1("GenericAlias", (class, item))
+    let py = class.py();
+    py.import(string(py, "types")?)?.call_method1(string(py, "GenericAlias")?, (class, item))
 }

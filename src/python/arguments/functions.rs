@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use crate::client::{AttemptHooks, Fields};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::Deployment;
 use crate::python::errors::wrong;
+use crate::python::intern::intern;
 use crate::python::runtime::exit::FinalizeGuard;
 use crate::python::values;
 use crate::types::http::HttpRequest;
@@ -181,27 +183,32 @@ impl CallbackContext {
             // Only for a short time: the function itself runs in a thread of Python's, which may be ended at any point.
             let _guard = FinalizeGuard::enter_detached(false);
             Python::try_attach(|py| {
-                let reply = Reply { give: Mutex::new(Some(give)) };
+                let reply = Reply(Arc::new(Mutex::new(Some(give))));
+                let give = reply.0.clone();
                 if let Err(error) = start(py, &function, &context, event_loop.as_deref(), shown, reply) {
-                    error.write_unraisable(py, None);
+                    hand_in(&give, Err(error));
                 }
             });
         };
         let started = std::thread::Builder::new().name("ritellm-ask".into()).spawn(run);
         let answered = match started {
-            Ok(_) => receiver.await.ok(),
-            Err(_) => None,
+            // The sender is dropped unused if there is no memory to call the function, or for its exception.
+            Ok(_) => receiver.await.unwrap_or_else(|_| Err(PyMemoryError::new_err(()))),
+            Err(error) => {
+                return Err(Error::argument(format!(
+                    "a function of the caller's could not be called: no thread could be started: {error}"
+                )));
+            }
         };
         match answered {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(raised)) => {
+            Ok(value) => Ok(value),
+            Err(raised) => {
                 let mut error =
                     Error::new(ErrorKind::InvalidArgument, "a function of the caller's raised an exception");
                 error.raised = Some(Box::new(raised));
                 error.should_retry = Some(false);
                 Err(error)
             }
-            None => Err(Error::argument("a function of the caller's could not be called: no thread could be started")),
         }
     }
 }
@@ -216,11 +223,12 @@ fn start(
     reply: Reply,
 ) -> PyResult<()> {
     let arguments = match shown {
-        Some(shown) => PyTuple::new(py, [shown.into_python(py)?])?,
+        Some(shown) => values::tuple(py, [shown.into_python(py)?.into_any()])?,
         None => PyTuple::empty(py),
     };
-    let module = py.import("ritellm._functions")?;
-    module.call_method1("start", (function, context, event_loop, arguments, reply))?;
+    let module = py.import(intern!(py, "ritellm._functions"))?;
+    let reply = Bound::new(py, reply)?;
+    module.call_method1(intern!(py, "start"), (function, context, event_loop, arguments, reply))?;
     Ok(())
 }
 
@@ -228,20 +236,24 @@ type Give = Box<dyn FnOnce(PyResult<Bound<'_, PyAny>>) + Send>;
 
 /// Callable by which `ritellm._functions` hands in the value that a function returned, or the exception.
 #[pyclass(frozen, module = "ritellm._core")]
-struct Reply {
-    give: Mutex<Option<Give>>,
+struct Reply(Arc<Mutex<Option<Give>>>);
+
+/// Hands in what a function returned, or the exception, unless that was done before.
+fn hand_in(give: &Mutex<Option<Give>>, value: PyResult<Bound<'_, PyAny>>) {
+    let give = give.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(give) = give {
+        give(value);
+    }
 }
 
 #[pymethods]
 impl Reply {
     #[pyo3(signature = (value, raised, /))]
     fn __call__(&self, value: Bound<'_, PyAny>, raised: Option<Bound<'_, PyAny>>) {
-        let give = self.give.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(give) = give {
-            give(match raised {
-                Some(raised) => Err(PyErr::from_value(raised)),
-                None => Ok(value),
-            });
-        }
+        let value = match raised {
+            Some(raised) => Err(PyErr::from_value(raised)),
+            None => Ok(value),
+        };
+        hand_in(&self.0, value);
     }
 }

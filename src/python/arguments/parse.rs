@@ -17,6 +17,7 @@ use crate::providers::{Deployment, resolve, resolve_account};
 use crate::python::call::log;
 use crate::python::call::prepared::PreparedCall;
 use crate::python::errors::{argument, exception};
+use crate::python::intern::intern;
 use crate::python::json::vectors::Form;
 use crate::types::operation::Operation;
 use crate::types::request::Request;
@@ -152,7 +153,10 @@ fn callbacks(
             given: functions,
             context: Arc::new(log::context(py)?),
             event_loop: match awaited {
-                true => Some(Arc::new(py.import("asyncio")?.call_method0("get_running_loop")?.unbind())),
+                true => {
+                    let asyncio = py.import(intern!(py, "asyncio"))?;
+                    Some(Arc::new(asyncio.call_method0(intern!(py, "get_running_loop"))?.unbind()))
+                }
                 false => None,
             },
         }),

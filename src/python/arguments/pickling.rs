@@ -5,6 +5,7 @@ use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::settings::{self, Pickled, WITHHELD};
 use crate::python::errors::argument;
+use crate::python::intern::intern;
 use crate::python::values;
 use crate::types::secrets::is_credential;
 
@@ -17,7 +18,7 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
     let py = given.py();
     let kept = values::dict(py)?;
     let withheld = values::list(py)?;
-    if let Some(earlier) = given.get_item(WITHHELD)? {
+    if let Some(earlier) = given.get_item(intern!(py, WITHHELD))? {
         earlier.try_iter()?.try_for_each(|name| withheld.append(name?))?;
     }
     for (name, value) in given.iter() {
@@ -45,7 +46,7 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
         }
     }
     if !withheld.is_empty() {
-        values::set(&kept, WITHHELD, withheld.to_tuple().as_any())?;
+        values::set(&kept, WITHHELD, values::tuple(py, withheld.iter())?.as_any())?;
     }
     Ok(kept)
 }

@@ -10,6 +10,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyString, PyTuple};
 
 use super::readers::text;
 use crate::python::errors::{argument, wrong};
+use crate::python::intern::intern;
 use crate::types::http::{ReadAt, Upload};
 
 const RIGHT: &str = "a path, bytes, a file object opened in binary mode, or a tuple (name, one of these) or (name, one of these, media type)";
@@ -44,22 +45,23 @@ fn media_type(kind: &Bound<'_, PyAny>) -> PyResult<String> {
 }
 
 fn content(value: &Bound<'_, PyAny>) -> PyResult<Upload> {
+    let py = value.py();
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(in_memory("upload", Bytes::copy_from_slice(bytes.as_bytes())));
     }
     if let Ok(bytes) = value.cast::<PyByteArray>() {
         return Ok(in_memory("upload", bytes.to_vec().into()));
     }
-    if value.hasattr("read")? {
-        let read = value.call_method0("read")?;
+    if value.hasattr(intern!(py, "read"))? {
+        let read = value.call_method0(intern!(py, "read"))?;
         let Ok(bytes) = read.cast::<PyBytes>() else {
-            return Err(argument(value.py(), "file is a file object that reads no bytes: open it with \"rb\""));
+            return Err(argument(py, "file is a file object that reads no bytes: open it with \"rb\""));
         };
-        let name = value.getattr("name").ok().and_then(|name| name.extract::<PathBuf>().ok());
+        let name = value.getattr(intern!(py, "name")).ok().and_then(|name| name.extract::<PathBuf>().ok());
         let name = name.as_deref().map_or_else(|| "upload".to_owned(), name_of);
         return Ok(in_memory(&name, Bytes::copy_from_slice(bytes.as_bytes())));
     }
-    let is_path = value.is_instance_of::<PyString>() || value.hasattr("__fspath__")?;
+    let is_path = value.is_instance_of::<PyString>() || value.hasattr(intern!(py, "__fspath__"))?;
     let path: PathBuf = match is_path.then(|| value.extract()) {
         Some(Ok(path)) => path,
         _ => return Err(wrong("file", value, RIGHT)),

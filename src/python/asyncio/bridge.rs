@@ -43,8 +43,9 @@ impl Bridge {
     /// `RuntimeError` if no loop of asyncio runs here.
     pub fn current(py: Python<'_>) -> PyResult<Bound<'_, Self>> {
         static GET_RUNNING_LOOP: OnceLock<Py<PyAny>> = OnceLock::new();
-        let get_running_loop =
-            get_or_make(&GET_RUNNING_LOOP, || Ok(py.import("asyncio")?.getattr("get_running_loop")?.unbind()))?;
+        let get_running_loop = get_or_make(&GET_RUNNING_LOOP, || {
+            Ok(py.import(intern!(py, "asyncio"))?.getattr(intern!(py, "get_running_loop"))?.unbind())
+        })?;
         let event_loop = get_running_loop.bind(py).call0().map_err(|_| {
             PyRuntimeError::new_err(
                 "no running event loop of asyncio: acompletion() and its like are awaited by tasks of asyncio (or uvloop) \
@@ -140,7 +141,8 @@ impl Bridge {
     /// Returns true if the event loop is gone or closed.
     fn is_over(&self, py: Python<'_>) -> bool {
         let Some(event_loop) = self.event_loop(py) else { return true };
-        event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy()).unwrap_or(false)
+        let is_closed = || event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy();
+        is_closed().unwrap_or(false)
     }
 
     fn next_resolved(&self, py: Python<'_>) -> Option<Py<Waiter>> {

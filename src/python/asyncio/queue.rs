@@ -52,8 +52,9 @@ impl Queue {
                     let drain =
                         drain.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|drain| drain.clone_ref(py));
                     if let (Some(event_loop), Some(drain)) = (event_loop.bind(py).upgrade(), drain) {
+                        let call = || event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,));
                         // A loop that is closed by now needs no answers.
-                        drop(event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)));
+                        drop(call());
                     }
                 });
             }

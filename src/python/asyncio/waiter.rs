@@ -172,13 +172,14 @@ impl Waiter {
     /// a `MemoryError`, this can be called again.
     pub fn continue_task(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let run = intern!(py, "run");
         let task = match &mut *slf.get().state.lock(py) {
             State::Done { task, .. } => task.take(),
             _ => None,
         };
         let Some((callback, context)) = task else { return Ok(()) };
         let called = match &context {
-            Some(context) => context.bind(py).call_method1(intern!(py, "run"), (&callback, slf)),
+            Some(context) => context.bind(py).call_method1(run, (&callback, slf)),
             None => callback.bind(py).call1((slf,)),
         };
         called.map(drop).inspect_err(|error| {
@@ -376,7 +377,9 @@ fn call_soon(waiter: &Bound<'_, Waiter>, callback: Py<PyAny>, context: Option<Py
 /// Makes a `CancelledError`.
 fn cancelled(py: Python<'_>, message: Option<&Py<PyAny>>) -> PyErr {
     static CANCELLED: OnceLock<Py<PyAny>> = OnceLock::new();
-    let class = get_or_make(&CANCELLED, || Ok(py.import("asyncio")?.getattr("CancelledError")?.unbind()));
+    let class = get_or_make(&CANCELLED, || {
+        Ok(py.import(intern!(py, "asyncio"))?.getattr(intern!(py, "CancelledError"))?.unbind())
+    });
     let made = class.and_then(|class| match message.filter(|message| !message.is_none(py)) {
         Some(message) => class.bind(py).call1((message,)),
         None => class.bind(py).call0(),

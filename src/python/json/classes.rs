@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 
 use crate::python::intern::{get_or_make, intern};
 use crate::python::object::{self, Object};
+use crate::python::values;
 use crate::types::operation::{Operation, Output};
 
 /// Class of an object.
@@ -166,7 +167,7 @@ pub(crate) fn classes(py: Python<'_>) -> PyResult<&'static [Kind]> {
     let found = get_or_make(&FOUND, || {
         let module = py.import(intern!(py, "ritellm.types"))?;
         let find = |name: &&str| {
-            let class = module.getattr(*name)?;
+            let class = module.getattr(values::string(py, name)?)?;
             // `new_object` relies on this, and a program may have put something else there.
             let class =
                 class.cast_into::<PyType>().ok().filter(|class| class.is_subclass_of::<Object>().unwrap_or(false));

@@ -12,7 +12,7 @@ use pyo3::types::{PyByteArray, PyDict, PyInt, PyList};
 use crate::python::gil_cell::GilCell;
 use crate::python::intern::intern;
 use crate::python::object::set_slot;
-use crate::python::values::Float;
+use crate::python::values;
 
 /// Form in which the caller gets vectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(crate) enum Form {
 pub(crate) fn list<'py>(py: Python<'py>, base64: &[u8]) -> PyResult<Option<Bound<'py, PyList>>> {
     let Ok(bytes) = STANDARD.decode_to_vec(base64) else { return Ok(None) };
     let (floats, []) = bytes.as_chunks::<4>() else { return Ok(None) };
-    let list = PyList::new(py, floats.iter().map(|float| Float(f32::from_le_bytes(*float).into())))?;
+    let list = values::list_of(py, floats.iter().map(|float| values::float(py, f32::from_le_bytes(*float).into())))?;
     if let Ok(first) = list.get_item(0) {
         ANCHORS.lock(py).note(floats.len(), first);
     }
