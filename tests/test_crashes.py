@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import RunProgram
-from server import MESSAGES, Server, plain_or_streamed
+from server import MESSAGES, Pause, Piece, Server, chunks_of, events, plain, plain_or_streamed, stream_of
 
 import ritellm
 from ritellm import ChatCompletion, InvalidArgumentError, Message, Object, _core
@@ -370,7 +370,9 @@ class TestMemory:
     def test_what_is_awaited(self, run_program: RunProgram, at_openai: Server) -> None:
         """Tests that a task continues, unless asyncio loses it: then an error is reported."""
         pytest.importorskip("_testcapi")
-        at_openai.script = plain_or_streamed("He", "llo", "!")
+        # Chunks come one by one: between them, the task waits.
+        pieces: list[Piece] = [piece for event in events(chunks_of("He", "llo", "!")) for piece in (event, Pause(0.01))]
+        at_openai.script = lambda request: stream_of(*pieces) if request.wants_stream else plain("Hello!")
         program = run_program(
             """
             import asyncio, gc

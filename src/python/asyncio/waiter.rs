@@ -327,7 +327,8 @@ impl Waiter {
         Ok(true)
     }
 
-    fn done(&self, py: Python<'_>) -> bool {
+    /// Returns true if the task can continue.
+    pub fn done(&self, py: Python<'_>) -> bool {
         !matches!(*self.state.lock(py), State::Waiting(_))
     }
 

@@ -67,6 +67,12 @@ impl Awaitable for NextChunk {
     fn step<'py>(slf: &Bound<'py, Self>) -> PyResult<Step<'py>> {
         let (py, next) = (slf.py(), slf.get());
         match next.replace(py, State::Over) {
+            // asyncio had no memory to register the task with the waiter, and the bridge has continued the task again.
+            State::Waiting(waiter) if !waiter.get().done(py) => {
+                waiter.get().block();
+                next.replace(py, State::Waiting(waiter.clone_ref(py)));
+                return Ok(Step::Waits(waiter.into_bound(py).into_any()));
+            }
             // A cancellation that was not thrown in is raised here.
             State::Waiting(waiter) => waiter.get().result(py)?,
             State::NotAwaited => {}
