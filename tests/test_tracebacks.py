@@ -157,6 +157,7 @@ class TestACoroutineThatHasNotBegun:
         assert acall.__name__ == name and acall.__doc__
         assert getattr(Client, name).__qualname__ == f"Client.{name}"
         assert pickle.loads(pickle.dumps(acall)).__name__ == name
+        assert pickle.loads(pickle.dumps(getattr(Client, name))) is getattr(Client, name)
         coroutine = acall(model="openai/m", **{"messages" if name == "acompletion" else "input": subject}, **KEY)
         assert inspect.iscoroutine(coroutine) and asyncio.iscoroutine(coroutine)
         coroutine.close()

@@ -73,7 +73,14 @@ class _CoroutineFunction:
         for name in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
             setattr(self, name, getattr(function, name))
         self.__defaults__, self.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+        # Type hints are evaluated in these.
+        self.__globals__ = function.__globals__
         self.__code__, self._function = code, function
+
+    def __reduce__(self) -> str:
+        # By name, as functions are pickled.
+        name: str = self.__dict__["__qualname__"]
+        return name
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else _Method(self, instance)
