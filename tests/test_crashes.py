@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import gc
+import json
+import re
 import threading
 from typing import Any
 
 import pytest
 from conftest import RunProgram
-from server import MESSAGES, Pause, Piece, Server, chunks_of, events, plain, plain_or_streamed, stream_of
+from server import (
+    MESSAGES,
+    Answer,
+    Pause,
+    Piece,
+    Request,
+    Server,
+    chunk_of,
+    chunks_of,
+    completion_of,
+    dumped,
+    event,
+    events,
+    plain,
+    plain_or_streamed,
+    stream_of,
+)
 
 import ritellm
 from ritellm import ChatCompletion, InvalidArgumentError, Message, Object, _core
@@ -221,6 +239,120 @@ class TestNesting:
         chunk: Any = {Name(): 1, "choices": []}
         with pytest.raises(RuntimeError, match="changed its size"):
             ritellm.stream_chunk_builder([chunk])
+
+
+SMALL_STACKS = """
+    import asyncio, sys, threading
+    import ritellm
+    from ritellm import ChatCompletion, Client, Message, _core
+
+    MESSAGES = [{"role": "user", "content": "Hi"}]
+    client = Client(max_nesting=int(sys.argv[2]), max_retries=0)
+
+    def nested(kind, depth):
+        value = 1
+        for _ in range(depth):
+            value = [value] if kind == "lists" else {"a": value} if kind == "dicts" else Message(a=value)
+        return value
+
+    def text(kind, depth):
+        return {"lists": b"[" * depth + b"1" + b"]" * depth}.get(kind, b'{"a":' * depth + b"1" + b"}" * depth)
+
+    def of_argument(value):
+        return [{"type": "function", "function": {"name": "f", "parameters": value}}]
+
+    def read(call, **asked):
+        stream = call(stream=True, extra_body=asked)
+        try:
+            for chunk in stream:
+                stream.text
+        finally:
+            getattr(stream, "completion", None), getattr(stream, "response", None)
+
+    def plain(**params):
+        return client.completion("openai/m", MESSAGES, **params)
+
+    def responses(**params):
+        return client.responses("openai/m", "Hi", **params)
+
+    async def read_async(**asked):
+        stream = await client.acompletion("openai/m", MESSAGES, stream=True, extra_body=asked)
+        async for chunk in stream:
+            pass
+
+    def dumped(value):
+        answer = ChatCompletion(choices=[{"message": value}])
+        answer.model_dump()
+        answer.model_dump_json()
+
+    def chunks(value):
+        ritellm.stream_chunk_builder([{"choices": [{"index": 0, "delta": {"content": "Hi", "more": value}}]}] * 2)
+
+    uses = {
+        "texts": lambda kind, depth: _core.from_json(text(kind, depth)),
+        "answers": lambda kind, depth: plain(extra_body={"kind": kind, "depth": depth}),
+        "streams": lambda kind, depth: read(plain, kind=kind, depth=depth),
+        "broken streams": lambda kind, depth: read(plain, kind=kind, depth=depth, broken=True),
+        "awaited": lambda kind, depth: asyncio.run(read_async(kind=kind, depth=depth)),
+        "responses": lambda kind, depth: responses(extra_body={"kind": kind, "depth": depth}),
+        "streamed responses": lambda kind, depth: read(responses, kind=kind, depth=depth),
+        "refusals": lambda kind, depth: plain(extra_body={"kind": kind, "depth": depth, "status": 400}),
+        "messages": lambda kind, depth: client.completion("openai/m", [{"role": "user", "content": nested(kind, depth)}]),
+        "tools": lambda kind, depth: plain(tools=of_argument(nested(kind, depth))),
+        "chunks": lambda kind, depth: chunks(nested(kind, depth)),
+        "objects": lambda kind, depth: ChatCompletion({"choices": [{"message": nested(kind, depth)}]}),
+        "dumped": lambda kind, depth: dumped(nested(kind, depth)),
+    }
+
+    def run():
+        for kind in ("lists", "dicts", "objects"):
+            for depth in (4, 7, 20, 60, 100, 120, 240, 512):
+                try:
+                    uses[sys.argv[1]](kind, depth)
+                except (ritellm.RiteLLMError, ValueError, RecursionError):
+                    pass
+
+    for size in (64, 128, 256):
+        threading.stack_size(size * 1024)
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    print("done")
+"""
+
+
+class TestSmallStacks:
+    """Whatever is nested raises on a thread with a small stack, or works."""
+
+    @pytest.mark.parametrize("nesting", ["256", "512"])
+    @pytest.mark.parametrize("use", re.findall(r'"([a-z ]+)": lambda kind, depth', SMALL_STACKS))
+    def test_nothing_overflows(self, server: Server, run_program: RunProgram, use: str, nesting: str) -> None:
+        def script(request: Request) -> Answer:
+            asked = json.loads(request.body) if b'"kind"' in request.body else {"kind": "lists", "depth": 0}
+            depth = asked["depth"]
+            nested = b"[" * depth + b"1" + b"]" * depth
+            if asked["kind"] != "lists":
+                nested = b'{"a":' * depth + b"1" + b"}" * depth
+            # A text that is long enough for a chunk to be accumulated as soon as it has come.
+            nested = b'"more":%b,"other":"%b","content":' % (nested, b"x" * 40_000)
+            answer = dumped(completion_of("Hi")).replace(b'"content":', nested)
+            if asked.get("status"):
+                return Answer(status=asked["status"], body=b'{"error":{"message":"no",%b1}}' % nested)
+            if "responses" in request.path:
+                part = b'{"type":"output_text",%b1,"text":"Hi"}' % nested
+                answer = b'{"id":"r","object":"response","output":[{"type":"message","content":[%b]}]}' % part
+            if not asked.get("stream"):
+                return Answer(body=answer)
+            if "responses" in request.path:
+                item = b'{"type":"response.output_item.done","output_index":0,"item":%b}' % answer
+                last = b'{"type":"response.completed","response":%b}' % answer
+                return stream_of(b"data: %b\n\n" % item, b"data: %b\n\n" % last)
+            chunk = b"data: %b\n\n" % dumped(chunk_of({"content": "Hi"})).replace(b'"content":', nested)
+            rest = [] if asked.get("broken") else [event(chunk_of({}, "stop")), b"data: [DONE]\n\n"]
+            return stream_of(chunk, chunk, *rest)
+
+        server.script = script
+        assert run_program(SMALL_STACKS, use, nesting).check() == "done\n"
 
 
 class TestMemory:

@@ -16,6 +16,7 @@ use crate::python::json::classes::Class;
 use crate::python::json::decode;
 use crate::python::meta::Meta;
 use crate::python::object::set_slot;
+use crate::python::stack;
 use crate::python::streams::stream::Stream;
 use crate::types::answer::{self, Answer};
 use crate::types::operation::Output;
@@ -102,7 +103,7 @@ fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyRe
             invalid.retries = meta.retries;
             invalid.body = Some(body);
             invalid.model = Some(meta.model.to_string());
-            invalid.hide(&meta.secrets.redactor());
+            stack::with_room(|| invalid.hide(&meta.secrets.redactor()));
             Err(exception(py, invalid))
         }
     }

@@ -37,7 +37,7 @@ pub(crate) fn redacted<'py>(
     operation: Operation,
     redactor: &Redactor,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let json = redactor.redact_json(json);
+    let json = stack::with_room(|| redactor.redact_json(json));
     of_json(py, &json, operation)
 }
 
@@ -52,16 +52,18 @@ pub(crate) fn of_dicts<'py>(py: Python<'py>, chunks: &[Bound<'py, PyAny>]) -> Py
         if !chunk.is_instance_of::<PyDict>() {
             return Err(wrong(&format!("chunks[{index}]"), chunk, "a dict, as a stream gives it,"));
         }
-        accumulator.push(to_value(chunk, 0).map_err(|error| match error.is_instance_of::<PyTypeError>(py) {
+        let chunk = to_value(chunk, 0).map_err(|error| match error.is_instance_of::<PyTypeError>(py) {
             true => argument(py, format!("chunks[{index}] {}", error.value(py))),
             false => error,
-        })?);
+        })?;
+        stack::with_room(|| accumulator.push(chunk));
     }
     finish(py, accumulator)
 }
 
 fn finish(py: Python<'_>, accumulator: Accumulator) -> PyResult<Bound<'_, PyAny>> {
-    decode::decode(py, accumulator.finish().to_string().as_bytes(), Class::ChatCompletion)
+    let completion = stack::with_room(|| accumulator.finish().to_string());
+    decode::decode(py, completion.as_bytes(), Class::ChatCompletion)
 }
 
 /// Converts a text with halves of surrogate pairs, which become replacement characters.

@@ -14,6 +14,7 @@ use crate::python::json::accumulate;
 use crate::python::meta::Meta;
 use crate::python::object::set_slot;
 use crate::python::runtime::fork::fork_epoch;
+use crate::python::stack;
 use crate::python::values;
 
 #[pymethods]
@@ -76,7 +77,10 @@ impl Stream {
         if !slf.get().accumulates() {
             return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
         }
-        let so_far = slf.get().local.lock(slf.py()).so_far.completion();
+        let so_far = {
+            let mut local = slf.get().local.lock(slf.py());
+            stack::with_room(|| local.so_far.completion())
+        };
         let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
         set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
         Ok(completion)
@@ -86,7 +90,10 @@ impl Stream {
     /// any.
     #[getter]
     fn text<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let text = self.local.lock(py).so_far.text().into_owned();
+        let text = {
+            let mut local = self.local.lock(py);
+            stack::with_room(|| local.so_far.text().into_owned())
+        };
         values::string(py, &text)
     }
 

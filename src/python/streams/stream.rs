@@ -23,6 +23,7 @@ use crate::python::json::template::ChunkTemplates;
 use crate::python::json::vectors::Form;
 use crate::python::runtime::current;
 use crate::python::runtime::fork::fork_epoch;
+use crate::python::stack;
 use crate::python::sync::wait::wait;
 use crate::types::answer;
 use crate::types::operation::{Operation, Streaming};
@@ -198,7 +199,7 @@ impl Stream {
         let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
-                let same = local.so_far.push(&chunk);
+                let same = stack::with_room(|| local.so_far.push(&chunk));
                 if shown {
                     return Taken::Chunk(chunk, same);
                 }
@@ -264,7 +265,7 @@ impl Stream {
             invalid.provider = Some(self.meta.provider.to_string());
             invalid.model = Some(self.meta.model.to_string());
             invalid.body = Some(chunk.clone());
-            invalid.hide(&self.meta.secrets.redactor());
+            stack::with_room(|| invalid.hide(&self.meta.secrets.redactor()));
             exception(py, invalid)
         })
     }
@@ -299,7 +300,9 @@ impl Stream {
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let raised = exception(py, error);
         if is_incomplete && self.accumulates() {
-            let so_far = self.local.lock(py).so_far.completion();
+            let mut local = self.local.lock(py);
+            let so_far = stack::with_room(|| local.so_far.completion());
+            drop(local);
             let set = |completion| raised.value(py).setattr(intern!(py, "completion"), completion);
             if let Err(error) =
                 accumulate::redacted(py, so_far, self.operation, &self.meta.secrets.redactor()).and_then(set)
