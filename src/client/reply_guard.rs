@@ -45,7 +45,7 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
-    /// What comes of a promise in the hands of `work`, in a task of its own.
+    /// Returns the answer of a guard that `work` gets in a task of its own, or `None` if there is none.
     async fn outcome(
         work: impl FnOnce(ReplyGuard<Result<u8, Box<Error>>, Box<dyn FnOnce(Result<u8, Box<Error>>) + Send>>)
         + Send
@@ -65,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn one_answer_at_most_and_one_at_least_after_a_panic() {
         assert_eq!(outcome(|reply| reply.send(Ok(1))).await, Some(Ok(1)));
-        assert_eq!(outcome(|_promise| panic!("as this test wants it")).await, Some(Err(ErrorKind::Internal)));
+        assert_eq!(outcome(|_reply| panic!("as this test wants it")).await, Some(Err(ErrorKind::Internal)));
         assert_eq!(outcome(drop).await, None);
         assert_eq!(outcome(ReplyGuard::disarm).await, None);
     }

@@ -26,6 +26,7 @@ pub(super) struct CallState<'a> {
     pub admission: Admission,
     /// Decides on repetition.
     pub retry: Retry,
+    /// Counters of the call's provider.
     pub stats: Arc<ProviderStats>,
 }
 
@@ -70,6 +71,7 @@ impl<'a> CallState<'a> {
         request.map_err(|error| self.finished(call, error))
     }
 
+    /// Records the start of an attempt in the log.
     pub fn begin_attempt(&self, call: &Call) {
         if let Some(attempt_log) = &call.attempt_log {
             attempt_log.begin(self.retry.retries + 1);
@@ -85,6 +87,7 @@ impl<'a> CallState<'a> {
         secrets
     }
 
+    /// Returns a redactor for everything secret in a call, its body and the proxy's address included.
     pub fn redactor(&self, call: &Call) -> Redactor {
         let mut secrets = call.all_secrets();
         secrets.extend(self.transport.secrets().iter().cloned());

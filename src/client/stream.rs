@@ -22,7 +22,7 @@ use crate::types::operation::Operation;
 use crate::types::values;
 
 /// Capacity above which the memory for events is given back after a burst of them.
-const MOST_KEPT: usize = 32;
+const MAX_KEPT_CAPACITY: usize = 32;
 
 /// Maximum number of pieces of the body that are taken at once: a piece may be a single byte.
 const PIECES_AT_ONCE: usize = 64;
@@ -134,7 +134,7 @@ impl<'a> Stream<'a> {
         let Some((body, parser)) = &mut self.body else { return Ok(false) };
         let (events, received) = (&mut self.events, &mut self.received);
         let max_stream = self.state.transport.max_stream;
-        // Pings are no chunks: until the first of those, the limit is that of the whole try.
+        // Pings are not chunks: until the first chunk, the limit is that of the whole attempt.
         let first_token = self.call.timeouts.first_token.filter(|_| !self.delivered);
         let spent = self.opened.elapsed();
         let are_left = !events.is_empty();
@@ -150,7 +150,7 @@ impl<'a> Stream<'a> {
                 }
                 None => parser.finish(|event| events.push_back(event)).map(|()| false)?,
             };
-            // A burst goes to the caller in one piece; but what is here does not wait for what is not.
+            // A burst reaches the caller at once, but pieces that have arrived do not wait for others.
             for _ in 0..PIECES_AT_ONCE {
                 if events.len() > EVENTS_AT_ONCE {
                     break;
@@ -167,7 +167,6 @@ impl<'a> Stream<'a> {
             }
             Ok(more)
         };
-        // A body that breaks after its stream has said that it is over has lost nothing.
         let read = self
             .state
             .deadline
@@ -177,7 +176,7 @@ impl<'a> Stream<'a> {
             )
             .await;
         let read = match read {
-            // Nothing was read: the time of the call is over.
+            // Nothing was read: the call's deadline has passed.
             Err(error) if are_left => return Err(error),
             read => self.ended.take().unwrap_or(read),
         };
@@ -186,7 +185,7 @@ impl<'a> Stream<'a> {
             if !self.decoder.is_done() {
                 values::check(&event.data, self.max_values)?;
                 let decoded = self.decoder.event(&event.name, event.data, &mut self.made);
-                // What came before a failure counts.
+                // Chunks that came before a failure are handed on.
                 chunks.extend(self.made.drain(..).map(|chunk| {
                     let shown = self.decoder.is_shown(&chunk);
                     (chunk, shown)
@@ -202,9 +201,10 @@ impl<'a> Stream<'a> {
             return Ok(true);
         }
         // A burst's memory is not held while the stream waits.
-        if self.events.capacity() > MOST_KEPT {
+        if self.events.capacity() > MAX_KEPT_CAPACITY {
             self.events = VecDeque::new();
         }
+        // A body that breaks after the stream's last event has lost nothing.
         match read {
             Ok(true) => Ok(true),
             Ok(false) if self.decoder.is_complete() => Ok(false),
@@ -266,7 +266,7 @@ impl Attempt for Stream<'_> {
         let exchange = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;
             let response = transport.send(request, options).await?;
-            // What it waited in line is not its own time.
+            // Time spent waiting for admission does not count.
             *opened += options.admission.waited().saturating_sub(waited);
             let is_json = response
                 .headers
@@ -286,7 +286,7 @@ impl Attempt for Stream<'_> {
         };
         let Response { status, headers, body } = deadline.run(admission, pin!(exchange)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
-        // They are a slice of all that was read with them, and live as long as the stream.
+        // Owned: borrowed header fields would keep the whole read buffer alive as long as the stream.
         self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
         self.events.clear();
