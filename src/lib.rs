@@ -3,12 +3,15 @@
 //! The modules, and the direction of their dependencies:
 //!
 //! ```text
-//! python → client → { providers, credentials } → { types, error }
-//!             └→ transport ←┘       transport   → { types, error }
+//! python → router → client → { providers, credentials } → { types, error }
+//!                     ├→ transport ←┘       transport   → { types, error }
+//!                     └→ store → { limits, transport, platform, types, error }
+//! limits, catalog → { types, error }
 //! ```
 //!
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
+//! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
 //! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
 //! - [`transport`]: connections, deadlines and stream framing. No vendor-specific code.
 //! - [`types`]: OpenAI's types and plain HTTP messages.
@@ -20,6 +23,7 @@
 pub mod client;
 pub mod credentials;
 pub mod error;
+pub mod limits;
 pub mod providers;
 #[cfg(feature = "python")]
 mod python;

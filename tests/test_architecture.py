@@ -1,7 +1,9 @@
 """Checks which folder may import which: the arrows of the map in src/lib.rs, compared with the source.
 
-python → client → { providers, credentials } → { types, error }
-            └→ transport ←┘       transport   → { types, error }
+python → router → client → { providers, credentials } → { types, error }
+                    ├→ transport ←┘       transport   → { types, error }
+                    └→ store → { limits, transport, platform, types, error }
+limits, catalog → { types, error }
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
 ARROWS = {
-    "lib": {"client", "credentials", "error", "providers", "python", "transport", "types"},
-    "python": {"client", "error", "providers", "transport", "types"},
-    "client": {"credentials", "error", "providers", "transport", "types"},
+    "lib": {"client", "credentials", "error", "limits", "providers", "python", "transport", "types"},
+    "python": {"client", "error", "limits", "providers", "transport", "types"},
+    "client": {"credentials", "error", "limits", "providers", "transport", "types"},
+    "limits": {"error", "types"},
     "credentials": {"error", "transport", "types"},
     "providers": {"error", "types"},
     "transport": {"error", "types"},
@@ -35,6 +38,7 @@ FORBIDDEN = {
     "transport": r"\b(pyo3|libc)\b",
     "client": r"\b(pyo3|libc)\b",
     "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
+    "limits": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread|sync)\b",
     "error": r"\b(tokio|hyper|rustls|pyo3|libc)\b",
     "lib": r"\b(pyo3|libc)\b",
 }

@@ -1,0 +1,43 @@
+//! The limits that a user declares for a quota.
+
+use std::time::Duration;
+
+/// A limit of a window of time. A dimension that is `None` is not limited.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Length of the window.
+    pub per: Duration,
+    /// Maximum number of requests in any window.
+    pub requests: Option<u64>,
+    /// Maximum number of tokens in any window, input and output together.
+    pub tokens: Option<u64>,
+    /// Maximum number of input tokens in any window.
+    pub input_tokens: Option<u64>,
+    /// Maximum number of output tokens in any window.
+    pub output_tokens: Option<u64>,
+}
+
+/// Everything that is declared for one quota.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QuotaSpec {
+    /// Limits of windows of time.
+    pub limits: Vec<Limit>,
+    /// Maximum number of requests in flight.
+    pub max_in_flight: Option<u32>,
+    /// Part of a window that may be admitted at once after idleness, from 0 to 1; learnt if it is not set.
+    pub burst: Option<f64>,
+    /// True if limits that are not declared are learnt.
+    pub adaptive: bool,
+    /// Part of the budget that bulk calls get while interactive calls wait, from 0 to 1.
+    pub bulk_share: f64,
+}
+
+/// Priority of a call within its quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// A person or a program waits for the answer.
+    #[default]
+    Interactive,
+    /// One of many; passed by interactive calls.
+    Bulk,
+}

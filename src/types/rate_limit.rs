@@ -1,0 +1,92 @@
+//! Rate limits in normalised form: what a provider says about them, and what a call costs of one.
+
+use std::time::Duration;
+
+/// Dimension of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unit {
+    /// Number of requests.
+    Requests,
+    /// Number of tokens, input and output together.
+    Tokens,
+    /// Number of input tokens.
+    InputTokens,
+    /// Number of output tokens.
+    OutputTokens,
+    /// Number of requests in flight.
+    InFlight,
+}
+
+/// Number of tokens of a call, as its provider counts them towards a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tokens {
+    /// Number of input tokens that count.
+    pub input: u64,
+    /// Number of output tokens that count.
+    pub output: u64,
+}
+
+/// Time until a budget is available again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The whole limit is available after this time.
+    Full(Duration),
+    /// Some of the limit is available after this time.
+    Some(Duration),
+}
+
+/// One limit, as far as an answer tells it. Values that cannot be parsed or are absurd are absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSignal {
+    /// Dimension of the limit.
+    pub unit: Unit,
+    /// Length of the window, if it is told or documented.
+    pub period: Option<Duration>,
+    /// The limit.
+    pub limit: Option<u64>,
+    /// Part of the limit that is left.
+    pub remaining: Option<u64>,
+    /// Time until more of it is left.
+    pub reset: Option<Reset>,
+}
+
+/// Class of a failed attempt, which decides what becomes of its quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// The rate limit is exceeded.
+    Rate,
+    /// The provider, not the account, has too much to do.
+    Overload,
+    /// The limit of a day (or of a longer period) is used up.
+    DayQuota,
+    /// There is no credit or no quota at all: waiting does not help.
+    QuotaFatal,
+    /// The key is refused, or has no access to the model; the model or address does not exist.
+    Auth,
+    /// The request is at fault; another one may succeed.
+    BadRequest,
+    /// A fault that may pass: connection, timeout, 5xx, a broken stream.
+    Transient,
+}
+
+/// What an answer or a failure says about rate limits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signals {
+    /// The limits that the answer tells.
+    pub windows: Vec<WindowSignal>,
+    /// Time for which no request is to be sent.
+    pub retry_after: Option<Duration>,
+    /// Class of the failure; `None` for a success.
+    pub failure: Option<FailureClass>,
+}
+
+/// Rules by which a provider counts the tokens of a call towards its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenRules {
+    /// True if `max_tokens` counts as output from the start, and is settled with the usage (OpenAI, Bedrock).
+    pub reserves_max_tokens: bool,
+    /// Output tokens count this many times (Bedrock: 5 for some models).
+    pub output_weight: u32,
+    /// True if input tokens that were read from a cache do not count (Anthropic).
+    pub cached_reads_free: bool,
+}
