@@ -117,14 +117,19 @@ impl Snapshot {
     /// Adds a chunk or event, as JSON. Returns the positions of its varying strings if it matches the template of the
     /// chunks before it.
     pub fn push(&mut self, chunk: &[u8]) -> Option<SameTemplate> {
-        let Some(template) = &self.template else {
-            self.push_unlike(chunk);
-            return None;
-        };
-        let Some(spans) = template.spans(chunk) else {
-            self.push_unlike(chunk);
-            return None;
-        };
+        let same = self.push_same(chunk);
+        if same.is_none() || self.is_full() {
+            self.push_rest(chunk, same.is_some());
+        }
+        same
+    }
+
+    /// Buffers a chunk that matches the template of the chunks before it, and returns the positions of its varying strings.
+    ///
+    /// The first half of [`push`](Self::push): it parses nothing, so it needs no room on the stack.
+    pub fn push_same(&mut self, chunk: &[u8]) -> Option<SameTemplate> {
+        let template = self.template.as_ref()?;
+        let spans = template.spans(chunk)?;
         let same = SameTemplate { template: self.template_count, count: template.count() as u8, spans };
         if !self.in_run {
             self.begin(true);
@@ -133,10 +138,25 @@ impl Snapshot {
             let Range { start, end } = span.range();
             self.pending.extend_from_slice(&chunk[start..=end]);
         }
-        if self.pending.len() > MAX_PENDING {
+        Some(same)
+    }
+
+    /// Returns true if the buffer is to be parsed.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() > MAX_PENDING
+    }
+
+    /// Buffers a chunk that does not match the template, and parses the buffer if it is full.
+    ///
+    /// The second half of [`push`](Self::push), for a chunk that [`push_same`](Self::push_same) did not buffer
+    /// (`is_buffered` is false), or that filled the buffer.
+    #[cold]
+    pub fn push_rest(&mut self, chunk: &[u8], is_buffered: bool) {
+        if !is_buffered {
+            self.push_unlike(chunk);
+        } else if self.is_full() {
             self.fold_run_if_whole();
         }
-        Some(same)
     }
 
     fn begin(&mut self, is_run: bool) {
@@ -144,7 +164,6 @@ impl Snapshot {
         self.in_run = is_run;
     }
 
-    #[cold]
     fn push_unlike(&mut self, chunk: &[u8]) {
         if matches!(self.accumulated, Accumulated::Nothing) {
             return;
@@ -164,13 +183,12 @@ impl Snapshot {
             self.last.clear();
             self.last.extend_from_slice(chunk);
         }
-        if self.pending.len() > MAX_PENDING {
+        if self.is_full() {
             self.fold();
         }
     }
 
     /// Parses the buffer, unless it ends between the two halves of a surrogate pair, which have to be parsed together.
-    #[cold]
     fn fold_run_if_whole(&mut self) {
         let half = self.pending.len().checked_sub(7).and_then(|start| surrogate(&self.pending[start..]));
         if half.is_none_or(|half| half >= 0xDC00) || self.pending.len() > 2 * MAX_PENDING {

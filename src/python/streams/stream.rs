@@ -199,7 +199,10 @@ impl Stream {
         let mut local = self.local.lock(py);
         loop {
             while let Some((chunk, shown)) = local.chunks.pop_front() {
-                let same = stack::with_room(|| local.so_far.push(&chunk));
+                let same = local.so_far.push_same(&chunk);
+                if same.is_none() || local.so_far.is_full() {
+                    stack::with_room(|| local.so_far.push_rest(&chunk, same.is_some()));
+                }
                 if shown {
                     return Taken::Chunk(chunk, same);
                 }
