@@ -2,13 +2,15 @@
 //!
 //! A quota is what a provider counts against: an account's requests and tokens in a window of time, its requests in flight.
 //!
-//! - `spec`: what a user declares
+//! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - [`Time`]: the store's clock
 
+pub mod rules;
 pub mod spec;
 
 use std::time::Duration;
 
+pub use rules::{Pattern, Rule, Rules};
 pub use spec::{Limit, Priority, QuotaSpec};
 
 /// Time on the clock of the store that holds a quota: the time since a moment that all its members share.

@@ -17,6 +17,13 @@ pub struct Limit {
     pub output_tokens: Option<u64>,
 }
 
+impl Limit {
+    /// Creates a limit of a window of this length in which nothing is limited.
+    pub fn per(per: Duration) -> Self {
+        Self { per, requests: None, tokens: None, input_tokens: None, output_tokens: None }
+    }
+}
+
 /// Everything that is declared for one quota.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct QuotaSpec {
@@ -30,6 +37,25 @@ pub struct QuotaSpec {
     pub adaptive: bool,
     /// Part of the budget that bulk calls get while interactive calls wait, from 0 to 1.
     pub bulk_share: f64,
+}
+
+impl QuotaSpec {
+    /// Adds another declaration for the same quota. The limits of both hold: the stricter wins.
+    pub fn add(&mut self, other: &Self) {
+        for limit in &other.limits {
+            if !self.limits.contains(limit) {
+                self.limits.push(*limit);
+            }
+        }
+        let smaller = |ours: Option<u32>, theirs: Option<u32>| ours.into_iter().chain(theirs).min();
+        self.max_in_flight = smaller(self.max_in_flight, other.max_in_flight);
+        self.burst = match (self.burst, other.burst) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        self.adaptive |= other.adaptive;
+        self.bulk_share = self.bulk_share.max(other.bulk_share);
+    }
 }
 
 /// Priority of a call within its quota.
