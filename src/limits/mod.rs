@@ -3,13 +3,22 @@
 //! A quota is what a provider counts against: an account's requests and tokens in a window of time, its requests in flight.
 //!
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
+//! - `budget`: the interface between one process's view and the state that members share
+//! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
 
+pub mod budget;
+mod estimate;
+mod line;
+pub mod quota;
 pub mod rules;
 pub mod spec;
 
 use std::time::Duration;
 
+pub use budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
+pub use line::{Call, Ticket};
+pub use quota::{Admission, Permit, Quota, Snapshot};
 pub use rules::{Pattern, Rule, Rules};
 pub use spec::{Limit, Priority, QuotaSpec};
 
