@@ -4,10 +4,12 @@
 //!
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - `budget`: the interface between one process's view and the state that members share
+//! - `controller`: finds a limit that nobody told
 //! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
 
 pub mod budget;
+pub mod controller;
 mod estimate;
 mod line;
 pub mod quota;

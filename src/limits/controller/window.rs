@@ -1,0 +1,52 @@
+//! Counts in bins of time.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Number of bins.
+const BINS: usize = 64;
+
+/// Length of a bin in seconds. All bins together hold a minute and the bin that is being filled.
+const LENGTH: f64 = 1.0;
+
+/// Amounts of the last minute in bins of a second, by the time of admission.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Window {
+    /// Amount in each bin; the bin of a moment is its number modulo [`BINS`].
+    bins: [f32; BINS],
+    /// Number of the newest bin.
+    newest: u64,
+}
+
+impl Window {
+    /// Adds an amount to the bin of the time `at`; a time that is no longer held is ignored.
+    pub(super) fn add(&mut self, at: f64, amount: f64) {
+        let bin = (at / LENGTH) as u64;
+        if bin > self.newest {
+            if bin - self.newest >= BINS as u64 {
+                self.bins = [0.0; BINS];
+            } else {
+                for skipped in self.newest + 1..=bin {
+                    self.bins[(skipped % BINS as u64) as usize] = 0.0;
+                }
+            }
+            self.newest = bin;
+        }
+        if self.newest - bin < BINS as u64 {
+            self.bins[(bin % BINS as u64) as usize] += amount as f32;
+        }
+    }
+
+    /// Returns the amount of the last `seconds`, of which there are at most 62. Of the oldest bin it takes a part.
+    pub(super) fn sum(&self, now: f64, seconds: f64) -> f64 {
+        let from = ((now - seconds) / LENGTH).max(0.0);
+        let first = from as u64;
+        let oldest_held = (self.newest + 1).saturating_sub(BINS as u64);
+        let mut sum = 0.0;
+        for bin in first.max(oldest_held)..=self.newest.min((now / LENGTH) as u64) {
+            let part = if bin == first { 1.0 - (from - first as f64) } else { 1.0 };
+            sum += part * f64::from(self.bins[(bin % BINS as u64) as usize]);
+        }
+        sum.max(0.0)
+    }
+}
