@@ -36,14 +36,10 @@ def read(response: bytes) -> bytes:
     message, payload = None, None
     # Byte by byte: what follows the first response is another one's, and an error in it is none of this one.
     for at in range(len(response)):
-        for message, payload in parser.feed_data(response[at : at + 1])[0]:
-            # Those before it are informational.
-            if is_final(message):
-                break
-        else:
-            if not is_final(message):
-                continue
-        if payload.is_eof() or payload.exception():
+        messages, _, _ = parser.feed_data(response[at : at + 1])
+        if messages and not is_final(message):
+            message, payload = messages[0]
+        if is_final(message) and (payload.is_eof() or payload.exception()):
             break
     else:
         parser.feed_eof()

@@ -18,8 +18,11 @@ fn bytes(random: &mut fastrand::Rng, count: usize) -> Vec<u8> {
     repeat_with(|| random.u8(..)).take(count).collect()
 }
 
+/// Reads a response as another parser does.
+type Reader = Box<dyn FnMut(&[u8]) -> Read>;
+
 /// A parser to compare with; `None` if it needs a virtual environment, and there is none.
-fn parser_of(peer: Peer) -> Option<Box<dyn FnMut(&[u8]) -> Read>> {
+fn parser_of(peer: Peer) -> Option<Reader> {
     if peer == Peer::Hyper {
         return Some(Box::new(hypers));
     }
