@@ -1,0 +1,9 @@
+//! The deployment that a call goes to next: strategies, breakers, fallbacks and hedges, as state machines without I/O
+//! and without a clock. The driver that carries their decisions out is the only file that does I/O.
+//!
+//! - `config`: what a user writes, checked; `plan`: the same, compiled
+//! - `decision`: the events of a call and the decisions on it
+
+pub mod config;
+pub mod decision;
+pub mod plan;
