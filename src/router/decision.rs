@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::options::FallbackKind;
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use crate::error::{Error, ErrorKind};
 use crate::types::rate_limit::FailureClass;
@@ -192,7 +193,7 @@ pub enum Reason {
     /// The same deployment once more, after a pause.
     Retry,
     /// A deployment of another group.
-    Fallback(super::config::FallbackKind),
+    Fallback(FallbackKind),
     /// A second request, because the first one takes long.
     Hedge,
 }

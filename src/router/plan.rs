@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::config::{Affinity, Breaker, Cooldown, Hedge, StrategyKind};
+use super::options::{Affinity, Breaker, Cooldown, Hedge, StrategyKind};
 
 /// Index of a deployment in [`Plan::deployments`].
 pub type DeploymentIndex = usize;
