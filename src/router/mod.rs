@@ -4,10 +4,15 @@
 //! - `config`: what a user writes, checked, with `options`; `plan`: the same, compiled
 //! - `decision`: the events of a call and the decisions on it
 
+pub mod affinity;
 pub mod breaker;
 pub mod config;
 pub mod decision;
+pub mod deployment;
+pub mod hedge;
 pub mod latency;
 pub mod lru;
 pub mod options;
 pub mod plan;
+pub mod state;
+pub mod strategy;
