@@ -2,7 +2,6 @@
 
 pub mod http1;
 pub mod http1_decisions;
-pub mod llhttp;
 pub mod secrets;
 
 use bytes::Bytes;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Time;
+use super::{Time, controller};
 use crate::types::rate_limit::{FailureClass, Signals, Tokens, Unit};
 
 /// What may be spent of a quota. A `Quota` admits its waiting calls through it.
@@ -15,6 +15,9 @@ pub trait Budget {
     /// # Errors
     /// When to try again, or why that is useless.
     fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait>;
+
+    /// Notes what the head of an answer says. For a stream that is long before its end.
+    fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals);
 
     /// Ends a request that was sent, and whose outcome is known. What it used replaces what was reserved for it; without
     /// `used`, the reservation stays, unless the failure's class says that the provider refused the request.
@@ -129,6 +132,6 @@ pub struct BudgetState {
     pub stopped: Option<Refusal>,
     /// Part of a window that may be admitted at once after idleness.
     pub burst: f64,
-    /// Learnt rate in requests per second.
-    pub rate: Option<f64>,
+    /// What was learnt, if limits that are not declared are.
+    pub learnt: Option<controller::Snapshot>,
 }

@@ -4,6 +4,7 @@
 //!
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - `budget`: the interface between one process's view and the state that members share
+//! - `ledger`: the state that members share: a `window` for each limit, a `pause`, the seats of requests in flight
 //! - `controller`: finds a limit that nobody told
 //! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
@@ -11,14 +12,18 @@
 pub mod budget;
 pub mod controller;
 mod estimate;
+pub mod ledger;
 mod line;
+mod pause;
 pub mod quota;
 pub mod rules;
 pub mod spec;
+mod window;
 
 use std::time::Duration;
 
 pub use budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
+pub use ledger::{Ledger, Member};
 pub use line::{Call, Ticket};
 pub use quota::{Admission, Permit, Quota, Snapshot};
 pub use rules::{Pattern, Rule, Rules};
@@ -26,3 +31,7 @@ pub use spec::{Limit, Priority, QuotaSpec};
 
 /// Time on the clock of the store that holds a quota: the time since a moment that all its members share.
 pub type Time = Duration;
+
+fn nanoseconds(time: Time) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

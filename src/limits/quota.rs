@@ -114,6 +114,11 @@ impl Quota {
         }
     }
 
+    /// Notes what the head of an answer says, which for a stream is long before its end.
+    pub fn observe(&mut self, budget: &mut (impl Budget + ?Sized), now: Time, permit: &Permit, signals: &Signals) {
+        budget.observe(now, &permit.taken, signals);
+    }
+
     /// Ends a call that was sent and has an outcome. `used` are its tokens as its provider counts them, if they are known.
     ///
     /// Returns the reason why the call must not be repeated, if there is one: it was refused although it had a window to

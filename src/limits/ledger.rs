@@ -1,0 +1,401 @@
+//! The state of one quota that its members share, as plain data.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
+use super::controller::{Controller, Finish};
+use super::pause::Pause;
+use super::spec::QuotaSpec;
+use super::window::Window;
+use super::{Time, nanoseconds};
+use crate::types::rate_limit::{FailureClass, Reset, Signals, Tokens, Unit, WindowSignal};
+
+/// Maximum number of members that share a ledger.
+pub const MEMBERS: usize = 64;
+
+/// Maximum number of limits of windows that a quota has, one for each dimension of each length.
+pub const WINDOWS: usize = 8;
+
+/// Part of a window that may be admitted at once after idleness: at first, and after a refusal although no declared limit was
+/// exceeded, which says that the provider saves up less.
+const FIRST_BURST: f64 = 0.3;
+const SMALL_BURST: f64 = 0.02;
+
+/// Time after which a member tries again if requests of other members, of whose end it does not hear, take all seats.
+const RECHECK: u64 = 5_000_000;
+
+/// Shortest period of a limit that is one of a day.
+const DAY: u64 = 86_400_000_000_000;
+
+/// What one member holds.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+struct Seats {
+    /// Number of requests in flight.
+    count: u64,
+    /// Number of tokens that they have reserved.
+    reserved: u64,
+}
+
+/// The state of one quota: what its members have used of each limit, what they hold, what was learnt.
+///
+/// Its size is fixed and it has no pointers, so it may lie in shared memory. All zero is a fresh quota without limits. Members
+/// use it through [`member`](Self::member), one at a time; whoever owns the memory holds a lock meanwhile. Whatever its bytes
+/// are, no method panics.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub struct Ledger {
+    /// The latest time that was passed in, in nanoseconds.
+    clock: u64,
+    /// Maximum number of requests in flight, declared and told by the provider; 0 if there is none.
+    max_in_flight: u64,
+    told_in_flight: u64,
+    /// Declared and learnt burst; 0 if there is none.
+    burst: f64,
+    learnt_burst: f64,
+    /// 1 if limits that are not declared are learnt.
+    adaptive: u64,
+    pause: Pause,
+    members: [Seats; MEMBERS],
+    windows: [Window; WINDOWS],
+    controller: Controller,
+}
+
+impl Ledger {
+    /// Version of the layout. A ledger of another version is not understood.
+    pub const VERSION: u32 = 1;
+
+    /// Sets the limits. What was counted in windows that stay is kept; the last declaration wins.
+    ///
+    /// # Errors
+    ///
+    /// The number of limits, if there are more than [`WINDOWS`].
+    pub fn declare(&mut self, spec: &QuotaSpec) -> Result<(), usize> {
+        let limits = || {
+            spec.limits.iter().flat_map(|limit| {
+                let units = [
+                    (Unit::Requests, limit.requests),
+                    (Unit::Tokens, limit.tokens),
+                    (Unit::InputTokens, limit.input_tokens),
+                    (Unit::OutputTokens, limit.output_tokens),
+                ];
+                let period = nanoseconds(limit.per);
+                units.into_iter().filter_map(move |(unit, limit)| Some((unit, period, limit?)))
+            })
+        };
+        // Of two limits of the same window the smaller one holds.
+        let strictest = |unit, period, limit| {
+            limits().filter(|other| (other.0, other.1) == (unit, period)).all(|other| other.2 >= limit)
+        };
+        let mut wanted: Vec<_> = limits().filter(|&(unit, period, limit)| strictest(unit, period, limit)).collect();
+        wanted.sort_by_key(|&(unit, period, _)| (unit, period));
+        wanted.dedup();
+        if wanted.len() > WINDOWS {
+            return Err(wanted.len());
+        }
+        for window in &mut self.windows {
+            if !wanted.iter().any(|&(unit, period, _)| window.is_of(unit, period)) {
+                *window = Window::zeroed();
+            }
+        }
+        for (unit, period, limit) in wanted {
+            let same = self.windows.iter().position(|window| window.is_of(unit, period));
+            if let Some(index) = same.or_else(|| self.windows.iter().position(|window| window.unit().is_none())) {
+                self.windows[index].declare(unit, period, limit);
+            }
+        }
+        self.max_in_flight = spec.max_in_flight.map_or(0, u64::from);
+        self.burst = spec.burst.unwrap_or(0.0);
+        self.adaptive = u64::from(spec.adaptive);
+        Ok(())
+    }
+
+    /// Returns the budget as the member with this number, below [`MEMBERS`], uses it.
+    pub fn member(&mut self, number: usize) -> Member<'_> {
+        Member { ledger: self, number: number % MEMBERS }
+    }
+
+    /// Frees the seats of a member that has died. What its requests used or reserved counts until it leaves the windows.
+    pub fn free_member(&mut self, number: usize) {
+        if let Some(seats) = self.members.get_mut(number) {
+            *seats = Seats::zeroed();
+        }
+    }
+
+    fn tick(&mut self, now: Time) -> u64 {
+        self.clock = self.clock.max(nanoseconds(now));
+        self.clock
+    }
+
+    /// Part of a window that may be admitted at once.
+    fn burst(&self) -> f64 {
+        if self.burst > 0.0 {
+            self.burst
+        } else if self.learnt_burst > 0.0 {
+            self.learnt_burst
+        } else {
+            FIRST_BURST
+        }
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.members.iter().fold(0, |sum, seats| sum.saturating_add(seats.count))
+    }
+
+    /// Maximum number of requests in flight, `u64::MAX` if there is none.
+    fn max_in_flight(&self, now: Time) -> u64 {
+        let limit = |limit: u64| if limit > 0 { limit } else { u64::MAX };
+        let learnt = if self.adaptive == 1 { self.controller.max_in_flight(now) } else { u32::MAX };
+        let learnt = if learnt == u32::MAX { u64::MAX } else { u64::from(learnt) };
+        limit(self.max_in_flight).min(limit(self.told_in_flight)).min(learnt)
+    }
+
+    /// Returns the window that a signal is about. Without a period it is the only one of its dimension, or that with its limit.
+    fn window_of(&mut self, signal: &WindowSignal) -> Option<&mut Window> {
+        let mut candidates = self.windows.iter_mut().filter(|window| window.unit() == Some(signal.unit));
+        match signal.period {
+            Some(period) => candidates.find(|window| window.period() == nanoseconds(period)),
+            None => {
+                let first = candidates.next()?;
+                match candidates.next() {
+                    None => Some(first),
+                    Some(_) if signal.limit == Some(first.declared()) => Some(first),
+                    Some(second) if signal.limit == Some(second.declared()) => Some(second),
+                    Some(_) => candidates.find(|window| signal.limit == Some(window.declared())),
+                }
+            }
+        }
+    }
+
+    /// Learns from what an answer says about limits.
+    fn observe(&mut self, now: u64, taken: &Taken, signals: &Signals) {
+        for signal in &signals.windows {
+            if signal.unit == Unit::InFlight {
+                self.told_in_flight = signal.limit.unwrap_or(self.told_in_flight);
+            } else if let Some(window) = self.window_of(signal) {
+                window.observe(now, signal);
+            } else if self.adaptive == 0 && signal.remaining == Some(0) {
+                // Nothing is declared that this could be counted against.
+                let length = match signal.reset {
+                    Some(Reset::Some(time)) => nanoseconds(time),
+                    Some(Reset::Full(time)) => {
+                        let part = amount(signal.unit, taken.tokens) as f64 / signal.limit.unwrap_or(1).max(1) as f64;
+                        (nanoseconds(time) as f64 * part.min(1.0)) as u64
+                    }
+                    None => 0,
+                };
+                self.pause.exhausted(now, length);
+            }
+            if self.adaptive == 1 {
+                self.controller.told(Time::from_nanos(now), signal);
+            }
+        }
+    }
+
+    /// Tells the controller how a request ended.
+    fn finish(&mut self, now: u64, taken: &Taken, used: Option<Tokens>, finish: Finish) {
+        if self.adaptive == 1 {
+            let sum = |tokens: Tokens| amount(Unit::Tokens, tokens);
+            self.controller.finished(Time::from_nanos(now), taken.at, finish, Some(sum(taken.tokens)), used.map(sum));
+        }
+    }
+
+    /// Replaces what was reserved for a request by what it used.
+    fn correct(&mut self, now: u64, taken: &Taken, used: Tokens) {
+        let at = nanoseconds(taken.at);
+        for window in &mut self.windows {
+            if let Some(unit) = window.unit().filter(|unit| *unit != Unit::Requests) {
+                window.correct(now, at, amount(unit, taken.tokens), amount(unit, used));
+            }
+        }
+    }
+}
+
+/// Returns what a request of these tokens uses of a dimension.
+fn amount(unit: Unit, tokens: Tokens) -> u64 {
+    match unit {
+        Unit::Requests | Unit::InFlight => 1,
+        Unit::Tokens => tokens.input.saturating_add(tokens.output),
+        Unit::InputTokens => tokens.input,
+        Unit::OutputTokens => tokens.output,
+    }
+}
+
+/// A ledger as one of its members uses it.
+#[derive(Debug)]
+pub struct Member<'a> {
+    ledger: &'a mut Ledger,
+    number: usize,
+}
+
+impl Member<'_> {
+    /// Frees a request's seat.
+    fn release(&mut self, taken: &Taken) {
+        let seats = &mut self.ledger.members[self.number];
+        seats.count = seats.count.saturating_sub(1);
+        seats.reserved = seats.reserved.saturating_sub(amount(Unit::Tokens, taken.tokens));
+    }
+}
+
+impl Budget for Member<'_> {
+    fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait> {
+        let ledger = &mut *self.ledger;
+        let nanos = ledger.tick(now);
+        let now = Time::from_nanos(nanos);
+        let probe = ledger.pause.check(nanos)?;
+
+        let limit = ledger.max_in_flight(now);
+        if limit < u64::MAX {
+            let in_flight = ledger.in_flight();
+            if in_flight >= limit {
+                let ours = ledger.members[self.number].count;
+                let later = Time::from_nanos(nanos.saturating_add(RECHECK));
+                return Err(if in_flight > ours { Wait::Until(later) } else { Wait::Release });
+            }
+        }
+
+        let burst = ledger.burst();
+        let mut earliest = nanos;
+        let mut alone = None;
+        for window in &mut ledger.windows {
+            let Some(unit) = window.unit() else { continue };
+            let amount = amount(unit, tokens);
+            window.expire(nanos);
+            earliest = earliest.max(window.earliest(nanos, amount, burst));
+            if amount > window.limit() {
+                let (limit, period) = (window.limit(), Time::from_nanos(window.period()));
+                alone = Some(Refusal::TooLarge { unit, limit, period, tokens: amount });
+            }
+        }
+        if ledger.adaptive == 1 {
+            earliest = earliest.max(nanoseconds(ledger.controller.earliest(now)));
+        }
+        if earliest > nanos {
+            return Err(Wait::Until(Time::from_nanos(earliest)));
+        }
+
+        for window in &mut ledger.windows {
+            if let Some(unit) = window.unit() {
+                window.take(nanos, amount(unit, tokens));
+            }
+        }
+        let sum = amount(Unit::Tokens, tokens);
+        if ledger.adaptive == 1 {
+            ledger.controller.admitted(now, Some(sum));
+        }
+        if probe {
+            ledger.pause.probe(nanos);
+        }
+        let seats = &mut ledger.members[self.number];
+        seats.count = seats.count.saturating_add(1);
+        seats.reserved = seats.reserved.saturating_add(sum);
+        Ok(Taken { at: now, tokens, alone, probe })
+    }
+
+    fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals) {
+        let now = self.ledger.tick(now);
+        self.ledger.observe(now, taken, signals);
+        if signals.failure.is_none() {
+            self.ledger.pause.accepted(taken);
+        }
+    }
+
+    fn settle(&mut self, now: Time, taken: Taken, used: Option<Tokens>, outcome: &Signals) {
+        self.release(&taken);
+        let ledger = &mut *self.ledger;
+        let now = ledger.tick(now);
+        use FailureClass::{Auth, BadRequest, DayQuota, Overload, QuotaFatal, Rate, Transient};
+        let finish = match outcome.failure {
+            None => Finish::Taken,
+            Some(Rate) => Finish::Refused { retry_after: outcome.retry_after },
+            Some(Overload) => Finish::Overloaded,
+            Some(DayQuota | QuotaFatal | Auth | BadRequest | Transient) => Finish::Failed,
+        };
+        // A request that was refused used no tokens. One that failed may have.
+        let refused = matches!(outcome.failure, Some(Rate | DayQuota | QuotaFatal | Auth));
+        let used = used.or(refused.then(Tokens::default));
+        if let Some(used) = used {
+            ledger.correct(now, &taken, used);
+        }
+        ledger.observe(now, &taken, outcome);
+        ledger.finish(now, &taken, used, finish);
+        if outcome.failure == Some(Rate) {
+            if ledger.learnt_burst == 0.0 {
+                ledger.learnt_burst = SMALL_BURST;
+                let burst = ledger.burst();
+                ledger.windows.iter_mut().for_each(|window| window.limit_debt(now, burst));
+            }
+            // The controller has pauses and probes of its own.
+            if ledger.adaptive == 1 {
+                return;
+            }
+        }
+        ledger.pause.settled(now, &taken, outcome, day_reset(&outcome.windows));
+    }
+
+    fn cancel(&mut self, now: Time, taken: Taken) {
+        self.release(&taken);
+        let now = self.ledger.tick(now);
+        self.ledger.pause.cancelled(&taken);
+        self.ledger.finish(now, &taken, None, Finish::Cancelled);
+    }
+
+    fn give_back(&mut self, now: Time, taken: Taken) {
+        self.release(&taken);
+        let ledger = &mut *self.ledger;
+        let now = ledger.tick(now);
+        ledger.correct(now, &taken, Tokens::default());
+        for window in ledger.windows.iter_mut().filter(|window| window.unit() == Some(Unit::Requests)) {
+            window.correct(now, nanoseconds(taken.at), 1, 0);
+        }
+        ledger.pause.cancelled(&taken);
+        ledger.finish(now, &taken, Some(Tokens::default()), Finish::Cancelled);
+    }
+
+    fn enable(&mut self, _now: Time) {
+        self.ledger.pause.enable();
+    }
+
+    fn state(&self, now: Time) -> BudgetState {
+        let ledger = &*self.ledger;
+        let nanos = ledger.clock.max(nanoseconds(now));
+        let now = Time::from_nanos(nanos);
+        let learnt = (ledger.adaptive == 1).then(|| ledger.controller.snapshot(now));
+        let max_in_flight = ledger.max_in_flight(now);
+        let windows = ledger.windows.iter().filter_map(|window| {
+            let mut window = *window;
+            window.expire(nanos);
+            Some(WindowState {
+                unit: window.unit()?,
+                period: Time::from_nanos(window.period()),
+                limit: window.limit(),
+                used: window.used(),
+                used_by_others: window.others(nanos),
+            })
+        });
+        BudgetState {
+            windows: windows.collect(),
+            in_flight: u32::try_from(ledger.in_flight()).unwrap_or(u32::MAX),
+            max_in_flight: (max_in_flight < u64::MAX).then(|| u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
+            reserved: ledger.members.iter().fold(0, |sum, seats| sum.saturating_add(seats.reserved)),
+            paused: ledger.pause.paused(nanos).or_else(|| Some((learnt?.paused_until?, PauseReason::Rate))),
+            stopped: ledger.pause.stopped(),
+            burst: ledger.burst(),
+            learnt,
+        }
+    }
+}
+
+/// Returns the time until the limit of a day is available again, as far as an answer tells it.
+fn day_reset(signals: &[WindowSignal]) -> Option<u64> {
+    let days = signals.iter().filter(|signal| signal.period.is_some_and(|period| nanoseconds(period) >= DAY));
+    let used_up = days.filter(|signal| signal.remaining.is_none_or(|remaining| remaining == 0));
+    used_up
+        .filter_map(|signal| match signal.reset? {
+            Reset::Full(time) | Reset::Some(time) => Some(nanoseconds(time)),
+        })
+        .max()
+}
+
+#[cfg(test)]
+mod tests;
