@@ -186,6 +186,7 @@ $(VENV)/.done-build: $(CRATE) $(VENV)/.done-maturin
 $(VENV)/.done-test: pyproject.toml | $(VENV)/.done-venv
 	$(VENV)/bin/pip install --group test
 	$(VENV)/bin/pip install $(WEIGHTS)
+	tests/install-redis.sh
 	touch $@
 
 $(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv

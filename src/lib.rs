@@ -13,6 +13,7 @@
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
 //! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
 //! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
+//! - [`store`]: places where quotas are shared: this host's memory, a Redis. The only layer that knows Redis.
 //! - [`transport`]: connections, deadlines and stream framing. No vendor-specific code.
 //! - [`types`]: OpenAI's types and plain HTTP messages.
 //! - [`error`]: the error type.
@@ -27,5 +28,6 @@ pub mod limits;
 pub mod providers;
 #[cfg(feature = "python")]
 mod python;
+pub mod store;
 pub mod transport;
 pub mod types;

@@ -20,10 +20,11 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
 
 ARROWS = {
-    "lib": {"client", "credentials", "error", "limits", "providers", "python", "transport", "types"},
+    "lib": {"client", "credentials", "error", "limits", "providers", "python", "store", "transport", "types"},
     "python": {"client", "error", "limits", "providers", "transport", "types"},
     "client": {"credentials", "error", "limits", "providers", "transport", "types"},
     "limits": {"error", "types"},
+    "store": {"error", "limits", "platform", "transport", "types"},
     "credentials": {"error", "transport", "types"},
     "providers": {"error", "types"},
     "transport": {"error", "types"},
@@ -38,6 +39,7 @@ FORBIDDEN = {
     "transport": r"\b(pyo3|libc)\b",
     "client": r"\b(pyo3|libc)\b",
     "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
+    "store": r"\b(pyo3|libc|hyper|hyper_util|rustls)\b",
     "limits": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread|sync)\b",
     "error": r"\b(tokio|hyper|rustls|pyo3|libc)\b",
     "lib": r"\b(pyo3|libc)\b",

@@ -63,13 +63,7 @@ impl Connector {
                 Some(proxy) => Proxies::Explicit(Arc::new(proxy)),
                 None => Proxies::Environment(proxies::Environment::read(&variable)),
             },
-            tls: Tls {
-                trust: settings.trust.clone(),
-                environment: trust::Environment::read(&variable),
-                identity: settings.identity.clone(),
-                to_servers: OnceCell::new(),
-                to_proxies: OnceCell::new(),
-            },
+            tls: Tls::new(settings),
             http2: settings.http2,
         }
     }
@@ -149,6 +143,57 @@ impl Connector {
     }
 }
 
+/// Opens byte streams to a server that does not speak HTTP, with a client's TLS settings and without a proxy.
+pub struct StreamConnector {
+    tls: Tls,
+}
+
+/// Server of a [`StreamConnector`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Peer {
+    /// Host, without the brackets of an IPv6 address, and port.
+    Tcp(Box<str>, u16),
+    /// The same, encrypted by TLS.
+    Tls(Box<str>, u16),
+    /// Path of a Unix socket.
+    Socket(Box<str>),
+}
+
+impl StreamConnector {
+    /// Creates a connector, and reads the environment's certificate authorities.
+    pub fn new(settings: &Settings) -> Self {
+        Self { tls: Tls::new(settings) }
+    }
+
+    /// Connects to a server; `limit` is divided so that every address is tried within it, but does not end the attempt.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if no address accepts a connection, or the TLS handshake fails.
+    pub async fn connect(&self, peer: &Peer, limit: Option<Duration>) -> Result<Stream> {
+        let at = || format!("cannot connect to {peer}");
+        let stream = match peer {
+            Peer::Tcp(host, port) | Peer::Tls(host, port) => tcp(host, *port, limit).await,
+            Peer::Socket(path) => unix(path).await,
+        };
+        let stream = stream.map_err(|error| connection_failed(&at(), &error))?;
+        let Peer::Tls(host, _) = peer else { return Ok(stream) };
+        let tls = self.tls.to_stream().await?;
+        let encrypted = tls.connect(server_name(host)?, stream).await.map_err(|error| self.tls.failed(at(), &error))?;
+        Ok(Stream::Tls(Box::new(encrypted)))
+    }
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(host, port) | Self::Tls(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp(host, port) | Self::Tls(host, port) => write!(f, "{host}:{port}"),
+            Self::Socket(path) => write!(f, "unix:{path}"),
+        }
+    }
+}
+
 async fn direct(origin: &Origin, limit: Option<Duration>) -> Result<Stream> {
     let stream = match origin.scheme {
         Scheme::Unix => unix(&origin.host).await,
@@ -196,9 +241,22 @@ struct Tls {
     to_servers: OnceCell<TlsConnector>,
     /// Connector without the client's certificate and with HTTP/1.1 only, since a proxy is asked by `CONNECT`.
     to_proxies: OnceCell<TlsConnector>,
+    /// Connector of [`StreamConnector`], which offers no protocol.
+    to_streams: OnceCell<TlsConnector>,
 }
 
 impl Tls {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            trust: settings.trust.clone(),
+            environment: trust::Environment::read(&|name: &str| std::env::var_os(name)),
+            identity: settings.identity.clone(),
+            to_servers: OnceCell::new(),
+            to_proxies: OnceCell::new(),
+            to_streams: OnceCell::new(),
+        }
+    }
+
     async fn to_server(&self, http2: bool) -> Result<&TlsConnector> {
         let protocols: &'static [&'static [u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
         self.to_servers.get_or_try_init(|| self.connector(self.identity.clone(), protocols)).await
@@ -206,6 +264,10 @@ impl Tls {
 
     async fn to_proxy(&self) -> Result<&TlsConnector> {
         self.to_proxies.get_or_try_init(|| self.connector(None, &[b"http/1.1"])).await
+    }
+
+    async fn to_stream(&self) -> Result<&TlsConnector> {
+        self.to_streams.get_or_try_init(|| self.connector(self.identity.clone(), &[])).await
     }
 
     /// Creates a connector on another thread, since reading the system's certificates takes some time.

@@ -38,9 +38,11 @@ use h2::RecvStream;
 use tokio::time::Instant;
 
 pub use admission::Admission;
+pub use connect::{Peer, StreamConnector};
 pub use connection_stats::ConnectionStats;
 pub use origin::is_loopback;
 pub use proxies::check_proxy;
+pub use stream::Stream;
 pub use trust::{Identity, Trust};
 
 use crate::error::{Error, ErrorKind, Result};

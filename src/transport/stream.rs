@@ -11,10 +11,13 @@ use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 /// Byte stream of a connection.
-pub(super) enum Stream {
+pub enum Stream {
+    /// Plain TCP.
     Tcp(TcpStream),
+    /// A Unix socket.
     #[cfg(unix)]
     Unix(UnixStream),
+    /// TLS over another stream.
     Tls(Box<TlsStream<Stream>>),
 }
 
