@@ -110,7 +110,7 @@ soak: $(VENV)/.done-build $(VENV)/.done-test ## make a million calls and check t
 	$(VENV)/bin/python tests/soak.py $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(VENV)/.done-build ## fuzz the parsers and decoders, ten minutes per target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
+fuzz: $(VENV)/.done-build $(VENV)/.done-test ## fuzz the parsers and decoders, ten minutes per target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
 	cd fuzz && for target in $(TARGETS); do \
 		RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg system_allocator" PYTHONPATH=$(abspath python) PYTHONMALLOC=malloc \
 			ASAN_OPTIONS=detect_leaks=0 cargo fuzz run --features python $$target -- \

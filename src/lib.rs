@@ -9,6 +9,7 @@
 //! limits, catalog → { types, error }
 //! ```
 //!
+//! - [`router`]: the deployment that a call goes to next: strategies, breakers, fallbacks, hedges.
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
 //! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
@@ -28,6 +29,7 @@ pub mod limits;
 pub mod providers;
 #[cfg(feature = "python")]
 mod python;
+pub mod router;
 pub mod store;
 pub mod transport;
 pub mod types;

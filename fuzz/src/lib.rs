@@ -2,6 +2,7 @@
 
 pub mod http1;
 pub mod http1_decisions;
+pub mod llhttp;
 pub mod secrets;
 
 use bytes::Bytes;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
-use crate::types::http::Headers;
 
 /// Longest first pause; each further one may be twice as long.
 const BASE: Duration = Duration::from_millis(500);
@@ -114,34 +113,9 @@ pub fn is_retryable(error: &Error) -> bool {
     }
 }
 
-/// Parses `retry-after-ms` or `retry-after` (seconds, or a date).
-///
-/// <https://www.rfc-editor.org/rfc/rfc9110#field.retry-after>
-pub fn retry_after(headers: &Headers) -> Option<Duration> {
-    let seconds = |text: &str, unit: f64| {
-        let number = text.trim().parse::<f64>().ok().filter(|number| !number.is_nan())?;
-        // What is too long to be written down is too long to be waited for.
-        Some(Duration::try_from_secs_f64(number.max(0.0) * unit).unwrap_or(Duration::MAX))
-    };
-    if let Some(pause) = headers.get("retry-after-ms").and_then(|text| seconds(text, 0.001)) {
-        return Some(pause);
-    }
-    let text = headers.get("retry-after")?;
-    seconds(text, 1.0).or_else(|| {
-        let date = httpdate::parse_http_date(text.trim()).ok()?;
-        Some(date.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(name: &'static str, value: &str) -> Headers {
-        let mut map = http::HeaderMap::new();
-        map.insert(name, value.parse().unwrap());
-        Headers::from(&map)
-    }
 
     fn retry(retries: u32, max_retries: u32) -> Retry {
         Retry { retries, max_retries, max_retry_after: MAX_RETRY_AFTER, end: None, random: || 1.0 }
@@ -250,28 +224,5 @@ mod tests {
             |remaining| pause(&error, Retry { max_retry_after: Duration::from_secs(3600), ..retry(0, 2) }, remaining);
         assert_eq!(patient(None), error.retry_after);
         assert_eq!(patient(Some(Duration::from_secs(3599))), None);
-    }
-
-    #[test]
-    fn every_form_of_retry_after() {
-        assert_eq!(retry_after(&headers("retry-after", "3")), Some(Duration::from_secs(3)));
-        assert_eq!(retry_after(&headers("retry-after", "0.25")), Some(Duration::from_millis(250)));
-        assert_eq!(retry_after(&headers("retry-after-ms", "1500")), Some(Duration::from_millis(1500)));
-        assert_eq!(retry_after(&headers("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")), Some(Duration::ZERO));
-        let soon = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(30));
-        let asked = retry_after(&headers("retry-after", &soon)).unwrap();
-        assert!(asked > Duration::from_secs(25) && asked <= Duration::from_secs(30));
-        assert_eq!(retry_after(&headers("retry-after", "soon")), None);
-        assert_eq!(retry_after(&headers("retry-after", "-1")), Some(Duration::ZERO));
-        assert_eq!(retry_after(&headers("retry-after", "NaN")), None);
-        for absurd in ["1e999", "inf", "99999999999999999999999999"] {
-            assert_eq!(retry_after(&headers("retry-after", absurd)), Some(Duration::MAX), "{absurd}");
-            assert_eq!(
-                retry_after(&headers("retry-after-ms", absurd)).map(|pause| pause > MAX_RETRY_AFTER),
-                Some(true)
-            );
-        }
-        let far = retry_after(&headers("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")).unwrap();
-        assert!(far > MAX_RETRY_AFTER);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::callbacks::Callbacks;
 use super::codec::encode;
-use super::retry::{self, Decide, Decision, Event, Retry};
+use super::retry::{Decide, Decision, Event, Retry};
 use super::stats::ProviderStats;
 use crate::error::{Error, Result};
 use crate::providers::Endpoint;
@@ -124,11 +124,7 @@ impl<'a> CallState<'a> {
         self.failed(call, error)
     }
 
-    fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {
-        if let Some(headers) = &error.headers {
-            // Some providers say it in the body.
-            error.retry_after = retry::retry_after(headers).or(error.retry_after);
-        }
+    fn failed(&mut self, call: &Call, error: Box<Error>) -> Decision {
         self.deadline.admit(&self.admission);
         self.retry.end = self.deadline.end();
         let decision = self.retry.next(Instant::now(), Event::Failed(error));

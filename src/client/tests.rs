@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 use crate::providers::{DeploymentArgs, resolve};
 use crate::transport::Admission;
 use crate::transport::deadline::{Deadline, Timeouts};
+use crate::types::http::HttpResponse;
 use crate::types::secret::Secret;
 use tokio::time::Instant;
 
@@ -75,9 +76,8 @@ fn unavailable() -> Box<Error> {
 fn with_header(name: &'static str, value: &str) -> Box<Error> {
     let mut map = http::HeaderMap::new();
     map.insert(name, value.parse().unwrap());
-    let mut error = Error::new(ErrorKind::RateLimit, "busy");
-    error.headers = Some((&map).into());
-    error
+    let headers = (&map).into();
+    call(0).deployment.provider.decode_error(&HttpResponse { received: 0, status: 429, headers, body: "busy".into() })
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use super::{refusals, too_long};
 use crate::error::{Error, ErrorKind};
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
+use crate::types::retry_after::retry_after;
 
 /// Content of an error body in any of the common formats.
 #[derive(Debug, Default)]
@@ -102,6 +103,7 @@ pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Erro
     error.body = Some(response.body.clone());
     error.request_id = response.headers.request_id().map(str::to_owned);
     error.should_retry = response.headers.get("x-should-retry").and_then(|word| word.trim().parse().ok());
+    error.retry_after = retry_after(&response.headers, response.received);
     error.headers = Some(response.headers.clone());
     error
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, Lines, field_of};
@@ -122,10 +122,18 @@ impl Parser {
         let mut chunked = false;
         let mut keep_alive = !http10;
         let mut is_encoded = false;
+        // Some parsers take such a line for a field, others for the end of the head, and others skip it.
+        if matches!(lines.0.first(), Some(b' ' | b'\t')) {
+            return Err(malformed("white space before the first header field"));
+        }
         while let Some(line) = lines.next() {
             let (first, next) = (line.first(), lines.0.first());
             // The empty line at the end of the head.
             if let None | Some(b'\r') = first {
+                // Others may take its CR for the end of the head.
+                if line.len() > 1 {
+                    return Err(malformed("a CR at the beginning of a line"));
+                }
                 if usual.is_some() && next.is_some() {
                     self.put_back(&head);
                     return self.head(1);
@@ -151,13 +159,15 @@ impl Parser {
                 return Err(malformed("a space between a header field's name and its colon"));
             }
             if name.eq_ignore_ascii_case(b"content-length") {
-                let length = number(value, 10).ok_or_else(|| malformed("a content-length that is no number"))?;
+                let length = number(value, 10)
+                    .filter(|_| is_plain(line))
+                    .ok_or_else(|| malformed("a content-length that is no number"))?;
                 if matches!(framing, Framing::Length(other) if other != length) {
                     return Err(malformed("two different content-lengths"));
                 }
                 framing = Framing::Length(length);
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") || !is_plain(line) {
                     let coding = String::from_utf8_lossy(value);
                     return Err(malformed(format!("a transfer-encoding of {coding}, and only chunked is known")));
                 }
@@ -320,6 +330,12 @@ fn unfolded(lines: &[u8]) -> Vec<u8> {
         }
     }
     unfolded
+}
+
+/// Returns true if a line has no CR except at its end, and no form feed. They are trimmed from values, and another parser
+/// may take them for a part of the value.
+fn is_plain(line: &[u8]) -> bool {
+    memchr2(b'\r', b'\x0c', line.strip_suffix(b"\r").unwrap_or(line)).is_none()
 }
 
 fn chunk_size(line: &[u8]) -> Result<u64> {

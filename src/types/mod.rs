@@ -19,6 +19,7 @@ pub mod rate_limit;
 pub mod redact;
 pub mod request;
 pub mod response;
+pub mod retry_after;
 pub mod secret;
 pub mod secrets;
 pub mod shared;

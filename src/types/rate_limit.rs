@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// Dimension of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
@@ -72,8 +74,8 @@ pub enum FailureClass {
 /// What an answer or a failure says about rate limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signals {
-    /// The limits that the answer tells.
-    pub windows: Vec<WindowSignal>,
+    /// The limits that the answer tells; no provider tells more than four at once in the usual case.
+    pub windows: SmallVec<[WindowSignal; 4]>,
     /// Time for which no request is to be sent.
     pub retry_after: Option<Duration>,
     /// Class of the failure; `None` for a success.
@@ -85,7 +87,7 @@ pub struct Signals {
 pub struct TokenRules {
     /// True if `max_tokens` counts as output from the start, and is settled with the usage (OpenAI, Bedrock).
     pub reserves_max_tokens: bool,
-    /// Output tokens count this many times (Bedrock: 5 for some models).
+    /// Output tokens count this many times (Bedrock: 5 for some models); 0 if they do not count (Gemini).
     pub output_weight: u32,
     /// True if input tokens that were read from a cache do not count (Anthropic).
     pub cached_reads_free: bool,

@@ -1,0 +1,391 @@
+//! The state of a router that all its calls share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::affinity::Affinity;
+use super::breaker::{Change, Phase};
+use super::decision::{Outlook, Time, Why};
+use super::deployment::{Counts, Deployment, MAX_PAUSE, Outcome, Slot, Ticket};
+use super::hedge::Hedger;
+use super::lru::{Lru, mix};
+use super::options::StrategyKind;
+use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::strategy::Choice;
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::rate_limit::FailureClass;
+
+/// Maximum number of identifiers whose account is remembered.
+const MAX_OWNERS: usize = 100_000;
+
+/// Deployments to choose from.
+pub type Candidates = SmallVec<[DeploymentIndex; 64]>;
+
+/// A change that is worth a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Notice {
+    /// The deployment.
+    pub deployment: DeploymentIndex,
+    /// What has changed.
+    pub change: Change,
+}
+
+/// What shares a rate limit.
+#[derive(Debug, Clone, Default)]
+struct QuotaGroup {
+    members: Vec<DeploymentIndex>,
+    /// End of the pause.
+    until: Time,
+    /// Start of the pause.
+    paused_at: Time,
+    /// Number of pauses without a success in between.
+    in_row: u32,
+}
+
+/// State of a router.
+#[derive(Debug)]
+pub struct State {
+    plan: Arc<Plan>,
+    slots: Vec<Slot>,
+    deployments: Vec<Deployment>,
+    quota_groups: Vec<QuotaGroup>,
+    hedgers: Vec<Hedger>,
+    affinity: Affinity,
+    /// Accounts that identifiers belong to.
+    owners: Lru<u32>,
+}
+
+/// A choice to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Group to choose from.
+    pub group: GroupIndex,
+    /// Deployments that are left out until a time, each.
+    pub left_out: &'a [(DeploymentIndex, Time)],
+    /// True if a probe may be chosen though others are well.
+    pub may_probe: bool,
+}
+
+/// State of one deployment, for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Name of the deployment.
+    pub name: String,
+    /// Name of the group.
+    pub group: String,
+    /// Number of attempts in flight.
+    pub in_flight: u32,
+    /// Numbers of attempts.
+    pub counts: Counts,
+    /// State of the breaker: `closed`, `open`, `half_open` or `out`.
+    pub breaker: &'static str,
+    /// Time until the next call is admitted, if it is not now.
+    pub ready_in: Option<Duration>,
+    /// Time until the quota group's pause is over.
+    pub cooling_for: Option<Duration>,
+    /// Kind of the last failure.
+    pub last_failure: Option<ErrorKind>,
+    /// Mean latency of plain calls and of streams, in seconds.
+    pub mean: [Option<f64>; 2],
+    /// The quantiles 0.5, 0.95 and 0.99 of the latency of plain calls and of streams.
+    pub quantiles: [[Option<Duration>; 3]; 2],
+}
+
+impl State {
+    /// Creates the state of a router that has made no call. `random` returns numbers from 0 to 1.
+    pub fn new(plan: Arc<Plan>, mut random: impl FnMut() -> f64) -> Self {
+        let mut quota_groups = vec![QuotaGroup::default(); plan.quota_groups.len()];
+        for (index, deployment) in plan.deployments.iter().enumerate() {
+            quota_groups[deployment.quota_group].members.push(index);
+        }
+        let slots = plan.deployments.iter().map(|deployment| Slot {
+            weight: deployment.weight,
+            order: deployment.order,
+            // Short-lived processes should not all begin with the first one.
+            turn: deployment.weight * random(),
+            ..Slot::default()
+        });
+        let names = plan.deployments.iter().map(|deployment| (&*deployment.name, deployment.weight));
+        Self {
+            slots: slots.collect(),
+            deployments: vec![Deployment::default(); plan.deployments.len()],
+            quota_groups,
+            hedgers: vec![Hedger::default(); plan.groups.len()],
+            affinity: Affinity::new(plan.affinity, names),
+            owners: Lru::new(MAX_OWNERS),
+            plan,
+        }
+    }
+
+    /// The configuration.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// What every choice reads of a deployment.
+    pub fn slot(&self, deployment: DeploymentIndex) -> &Slot {
+        &self.slots[deployment]
+    }
+
+    /// The numbers of attempts of a deployment.
+    pub fn counts(&self, deployment: DeploymentIndex) -> Counts {
+        self.deployments[deployment].counts
+    }
+
+    /// Second requests of a group.
+    pub fn hedger(&mut self, group: GroupIndex) -> &mut Hedger {
+        &mut self.hedgers[group]
+    }
+
+    /// Appends the deployments of a group that a call may go to now: of those that are available, the ones that precede.
+    /// `allows` is asked of those only.
+    pub fn candidates<O: Outlook + ?Sized>(
+        &self,
+        now: Time,
+        query: &Query<'_>,
+        outlook: &O,
+        allows: impl Fn(DeploymentIndex) -> bool,
+        candidates: &mut Candidates,
+    ) {
+        let mut lowest = i64::MAX;
+        let (mut probe, mut healthy) = (None, 0);
+        for &deployment in &self.plan.groups[query.group].deployments {
+            let slot = &self.slots[deployment];
+            let is_available = slot.ready_at <= now
+                && slot.order <= lowest
+                && outlook.ready_at(deployment) <= now
+                && !query.left_out.iter().any(|&(left_out, until)| left_out == deployment && until > now)
+                && allows(deployment);
+            if !is_available {
+                continue;
+            }
+            if slot.order < lowest {
+                lowest = slot.order;
+                candidates.clear();
+                (probe, healthy) = (None, 0);
+            }
+            if slot.needs_probe {
+                probe = probe.or(Some(deployment));
+            } else {
+                healthy += 1;
+            }
+            candidates.push(deployment);
+        }
+        let Some(probe) = probe else { return };
+        if healthy > 0 && !query.may_probe {
+            candidates.retain(|deployment| !self.slots[*deployment].needs_probe);
+        } else if !matches!(self.plan.strategy, StrategyKind::Ordered | StrategyKind::Cost | StrategyKind::Custom) {
+            // What may be well again is asked first: a strategy by load or latency might never come back to it.
+            candidates.clear();
+            candidates.push(probe);
+        }
+    }
+
+    /// Chooses one of the candidates by the plan's strategy, and returns its position.
+    pub fn pick<O: Outlook + ?Sized>(
+        &mut self,
+        now: Time,
+        candidates: &[DeploymentIndex],
+        outlook: &mut O,
+        key: Option<(GroupIndex, u64)>,
+        is_stream: bool,
+        is_retry: bool,
+    ) -> usize {
+        let choice = Choice {
+            now,
+            candidates,
+            slots: &mut self.slots,
+            deployments: &self.deployments,
+            affinity: &mut self.affinity,
+            // The same prompt in another group has another home.
+            key: key.map(|(group, key)| mix(key ^ mix(group as u64))),
+            is_stream,
+            is_retry,
+        };
+        choice.pick(self.plan.strategy, outlook)
+    }
+
+    /// Begins an attempt.
+    pub fn begin(&mut self, deployment: DeploymentIndex, now: Time, is_stream: bool) -> Ticket {
+        let ticket = self.deployments[deployment].begin(deployment, now, is_stream);
+        self.slots[deployment].in_flight += 1;
+        if ticket.is_probe {
+            self.refresh(deployment);
+        }
+        ticket
+    }
+
+    /// Notes that the first chunk or the whole answer has arrived.
+    pub fn answer(&mut self, ticket: &mut Ticket, now: Time) -> Option<Notice> {
+        let plan = self.plan.clone();
+        let deployment = ticket.deployment;
+        let (latency, change) = self.deployments[deployment].answer(ticket, now, &plan.breaker);
+        let latency = latency?;
+        self.quota_groups[plan.deployments[deployment].quota_group].in_row = 0;
+        if let Some(hedge) = &plan.hedge {
+            let group = plan.deployments[deployment].group;
+            self.hedgers[group].record(hedge, now, ticket.is_stream, latency);
+        }
+        self.changed(deployment, change)
+    }
+
+    /// Ends an attempt. `random` is from 0 to 1.
+    pub fn end(&mut self, mut ticket: Ticket, now: Time, outcome: &Outcome, random: f64) -> Option<Notice> {
+        let answered = if *outcome == Outcome::Success { self.answer(&mut ticket, now) } else { None };
+        let plan = self.plan.clone();
+        let deployment = ticket.deployment;
+        self.slots[deployment].in_flight -= 1;
+        let change = self.deployments[deployment].end(&ticket, now, outcome, &plan.breaker, random);
+        if let (Outcome::Cancelled(Some(now)), Some(hedge), false) = (outcome, &plan.hedge, ticket.is_answered) {
+            // What lost a race took this long at least: left out, the quantile would only ever fall.
+            let group = plan.deployments[deployment].group;
+            self.hedgers[group].record(hedge, *now, ticket.is_stream, now.saturating_sub(ticket.started));
+        }
+        if let Outcome::Failure(failure) = outcome {
+            let quota_group = plan.deployments[deployment].quota_group;
+            match failure.class {
+                FailureClass::Rate => self.rate_limited(quota_group, &ticket, now, failure.retry_after, random),
+                FailureClass::DayQuota => {
+                    let pause = failure.retry_after.unwrap_or(Duration::from_secs_f64(plan.breaker.probe_every));
+                    self.cool(quota_group, now, now + pause.min(MAX_PAUSE));
+                }
+                _ => {}
+            }
+            self.refresh(deployment);
+        } else if ticket.is_probe {
+            self.refresh(deployment);
+        }
+        self.changed(deployment, change).or(answered)
+    }
+
+    /// Makes a quota group pause until a time.
+    pub fn cool(&mut self, quota_group: usize, now: Time, until: Time) {
+        let group = &mut self.quota_groups[quota_group];
+        group.paused_at = now;
+        group.until = group.until.max(until);
+        for deployment in group.members.clone() {
+            self.refresh(deployment);
+        }
+    }
+
+    /// Makes a quota group pause after a rate limit: as long as the provider asked, or longer each time.
+    fn rate_limited(
+        &mut self,
+        quota_group: usize,
+        ticket: &Ticket,
+        now: Time,
+        retry_after: Option<Duration>,
+        random: f64,
+    ) {
+        let cooldown = self.plan.cooldown;
+        let group = &mut self.quota_groups[quota_group];
+        // What was under way when the pause began is the same event.
+        if group.in_row == 0 || ticket.started >= group.paused_at {
+            group.in_row += 1;
+        }
+        let back_off = |times: u32| (cooldown.first * 2f64.powi(times.min(63) as i32)).min(cooldown.max);
+        let pause = match retry_after {
+            // A second one in a row: it asked for too little.
+            Some(asked) if group.in_row > 1 => asked.max(Duration::from_secs_f64(back_off(group.in_row - 2))),
+            Some(asked) => asked,
+            None => Duration::from_secs_f64(back_off(group.in_row - 1) * (0.75 + 0.25 * random)),
+        };
+        self.cool(quota_group, now, now + pause.min(MAX_PAUSE));
+    }
+
+    /// Lets calls go to a deployment again, whatever it said before.
+    ///
+    /// # Errors
+    ///
+    /// There is no deployment of this name.
+    pub fn enable(&mut self, name: &str) -> Result<()> {
+        let Some(deployment) = self.plan.deployment(name) else {
+            let names: Vec<&str> = self.plan.deployments.iter().map(|deployment| &*deployment.name).collect();
+            return Err(Error::argument(format!(
+                "name must be that of a deployment ({}), not {name:?}",
+                names.join(", ")
+            )));
+        };
+        self.deployments[deployment].breaker.enable();
+        self.deployments[deployment].pause_until = Time::ZERO;
+        let group = &mut self.quota_groups[self.plan.deployments[deployment].quota_group];
+        (group.until, group.in_row) = (Time::ZERO, 0);
+        for deployment in group.members.clone() {
+            self.refresh(deployment);
+        }
+        Ok(())
+    }
+
+    /// Remembers that an identifier belongs to a deployment's account.
+    pub fn remember(&mut self, id: &str, deployment: DeploymentIndex) {
+        self.owners.insert(hash(id), self.plan.deployments[deployment].account as u32);
+    }
+
+    /// Returns the account that an identifier belongs to.
+    pub fn owner(&mut self, id: &str) -> Option<usize> {
+        self.owners.get_mut(hash(id)).map(|account| *account as usize)
+    }
+
+    /// Returns why a deployment gets no call now, if it gets none.
+    pub fn why(&self, deployment: DeploymentIndex, now: Time) -> Option<Why> {
+        let Deployment { breaker, pause_until, .. } = &self.deployments[deployment];
+        let cooling = self.quota_groups[self.plan.deployments[deployment].quota_group].until.max(*pause_until);
+        match breaker.phase() {
+            Phase::Open { .. } | Phase::Out { .. } if breaker.is_probing() => Some(Why::Probing),
+            Phase::Out { class, until } if until > now => Some(Why::Out(class, until)),
+            Phase::Open { until } if until > now.max(cooling) => Some(Why::Open(until)),
+            _ => (cooling > now).then_some(Why::Cooling(cooling)),
+        }
+    }
+
+    /// Returns the state of every deployment.
+    pub fn status(&self, now: Time) -> Vec<Status> {
+        let status = |(index, deployment): (usize, &Deployment)| {
+            let planned = &self.plan.deployments[index];
+            let after = |time: Time| time.checked_sub(now).filter(|left| !left.is_zero() && time != Time::MAX);
+            Status {
+                name: planned.name.clone(),
+                group: self.plan.groups[planned.group].name.clone(),
+                in_flight: self.slots[index].in_flight,
+                counts: deployment.counts,
+                breaker: match deployment.breaker.phase() {
+                    Phase::Closed => "closed",
+                    Phase::Out { .. } => "out",
+                    Phase::Open { until } if until > now && !deployment.breaker.is_probing() => "open",
+                    Phase::Open { .. } => "half_open",
+                },
+                ready_in: after(self.slots[index].ready_at),
+                cooling_for: after(self.quota_groups[planned.quota_group].until.max(deployment.pause_until)),
+                last_failure: deployment.last_failure,
+                mean: deployment.latencies.each_ref().map(|latency| latency.mean.get()),
+                quantiles: deployment
+                    .latencies
+                    .each_ref()
+                    .map(|latency| [0.5, 0.95, 0.99].map(|quantile| latency.histogram.quantile(quantile))),
+            }
+        };
+        self.deployments.iter().enumerate().map(status).collect()
+    }
+
+    /// Computes anew from when on a deployment is available.
+    fn refresh(&mut self, deployment: DeploymentIndex) {
+        let Deployment { breaker, pause_until, .. } = &self.deployments[deployment];
+        let cooling = self.quota_groups[self.plan.deployments[deployment].quota_group].until;
+        let slot = &mut self.slots[deployment];
+        slot.ready_at = breaker.ready_at().max(*pause_until).max(cooling);
+        slot.needs_probe = breaker.phase() != Phase::Closed;
+    }
+
+    fn changed(&mut self, deployment: DeploymentIndex, change: Option<Change>) -> Option<Notice> {
+        let change = change?;
+        self.refresh(deployment);
+        Some(Notice { deployment, change })
+    }
+}
+
+/// Returns the hash of an identifier.
+fn hash(id: &str) -> u64 {
+    id.bytes().fold(id.len() as u64, |hash, byte| mix(hash ^ u64::from(byte)))
+}
