@@ -54,7 +54,8 @@ pub struct Taken {
 /// The reason why a request is not sent now, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Try again at this time, or earlier if another request ends.
+    /// Try again at this time, or earlier if another request of this process ends. Members that share a ledger try again every
+    /// 50 ms, since they do not hear of each other.
     Until(Time),
     /// Try again when a request of this process ends.
     Release,

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
+use super::claim::{Claim, RECHECK};
 use super::controller::{Controller, Finish};
 use super::pause::Pause;
 use super::spec::QuotaSpec;
@@ -21,8 +22,8 @@ pub const WINDOWS: usize = 8;
 const FIRST_BURST: f64 = 0.3;
 const SMALL_BURST: f64 = 0.02;
 
-/// Time after which a member tries again if requests of other members, of whose end it does not hear, take all seats.
-const RECHECK: u64 = 5_000_000;
+/// A request of more than this part of a window claims its turn, since smaller ones fit earlier.
+const LARGE: u64 = 16;
 
 /// Shortest period of a limit that is one of a day.
 const DAY: u64 = 86_400_000_000_000;
@@ -55,6 +56,9 @@ pub struct Ledger {
     learnt_burst: f64,
     /// 1 if limits that are not declared are learnt.
     adaptive: u64,
+    /// A bit for each member that has used the quota.
+    users: u64,
+    claim: Claim,
     pause: Pause,
     members: [Seats; MEMBERS],
     windows: [Window; WINDOWS],
@@ -119,6 +123,8 @@ impl Ledger {
     pub fn free_member(&mut self, number: usize) {
         if let Some(seats) = self.members.get_mut(number) {
             *seats = Seats::zeroed();
+            self.users &= !(1 << number);
+            self.claim.forget(number);
         }
     }
 
@@ -242,28 +248,35 @@ impl Budget for Member<'_> {
         let ledger = &mut *self.ledger;
         let nanos = ledger.tick(now);
         let now = Time::from_nanos(nanos);
-        let probe = ledger.pause.check(nanos)?;
-
+        ledger.users |= 1 << self.number;
+        let is_shared = ledger.users != 1 << self.number;
+        let later = Time::from_nanos(nanos.saturating_add(RECHECK));
+        let soon = |wait| match wait {
+            Wait::Until(time) if is_shared => Wait::Until(time.min(later)),
+            Wait::Release if is_shared => Wait::Until(later),
+            wait => wait,
+        };
+        let probe = ledger.pause.check(nanos).map_err(soon)?;
+        if let Some(time) = ledger.claim.holds_up(nanos, self.number) {
+            return Err(Wait::Until(Time::from_nanos(time)));
+        }
         let limit = ledger.max_in_flight(now);
-        if limit < u64::MAX {
-            let in_flight = ledger.in_flight();
-            if in_flight >= limit {
-                let ours = ledger.members[self.number].count;
-                let later = Time::from_nanos(nanos.saturating_add(RECHECK));
-                return Err(if in_flight > ours { Wait::Until(later) } else { Wait::Release });
-            }
+        if limit < u64::MAX && ledger.in_flight() >= limit {
+            return Err(soon(Wait::Release));
         }
 
         let burst = ledger.burst();
         let mut earliest = nanos;
+        let mut is_large = false;
         let mut alone = None;
         for window in &mut ledger.windows {
             let Some(unit) = window.unit() else { continue };
-            let amount = amount(unit, tokens);
+            let (amount, limit) = (amount(unit, tokens), window.limit());
             window.expire(nanos);
             earliest = earliest.max(window.earliest(nanos, amount, burst));
-            if amount > window.limit() {
-                let (limit, period) = (window.limit(), Time::from_nanos(window.period()));
+            is_large |= amount > limit / LARGE;
+            if amount > limit {
+                let period = Time::from_nanos(window.period());
                 alone = Some(Refusal::TooLarge { unit, limit, period, tokens: amount });
             }
         }
@@ -271,7 +284,10 @@ impl Budget for Member<'_> {
             earliest = earliest.max(nanoseconds(ledger.controller.earliest(now)));
         }
         if earliest > nanos {
-            return Err(Wait::Until(Time::from_nanos(earliest)));
+            if is_shared {
+                ledger.claim.make(nanos, self.number, is_large);
+            }
+            return Err(soon(Wait::Until(Time::from_nanos(earliest))));
         }
 
         for window in &mut ledger.windows {
@@ -285,6 +301,9 @@ impl Budget for Member<'_> {
         }
         if probe {
             ledger.pause.probe(nanos);
+        }
+        if is_shared {
+            ledger.claim.pass(nanos, self.number);
         }
         let seats = &mut ledger.members[self.number];
         seats.count = seats.count.saturating_add(1);

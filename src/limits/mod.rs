@@ -4,12 +4,13 @@
 //!
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - `budget`: the interface between one process's view and the state that members share
-//! - `ledger`: the state that members share: a `window` for each limit, a `pause`, the seats of requests in flight
+//! - `ledger`: the state that members share: a `window` for each limit, a `pause`, a `claim`, the seats of requests in flight
 //! - `controller`: finds a limit that nobody told
 //! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
 
 pub mod budget;
+mod claim;
 pub mod controller;
 mod estimate;
 pub mod ledger;

@@ -207,7 +207,8 @@ fn seats_are_those_of_members_and_a_dead_one_loses_them() {
     let ours = ledger.member(0).try_take(DAY, tokens(10)).unwrap();
     let _ = ledger.member(5).try_take(DAY, tokens(10)).unwrap();
     let _ = ledger.member(5).try_take(DAY, tokens(10)).unwrap();
-    assert!(matches!(ledger.member(0).try_take(DAY, tokens(10)), Err(Wait::Until(_))), "another member may release");
+    let soon = Err(Wait::Until(DAY + Duration::from_millis(50)));
+    assert_eq!(ledger.member(0).try_take(DAY, tokens(10)), soon, "another member may release");
     ledger.free_member(5);
     assert_eq!(ledger.member(0).state(DAY).in_flight, 1);
     let others = [(); 2].map(|()| ledger.member(0).try_take(DAY, tokens(10)).unwrap());
@@ -241,7 +242,7 @@ fn a_refusal_pauses_all_and_one_goes_first() {
     assert_eq!(ledger.member(0).try_take(now - half, tokens(1)), Err(Wait::Until(now)));
     let probe = ledger.member(0).try_take(now, tokens(1)).unwrap();
     assert!(probe.probe);
-    assert_eq!(ledger.member(1).try_take(now, tokens(1)), Err(Wait::Until(now + SECOND)), "no herd");
+    assert_eq!(ledger.member(1).try_take(now, tokens(1)), Err(Wait::Until(now + Duration::from_millis(50))), "no herd");
     // Each refused probe doubles the pause, up to four seconds.
     assert_eq!(refuse(&mut ledger, now, probe, None), Some((now + SECOND, PauseReason::Rate)));
     let mut now = now + SECOND;
@@ -283,7 +284,7 @@ fn the_limit_of_a_day_parks_the_quota() {
         remaining: Some(0),
         reset: Some(Reset::Full(MINUTE * 90)),
     };
-    let told = Signals { windows: vec![signal], ..plain };
+    let told = Signals { windows: [signal].into_iter().collect(), ..plain };
     assert_eq!(fail(&mut ledger, DAY + five, &told), Some((DAY + five + MINUTE * 90, PauseReason::DayQuota)));
     ledger.member(0).enable(DAY + five);
     assert!(ledger.member(0).try_take(DAY + five, tokens(1)).is_ok());
@@ -333,7 +334,7 @@ fn other_failures_touch_nothing() {
 fn told(remaining: u64, reset: Option<Reset>) -> Signals {
     let signal =
         WindowSignal { unit: Unit::Requests, period: Some(MINUTE), limit: None, remaining: Some(remaining), reset };
-    Signals { windows: vec![signal], ..Signals::default() }
+    Signals { windows: [signal].into_iter().collect(), ..Signals::default() }
 }
 
 #[test]
@@ -407,6 +408,34 @@ fn time_that_goes_back_changes_nothing() {
     }
     let Err(Wait::Until(time)) = ledger.member(0).try_take(Duration::ZERO, tokens(1)) else { panic!() };
     assert!(time >= DAY + MINUTE);
+}
+
+/// One member has large requests, others keep the window full with small ones.
+#[test]
+fn small_requests_of_others_do_not_pass_a_large_one_for_ever() {
+    for (large, least) in [(300, 12), (1_000, 6), (5_000, 6)] {
+        let mut ledger = ledger(&spec(&[Limit { tokens: Some(1_000), ..Limit::per(SECOND) }]));
+        let mut next = [DAY; 4];
+        let mut admitted = [0; 4];
+        loop {
+            let member = (0..4).min_by_key(|member| next[*member]).unwrap();
+            let now = next[member];
+            if now > DAY + MINUTE {
+                break;
+            }
+            let size = if member == 0 { large } else { 10 };
+            match ledger.member(member).try_take(now, tokens(size)) {
+                Ok(taken) => {
+                    admitted[member] += 1;
+                    ledger.member(member).settle(now, taken, Some(tokens(size.min(1_000))), &Signals::default());
+                }
+                Err(Wait::Until(time)) => next[member] = time + Duration::from_micros(100),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        assert!(admitted[0] >= least, "{admitted:?}");
+        assert!(admitted[1..].iter().all(|count| *count * 5 >= admitted[0] * 4), "{admitted:?}");
+    }
 }
 
 /// Shared memory may hold anything.
