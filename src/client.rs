@@ -2,12 +2,17 @@
 
 mod attempt;
 mod attempt_log;
+mod budget_source;
 mod call;
 mod callbacks;
 mod codec;
+mod gate;
 mod in_flight_limiter;
+mod quotas;
 mod reply_guard;
 mod retry;
+mod settings;
+mod shared_quota;
 mod state;
 mod stats;
 mod stream;
@@ -23,19 +28,23 @@ pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use reply_guard::ReplyGuard;
 pub use retry::MAX_RETRY_AFTER;
+pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, Stream};
 
 use crate::credentials::Keyring;
 use crate::error::Result;
+use crate::limits::{Snapshot, Time};
 use crate::providers::{Encoded, Endpoint};
-use crate::transport::{Settings, Transport};
+use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::request::Request;
 use attempt::{Attempt, Exchange, repeat};
 use codec::encode;
+use gate::Gate;
 use in_flight_limiter::InFlightLimiter;
+use quotas::{QuotaList, Quotas};
 use retry::{Decision, Event};
 use state::CallState;
 use stats::{InFlight, StatsByProvider};
@@ -50,16 +59,19 @@ pub struct Client {
     all_stats: Arc<StatsByProvider>,
     /// Limit of calls in flight, if there is one.
     in_flight_limiter: Option<InFlightLimiter>,
+    /// Quotas of the calls.
+    quotas: Quotas,
 }
 
 impl Client {
     /// Creates a client without connections.
     pub fn new(settings: &Settings) -> Self {
         Self {
-            transport: Transport::new(settings),
+            transport: Transport::new(&settings.transport),
             keyring: Keyring::default(),
             all_stats: Arc::default(),
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
+            quotas: Quotas::new(settings.limits.clone()),
         }
     }
 
@@ -84,18 +96,39 @@ impl Client {
         self.all_stats.snapshots(&self.transport)
     }
 
-    /// Starts a call: waits for a permit where their number is limited.
-    async fn begin(&self, call: &Call) -> Result<(CallState<'_>, InFlight)> {
-        let (stats, mut in_flight) = self.all_stats.begin(call.deployment.provider.row().name);
-        let state = CallState::start(&self.transport, call, stats);
-        if let Some(in_flight_limiter) = &self.in_flight_limiter {
-            // Boxed: the other calls should not carry its memory along.
-            let taken =
-                Box::pin(in_flight_limiter.take(call.timeouts.queue, &state.admission, &state.stats.connection_stats))
-                    .await;
-            in_flight.hold(taken.map_err(|error| state.finished(call, error))?);
+    /// Returns the state of each quota that calls have used: its name, its state and the time of this state.
+    pub fn quotas(&self) -> Vec<(String, Snapshot, Time)> {
+        self.quotas.snapshots()
+    }
+
+    /// Ends the pauses and stops of the quotas whose name begins with `name`. Returns false if there are none.
+    pub fn enable(&self, name: &str) -> bool {
+        self.quotas.enable(name)
+    }
+
+    /// Starts a call.
+    fn begin(&self, call: &Call) -> Result<(CallState<'_>, InFlight)> {
+        let (stats, in_flight) = self.all_stats.begin(call.deployment.provider.row().name);
+        let mut state = CallState::start(&self.transport, call, stats);
+        if self.in_flight_limiter.is_some() || self.has_quotas(call) {
+            state.gate = Some(self.gate(call, self.in_flight_limiter.as_ref())?);
         }
         Ok((state, in_flight))
+    }
+
+    /// Returns true if a call has quotas.
+    fn has_quotas(&self, call: &Call) -> bool {
+        self.quotas.are_declared() || call.own_limits.is_some()
+    }
+
+    /// Returns what a call has to be admitted by.
+    #[cold]
+    fn gate<'a>(&'a self, call: &Call, limiter: Option<&'a InFlightLimiter>) -> Result<Box<Gate<'a>>> {
+        let quotas = match self.has_quotas(call) {
+            true => self.quotas.of(&call.deployment, call.own_limits.as_deref())?,
+            false => QuotaList::default(),
+        };
+        Ok(Box::new(Gate::new(call, quotas, limiter)))
     }
 
     /// Makes a call and returns the whole answer.
@@ -104,7 +137,7 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
-        let (mut state, _in_flight) = self.begin(call).await?;
+        let (mut state, _in_flight) = self.begin(call)?;
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
@@ -126,6 +159,7 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
+        state.settle(call, response.status, &response.headers, &body);
         Ok(Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) })
     }
 
@@ -137,10 +171,18 @@ impl Client {
         parts: Vec<Request>,
         mut state: CallState<'_>,
     ) -> Result<Answer> {
+        // The client counts the call once, a quota each of its requests.
+        let gate = self.in_flight_limiter.as_ref().map(|limiter| Gate::new(call, QuotaList::default(), Some(limiter)));
+        state.gate = gate.map(Box::new);
+        state.admit(call).await?;
         let answers = parts.into_iter().map(|request| {
             let mut part = Call { request, ..call.clone() };
-            let state = CallState::start(&self.transport, &part, state.stats.clone());
-            async move { self.exchange(&mut part, endpoint, state).await }
+            let mut state = CallState::start(&self.transport, &part, state.stats.clone());
+            let gate = self.has_quotas(&part).then(|| self.gate(&part, None)).transpose();
+            async move {
+                state.gate = gate?;
+                self.exchange(&mut part, endpoint, state).await
+            }
         });
         let answers = futures_util::stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
         let answered = state.deadline.run(&state.admission, pin!(answers)).await;
@@ -163,7 +205,7 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn stream(&self, mut call: Call) -> Result<Box<Stream<'_>>> {
-        let (mut state, in_flight) = self.begin(&call).await?;
+        let (mut state, in_flight) = self.begin(&call)?;
         self.find_credentials(&mut call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(&call, error))?;
         let encoded = encode(&call, endpoint, &self.transport).map_err(|error| state.finished(&call, error))?;

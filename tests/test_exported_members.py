@@ -42,6 +42,8 @@ NAMES = [
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidArgumentError",
+    "Limit",
+    "Limits",
     "Message",
     "Meta",
     "NotFoundError",

@@ -6,7 +6,7 @@
 'Hello! How can I help you today?'
 """
 
-from ritellm._core import Meta, Stream, __version__
+from ritellm._core import Limit, Limits, Meta, Stream, __version__
 from ritellm.client import (
     Client,
     aclose,
@@ -95,6 +95,8 @@ __all__ = [
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidArgumentError",
+    "Limit",
+    "Limits",
     "Message",
     "Meta",
     "NotFoundError",

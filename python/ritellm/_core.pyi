@@ -1,9 +1,9 @@
 """Type stubs of the native extension module, in the order of the files under src/python/."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypedDict, final, type_check_only
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, final, type_check_only
 
 from typing_extensions import Self, TypeVar, disjoint_base
 
@@ -14,6 +14,8 @@ __all__ = [
     "Bridge",
     "ChunkIterator",
     "Client",
+    "Limit",
+    "Limits",
     "Meta",
     "Object",
     "Stream",
@@ -89,6 +91,8 @@ class Client:
         proxy: str | None = None,
         max_connections: int | None = None,
         max_in_flight: int | None = None,
+        limits: Limits | str | Mapping[str, _Limit] | None = None,
+        priority: Literal["interactive", "bulk"] | None = None,
         max_header_size: int | None = None,
         max_body_size: int | None = None,
         max_event_size: int | None = None,
@@ -96,6 +100,17 @@ class Client:
         max_values: int | None = None,
         max_nesting: int | None = None,
     ) -> Self: ...
+    def with_options(
+        self,
+        *,
+        timeout: float | Mapping[str, float | None] | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        drop_params: bool | None = None,
+        priority: Literal["interactive", "bulk"] | None = None,
+    ) -> Self:
+        """Returns a client with other options for its calls, which shares connections, limits and statistics."""
+
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: Any, /) -> Self: ...
     def start(
@@ -129,8 +144,55 @@ class Client:
     def require_open(self) -> None:
         """Raises the error that a call would raise if the client was closed."""
 
+    def limits(self) -> dict[str, dict[str, Any]]:
+        """Returns the state of each quota that the client's calls have used, by its name."""
+
+    def enable(self, name: str) -> bool:
+        """Ends the pauses and stops of the quotas whose name begins with this one; False if there are none."""
+
     def stats(self) -> dict[str, Any]:
         """Returns counts of calls, retries, connections and bytes, in total and by provider."""
+
+# limits.rs
+
+@final
+class Limit:
+    """Limit of a quota: requests and tokens in a window of time, requests in flight."""
+
+    def __new__(
+        cls,
+        *,
+        requests: float | None = None,
+        tokens: float | None = None,
+        input_tokens: float | None = None,
+        output_tokens: float | None = None,
+        per: float = 60,
+        max_in_flight: int | None = None,
+        burst: float | None = None,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+_Limit: TypeAlias = (
+    Limit | Mapping[str, float | None] | Literal["adaptive"] | Sequence[Limit | Mapping[str, float | None]]
+)
+
+@final
+class Limits:
+    """Limits that clients keep to, and who shares them."""
+
+    def __new__(
+        cls,
+        limits: Literal["adaptive"] | Mapping[str, _Limit] | None = None,
+        *,
+        adaptive: bool = False,
+        share: str | None = None,
+        namespace: str = "default",
+        when_down: float | Literal["wait", "error"] = 0.25,
+        bulk_share: float = 0.05,
+    ) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 # concealed.rs
 

@@ -144,6 +144,10 @@ class Client(_core.Client):
             timeout ``queue``.
         max_in_flight: maximum number of calls of this client in flight; no limit by default. Further calls are queued in
             the same way.
+        limits: limits of the providers to keep to: ``"adaptive"``, a dict such as ``{"openai/gpt-4o-mini": {"rpm": 5_000}}``,
+            or `Limits`. Calls beyond a limit wait, in order, for at most the timeout ``queue``; refusals by a rate limit
+            pause all calls of the quota and use up no retries.
+        priority: ``"interactive"`` (the default) or ``"bulk"``: bulk calls let the others of their quota go first.
         max_header_size: maximum size of a response's header section in bytes; 64 KiB by default.
         max_body_size: maximum size of a response body in bytes, after decompression; 256 MiB by default.
         max_event_size: maximum size of one stream event in bytes; 32 MiB by default.

@@ -84,6 +84,9 @@ impl Attempt for Exchange<'_, '_> {
     }
 
     async fn prepare(&mut self) -> Result<()> {
+        if self.state.gate.is_some() {
+            Box::pin(self.state.admit(self.call)).await?;
+        }
         if self.call.callbacks.is_some() {
             // Boxed: most calls should not carry its memory along.
             *self.request = Box::pin(self.state.ask(self.call, self.endpoint)).await?;

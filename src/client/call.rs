@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::attempt_log::AttemptLog;
 use super::callbacks::Callbacks;
+use super::settings::OwnLimits;
+use crate::limits::Priority;
 use crate::providers::Deployment;
 use crate::transport::deadline::Timeouts;
 use crate::types::credentials::Credentials;
@@ -26,6 +28,10 @@ pub struct Call {
     pub max_retry_after: Duration,
     /// True if a key may be sent to another machine without TLS.
     pub allow_http: bool,
+    /// Priority among calls that wait for the same quota.
+    pub priority: Priority,
+    /// Limits of the deployment, beside those of the client.
+    pub own_limits: Option<Arc<OwnLimits>>,
     /// Record of the attempts, if logging is on.
     pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that give keys and header fields for each attempt.

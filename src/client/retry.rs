@@ -52,6 +52,11 @@ pub struct Retry {
     pub max_retry_after: Duration,
     /// Total deadline, if there is one.
     pub end: Option<Instant>,
+    /// True if attempts wait for a quota, which a refusal by a rate limit pauses: the call then makes no pause of its own, and
+    /// uses up no retry.
+    pub waits_for_quota: bool,
+    /// Number of retries that do not count.
+    pub uncounted: u32,
     /// Returns a number between 0 and 1, for jitter.
     pub random: fn() -> f64,
 }
@@ -76,20 +81,30 @@ impl Retry {
     /// Returns the pause before the next attempt, or `None` if there is to be none.
     ///
     /// Without a word from the provider: exponential back-off, capped, with full jitter.
-    fn pause(&self, now: Instant, error: &Error) -> Option<Duration> {
-        if self.retries >= self.max_retries || !is_retryable(error) {
+    fn pause(&mut self, now: Instant, error: &Error) -> Option<Duration> {
+        if !is_retryable(error) {
+            return None;
+        }
+        let is_paused_by_quota = self.waits_for_quota && error.kind == ErrorKind::RateLimit;
+        if !is_paused_by_quota && self.retries - self.uncounted >= self.max_retries {
             return None;
         }
         let pause = match error.retry_after {
             Some(asked) if asked > self.max_retry_after => return None,
             Some(asked) => asked,
+            None if is_paused_by_quota => Duration::ZERO,
             None => {
                 let longest = BASE.saturating_mul(1u32.checked_shl(self.retries).unwrap_or(u32::MAX)).min(CAP);
                 longest.mul_f64((self.random)())
             }
         };
         // A pause that ends after the deadline would only turn this error into a less telling one.
-        self.end.is_none_or(|end| pause < end.saturating_duration_since(now)).then_some(pause)
+        let fits = self.end.is_none_or(|end| pause < end.saturating_duration_since(now));
+        if fits && is_paused_by_quota {
+            self.uncounted += 1;
+            return Some(Duration::ZERO);
+        }
+        fits.then_some(pause)
     }
 }
 
@@ -118,7 +133,15 @@ mod tests {
     use super::*;
 
     fn retry(retries: u32, max_retries: u32) -> Retry {
-        Retry { retries, max_retries, max_retry_after: MAX_RETRY_AFTER, end: None, random: || 1.0 }
+        Retry {
+            retries,
+            max_retries,
+            max_retry_after: MAX_RETRY_AFTER,
+            end: None,
+            waits_for_quota: false,
+            uncounted: 0,
+            random: || 1.0,
+        }
     }
 
     fn pause(error: &Error, retry: Retry, remaining: Option<Duration>) -> Option<Duration> {
@@ -209,6 +232,25 @@ mod tests {
         assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000]);
         assert_eq!(pause(&error, Retry { random: || 0.0, ..retry(0, 99) }, None), Some(Duration::ZERO));
         assert_eq!(pause(&error, retry(2, 2), None), None);
+    }
+
+    #[test]
+    fn a_refusal_that_pauses_a_quota_uses_up_no_retry() {
+        let now = Instant::now();
+        let mut limited = Retry { waits_for_quota: true, end: Some(now + Duration::from_secs(10)), ..retry(0, 1) };
+        for _ in 0..100 {
+            let Decision::Wait(pause, _) = limited.next(now, Event::Failed(failed(429))) else { panic!("no limit") };
+            assert_eq!(pause, Duration::ZERO);
+            assert!(matches!(limited.next(now, Event::Waited), Decision::Attempt));
+        }
+        assert!(matches!(limited.next(now, Event::Failed(failed(503))), Decision::Wait(..)));
+        assert!(matches!(limited.next(now, Event::Waited), Decision::Attempt));
+        assert_eq!(limited.retries, 101);
+        assert!(matches!(limited.next(now, Event::Failed(failed(503))), Decision::Fail(_)));
+        // The quota waits as long as the provider asks for; the call must not end before.
+        let mut error = failed(429);
+        error.retry_after = Some(Duration::from_secs(11));
+        assert!(matches!(limited.next(now, Event::Failed(error)), Decision::Fail(_)));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::call::Call;
 use super::callbacks::Callbacks;
 use super::codec::encode;
+use super::gate::Gate;
 use super::retry::{Decide, Decision, Event, Retry};
 use super::stats::ProviderStats;
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub(super) struct CallState<'a> {
     pub retry: Retry,
     /// Counters of the call's provider.
     pub stats: Arc<ProviderStats>,
+    /// Limits that the call has to be admitted by, if there are any. Boxed: most calls have none.
+    pub gate: Option<Box<Gate<'a>>>,
 }
 
 impl<'a> CallState<'a> {
@@ -39,9 +42,23 @@ impl<'a> CallState<'a> {
             max_retries: call.max_retries,
             max_retry_after: call.max_retry_after,
             end: deadline.end(),
+            waits_for_quota: false,
+            uncounted: 0,
             random: fastrand::f64,
         };
-        Self { transport, deadline, admission: Admission::default(), retry, stats }
+        Self { transport, deadline, admission: Admission::default(), retry, stats, gate: None }
+    }
+
+    /// Waits until the next attempt is admitted by the call's quotas and by the client's limit of calls in flight.
+    ///
+    /// # Errors
+    ///
+    /// The call was not admitted within its queue timeout, or is refused by a quota; as the caller gets it.
+    pub async fn admit(&mut self, call: &Call) -> Result<()> {
+        let Some(gate) = &mut self.gate else { return Ok(()) };
+        let admitted = gate.admit(call.timeouts.queue, &self.admission, &self.stats.connection_stats);
+        let admitted = self.deadline.run(&self.admission, pin!(admitted)).await;
+        admitted.map_err(|error| self.finished(call, error))
     }
 
     /// Calls the caller's functions for the keys and header fields of the next attempt, and returns the request with them.
@@ -94,6 +111,13 @@ impl<'a> CallState<'a> {
         secrets.redactor()
     }
 
+    /// Settles the permits of an attempt that was answered. `body` is the answer; that of a stream is empty.
+    pub fn settle(&mut self, call: &Call, status: u16, headers: &Headers, body: &[u8]) {
+        let Some(gate) = &mut self.gate else { return };
+        let signals = call.deployment.provider.signals(status, headers);
+        gate.answered(body, &signals);
+    }
+
     /// Returns the metadata of an answer, and records its arrival in the log.
     pub fn answered(&self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
         if let Some(attempt_log) = &call.attempt_log {
@@ -124,7 +148,14 @@ impl<'a> CallState<'a> {
         self.failed(call, error)
     }
 
-    fn failed(&mut self, call: &Call, error: Box<Error>) -> Decision {
+    fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {
+        if let Some(gate) = &mut self.gate {
+            let signals = call.deployment.provider.failure_signals(&error);
+            self.retry.waits_for_quota = gate.has_quotas();
+            if let Some(refusal) = gate.settle(None, &signals) {
+                error = refusal;
+            }
+        }
         self.deadline.admit(&self.admission);
         self.retry.end = self.deadline.end();
         let decision = self.retry.next(Instant::now(), Event::Failed(error));

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::in_flight_limiter::InFlightPermit;
 use crate::transport::{ConnectionStats, Transport};
 
 /// Counters of one provider.
@@ -21,15 +20,8 @@ impl ProviderStats {
     }
 }
 
-/// Guard that counts a call as in flight, and holds its permit, until it is dropped.
-pub(super) struct InFlight(Arc<ProviderStats>, Option<InFlightPermit>);
-
-impl InFlight {
-    /// Holds a permit as long as the call is in flight.
-    pub fn hold(&mut self, permit: InFlightPermit) {
-        self.1 = Some(permit);
-    }
-}
+/// Guard that counts a call as in flight until it is dropped.
+pub(super) struct InFlight(Arc<ProviderStats>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -55,7 +47,7 @@ impl StatsByProvider {
         drop(all_stats);
         stats.calls.fetch_add(1, Ordering::Relaxed);
         stats.in_flight.fetch_add(1, Ordering::Relaxed);
-        (stats.clone(), InFlight(stats, None))
+        (stats.clone(), InFlight(stats))
     }
 
     pub fn snapshots(&self, transport: &Transport) -> Vec<(&'static str, StatsSnapshot)> {

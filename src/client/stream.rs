@@ -57,6 +57,24 @@ pub struct Stream<'a> {
     opened: Instant,
     /// True if the caller has got a chunk.
     delivered: bool,
+    /// What was read before the caller asked for it.
+    ahead: Option<Box<Ahead>>,
+    /// Is told how the stream ends.
+    observer: Option<Box<dyn StreamObserver>>,
+}
+
+/// What was read of a stream before the caller asked for it.
+#[derive(Default)]
+struct Ahead {
+    chunks: Vec<Chunk>,
+    /// True if the stream has ended.
+    is_over: bool,
+}
+
+/// Is told how a stream ends. Dropped before, the stream was left by its caller.
+pub trait StreamObserver: Send {
+    /// The stream has ended, well or with this error.
+    fn ended(self: Box<Self>, error: Option<&Error>);
 }
 
 impl<'a> Stream<'a> {
@@ -85,6 +103,8 @@ impl<'a> Stream<'a> {
             _in_flight: in_flight,
             opened: Instant::now(),
             delivered: false,
+            ahead: None,
+            observer: None,
         }
     }
 
@@ -106,10 +126,25 @@ impl<'a> Stream<'a> {
     ///
     /// The stream broke, or cannot be read; chunks that came before are in `chunks`.
     pub async fn next(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
+        if let Some(mut ahead) = self.ahead.take() {
+            self.delivered |= !ahead.chunks.is_empty();
+            chunks.append(&mut ahead.chunks);
+            if ahead.is_over {
+                self.ahead = Some(ahead);
+                return Ok(false);
+            }
+            return Ok(true);
+        }
         loop {
             match self.read(chunks).await {
                 Ok(more) if !more || !chunks.is_empty() => {
                     self.delivered |= !chunks.is_empty();
+                    if self.state.gate.is_some() {
+                        self.account(chunks, more);
+                    }
+                    if !more && let Some(observer) = self.observer.take() {
+                        observer.ended(None);
+                    }
                     return Ok(more);
                 }
                 Ok(_) => {}
@@ -120,10 +155,44 @@ impl<'a> Stream<'a> {
                     }
                     self.body = None;
                     // Boxed: a stream should not hold the memory for another attempt (2 kB).
-                    Box::pin(repeat(self, Event::Failed(error))).await?;
+                    if let Err(error) = Box::pin(repeat(self, Event::Failed(error))).await {
+                        if let Some(observer) = self.observer.take() {
+                            observer.ended(Some(&error));
+                        }
+                        return Err(error);
+                    }
                 }
             }
         }
+    }
+
+    /// Reads until a chunk has content, and keeps what it has read for [`next`](Self::next). Returns that chunk, or `None` if
+    /// the stream ended without any.
+    ///
+    /// Until then the caller knows nothing, so the call may still go elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The stream broke before.
+    pub async fn read_ahead(&mut self, has_content: impl Fn(&[u8]) -> bool) -> Result<Option<Bytes>> {
+        let mut ahead = Box::<Ahead>::default();
+        loop {
+            let mut chunks = Vec::new();
+            let more = self.next(&mut chunks).await?;
+            let found = chunks.iter().find(|(chunk, _)| has_content(chunk)).map(|(chunk, _)| chunk.clone());
+            ahead.chunks.append(&mut chunks);
+            self.delivered = false;
+            if found.is_some() || !more {
+                ahead.is_over = !more;
+                self.ahead = Some(ahead);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Has an observer told how the stream ends.
+    pub fn observe(&mut self, observer: Box<dyn StreamObserver>) {
+        self.observer = Some(observer);
     }
 
     /// Reads what has arrived, or waits for one piece, and decodes [`EVENTS_AT_ONCE`] events at most. Returns false at the
@@ -219,6 +288,17 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Looks for the usage in chunks, and settles the call's quotas at the end of the stream.
+    #[cold]
+    fn account(&mut self, chunks: &[Chunk], more: bool) {
+        if let Some(gate) = &mut self.state.gate {
+            chunks.iter().for_each(|(chunk, _)| gate.look_for_usage(chunk));
+        }
+        if !more {
+            self.state.settle(&self.call, self.meta.status, &self.meta.headers, &[]);
+        }
+    }
+
     /// Reads what is left of the body after the end, for a second at most, so that the connection can be used again.
     pub async fn finish(&mut self) {
         if let Some((body, _)) = &mut self.body {
@@ -236,6 +316,9 @@ impl Attempt for Stream<'_> {
     }
 
     async fn prepare(&mut self) -> Result<()> {
+        if self.state.gate.is_some() {
+            Box::pin(self.state.admit(&self.call)).await?;
+        }
         if self.call.callbacks.is_some() {
             // Boxed: most calls should not carry its memory along.
             self.request = Box::pin(self.state.ask(&mut self.call, self.endpoint)).await?;

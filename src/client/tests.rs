@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::limits::Priority;
 use crate::providers::{DeploymentArgs, resolve};
 use crate::transport::Admission;
 use crate::transport::deadline::{Deadline, Timeouts};
@@ -24,6 +25,8 @@ fn call(max_retries: u32) -> Call {
         max_retries,
         max_retry_after,
         allow_http: false,
+        priority: Priority::default(),
+        own_limits: None,
         attempt_log: None,
         callbacks: None,
     }

@@ -55,9 +55,10 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::credentials::{Credentials, Kind};
 use crate::types::embedding;
-use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::http::{Framing, Headers, HttpRequest, HttpResponse};
 pub use crate::types::operation::Operation;
 use crate::types::operation::Streaming;
+use crate::types::rate_limit::{Signals, TokenRules};
 use crate::types::request::Request;
 use crate::types::secret::Secret;
 
@@ -94,6 +95,27 @@ pub trait Provider: Send + Sync {
     /// settings suffice.
     fn credentials(&self, _deployment: &Deployment) -> Option<Kind> {
         None
+    }
+
+    /// STUB
+    fn signals(&self, _status: u16, _headers: &Headers) -> Signals {
+        Signals::default()
+    }
+    /// STUB
+    fn failure_signals(&self, error: &Error) -> Signals {
+        use crate::types::rate_limit::FailureClass;
+        let failure = Some(match error.kind {
+            ErrorKind::RateLimit => FailureClass::Rate,
+            ErrorKind::Authentication | ErrorKind::PermissionDenied | ErrorKind::NotFound => FailureClass::Auth,
+            ErrorKind::ServiceUnavailable => FailureClass::Overload,
+            ErrorKind::BadRequest | ErrorKind::UnprocessableEntity => FailureClass::BadRequest,
+            _ => FailureClass::Transient,
+        });
+        Signals { retry_after: error.retry_after, failure, ..Signals::default() }
+    }
+    /// STUB
+    fn token_rules(&self, _model: &str) -> TokenRules {
+        TokenRules { reserves_max_tokens: true, output_weight: 1, cached_reads_free: false }
     }
 
     /// Adds credentials to a request that are new for each attempt, such as a signature with the time.

@@ -21,8 +21,9 @@ use super::call::log::{self, Log};
 use super::call::prepared::PreparedCall;
 use super::call::registry::Core;
 use super::call::task::{Job, Task};
-use super::errors::exception;
+use super::errors::{argument, exception};
 use super::intern::intern;
+use super::quota_status;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
 use super::runtime::exit::FinalizeGuard;
@@ -32,9 +33,8 @@ use super::runtime::thread::{self, Refused};
 use super::sync::handoff::BlockingWaiter;
 use super::sync::wait::wait;
 use super::values;
-use crate::client::StatsSnapshot;
+use crate::client::{Settings, StatsSnapshot};
 use crate::error::Error;
-use crate::transport::Settings;
 use crate::types::operation::Operation;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
@@ -45,33 +45,66 @@ pub(super) struct Client {
     state: Option<Box<State>>,
 }
 
+/// Keyword under which a new client gets the client whose connections it shares.
+const SHARED: &str = "_shared";
+
 struct State {
     defaults: Defaults,
     settings: Settings,
     /// Keyword arguments that the client was made with, for copies.
     given: Py<PyDict>,
-    core: PerProcess<Core>,
+    /// Shared by the clients that `with_options` makes.
+    core: Arc<PerProcess<Core>>,
 }
 
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None)")]
+    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = settings.map_or_else(|| values::dict(py), Ok)?;
+        let core = match given.get_item(intern!(py, SHARED))? {
+            Some(other) => {
+                given.del_item(intern!(py, SHARED))?;
+                other.cast::<Self>()?.get().state().core.clone()
+            }
+            None => Arc::new(PerProcess::new()),
+        };
         let (defaults, settings) = settings::read(&given)?;
-        let state = State { defaults, settings, given: given.unbind(), core: PerProcess::new() };
+        let state = State { defaults, settings, given: given.unbind(), core };
         Ok(Self { state: Some(Box::new(state)) })
+    }
+
+    /// Returns a client with the same settings but for these, which shares the connections, limits and statistics.
+    #[pyo3(signature = (**options))]
+    fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let options = options.map_or_else(|| values::dict(py), Ok)?;
+        for name in options.keys() {
+            let name = name.cast::<PyString>()?;
+            let name = name.to_str()?;
+            if !settings::CALL_OPTIONS.contains(&name) {
+                let names = settings::CALL_OPTIONS.join(", ");
+                return Err(argument(py, format!("with_options takes no {name}: its options are {names}")));
+            }
+        }
+        let given = slf.get().state().given.bind(py).copy()?;
+        let earlier = given.get_item(settings::OPTIONS)?;
+        let earlier = earlier.iter().map(|options| options.try_iter()).collect::<PyResult<Vec<_>>>()?;
+        let all = earlier.into_iter().flatten().chain([Ok(options.into_any())]).collect::<PyResult<Vec<_>>>()?;
+        given.set_item(settings::OPTIONS, values::tuple(py, all)?)?;
+        given.set_item(SHARED, slf)?;
+        Self::duplicate(slf, &given, Ok)
     }
 
     /// Returns a client with the same settings, and connections of its own.
     fn __copy__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Self::duplicate(slf, Ok)
+        Self::duplicate(slf, slf.get().state().given.bind(slf.py()), Ok)
     }
 
     fn __deepcopy__<'py>(slf: &Bound<'py, Self>, memo: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let deepcopy = slf.py().import(intern!(slf.py(), "copy"))?.getattr(intern!(slf.py(), "deepcopy"))?;
-        Self::duplicate(slf, |attributes| deepcopy.call1((attributes, memo)))
+        Self::duplicate(slf, slf.get().state().given.bind(slf.py()), |attributes| deepcopy.call1((attributes, memo)))
     }
 
     /// Pickles the settings without keys: see `pickling::without_secrets`.
@@ -183,6 +216,29 @@ impl Client {
         if self.state().core.is_closed() { Err(exception(py, closing::refused())) } else { Ok(()) }
     }
 
+    /// Returns the state of each quota that the client's calls have used, by its name.
+    fn limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = values::dict(py)?;
+        let quotas = self.state().core.known().map(|core| core.client.quotas()).unwrap_or_default();
+        for (name, snapshot, now) in quotas {
+            // Several accounts may use the same model.
+            let mut key = name.clone();
+            for number in 2.. {
+                if !dict.contains(&key)? {
+                    break;
+                }
+                key = format!("{name} #{number}");
+            }
+            values::set(&dict, &key, quota_status::quota(py, &snapshot, now)?.as_any())?;
+        }
+        Ok(dict)
+    }
+
+    /// Ends the pauses and stops of the quotas whose name begins with this one. Returns false if there are none.
+    fn enable(&self, name: &str) -> bool {
+        self.state().core.known().is_some_and(|core| core.client.enable(name))
+    }
+
     /// Returns counts of the client's calls, retries, connections and bytes so far, in all and by provider.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let snapshots = self.state().core.known().map(|core| core.client.stats()).unwrap_or_default();
@@ -269,13 +325,14 @@ impl Client {
         self.state.as_ref().expect("a client that was made")
     }
 
-    /// Makes another client of the same class and settings, with the attributes of this one as `copied` returns them.
+    /// Makes another client of the same class from keyword arguments, with the attributes of this one as `copied` returns
+    /// them.
     fn duplicate<'py>(
         slf: &Bound<'py, Self>,
+        given: &Bound<'py, PyDict>,
         copied: impl FnOnce(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, class) = (slf.py(), slf.get_type());
-        let given = slf.get().state().given.bind(py);
         let duplicate = class.call_method(intern!(py, "__new__"), (&class,), Some(given))?;
         if let Some(attributes) = slf.getattr_opt(intern!(py, "__dict__"))? {
             let attributes = copied(attributes)?;

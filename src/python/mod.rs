@@ -24,6 +24,7 @@ mod json;
 mod memory;
 mod meta;
 mod object;
+mod quota_status;
 mod runtime;
 mod stack;
 mod streams;
@@ -49,6 +50,8 @@ mod native {
 
     #[pymodule_export]
     use super::arguments::concealed::{Arguments, conceal};
+    #[pymodule_export]
+    use super::arguments::limits::{Limit, Limits};
     #[pymodule_export]
     use super::asyncio::waiter::Bridge;
     #[pymodule_export]

@@ -69,8 +69,6 @@ pub struct Settings {
     pub identity: Option<Arc<Identity>>,
     /// URL of a proxy, validated by [`check_proxy`], which may contain a password; `None` to use the environment's.
     pub proxy: Option<Secret>,
-    /// Maximum number of calls in flight, enforced by the client.
-    pub max_in_flight: Option<usize>,
     /// Maximum number of connections to one origin; `None` for as many as the process has file descriptors.
     pub max_connections: Option<usize>,
     /// Maximum size of a response head, in bytes.
@@ -92,7 +90,6 @@ impl Default for Settings {
             trust: Trust::default(),
             identity: None,
             proxy: None,
-            max_in_flight: None,
             max_connections: None,
             max_header: 64 << 10,
             max_body: 256 << 20,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::functions::CallbackArgs;
+use crate::limits::Priority;
 use crate::providers::DeploymentArgs;
 use crate::transport::deadline::Timeouts;
 
@@ -18,6 +19,8 @@ pub(crate) struct Defaults {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub drop_params: bool,
     pub allow_http: bool,
+    /// Priority among calls that wait for the same quota.
+    pub priority: Priority,
     /// Number of levels of nesting that an answer may have.
     pub deepest: usize,
     /// Names of the arguments that an unpickled client was made with before and did not get back.

@@ -49,8 +49,18 @@ pub(crate) fn parse_args(
     let vectors = form_of_vectors(py, &options.request, options.numpy)?;
     let CallOptions { request, timeouts, max_retries, max_retry_after, allow_http, functions, .. } = options;
     let callbacks = callbacks(py, &request, functions, awaited)?;
-    let call =
-        Call { deployment, request, timeouts, max_retries, max_retry_after, allow_http, attempt_log: None, callbacks };
+    let call = Call {
+        deployment,
+        request,
+        timeouts,
+        max_retries,
+        max_retry_after,
+        allow_http,
+        priority: defaults.priority,
+        own_limits: None,
+        attempt_log: None,
+        callbacks,
+    };
     Ok(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest }))
 }
 

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
+use super::limits::Limits;
 use super::settings::{self, Pickled, WITHHELD};
 use crate::python::errors::argument;
 use crate::python::intern::intern;
@@ -28,9 +29,7 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
         }
         match settings::find(text).map_or(Pickled::Always, |setting| setting.pickled) {
             Pickled::UnlessString if value.cast::<PyString>().is_ok() => withheld.append(name)?,
-            Pickled::UnlessPassword if value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@')) => {
-                withheld.append(name)?;
-            }
+            Pickled::UnlessPassword if has_password(&value) => withheld.append(name)?,
             Pickled::WithoutCredentials if !value.is_none() => {
                 let fields = values::dict(py)?;
                 for pair in value.cast::<PyMapping>()?.items()?.iter() {
@@ -49,6 +48,12 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
         values::set(&kept, WITHHELD, values::tuple(py, withheld.iter())?.as_any())?;
     }
     Ok(kept)
+}
+
+/// Returns true for an address that holds a password, and for what has such an address.
+fn has_password(value: &Bound<'_, PyAny>) -> bool {
+    let is_in_address = value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@'));
+    is_in_address || value.cast::<Limits>().is_ok_and(|limits| limits.get().has_password())
 }
 
 /// Refuses a call of a client whose credentials were not pickled: those of the environment may be another's.

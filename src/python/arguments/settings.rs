@@ -7,10 +7,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::defaults::Defaults;
-use super::{connection, foreign, functions, readers};
+use super::{connection, foreign, functions, limits, readers};
+use crate::client::Settings;
+use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
 use crate::python::json::decode;
-use crate::transport::{Settings, Trust};
+use crate::transport::Trust;
 
 /// A keyword argument of `Client`.
 pub(super) struct Setting {
@@ -37,13 +39,19 @@ use Pickled::{Always, UnlessPassword, UnlessString, WithoutCredentials};
 /// The settings of a client, as far as they have been read.
 struct ClientSettings {
     defaults: Defaults,
-    transport: Settings,
+    settings: Settings,
     verify: bool,
     ca_bundle: Option<Trust>,
 }
 
 /// The keyword under which an unpickled client gets the names of the arguments that were not pickled with it.
 pub(super) const WITHHELD: &str = "_withheld";
+
+/// The keyword under which a client that `with_options` made gets the options, a tuple of dicts.
+pub(crate) const OPTIONS: &str = "_options";
+
+/// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
+pub(crate) const CALL_OPTIONS: &[&str] = &["timeout", "max_retries", "max_retry_after", "drop_params", "priority"];
 
 const fn setting(
     name: &'static str,
@@ -103,7 +111,7 @@ const SETTINGS: &[Setting] = &[
         Ok(())
     }),
     setting("http2", Always, |client, name, value| {
-        client.transport.http2 = readers::flag(name, value)?;
+        client.settings.transport.http2 = readers::flag(name, value)?;
         Ok(())
     }),
     setting("allow_http", Always, |client, name, value| {
@@ -115,7 +123,7 @@ const SETTINGS: &[Setting] = &[
         Ok(())
     }),
     setting("client_cert", Always, |client, _, value| {
-        client.transport.identity = Some(Arc::new(connection::client_cert(value)?));
+        client.settings.transport.identity = Some(Arc::new(connection::client_cert(value)?));
         Ok(())
     }),
     setting("verify", Always, |client, name, value| {
@@ -124,39 +132,57 @@ const SETTINGS: &[Setting] = &[
         Ok(())
     }),
     setting("proxy", UnlessPassword, |client, _, value| {
-        client.transport.proxy = Some(connection::proxy(value)?);
+        client.settings.transport.proxy = Some(connection::proxy(value)?);
         Ok(())
     }),
     setting("max_connections", Always, |client, name, value| {
-        client.transport.max_connections = Some(readers::limit(name, value)?);
+        client.settings.transport.max_connections = Some(readers::limit(name, value)?);
         Ok(())
     }),
     setting("max_in_flight", Always, |client, name, value| {
-        client.transport.max_in_flight = Some(readers::limit(name, value)?);
+        client.settings.max_in_flight = Some(readers::limit(name, value)?);
+        Ok(())
+    }),
+    setting("limits", UnlessPassword, |client, _, value| {
+        client.settings.limits = Some(limits::settings(value)?);
+        Ok(())
+    }),
+    setting("priority", Always, |client, name, value| {
+        client.defaults.priority = priority(name, value)?;
         Ok(())
     }),
     setting("max_header_size", Always, |client, name, value| {
-        client.transport.max_header = readers::limit(name, value)?;
+        client.settings.transport.max_header = readers::limit(name, value)?;
         Ok(())
     }),
     setting("max_body_size", Always, |client, name, value| {
-        client.transport.max_body = readers::limit(name, value)?;
+        client.settings.transport.max_body = readers::limit(name, value)?;
         Ok(())
     }),
     setting("max_event_size", Always, |client, name, value| {
-        client.transport.max_event = readers::limit(name, value)?;
+        client.settings.transport.max_event = readers::limit(name, value)?;
         Ok(())
     }),
     setting("max_stream_size", Always, |client, name, value| {
-        client.transport.max_stream = readers::limit(name, value)?;
+        client.settings.transport.max_stream = readers::limit(name, value)?;
         Ok(())
     }),
     setting("max_values", Always, |client, name, value| {
-        client.transport.max_values = readers::limit(name, value)?;
+        client.settings.transport.max_values = readers::limit(name, value)?;
         Ok(())
     }),
     setting("max_nesting", Always, |client, name, value| {
         client.defaults.deepest = nesting(name, value)?;
+        Ok(())
+    }),
+    setting(OPTIONS, Always, |client, _, value| {
+        for options in value.try_iter()? {
+            for (name, value) in options?.cast::<PyDict>()?.iter() {
+                let name = name.cast_into::<PyString>()?;
+                let setting = find(name.to_str()?).filter(|_| !value.is_none());
+                setting.map_or(Ok(()), |setting| (setting.read)(client, setting.name, &value))?;
+            }
+        }
         Ok(())
     }),
     setting(WITHHELD, Always, |client, _, value| {
@@ -179,11 +205,14 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> {
     let mut client = ClientSettings {
         defaults: Defaults { deepest: decode::DEEP, ..Defaults::default() },
-        transport: Settings::default(),
+        settings: Settings::default(),
         verify: true,
         ca_bundle: None,
     };
-    for (name, value) in given.iter() {
+    // Options of `with_options` are read last, since they replace others.
+    let last = given.get_item(OPTIONS)?.map(|options| (PyString::new(given.py(), OPTIONS).into_any(), options));
+    let others = given.iter().filter(|(name, _)| !name.eq(OPTIONS).unwrap_or(false));
+    for (name, value) in others.chain(last) {
         let name = name.cast_into::<PyString>()?;
         let name = name.to_str()?;
         if value.is_none() {
@@ -201,11 +230,21 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
         (false, Some(_)) => {
             return Err(argument(given.py(), "verify=False and ca_bundle exclude each other: give one"));
         }
-        (false, None) => client.transport.trust = Trust::NoVerification,
-        (true, Some(bundle)) => client.transport.trust = bundle,
+        (false, None) => client.settings.transport.trust = Trust::NoVerification,
+        (true, Some(bundle)) => client.settings.transport.trust = bundle,
         (true, None) => {}
     }
-    Ok((client.defaults, client.transport))
+    Ok((client.defaults, client.settings))
+}
+
+/// Reads the priority of a client's calls.
+fn priority(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Priority> {
+    const RIGHT: &str = "\"interactive\" or \"bulk\"";
+    match readers::str_of(name, value, RIGHT)? {
+        "interactive" => Ok(Priority::Interactive),
+        "bulk" => Ok(Priority::Bulk),
+        other => Err(argument(value.py(), format!("{name} is {other:?}: {RIGHT} would be right"))),
+    }
 }
 
 fn nesting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {

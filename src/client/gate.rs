@@ -1,0 +1,187 @@
+//! Admission of a call's attempts: its quotas first, then the client's limit of calls in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::call::Call;
+use super::in_flight_limiter::{InFlightLimiter, InFlightPermit};
+use super::quotas::QuotaList;
+use super::shared_quota::{QuotaPermit, SharedQuota};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{self, Refusal};
+use crate::transport::{Admission, ConnectionStats};
+use crate::types::operation::Operation;
+use crate::types::rate_limit::{FailureClass, Signals, TokenRules, Tokens};
+use crate::types::usage::Usage;
+
+/// What a call has to be admitted by, and the permits that it holds.
+pub(super) struct Gate<'a> {
+    quotas: QuotaList,
+    call: limits::Call,
+    operation: Operation,
+    /// Usage of a stream, as far as its chunks have told.
+    usage: Option<Usage>,
+    /// Permits of the attempt that is under way.
+    permits: SmallVec<[QuotaPermit; 2]>,
+    limiter: Option<&'a InFlightLimiter>,
+    in_flight: Option<InFlightPermit>,
+}
+
+impl<'a> Gate<'a> {
+    /// Returns the gate of a call.
+    pub fn new(call: &Call, quotas: QuotaList, limiter: Option<&'a InFlightLimiter>) -> Self {
+        let request = &call.request;
+        let max_tokens = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+        let max_tokens = max_tokens.iter().find_map(|name| serde_json::from_slice(request.params.get(name)?).ok());
+        let call = limits::Call {
+            priority: call.priority,
+            bytes: request.params.len() as u64,
+            max_tokens,
+            rules: call.deployment.provider.token_rules(&call.deployment.model),
+        };
+        Self {
+            quotas,
+            call,
+            operation: request.operation,
+            usage: None,
+            permits: SmallVec::new(),
+            limiter,
+            in_flight: None,
+        }
+    }
+
+    /// Returns true if calls that a provider refuses because of its rate limit wait for their quota.
+    pub fn has_quotas(&self) -> bool {
+        !self.quotas.is_empty()
+    }
+
+    /// Acquires the permits of an attempt.
+    ///
+    /// # Errors
+    ///
+    /// The call was not admitted within its queue timeout, or is refused by a quota.
+    pub async fn admit(
+        &mut self,
+        queue: Option<Duration>,
+        admission: &Admission,
+        stats: &ConnectionStats,
+    ) -> Result<()> {
+        self.permits.clear();
+        for quota in self.quotas.iter() {
+            let permit = match quota.try_acquire(&self.call).map_err(|refusal| refused(quota, refusal))? {
+                Some(permit) => permit,
+                None => {
+                    // A call that waits for its quota keeps no other from being made.
+                    self.in_flight = None;
+                    match admission.wait(queue, stats, quota.acquire(self.call)).await {
+                        Some(permit) => permit.map_err(|refusal| refused(quota, refusal))?,
+                        None => return Err(not_admitted(quota, queue.unwrap_or_default())),
+                    }
+                }
+            };
+            self.permits.push(permit);
+        }
+        if let (Some(limiter), None) = (self.limiter, &self.in_flight) {
+            self.in_flight = Some(limiter.take(queue, admission, stats).await?);
+        }
+        self.permits.iter_mut().for_each(QuotaPermit::sent);
+        Ok(())
+    }
+
+    /// Looks for the usage in a chunk of a stream. The last one counts.
+    pub fn look_for_usage(&mut self, chunk: &[u8]) {
+        self.usage = Usage::of_chunk(self.operation, chunk).or(self.usage);
+    }
+
+    /// Ends the attempt that is under way with its answer, of which a stream's was looked at chunk by chunk.
+    pub fn answered(&mut self, answer: &[u8], signals: &Signals) {
+        let usage = Usage::of(self.operation, answer).or(self.usage);
+        drop(self.settle(usage.as_ref(), signals));
+    }
+
+    /// Ends the attempt that is under way with what its answer or failure says, and what it used.
+    ///
+    /// Returns the reason why the call must not be repeated, if there is one.
+    pub fn settle(&mut self, usage: Option<&Usage>, signals: &Signals) -> Option<Box<Error>> {
+        let used = usage.map(|usage| counted(usage, &self.call.rules));
+        let settled = std::mem::take(&mut self.permits).into_iter().zip(self.quotas.iter());
+        settled.filter_map(|(permit, quota)| Some(refused(quota, permit.settle(used, signals)?))).last()
+    }
+}
+
+/// Returns a call's tokens as its provider counts them towards its limits.
+fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
+    let free = if rules.cached_reads_free { usage.cached_read } else { 0 };
+    Tokens {
+        input: usage.all_input().saturating_sub(free),
+        output: usage.all_output().saturating_mul(rules.output_weight.into()),
+    }
+}
+
+/// Returns the error of a call that was not admitted within its queue timeout.
+fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
+    let (snapshot, now) = quota.snapshot();
+    let budget = &snapshot.budget;
+    let mut reasons = Vec::new();
+    if let Some((until, reason)) = budget.paused {
+        reasons.push(format!("it is paused for another {:.1} s ({reason:?})", until.saturating_sub(now).as_secs_f64()));
+    }
+    if let Some(limit) = budget.max_in_flight.filter(|limit| budget.in_flight >= *limit) {
+        reasons.push(format!("all {limit} calls that it allows in flight were under way"));
+    }
+    for window in &budget.windows {
+        let used = window.used + window.used_by_others;
+        reasons.push(format!(
+            "{used} of {} {:?} in {} s are used",
+            window.limit,
+            window.unit,
+            window.period.as_secs_f64()
+        ));
+    }
+    let waiting = snapshot.waiting_interactive + snapshot.waiting_bulk;
+    Error::timeout(format!(
+        "the call was not admitted within the queue timeout of {} s: its quota {} is used up, {} calls hold permits and {waiting} \
+         others wait ({})",
+        queue.as_secs_f64(),
+        quota.name,
+        snapshot.permits,
+        reasons.join("; "),
+    ))
+}
+
+/// Returns the error of a call that its quota does not admit at all.
+fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
+    let mut error = match refusal {
+        Refusal::Stopped { class, since, probe } => {
+            let (_, now) = quota.snapshot();
+            let (kind, why) = match class {
+                FailureClass::Auth => (ErrorKind::Authentication, "the key was refused, or has no access to the model"),
+                _ => (ErrorKind::RateLimit, "there is no credit or no quota"),
+            };
+            let mut error = Error::new(
+                kind,
+                format!(
+                    "the quota {} is stopped since {:.0} s: {why}. Another call is tried in {:.0} s, or after enable()",
+                    quota.name,
+                    now.saturating_sub(since).as_secs_f64(),
+                    probe.saturating_sub(now).as_secs_f64(),
+                ),
+            );
+            error.retry_after = Some(probe.saturating_sub(now));
+            error
+        }
+        Refusal::TooLarge { unit, limit, period, tokens } => Error::new(
+            ErrorKind::RateLimit,
+            format!(
+                "the call takes about {tokens} of {unit:?}, more than the limit of {limit} in {} s of the quota {}: the provider \
+                 refused it although it had the window to itself",
+                period.as_secs_f64(),
+                quota.name,
+            ),
+        ),
+    };
+    error.should_retry = Some(false);
+    error
+}

@@ -1,0 +1,74 @@
+//! Settings of a client.
+
+use std::sync::Arc;
+
+use crate::limits::{QuotaSpec, Rules};
+use crate::transport;
+use crate::types::secret::Secret;
+
+/// Settings of a client.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Connections, and limits on what is received.
+    pub transport: transport::Settings,
+    /// Maximum number of calls in flight.
+    pub max_in_flight: Option<usize>,
+    /// Limits of providers that the client keeps to.
+    pub limits: Option<Arc<LimitSettings>>,
+}
+
+/// Limits of providers, and who shares them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LimitSettings {
+    /// The declared limits.
+    pub rules: Rules,
+    /// Who shares the limits.
+    pub share: Share,
+    /// Behaviour while the store that holds the limits cannot be reached.
+    pub when_down: WhenDown,
+}
+
+/// Processes that share limits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum Share {
+    /// The clients of this process.
+    #[default]
+    Process,
+    /// All processes of this user on this machine that use the same name.
+    Host(String),
+    /// All processes that use the same Redis and namespace.
+    Redis {
+        /// Address, which may contain a password.
+        url: Secret,
+        /// Prefix of all keys.
+        namespace: String,
+    },
+}
+
+/// Behaviour of calls while the store of their limits cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum WhenDown {
+    /// This process uses this part of each limit, from 0 to 1.
+    Fraction(f64),
+    /// Calls wait until the store is back, or their `queue` timeout passes.
+    Wait,
+    /// Calls fail.
+    Error,
+}
+
+impl Default for WhenDown {
+    fn default() -> Self {
+        Self::Fraction(0.25)
+    }
+}
+
+/// Limits of one deployment, beside those of its client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnLimits {
+    /// Name of the quota.
+    pub name: String,
+    /// True if the deployments that name this quota share it, whatever their addresses and keys.
+    pub is_group: bool,
+    /// The limits.
+    pub spec: QuotaSpec,
+}

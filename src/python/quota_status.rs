@@ -1,0 +1,83 @@
+//! The state of a client's quotas as dicts.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::values;
+use crate::limits::budget::{BudgetState, PauseReason, Refusal, WindowState};
+use crate::limits::{Snapshot, Time};
+use crate::types::rate_limit::{FailureClass, Unit};
+
+/// Makes a dict of a quota's state. Times are in seconds from `now`.
+pub(super) fn quota<'py>(py: Python<'py>, snapshot: &Snapshot, now: Time) -> PyResult<Bound<'py, PyDict>> {
+    let BudgetState { windows, in_flight, max_in_flight, reserved, paused, stopped, burst, learnt } = &snapshot.budget;
+    let from_now = |time: Time| time.saturating_sub(now).as_secs_f64();
+    let dict = values::dict(py)?;
+    let list = values::list(py)?;
+    for WindowState { unit, period, limit, used, used_by_others } in windows {
+        let window = values::dict(py)?;
+        values::set(&window, "unit", unit_name(*unit))?;
+        values::set(&window, "per", period.as_secs_f64())?;
+        values::set(&window, "limit", *limit)?;
+        values::set(&window, "used", *used)?;
+        values::set(&window, "used_by_others", *used_by_others)?;
+        list.append(window)?;
+    }
+    values::set(&dict, "windows", list.as_any())?;
+    values::set(&dict, "in_flight", u64::from(*in_flight))?;
+    values::set(&dict, "max_in_flight", max_in_flight.map(u64::from))?;
+    values::set(&dict, "reserved_tokens", *reserved)?;
+    values::set(&dict, "waiting", (snapshot.waiting_interactive + snapshot.waiting_bulk) as u64)?;
+    values::set(&dict, "waiting_bulk", snapshot.waiting_bulk as u64)?;
+    values::set(&dict, "paused_for", paused.map(|(until, _)| from_now(until)))?;
+    values::set(&dict, "paused_by", paused.map(|(_, reason)| reason_name(reason)))?;
+    let (class, probe) = match stopped {
+        Some(Refusal::Stopped { class, probe, .. }) => (Some(class_name(*class)), Some(from_now(*probe))),
+        _ => (None, None),
+    };
+    values::set(&dict, "stopped_by", class)?;
+    values::set(&dict, "probe_in", probe)?;
+    values::set(&dict, "burst", *burst)?;
+    values::set(&dict, "learnt_rate", learnt.map(|learnt| learnt.rate))?;
+    values::set(&dict, "learnt_token_rate", learnt.and_then(|learnt| learnt.token_rate))?;
+    values::set(
+        &dict,
+        "learnt_in_flight",
+        learnt.map(|learnt| learnt.max_in_flight).filter(|limit| *limit < u32::MAX).map(u64::from),
+    )?;
+    values::set(&dict, "tokens_per_byte", snapshot.tokens_per_byte)?;
+    values::set(&dict, "output_tokens", snapshot.output_tokens)?;
+    Ok(dict)
+}
+
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Requests => "requests",
+        Unit::Tokens => "tokens",
+        Unit::InputTokens => "input_tokens",
+        Unit::OutputTokens => "output_tokens",
+        Unit::InFlight => "in_flight",
+    }
+}
+
+fn reason_name(reason: PauseReason) -> &'static str {
+    match reason {
+        PauseReason::Rate => "rate",
+        PauseReason::Exhausted => "exhausted",
+        PauseReason::DayQuota => "day_quota",
+        PauseReason::Probe => "probe",
+    }
+}
+
+/// Returns the name of a class of failures.
+pub(super) fn class_name(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Rate => "rate",
+        FailureClass::Overload => "overload",
+        FailureClass::DayQuota => "day_quota",
+        FailureClass::QuotaFatal => "quota_fatal",
+        FailureClass::Auth => "auth",
+        FailureClass::BadRequest => "bad_request",
+        FailureClass::Transient => "transient",
+    }
+}
