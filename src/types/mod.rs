@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod dot_segments;
 pub mod embedding;
 pub mod http;
+pub mod json_cursor;
 pub mod json_template;
 pub mod lenient;
 pub mod media;
