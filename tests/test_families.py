@@ -1,4 +1,4 @@
-"""Tests that the rules of a model family apply on every provider that serves it, such as Claude on Anthropic and Bedrock."""
+"""Tests that the rules of a model family apply on every provider that serves it, such as Claude on Anthropic, Bedrock and Vertex AI."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ def asked(server: Server, model: str, **more: Any) -> tuple[Json, list[str]]:
         answer: Json = {"output": {"message": {"content": [{"text": "ok"}]}}, "stopReason": "end_turn"}
         more["aws_region_name"] = "us-east-1"
     else:
+        if model.startswith("vertex/"):
+            more["vertex_project"] = "p"
         answer = {"type": "message", "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn"}
     server.answer(Answer(body=json.dumps(answer).encode()))
     more = {"messages": [{"role": "user", "content": "hi"}], "drop_params": True, **more}
@@ -116,6 +118,36 @@ def test_formats_are_the_same(server: Server, anthropic: str, bedrock: str) -> N
         assert '"minimum"' not in text and '"pattern"' not in text
     else:
         assert other["system"] == [{"text": one["system"]}]
+
+
+@pytest.mark.parametrize("claude", [anthropic for anthropic, _ in CLAUDES])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"temperature": 0.2, "top_p": 0.9},
+        {"top_k": 5, "reasoning_effort": "low", "stop": ["\n", "END"]},
+        {"tools": tool(parameters=SCHEMA), "tool_choice": "required", "reasoning_effort": "high"},
+        {"tools": tool(), "messages": CALLS, "reasoning_effort": "low"},
+    ],
+    ids=["sampling", "thinking", "forced", "thoughtless"],
+)
+def test_vertex_is_sent_the_same(server: Server, claude: str, params: Json) -> None:
+    one, left_out = asked(server, f"anthropic/{claude}", **params)
+    other, also_left_out = asked(server, f"vertex/{claude}", **params)
+    assert server.last.path == f"/v1/projects/p/locations/global/publishers/anthropic/models/{claude}:rawPredict"
+    assert server.last.headers["authorization"] == "Bearer k" and "x-api-key" not in server.last.headers
+    assert left_out == also_left_out
+    assert one.pop("model") == claude and other.pop("anthropic_version") == "vertex-2023-10-16"
+    assert other == one
+
+
+def test_formats_on_vertex_are_those_of_later_models(server: Server) -> None:
+    later, _ = asked(server, "vertex/claude-opus-4-8", response_format=FORMAT)
+    assert (
+        later["output_config"] == asked(server, "anthropic/claude-opus-4-8", response_format=FORMAT)[0]["output_config"]
+    )
+    earlier, _ = asked(server, "vertex/claude-sonnet-4-5", response_format=FORMAT)
+    assert "output_config" not in earlier and '"maxItems"' in earlier["system"]
 
 
 OPENAI = Answer(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method};
 use serde_json::{Value, json};
 
-use super::{ROW, VERSION, address, credential, error_of, header, request, response};
+use super::{Host, ROW, VERSION, address, credential, error_of, header, request, response};
 use crate::error::Result;
 use crate::providers::batches::{Batch, Counts, page, result, rows, seconds};
 use crate::providers::bytes_stream::JsonLines;
@@ -58,7 +58,7 @@ impl Endpoint for Create {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
         let (mut written, mut betas, mut dropped_params) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows(ROW.name, request)? {
-            let body = request::body(&row.request.model, &row.request).map_err(|mut error| {
+            let body = request::body(Host::Anthropic, &row.request.model, &row.request).map_err(|mut error| {
                 error.message = format!("the row {:?}: {}", row.custom_id, error.message);
                 error
             })?;
@@ -145,7 +145,7 @@ fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
     let no_batch = || errors::not_an_answer(ROW.name, response, "something that is no batch");
     let top = Members::of(json).map_err(|_| no_batch())?;
     let Some(id) = top.string("id") else {
-        return Err(if top.some("error").is_some() { error_of(response) } else { no_batch() });
+        return Err(if top.some("error").is_some() { error_of(Host::Anthropic, response) } else { no_batch() });
     };
     let native: Value = serde_json::from_slice(json).map_err(|_| no_batch())?;
     let time = |name: &str| seconds(top.string(name).as_deref());
@@ -178,7 +178,8 @@ fn line_of(line: &[u8], received: u64) -> Bytes {
         ("succeeded", Some(message), _) => {
             let body = Bytes::copy_from_slice(message.as_bytes());
             let message = HttpResponse { received, status: 200, headers: Default::default(), body };
-            response::completion(&message).map_err(|error| json!({"code": "invalid_result", "message": error.message}))
+            response::completion(Host::Anthropic, &message)
+                .map_err(|error| json!({"code": "invalid_result", "message": error.message}))
         }
         ("errored", _, Some(error)) => {
             let outer: Value = serde_json::from_str(error).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! - here: the provider, its address, credentials and errors
 //! - [`request`], [`messages`] and [`content`]: OpenAI's parameters, messages and their parts → a request
 //! - [`response`]: an answer → a completion; [`stream`]: events → chunks
+//! - [`vertex`]: the same format on Vertex AI
 //!
 //! Differences between the models are in [`families`](super::families).
 //!
@@ -18,6 +19,7 @@ mod response;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod vertex;
 
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
@@ -27,11 +29,14 @@ use super::http::{accepted, bearer, headers};
 use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};
+use super::visibility::asks_for_usage;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::request::Request;
+
+pub(super) use vertex::CLAUDE_ON_VERTEX;
 
 /// Name of the native members in `provider_specific_fields`.
 const DIALECT: &str = "anthropic";
@@ -87,6 +92,23 @@ static ROW: Row = Row {
     ..HOSTED
 };
 
+/// A host of this format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host {
+    Anthropic,
+    Vertex,
+}
+
+impl Host {
+    /// Returns the provider's name, for errors.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Anthropic => ROW.name,
+            Self::Vertex => "vertex",
+        }
+    }
+}
+
 static CHAT: WithTools<Anthropic> = WithTools { row: &ROW, wire: &Anthropic };
 
 /// The provider.
@@ -110,13 +132,13 @@ impl Provider for Anthropic {
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
-        error_of(response)
+        error_of(Host::Anthropic, response)
     }
 }
 
 impl Endpoint for Anthropic {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        let body = request::body(&deployment.model, request)?;
+        let body = request::body(Host::Anthropic, &deployment.model, request)?;
         let mut who = vec![credential(deployment)?];
         let version = deployment.api_version.as_deref().unwrap_or(VERSION);
         who.push((HeaderName::from_static("anthropic-version"), header("api_version", version)?));
@@ -131,13 +153,11 @@ impl Endpoint for Anthropic {
     }
 
     fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        response::completion(response)
+        response::completion(Host::Anthropic, response)
     }
 
     fn stream_decoder(&self, request: &Request, received: u64) -> Box<dyn StreamDecoder> {
-        let options = request.params.get("stream_options").and_then(|options| Members::of(options).ok());
-        let show_usage = options.is_some_and(|options| options.get("include_usage") == Some("true"));
-        Box::new(stream::AnthropicChunks::new(show_usage, received))
+        Box::new(stream::AnthropicChunks::new(Host::Anthropic, asks_for_usage(request), received))
     }
 }
 
@@ -177,8 +197,8 @@ fn header(argument: &str, value: &str) -> Result<HeaderValue> {
 }
 
 /// Converts an error response. The request id is in a header field, and also in the body, since some hosts drop fields.
-fn error_of(response: &HttpResponse) -> Box<Error> {
-    let mut error = errors::from_response(ROW.name, response);
+fn error_of(host: Host, response: &HttpResponse) -> Box<Error> {
+    let mut error = errors::from_response(host.name(), response);
     error.request_id = error.request_id.or_else(|| Members::of(&response.body).ok()?.string("request_id"));
     error
 }

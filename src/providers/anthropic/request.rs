@@ -15,8 +15,8 @@ use super::super::families::claude::{Forced, Model, Off, Sampling, Thinking, ins
 use super::super::families::schema::{tighten, tool_schema};
 use super::super::families::stop_sequences;
 use super::super::unsupported::{CUSTOM_TOOL, asks_for_nothing, drop_or_refuse_because};
-use super::ROW;
 use super::messages::conversation;
+use super::{Host, ROW};
 use crate::error::{Error, Result};
 use crate::types::members::Members;
 use crate::types::object::quoted;
@@ -57,18 +57,22 @@ const MAPPED: &[&str] = &[
     "web_search_options",
 ];
 
-/// Writes the body of a request to the model `name`.
+/// Version of the format on Vertex AI, which stands in the body there.
+const VERTEX_VERSION: &str = "vertex-2023-10-16";
+
+/// Writes the body of a request to the model `name` at a host.
 ///
 /// # Errors
 /// If a parameter cannot be read or, without `drop_params`, if Anthropic cannot do what it asks for.
-pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
+pub(super) fn body(host: Host, name: &str, request: &Request) -> Result<Body> {
     let model = Model::of(name);
-    let mut params = CallerParams { request, dropped: Vec::new() };
+    let mut params = CallerParams { request, host, dropped: Vec::new() };
+    let has_format = has_output_format(host, model);
     let messages = params.get("messages").ok_or_else(|| Error::argument("messages is missing"))?;
     let mut conversation = conversation(messages.as_bytes(), params.get("system"), name)?;
     let mut config = OutputConfig::of(&params)?;
     if let Some(format) = params.get("response_format") {
-        let instruction = config.format(model, format)?;
+        let instruction = config.format(has_format, format)?;
         conversation.system =
             instruction.map(|text| with_instruction(conversation.system.as_deref(), &text)).or(conversation.system);
     }
@@ -100,7 +104,11 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
         }
     };
 
-    let mut json = format!("{{\"model\":{}", quoted(name));
+    // On Vertex AI, the model is in the address.
+    let mut json = match host {
+        Host::Anthropic => format!("{{\"model\":{}", quoted(name)),
+        Host::Vertex => format!("{{\"anthropic_version\":{}", quoted(VERTEX_VERSION)),
+    };
     let mut member = |name: &str, value: &str| json += &format!(",\"{name}\":{value}");
     let max_tokens = asked_tokens.unwrap_or_else(|| max_tokens_beside(thinking.as_deref(), model));
     member("max_tokens", &max_tokens.to_string());
@@ -163,9 +171,18 @@ pub(super) fn body(name: &str, request: &Request) -> Result<Body> {
     Ok(Body { json, betas: params.strings("betas")?, dropped_params: params.dropped })
 }
 
+/// Returns true if the model has `output_config.format` and strict tools at this host.
+fn has_output_format(host: Host, model: Model) -> bool {
+    match host {
+        Host::Anthropic => model.has_output_format(),
+        Host::Vertex => model.has_output_format_on_vertex(),
+    }
+}
+
 /// The caller's parameters, and the names of those that were dropped.
 struct CallerParams<'a> {
     request: &'a Request,
+    host: Host,
     dropped: Vec<String>,
 }
 
@@ -202,7 +219,7 @@ impl<'a> CallerParams<'a> {
 
     /// Rejects a parameter, or drops it with `drop_params`.
     fn refuse(&mut self, name: &str, why: &str) -> Result<()> {
-        drop_or_refuse_because(ROW.name, name, why, self.request.drop_params, &mut self.dropped)
+        drop_or_refuse_because(self.host.name(), name, why, self.request.drop_params, &mut self.dropped)
     }
 }
 
@@ -221,7 +238,7 @@ impl<'a> OutputConfig<'a> {
     }
 
     /// Converts OpenAI's `response_format`; returns it as an instruction for models that have no parameter for it.
-    fn format(&mut self, model: Model, format: &str) -> Result<Option<String>> {
+    fn format(&mut self, has_format: bool, format: &str) -> Result<Option<String>> {
         let wrong = || {
             Error::argument(format!(
                 "response_format is {format}: {{\"type\": \"json_schema\", \"json_schema\": {{\"schema\": …}}}} would be right"
@@ -241,7 +258,7 @@ impl<'a> OutputConfig<'a> {
                     None => members.some("schema").map(str::to_owned),
                 };
                 let schema = schema.ok_or_else(wrong)?;
-                if !model.has_output_format() {
+                if !has_format {
                     return Ok(Some(instruction(Some(&schema))));
                 }
                 let mut schema: Value = serde_json::from_str(&schema).map_err(|_| wrong())?;
@@ -391,7 +408,8 @@ fn convert_tool(tool: &str, model: Model, params: &mut CallerParams) -> Result<O
         Members::of(function.as_bytes()).map_err(|_| Error::argument("tools has a function that is no object"))?;
     let mut converted = String::from("{");
     let mut has_schema = false;
-    let is_strict = function.get("strict") == Some("true") && (model.has_output_format() || !model.is_claude());
+    let is_strict =
+        function.get("strict") == Some("true") && (has_output_format(params.host, model) || !model.is_claude());
     // Members beside the function (cache_control, defer_loading, input_examples, …) are Anthropic's.
     let beside = members.0.iter().filter(|(name, _)| !matches!(&**name, "type" | "function"));
     for (name, value) in function.0.iter().chain(beside).filter(|(_, value)| value.get() != "null") {

@@ -12,7 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
 use super::super::errors;
-use super::{DIALECT, ROW, error_of};
+use super::{DIALECT, Host, error_of};
 use crate::error::{Error, Result};
 use crate::types::completion::{
     self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
@@ -29,22 +29,22 @@ const MAPPED: &[&str] = &["id", "type", "role", "model", "content", "usage"];
 ///
 /// # Errors
 /// If it is an error with a status of 200, or no message.
-pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
-    let top = Members::of(&response.body).map_err(|_| no_message(response))?;
+pub(super) fn completion(host: Host, response: &HttpResponse) -> Result<Bytes> {
+    let top = Members::of(&response.body).map_err(|_| no_message(host, response))?;
     if top.some("error").is_some() && top.some("content").is_none() {
-        return Err(error_of(response));
+        return Err(error_of(host, response));
     }
     let blocks = match top.some("content") {
         // Some hosts send the text alone.
         Some(text) if text.starts_with('"') => vec![format!(r#"{{"type":"text","text":{text}}}"#)],
         Some(list) => {
-            let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(response))?;
+            let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(host, response))?;
             blocks.into_iter().map(|block| block.get().to_owned()).filter(|block| block.starts_with('{')).collect()
         }
-        None => return Err(no_message(response)),
+        None => return Err(no_message(host, response)),
     };
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-    let message = MessageBlocks::by(&blocks).map_err(|_| no_message(response))?;
+    let message = MessageBlocks::by(&blocks).map_err(|_| no_message(host, response))?;
     let usage = top.some("usage").map(usage);
     let fields = beside(&top);
     let completion = Completion {
@@ -65,8 +65,8 @@ pub(super) fn completion(response: &HttpResponse) -> Result<Bytes> {
     Ok(completion.to_json())
 }
 
-fn no_message(response: &HttpResponse) -> Box<Error> {
-    errors::not_an_answer(ROW.name, response, "something that is no message")
+fn no_message(host: Host, response: &HttpResponse) -> Box<Error> {
+    errors::not_an_answer(host.name(), response, "something that is no message")
 }
 
 /// Converts a stop reason; the native one is kept under `provider_specific_fields`.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::super::delta_cache::DeltaCache;
 use super::super::{StreamDecoder, errors};
-use super::ROW;
+use super::Host;
 use super::messages::input;
 use super::response::{MessageBlocks, annotations, arguments, beside, finish_reason, native_fields, usage};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,6 +23,7 @@ use crate::types::object::quoted;
 
 /// Decoder of one stream.
 pub(super) struct AnthropicChunks {
+    host: Host,
     show_usage: bool,
     created: u64,
     id: String,
@@ -77,8 +78,9 @@ struct Delta<'a> {
 }
 
 impl AnthropicChunks {
-    pub(super) fn new(show_usage: bool, created: u64) -> Self {
+    pub(super) fn new(host: Host, show_usage: bool, created: u64) -> Self {
         Self {
+            host,
             show_usage,
             created,
             id: String::new(),
@@ -320,7 +322,7 @@ impl StreamDecoder for AnthropicChunks {
         let event: Event = read(&data).map_err(|error| {
             let mut invalid = Error::new(
                 ErrorKind::ApiResponseValidation,
-                format!("{} sent an event that cannot be read ({error}): {}", ROW.name, errors::excerpt(&data)),
+                format!("{} sent an event that cannot be read ({error}): {}", self.host.name(), errors::excerpt(&data)),
             );
             invalid.body = Some(data.clone());
             invalid
@@ -364,7 +366,7 @@ impl StreamDecoder for AnthropicChunks {
                 self.done = true;
             }
             b"error" => {
-                let mut error = errors::from_event(ROW.name, &data);
+                let mut error = errors::from_event(self.host.name(), &data);
                 error.request_id = Members::of(&data).ok().and_then(|event| event.string("request_id"));
                 return Err(error);
             }

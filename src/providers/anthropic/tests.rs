@@ -63,6 +63,15 @@ fn message(content: Value) -> Value {
     decoded(&answer(content, "end_turn"))["choices"][0]["message"].take()
 }
 
+/// Since October 2024, when a sentence that says otherwise left the documentation, conversations may begin with an answer:
+/// <https://github.com/anthropics/anthropic-sdk-python/commit/5c0421e2c374f6ebd1468a400ffc8684fa6276d3>. Converse still
+/// requires a question, and is sent one.
+#[test]
+fn a_conversation_may_begin_with_an_answer() {
+    let messages = json!([{"role": "assistant", "content": "Ask me."}, {"role": "user", "content": "hi"}]);
+    assert_eq!(turns(messages.clone()), messages);
+}
+
 /// One answer of every kind there is.
 fn answers() -> Vec<Value> {
     let thinking = json!({"type": "thinking", "thinking": "Let me séé \"it\".", "signature": "c2ln+/="});
@@ -653,7 +662,7 @@ fn only_the_usage_chunk_is_hidden() {
 
 /// What comes of events, and how many of them were known to be like the one before. `each_anew`: none is.
 fn read_with(events: &[(&str, Vec<u8>)], each_anew: bool) -> (Vec<Value>, Option<String>, usize) {
-    let mut decoder = stream::AnthropicChunks::new(true, 7);
+    let mut decoder = stream::AnthropicChunks::new(Host::Anthropic, true, 7);
     let (mut chunks, mut same, mut error) = (Vec::new(), 0, None);
     for (name, event) in events {
         if each_anew {

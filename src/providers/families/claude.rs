@@ -141,6 +141,12 @@ impl Model {
         self.is_claude() && self.version >= (4, 5)
     }
 
+    /// Returns true if the model has `output_config.format` and strict tools on Vertex AI:
+    /// <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/structured_outputs>.
+    pub(in crate::providers) fn has_output_format_on_vertex(self) -> bool {
+        self.is_claude() && self.version >= (4, 6)
+    }
+
     /// Returns true if the model takes a `temperature` or `top_p` other than 1, and a `top_k`:
     /// <https://platform.claude.com/docs/en/about-claude/models/migration-guide>.
     pub(super) fn has_sampling(self) -> bool {

@@ -16,7 +16,7 @@ A model is recognised by any of its names: bare, dated, `…-latest`, with a reg
 
 OpenAI-compatible providers translate requests for their models themselves, and are sent the caller's parameters unchanged. The exception is OpenAI's reasoning models, for which `openai`, `azure` and `github` follow the table below.
 
-Claude is served by `anthropic` and `bedrock`. For Claude on Azure, use `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL. `vertex` is for Google's own models.
+Claude is served by `anthropic`, `bedrock` and `vertex`. For Claude on Azure, use `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL.
 ";
 
 fn page() -> String {
@@ -92,7 +92,11 @@ fn claude() -> String {
             (Forced::WithoutThinking, Thinking::Budget | Thinking::Adaptive) => "unless it thinks",
             _ => "yes",
         };
-        let format = if model.has_output_format() { "yes" } else { "as an instruction" };
+        let format = match (model.has_output_format(), model.has_output_format_on_vertex()) {
+            (true, true) => "yes",
+            (true, false) => "yes; on `vertex` as an instruction",
+            (false, _) => "as an instruction",
+        };
         let back = if takes_back(name) == TakesBack::Signed { "signed" } else { "none" };
         writeln!(page, "| {name} | {thinks} | {off} | {sampling} | {forced} | {format} | {back} |").unwrap();
     }

@@ -33,7 +33,7 @@ pub(super) fn gemini(deployment: &Deployment, method: &str) -> Result<(Uri, Vec<
     let version = deployment.api_version.as_deref().unwrap_or("v1beta");
     let model = gemini_model(&deployment.model);
     let credentials = deployment.api_key.iter().map(|key| api_key(key.expose())).collect::<Result<_>>()?;
-    Ok((uri(&deployment.base_url, version, &model, method)?, credentials))
+    Ok((uri(&deployment.base_url, version, &model, &format!(":{method}"))?, credentials))
 }
 
 /// Returns the address and credentials of a resource of the Gemini API other than a model; `before` precedes the version
@@ -71,7 +71,29 @@ pub(super) fn gemini_model(model: &str) -> String {
 ///
 /// # Errors
 /// `Authentication` without credentials; `InvalidArgument` without a project, and for values that cannot be sent.
-pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -> Result<(Uri, Vec<Header>)> {
+pub(in crate::providers) fn vertex(
+    deployment: &Deployment,
+    request: &Request,
+    method: &str,
+) -> Result<(Uri, Vec<Header>)> {
+    vertex_resource(deployment, request, publisher_model(&deployment.model), &format!(":{method}"))
+}
+
+/// Returns the address and credentials of chat completions in OpenAI's format in Vertex AI.
+///
+/// # Errors
+/// Those of [`vertex`].
+pub(super) fn vertex_chat_completions(deployment: &Deployment, request: &Request) -> Result<(Uri, Vec<Header>)> {
+    vertex_resource(deployment, request, "endpoints/openapi".to_owned(), "/chat/completions")
+}
+
+/// Returns the address and credentials of a resource below a project; `suffix` follows its path.
+fn vertex_resource(
+    deployment: &Deployment,
+    request: &Request,
+    resource: String,
+    suffix: &str,
+) -> Result<(Uri, Vec<Header>)> {
     let version = deployment.api_version.as_deref().unwrap_or("v1");
     let found = match &deployment.credentials {
         Credentials::Google(found) => Some(&**found),
@@ -101,11 +123,11 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
             format!("vertex_location is {location:?}, which is no location: write one such as \"us-central1\"");
         return Err(Error::argument(message));
     }
-    let model = match (&*deployment.model, project) {
-        (model, _) if model.starts_with("projects/") => model.to_owned(),
-        (model, Some(project)) => format!("projects/{project}/locations/{location}/{}", publisher_model(model)),
-        (model, None) if is_key => publisher_model(model),
-        (_, None) => {
+    let resource = match project {
+        _ if resource.starts_with("projects/") => resource,
+        Some(project) => format!("projects/{project}/locations/{location}/{resource}"),
+        None if is_key => resource,
+        None => {
             let message = format!(
                 "vertex needs a project: pass vertex_project=, or set {}",
                 VERTEX_ROW.settings[0].variables.join(" or ")
@@ -119,26 +141,38 @@ pub(super) fn vertex(deployment: &Deployment, request: &Request, method: &str) -
         "us" | "eu" => format!("https://aiplatform.{location}.rep.googleapis.com"),
         _ => format!("https://{location}-aiplatform.googleapis.com"),
     };
-    Ok((uri(&base_url, version, &model, method)?, credentials))
+    Ok((uri(&base_url, version, &resource, suffix)?, credentials))
+}
+
+/// Returns the publisher of a model in Vertex AI: it is in the name, unless the name is that of a family.
+pub(super) fn publisher(model: &str) -> &str {
+    let path = model.split_once("publishers/").map_or(model, |(_, path)| path);
+    match path.split_once('/') {
+        Some(("projects" | "endpoints" | "models", _)) => "google",
+        Some((publisher, _)) => publisher,
+        None if model.starts_with("claude") => "anthropic",
+        None if ["mistral", "codestral", "ministral"].iter().any(|name| model.starts_with(name)) => "mistralai",
+        None => "google",
+    }
 }
 
 /// Returns a model's path below its project: a publisher's model, or an endpoint that a model is deployed to.
 fn publisher_model(model: &str) -> String {
     match model.split_once('/') {
-        Some(("publishers" | "endpoints" | "models", _)) => model.to_owned(),
+        Some(("projects" | "publishers" | "endpoints" | "models", _)) => model.to_owned(),
         Some((publisher, model)) => format!("publishers/{publisher}/models/{model}"),
         None if model.bytes().all(|digit| digit.is_ascii_digit()) => format!("endpoints/{model}"),
-        None => format!("publishers/google/models/{model}"),
+        None => format!("publishers/{}/models/{model}", publisher(model)),
     }
 }
 
-/// Builds the address of a model's method; a version at the end of the base URL wins.
-fn uri(base_url: &str, version: &str, model: &str, method: &str) -> Result<Uri> {
+/// Builds the address of a resource, which `suffix` follows; a version at the end of the base URL wins.
+fn uri(base_url: &str, version: &str, resource: &str, suffix: &str) -> Result<Uri> {
     let has_version = is_version(base_url.rsplit('/').next().unwrap_or_default());
-    let model = utf8_percent_encode(model, PATH);
+    let resource = utf8_percent_encode(resource, PATH);
     let address = match has_version {
-        true => format!("{base_url}/{model}:{method}"),
-        false => format!("{base_url}/{version}/{model}:{method}"),
+        true => format!("{base_url}/{resource}{suffix}"),
+        false => format!("{base_url}/{version}/{resource}{suffix}"),
     };
     Uri::try_from(address).map_err(|error| Error::argument(format!("base_url cannot be used: {error}")))
 }

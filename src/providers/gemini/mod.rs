@@ -9,6 +9,7 @@
 //!   their parts
 //! - [`answer`]: an answer as it is parsed; [`reader`]: answers → completions and deltas; [`stream`]: events → chunks;
 //!   [`partial`]: calls with streamed arguments; [`unmapped`]: members that OpenAI's format has no place for
+//! - [`publishers`]: chat on Vertex AI, by the publisher of the model
 //! - [`embedding`] and [`batches`]: requests and answers of these operations
 
 mod address;
@@ -19,6 +20,7 @@ mod embedding;
 mod media;
 mod part;
 mod partial;
+mod publishers;
 mod reader;
 mod request;
 mod stream;
@@ -46,6 +48,8 @@ use crate::types::credentials::Kind;
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::{Members, read};
 use crate::types::request::Request;
+
+pub(super) use address::vertex as vertex_address;
 
 /// Name of the native members in `provider_specific_fields`, at both providers.
 const DIALECT: &str = "gemini";
@@ -106,7 +110,7 @@ impl Provider for Gemini {
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
         static OF_VERTEX: &[(Operation, &dyn Endpoint)] =
-            &[(Operation::Chat, &VERTEX_CHAT), (Operation::Embedding, &embedding::Vertex)];
+            &[(Operation::Chat, &publishers::VertexChat), (Operation::Embedding, &embedding::Vertex)];
         static OF_GEMINI: &[(Operation, &dyn Endpoint)] = &[
             (Operation::Chat, &GEMINI_CHAT),
             (Operation::Embedding, &embedding::Batch),

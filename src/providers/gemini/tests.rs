@@ -1,5 +1,6 @@
 mod by_model;
 mod calls;
+mod publishers;
 
 use serde_json::{Value, json};
 
@@ -99,7 +100,7 @@ fn a_call_goes_to_its_providers_address_with_its_credentials() {
     });
     assert_eq!(
         uri,
-        "https://us-east1-aiplatform.googleapis.com/v1beta1/projects/p/locations/us-east1/publishers/meta/models/llama-4:generateContent"
+        "https://us-east1-aiplatform.googleapis.com/v1beta1/projects/p/locations/us-east1/endpoints/openapi/chat/completions"
     );
     assert_eq!(credentials, "authorization: Bearer k");
     let (uri, _) = sent("vertex/m", &|_, given| given.settings.push(("vertex_location", Secret::new("eu"))));
