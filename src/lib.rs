@@ -13,6 +13,7 @@
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
 //! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
+//! - [`platform`]: what only some systems have: memory that processes share, locks that end with their process.
 //! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
 //! - [`store`]: places where quotas are shared: this host's memory, a Redis. The only layer that knows Redis.
 //! - [`transport`]: connections, deadlines and stream framing. No vendor-specific code.
@@ -26,6 +27,7 @@ pub mod client;
 pub mod credentials;
 pub mod error;
 pub mod limits;
+pub mod platform;
 pub mod providers;
 #[cfg(feature = "python")]
 mod python;

@@ -128,6 +128,15 @@ impl Ledger {
         }
     }
 
+    /// Makes a valid state of one that a member was changing when it died, or of bytes that were damaged. A valid one stays.
+    pub fn repair(&mut self, now: Time) {
+        let nanos = nanoseconds(now);
+        self.clock = self.clock.min(nanos);
+        self.pause.repair(nanos);
+        self.controller.repair(now);
+        self.windows.iter_mut().for_each(|window| window.repair(nanos));
+    }
+
     fn tick(&mut self, now: Time) -> u64 {
         self.clock = self.clock.max(nanoseconds(now));
         self.clock

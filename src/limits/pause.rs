@@ -18,6 +18,9 @@ const PROBE_TIME: u64 = 1_000_000_000;
 /// Time between two attempts while a quota is stopped, or its day's limit is used up.
 const RETRY: u64 = 300_000_000_000;
 
+/// Longest pause that is taken for one that was asked for: a limit of a month.
+const LONGEST_TOLD: u64 = 32 * 24 * 3_600_000_000_000;
+
 /// The pause and the stop of a quota, all zero if there is none. Times are in nanoseconds on the store's clock.
 ///
 /// After a pause one request goes first, as a probe. The others follow when it was not refused, or when it has had no answer
@@ -175,6 +178,17 @@ impl Pause {
     pub(super) fn cancelled(&mut self, taken: &Taken) {
         if taken.probe && self.probe_at == nanoseconds(taken.at) {
             self.probe_until = 0;
+        }
+    }
+
+    /// Moves times that lie further ahead than a valid state has them, as damaged bytes may say.
+    pub(super) fn repair(&mut self, now: u64) {
+        let most = |time: &mut u64, length: u64| *time = (*time).min(now.saturating_add(length));
+        most(&mut self.until, LONGEST_TOLD);
+        most(&mut self.probe_until, PROBE_TIME);
+        most(&mut self.stopped_until, RETRY);
+        for past in [&mut self.since, &mut self.probe_at, &mut self.stopped_since] {
+            most(past, 0);
         }
     }
 

@@ -262,6 +262,29 @@ impl Window {
         self.full_at = self.full_at.min(now.saturating_add((self.span() as f64 / RATE * burst) as u64));
     }
 
+    /// Makes the sum that of the entries, and moves times that lie further ahead than a valid state has them: a member may have
+    /// died in the middle of a change, or the bytes are damaged.
+    pub(super) fn repair(&mut self, now: u64) {
+        if self.unit().is_none() {
+            *self = Self::zeroed();
+        }
+        self.oldest %= ENTRIES as u32;
+        self.len = self.len.min(ENTRIES as u32);
+        self.sum = 0;
+        for index in 0..self.len {
+            let entry = self.at(index);
+            entry.newest = entry.newest.min(now);
+            let amount = entry.amount;
+            self.sum = self.sum.saturating_add(amount);
+        }
+        let longest = now.saturating_add(self.span());
+        self.opened = self.opened.min(now);
+        self.others_until = self.others_until.min(longest);
+        self.others_from = self.others_from.min(self.others_until);
+        // A burst and one call larger than that, each up to a window's refill.
+        self.full_at = self.full_at.min(longest.saturating_add(self.span().saturating_mul(2)));
+    }
+
     /// Learns from an answer what the limit is, and what others use of it.
     pub(super) fn observe(&mut self, now: u64, signal: &WindowSignal) {
         if let Some(limit) = signal.limit.filter(|limit| *limit > 0) {

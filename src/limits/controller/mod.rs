@@ -145,6 +145,13 @@ fn time(seconds: f64) -> Time {
 }
 
 impl Controller {
+    /// Begins anew if the time that was passed in last is none or is still to come: the bytes are damaged.
+    pub fn repair(&mut self, now: Time) {
+        if self.clock.is_nan() || self.clock > seconds(now) {
+            *self = Self::zeroed();
+        }
+    }
+
     /// Returns the time from which the next request may be admitted; it is in the past if that is now.
     ///
     /// In a pause that is its end; while a probe is out, the time at which it counts as taken.

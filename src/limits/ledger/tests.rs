@@ -465,8 +465,59 @@ fn no_bytes_make_it_panic() {
             member.give_back(now, taken);
             member.state(now);
             if random.u8(..20) == 0 {
+                ledger.repair(now);
                 ledger.declare(&spec(&[rpm(random.u64(..) + 1)])).unwrap();
             }
         }
     }
+}
+
+#[test]
+fn a_valid_ledger_stays_as_it_is_when_it_is_repaired() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let minute = Limit { tokens: Some(90_000), ..rpm(600) };
+    let mut ledger = ledger(&spec(&[minute, Limit { requests: Some(20), ..Limit::per(SECOND) }]));
+    let mut now = DAY;
+    for _ in 0..30 {
+        let log = saturate(&mut ledger, &mut random, now, now + SECOND * 3, |random| random.u64(1..300));
+        now = log.last().unwrap().0;
+        let before = *ledger;
+        ledger.repair(now);
+        assert!(bytemuck::bytes_of(&before) == bytemuck::bytes_of(&*ledger));
+    }
+    // Damage: times that are still to come, for ever.
+    ledger.repair(SECOND);
+    let Err(Wait::Until(time)) = ledger.member(0).try_take(SECOND, tokens(1)) else { panic!() };
+    assert!(time < SECOND + MINUTE * 4, "{time:?}");
+}
+
+/// A member that dies in the middle of a change has written some of the words.
+#[test]
+fn a_half_changed_ledger_is_repaired() {
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut wrong = 0;
+    for round in 0..300 {
+        let mut ledger = ledger(&QuotaSpec { burst: Some(1.0), ..spec(&[rpm(100)]) });
+        let mut now = DAY;
+        for _ in 0..round % 100 {
+            now += Duration::from_millis(random.u64(..50));
+            let _ = ledger.member(0).try_take(now, tokens(1)).unwrap();
+        }
+        let before = *ledger;
+        now += SECOND;
+        let _ = ledger.member(0).try_take(now, tokens(1)).unwrap();
+        let after: Vec<u64> = bytemuck::cast_slice(bytemuck::bytes_of(&*ledger)).to_vec();
+        let mut mixed = before;
+        let words: &mut [u64] = bytemuck::cast_slice_mut(bytemuck::bytes_of_mut(&mut mixed));
+        words.iter_mut().zip(after).filter(|_| random.bool()).for_each(|(word, after)| *word = after);
+        let used = |ledger: &mut Ledger| ledger.member(0).state(now).windows[0].used;
+        let counted = used(&mut mixed);
+        mixed.repair(now);
+        let (repaired, before, after) = (used(&mut mixed), used(&mut { before }), used(&mut ledger));
+        wrong += u32::from(counted != repaired);
+        assert!((before..=after).contains(&repaired), "{repaired} of {before} to {after}");
+        // Once all of it has left the window, nothing counts.
+        assert_eq!(mixed.member(0).state(now + MINUTE * 2).windows[0].used, 0);
+    }
+    assert!(wrong > 0);
 }
