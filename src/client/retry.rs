@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
+use crate::providers::failure_class;
+use crate::types::rate_limit::FailureClass;
 
 /// Longest first pause; each further one may be twice as long.
 const BASE: Duration = Duration::from_millis(500);
@@ -110,21 +112,20 @@ impl Retry {
 
 /// Returns true if the same request may succeed when it is sent again.
 ///
-/// The provider's own word (`x-should-retry`) takes precedence. A quota that is used up does not refill by waiting.
+/// The provider's own word (`x-should-retry`) takes precedence; otherwise this follows from the class of the failure.
 pub fn is_retryable(error: &Error) -> bool {
     if let Some(word) = error.should_retry {
         return word;
     }
-    match error.kind {
-        ErrorKind::RateLimit => error.code.as_deref() != Some("insufficient_quota"),
-        ErrorKind::Timeout
-        | ErrorKind::ApiConnection
-        | ErrorKind::InternalServer
-        | ErrorKind::ServiceUnavailable
-        | ErrorKind::Conflict => true,
-        // A stream that broke off; the client repeats it only while nothing of it was delivered.
-        ErrorKind::IncompleteStream => true,
-        _ => false,
+    // An answer that could not be read was paid for.
+    if error.kind == ErrorKind::ApiResponseValidation {
+        return false;
+    }
+    match failure_class(error) {
+        FailureClass::Rate | FailureClass::Overload | FailureClass::Transient => true,
+        // A day is not waited for, but the rest of one may be short.
+        FailureClass::DayQuota => error.retry_after.is_some(),
+        FailureClass::QuotaFatal | FailureClass::Auth | FailureClass::BadRequest => false,
     }
 }
 

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, accepted, address, bearer, headers, secret};
 use super::openai_compatible::{Endpoints, endpoints};
+use super::rate_limits::table as limits;
 use super::resolve::check_url;
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, SPEECH, Setting};
 use super::table::REASONING;
@@ -54,6 +55,7 @@ const AZURE: Row = Row {
         // A setting of its own, since a token argument wins over a key, and a key over this token.
         Setting::secret(ENVIRONMENT_TOKEN, &["AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN"]),
     ],
+    rate_limits: &limits::AZURE,
     ..HOSTED
 };
 

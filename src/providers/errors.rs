@@ -1,10 +1,10 @@
 //! Errors of providers: reads the message and the code of an error body, and classifies them.
 
+use super::rate_limits::{in_message, pause};
 use super::{refusals, too_long};
 use crate::error::{Error, ErrorKind};
 use crate::types::http::HttpResponse;
 use crate::types::members::Members;
-use crate::types::retry_after::retry_after;
 
 /// Content of an error body in any of the common formats.
 #[derive(Debug, Default)]
@@ -103,7 +103,8 @@ pub(super) fn from_response(provider: &str, response: &HttpResponse) -> Box<Erro
     error.body = Some(response.body.clone());
     error.request_id = response.headers.request_id().map(str::to_owned);
     error.should_retry = response.headers.get("x-should-retry").and_then(|word| word.trim().parse().ok());
-    error.retry_after = retry_after(&response.headers, response.received);
+    let said = body.message.as_deref().filter(|_| may_ask(error.kind));
+    error.retry_after = pause(&response.headers, response.received, said);
     error.headers = Some(response.headers.clone());
     error
 }
@@ -130,9 +131,16 @@ pub(super) fn from_event(provider: &str, data: &bytes::Bytes) -> Box<Error> {
     let mut error = Error::new(kind, format!("{provider} broke the stream off: {shown}"));
     error.provider = Some(provider.to_owned());
     error.status = body.status;
+    error.retry_after = body.message.as_deref().filter(|_| may_ask(kind)).and_then(|said| in_message(said, || None));
     error.code = body.code.or(body.kind);
     error.body = Some(data.clone());
     error
+}
+
+/// Returns true for refusals whose message may ask for a pause. Anthropic answers an account that has spent its own limit with
+/// 400.
+fn may_ask(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::RateLimit | ErrorKind::ServiceUnavailable | ErrorKind::BadRequest)
 }
 
 /// Returns the class of a refusal: that of its status, unless the code or the message is more specific.

@@ -8,6 +8,8 @@
 //! - `resolve`: from a model's name to a [`Deployment`]
 //! - `chat`, `embeddings`, `responses`, `rerank`, `speech`, `resources`: the endpoints of OpenAI's format
 //! - `anthropic`, `azure`, `bedrock`, `cohere`, `gemini`, `ollama`: wires of their own
+//! - `rate_limits`: what answers and failures say about quotas
+//! - `state`: the state at providers that requests and answers name
 //! - `families`, `tools`, `batches`: the parts that several wires share
 
 mod anthropic;
@@ -31,6 +33,7 @@ mod ollama;
 mod openai_compatible;
 mod outline;
 mod pieces;
+mod rate_limits;
 mod received;
 mod refusals;
 mod rerank;
@@ -39,6 +42,7 @@ mod resources;
 mod responses;
 mod row;
 mod speech;
+mod state;
 mod table;
 mod too_long;
 mod tools;
@@ -63,8 +67,10 @@ use crate::types::request::Request;
 use crate::types::secret::Secret;
 
 pub use embeddings::EmbeddingRow;
+pub use rate_limits::{Parts, failure_class};
 pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
 pub use row::{About, Key, Row};
+pub use state::{binding, created_ids};
 pub use table::TABLE;
 
 /// A provider's wire format.
@@ -90,6 +96,16 @@ pub trait Provider: Send + Sync {
 
     /// Converts a refusal to an error of its class, with the provider's message, code and body.
     fn decode_error(&self, response: &HttpResponse) -> Box<Error>;
+
+    /// Returns what an answer or a failure says about rate limits. Reads no clock, and nothing of a successful body.
+    fn signals(&self, answer: Parts<'_>) -> Signals {
+        rate_limits::signals(self.row(), answer)
+    }
+
+    /// Returns the rules by which the tokens of a model's calls count towards its limits.
+    fn token_rules(&self, _model: &str) -> TokenRules {
+        self.row().rate_limits.tokens
+    }
 
     /// Returns the kind of credentials that have to be read from files, programs or other servers; `None` if the key and the
     /// settings suffice.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::embeddings::{self, EmbeddingRow};
+use super::rate_limits::{RateLimits, table};
 use super::rerank::{self, RerankRow};
 use super::tools::grammar::Grammar;
 use super::{Deployment, Operation};
@@ -63,6 +64,8 @@ pub struct Row {
     pub embedding: EmbeddingRow,
     /// Differences of its reranking from Cohere's.
     pub rerank: RerankRow,
+    /// Header fields that tell its rate limits, and how it counts tokens.
+    pub rate_limits: &'static RateLimits,
 }
 
 /// A row with nothing but defaults: a hosted provider that needs a key.
@@ -89,10 +92,11 @@ pub(super) const HOSTED: Row = Row {
     operations: &[MODELS],
     embedding: embeddings::PLAIN,
     rerank: rerank::PLAIN,
+    rate_limits: &table::SILENT,
 };
 
 /// The defaults of a server that people run themselves: a key is optional.
-pub(super) const OWN_SERVER: Row = Row { key: Key::Optional, tools: Grammar::ANY, ..HOSTED };
+pub(super) const OWN_SERVER: Row = Row { key: Key::Optional, tools: Grammar::ANY, rate_limits: &table::OWN, ..HOSTED };
 
 /// Operations that every host is asked for that is not known to lack them.
 pub(super) const MODELS: &[Operation] = &[Operation::Chat, Operation::Embedding, Operation::Responses];

@@ -6,6 +6,7 @@ mod tests;
 use super::Operation;
 use super::embeddings::vectors::Packed;
 use super::embeddings::{EmbeddingRow, PLAIN};
+use super::rate_limits::table as limits;
 use super::rerank::{self, RerankRow};
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH};
 use super::tools::grammar::{Grammar, Words};
@@ -70,6 +71,7 @@ pub const TABLE: &[Row] = &[
         tools: Grammar::OPENAI,
         embedding: BASE64,
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
+        rate_limits: &limits::OPENAI,
         ..HOSTED
     },
     Row {
@@ -86,6 +88,7 @@ pub const TABLE: &[Row] = &[
         has_developer_role: true,
         // https://console.groq.com/docs/text-to-speech, https://console.groq.com/docs/batch
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
+        rate_limits: &limits::GROQ,
         ..HOSTED
     },
     Row {
@@ -120,6 +123,7 @@ pub const TABLE: &[Row] = &[
             ..Grammar::HOSTED
         },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
+        rate_limits: &limits::MISTRAL,
         ..HOSTED
     },
     Row {
@@ -143,6 +147,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         // Parameters that only its reasoning models refuse (`stop`, the penalties) depend on the model.
         unsupported: &["logit_bias"],
+        rate_limits: &limits::XAI,
         ..HOSTED
     },
     Row {
@@ -156,6 +161,7 @@ pub const TABLE: &[Row] = &[
         spelled: &[MAX_TOKENS],
         // https://docs.together.ai/reference/rerank-1, https://docs.together.ai/reference/audio-speech
         operations: &[MODELS, RERANK, SPEECH],
+        rate_limits: &limits::TOGETHER,
         ..HOSTED
     },
     Row {
@@ -169,6 +175,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         // `Extra inputs are not permitted, field: 'messages[8].reasoning'`; its own name is `reasoning_content`.
         refused_in_history: &["reasoning", "reasoning_details", "refusal", "annotations", "audio"],
+        rate_limits: &limits::FIREWORKS,
         ..HOSTED
     },
     Row {
@@ -180,6 +187,7 @@ pub const TABLE: &[Row] = &[
         // Accepted and no longer needed: its streams always end with the usage.
         stream_usage: true,
         has_developer_role: true,
+        rate_limits: &limits::OPENROUTER,
         ..HOSTED
     },
     Row {
@@ -211,6 +219,7 @@ pub const TABLE: &[Row] = &[
         // Nothing unsupported: the penalties, `logit_bias` and others used to be a 400 and have
         // since entered its reference.
         refused_in_history: OTHERS_ANSWERS,
+        rate_limits: &limits::CEREBRAS,
         ..HOSTED
     },
     Row {
@@ -221,6 +230,7 @@ pub const TABLE: &[Row] = &[
         // The first is spelled so in its SDK.
         base_url_variables: &["SAMBA_NOVA_BASE_URL", "SAMBANOVA_BASE_URL", "SAMBANOVA_API_BASE"],
         stream_usage: true,
+        rate_limits: &limits::SAMBANOVA,
         ..HOSTED
     },
     Row {
@@ -256,6 +266,7 @@ pub const TABLE: &[Row] = &[
         serves_openai: true,
         has_developer_role: true,
         tools: Grammar::OPENAI,
+        rate_limits: &limits::GITHUB,
         ..HOSTED
     },
     Row {
@@ -435,6 +446,7 @@ pub const TABLE: &[Row] = &[
         key_variables: &["OPENAI_COMPATIBLE_API_KEY", "OPENAI_LIKE_API_KEY"],
         base_url_variables: &["OPENAI_COMPATIBLE_BASE_URL", "OPENAI_COMPATIBLE_API_BASE", "OPENAI_LIKE_API_BASE"],
         operations: &[MODELS, RERANK, SPEECH, FILES_AND_BATCHES],
+        rate_limits: &limits::COMPATIBLE,
         ..OWN_SERVER
     },
     Row {

@@ -147,7 +147,7 @@ pub(super) fn is_reported(label: &str, message: &str) -> bool {
 }
 
 /// Returns true if a text has these words, in this order.
-fn holds(text: &str, words: &str) -> bool {
+pub(super) fn holds(text: &str, words: &str) -> bool {
     let mut rest = text;
     words.split(" … ").flat_map(|part| part.split('…')).all(|part| match rest.find(part) {
         Some(start) => {

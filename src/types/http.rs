@@ -178,8 +178,13 @@ impl Headers {
         }
     }
 
+    /// Iterates over the lines as they were received; [`field_of`] splits one.
+    pub fn lines(&self) -> Lines<'_> {
+        Lines(&self.lines)
+    }
+
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        Lines(&self.lines).filter_map(field_of)
+        self.lines().filter_map(field_of)
     }
 }
 

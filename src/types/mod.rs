@@ -2,6 +2,7 @@
 
 pub mod accumulate;
 pub mod answer;
+pub mod binding;
 pub mod completion;
 pub mod credentials;
 pub mod dot_segments;

@@ -26,6 +26,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::http::{accepted, bearer, headers};
+use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};
@@ -89,6 +90,7 @@ static ROW: Row = Row {
     ],
     // <https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use#specifying-client-tools>
     tools: Grammar { names: NAMES, ids: NAMES },
+    rate_limits: &limits::ANTHROPIC,
     ..HOSTED
 };
 

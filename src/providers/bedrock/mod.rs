@@ -35,6 +35,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::families::claude;
+use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES, Words};
@@ -42,6 +44,7 @@ use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, Stream
 use crate::error::{Error, Result};
 use crate::types::credentials::Kind;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
+use crate::types::rate_limit::TokenRules;
 use crate::types::request::Request;
 
 /// Name of the provider, and of its native members in `provider_specific_fields`.
@@ -78,6 +81,7 @@ static ROW: Row = Row {
     unsupported: request::UNSUPPORTED,
     // `ToolName` and `ToolUseId`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolUseBlock.html>.
     tools: Grammar { names: NAMES, ids: Words { marks: Some("_.:-"), ..NAMES } },
+    rate_limits: &limits::BEDROCK,
     ..HOSTED
 };
 
@@ -92,6 +96,13 @@ impl Provider for Bedrock {
         static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
             &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Invoke)];
         ENDPOINTS
+    }
+
+    fn token_rules(&self, model: &str) -> TokenRules {
+        // OpenAI's models but gpt-oss count as the newest of Anthropic's.
+        let is_gpt = model.contains("openai.gpt-") && !model.contains("gpt-oss");
+        let output_weight = if is_gpt { 10 } else { claude::Model::of(model).quota_per_output_token() };
+        TokenRules { output_weight, ..ROW.rate_limits.tokens }
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {

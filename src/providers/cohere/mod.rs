@@ -30,6 +30,7 @@ mod tools;
 use bytes::Bytes;
 
 use super::http::{Destination, Host, accepted, destination};
+use super::rate_limits::table as limits;
 use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
 use super::row::HOSTED;
@@ -81,6 +82,7 @@ static ROW: Row = Row {
     ],
     // Version 2 answers without the documents.
     rerank: RerankRow { returns_documents: false, ..rerank::PLAIN },
+    rate_limits: &limits::COHERE,
     ..HOSTED
 };
 

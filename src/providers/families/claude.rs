@@ -136,6 +136,19 @@ impl Model {
         }
     }
 
+    /// Returns how many tokens of a quota at Bedrock an output token takes.
+    ///
+    /// <https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html>
+    pub(in crate::providers) fn quota_per_output_token(self) -> u32 {
+        match self.version {
+            _ if !self.is_claude() => 1,
+            (4, 8) if self.line == Line::Opus => 15,
+            (5.., _) => 10,
+            (3, 7..) | (4, _) => 5,
+            _ => 1,
+        }
+    }
+
     /// Returns true if the model has `output_config.format`.
     pub(in crate::providers) fn has_output_format(self) -> bool {
         self.is_claude() && self.version >= (4, 5)

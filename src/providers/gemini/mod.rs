@@ -36,6 +36,7 @@ use memchr::memmem;
 use self::reader::Reader;
 use self::stream::GeminiChunks;
 use super::http::{accepted, headers};
+use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{ANY, Grammar, NAMES, Words};
@@ -80,6 +81,7 @@ static GEMINI_ROW: Row = Row {
     key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     base_url_variables: &["GOOGLE_GEMINI_BASE_URL"],
     tools: TOOLS,
+    rate_limits: &limits::GEMINI,
     ..HOSTED
 };
 
@@ -100,6 +102,7 @@ static VERTEX_ROW: Row = Row {
         // The path of a file, or its content.
         Setting::caller("vertex_credentials", &["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"]),
     ],
+    rate_limits: &limits::GEMINI,
     ..HOSTED
 };
 

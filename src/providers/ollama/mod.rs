@@ -27,6 +27,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::http::{JSON, destination};
+use super::rate_limits::table as limits;
 use super::resolve::check_url;
 use super::row::HOSTED;
 use super::tools::endpoint::WithTools;
@@ -80,6 +81,7 @@ static ROW: Row = Row {
     ],
     // A model's template writes names and ids into the prompt.
     tools: Grammar::ANY,
+    rate_limits: &limits::OWN,
     ..HOSTED
 };
 

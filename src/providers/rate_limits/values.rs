@@ -1,0 +1,83 @@
+//! Numbers, durations and dates in header fields. What cannot be parsed or is absurd is `None`.
+
+use std::time::{Duration, SystemTime};
+
+use crate::types::retry_after::date;
+
+/// Longest time to a reset that is believed: limits of a month are the longest there are.
+const MAX_RESET: Duration = Duration::from_secs(32 * 86_400);
+
+/// Largest number of requests or tokens that is believed.
+const MAX_COUNT: f64 = 1e15;
+
+/// Parses a number of requests or tokens; some hosts write them with a fraction.
+pub(super) fn count(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let number: f64 = match text.parse::<u64>() {
+        Ok(number) => return ((number as f64) <= MAX_COUNT).then_some(number),
+        Err(_) => text.parse().ok()?,
+    };
+    (0.0..=MAX_COUNT).contains(&number).then_some(number as u64)
+}
+
+/// Parses the time to a reset: a duration as Go writes it (`6m0s`, `1.5s`, `20ms`), a number of seconds, or a date: seconds
+/// or milliseconds since 1970, or a text. A date is compared with the answer's own, which `answered_at` returns.
+pub(super) fn reset(text: &str, answered_at: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let text = text.trim();
+    let until = |date: SystemTime| date.duration_since(answered_at()).unwrap_or_default();
+    let since_1970 = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?);
+    let reset = match text.parse::<f64>() {
+        // A thousand million seconds is September 2001.
+        Ok(number) if number >= 1e16 => return None,
+        Ok(number) if number >= 1e11 => until(since_1970(number / 1000.0)?),
+        Ok(number) if number >= 1e9 => until(since_1970(number)?),
+        Ok(number) => Duration::try_from_secs_f64(number).ok()?,
+        Err(_) => match duration(text) {
+            Some((reset, "")) => reset,
+            _ => until(date(text)?),
+        },
+    };
+    (reset <= MAX_RESET).then_some(reset)
+}
+
+/// Units of time, the longest name first.
+const UNITS: &[(&str, f64)] = &[
+    ("milliseconds", 1e-3),
+    ("seconds", 1.0),
+    ("second", 1.0),
+    ("minutes", 60.0),
+    ("minute", 60.0),
+    ("hours", 3600.0),
+    ("hour", 3600.0),
+    ("days", 86_400.0),
+    ("day", 86_400.0),
+    ("secs", 1.0),
+    ("sec", 1.0),
+    ("mins", 60.0),
+    ("min", 60.0),
+    ("ms", 1e-3),
+    ("µs", 1e-6),
+    ("us", 1e-6),
+    ("ns", 1e-9),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86_400.0),
+];
+
+/// Parses the duration that a text begins with (`7m12s`, `20 seconds`), and returns it with the rest of the text. Each number
+/// has its unit.
+pub(super) fn duration(text: &str) -> Option<(Duration, &str)> {
+    let (mut seconds, mut rest) = (None, text);
+    loop {
+        let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+        let Some((number, after)) = rest[..digits].parse::<f64>().ok().map(|number| (number, &rest[digits..])) else {
+            break;
+        };
+        let word = after.trim_start();
+        let Some((name, unit)) = UNITS.iter().find(|(name, _)| word.starts_with(name)) else { break };
+        seconds = Some(seconds.unwrap_or(0.0) + number * unit);
+        rest = &word[name.len()..];
+    }
+    Some((Duration::try_from_secs_f64(seconds?).ok()?, rest))
+}
