@@ -87,7 +87,8 @@ impl Retry {
         if !is_retryable(error) {
             return None;
         }
-        let is_paused_by_quota = self.waits_for_quota && error.kind == ErrorKind::RateLimit;
+        let is_paused_by_quota =
+            self.waits_for_quota && matches!(failure_class(error), FailureClass::Rate | FailureClass::DayQuota);
         if !is_paused_by_quota && self.retries - self.uncounted >= self.max_retries {
             return None;
         }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::call::Call;
 use super::callbacks::Callbacks;
-use super::codec::encode;
+use super::codec::{encode, unix_seconds};
 use super::gate::Gate;
 use super::retry::{Decide, Decision, Event, Retry};
 use super::stats::ProviderStats;
@@ -112,9 +112,9 @@ impl<'a> CallState<'a> {
     }
 
     /// Settles the permits of an attempt that was answered. `body` is the answer; that of a stream is empty.
-    pub fn settle(&mut self, call: &Call, status: u16, headers: &Headers, body: &[u8]) {
+    pub fn settle(&mut self, call: &Call, headers: &Headers, body: &[u8]) {
         let Some(gate) = &mut self.gate else { return };
-        let signals = call.deployment.provider.signals(status, headers);
+        let signals = call.deployment.provider.signals(headers, unix_seconds());
         gate.answered(body, &signals);
     }
 
@@ -150,7 +150,7 @@ impl<'a> CallState<'a> {
 
     fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {
         if let Some(gate) = &mut self.gate {
-            let signals = call.deployment.provider.failure_signals(&error);
+            let signals = call.deployment.provider.failure_signals(&error, unix_seconds());
             self.retry.waits_for_quota = gate.has_quotas();
             if let Some(refusal) = gate.settle(None, &signals) {
                 error = refusal;

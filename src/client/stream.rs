@@ -295,7 +295,7 @@ impl<'a> Stream<'a> {
             chunks.iter().for_each(|(chunk, _)| gate.look_for_usage(chunk));
         }
         if !more {
-            self.state.settle(&self.call, self.meta.status, &self.meta.headers, &[]);
+            self.state.settle(&self.call, &self.meta.headers, &[]);
         }
     }
 

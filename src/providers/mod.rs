@@ -67,7 +67,7 @@ use crate::types::request::Request;
 use crate::types::secret::Secret;
 
 pub use embeddings::EmbeddingRow;
-pub use rate_limits::{Parts, failure_class};
+pub use rate_limits::failure_class;
 pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
 pub use row::{About, Key, Row};
 pub use state::{binding, created_ids};
@@ -97,9 +97,15 @@ pub trait Provider: Send + Sync {
     /// Converts a refusal to an error of its class, with the provider's message, code and body.
     fn decode_error(&self, response: &HttpResponse) -> Box<Error>;
 
-    /// Returns what an answer or a failure says about rate limits. Reads no clock, and nothing of a successful body.
-    fn signals(&self, answer: Parts<'_>) -> Signals {
-        rate_limits::signals(self.row(), answer)
+    /// Returns what the header fields of an answer say about rate limits. `received` is the Unix time in seconds at which it
+    /// came, for an answer without a date.
+    fn signals(&self, headers: &Headers, received: u64) -> Signals {
+        rate_limits::signals(self.row(), headers, received)
+    }
+
+    /// Returns the class of a failure, and what it says about rate limits.
+    fn failure_signals(&self, error: &Error, received: u64) -> Signals {
+        rate_limits::failure_signals(self.row(), error, received)
     }
 
     /// Returns the rules by which the tokens of a model's calls count towards its limits.
@@ -111,27 +117,6 @@ pub trait Provider: Send + Sync {
     /// settings suffice.
     fn credentials(&self, _deployment: &Deployment) -> Option<Kind> {
         None
-    }
-
-    /// STUB
-    fn signals(&self, _status: u16, _headers: &Headers) -> Signals {
-        Signals::default()
-    }
-    /// STUB
-    fn failure_signals(&self, error: &Error) -> Signals {
-        use crate::types::rate_limit::FailureClass;
-        let failure = Some(match error.kind {
-            ErrorKind::RateLimit => FailureClass::Rate,
-            ErrorKind::Authentication | ErrorKind::PermissionDenied | ErrorKind::NotFound => FailureClass::Auth,
-            ErrorKind::ServiceUnavailable => FailureClass::Overload,
-            ErrorKind::BadRequest | ErrorKind::UnprocessableEntity => FailureClass::BadRequest,
-            _ => FailureClass::Transient,
-        });
-        Signals { retry_after: error.retry_after, failure, ..Signals::default() }
-    }
-    /// STUB
-    fn token_rules(&self, _model: &str) -> TokenRules {
-        TokenRules { reserves_max_tokens: true, output_weight: 1, cached_reads_free: false }
     }
 
     /// Adds credentials to a request that are new for each attempt, such as a signature with the time.

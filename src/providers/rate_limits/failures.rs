@@ -195,6 +195,12 @@ const GOOGLE_DAY: &[u8] = b"PerDay";
 
 /// Returns the class of a failure.
 pub fn failure_class(error: &Error) -> FailureClass {
+    let class = class_of(error);
+    // The provider's word for it is that the same request may succeed.
+    if class == BadRequest && error.should_retry == Some(true) { Transient } else { class }
+}
+
+fn class_of(error: &Error) -> FailureClass {
     match error.kind {
         ErrorKind::InvalidArgument
         | ErrorKind::UnsupportedParams

@@ -72,27 +72,16 @@ pub enum Period {
 /// Number of windows of the provider that tells most.
 const MAX_WINDOWS: usize = 6;
 
-/// The parts of an answer that may tell rate limits.
-#[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
-    /// Header fields of the answer.
-    pub headers: &'a Headers,
-    /// Unix time in seconds at which it came.
-    pub received: u64,
-    /// The error that it was decoded to, if it is a refusal.
-    pub error: Option<&'a Error>,
+/// Returns what the header fields of an answer say.
+pub(super) fn signals(row: &Row, headers: &Headers, received: u64) -> Signals {
+    Signals { windows: headers::windows(row.rate_limits.windows, headers, received), ..Signals::default() }
 }
 
-/// Returns what an answer of a provider says about rate limits.
-pub(super) fn signals(row: &Row, answer: Parts<'_>) -> Signals {
-    let mut signals = Signals {
-        windows: headers::windows(row.rate_limits.windows, answer.headers, answer.received),
-        ..Signals::default()
-    };
-    if let Some(error) = answer.error {
-        signals.retry_after = error.retry_after;
-        signals.failure = Some(failure_class(error));
-        bodies::read(row, answer.received, error, &mut signals);
-    }
+/// Returns the class of a failure, and what its answer says, if there is one.
+pub(super) fn failure_signals(row: &Row, error: &Error, received: u64) -> Signals {
+    let mut signals = error.headers.as_ref().map(|headers| signals(row, headers, received)).unwrap_or_default();
+    signals.retry_after = error.retry_after;
+    signals.failure = Some(failure_class(error));
+    bodies::read(row, received, error, &mut signals);
     signals
 }

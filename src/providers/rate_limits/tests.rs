@@ -15,7 +15,7 @@ const DAY: u64 = 86_400;
 
 fn answered(provider: &str, fields: &str) -> Signals {
     let headers = Headers::new(fields.to_owned().into());
-    lookup(provider).unwrap().signals(Parts { headers: &headers, received: RECEIVED, error: None })
+    lookup(provider).unwrap().signals(&headers, RECEIVED)
 }
 
 fn told(provider: &str, fields: &str) -> Vec<WindowSignal> {
@@ -28,8 +28,8 @@ fn refused(provider: &str, status: u16, fields: &str, body: &str) -> Signals {
     let provider = lookup(provider).unwrap();
     let headers = Headers::new(fields.to_owned().into());
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let error = provider.decode_error(&HttpResponse { received: RECEIVED, status, headers: headers.clone(), body });
-    provider.signals(Parts { headers: &headers, received: RECEIVED, error: Some(&error) })
+    let error = provider.decode_error(&HttpResponse { received: RECEIVED, status, headers, body });
+    provider.failure_signals(&error, RECEIVED)
 }
 
 /// A window with a limit, what is left of it, the seconds to the full limit and the window's seconds; 0 is absent.
