@@ -79,18 +79,15 @@ impl Line {
         queue.front().map(|(number, call)| (Ticket { priority, number }, call))
     }
 
-    /// Removes the call whose turn it is, which was admitted.
-    pub(super) fn admitted(&mut self) {
-        let priority = self.turn();
+    /// Removes a call that was admitted, when it was its turn.
+    pub(super) fn admitted(&mut self, ticket: Ticket) {
         if self.interactive.waiting > 0 && self.bulk.waiting > 0 {
             self.owed += self.bulk_share;
-            if priority == Priority::Bulk {
+            if ticket.priority == Priority::Bulk {
                 self.owed -= 1.0;
             }
         }
-        if let Some((ticket, _)) = self.next() {
-            self.remove(ticket);
-        }
+        self.remove(ticket);
     }
 
     pub(super) fn remove(&mut self, ticket: Ticket) {

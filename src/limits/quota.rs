@@ -84,7 +84,7 @@ impl Quota {
         };
         let admission = self.take(budget, now, &call);
         match admission {
-            Admission::Admitted(_) => self.line.admitted(),
+            Admission::Admitted(_) => self.line.admitted(ticket),
             Admission::Refused(_) => self.line.remove(ticket),
             Admission::Until(_) | Admission::Blocked => {}
         }
@@ -172,3 +172,6 @@ impl Quota {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

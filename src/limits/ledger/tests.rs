@@ -410,6 +410,44 @@ fn time_that_goes_back_changes_nothing() {
     assert!(time >= DAY + MINUTE);
 }
 
+/// Processes with timers of their own, each of which always has another request.
+#[test]
+fn members_use_a_shared_limit_and_hold_it() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let per_second = Limit { requests: Some(50), ..Limit::per(SECOND) };
+    let per_minute = Limit { tokens: Some(600_000), ..Limit::per(MINUTE) };
+    for (limit, size, windows) in [(per_second, 1, 30), (rpm(600), 1, 6), (rpm(7), 1, 40), (per_minute, 5_000, 6)] {
+        for members in [2, 8] {
+            let mut ledger = ledger(&spec(&[limit]));
+            let mut next = vec![DAY; members];
+            let mut shares = vec![0; members];
+            let mut log = Vec::new();
+            loop {
+                let member = (0..members).min_by_key(|member| next[*member]).unwrap();
+                let now = next[member];
+                if now > DAY + limit.per * windows {
+                    break;
+                }
+                let size = random.u64(1..=size);
+                match ledger.member(member).try_take(now, tokens(size)) {
+                    Ok(taken) => {
+                        log.push((now, if limit.tokens.is_some() { size } else { 1 }));
+                        shares[member] += 1;
+                        ledger.member(member).settle(now, taken, Some(tokens(size)), &Signals::default());
+                    }
+                    Err(Wait::Until(time)) => next[member] = time + Duration::from_micros(random.u64(..1_000)),
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            let most = limit.requests.or(limit.tokens).unwrap();
+            check(&log, most, limit.per, &mut random, &format!("{members} members, {limit:?}, {shares:?}"));
+            if most > 7 {
+                assert!(shares.iter().all(|share| share * members * 2 > log.len()), "{shares:?}");
+            }
+        }
+    }
+}
+
 /// One member has large requests, others keep the window full with small ones.
 #[test]
 fn small_requests_of_others_do_not_pass_a_large_one_for_ever() {
