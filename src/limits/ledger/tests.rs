@@ -125,6 +125,30 @@ fn tokens_of_unequal_sizes_hold_their_limit_and_use_it() {
     }
 }
 
+/// Requests that arrive a little too often: the log's entries are apart, and each stands for many of them.
+#[test]
+fn a_log_of_merged_entries_holds_its_limit() {
+    let mut random = fastrand::Rng::with_seed(6);
+    for period in [SECOND, MINUTE, DAY] {
+        for limit in [200_u32, 2_000] {
+            let limits = [Limit { requests: Some(limit.into()), ..Limit::per(period) }];
+            let mut ledger = ledger(&QuotaSpec { burst: Some(1.0), ..spec(&limits) });
+            let mut log = Vec::new();
+            let mut arrives = DAY;
+            let mut now = DAY;
+            while now < DAY + period * 8 {
+                arrives += (period / limit).mul_f64(random.f64() * 1.7);
+                now = now.max(arrives);
+                while let Err(Wait::Until(time)) = ledger.member(0).try_take(now, tokens(1)) {
+                    now = time;
+                }
+                log.push((now, 1));
+            }
+            check(&log, limit.into(), period, &mut random, &format!("{limit} in {period:?}"));
+        }
+    }
+}
+
 #[test]
 fn all_limits_of_a_quota_hold() {
     let mut random = fastrand::Rng::with_seed(3);
@@ -473,6 +497,40 @@ fn small_requests_of_others_do_not_pass_a_large_one_for_ever() {
         }
         assert!(admitted[0] >= least, "{admitted:?}");
         assert!(admitted[1..].iter().all(|count| *count * 5 >= admitted[0] * 4), "{admitted:?}");
+    }
+}
+
+/// Prints the time that a request takes: 300 ns are to be enough.
+#[test]
+#[ignore = "a measurement"]
+fn time_of_a_request() {
+    use std::time::Instant;
+    let limit = Limit { requests: Some(1 << 40), tokens: Some(1 << 50), ..Limit::per(MINUTE) };
+    for limits in [vec![], vec![limit], vec![limit, Limit { per: SECOND, ..limit }, Limit { per: DAY, ..limit }]] {
+        let mut ledger = ledger(&spec(&limits));
+        let mut quota = crate::limits::Quota::new(0.05);
+        let rules = crate::types::rate_limit::TokenRules {
+            reserves_max_tokens: false,
+            output_weight: 1,
+            cached_reads_free: false,
+        };
+        let call = crate::limits::Call { priority: Default::default(), bytes: 4_000, max_tokens: None, rules };
+        let mut best = f64::MAX;
+        let mut now = DAY;
+        for _ in 0..50 {
+            let start = Instant::now();
+            for _ in 0..10_000 {
+                now += Duration::from_micros(700);
+                let budget = &mut ledger.member(0);
+                let crate::limits::Admission::Admitted(permit) = quota.try_acquire(budget, now, &call) else {
+                    panic!()
+                };
+                let used = Tokens { input: 900, output: 200 };
+                let _ = quota.settle(budget, now + Duration::from_micros(10), permit, Some(used), &Signals::default());
+            }
+            best = best.min(start.elapsed().as_secs_f64() / 1e4 * 1e9);
+        }
+        println!("{} windows: {best:.0} ns", limits.len() * 2);
     }
 }
 
