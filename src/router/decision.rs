@@ -132,8 +132,6 @@ impl Failure {
 pub enum Event {
     /// The call has started.
     Started,
-    /// The attempt was admitted by its quota and is being sent: its latency counts from now. Optional.
-    Admitted(AttemptId),
     /// The first chunk of a stream, or the whole answer of a plain call, has arrived: this attempt has won.
     Answered(AttemptId),
     /// The attempt has failed. An attempt that answered and broke off later fails, too.
@@ -243,29 +241,48 @@ pub enum Why {
 pub struct Fail {
     /// Kind of the error.
     pub kind: ErrorKind,
-    /// Attempt whose error is given to the caller; `None` if no attempt decides.
+    /// Attempt whose error is given to the caller, if there was one.
     pub attempt: Option<AttemptId>,
-    /// Sentence for the caller, if no attempt decides.
-    pub message: String,
-    /// Time after which a deployment is available.
+    /// Sentence for the caller, if the attempt's error does not say it all.
+    pub message: Option<String>,
+    /// Time after which a deployment is available, if that is what the call failed for.
     pub retry_after: Option<Duration>,
     /// Every deployment that could have been asked, and why it was not, or not again.
-    pub verdicts: SmallVec<[Verdict; 4]>,
+    pub verdicts: SmallVec<[Verdict; 2]>,
 }
 
+/// Maximum number of deployments in a message.
+const MAX_NAMED: usize = 8;
+
 impl Fail {
-    /// Returns the error for a call that no attempt decided.
-    pub fn error(&self, plan: &Plan, now: Time) -> Box<Error> {
-        let mut message = self.message.clone();
-        for (index, verdict) in self.verdicts.iter().enumerate() {
-            message += if index == 0 { ": " } else { "; " };
-            message += &plan.deployments[verdict.deployment].name;
-            message += " ";
-            message += &verdict.why.text(now);
-        }
-        let mut error = Error::new(self.kind, message);
-        error.retry_after = self.retry_after;
+    /// Returns the error for the caller: the attempt's, if there was one, with what it does not say.
+    pub fn error(&self, attempt: Option<Box<Error>>, plan: &Plan, now: Time) -> Box<Error> {
+        let mut error = match (attempt, &self.message) {
+            (Some(error), None) => return error,
+            (Some(mut error), Some(message)) => {
+                error.message = format!("{} ({message}{})", error.message, self.list(plan, now));
+                error
+            }
+            (None, message) => {
+                let message = message.as_deref().unwrap_or_default();
+                Error::new(self.kind, format!("{message}{}", self.list(plan, now)))
+            }
+        };
+        error.retry_after = self.retry_after.or(error.retry_after);
         error
+    }
+
+    /// Returns the deployments and their reasons, after a colon.
+    fn list(&self, plan: &Plan, now: Time) -> String {
+        let mut list = String::new();
+        for (index, verdict) in self.verdicts.iter().take(MAX_NAMED).enumerate() {
+            list += if index == 0 { ": " } else { "; " };
+            list += &format!("{} {}", plan.deployments[verdict.deployment].name, verdict.why.text(now));
+        }
+        match self.verdicts.len().saturating_sub(MAX_NAMED) {
+            0 => list,
+            more => format!("{list}; and {more} more"),
+        }
     }
 }
 

@@ -2,10 +2,13 @@
 //! and without a clock. The driver that carries their decisions out is the only file that does I/O.
 //!
 //! - `config`: what a user writes, checked, with `options`; `plan`: the same, compiled
-//! - `decision`: the events of a call and the decisions on it
+//! - `decision`: the events of a call and the decisions on it; `call`: what decides
+//! - `state`: what all calls share, of `deployment`s with a `breaker` and `latency` each
+//! - `strategy`, `affinity`, `hedge`: which one, and when a second one
 
 pub mod affinity;
 pub mod breaker;
+pub mod call;
 pub mod config;
 pub mod decision;
 pub mod deployment;

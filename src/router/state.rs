@@ -62,8 +62,10 @@ pub struct State {
 pub struct Query<'a> {
     /// Group to choose from.
     pub group: GroupIndex,
-    /// Deployments that are left out until a time, each.
+    /// Deployments that are left out, and until when.
     pub left_out: &'a [(DeploymentIndex, Time)],
+    /// True if those are chosen whose time has come.
+    pub is_again: bool,
     /// True if a probe may be chosen though others are well.
     pub may_probe: bool,
 }
@@ -140,7 +142,7 @@ impl State {
     }
 
     /// Appends the deployments of a group that a call may go to now: of those that are available, the ones that precede.
-    /// `allows` is asked of those only.
+    /// Returns the number of all that are available.
     pub fn candidates<O: Outlook + ?Sized>(
         &self,
         now: Time,
@@ -148,17 +150,23 @@ impl State {
         outlook: &O,
         allows: impl Fn(DeploymentIndex) -> bool,
         candidates: &mut Candidates,
-    ) {
-        let mut lowest = i64::MAX;
+    ) -> usize {
+        let (mut lowest, mut available) = (i64::MAX, 0);
         let (mut probe, mut healthy) = (None, 0);
         for &deployment in &self.plan.groups[query.group].deployments {
             let slot = &self.slots[deployment];
             let is_available = slot.ready_at <= now
-                && slot.order <= lowest
                 && outlook.ready_at(deployment) <= now
-                && !query.left_out.iter().any(|&(left_out, until)| left_out == deployment && until > now)
+                && !query
+                    .left_out
+                    .iter()
+                    .any(|&(left_out, until)| left_out == deployment && !(query.is_again && until <= now))
                 && allows(deployment);
             if !is_available {
+                continue;
+            }
+            available += 1;
+            if slot.order > lowest {
                 continue;
             }
             if slot.order < lowest {
@@ -173,7 +181,7 @@ impl State {
             }
             candidates.push(deployment);
         }
-        let Some(probe) = probe else { return };
+        let Some(probe) = probe else { return available };
         if healthy > 0 && !query.may_probe {
             candidates.retain(|deployment| !self.slots[*deployment].needs_probe);
         } else if !matches!(self.plan.strategy, StrategyKind::Ordered | StrategyKind::Cost | StrategyKind::Custom) {
@@ -181,6 +189,7 @@ impl State {
             candidates.clear();
             candidates.push(probe);
         }
+        available
     }
 
     /// Chooses one of the candidates by the plan's strategy, and returns its position.
