@@ -7,6 +7,7 @@ mod call;
 mod callbacks;
 mod codec;
 mod gate;
+mod host_budget;
 mod in_flight_limiter;
 mod quotas;
 mod reply_guard;

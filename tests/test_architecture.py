@@ -35,7 +35,7 @@ ARROWS = {
     },
     "python": {"client", "error", "limits", "providers", "router", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
-    "client": {"credentials", "error", "limits", "providers", "transport", "types"},
+    "client": {"credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
     "limits": {"error", "types"},
     "store": {"error", "limits", "platform", "transport", "types"},
     "platform": {"error", "types"},

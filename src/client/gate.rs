@@ -122,7 +122,13 @@ fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
 
 /// Returns the error of a call that was not admitted within its queue timeout.
 fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
-    let (snapshot, now) = quota.snapshot();
+    let Some((snapshot, now)) = quota.snapshot() else {
+        return Error::timeout(format!(
+            "the call was not admitted within the queue timeout of {} s: another process uses its quota {}",
+            queue.as_secs_f64(),
+            quota.name
+        ));
+    };
     let budget = &snapshot.budget;
     let mut reasons = Vec::new();
     if let Some((until, reason)) = budget.paused {
@@ -155,7 +161,7 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
 fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
     let mut error = match refusal {
         Refusal::Stopped { class, since, probe } => {
-            let (_, now) = quota.snapshot();
+            let now = quota.snapshot().map_or(since, |(_, now)| now);
             let (kind, why) = match class {
                 FailureClass::Auth => (ErrorKind::Authentication, "the key was refused, or has no access to the model"),
                 _ => (ErrorKind::RateLimit, "there is no credit or no quota"),

@@ -5,6 +5,8 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use super::budget_source::BudgetSource;
 use super::settings::{LimitSettings, OwnLimits, Share};
 use super::shared_quota::SharedQuota;
@@ -44,7 +46,8 @@ impl Quotas {
     /// The store of the quotas cannot be opened.
     pub fn of(&self, deployment: &Deployment, own: Option<&OwnLimits>) -> Result<QuotaList> {
         let name = own.map_or("", |own| &own.name);
-        let key = key(&self.hasher, name, &deployment.model, deployment);
+        // Only the hash is kept, not the key.
+        let key = self.hasher.hash_one(Id::Model(name, &deployment.model, Account(deployment)));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(list) = known.get(&key) {
             return Ok(list.clone());
@@ -61,22 +64,18 @@ impl Quotas {
         let share = self.settings.as_ref().map(|settings| &settings.share).unwrap_or(&Share::Process);
         let mut found = Vec::new();
         if let Some(own) = own {
-            let hash = |hasher: &RandomState| match own.is_group {
-                true => hasher.hash_one(&own.name),
-                false => key(hasher, &own.name, &deployment.model, deployment),
+            let id = match own.is_group {
+                true => Id::Group(&own.name),
+                false => Id::Model(&own.name, &deployment.model, Account(deployment)),
             };
-            found.push(shared(share, &own.spec, || own.name.clone(), hash)?);
+            found.push(shared(share, &own.spec, id, || own.name.clone())?);
         }
         if let Some(settings) = &self.settings {
             let (of_model, of_account) = settings.rules.specs(deployment.provider.row().name, &deployment.model);
             let of_model = of_model.map(|spec| (&*deployment.model, spec));
             for (model, spec) in of_model.into_iter().chain(of_account.map(|spec| ("", spec))) {
-                found.push(shared(
-                    share,
-                    &spec,
-                    || name(model, deployment),
-                    |hasher| key(hasher, "", model, deployment),
-                )?);
+                found
+                    .push(shared(share, &spec, Id::Model("", model, Account(deployment)), || name(model, deployment))?);
             }
         }
         Ok(found.into())
@@ -89,10 +88,10 @@ impl Quotas {
         found.sort_by(|a, b| (&a.name, Arc::as_ptr(a)).cmp(&(&b.name, Arc::as_ptr(b))));
         found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let snapshot = |quota: &Arc<SharedQuota>| {
-            let (snapshot, now) = quota.snapshot();
-            (quota.name.clone(), snapshot, now)
+            let (snapshot, now) = quota.snapshot()?;
+            Some((quota.name.clone(), snapshot, now))
         };
-        found.into_iter().map(snapshot).collect()
+        found.into_iter().filter_map(snapshot).collect()
     }
 
     /// Ends the pauses and stops of the quotas whose name is or begins with `name`. Returns false if there are none.
@@ -103,13 +102,50 @@ impl Quotas {
     }
 }
 
-/// Returns a hash of a model at an address, for an account. Only the hash is kept, not the key.
-fn key(hasher: &impl BuildHasher, name: &str, model: &str, deployment: &Deployment) -> u64 {
-    let mut state = hasher.build_hasher();
-    (name, model, deployment.provider.row().name, &deployment.base_url).hash(&mut state);
-    deployment.api_key.hash(&mut state);
-    deployment.settings.hash(&mut state);
-    state.finish()
+/// What a quota counts: equal ones are the same quota.
+#[derive(Hash)]
+enum Id<'a> {
+    /// The deployments that name this group.
+    Group(&'a str),
+    /// A model, or all if its name is empty, at the address and for the account of a deployment; with the name of a quota of
+    /// its own, if it has one.
+    Model(&'a str, &'a str, Account<'a>),
+}
+
+impl Id<'_> {
+    /// Returns a hash that is the same in all processes. Nobody can tell the key from it.
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        };
+        add("ritellm quota");
+        match self {
+            Self::Group(name) => ["group", name].into_iter().for_each(add),
+            Self::Model(name, model, Account(deployment)) => {
+                ["model", name, model, deployment.provider.row().name, &deployment.base_url]
+                    .into_iter()
+                    .for_each(&mut add);
+                deployment.api_key.iter().for_each(|key| add(key.expose()));
+                for (name, value) in &deployment.settings {
+                    add(name);
+                    add(value.expose());
+                }
+            }
+        }
+        digest.finalize().into()
+    }
+}
+
+/// The account and the address of a deployment.
+struct Account<'a>(&'a Deployment);
+
+impl Hash for Account<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Deployment { provider, base_url, api_key, settings, .. } = self.0;
+        (provider.row().name, base_url, api_key, settings).hash(state);
+    }
 }
 
 /// The quotas of the process, which all of its clients share.
@@ -120,13 +156,8 @@ struct Registry {
     quotas: HashMap<u64, Arc<SharedQuota>>,
 }
 
-/// Returns the quota that `hash` identifies, and declares its limits.
-fn shared(
-    share: &Share,
-    spec: &QuotaSpec,
-    name: impl FnOnce() -> String,
-    hash: impl FnOnce(&RandomState) -> u64,
-) -> Result<Arc<SharedQuota>> {
+/// Returns the quota that `id` identifies, and declares its limits.
+fn shared(share: &Share, spec: &QuotaSpec, id: Id<'_>, name: impl FnOnce() -> String) -> Result<Arc<SharedQuota>> {
     static REGISTRY: LazyLock<Mutex<Registry>> =
         LazyLock::new(|| Mutex::new(Registry { process: 0, hasher: RandomState::new(), quotas: HashMap::new() }));
     let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,12 +169,11 @@ fn shared(
     if registry.quotas.len() >= MAX_KNOWN {
         registry.quotas.retain(|_, quota| Arc::strong_count(quota) > 1);
     }
-    let mut state = registry.hasher.build_hasher();
-    (hash(&registry.hasher), share).hash(&mut state);
-    let quota = match registry.quotas.entry(state.finish()) {
+    let key = registry.hasher.hash_one((&id, share));
+    let quota = match registry.quotas.entry(key) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {
-            let source = BudgetSource::of(share)?;
+            let source = BudgetSource::open(share, || id.digest())?;
             entry.insert(Arc::new(SharedQuota::new(name(), spec.bulk_share, source)))
         }
     };

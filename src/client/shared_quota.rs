@@ -15,6 +15,9 @@ use crate::types::rate_limit::{Signals, Tokens};
 /// Longest time that a waiting call sleeps before it asks again.
 const LONGEST_SLEEP: Duration = Duration::from_secs(86_400);
 
+/// Pause before a state that another process uses at this moment is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
 /// A quota, and the calls of this process that wait for it.
 pub(super) struct SharedQuota {
     /// Name for messages and statistics. It holds no key.
@@ -25,14 +28,52 @@ pub(super) struct SharedQuota {
 struct State {
     quota: Quota,
     source: BudgetSource,
+    /// Everything that was declared for the quota.
+    declared: QuotaSpec,
     waiters: HashMap<Ticket, Arc<Notify>>,
+    /// Permits that have ended while another process used the budget.
+    pending: Vec<Ending>,
+}
+
+/// A permit that has ended, and how.
+struct Ending {
+    permit: Permit,
+    end: End,
+}
+
+enum End {
+    /// With an outcome.
+    Settled(Option<Tokens>, Signals),
+    /// Its request was sent and has no outcome.
+    Cancelled,
+    /// Its request was never sent.
+    Unused,
+}
+
+impl Ending {
+    /// Ends the permit. Returns the reason why the call must not be repeated, if there is one.
+    fn apply(self, quota: &mut Quota, budget: &mut dyn Budget, now: Time) -> Option<Refusal> {
+        let Self { permit, end } = self;
+        match end {
+            End::Settled(used, signals) => return quota.settle(budget, now, permit, used, &signals),
+            End::Cancelled => quota.cancel_permit(budget, now, permit),
+            End::Unused => quota.give_back(budget, now, permit),
+        }
+        None
+    }
 }
 
 impl State {
-    /// Calls a function with the quota, its budget and the time on the budget's clock.
-    fn with<T>(&mut self, function: impl FnOnce(&mut Quota, &mut dyn Budget, Time) -> T) -> T {
-        let Self { quota, source, .. } = self;
-        source.with(|budget, now| function(quota, budget, now))
+    /// Calls a function with the quota, its budget and the time on the budget's clock; `None` if another process uses the
+    /// budget at this moment.
+    fn with<T>(&mut self, function: impl FnOnce(&mut Quota, &mut dyn Budget, Time) -> T) -> Option<T> {
+        let Self { quota, source, pending, .. } = self;
+        source.with(|budget, now| {
+            for ending in pending.drain(..) {
+                let _ = ending.apply(quota, budget, now);
+            }
+            function(quota, budget, now)
+        })
     }
 
     /// Wakes the call whose turn it is.
@@ -45,17 +86,26 @@ impl State {
 
 impl SharedQuota {
     pub fn new(name: String, bulk_share: f64, source: BudgetSource) -> Self {
-        let state = State { quota: Quota::new(bulk_share), source, waiters: HashMap::new() };
+        let state = State {
+            quota: Quota::new(bulk_share),
+            source,
+            declared: QuotaSpec::default(),
+            waiters: HashMap::new(),
+            pending: Vec::new(),
+        };
         Self { name, state: Mutex::new(state) }
     }
 
-    /// Adds declared limits.
+    /// Adds declared limits. Those of all clients that share the quota hold.
     ///
     /// # Errors
     ///
     /// There is no room for them: a quota has a fixed number of windows.
     pub fn declare(&self, spec: &QuotaSpec) -> Result<()> {
-        self.lock().source.declare(spec)
+        let mut state = self.lock();
+        state.declared.add(spec);
+        let State { source, declared, .. } = &mut *state;
+        source.declare(declared)
     }
 
     /// Admits a call at once, if nobody waits and the budget allows it.
@@ -65,9 +115,9 @@ impl SharedQuota {
     /// The reason why the call is not sent at all.
     pub fn try_acquire(self: &Arc<Self>, call: &Call) -> std::result::Result<Option<QuotaPermit>, Refusal> {
         match self.lock().with(|quota, budget, now| quota.try_acquire(budget, now, call)) {
-            Admission::Admitted(permit) => Ok(Some(QuotaPermit::new(self, permit))),
-            Admission::Until(_) | Admission::Blocked => Ok(None),
-            Admission::Refused(refusal) => Err(refusal),
+            Some(Admission::Admitted(permit)) => Ok(Some(QuotaPermit::new(self, permit))),
+            Some(Admission::Refused(refusal)) => Err(refusal),
+            Some(Admission::Until(_) | Admission::Blocked) | None => Ok(None),
         }
     }
 
@@ -79,45 +129,70 @@ impl SharedQuota {
     pub async fn acquire(self: &Arc<Self>, call: Call) -> std::result::Result<QuotaPermit, Refusal> {
         let place = Place::take(self, call);
         loop {
-            match self.poll(place.ticket) {
-                (Admission::Admitted(permit), _) => return Ok(QuotaPermit::new(self, permit)),
-                (Admission::Refused(refusal), _) => return Err(refusal),
-                // Woken earlier if another call ends.
-                (Admission::Until(time), now) => {
-                    let pause = time.saturating_sub(now).min(LONGEST_SLEEP);
-                    drop(timeout(pause, place.woken.notified()).await);
-                }
-                (Admission::Blocked, _) => place.woken.notified().await,
-            }
+            let pause = match self.poll(place.ticket) {
+                Some((Admission::Admitted(permit), _)) => return Ok(QuotaPermit::new(self, permit)),
+                Some((Admission::Refused(refusal), _)) => return Err(refusal),
+                Some((Admission::Until(time), now)) => time.saturating_sub(now).min(LONGEST_SLEEP),
+                Some((Admission::Blocked, _)) => LONGEST_SLEEP,
+                None => BUSY_PAUSE,
+            };
+            // Woken earlier if another call ends.
+            drop(timeout(pause, place.woken.notified()).await);
         }
     }
 
     /// Asks for a call that waits, and wakes the next one if the call has left the line. Returns the time, too.
-    fn poll(&self, ticket: Ticket) -> (Admission, Time) {
+    fn poll(&self, ticket: Ticket) -> Option<(Admission, Time)> {
         let mut state = self.lock();
-        let answer = state.with(|quota, budget, now| (quota.poll(budget, ticket, now), now));
+        state.source.reap();
+        let answer = state.with(|quota, budget, now| (quota.poll(budget, ticket, now), now))?;
         if matches!(answer.0, Admission::Admitted(_) | Admission::Refused(_)) {
             state.wake_next();
         }
-        answer
+        Some(answer)
     }
 
     /// Ends a pause or a stop by hand.
     pub fn enable(&self) {
-        self.change(|quota, budget, now| quota.enable(budget, now));
+        let mut state = self.lock();
+        let _ = state.with(|quota, budget, now| quota.enable(budget, now));
+        state.wake_next();
     }
 
-    /// Returns what `status()` shows, and the time to which its times are relative.
-    pub fn snapshot(&self) -> (Snapshot, Time) {
+    /// Returns what `status()` shows, and the time to which its times are relative; `None` if another process uses the budget
+    /// at this moment.
+    pub fn snapshot(&self) -> Option<(Snapshot, Time)> {
         self.lock().with(|quota, budget, now| (quota.snapshot(budget, now), now))
     }
 
-    /// Changes the quota, and wakes the call whose turn it is then.
-    fn change<T>(&self, change: impl FnOnce(&mut Quota, &mut dyn Budget, Time) -> T) -> T {
+    /// Ends a permit, and wakes the call whose turn it is then. Returns the reason why the call must not be repeated, if there
+    /// is one.
+    fn end(self: &Arc<Self>, permit: Permit, end: End) -> Option<Refusal> {
+        let mut ending = Some(Ending { permit, end });
         let mut state = self.lock();
-        let changed = state.with(change);
+        let ended = state.with(|quota, budget, now| ending.take()?.apply(quota, budget, now));
+        if let Some(ending) = ending {
+            state.pending.push(ending);
+            self.clone().end_later();
+        }
         state.wake_next();
-        changed
+        ended.flatten()
+    }
+
+    /// Ends the permits that could not be ended while another process used the budget.
+    #[cold]
+    fn end_later(self: Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(BUSY_PAUSE).await;
+                let mut state = self.lock();
+                if state.with(|_, _, _| ()).is_some() {
+                    state.wake_next();
+                    return;
+                }
+            }
+        });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,16 +251,14 @@ impl QuotaPermit {
     /// Returns the reason why the call must not be repeated, if there is one.
     pub fn settle(mut self, used: Option<Tokens>, signals: &Signals) -> Option<Refusal> {
         let permit = self.permit.take()?;
-        self.quota.change(|quota, budget, now| quota.settle(budget, now, permit, used, signals))
+        self.quota.end(permit, End::Settled(used, signals.clone()))
     }
 }
 
 impl Drop for QuotaPermit {
     fn drop(&mut self) {
-        let Some(permit) = self.permit.take() else { return };
-        self.quota.change(|quota, budget, now| match self.was_sent {
-            true => quota.cancel_permit(budget, now, permit),
-            false => quota.give_back(budget, now, permit),
-        });
+        if let Some(permit) = self.permit.take() {
+            let _ = self.quota.end(permit, if self.was_sent { End::Cancelled } else { End::Unused });
+        }
     }
 }

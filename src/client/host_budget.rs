@@ -1,0 +1,152 @@
+//! The budget of a quota that all processes of this machine share, in shared memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+use crate::limits::{Budget, Ledger, Limit, QuotaSpec, Time};
+use crate::platform;
+use crate::store::host::{AccessError, HostRegion, Slot};
+
+/// Number of attempts to use a state that another process uses: it does so for less than a microsecond, unless it was
+/// interrupted.
+const ATTEMPTS: usize = 20;
+
+/// The budget of a quota in shared memory.
+pub(super) struct HostBudget {
+    /// Name of the region.
+    name: String,
+    /// Hash of the quota's name.
+    hash: [u8; 32],
+    region: Arc<HostRegion<Ledger>>,
+    slot: Slot,
+    spec: QuotaSpec,
+    /// This process's part of the limits, for as long as a process that was stopped keeps the state locked.
+    fallback: Option<Box<Ledger>>,
+}
+
+/// The regions that this process has joined.
+type Regions = (u64, HashMap<String, Arc<HostRegion<Ledger>>>);
+
+/// Joins a region, or returns it if this process is a member. It may wait for a second.
+///
+/// # Errors
+///
+/// The region cannot be opened.
+pub(super) fn region(name: &str) -> Result<Arc<HostRegion<Ledger>>> {
+    static REGIONS: LazyLock<Mutex<Regions>> = LazyLock::new(Mutex::default);
+    let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let epoch = platform::fork_epoch();
+    if regions.0 != epoch {
+        // Members of the parent: they must not even be dropped.
+        std::mem::forget(std::mem::take(&mut regions.1));
+        regions.0 = epoch;
+    }
+    if let Some(region) = regions.1.get(name)
+        && !matches!(region.reap(), Err(AccessError::Left))
+    {
+        return Ok(region.clone());
+    }
+    let opened = match regions.1.get(name) {
+        Some(left) => left.reopen(),
+        None => HostRegion::open(name),
+    };
+    let region = Arc::new(opened.map_err(|error| Error::argument(format!("share: {error}")))?);
+    regions.1.insert(name.to_owned(), region.clone());
+    Ok(region)
+}
+
+impl HostBudget {
+    /// Returns the budget of the quota whose name has this hash.
+    ///
+    /// # Errors
+    ///
+    /// The region cannot be opened, or has no place for another quota.
+    pub fn open(name: &str, hash: [u8; 32]) -> Result<Self> {
+        let region = region(name)?;
+        let slot = place(&region, &hash)?;
+        Ok(Self { name: name.to_owned(), hash, region, slot, spec: QuotaSpec::default(), fallback: None })
+    }
+
+    /// Sets the limits.
+    ///
+    /// # Errors
+    ///
+    /// Their number, if there are too many.
+    pub fn declare(&mut self, spec: &QuotaSpec) -> Result<(), usize> {
+        self.spec = spec.clone();
+        // If another process uses the state, it is a member too, and declares what it was told.
+        self.with_ledger(|ledger, _| ledger.declare(spec)).unwrap_or(Ok(()))
+    }
+
+    /// Calls a function with the budget and the time; `None` if another process uses the state at this moment.
+    pub fn with<T>(&mut self, function: impl FnOnce(&mut dyn Budget, Time) -> T) -> Option<T> {
+        let member = self.region.member();
+        self.with_ledger(|ledger, now| function(&mut ledger.member(member), now))
+    }
+
+    /// Frees what members held that have died. To be called by those who wait.
+    pub fn reap(&self) {
+        let _ = self.region.reap();
+    }
+
+    fn with_ledger<T>(&mut self, function: impl FnOnce(&mut Ledger, Time) -> T) -> Option<T> {
+        let mut function = Some(function);
+        for _ in 0..ATTEMPTS {
+            let used = self.region.with(self.slot, |ledger, now| function.take().map(|function| function(ledger, now)));
+            match used {
+                Ok(used) => {
+                    self.fallback = None;
+                    return used;
+                }
+                Err(AccessError::Busy) => std::thread::yield_now(),
+                Err(AccessError::Stuck) => return function.map(|function| function(self.part(), platform::clock())),
+                Err(AccessError::Left | AccessError::Reclaimed | AccessError::Full | AccessError::Memory) => {
+                    // This process left, or the quota was idle for a day.
+                    self.region = region(&self.name).ok()?;
+                    self.slot = place(&self.region, &self.hash).ok()?;
+                    let spec = self.spec.clone();
+                    let _ = self.region.with(self.slot, |ledger, _| ledger.declare(&spec));
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns this process's part of the budget: a process that was stopped keeps the state locked, and the others must not
+    /// stop with it.
+    #[cold]
+    fn part(&mut self) -> &mut Ledger {
+        let (members, spec) = (self.region.members().max(1) as u64, &self.spec);
+        self.fallback.get_or_insert_with(|| {
+            let mut ledger: Box<Ledger> = bytemuck::allocation::zeroed_box();
+            let _ = ledger.declare(&divided(spec, members));
+            ledger
+        })
+    }
+}
+
+fn place(region: &HostRegion<Ledger>, hash: &[u8; 32]) -> Result<Slot> {
+    for _ in 0..ATTEMPTS {
+        match region.quota(hash) {
+            Ok(slot) => return Ok(slot),
+            Err(AccessError::Busy) => std::thread::yield_now(),
+            Err(error) => return Err(Error::argument(format!("share: {error}"))),
+        }
+    }
+    Err(Error::argument(format!("share: {}", AccessError::Busy)))
+}
+
+/// Returns an equal part of limits.
+fn divided(spec: &QuotaSpec, members: u64) -> QuotaSpec {
+    let part = |limit: Option<u64>| limit.map(|limit| (limit / members).max(1));
+    let limits = spec.limits.iter().map(|limit| Limit {
+        per: limit.per,
+        requests: part(limit.requests),
+        tokens: part(limit.tokens),
+        input_tokens: part(limit.input_tokens),
+        output_tokens: part(limit.output_tokens),
+    });
+    let max_in_flight = spec.max_in_flight.map(|limit| (u64::from(limit) / members).max(1) as u32);
+    QuotaSpec { limits: limits.collect(), max_in_flight, ..spec.clone() }
+}
