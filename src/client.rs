@@ -24,7 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
 
-pub use attempt_log::{AttemptLog, AttemptRecord};
+pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use reply_guard::ReplyGuard;

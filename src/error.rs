@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::types::http::Headers;
+use crate::types::record::CallRecord;
 use crate::types::redact::Redactor;
 
 /// Result of the core's functions. The error is boxed: it is large and rare, and must not enlarge every return value.
@@ -128,6 +129,8 @@ pub struct Error {
     pub retries: u32,
     /// The provider's instruction to repeat the request or not, if it sent one (`x-should-retry`).
     pub should_retry: Option<bool>,
+    /// Record of the call, if anything was sent.
+    pub record: Option<Box<CallRecord>>,
     /// Exception raised by a function of the caller's, to be raised again by the layer that knows its type.
     pub raised: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
@@ -148,6 +151,7 @@ impl Error {
             retry_after: None,
             retries: 0,
             should_retry: None,
+            record: None,
             raised: None,
         })
     }

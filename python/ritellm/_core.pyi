@@ -305,6 +305,36 @@ class Meta:
     def dropped_params(self) -> list[str]:
         """Parameters that were left out because the provider lacks them."""
 
+    @property
+    def attempts(self) -> list[Any]:
+        """The attempts of the call, in the order in which they began; each is a dict whose keys are attributes too.
+
+        - ``number``: from 1.
+        - ``deployment``: the name of the deployment, or `None` without a router.
+        - ``provider``, ``model``, ``host``: where the request went; ``host`` is `None` if the first attempt succeeded.
+        - ``outcome``: ``"success"``, ``"failed"``, ``"skipped"`` or ``"aborted"``.
+        - ``status_code``, ``request_id``: of the response, or `None`.
+        - ``error``, ``message``: the name of the exception class and the message of a failure, or `None`.
+        - ``failure``: what the failure means for the deployment (``"rate"``, ``"overload"`` …), or `None`.
+        - ``started``, ``latency``, ``waited``: seconds from the call to the start of the attempt, from there to the response
+          or the failure, and those spent waiting for admission, which ``latency`` does not count.
+        - ``pause``: seconds before the next attempt, or `None`.
+
+        Of a call with more than 64 attempts, the first and last 32 are listed.
+        """
+
+    @property
+    def usage(self) -> Any:
+        """Numbers of tokens by class, each token in one class; `None` if the client has no catalog, or there are none.
+
+        ``input``, ``cached_read``, ``cache_write``, ``cache_write_hour``, ``audio_input``, ``image_input``, ``output``,
+        ``reasoning`` and ``audio_output``.
+        """
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; `None` if the client has no catalog, or it lacks a price that the call needs."""
+
 # object.rs
 
 class Object(dict[str, Any]):

@@ -75,6 +75,7 @@ class RiteLLMError(Exception):
         request_id: the provider's id of the request, or ``None``.
         retry_after: seconds to wait before the next request, as the provider asked, or ``None``.
         retries: the number of retries that were made before the error was raised.
+        attempts: the attempts of the call, a list of dicts as in ``response.meta.attempts``; empty if nothing was sent.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class RiteLLMError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
         retries: int = 0,
+        attempts: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -102,6 +104,7 @@ class RiteLLMError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.retries = retries
+        self.attempts: list[dict[str, Any]] = attempts if attempts is not None else []
 
     @property
     def llm_provider(self) -> str | None:

@@ -32,7 +32,9 @@ pub struct Call {
     pub priority: Priority,
     /// Limits of the deployment, beside those of the client.
     pub own_limits: Option<Arc<OwnLimits>>,
-    /// Record of the attempts, if logging is on.
+    /// Name of the deployment, if a router chose it.
+    pub deployment_name: Option<Arc<str>>,
+    /// Queue of the attempts for the log, if logging is on.
     pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that give keys and header fields for each attempt.
     pub callbacks: Option<Box<Callbacks>>,

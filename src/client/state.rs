@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -17,8 +18,12 @@ use crate::transport::deadline::Deadline;
 use crate::transport::{Admission, Transport};
 use crate::types::answer::Meta;
 use crate::types::http::{Headers, HttpRequest};
+use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 use crate::types::redact::Redactor;
 use crate::types::secrets::Secrets;
+
+/// Maximum length of a failure's message in a record, in characters.
+const LONGEST_MESSAGE: usize = 300;
 
 /// State of a call that lasts from attempt to attempt.
 pub(super) struct CallState<'a> {
@@ -31,6 +36,10 @@ pub(super) struct CallState<'a> {
     pub stats: Arc<ProviderStats>,
     /// Limits that the call has to be admitted by, if there are any. Boxed: most calls have none.
     pub gate: Option<Box<Gate<'a>>>,
+    /// Start of the current attempt.
+    pub attempt_started: Instant,
+    /// Record of the call, begun with the first attempt that does not succeed.
+    pub record: Option<Box<CallRecord>>,
 }
 
 impl<'a> CallState<'a> {
@@ -46,7 +55,9 @@ impl<'a> CallState<'a> {
             uncounted: 0,
             random: fastrand::f64,
         };
-        Self { transport, deadline, admission: Admission::default(), retry, stats, gate: None }
+        let attempt_started = deadline.started();
+        let admission = Admission::default();
+        Self { transport, deadline, admission, retry, stats, gate: None, attempt_started, record: None }
     }
 
     /// Waits until the next attempt is admitted by the call's quotas and by the client's limit of calls in flight.
@@ -91,8 +102,69 @@ impl<'a> CallState<'a> {
     /// Records the start of an attempt in the log.
     pub fn begin_attempt(&self, call: &Call) {
         if let Some(attempt_log) = &call.attempt_log {
-            attempt_log.begin(self.retry.retries + 1);
+            attempt_log.begin(self.attempt(call, self.attempt_started));
         }
+    }
+
+    /// Returns what is known of the current attempt at `now`.
+    pub fn attempt(&self, call: &Call, now: Instant) -> AttemptRecord {
+        let earlier = self.record.iter().flat_map(|record| &record.attempts).map(|attempt| attempt.waited).sum();
+        let waited = self.admission.waited().saturating_sub(earlier);
+        AttemptRecord {
+            number: self.retry.retries + 1,
+            deployment: call.deployment_name.as_deref().map(str::to_owned),
+            provider: call.deployment.provider.row().name.into(),
+            model: call.deployment.model.to_string(),
+            host: host(&call.deployment.base_url),
+            status: None,
+            request_id: None,
+            outcome: Outcome::Open,
+            error: None,
+            failure: None,
+            message: None,
+            started: self.attempt_started.saturating_duration_since(self.deadline.started()),
+            latency: now.saturating_duration_since(self.attempt_started).saturating_sub(waited),
+            waited,
+            pause: None,
+        }
+    }
+
+    /// Adds an attempt that has ended to the record and to the log.
+    pub fn end_attempt(&mut self, call: &Call, attempt: AttemptRecord) {
+        if let Some(attempt_log) = &call.attempt_log {
+            attempt_log.end(attempt.clone());
+        }
+        let record = self.record.get_or_insert_default();
+        record.push(attempt);
+        record.retries = self.retry.retries;
+        record.waited = self.admission.waited();
+        record.total = self.deadline.elapsed();
+    }
+
+    /// Records that an attempt was answered, of a call that has a record or a log.
+    #[cold]
+    fn record_answer(&mut self, call: &Call, status: u16, headers: &Headers) {
+        let request_id = headers.request_id().map(|id| hidden(id, &self.redactor(call)));
+        let attempt = self.attempt(call, Instant::now());
+        let attempt = AttemptRecord { status: Some(status), request_id, outcome: Outcome::Success, ..attempt };
+        self.end_attempt(call, attempt);
+    }
+
+    /// Records that an attempt failed, and the pause before the next one, if there is to be one.
+    #[cold]
+    fn record_failure(&mut self, call: &Call, now: Instant, error: &Error, pause: Option<Duration>) {
+        let redactor = self.redactor(call);
+        let id = error.request_id.as_deref().or_else(|| error.headers.as_ref().and_then(Headers::request_id));
+        let attempt = AttemptRecord {
+            status: error.status,
+            request_id: id.map(|id| hidden(id, &redactor)),
+            outcome: Outcome::Failed,
+            error: Some(error.kind.class_name().into()),
+            message: Some(hidden(&error.message, &redactor).chars().take(LONGEST_MESSAGE).collect()),
+            pause,
+            ..self.attempt(call, now)
+        };
+        self.end_attempt(call, attempt);
     }
 
     /// Returns the values to be redacted from an answer, the proxy's password included.
@@ -119,9 +191,9 @@ impl<'a> CallState<'a> {
     }
 
     /// Returns the metadata of an answer, and records its arrival in the log.
-    pub fn answered(&self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
-        if let Some(attempt_log) = &call.attempt_log {
-            attempt_log.answered(self.retry.retries + 1, status, &headers, &self.redactor(call));
+    pub fn answered(&mut self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
+        if self.record.is_some() || call.attempt_log.is_some() {
+            self.record_answer(call, status, &headers);
         }
         Meta {
             provider: call.deployment.provider.row().name.into(),
@@ -132,6 +204,7 @@ impl<'a> CallState<'a> {
             retries: self.retry.retries,
             latency: self.deadline.elapsed(),
             dropped_params,
+            record: self.record.clone(),
         }
     }
 
@@ -142,26 +215,33 @@ impl<'a> CallState<'a> {
             Event::Started => return self.retry.next(self.deadline.started(), event),
             Event::Waited => {
                 self.stats.count_retry();
-                return self.retry.next(Instant::now(), event);
+                self.attempt_started = Instant::now();
+                return self.retry.next(self.attempt_started, event);
             }
         };
         self.failed(call, error)
     }
 
     fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {
+        let now = Instant::now();
+        let mut is_recorded = false;
         if let Some(gate) = &mut self.gate {
             let signals = call.deployment.provider.failure_signals(&error, unix_seconds());
             self.retry.waits_for_quota = gate.has_quotas();
             if let Some(refusal) = gate.settle(None, &signals) {
+                self.record_failure(call, now, &error, None);
+                is_recorded = true;
                 error = refusal;
             }
         }
         self.deadline.admit(&self.admission);
         self.retry.end = self.deadline.end();
-        let decision = self.retry.next(Instant::now(), Event::Failed(error));
-        if let (Some(attempt_log), Decision::Wait(_, error) | Decision::Fail(error)) = (&call.attempt_log, &decision) {
-            let pause = if let Decision::Wait(pause, _) = decision { Some(pause) } else { None };
-            attempt_log.failed(self.retry.retries + 1, error, pause, &self.redactor(call));
+        let decision = self.retry.next(now, Event::Failed(error));
+        match &decision {
+            _ if is_recorded => {}
+            Decision::Wait(pause, error) => self.record_failure(call, now, error, Some(*pause)),
+            Decision::Fail(error) => self.record_failure(call, now, error, None),
+            Decision::Attempt => {}
         }
         match decision {
             Decision::Fail(error) => Decision::Fail(self.finished(call, error)),
@@ -172,6 +252,9 @@ impl<'a> CallState<'a> {
     /// Returns an error as the caller gets it: with the provider's name and request id, and without the key.
     pub fn finished(&self, call: &Call, mut error: Box<Error>) -> Box<Error> {
         error.retries = self.retry.retries;
+        if error.record.is_none() {
+            error.record = self.record.clone();
+        }
         error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
         error.model = Some(call.deployment.model.to_string());
         if error.request_id.is_none() {
@@ -180,4 +263,17 @@ impl<'a> CallState<'a> {
         error.hide(&self.redactor(call));
         error
     }
+}
+
+/// Returns host and port of an address.
+fn host(base_url: &str) -> Option<String> {
+    let authority = base_url.parse::<http::Uri>().ok()?.into_parts().authority?;
+    let host = authority.as_str();
+    Some(host.rsplit_once('@').map_or(host, |(_, host)| host).to_owned())
+}
+
+fn hidden(text: &str, redactor: &Redactor) -> String {
+    let mut text = text.to_owned();
+    redactor.hide(&mut text);
+    text
 }

@@ -27,6 +27,7 @@ fn call(max_retries: u32) -> Call {
         allow_http: false,
         priority: Priority::default(),
         own_limits: None,
+        deployment_name: None,
         attempt_log: None,
         callbacks: None,
     }

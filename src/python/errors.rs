@@ -51,6 +51,9 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     values::set(&fields, "request_id", error.request_id.as_deref())?;
     values::set(&fields, "retry_after", error.retry_after.map(|pause| pause.as_secs_f64()))?;
     values::set(&fields, "retries", u64::from(error.retries))?;
+    if let Some(record) = &error.record {
+        values::set(&fields, "attempts", &meta::attempts(py, &record.attempts)?)?;
+    }
     if let Some(body) = &error.body {
         let body = match decode::decode(py, body, Class::Object) {
             Err(error) if !error.is_instance_of::<PyMemoryError>(py) => {

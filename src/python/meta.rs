@@ -6,9 +6,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use super::intern::intern;
+use super::json::classes::Class;
+use super::json::decode;
 use super::values;
 use crate::types::answer;
 use crate::types::http::Headers;
+use crate::types::record::AttemptRecord;
 use crate::types::secrets::Secrets;
 
 /// Metadata of an answer: status, header fields, retries, latency and so on.
@@ -57,6 +60,10 @@ impl Meta {
             latency: std::time::Duration::try_from_secs_f64(item("latency")?.map_or(Ok(0.0), |value| value.extract())?)
                 .unwrap_or_default(),
             dropped_params: item("dropped_params")?.map_or(Ok(Vec::new()), |value| value.extract())?,
+            record: match item("record")? {
+                Some(record) => serde_json::from_str(&record.extract::<String>()?).ok(),
+                None => None,
+            },
         }))
     }
 
@@ -110,6 +117,25 @@ impl Meta {
         Ok(names)
     }
 
+    /// The attempts of the call, each a dict.
+    #[getter]
+    fn attempts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        attempts(py, &self.meta.attempts())
+    }
+
+    /// Numbers of tokens in classes that do not overlap, if the client has a catalog and the answer told them.
+    #[getter]
+    fn usage<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let usage = self.meta.record.as_ref().and_then(|record| record.usage);
+        usage.map(|usage| object(py, &usage)).transpose()
+    }
+
+    /// Cost in US dollars, if the client's catalog has the prices of all tokens of the call.
+    #[getter]
+    fn cost<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.meta.record.as_ref().and_then(|record| record.cost).map(|cost| values::float(py, cost)).transpose()
+    }
+
     fn __repr__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let meta = &self.meta;
         let shown = format!(
@@ -129,6 +155,9 @@ impl Meta {
         let state = values::dict(py)?;
         for name in ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"] {
             values::set(&state, name, &slf.getattr(values::string(py, name)?)?)?;
+        }
+        if let Some(record) = &slf.get().meta.record {
+            values::set(&state, "record", json(record)?.as_str())?;
         }
         let state = values::tuple(py, [state.into_any()])?;
         values::tuple(py, [slf.get_type().into_any(), state.into_any()])
@@ -150,4 +179,22 @@ pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound
         }
     }
     Ok(dict)
+}
+
+/// Makes a list of dicts of attempts.
+///
+/// # Errors
+///
+/// `MemoryError`.
+pub(super) fn attempts<'py>(py: Python<'py>, attempts: &[AttemptRecord]) -> PyResult<Bound<'py, PyAny>> {
+    object(py, attempts)
+}
+
+/// Makes the Python object of what serde can write as JSON.
+fn object<'py>(py: Python<'py>, value: &(impl serde::Serialize + ?Sized)) -> PyResult<Bound<'py, PyAny>> {
+    decode::decode(py, json(value)?.as_bytes(), Class::Object)
+}
+
+fn json(value: &(impl serde::Serialize + ?Sized)) -> PyResult<String> {
+    serde_json::to_string(value).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::http::Headers;
+use super::record::{AttemptRecord, CallRecord, Outcome};
 use super::secrets::Secrets;
 
 /// An answer in OpenAI's format, with its metadata.
@@ -38,9 +39,51 @@ pub struct Meta {
     pub latency: Duration,
     /// Names of the parameters that were dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
+    /// Record of the call, if there is more to say than that the first attempt succeeded.
+    pub record: Option<Box<CallRecord>>,
 }
 
 impl Meta {
+    /// Returns the attempts of the call. Of most calls there is no record: the first attempt succeeded.
+    pub fn attempts(&self) -> Vec<AttemptRecord> {
+        match &self.record {
+            Some(record) if !record.attempts.is_empty() => record.attempts.clone(),
+            _ if self.status == 0 => Vec::new(),
+            record => {
+                let waited = record.as_ref().map(|record| record.waited).unwrap_or_default();
+                vec![AttemptRecord {
+                    number: self.retries + 1,
+                    deployment: None,
+                    provider: self.provider.clone(),
+                    model: self.model.to_string(),
+                    host: None,
+                    status: Some(self.status),
+                    request_id: self.shown_headers().request_id().map(str::to_owned),
+                    outcome: Outcome::Success,
+                    error: None,
+                    failure: None,
+                    message: None,
+                    started: Duration::ZERO,
+                    latency: self.latency.saturating_sub(waited),
+                    waited,
+                    pause: None,
+                }]
+            }
+        }
+    }
+
+    /// Returns the record of the call, whole.
+    pub fn whole_record(&self) -> CallRecord {
+        let record = self.record.as_deref().cloned().unwrap_or_default();
+        CallRecord {
+            attempts: self.attempts(),
+            total: record.total.max(self.latency),
+            retries: self.retries,
+            dropped_params: self.dropped_params.clone(),
+            ..record
+        }
+    }
+
     /// Returns the header fields with the secrets that were sent replaced by asterisks.
     pub fn shown_headers(&self) -> Headers {
         let mut headers = self.headers.clone();

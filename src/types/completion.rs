@@ -182,6 +182,32 @@ pub struct PromptTokens {
     /// Tokens written to a cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_creation_tokens: Option<u64>,
+    /// The same by the time for which they are kept, if any are kept for an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_creation_token_details: Option<CacheCreationTokens>,
+    /// Tokens of audio that were not read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_tokens: Option<u64>,
+    /// Tokens of images that were not read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_tokens: Option<u64>,
+}
+
+/// Tokens written to a cache, by the time for which they are kept. The names are those of LiteLLM.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CacheCreationTokens {
+    /// Tokens kept for five minutes.
+    pub ephemeral_5m_input_tokens: u64,
+    /// Tokens kept for an hour.
+    pub ephemeral_1h_input_tokens: u64,
+}
+
+impl CacheCreationTokens {
+    /// Returns the counts if any tokens are kept for an hour.
+    pub fn of(five_minutes: u64, hour: u64) -> Option<Self> {
+        let counts = Self { ephemeral_5m_input_tokens: five_minutes, ephemeral_1h_input_tokens: hour };
+        (hour > 0).then_some(counts)
+    }
 }
 
 /// Breakdown of the answer's tokens.
@@ -189,6 +215,9 @@ pub struct PromptTokens {
 pub struct CompletionTokens {
     /// Tokens spent on reasoning.
     pub reasoning_tokens: u64,
+    /// Tokens of audio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_tokens: Option<u64>,
 }
 
 impl Completion<'_> {

@@ -18,6 +18,7 @@ pub mod object;
 pub mod operation;
 pub mod params;
 pub mod rate_limit;
+pub mod record;
 pub mod redact;
 pub mod request;
 pub mod response;

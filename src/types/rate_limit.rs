@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// Dimension of a limit.
@@ -53,7 +54,8 @@ pub struct WindowSignal {
 }
 
 /// Class of a failed attempt, which decides what becomes of its quota.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The rate limit is exceeded.
     Rate,

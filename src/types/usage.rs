@@ -3,13 +3,15 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::FinderRev;
+use serde::{Deserialize, Serialize};
 
 use super::json_cursor::Cursor;
 use super::lenient::Scalar;
 use super::operation::Operation;
 
 /// Number of tokens of a call by class. No token is in two classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Input tokens that were neither read from a cache nor written to one, without audio and images.
     pub input: u64,

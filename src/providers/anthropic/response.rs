@@ -15,7 +15,8 @@ use super::super::errors;
 use super::{DIALECT, Host, error_of};
 use crate::error::{Error, Result};
 use crate::types::completion::{
-    self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, COMPLETION, CacheCreationTokens, Choice, Completion, CompletionTokens, Content, Function, Message,
+    PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
 use crate::types::lenient;
@@ -229,6 +230,8 @@ struct Counts<'a> {
     #[serde(deserialize_with = "lenient::scalar")]
     cache_read_input_tokens: Option<u64>,
     #[serde(deserialize_with = "lenient::object")]
+    cache_creation: CacheCreation,
+    #[serde(deserialize_with = "lenient::object")]
     output_tokens_details: Details,
     #[serde(borrow, deserialize_with = "lenient::scalar")]
     service_tier: Option<Text<'a>>,
@@ -239,6 +242,17 @@ struct Counts<'a> {
 struct Details {
     #[serde(deserialize_with = "lenient::scalar")]
     thinking_tokens: u64,
+}
+
+/// Tokens written to the cache, by the time for which they are kept:
+/// <https://platform.claude.com/docs/en/build-with-claude/prompt-caching#1-hour-cache-duration>
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct CacheCreation {
+    #[serde(deserialize_with = "lenient::scalar")]
+    ephemeral_5m_input_tokens: u64,
+    #[serde(deserialize_with = "lenient::scalar")]
+    ephemeral_1h_input_tokens: u64,
 }
 
 /// Converts `usage`. Anthropic's numbers of tokens exclude cached ones, OpenAI's include them.
@@ -256,8 +270,19 @@ pub(super) fn usage(json: &str) -> Tokens<'_> {
         prompt_tokens,
         completion_tokens,
         total_tokens: prompt_tokens.saturating_add(completion_tokens),
-        prompt_tokens_details: PromptTokens { cached_tokens: read.unwrap_or(0), cache_creation_tokens: written },
-        completion_tokens_details: CompletionTokens { reasoning_tokens: counts.output_tokens_details.thinking_tokens },
+        prompt_tokens_details: PromptTokens {
+            cached_tokens: read.unwrap_or(0),
+            cache_creation_tokens: written,
+            cache_creation_token_details: CacheCreationTokens::of(
+                counts.cache_creation.ephemeral_5m_input_tokens,
+                counts.cache_creation.ephemeral_1h_input_tokens,
+            ),
+            ..PromptTokens::default()
+        },
+        completion_tokens_details: CompletionTokens {
+            reasoning_tokens: counts.output_tokens_details.thinking_tokens,
+            ..CompletionTokens::default()
+        },
         native: serde_json::from_str(json).ok(),
     };
     Tokens { counts, tier }

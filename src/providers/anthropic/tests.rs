@@ -6,6 +6,7 @@ use crate::providers::history;
 use crate::types::accumulate::Accumulator;
 use crate::types::params::Params;
 use crate::types::secret::Secret;
+use crate::types::usage::Usage;
 use serde_json::{Value, json};
 
 fn deployment(model: &str, base_url: &str) -> Deployment {
@@ -622,6 +623,11 @@ fn an_answer_is_a_completion() {
     );
     assert_eq!(usage["prompt_tokens_details"], json!({"cached_tokens": 300, "cache_creation_tokens": 20}));
     assert_eq!(usage["native"]["service_tier"], "standard");
+    let mut hour = answers()[3].clone();
+    hour["usage"]["cache_creation"] = json!({"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 15});
+    let expected =
+        Usage { input: 5, cached_read: 300, cache_write: 5, cache_write_hour: 15, output: 40, ..Usage::default() };
+    assert_eq!(Usage::of(Operation::Chat, decoded(&hour).to_string().as_bytes()), Some(expected));
     assert_eq!((&completion["created"], &completion["service_tier"]), (&json!(7), &json!("default")));
     // What OpenAI's fields say alone needs no copy.
     assert_eq!(decoded(&answers()[1])["choices"][0]["message"].get("provider_specific_fields"), None);

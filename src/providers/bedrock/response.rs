@@ -14,7 +14,8 @@ use crate::error::Result;
 use crate::providers::errors;
 use crate::providers::received::{specific_fields, value_of};
 use crate::types::completion::{
-    self, COMPLETION, Choice, Completion, CompletionTokens, Content, Function, Message, PromptTokens, ToolCall, Usage,
+    self, COMPLETION, CacheCreationTokens, Choice, Completion, CompletionTokens, Content, Function, Message,
+    PromptTokens, ToolCall, Usage,
 };
 use crate::types::http::HttpResponse;
 use crate::types::lenient;
@@ -240,6 +241,19 @@ struct Tokens {
     cache_read_input_tokens: u64,
     #[serde(deserialize_with = "lenient::scalar")]
     cache_write_input_tokens: u64,
+    #[serde(deserialize_with = "lenient::list")]
+    cache_details: Vec<CacheDetail>,
+}
+
+/// Tokens written to the cache that are kept for this time:
+/// <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CacheDetail.html>
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct CacheDetail {
+    #[serde(deserialize_with = "lenient::scalar")]
+    ttl: String,
+    #[serde(deserialize_with = "lenient::scalar")]
+    input_tokens: u64,
 }
 
 /// Converts the numbers of tokens. Converse's `inputTokens` excludes those that the cache read or wrote; its total
@@ -252,6 +266,10 @@ pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
             .into_iter()
             .fold(tokens.input_tokens, u64::saturating_add),
     };
+    let kept = |ttl: &str| {
+        let details = tokens.cache_details.iter().filter(|detail| detail.ttl == ttl);
+        details.map(|detail| detail.input_tokens).fold(0, u64::saturating_add)
+    };
     Some(Usage {
         prompt_tokens,
         completion_tokens: tokens.output_tokens,
@@ -259,6 +277,8 @@ pub(super) fn usage(native: &RawValue) -> Option<Usage<'_>> {
         prompt_tokens_details: PromptTokens {
             cached_tokens: tokens.cache_read_input_tokens,
             cache_creation_tokens: Some(tokens.cache_write_input_tokens).filter(|written| *written > 0),
+            cache_creation_token_details: CacheCreationTokens::of(kept("5m"), kept("1h")),
+            ..PromptTokens::default()
         },
         completion_tokens_details: CompletionTokens::default(),
         native: Some(native),
@@ -309,6 +329,22 @@ mod tests {
         assert_eq!(completion["usage"]["prompt_tokens"], 14);
         assert_eq!(completion["usage"]["prompt_tokens_details"]["cached_tokens"], 11);
         assert_eq!(completion["usage"]["native"]["inputTokens"], 3);
+        let mut written = answer(json!([{"text": "a"}]), "end_turn");
+        written["usage"] = json!({"inputTokens": 3, "outputTokens": 5, "totalTokens": 39, "cacheReadInputTokens": 11, "cacheWriteInputTokens": 20,
+            "cacheDetails": [{"ttl": "1h", "inputTokens": 15}, {"ttl": "5m", "inputTokens": 5}, null]});
+        let expected = crate::types::usage::Usage {
+            input: 3,
+            cached_read: 11,
+            cache_write: 5,
+            cache_write_hour: 15,
+            output: 5,
+            ..Default::default()
+        };
+        let found = crate::types::usage::Usage::of(
+            crate::types::operation::Operation::Chat,
+            decoded(written).to_string().as_bytes(),
+        );
+        assert_eq!(found, Some(expected));
         assert_eq!(
             completion["provider_specific_fields"]["bedrock"],
             json!({"stopReason": "tool_use", "metrics": {"latencyMs": 42}})

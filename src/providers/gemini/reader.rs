@@ -269,21 +269,50 @@ impl Reader {
             cached_content_token_count: u64,
             #[serde(deserialize_with = "lenient::scalar")]
             total_token_count: Option<u64>,
+            #[serde(deserialize_with = "lenient::list")]
+            prompt_tokens_details: Vec<ModalityCount>,
+            #[serde(deserialize_with = "lenient::list")]
+            cache_tokens_details: Vec<ModalityCount>,
+            #[serde(deserialize_with = "lenient::list")]
+            candidates_tokens_details: Vec<ModalityCount>,
+        }
+        /// Tokens of one kind of content: <https://ai.google.dev/api/generate-content#ModalityTokenCount>
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct ModalityCount {
+            #[serde(deserialize_with = "lenient::scalar")]
+            modality: String,
+            #[serde(deserialize_with = "lenient::scalar")]
+            token_count: u64,
+        }
+        fn of_modality(counts: &[ModalityCount], modality: &str) -> u64 {
+            let counts = counts.iter().filter(|count| count.modality == modality);
+            counts.map(|count| count.token_count).fold(0, u64::saturating_add)
         }
         let native: &RawValue = serde_json::from_slice(self.usage.as_deref()?).ok()?;
         let counts: Counts = lenient::object_of(native.get());
         let thoughts = counts.thoughts_token_count;
         let prompt_tokens = counts.prompt_token_count.saturating_add(counts.tool_use_prompt_token_count);
         let completion_tokens = counts.candidates_token_count.saturating_add(thoughts);
+        let uncached = |modality: &str| {
+            let cached = of_modality(&counts.cache_tokens_details, modality);
+            let uncached = of_modality(&counts.prompt_tokens_details, modality).saturating_sub(cached);
+            (uncached > 0).then_some(uncached)
+        };
         Some(Usage {
             prompt_tokens,
             completion_tokens,
             total_tokens: counts.total_token_count.unwrap_or(prompt_tokens.saturating_add(completion_tokens)),
             prompt_tokens_details: PromptTokens {
                 cached_tokens: counts.cached_content_token_count,
+                audio_tokens: uncached("AUDIO"),
+                image_tokens: uncached("IMAGE"),
                 ..Default::default()
             },
-            completion_tokens_details: CompletionTokens { reasoning_tokens: thoughts },
+            completion_tokens_details: CompletionTokens {
+                reasoning_tokens: thoughts,
+                audio_tokens: Some(of_modality(&counts.candidates_tokens_details, "AUDIO")).filter(|count| *count > 0),
+            },
             native: Some(native),
         })
     }

@@ -341,6 +341,27 @@ fn an_answer_ends_for_a_reason_of_openais() {
 }
 
 #[test]
+fn tokens_are_told_apart_by_their_kind() {
+    use crate::types::usage::Usage;
+    let mut answer = candidate(json!([{"text": "a"}]));
+    answer["usageMetadata"] = json!({"promptTokenCount": 100, "cachedContentTokenCount": 40, "candidatesTokenCount": 9, "thoughtsTokenCount": 5,
+        "totalTokenCount": 114, "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}],
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 30}, {"modality": "IMAGE", "tokenCount": 10}],
+        "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 20}, {"modality": "AUDIO", "tokenCount": 20}]});
+    let expected = Usage {
+        input: 40,
+        cached_read: 40,
+        audio_input: 10,
+        image_input: 10,
+        output: 7,
+        reasoning: 5,
+        audio_output: 2,
+        ..Usage::default()
+    };
+    assert_eq!(Usage::of(Operation::Chat, decode(&answer).to_string().as_bytes()), Some(expected));
+}
+
+#[test]
 fn log_probabilities_have_openais_shape() {
     let logprobs = json!({"chosenCandidates": [{"token": "é", "tokenId": 99, "logProbability": -0.5}], "topCandidates": [{"candidates": [{"token": "e", "logProbability": -0.7}]}]});
     let choice = decode(&json!({"candidates": [{"content": {"parts": [{"text": "é"}]}, "logprobsResult": logprobs}]}));

@@ -58,6 +58,7 @@ pub(crate) fn parse_args(
         allow_http,
         priority: defaults.priority,
         own_limits: None,
+        deployment_name: None,
         attempt_log: None,
         callbacks,
     };

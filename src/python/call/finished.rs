@@ -101,6 +101,7 @@ fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyRe
             invalid.provider = Some(meta.provider.into_owned());
             invalid.headers = Some(meta.headers);
             invalid.retries = meta.retries;
+            invalid.record = meta.record;
             invalid.body = Some(body);
             invalid.model = Some(meta.model.to_string());
             stack::with_room(|| invalid.hide(&meta.secrets.redactor()));

@@ -12,10 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::result::CallResult;
-use crate::client::{AttemptLog, AttemptRecord};
+use crate::client::AttemptLog;
 use crate::python::asyncio::queue::{NO_WAITER, Queue};
 use crate::python::intern::intern;
 use crate::python::values;
+use crate::types::record::{AttemptRecord, Outcome};
 
 /// `logging.DEBUG`.
 const DEBUG: u8 = 10;
@@ -77,14 +78,19 @@ impl Log {
     }
 
     fn write_record(&self, py: Python<'_>, attempt: &AttemptRecord) -> PyResult<()> {
-        let AttemptRecord { number, latency, status, request_id, is_open, failure, pause } = attempt;
+        let AttemptRecord { number, latency, status, request_id, outcome, error, message, pause, .. } = attempt;
         let seconds = latency.as_secs_f64();
         let mut text = format!("{}/{} attempt {number}: ", self.provider, self.model);
-        match (status, failure) {
-            _ if *is_open => text += &format!("no answer yet after {seconds:.3} s"),
-            (Some(status), Some(failure)) => text += &format!("{status}, {failure} after {seconds:.3} s"),
-            (None, Some(failure)) => text += &format!("{failure} after {seconds:.3} s"),
-            (status, None) => text += &format!("{} in {seconds:.3} s", status.unwrap_or_default()),
+        let message = message.as_deref().unwrap_or_default();
+        let failure = match error {
+            Some(error) => format!("{error}: {message}"),
+            None => message.to_owned(),
+        };
+        match (status, outcome) {
+            (_, Outcome::Open) => text += &format!("no answer yet after {seconds:.3} s"),
+            (status, Outcome::Success) => text += &format!("{} in {seconds:.3} s", status.unwrap_or_default()),
+            (Some(status), _) => text += &format!("{status}, {failure} after {seconds:.3} s"),
+            (None, _) => text += &format!("{failure} after {seconds:.3} s"),
         }
         if let Some(id) = request_id {
             text += &format!(", request id {id}");
