@@ -9,6 +9,7 @@ mod codec;
 mod gate;
 mod host_budget;
 mod in_flight_limiter;
+mod pricing;
 mod quotas;
 mod reply_guard;
 mod retry;
@@ -33,6 +34,7 @@ pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, Stream};
 
+use crate::catalog::Catalog;
 use crate::credentials::Keyring;
 use crate::error::Result;
 use crate::limits::{Snapshot, Time};
@@ -41,6 +43,7 @@ use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::request::Request;
+use crate::types::usage::Usage;
 use attempt::{Attempt, Exchange, repeat};
 use codec::encode;
 use gate::Gate;
@@ -62,6 +65,8 @@ pub struct Client {
     in_flight_limiter: Option<InFlightLimiter>,
     /// Quotas of the calls.
     quotas: Quotas,
+    /// Prices and limits of models, if the usage and the cost of calls are to be recorded.
+    catalog: Option<Arc<Catalog>>,
 }
 
 impl Client {
@@ -73,6 +78,7 @@ impl Client {
             all_stats: Arc::default(),
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
             quotas: Quotas::new(settings.limits.clone()),
+            catalog: settings.catalog.clone(),
         }
     }
 
@@ -142,11 +148,16 @@ impl Client {
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
-        match parts.is_empty() {
-            true => self.exchange(call, endpoint, state).await,
+        let mut answer = match parts.is_empty() {
+            true => self.exchange(call, endpoint, state).await?,
             // Boxed: a call should not carry the memory for its parts along.
-            false => Box::pin(self.call_in_parts(call, endpoint, parts, state)).await,
+            false => Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?,
+        };
+        if let Some(catalog) = &self.catalog {
+            let usage = Usage::of(call.request.operation, &answer.body);
+            pricing::price(catalog, call, usage, &mut answer.meta);
         }
+        Ok(answer)
     }
 
     /// Exchanges one request for its answer, repeated where that may help.
@@ -211,6 +222,7 @@ impl Client {
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(&call, error))?;
         let encoded = encode(&call, endpoint, &self.transport).map_err(|error| state.finished(&call, error))?;
         let mut stream = Box::new(Stream::new(call, endpoint, encoded, state, in_flight));
+        stream.catalog = self.catalog.as_deref();
         repeat(&mut *stream, Event::Started).await?;
         Ok(stream)
     }

@@ -10,6 +10,7 @@
 //! ```
 //!
 //! - [`router`]: the deployment that a call goes to next: strategies, breakers, fallbacks, hedges.
+//! - [`catalog`]: limits and prices of models, from tables that a client is given. No I/O, no clock, no vendor.
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
 //! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
@@ -23,6 +24,7 @@
 //!
 //! The output of [`client`] is JSON in OpenAI's format, as bytes: the provider's own bytes where it uses that format.
 
+pub mod catalog;
 pub mod client;
 pub mod credentials;
 pub mod error;

@@ -21,6 +21,7 @@ SOURCE = ROOT / "src"
 
 ARROWS = {
     "lib": {
+        "catalog",
         "client",
         "credentials",
         "error",
@@ -33,10 +34,11 @@ ARROWS = {
         "transport",
         "types",
     },
-    "python": {"client", "error", "limits", "providers", "router", "transport", "types"},
+    "python": {"catalog", "client", "error", "limits", "providers", "router", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
-    "client": {"credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
+    "client": {"catalog", "credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
     "limits": {"error", "types"},
+    "catalog": {"error", "types"},
     "store": {"error", "limits", "platform", "transport", "types"},
     "platform": {"error", "types"},
     "credentials": {"error", "transport", "types"},
@@ -55,6 +57,7 @@ FORBIDDEN = {
     "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
     "store": r"\b(pyo3|libc|rustix|hyper|hyper_util|rustls)\b",
     "router": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread)\b",
+    "catalog": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread)\b",
     "limits": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread|sync)\b",
     # Of Python it knows nothing; of the network neither. It is the only folder but `python` that may use libc.
     "platform": r"\b(tokio|hyper|hyper_util|rustls|pyo3)\b|\bstd::net\b",

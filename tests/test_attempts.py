@@ -55,6 +55,7 @@ def test_attempts_that_failed_before(call: Call, at_openai: Server) -> None:
         (2, "failed", None, "APIConnectionError"),
         (3, "success", 200, None),
     ]
+    assert [a.failure for a in meta.attempts] == ["rate", "transient", None]
     assert first.message == "openai answered 429: slow down" and first.request_id == "req_1"
     assert first.pause == 0.02 and third.pause is None
     assert {a.host for a in meta.attempts} == {at_openai.base_url.split("/")[2]}

@@ -106,6 +106,11 @@ class Client:
         max_stream_size: int | None = None,
         max_values: int | None = None,
         max_nesting: int | None = None,
+        catalog: str
+        | PathLike[str]
+        | Mapping[str, Any]
+        | Sequence[str | PathLike[str] | Mapping[str, Any]]
+        | None = None,
     ) -> Self: ...
     def with_options(
         self,

@@ -156,6 +156,10 @@ class Client(_core.Client):
         max_values: maximum number of JSON values in a response or a stream event; 16,777,216 by default. The limit for
             objects and lists is an eighth of it.
         max_nesting: maximum nesting depth of a response's JSON; 256 by default, at most 512.
+        catalog: prices and limits of models, with which ``response.meta`` has ``usage`` and ``cost``: a dict of
+            ``"provider/model"`` to a dict, the path of a TOML or JSON file of the same form, or ``"genai-prices"`` for the
+            data of that package (``pip install 'ritellm[prices]'``); or a list of these, of which the last that has a
+            model counts. See docs/catalog.md.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.

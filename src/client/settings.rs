@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::limits::{QuotaSpec, Rules};
 use crate::transport;
 use crate::types::secret::Secret;
@@ -15,6 +16,8 @@ pub struct Settings {
     pub max_in_flight: Option<usize>,
     /// Limits of providers that the client keeps to.
     pub limits: Option<Arc<LimitSettings>>,
+    /// Prices and limits of models, if the usage and the cost of calls are to be recorded.
+    pub catalog: Option<Arc<Catalog>>,
 }
 
 /// Limits of providers, and who shares them.

@@ -13,7 +13,7 @@ use super::gate::Gate;
 use super::retry::{Decide, Decision, Event, Retry};
 use super::stats::ProviderStats;
 use crate::error::{Error, Result};
-use crate::providers::Endpoint;
+use crate::providers::{Endpoint, failure_class};
 use crate::transport::deadline::Deadline;
 use crate::transport::{Admission, Transport};
 use crate::types::answer::Meta;
@@ -141,7 +141,7 @@ impl<'a> CallState<'a> {
         record.total = self.deadline.elapsed();
     }
 
-    /// Records that an attempt was answered, of a call that has a record or a log.
+    /// Records that an attempt was answered, of a call that has a record or a log, or has waited.
     #[cold]
     fn record_answer(&mut self, call: &Call, status: u16, headers: &Headers) {
         let request_id = headers.request_id().map(|id| hidden(id, &self.redactor(call)));
@@ -160,6 +160,7 @@ impl<'a> CallState<'a> {
             request_id: id.map(|id| hidden(id, &redactor)),
             outcome: Outcome::Failed,
             error: Some(error.kind.class_name().into()),
+            failure: Some(failure_class(error)),
             message: Some(hidden(&error.message, &redactor).chars().take(LONGEST_MESSAGE).collect()),
             pause,
             ..self.attempt(call, now)
@@ -192,7 +193,7 @@ impl<'a> CallState<'a> {
 
     /// Returns the metadata of an answer, and records its arrival in the log.
     pub fn answered(&mut self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
-        if self.record.is_some() || call.attempt_log.is_some() {
+        if self.record.is_some() || call.attempt_log.is_some() || !self.admission.waited().is_zero() {
             self.record_answer(call, status, &headers);
         }
         Meta {
@@ -273,7 +274,10 @@ fn host(base_url: &str) -> Option<String> {
 }
 
 fn hidden(text: &str, redactor: &Redactor) -> String {
-    let mut text = text.to_owned();
+    /// Length of a text above which its end is cut off before secrets are searched, in bytes.
+    const LONG: usize = 16 << 10;
+    let end = (0..=LONG.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    let mut text = text[..end.unwrap_or_default()].to_owned();
     redactor.hide(&mut text);
     text
 }

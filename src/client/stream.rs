@@ -9,9 +9,11 @@ use bytes::Bytes;
 use super::attempt::{Attempt, repeat};
 use super::call::Call;
 use super::codec::{answered, decode_elsewhere, unix_seconds, without_mark};
+use super::pricing::price;
 use super::retry::{Decision, Event};
 use super::state::CallState;
 use super::stats::InFlight;
+use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{Encoded, Endpoint, StreamDecoder};
 use crate::transport::deadline::within_rest;
@@ -19,6 +21,7 @@ use crate::transport::{Body, Response, SendOptions, framing};
 use crate::types::answer::Meta;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
 use crate::types::operation::Operation;
+use crate::types::usage::Usage;
 use crate::types::values;
 
 /// Capacity above which the memory for events is given back after a burst of them.
@@ -61,6 +64,8 @@ pub struct Stream<'a> {
     ahead: Option<Box<Ahead>>,
     /// Is told how the stream ends.
     observer: Option<Box<dyn StreamObserver>>,
+    /// Prices, if usage and cost are to be recorded.
+    pub(super) catalog: Option<&'a Catalog>,
 }
 
 /// What was read of a stream before the caller asked for it.
@@ -105,6 +110,7 @@ impl<'a> Stream<'a> {
             delivered: false,
             ahead: None,
             observer: None,
+            catalog: None,
         }
     }
 
@@ -138,6 +144,9 @@ impl<'a> Stream<'a> {
         loop {
             match self.read(chunks).await {
                 Ok(more) if !more || !chunks.is_empty() => {
+                    if self.catalog.is_some() || self.meta.record.is_some() {
+                        self.record(chunks, more);
+                    }
                     self.delivered |= !chunks.is_empty();
                     if self.state.gate.is_some() {
                         self.account(chunks, more);
@@ -186,6 +195,27 @@ impl<'a> Stream<'a> {
                 ahead.is_over = !more;
                 self.ahead = Some(ahead);
                 return Ok(found);
+            }
+        }
+    }
+
+    /// Records the time of the first chunk and, at the end, the usage and the cost.
+    #[cold]
+    fn record(&mut self, chunks: &[Chunk], more: bool) {
+        let record = self.meta.record.get_or_insert_default();
+        if !chunks.is_empty() && record.first_chunk.is_none() {
+            record.first_chunk = Some(self.state.deadline.elapsed());
+        }
+        if self.catalog.is_some() {
+            let operation = self.call.request.operation;
+            let told = chunks.iter().rev().find_map(|(chunk, _)| Usage::of_chunk(operation, chunk));
+            record.usage = told.or(record.usage);
+        }
+        if !more {
+            record.total = self.state.deadline.elapsed();
+            let usage = record.usage;
+            if let Some(catalog) = self.catalog {
+                price(catalog, &self.call, usage, &mut self.meta);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Keyword arguments of calls and clients: read, checked, and told apart from parameters of the request.
 
 mod body;
+mod catalog;
 pub(crate) mod concealed;
 pub(crate) mod connection;
 pub(crate) mod defaults;

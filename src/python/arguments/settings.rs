@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::defaults::Defaults;
-use super::{connection, foreign, functions, limits, readers};
+use super::{catalog, connection, foreign, functions, limits, readers};
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
@@ -173,6 +173,10 @@ const SETTINGS: &[Setting] = &[
     }),
     setting("max_nesting", Always, |client, name, value| {
         client.defaults.deepest = nesting(name, value)?;
+        Ok(())
+    }),
+    setting("catalog", Always, |client, name, value| {
+        client.settings.catalog = Some(catalog::read(name, value)?);
         Ok(())
     }),
     setting(OPTIONS, Always, |client, _, value| {

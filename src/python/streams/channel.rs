@@ -76,7 +76,8 @@ impl ChunkChannel {
                 }
                 state.bytes += bytes;
                 state.chunks.extend(chunks.drain(..));
-                if stream.meta().retries != retries {
+                // At the end, the record holds the usage, the cost and the times.
+                if stream.meta().retries != retries || ended && stream.meta().record.is_some() {
                     retries = stream.meta().retries;
                     state.meta = Some(stream.meta().clone());
                 }

@@ -1,0 +1,109 @@
+//! The entry of a model: its limits, its prices, and the cost of a call.
+
+use crate::types::usage::Usage;
+
+/// Number of classes of tokens.
+pub(super) const CLASSES: usize = 9;
+
+/// The classes of tokens, by their names in a table.
+pub(super) const NAMES: [&str; CLASSES] = [
+    "input",
+    "cached",
+    "cache_write",
+    "cache_write_hour",
+    "audio_input",
+    "image_input",
+    "output",
+    "reasoning",
+    "audio_output",
+];
+
+/// Number of tokens of each class, in the order of [`NAMES`].
+fn counts(usage: &Usage) -> [u64; CLASSES] {
+    let Usage {
+        input,
+        cached_read,
+        cache_write,
+        cache_write_hour,
+        output,
+        reasoning,
+        audio_input,
+        audio_output,
+        image_input,
+    } = *usage;
+    [input, cached_read, cache_write, cache_write_hour, audio_input, image_input, output, reasoning, audio_output]
+}
+
+/// Limits and prices of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Model {
+    /// Number of tokens that input and output may have together.
+    pub context_window: Option<u64>,
+    /// Number of tokens that an output may have.
+    pub max_output_tokens: Option<u64>,
+    /// Prices; of several that are valid, the last one counts, and if none is, the first one.
+    pub(super) periods: Vec<Period>,
+}
+
+/// Prices, and the time at which they are valid.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Period {
+    pub valid: Valid,
+    /// Price of a request in US dollars, in addition to that of its tokens.
+    pub request: f64,
+    /// Prices by the number of input tokens: the last one whose threshold is exceeded counts for all tokens.
+    pub tiers: Vec<Tier>,
+}
+
+/// Time at which prices are valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Valid {
+    Always,
+    /// From this day on, in days since 1970.
+    From(u64),
+    /// Between these two seconds of each day (UTC); if the second is smaller, across midnight.
+    Daily(u64, u64),
+}
+
+/// Prices of calls with more than a number of input tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Tier {
+    /// The number of input tokens that is to be exceeded. The first tier has no threshold.
+    pub above: Option<u64>,
+    /// Price of a million tokens of each class in US dollars.
+    pub prices: [Option<f64>; CLASSES],
+}
+
+impl Valid {
+    fn is_valid(self, at: u64) -> bool {
+        let second = at % 86_400;
+        match self {
+            Self::Always => true,
+            Self::From(day) => at / 86_400 >= day,
+            Self::Daily(start, end) if end < start => second >= start || second < end,
+            Self::Daily(start, end) => (start..end).contains(&second),
+        }
+    }
+}
+
+impl Model {
+    /// Returns the cost of a call in US dollars, at a time in seconds since 1970, or `None` if it is not known: tokens of a
+    /// class without a price make it unknown, not smaller.
+    pub fn cost(&self, usage: &Usage, at: u64) -> Option<f64> {
+        let period = self.periods.iter().rev().find(|period| period.valid.is_valid(at)).or(self.periods.first())?;
+        let input = usage.all_input();
+        let tier = period.tiers.iter().rev().find(|tier| tier.above.is_none_or(|above| input > above))?;
+        let mut millionths = 0.0;
+        for (count, price) in counts(usage).into_iter().zip(tier.prices) {
+            if count > 0 {
+                millionths += count as f64 * price?;
+            }
+        }
+        Some(millionths / 1e6 + period.request)
+    }
+
+    /// Returns true if a prompt of about this many tokens exceeds the context window, as far as that is known.
+    pub fn is_too_small_for(&self, input: u64) -> bool {
+        self.context_window.is_some_and(|window| input > window)
+    }
+}
