@@ -97,6 +97,8 @@ pub enum PauseReason {
     Exhausted,
     /// The limit of a day, or of a longer period, is used up.
     DayQuota,
+    /// The provider has too much to do, and said for how long.
+    Overload,
     /// A probe was sent after a pause, and has no answer yet.
     Probe,
 }

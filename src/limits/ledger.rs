@@ -73,7 +73,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// The number of limits, if there are more than [`WINDOWS`].
+    /// The maximum number of limits, if there are more.
     pub fn declare(&mut self, spec: &QuotaSpec) -> Result<(), usize> {
         let limits = || {
             spec.limits.iter().flat_map(|limit| {
@@ -95,7 +95,7 @@ impl Ledger {
         wanted.sort_by_key(|&(unit, period, _)| (unit, period));
         wanted.dedup();
         if wanted.len() > WINDOWS {
-            return Err(wanted.len());
+            return Err(WINDOWS);
         }
         for window in &mut self.windows {
             if !wanted.iter().any(|&(unit, period, _)| window.is_of(unit, period)) {
@@ -184,11 +184,13 @@ impl Ledger {
 
     /// Learns from what an answer says about limits.
     fn observe(&mut self, now: u64, taken: &Taken, signals: &Signals) {
+        // Providers count when a request arrives, and answer up to minutes later.
+        let at = nanoseconds(taken.at).min(now);
         for signal in &signals.windows {
             if signal.unit == Unit::InFlight {
                 self.told_in_flight = signal.limit.unwrap_or(self.told_in_flight);
             } else if let Some(window) = self.window_of(signal) {
-                window.observe(now, signal);
+                window.observe(now, at, signal);
             } else if self.adaptive == 0 && signal.remaining == Some(0) {
                 // Nothing is declared that this could be counted against.
                 let length = match signal.reset {
@@ -199,7 +201,7 @@ impl Ledger {
                     }
                     None => 0,
                 };
-                self.pause.exhausted(now, length);
+                self.pause.exhausted(now, at.saturating_add(length));
             }
             if self.adaptive == 1 {
                 self.controller.told(Time::from_nanos(now), signal);

@@ -48,7 +48,8 @@ pub(super) struct Pause {
     stopped: u32,
 }
 
-const REASONS: [PauseReason; 3] = [PauseReason::Rate, PauseReason::Exhausted, PauseReason::DayQuota];
+const REASONS: [PauseReason; 4] =
+    [PauseReason::Rate, PauseReason::Exhausted, PauseReason::DayQuota, PauseReason::Overload];
 const STOPPING: [FailureClass; 2] = [FailureClass::QuotaFatal, FailureClass::Auth];
 
 fn look_up<T: Copy>(table: &[T], code: u32) -> Option<T> {
@@ -70,6 +71,8 @@ impl Pause {
         }
         match self.paused(now) {
             Some((time, _)) => Err(Wait::Until(time)),
+            // The probe has had no answer for longer than a refusal takes.
+            None if self.probe_until > 0 && self.stopped == 0 => Ok(false),
             None => Ok(true),
         }
     }
@@ -109,10 +112,10 @@ impl Pause {
         }
     }
 
-    /// Notes that a window is used up for this time, without a refusal.
-    pub(super) fn exhausted(&mut self, now: u64, length: u64) {
-        if now.saturating_add(length) > self.until {
-            self.begin(now, length, PauseReason::Exhausted);
+    /// Notes that a window is used up until this time, without a refusal.
+    pub(super) fn exhausted(&mut self, now: u64, until: u64) {
+        if until > self.until.max(now) {
+            self.begin(now, until - now, PauseReason::Exhausted);
         }
     }
 
@@ -137,7 +140,13 @@ impl Pause {
             }
             // The request did not reach the place where limits are counted: the next one finds out.
             Some(FailureClass::Transient) => self.cancelled(taken),
-            Some(FailureClass::Overload | FailureClass::BadRequest) => self.end_of_pause(taken),
+            Some(FailureClass::Overload) => match told {
+                Some(length) if now.saturating_add(length) > self.until => {
+                    self.begin(now, length, PauseReason::Overload)
+                }
+                _ => self.end_of_pause(taken),
+            },
+            Some(FailureClass::BadRequest) => self.end_of_pause(taken),
             None => self.accepted(taken),
         }
     }

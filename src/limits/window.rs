@@ -285,8 +285,8 @@ impl Window {
         self.full_at = self.full_at.min(longest.saturating_add(self.span().saturating_mul(2)));
     }
 
-    /// Learns from an answer what the limit is, and what others use of it.
-    pub(super) fn observe(&mut self, now: u64, signal: &WindowSignal) {
+    /// Learns what the limit is, and what others use of it, from an answer to a request that was admitted at the time `at`.
+    pub(super) fn observe(&mut self, now: u64, at: u64, signal: &WindowSignal) {
         if let Some(limit) = signal.limit.filter(|limit| *limit > 0) {
             self.told = limit;
         }
@@ -294,10 +294,10 @@ impl Window {
         self.expire(now);
         // What is in flight and not yet counted there makes `remaining` larger than ours, which is no use by others.
         self.others = self.limit().saturating_sub(self.sum).saturating_sub(remaining);
-        self.others_until = now.saturating_add(match signal.reset {
+        self.others_until = at.saturating_add(match signal.reset {
             Some(Reset::Full(time) | Reset::Some(time)) => nanoseconds(time).min(self.span()),
             None => self.span(),
         });
-        self.others_from = if let Some(Reset::Some(_)) = signal.reset { self.others_until } else { now };
+        self.others_from = if let Some(Reset::Some(_)) = signal.reset { self.others_until } else { at };
     }
 }

@@ -65,6 +65,7 @@ fn reason_name(reason: PauseReason) -> &'static str {
         PauseReason::Rate => "rate",
         PauseReason::Exhausted => "exhausted",
         PauseReason::DayQuota => "day_quota",
+        PauseReason::Overload => "overload",
         PauseReason::Probe => "probe",
     }
 }
