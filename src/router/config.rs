@@ -128,7 +128,9 @@ impl Config {
     }
 
     fn strategy(&self) -> Result<StrategyKind> {
-        let Some(name) = &self.strategy else { return Ok(StrategyKind::Weighted) };
+        let Some(name) = &self.strategy else {
+            return Ok(StrategyKind::Weighted);
+        };
         if let Some((_, kind)) = STRATEGIES.iter().find(|(known, _)| known == name) {
             return Ok(*kind);
         }
@@ -355,7 +357,9 @@ fn circle(plan: &Plan, kind: FallbackKind) -> Option<Vec<&str>> {
 fn hint(name: &str, names: &[&str]) -> String {
     let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
     match nearest {
-        Some((distance, known)) if distance <= 1 + known.len() / 3 => format!("; did you mean {known:?}?"),
+        Some((distance, known)) if distance <= 1 + known.len() / 3 => {
+            format!("; did you mean {known:?}?")
+        }
         _ => String::new(),
     }
 }

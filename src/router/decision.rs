@@ -7,7 +7,6 @@ use smallvec::SmallVec;
 use super::options::FallbackKind;
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use crate::error::{Error, ErrorKind};
-use crate::providers::failure_class;
 use crate::types::rate_limit::FailureClass;
 
 /// Time on the router's clock: the time since a moment that all its calls share.
@@ -119,11 +118,36 @@ impl Failure {
         let was_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
         Self {
             kind: error.kind,
-            class: failure_class(error),
+            class: class_of(error),
             retry_after: error.retry_after,
             is_repeatable,
             had_no_effect: !sent || was_refused,
         }
+    }
+}
+
+/// Returns the class of an error by its kind. A provider's own table may know better.
+fn class_of(error: &Error) -> FailureClass {
+    match error.kind {
+        ErrorKind::RateLimit if error.code.as_deref() == Some("insufficient_quota") => FailureClass::QuotaFatal,
+        ErrorKind::RateLimit => FailureClass::Rate,
+        ErrorKind::ServiceUnavailable => FailureClass::Overload,
+        ErrorKind::Authentication | ErrorKind::PermissionDenied | ErrorKind::NotFound => FailureClass::Auth,
+        // Its word for it is that the same request may succeed.
+        _ if error.should_retry == Some(true) => FailureClass::Transient,
+        ErrorKind::Timeout
+        | ErrorKind::ApiConnection
+        | ErrorKind::InternalServer
+        | ErrorKind::ApiResponseValidation
+        | ErrorKind::IncompleteStream
+        | ErrorKind::Conflict => FailureClass::Transient,
+        ErrorKind::InvalidArgument
+        | ErrorKind::UnsupportedParams
+        | ErrorKind::BadRequest
+        | ErrorKind::ContextWindowExceeded
+        | ErrorKind::ContentPolicyViolation
+        | ErrorKind::UnprocessableEntity
+        | ErrorKind::Internal => FailureClass::BadRequest,
     }
 }
 

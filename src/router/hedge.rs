@@ -38,7 +38,9 @@ impl Hedger {
 
     /// Takes the latency of an answer.
     pub fn record(&mut self, hedge: &Hedge, now: Time, is_stream: bool, sample: Duration) {
-        let HedgeAfter::Quantile(quantile) = hedge.after else { return };
+        let HedgeAfter::Quantile(quantile) = hedge.after else {
+            return;
+        };
         let delay = &mut self.delays[usize::from(is_stream)];
         delay.histogram.record(now, sample);
         delay.samples += 1;

@@ -19,3 +19,6 @@ pub mod options;
 pub mod plan;
 pub mod state;
 pub mod strategy;
+
+#[cfg(test)]
+mod tests;

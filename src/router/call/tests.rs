@@ -1,6 +1,7 @@
 use super::*;
 use crate::router::breaker::Change;
 use crate::router::config::{Config, DeploymentConfig, GroupConfig};
+use crate::router::decision::{Fail, Refusal, Why};
 use crate::router::options::{Hedge, HedgeAfter};
 
 /// What the tests know of deployments.
