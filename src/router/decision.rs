@@ -248,6 +248,8 @@ pub enum Why {
     Failed(ErrorKind),
     /// Its quota group pauses until this time.
     Cooling(Time),
+    /// Its quota group has as many calls in flight as it takes after a rate limit.
+    Full,
     /// Its breaker is open until this time.
     Open(Time),
     /// Its breaker is half open, and another call probes it.
@@ -318,6 +320,7 @@ impl Why {
             Self::Failed(kind) => format!("failed with {}", kind.class_name()),
             Self::Cooling(until) => format!("is cooling for {:.1} s", left(*until)),
             Self::Open(until) => format!("failed too often and is not asked for {:.1} s", left(*until)),
+            Self::Full => "has as many calls in flight as its rate limit allows".into(),
             Self::Probing => "failed too often and is being probed".into(),
             Self::Out(FailureClass::QuotaFatal, until) => {
                 format!("is out of quota; it is probed in {:.0} s", left(*until))

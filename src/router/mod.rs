@@ -3,7 +3,7 @@
 //!
 //! - `config`: what a user writes, checked, with `options`; `plan`: the same, compiled
 //! - `decision`: the events of a call and the decisions on it; `call`: what decides
-//! - `state`: what all calls share, of `deployment`s with a `breaker` and `latency` each
+//! - `state`: what all calls share, of `deployment`s with a `breaker` and `latency` each, and of each `quota_group`
 //! - `strategy`, `affinity`, `hedge`: which one, and when a second one
 
 pub mod affinity;
@@ -17,6 +17,7 @@ pub mod latency;
 pub mod lru;
 pub mod options;
 pub mod plan;
+pub mod quota_group;
 pub mod state;
 pub mod strategy;
 

@@ -72,11 +72,13 @@ pub struct Cooldown {
     pub first: f64,
     /// Longest pause, in seconds.
     pub max: f64,
+    /// True if calls come back bit by bit after a pause; not needed where the limits of a client pace them.
+    pub ramps_up: bool,
 }
 
 impl Default for Cooldown {
     fn default() -> Self {
-        Self { first: 1.0, max: 60.0 }
+        Self { first: 1.0, max: 60.0, ramps_up: true }
     }
 }
 

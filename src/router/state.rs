@@ -13,6 +13,7 @@ use super::hedge::Hedger;
 use super::lru::{Lru, mix};
 use super::options::StrategyKind;
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::quota_group::QuotaGroup;
 use super::strategy::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::rate_limit::FailureClass;
@@ -32,18 +33,6 @@ pub struct Notice {
     pub change: Change,
 }
 
-/// What shares a rate limit.
-#[derive(Debug, Clone, Default)]
-struct QuotaGroup {
-    members: Vec<DeploymentIndex>,
-    /// End of the pause.
-    until: Time,
-    /// Start of the pause.
-    paused_at: Time,
-    /// Number of pauses without a success in between.
-    in_row: u32,
-}
-
 /// State of a router.
 #[derive(Debug)]
 pub struct State {
@@ -51,6 +40,8 @@ pub struct State {
     slots: Vec<Slot>,
     deployments: Vec<Deployment>,
     quota_groups: Vec<QuotaGroup>,
+    /// The deployments of each quota group.
+    members: Vec<Vec<DeploymentIndex>>,
     hedgers: Vec<Hedger>,
     affinity: Affinity,
     /// Accounts that identifiers belong to.
@@ -98,9 +89,9 @@ pub struct Status {
 impl State {
     /// Creates the state of a router that has made no call. `random` returns numbers from 0 to 1.
     pub fn new(plan: Arc<Plan>, mut random: impl FnMut() -> f64) -> Self {
-        let mut quota_groups = vec![QuotaGroup::default(); plan.quota_groups.len()];
+        let mut members = vec![Vec::new(); plan.quota_groups.len()];
         for (index, deployment) in plan.deployments.iter().enumerate() {
-            quota_groups[deployment.quota_group].members.push(index);
+            members[deployment.quota_group].push(index);
         }
         let slots = plan.deployments.iter().map(|deployment| Slot {
             weight: deployment.weight,
@@ -113,7 +104,8 @@ impl State {
         Self {
             slots: slots.collect(),
             deployments: vec![Deployment::default(); plan.deployments.len()],
-            quota_groups,
+            quota_groups: vec![QuotaGroup::default(); plan.quota_groups.len()],
+            members,
             hedgers: vec![Hedger::default(); plan.groups.len()],
             affinity: Affinity::new(plan.affinity, names),
             owners: Lru::new(MAX_OWNERS),
@@ -220,7 +212,12 @@ impl State {
     pub fn begin(&mut self, deployment: DeploymentIndex, now: Time, is_stream: bool) -> Ticket {
         let ticket = self.deployments[deployment].begin(deployment, now, is_stream);
         self.slots[deployment].in_flight += 1;
-        if ticket.is_probe {
+        let quota_group = self.plan.deployments[deployment].quota_group;
+        let group = &mut self.quota_groups[quota_group];
+        group.in_flight += 1;
+        if group.is_limited() && group.is_full() {
+            self.refresh_members(quota_group);
+        } else if ticket.is_probe {
             self.refresh(deployment);
         }
         ticket
@@ -232,7 +229,7 @@ impl State {
         let deployment = ticket.deployment;
         let (latency, change) = self.deployments[deployment].answer(ticket, now, &plan.breaker);
         let latency = latency?;
-        self.quota_groups[plan.deployments[deployment].quota_group].in_row = 0;
+        self.quota_groups[plan.deployments[deployment].quota_group].succeed(now);
         if let Some(hedge) = &plan.hedge {
             let group = plan.deployments[deployment].group;
             self.hedgers[group].record(hedge, now, ticket.is_stream, latency);
@@ -252,13 +249,19 @@ impl State {
             let group = plan.deployments[deployment].group;
             self.hedgers[group].record(hedge, *now, ticket.is_stream, now.saturating_sub(ticket.started));
         }
+        let quota_group = plan.deployments[deployment].quota_group;
+        let group = &mut self.quota_groups[quota_group];
+        let was_limited = group.is_limited();
+        group.in_flight -= 1;
         if let Outcome::Failure(failure) = outcome {
-            let quota_group = plan.deployments[deployment].quota_group;
             match failure.class {
-                FailureClass::Rate => self.rate_limited(quota_group, &ticket, now, failure.retry_after, random),
+                FailureClass::Rate => {
+                    group.rate_limited(ticket.started, now, failure.retry_after, plan.cooldown, random);
+                }
                 FailureClass::DayQuota => {
                     let pause = failure.retry_after.unwrap_or(Duration::from_secs_f64(plan.breaker.probe_every));
-                    self.cool(quota_group, now, now + pause.min(MAX_PAUSE));
+                    group.pause(now, now + pause.min(MAX_PAUSE));
+                    self.refresh_members(quota_group);
                 }
                 _ => {}
             }
@@ -266,42 +269,17 @@ impl State {
         } else if ticket.is_probe {
             self.refresh(deployment);
         }
+        let is_paused = matches!(outcome, Outcome::Failure(failure) if failure.class == FailureClass::Rate);
+        if was_limited || is_paused {
+            self.refresh_members(quota_group);
+        }
         self.changed(deployment, change).or(answered)
     }
 
     /// Makes a quota group pause until a time.
     pub fn cool(&mut self, quota_group: usize, now: Time, until: Time) {
-        let group = &mut self.quota_groups[quota_group];
-        group.paused_at = now;
-        group.until = group.until.max(until);
-        for deployment in group.members.clone() {
-            self.refresh(deployment);
-        }
-    }
-
-    /// Makes a quota group pause after a rate limit: as long as the provider asked, or longer each time.
-    fn rate_limited(
-        &mut self,
-        quota_group: usize,
-        ticket: &Ticket,
-        now: Time,
-        retry_after: Option<Duration>,
-        random: f64,
-    ) {
-        let cooldown = self.plan.cooldown;
-        let group = &mut self.quota_groups[quota_group];
-        // What was under way when the pause began is the same event.
-        if group.in_row == 0 || ticket.started >= group.paused_at {
-            group.in_row += 1;
-        }
-        let back_off = |times: u32| (cooldown.first * 2f64.powi(times.min(63) as i32)).min(cooldown.max);
-        let pause = match retry_after {
-            // A second one in a row: it asked for too little.
-            Some(asked) if group.in_row > 1 => asked.max(Duration::from_secs_f64(back_off(group.in_row - 2))),
-            Some(asked) => asked,
-            None => Duration::from_secs_f64(back_off(group.in_row - 1) * (0.75 + 0.25 * random)),
-        };
-        self.cool(quota_group, now, now + pause.min(MAX_PAUSE));
+        self.quota_groups[quota_group].pause(now, until);
+        self.refresh_members(quota_group);
     }
 
     /// Lets calls go to a deployment again, whatever it said before.
@@ -319,11 +297,9 @@ impl State {
         };
         self.deployments[deployment].breaker.enable();
         self.deployments[deployment].pause_until = Time::ZERO;
-        let group = &mut self.quota_groups[self.plan.deployments[deployment].quota_group];
-        (group.until, group.in_row) = (Time::ZERO, 0);
-        for deployment in group.members.clone() {
-            self.refresh(deployment);
-        }
+        let quota_group = self.plan.deployments[deployment].quota_group;
+        self.quota_groups[quota_group].enable();
+        self.refresh_members(quota_group);
         Ok(())
     }
 
@@ -345,7 +321,8 @@ impl State {
             Phase::Open { .. } | Phase::Out { .. } if breaker.is_probing() => Some(Why::Probing),
             Phase::Out { class, until } if until > now => Some(Why::Out(class, until)),
             Phase::Open { until } if until > now.max(cooling) => Some(Why::Open(until)),
-            _ => (cooling > now).then_some(Why::Cooling(cooling)),
+            _ if cooling > now => Some(Why::Cooling(cooling)),
+            _ => (self.slots[deployment].ready_at > now).then_some(Why::Full),
         }
     }
 
@@ -381,10 +358,17 @@ impl State {
     /// Computes anew from when on a deployment is available.
     fn refresh(&mut self, deployment: DeploymentIndex) {
         let Deployment { breaker, pause_until, .. } = &self.deployments[deployment];
-        let cooling = self.quota_groups[self.plan.deployments[deployment].quota_group].until;
+        let group = &self.quota_groups[self.plan.deployments[deployment].quota_group];
+        let ready_at = breaker.ready_at().max(*pause_until).max(group.until);
         let slot = &mut self.slots[deployment];
-        slot.ready_at = breaker.ready_at().max(*pause_until).max(cooling);
+        slot.ready_at = if group.is_full() { Time::MAX } else { ready_at };
         slot.needs_probe = breaker.phase() != Phase::Closed;
+    }
+
+    fn refresh_members(&mut self, quota_group: usize) {
+        for index in 0..self.members[quota_group].len() {
+            self.refresh(self.members[quota_group][index]);
+        }
     }
 
     fn changed(&mut self, deployment: DeploymentIndex, change: Option<Change>) -> Option<Notice> {

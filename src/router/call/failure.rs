@@ -75,7 +75,7 @@ impl RoutedCall {
 /// Returns the kind of error for a call that no deployment was asked for.
 fn kind_of(verdicts: &[Verdict]) -> ErrorKind {
     let rank = |verdict: &Verdict| match verdict.why {
-        Why::Cooling(_) | Why::Limited(_) => (4, ErrorKind::RateLimit),
+        Why::Cooling(_) | Why::Limited(_) | Why::Full => (4, ErrorKind::RateLimit),
         Why::Open(_) | Why::Probing | Why::Failed(_) => (3, ErrorKind::ServiceUnavailable),
         Why::Out(FailureClass::QuotaFatal, _) => (2, ErrorKind::RateLimit),
         Why::Out(..) => (1, ErrorKind::Authentication),
