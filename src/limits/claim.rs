@@ -52,6 +52,12 @@ impl Claim {
         self.until = now.saturating_add(CLAIM);
     }
 
+    /// Moves an end that lies further ahead than a valid claim has it, and forgets a holder that is no member.
+    pub(super) fn repair(&mut self, now: u64) {
+        self.until = self.until.min(now.saturating_add(CLAIM));
+        self.holder = if self.holder <= 64 { self.holder } else { 0 };
+    }
+
     /// Forgets a member that has died.
     pub(super) fn forget(&mut self, member: usize) {
         self.held_up &= !(1 << member);

@@ -132,6 +132,7 @@ impl Ledger {
     pub fn repair(&mut self, now: Time) {
         let nanos = nanoseconds(now);
         self.clock = self.clock.min(nanos);
+        self.claim.repair(nanos);
         self.pause.repair(nanos);
         self.controller.repair(now);
         self.windows.iter_mut().for_each(|window| window.repair(nanos));

@@ -49,4 +49,18 @@ impl Mapping {
         // SAFETY: the range is within the mapping, and the caller sees to it that nobody else uses it.
         unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(range.start), range.len()) }
     }
+
+    /// Copies a part of the data that a stopped process was changing; what it writes meanwhile may be in the copy or not.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within the data.
+    pub fn copy(&self, from: usize, to: &mut [u8]) {
+        assert!(from >= self.words * 8 && to.len() <= self.map.len() && from <= self.map.len() - to.len());
+        for (offset, byte) in to.iter_mut().enumerate() {
+            // SAFETY: within the mapping. The owner of the lock is another process, so that no reference of this one is in
+            // use; volatile, because that process may go on.
+            *byte = unsafe { self.map.as_mut_ptr().add(from + offset).read_volatile() };
+        }
+    }
 }

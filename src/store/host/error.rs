@@ -38,8 +38,8 @@ pub enum AccessError {
     /// Another member has the lock. It is free again within microseconds if that process runs: try again in a millisecond.
     #[error("another process is using the quota's state")]
     Busy,
-    /// Another member has had the lock since a second ago or longer: its process is stopped. Go on without the shared state,
-    /// with this member's part of the limit ([`HostRegion::members`](super::HostRegion::members)), and try now and then.
+    /// Another member has had the lock since a second ago or longer: its process is stopped. Look the quota up again: it gets
+    /// another place, with a copy of its state.
     #[error("another process was stopped while it used the quota's state")]
     Stuck,
     /// The quota was unused for a day and its place was given away: look it up again.

@@ -29,7 +29,7 @@ impl Owner {
     /// Number of bits of a generation.
     pub(super) const GENERATION_BITS: u32 = 56;
 
-    fn word(self) -> u64 {
+    pub(super) fn word(self) -> u64 {
         self.generation << 8 | (self.member as u64 + 1)
     }
 

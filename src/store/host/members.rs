@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::error::AccessError;
-use super::layout::{self, MEMBERS, QUOTAS, entry, head};
+use super::layout::{self, MEMBERS, QUOTAS, head};
 use super::lock::{Owner, member_byte};
 use super::region::{HostRegion, SharedState, nanoseconds};
 use crate::platform;
@@ -70,7 +70,7 @@ impl<T: SharedState> HostRegion<T> {
         {
             let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
             if now.saturating_sub(*checked) >= REAP_INTERVAL {
-                if !self.file.is_open() || !self.file.has_name() {
+                if !self.is_current() {
                     return Err(AccessError::Left);
                 }
                 *checked = now;
@@ -106,7 +106,6 @@ impl<T: SharedState> HostRegion<T> {
     /// Frees what a member holds of all quotas, and returns true unless others use one of them right now.
     fn release_all(&self, member: usize) -> bool {
         let now = platform::clock();
-        let is_free = |index: usize| self.words()[layout::entry(index, entry::EPOCH)].load(Ordering::Acquire) == 0;
         let release = |index: usize| {
             (0..ATTEMPTS).any(|attempt| {
                 if attempt > 0 {
@@ -117,7 +116,7 @@ impl<T: SharedState> HostRegion<T> {
             })
         };
         // All of them are tried.
-        (0..QUOTAS).filter(|index| !is_free(*index)).fold(true, |all, index| release(index) && all)
+        (0..QUOTAS).filter(|index| self.epoch(*index) != 0).fold(true, |all, index| release(index) && all)
     }
 }
 

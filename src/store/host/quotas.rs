@@ -1,6 +1,6 @@
 //! The table of quotas: which hash has which place.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::error::AccessError;
@@ -12,8 +12,8 @@ use crate::platform;
 const UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl<T: SharedState> HostRegion<T> {
-    /// Returns the place of the quota whose name has this hash; a new one gets the place of one that nobody has used for a
-    /// day if no place is free.
+    /// Returns the place of the quota whose name has this hash. A new one gets a free place, or that of one that nobody has
+    /// used for a day. One whose lock is held by a stopped process is moved to another place.
     ///
     /// # Errors
     ///
@@ -28,42 +28,72 @@ impl<T: SharedState> HostRegion<T> {
         // A process that dies here leaves an entry that is free or whole: its epoch is 0 until the rest is written.
         let _table = self.lock_table()?;
         let now = platform::clock();
-        let word = |index, word| &self.words()[layout::entry(index, word)];
-        let epoch = |index| word(index, entry::EPOCH).load(Ordering::Acquire);
-        if let Some(index) = (0..QUOTAS).find(|index| epoch(*index) != 0 && self.hash(*index) == hash) {
-            self.reserve(index)?;
-            self.lock(index)?.with(|state| {
+        let Some(index) = (0..QUOTAS).find(|index| self.epoch(*index) != 0 && self.hash(*index) == hash) else {
+            return self.fill(hash, fill);
+        };
+        self.reserve(index)?;
+        match self.lock(index) {
+            Ok(mut locked) => locked.with(|state| {
                 state.repair(now);
                 self.absent().for_each(|member| state.release_member(member, now));
-            });
-            word(index, entry::USED).store(nanoseconds(now), Ordering::Relaxed);
-            return Ok(Slot::new(index, epoch(index)));
+            }),
+            Err(AccessError::Stuck) => {
+                // What the stopped process does when it goes on, it does to the old place, which nobody gets before that.
+                let slot = self.fill(hash, |state| {
+                    self.copy(index, state);
+                    state.repair(now);
+                })?;
+                self.word(index, entry::EPOCH).store(0, Ordering::Release);
+                return Ok(slot);
+            }
+            Err(error) => return Err(error),
         }
-        let free = (0..QUOTAS).find(|index| epoch(*index) == 0);
-        let index = free.or_else(|| self.longest_unused(nanoseconds(now))).ok_or(AccessError::Full)?;
+        self.word(index, entry::USED).store(nanoseconds(now), Ordering::Relaxed);
+        Ok(Slot::new(index, self.epoch(index)))
+    }
+
+    /// Gives a place to a quota. The table is locked.
+    fn fill(&self, hash: [u64; 4], fill: impl FnOnce(&mut T)) -> Result<Slot, AccessError> {
+        let now = platform::clock();
+        let free =
+            (0..QUOTAS).filter(|index| self.epoch(*index) == 0).find_map(|index| Some((index, self.lock(index).ok()?)));
+        let (index, mut locked) = match free {
+            Some(free) => free,
+            None => {
+                let index = self.longest_unused(nanoseconds(now)).ok_or(AccessError::Full)?;
+                (index, self.lock(index)?)
+            }
+        };
+        self.word(index, entry::EPOCH).store(0, Ordering::Release);
         self.reserve(index)?;
-        let mut locked = self.lock(index)?;
-        word(index, entry::EPOCH).store(0, Ordering::Release);
         locked.with(|state| {
             bytemuck::bytes_of_mut(state).fill(0);
             state.repair(now);
             fill(state);
         });
         for (place, value) in hash.into_iter().enumerate() {
-            word(index, entry::HASH + place).store(value, Ordering::Relaxed);
+            self.word(index, entry::HASH + place).store(value, Ordering::Relaxed);
         }
-        word(index, entry::USED).store(nanoseconds(now), Ordering::Relaxed);
+        self.word(index, entry::USED).store(nanoseconds(now), Ordering::Relaxed);
         let last = &self.words()[head::LAST_EPOCH];
         // 0 is a free entry's.
         let epoch = last.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
-        word(index, entry::EPOCH).store(epoch, Ordering::Release);
+        self.word(index, entry::EPOCH).store(epoch, Ordering::Release);
         Ok(Slot::new(index, epoch))
+    }
+
+    fn word(&self, index: usize, word: usize) -> &AtomicU64 {
+        &self.words()[layout::entry(index, word)]
+    }
+
+    pub(super) fn epoch(&self, index: usize) -> u64 {
+        self.word(index, entry::EPOCH).load(Ordering::Acquire)
     }
 
     /// Takes over the states of a region whose file was removed, without what its members hold.
     pub(super) fn adopt(&self, old: &Self) {
         for index in 0..QUOTAS {
-            if old.words()[layout::entry(index, entry::EPOCH)].load(Ordering::Acquire) == 0 {
+            if old.epoch(index) == 0 {
                 continue;
             }
             if let Ok(mut locked) = old.lock(index) {
@@ -85,7 +115,7 @@ impl<T: SharedState> HostRegion<T> {
     }
 
     fn hash(&self, index: usize) -> [u64; 4] {
-        std::array::from_fn(|place| self.words()[layout::entry(index, entry::HASH + place)].load(Ordering::Relaxed))
+        std::array::from_fn(|place| self.word(index, entry::HASH + place).load(Ordering::Relaxed))
     }
 
     /// Takes memory for a quota's state: without it, touching the state would end the process.
@@ -97,7 +127,7 @@ impl<T: SharedState> HostRegion<T> {
     /// Returns the quota that was unused for the longest time, if that is a day at least.
     fn longest_unused(&self, now: u64) -> Option<usize> {
         let age = |index: usize| {
-            let used = &self.words()[layout::entry(index, entry::USED)];
+            let used = self.word(index, entry::USED);
             let last = used.load(Ordering::Relaxed);
             if last > now {
                 // A time that is still to come is damage.

@@ -92,6 +92,10 @@ impl<T: SharedState> HostRegion<T> {
     /// The name cannot be one of a region; the file is not this user's alone, is damaged or of another version; there are
     /// too many members; the system has no such memory.
     pub fn open(name: &str) -> Result<Self, HostError> {
+        Self::open_within(name, SETUP_PATIENCE)
+    }
+
+    fn open_within(name: &str, patience: Duration) -> Result<Self, HostError> {
         const { assert!(align_of::<T>() <= 4096 && size_of::<T>() > 0) };
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
@@ -104,7 +108,7 @@ impl<T: SharedState> HostRegion<T> {
             let file = SharedFile::open(&file_name).map_err(failed)?;
             let io = |error| HostError::Open(path.clone(), OpenError::Io(error));
             while !file.try_lock(SETUP_BYTE).map_err(io)? {
-                if platform::clock().saturating_sub(begun) > SETUP_PATIENCE {
+                if platform::clock().saturating_sub(begun) >= patience {
                     return Err(HostError::Busy(path));
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -177,13 +181,13 @@ impl<T: SharedState> HostRegion<T> {
     }
 
     /// Joins again, after [`AccessError::Left`]. If somebody removed the file, the states go into the new one, without what
-    /// members hold.
+    /// members hold. It waits for nobody.
     ///
     /// # Errors
     ///
-    /// As for [`open`](Self::open).
+    /// As for [`open`](Self::open); [`HostError::Busy`] if another process opens the region at this moment.
     pub fn reopen(&self) -> Result<Self, HostError> {
-        let fresh = Self::open(&self.name)?;
+        let fresh = Self::open_within(&self.name, Duration::ZERO)?;
         if self.is_member() && !fresh.file.is_same(&self.file) {
             fresh.adopt(self);
         }
@@ -243,15 +247,33 @@ impl<T: SharedState> HostRegion<T> {
     #[cold]
     fn blocked(&self, number: usize, taken: Taken) -> AccessError {
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_stuck(&mut waits[number], taken, platform::clock()) { AccessError::Stuck } else { AccessError::Busy }
+        let is_stuck = is_stuck(&mut waits[number], taken, platform::clock());
+        // Another thread of this process may be slow; it is not stopped, since this one runs.
+        if is_stuck && taken.owner != self.own.word() { AccessError::Stuck } else { AccessError::Busy }
+    }
+
+    /// Returns true unless this is a forked child of the process that opened the region.
+    #[inline]
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.epoch == platform::fork_epoch()
     }
 
     /// Returns true if this process still is the member as which it joined.
     #[inline]
     pub(super) fn is_member(&self) -> bool {
         // The fork first: a child's mapping may be of a file that others have cut off.
-        self.epoch == platform::fork_epoch()
+        self.is_of_this_process()
             && self.words()[layout::generation(self.own.member)].load(Ordering::Relaxed) == self.own.generation
+    }
+
+    /// Returns true if this process is a member of the region that others find.
+    pub(super) fn is_current(&self) -> bool {
+        self.is_member() && self.file.is_open() && self.file.has_name()
+    }
+
+    /// Copies a quota's state without its lock, whose owner is a stopped process.
+    pub(super) fn copy(&self, index: usize, to: &mut T) {
+        self.map.copy(layout::state::<T>(index), bytemuck::bytes_of_mut(to));
     }
 
     #[inline]
