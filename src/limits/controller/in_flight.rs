@@ -2,6 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+/// Time for which a limit is used before more is tried, in seconds.
+const HOLD: f64 = 30.0;
+const LONGEST_HOLD: f64 = 75.0;
+
 /// Number of requests in flight that is searched for. All zero is a fresh search.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -16,6 +20,8 @@ pub(super) struct InFlight {
     age: f64,
     /// Time of the last admission.
     last: f64,
+    /// Number of admissions since the ceiling was set.
+    admitted: f64,
 }
 
 impl InFlight {
@@ -23,27 +29,37 @@ impl InFlight {
     pub(super) fn limit(&self) -> u32 {
         let told = if self.told > 0.0 { self.told } else { f64::from(u32::MAX) };
         if self.ceiling <= 0.0 {
-            return told as u32;
+            return told.max(1.0) as u32;
         }
-        let hold = (100.0 / self.ceiling).clamp(20.0, 75.0);
-        let over = self.age - hold;
+        let over = self.age - self.hold();
         let more = if over > 0.0 {
-            let grown = (over / 10.0).min(100.0);
+            let grown = (over / 8.0).min(100.0);
             1.0 + self.ceiling * 0.02 * grown * grown * grown
         } else {
             0.0
         };
-        (self.ceiling + more).clamp(1.0, told) as u32
+        (self.ceiling + more).max(1.0).min(told.max(1.0)) as u32
     }
 
     /// Returns the limit that the provider told.
     pub(super) fn limit_told(&self) -> u32 {
-        if self.told > 0.0 { self.told as u32 } else { u32::MAX }
+        if self.told > 0.0 { self.told.max(1.0) as u32 } else { u32::MAX }
+    }
+
+    /// Returns true if the limit has been used for so short a time that no more is tried yet.
+    pub(super) fn holds(&self) -> bool {
+        self.age < self.hold()
+    }
+
+    /// Returns the time for which a limit is used before more is tried: longer where few requests are made.
+    fn hold(&self) -> f64 {
+        if self.admitted < 100.0 { LONGEST_HOLD } else { HOLD }
     }
 
     /// Counts an admitted request.
     pub(super) fn admitted(&mut self, now: f64) {
         self.count += 1;
+        self.admitted += 1.0;
         if self.count >= u64::from(self.limit()) {
             self.age += (now - self.last).clamp(0.0, 5.0);
         }
@@ -59,6 +75,7 @@ impl InFlight {
     pub(super) fn cut(&mut self, count: f64) {
         self.ceiling = count.max(1.0);
         self.age = 0.0;
+        self.admitted = 0.0;
     }
 
     /// Takes a limit that the provider told.

@@ -2,16 +2,16 @@
 //!
 //! - `rate`: the search for a rate, in requests or in tokens
 //! - `in_flight`: the search for a number of requests in flight
+//! - `kind`: which of these is limited
 //! - `window`: counts in bins of time
 //!
-//! Only a refusal cuts. Overload and other errors stop growth; latency is no signal, because it follows the length of the answer.
+//! Only a refusal cuts. Latency is no signal, because it follows the length of the answer.
+//! docs/limits-learning.md describes how it works and what it reaches.
 
 mod in_flight;
+mod kind;
 mod rate;
 mod window;
-
-#[cfg(test)]
-mod tests;
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::limits::Time;
 use crate::types::rate_limit::{Reset, Unit, WindowSignal};
 use in_flight::InFlight;
+use kind::{Kind, Shown};
 use rate::Rate;
 
 /// The first pause after a refusal, in seconds; each probe that is refused doubles it.
@@ -27,6 +28,12 @@ const PAUSE: f64 = 0.1;
 
 /// The longest pause that no `Retry-After` asked for, in seconds.
 const LONGEST_PAUSE: f64 = 4.0;
+
+/// Time by which a clock may go back without being another clock, in seconds.
+const LARGEST_STEP: f64 = 60.0;
+
+/// Time for which a refusal only pauses after a window has opened, in seconds.
+const SETTLE: f64 = 20.0;
 
 /// Outcome of a request, as far as rate limits are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,23 +120,24 @@ pub struct Controller {
     pause: f64,
     /// Time at which the probe was admitted.
     probe: f64,
+    /// Mean latency of an answer.
+    latency: f64,
     /// Time that a refusal takes.
     delay: f64,
-    /// Time at which a used up window opened; 0 if none did.
+    /// Time at which a used up window opened, or of the begin.
     opened: f64,
+    /// Time at which the window before it opened.
+    opened_before: f64,
+    /// Time until which a window that has just opened may refuse without a cut.
+    settle: f64,
     /// Time since which all is refused.
     closed: f64,
-    /// Decaying means of the squared differences of successive refusals, of logarithms of rate and number in flight.
-    spread_rate: f64,
-    spread_in_flight: f64,
-    last_rate: f64,
-    last_in_flight: f64,
-    /// Number of refusals that were compared.
-    compared: u32,
+    /// Amounts a second between the last two refusals, in requests and in tokens; 0 if they say nothing.
+    shown_requests: f64,
+    shown_tokens: f64,
+    kind: Kind,
     /// `OPEN`, `PAUSED` or `PROBING`.
     state: u32,
-    /// 1 if the limit is one of requests in flight.
-    by_flight: u32,
     /// 1 if at least one request was admitted.
     begun: u32,
 }
@@ -156,8 +164,21 @@ impl Controller {
     ///
     /// In a pause that is its end; while a probe is out, the time at which it counts as taken.
     pub fn earliest(&self, now: Time) -> Time {
-        let _ = now;
-        let paced = if self.by_flight == 1 { 0.0 } else { self.requests.earliest() };
+        self.earliest_for(now, None)
+    }
+
+    /// Returns the time from which a request of this number of tokens may be admitted: see [`Controller::earliest`].
+    ///
+    /// Where tokens are limited, a request that is larger than the mean waits until the server has saved up enough.
+    pub fn earliest_for(&self, now: Time, tokens: Option<u64>) -> Time {
+        let now = seconds(now);
+        let paced = if self.kind.is_in_flight() {
+            0.0
+        } else if self.kind.is_tokens() {
+            self.tokens.earliest(now, tokens.map(|tokens| tokens as f64))
+        } else {
+            self.requests.earliest(now, None)
+        };
         time(match self.state {
             PAUSED => self.until,
             PROBING => paced.max(self.probe + self.look()),
@@ -166,22 +187,25 @@ impl Controller {
     }
 
     /// Returns the maximum number of requests in flight; `u32::MAX` if it is not limited.
-    pub fn max_in_flight(&self, now: Time) -> u32 {
-        let _ = now;
-        if self.by_flight == 1 { self.in_flight.limit() } else { self.in_flight.limit_told() }
+    pub fn max_in_flight(&self, _now: Time) -> u32 {
+        if self.kind.is_in_flight() { self.in_flight.limit() } else { self.in_flight.limit_told() }
     }
 
     /// Returns what was learnt.
     pub fn snapshot(&self, now: Time) -> Snapshot {
         Snapshot {
             rate: self.requests.rate(),
-            token_rate: None,
+            token_rate: self.kind.is_tokens().then(|| self.tokens.rate()),
             max_in_flight: self.max_in_flight(now),
             in_flight: self.in_flight.count,
-            binding: match (self.requests.known(), self.by_flight) {
-                (false, _) => Binding::Unknown,
-                (true, 1) => Binding::InFlight,
-                _ => Binding::Requests,
+            binding: if !self.requests.known() {
+                Binding::Unknown
+            } else if self.kind.is_in_flight() {
+                Binding::InFlight
+            } else if self.kind.is_tokens() {
+                Binding::Tokens
+            } else {
+                Binding::Requests
             },
             paused_until: (self.state == PAUSED && self.until > seconds(now)).then(|| time(self.until)),
         }
@@ -205,7 +229,8 @@ impl Controller {
         self.in_flight.admitted(now);
     }
 
-    /// Counts the end of a request that was admitted at `admitted_at`, with the number of tokens that it was admitted with and the number that it used.
+    /// Counts the end of a request that was admitted at `admitted_at`, with the numbers of tokens that it was admitted
+    /// with and that it used.
     pub fn finished(
         &mut self,
         now: Time,
@@ -223,12 +248,16 @@ impl Controller {
         }
         match outcome {
             Finish::Taken => {
+                self.latency += 0.05 * ((now - admitted_at).max(0.0) - self.latency);
                 if is_probe {
                     self.resume(now);
                 }
             }
             Finish::Refused { retry_after } => {
                 self.requests.correct(admitted_at, -1.0);
+                if let Some(tokens) = used.or(reserved) {
+                    self.tokens.correct(admitted_at, -(tokens as f64));
+                }
                 self.refused(now, admitted_at, is_probe, retry_after.map_or(0.0, seconds));
             }
             Finish::Overloaded | Finish::Failed | Finish::Cancelled => {
@@ -265,8 +294,17 @@ impl Controller {
             self.begun = 1;
             self.clock = now;
             self.cut = now - 1000.0;
+            self.opened = now;
             self.requests.mark(now);
             self.tokens.mark(now);
+        }
+        if now + LARGEST_STEP < self.clock {
+            // Another clock, or one that was set back: no time that is remembered means anything on it.
+            (self.clock, self.cut, self.until, self.settle, self.closed) = (now, now - 1000.0, now, 0.0, 0.0);
+            (self.opened, self.opened_before) = (now, 0.0);
+            self.state = OPEN;
+            self.requests.new_clock(now);
+            self.tokens.new_clock(now);
         }
         self.clock = self.clock.max(now);
         self.clock
@@ -277,18 +315,41 @@ impl Controller {
         (1.5 * self.delay + 0.02).clamp(0.1, 3.0)
     }
 
+    /// Returns the rate that is limited.
+    fn limited(&mut self) -> &mut Rate {
+        if self.kind.is_tokens() { &mut self.tokens } else { &mut self.requests }
+    }
+
+    /// Continues after a probe that was taken.
     fn resume(&mut self, now: f64) {
         self.state = OPEN;
         self.pause = 0.0;
-        if self.closed > 0.0 {
-            let opened = self.probe;
-            if now - self.closed < 65.0 {
-                self.requests.opened(opened);
-                self.opened = opened;
-            }
+        let opened = self.probe;
+        let closed = if self.closed > 0.0 { opened - self.closed } else { 0.0 };
+        self.closed = 0.0;
+        let windowed = self.limited().is_windowed();
+        if closed > 65.0 {
+            // An outage: what was learnt before it is as good as anything.
             self.requests.mark(opened);
-            self.closed = 0.0;
+            self.tokens.mark(opened);
+        } else if closed > 2.0 || closed > 0.2 && windowed {
+            self.requests.opened(opened, self.opened);
+            self.tokens.opened(opened, self.opened);
+            (self.opened_before, self.opened) = (self.opened, opened);
+            self.settle = opened + SETTLE;
+            (self.shown_requests, self.shown_tokens) = (self.requests.ceiling(), self.tokens.ceiling());
+        } else {
+            // No window was used up: a bucket was empty, or nearly so.
+            self.requests.not_windowed();
+            self.tokens.not_windowed();
         }
+        if self.shown_requests > 0.0 && self.tokens.is_used() {
+            self.kind.compare_amounts(self.shown_requests, self.shown_tokens);
+        }
+        self.shown_requests = 0.0;
+        let probe = self.probe;
+        let limited = self.limited();
+        limited.restart(now.max(probe + limited.gap()));
     }
 
     fn refused(&mut self, now: f64, admitted_at: f64, is_probe: bool, retry_after: f64) {
@@ -299,48 +360,79 @@ impl Controller {
             }
             self.pause = (2.0 * self.pause).clamp(PAUSE, LONGEST_PAUSE);
             self.state = PAUSED;
-            self.until = now + if retry_after > 0.0 { retry_after } else { self.pause };
+            self.until = now + if retry_after > 0.0 { retry_after.max(PAUSE) } else { self.pause };
             return;
         }
         if admitted_at <= self.cut || self.state != OPEN {
             return;
         }
+        if self.opened_before > 0.0 && now - self.opened < 0.1 * (self.opened - self.opened_before) {
+            // Used up again at once: something small still fitted, the window had not opened.
+            self.opened = self.opened_before;
+            self.opened_before = 0.0;
+            self.requests.not_opened();
+            self.tokens.not_opened();
+        }
         let again = now - self.cut < 10.0 && self.requests.known();
         self.cut = now;
-        self.pause = PAUSE;
+        self.kind.count(again);
+        let successive = self.kind.successive;
+        let gap = self.limited().gap();
+        let least = if self.kind.is_in_flight() { PAUSE } else { 1.2 * gap };
+        self.pause = (PAUSE * f64::from(1 << successive.min(3))).max(least).min(LONGEST_PAUSE);
         self.state = PAUSED;
-        self.until = now + if retry_after > 0.0 { retry_after } else { self.pause };
-        self.compare();
-        self.in_flight.cut(self.in_flight.count as f64);
-        if self.opened > 0.0 && now - self.opened < 20.0 {
-            return;
+        self.until = now + retry_after.max(self.pause);
+        if retry_after > (4.0 * gap).max(1.0) {
+            // Longer than a bucket would need: a window is used up, and opens then.
+            self.closed = now;
         }
-        if again {
-            self.requests.cut_again(now);
-        } else {
-            self.requests.cut(now);
+        let count = self.in_flight.count as f64;
+        let contradicts = self.kind.is_in_flight() && !again && self.in_flight.holds();
+        // Those on their way make the count too high, more so in a burst.
+        let less = if again { 0.003 * f64::from(1 << successive.min(5)) } else { 0.0 };
+        self.in_flight.cut(count * (1.0 - less));
+        if now >= self.settle {
+            self.cut_rates(now, again);
         }
+        let shown = Shown {
+            now,
+            rate: self.requests.ceiling(),
+            count,
+            latency: self.latency,
+            on_the_way: self.requests.rate() * self.delay.min(0.1),
+            contradicts,
+        };
+        self.kind.compare(shown);
+        let hurry = self.kind.is_open();
+        self.requests.hurry(hurry);
+        self.tokens.hurry(hurry);
     }
 
-    /// Compares this refusal with the one before: the dimension that varies less is the one that is limited.
-    fn compare(&mut self) {
-        let rate = self.requests.rate();
-        let count = self.in_flight.count as f64;
-        if self.compared > 0 {
-            let difference = (rate / self.last_rate).ln();
-            self.spread_rate += 0.2 * (difference * difference - self.spread_rate);
-            let difference = (count.max(0.5) / self.last_in_flight.max(0.5)).ln();
-            self.spread_in_flight += 0.2 * (difference * difference - self.spread_in_flight);
+    /// Sets the ceilings after a refusal: of the rate that is limited, and of the other one to what was taken.
+    fn cut_rates(&mut self, now: f64, again: bool) {
+        let successive = self.kind.successive;
+        let (in_flight, by_tokens) = (self.kind.is_in_flight(), self.kind.is_tokens());
+        if !again {
+            let enough = self.requests.since_mark() >= 20.0;
+            self.shown_requests = if enough { self.requests.mean(now) } else { 0.0 };
+            self.shown_tokens = self.tokens.mean(now);
         }
-        self.compared = self.compared.saturating_add(1);
-        self.last_rate = rate;
-        self.last_in_flight = count;
-        if self.compared >= 5 {
-            if self.spread_in_flight < 0.1 * self.spread_rate && count >= 1.0 {
-                self.by_flight = 1;
-            } else if self.spread_rate < 0.1 * self.spread_in_flight {
-                self.by_flight = 0;
+        for (rate, is_limited) in
+            [(&mut self.requests, !in_flight && !by_tokens), (&mut self.tokens, !in_flight && by_tokens)]
+        {
+            rate.compare_minute(now);
+            if !is_limited {
+                rate.follow(now);
+            } else if again {
+                rate.cut_again(now, successive);
+            } else {
+                rate.cut(now);
             }
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

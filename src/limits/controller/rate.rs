@@ -10,6 +10,11 @@ const START: f64 = 10.0;
 /// Part of the limit that is used between two attempts to use more.
 const HOLD: f64 = 0.985;
 
+/// Multiple of the ceiling that is tried then, seconds of the way there, and seconds for which it is tried.
+const EXCESS: f64 = 1.03;
+const RISE: f64 = 5.0;
+const PROBE: f64 = 30.0;
+
 /// Time that may be saved up while less is used than the rate allows, in seconds. Pauses after a refusal are shorter.
 const SAVED: f64 = 0.25;
 
@@ -37,6 +42,18 @@ pub(super) struct Rate {
     /// A moment at which the limit was used up, and what had been taken until then.
     anchor: f64,
     anchor_taken: f64,
+    /// What had been taken when a used up window opened, and when the one before did.
+    opened_taken: f64,
+    opened_before: f64,
+    /// 1 if the next refusal is wanted soon, because it will tell which dimension is limited.
+    hurry: f64,
+    /// 1 if used up windows were seen.
+    windowed: f64,
+    /// Amount of the last minute at the last refusal, and the number of successive refusals at which it was the same.
+    minute: f64,
+    agreed: f64,
+    /// Number of times that a sliding window was ruled out.
+    ruled_out: f64,
     /// Mean amount of a request; 0 before the first.
     size: f64,
     /// The same by time of admission.
@@ -57,14 +74,37 @@ impl Rate {
     /// Returns the rate at which requests are admitted, in units a second.
     pub(super) fn rate(&self) -> f64 {
         let rate = if self.ceiling > 0.0 {
-            let hold = (100.0 * self.size() / self.ceiling).clamp(20.0, 75.0);
-            let grown = ((self.age - hold).max(0.0) / 10.0).min(100.0);
-            self.ceiling * HOLD * (1.0 + 0.02 * grown * grown * grown)
+            self.ceiling * self.factor()
         } else {
             START * self.size() * self.age.min(40.0).exp2()
         };
         let most = if self.told > 0.0 { self.told } else { MOST };
         rate.clamp(1e-4, most.max(1e-4))
+    }
+
+    /// Returns the rate as a multiple of the ceiling: below it, then a little above it until what the server had saved
+    /// up is used, then away from it.
+    ///
+    /// A server that counts in windows refuses only when a window is used up, which costs nothing but the probes until
+    /// the next one: there the rate begins above the ceiling and stays near it for a whole window.
+    fn factor(&self) -> f64 {
+        if self.windowed > 0.0 {
+            let over = self.age - 55.0;
+            let grown = ((over - 10.0).max(0.0) / 8.0).min(100.0);
+            return 1.04 + 0.06 * (over / 10.0).clamp(0.0, 1.0) + 0.02 * grown * grown * grown;
+        }
+        let hold = (90.0 * self.size() / self.ceiling).clamp(20.0, 70.0);
+        // Where few requests are made, refusals are rarer in time, and what follows is faster.
+        let slow = 20.0 / hold;
+        let (hold, probe) = if self.hurry > 0.0 { (4.0, 4.0) } else { (hold, PROBE * (0.5 + 0.5 * slow)) };
+        let over = self.age - hold;
+        let grown = ((over - RISE - probe).max(0.0) / (5.0 + 3.0 * slow)).min(100.0);
+        HOLD + (EXCESS - HOLD) * (over / RISE).clamp(0.0, 1.0) + 0.02 * grown * grown * grown
+    }
+
+    /// Returns true if the rate has left the ceiling, which the limit seems to have done too.
+    fn left(&self) -> bool {
+        self.factor() > if self.windowed > 0.0 { 1.11 } else { 1.01 * EXCESS }
     }
 
     /// Returns the time that is saved up at most.
@@ -73,20 +113,58 @@ impl Rate {
         first.max(SAVED - self.size() / self.rate())
     }
 
-    /// Returns the time at which the next request may be admitted.
-    pub(super) fn earliest(&self) -> f64 {
-        self.next - self.saved()
+    /// Returns the time at which the next request may be admitted; one that is larger than the mean waits longer.
+    pub(super) fn earliest(&self, now: f64, amount: Option<f64>) -> f64 {
+        let paced = self.next - self.saved() + amount.map_or(0.0, |amount| self.excess(amount));
+        if self.sliding() && paced <= now && self.full(now) {
+            // As much as one request needs is free in a part of a second.
+            return now + (0.5 * self.gap()).clamp(0.005, 0.5);
+        }
+        paced
+    }
+
+    /// Returns the time in which what a request needs more than the mean is saved up.
+    fn excess(&self, amount: f64) -> f64 {
+        ((amount - self.size()) / self.rate()).clamp(0.0, 30.0)
+    }
+
+    /// Returns true if the last minute is used up, were the limit one of any 60 seconds.
+    fn full(&self, now: f64) -> bool {
+        let most = self.minute.max(60.0 * self.ceiling) * self.factor().max(1.0);
+        self.window.minute(now) > most - self.size()
+    }
+
+    /// Returns true if the limit seems to be one of any 60 seconds.
+    fn sliding(&self) -> bool {
+        self.agreed >= 2.0
+    }
+
+    /// Compares the amount of the last minute with what it was at the last refusal.
+    pub(super) fn compare_minute(&mut self, now: f64) {
+        let minute = self.window.minute(now);
+        let same = (minute - self.minute).abs() <= (0.02 * minute).max(1.01 * self.size());
+        if self.sliding() && self.factor() <= 1.0 && minute < 0.97 * self.minute {
+            // Refused although a sliding window had room.
+            self.agreed = 0.0;
+            self.ruled_out += 1.0;
+        } else if same && self.ruled_out < 3.0 {
+            self.agreed += 1.0;
+        } else {
+            self.agreed = 0.0;
+        }
+        self.minute = minute;
     }
 
     /// Counts an admitted request.
     pub(super) fn admitted(&mut self, now: f64, amount: f64) {
         let gap = self.size() / self.rate();
-        if now <= self.next + 0.05 * gap + 0.005 {
+        let excess = if amount == 1.0 { 0.0 } else { self.excess(amount) };
+        if now <= self.next + excess + 0.05 * gap + 0.005 || self.sliding() && self.full(now) {
             self.age += (now - self.last).clamp(0.0, (2.0 * gap).max(1.0));
         }
         self.size = if self.size > 0.0 { self.size + (amount - self.size) * 0.02 } else { amount };
         self.last = now;
-        self.next = self.next.max(now) + amount / self.rate();
+        self.next = self.next.max(now - excess) + amount / self.rate();
         self.taken += amount;
         self.window.add(now, amount);
     }
@@ -100,38 +178,103 @@ impl Rate {
         }
     }
 
-    /// Sets the ceiling after a first refusal.
+    /// Returns the number of requests since the mark, roughly.
+    pub(super) fn since_mark(&self) -> f64 {
+        (self.taken - self.anchor_taken) / self.size()
+    }
+
+    /// Returns the mean rate since the mark.
+    pub(super) fn mean(&self, now: f64) -> f64 {
+        (self.taken - self.anchor_taken) / (now - self.anchor).max(1e-3)
+    }
+
+    /// Sets the ceiling to what was taken, after a refusal that was not because of this rate.
+    pub(super) fn follow(&mut self, now: f64) {
+        if self.since_mark() >= 10.0 || self.ceiling <= 0.0 {
+            self.ceiling = self.mean(now).max(1.0 / 60.0);
+            self.mark(now);
+        }
+        self.age = 0.0;
+        self.restart(now);
+    }
+
+    /// Asks for the next refusal soon, because it will tell which dimension is limited.
+    pub(super) fn hurry(&mut self, hurry: bool) {
+        self.hurry = f64::from(u8::from(hurry));
+    }
+
+    /// Sets the ceiling after a first refusal and returns it.
     pub(super) fn cut(&mut self, now: f64) {
         let rate = self.rate();
-        let since = now - self.anchor;
-        let mean = (self.taken - self.anchor_taken) / since.max(1e-3);
+        let mean = self.mean(now);
         let ceiling = if self.ceiling <= 0.0 {
-            rate.min((self.window.sum(now, 2.0) / 2.0f64.min(now.max(0.5))).max(1.0 / 60.0))
-        } else if rate > 1.05 * self.ceiling {
+            let seconds = (now - self.anchor).clamp(0.5, 2.0);
+            rate.min((self.window.sum(now, seconds) / seconds).max(1.0 / 60.0))
+        } else if self.left() {
             rate * 0.98
         } else {
-            mean.clamp(0.95 * rate, rate)
+            mean.max(0.95 * rate).min(rate)
         };
         self.set(now, ceiling);
+        self.mark(now);
     }
 
     /// Sets the ceiling after a refusal that came soon after another one.
     ///
-    /// The limit was used up both times, so what was taken since is what the limit is.
-    pub(super) fn cut_again(&mut self, now: f64) {
-        let since = now - self.anchor;
-        let mean = (self.taken - self.anchor_taken + self.size()) / since.max(1e-3);
-        self.ceiling = mean.clamp(0.5 * self.ceiling, self.ceiling);
-        self.age = 0.0;
-        self.next = self.next.min(now + self.size() / self.rate());
+    /// The limit was used up both times, so what was taken since is what the limit is, give or take one request.
+    pub(super) fn cut_again(&mut self, now: f64, times: u32) {
+        let mean = (self.taken - self.anchor_taken + self.size()) / (now - self.anchor).max(1e-3);
+        // Of a few requests the mean says little.
+        let few = self.taken - self.anchor_taken < 8.0 * self.size();
+        let least = match times {
+            _ if !few => 0.5,
+            0 | 1 => 0.95,
+            2 => 0.8,
+            _ => 0.5,
+        };
+        let ceiling = mean.max(least * self.ceiling).min(0.97 * self.ceiling);
+        self.set(now, if self.sliding() { ceiling.max(self.minute / 60.0) } else { ceiling });
     }
 
-    /// Sets the ceiling after a window was used up and has opened again: what was taken since `opened`, the moment at which the one before had
-    /// opened, or since a minute ago.
-    pub(super) fn opened(&mut self, now: f64) {
-        let since = now - self.anchor;
-        let mean = (self.taken - self.anchor_taken) / since.max(1.0);
-        self.set(now, mean.max(1e-3));
+    /// Sets the ceiling after a window was used up and has opened again: what was taken in the window.
+    ///
+    /// `before` is the time at which the window before had opened. A window of about a minute is taken as a minute,
+    /// because a probe finds its opening up to four seconds late.
+    pub(super) fn opened(&mut self, now: f64, before: f64) {
+        let since = now - before;
+        let first = self.opened_taken == 0.0;
+        self.windowed = 1.0;
+        let (taken, seconds) = if since < if first { 12.0 } else { 40.0 } {
+            (self.taken - self.opened_taken, since.max(0.5))
+        } else if since < 75.0 && !first {
+            (self.taken - self.opened_taken, 60.0)
+        } else {
+            (self.window.minute(now), 60.0)
+        };
+        self.opened_before = self.opened_taken;
+        self.opened_taken = self.taken;
+        self.set(now, (taken / seconds).max(1.0 / 60.0));
+        self.mark(now);
+    }
+
+    /// Takes back that a window has opened.
+    pub(super) fn not_opened(&mut self) {
+        self.opened_taken = self.opened_before;
+    }
+
+    /// Returns true if amounts are known.
+    pub(super) fn is_used(&self) -> bool {
+        self.size > 0.0
+    }
+
+    /// Returns true if the limit seems to be one of windows.
+    pub(super) fn is_windowed(&self) -> bool {
+        self.windowed > 0.0
+    }
+
+    /// Remembers that the limit is not one of windows.
+    pub(super) fn not_windowed(&mut self) {
+        self.windowed = 0.0;
     }
 
     /// Remembers that the limit is used up, or that a window has opened.
@@ -140,11 +283,33 @@ impl Rate {
         self.anchor_taken = self.taken;
     }
 
+    /// Forgets all times.
+    pub(super) fn new_clock(&mut self, now: f64) {
+        self.window = Window::zeroed();
+        self.last = now;
+        self.restart(now);
+        self.mark(now);
+    }
+
     fn set(&mut self, now: f64, ceiling: f64) {
         self.ceiling = ceiling;
         self.age = 0.0;
-        self.next = self.next.min(now + self.size() / self.rate());
-        self.mark(now);
+        self.restart(now);
+    }
+
+    /// Forgets what was saved up: the next request may be admitted at `at`, and the one after it a gap later.
+    pub(super) fn restart(&mut self, at: f64) {
+        self.next = at + self.saved();
+    }
+
+    /// Returns the mean time between two requests.
+    pub(super) fn gap(&self) -> f64 {
+        self.size() / self.rate()
+    }
+
+    /// Returns the ceiling; 0 if none is known.
+    pub(super) fn ceiling(&self) -> f64 {
+        self.ceiling
     }
 
     /// Takes a limit that the provider told, in units a second.
