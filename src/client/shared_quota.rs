@@ -41,6 +41,7 @@ struct Ending {
     end: End,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are settled, and a box would cost them an allocation")]
 enum End {
     /// With an outcome.
     Settled(Option<Tokens>, Signals),
