@@ -73,7 +73,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// The maximum number of limits, if there are more.
+    /// The number of limits, if there are more than [`WINDOWS`].
     pub fn declare(&mut self, spec: &QuotaSpec) -> Result<(), usize> {
         let limits = || {
             spec.limits.iter().flat_map(|limit| {
@@ -95,7 +95,7 @@ impl Ledger {
         wanted.sort_by_key(|&(unit, period, _)| (unit, period));
         wanted.dedup();
         if wanted.len() > WINDOWS {
-            return Err(WINDOWS);
+            return Err(wanted.len());
         }
         for window in &mut self.windows {
             if !wanted.iter().any(|&(unit, period, _)| window.is_of(unit, period)) {
@@ -121,7 +121,14 @@ impl Ledger {
 
     /// Frees the seats of a member that has died. What its requests used or reserved counts until it leaves the windows.
     pub fn free_member(&mut self, number: usize) {
+        let clock = Time::from_nanos(self.clock);
         if let Some(seats) = self.members.get_mut(number) {
+            if self.adaptive == 1 {
+                // Damaged bytes may say any number.
+                for _ in 0..seats.count.min(1_000_000) {
+                    self.controller.finished(clock, Time::ZERO, Finish::Cancelled, None, None);
+                }
+            }
             *seats = Seats::zeroed();
             self.users &= !(1 << number);
             self.claim.forget(number);

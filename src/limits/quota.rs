@@ -6,6 +6,10 @@ use super::line::{Call, Line, Ticket};
 use super::{Priority, Time};
 use crate::types::rate_limit::{FailureClass, Signals, Tokens};
 
+/// Time between admission and sending from which on a permit is renewed: limits have more room than that, but for those of a
+/// second.
+const RENEWAL: Time = Time::from_millis(100);
+
 /// Permission to send one call. It ends with [`Quota::settle`], [`Quota::cancel_permit`] or [`Quota::give_back`].
 #[derive(Debug)]
 #[must_use = "a permit holds budget until it is settled, cancelled or given back"]
@@ -111,6 +115,30 @@ impl Quota {
             Err(Wait::Until(time)) => Admission::Until(time),
             Err(Wait::Release) => Admission::Blocked,
             Err(Wait::Never(refusal)) => Admission::Refused(refusal),
+        }
+    }
+
+    /// Dates the permit of a call that is sent only now because it had to wait for something else: without that, those that
+    /// were admitted earlier and those that are admitted now could exceed a limit together. A call that was admitted within the
+    /// last tenth of a second keeps its permit as it is.
+    ///
+    /// # Errors
+    ///
+    /// The limits do not allow the call now. Its permit has ended; it has to [`enqueue`](Self::enqueue) again.
+    pub fn renew(
+        &mut self,
+        budget: &mut (impl Budget + ?Sized),
+        now: Time,
+        call: &Call,
+        permit: Permit,
+    ) -> Result<Permit, Admission> {
+        if now.saturating_sub(permit.taken.at) < RENEWAL {
+            return Ok(permit);
+        }
+        self.give_back(budget, now, permit);
+        match self.take(budget, now, call) {
+            Admission::Admitted(permit) => Ok(permit),
+            admission => Err(admission),
         }
     }
 

@@ -47,8 +47,7 @@ impl QuotaSpec {
                 self.limits.push(*limit);
             }
         }
-        let smaller = |ours: Option<u32>, theirs: Option<u32>| ours.into_iter().chain(theirs).min();
-        self.max_in_flight = smaller(self.max_in_flight, other.max_in_flight);
+        self.max_in_flight = self.max_in_flight.into_iter().chain(other.max_in_flight).min();
         self.burst = match (self.burst, other.burst) {
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
             (ours, theirs) => ours.or(theirs),

@@ -245,10 +245,30 @@ fn seats_are_those_of_members_and_a_dead_one_loses_them() {
 }
 
 #[test]
+fn what_is_learnt_forgets_the_requests_of_a_dead_member() {
+    let mut ledger = ledger(&QuotaSpec { adaptive: true, ..QuotaSpec::default() });
+    let mut now = DAY;
+    for member in [0, 3, 3, 0, 3] {
+        while let Err(Wait::Until(time)) = ledger.member(member).try_take(now, tokens(10)) {
+            now = time;
+        }
+    }
+    let in_flight = |ledger: &mut Ledger| ledger.member(0).state(now).learnt.map(|learnt| u64::from(learnt.in_flight));
+    assert_eq!(in_flight(&mut ledger), Some(5));
+    ledger.free_member(3);
+    assert_eq!(in_flight(&mut ledger), Some(2));
+    // A refusal is the controller's: it pauses in its own way.
+    let taken = Taken { at: now, tokens: tokens(10), alone: None, probe: false };
+    ledger.member(0).settle(now, taken, None, &failure(FailureClass::Rate));
+    let Some((until, PauseReason::Rate)) = ledger.member(0).state(now).paused else { panic!() };
+    assert!(matches!(ledger.member(0).try_take(now, tokens(10)), Err(Wait::Until(time)) if time <= until));
+}
+
+#[test]
 fn a_refusal_pauses_all_and_one_goes_first() {
     let mut ledger = ledger(&spec(&[rpm(6_000)]));
     let mut held: Vec<_> = (0..10).map(|_| ledger.member(0).try_take(DAY, tokens(1)).unwrap()).collect();
-    let mut refuse = |ledger: &mut Ledger, now, taken, seconds: Option<u64>| {
+    let refuse = |ledger: &mut Ledger, now, taken, seconds: Option<u64>| {
         let retry_after = seconds.map(Duration::from_secs);
         let outcome = Signals { retry_after, ..failure(FailureClass::Rate) };
         ledger.member(0).settle(now, taken, None, &outcome);
@@ -447,7 +467,7 @@ fn a_declaration_keeps_what_was_counted() {
     ledger.declare(&spec(&[])).unwrap();
     assert_eq!(ledger.member(0).state(DAY).windows, []);
     let many: Vec<_> = (1..=9).map(|index| Limit { requests: Some(1), ..Limit::per(SECOND * index) }).collect();
-    assert_eq!(ledger.declare(&spec(&many)), Err(8));
+    assert_eq!(ledger.declare(&spec(&many)), Err(9));
 }
 
 #[test]

@@ -62,13 +62,39 @@ fn calls_wait_in_order_and_leave_it() {
 }
 
 #[test]
+fn a_call_that_is_sent_late_counts_from_then_on() {
+    let limits = vec![Limit { requests: Some(2), ..Limit::per(SECOND) }];
+    let mut ledger = ledger(&QuotaSpec { limits, burst: Some(1.0), ..QuotaSpec::default() });
+    let mut quota = Quota::new(0.05);
+    let budget = &mut ledger.member(0);
+    let interactive = call(Priority::Interactive);
+    let [first, second, third] =
+        [DAY, DAY, DAY + SECOND * 2].map(|now| admitted(quota.try_acquire(budget, now, &interactive)));
+    // Others wait, which a call that has a permit does not.
+    let waiting = quota.enqueue(interactive);
+    let now = DAY + SECOND * 2;
+    let first = quota.renew(budget, now, &interactive, first).expect("one of two was admitted in this second");
+    assert_eq!(first.taken.at, now);
+    assert!(matches!(quota.renew(budget, now, &interactive, second), Err(Admission::Until(_))), "that makes three");
+    let soon = now + Duration::from_millis(90);
+    let first = quota.renew(budget, soon, &interactive, first).unwrap();
+    assert_eq!(first.taken.at, now, "not late enough to matter");
+    quota.cancel(waiting);
+    for permit in [first, third] {
+        let _ = quota.settle(budget, soon, permit, None, &Signals::default());
+    }
+    let snapshot = quota.snapshot(budget, soon);
+    assert_eq!((snapshot.permits, snapshot.budget.in_flight, snapshot.budget.windows[0].used), (0, 0, 2));
+}
+
+#[test]
 fn interactive_calls_pass_bulk_calls_but_for_their_share() {
     for (share, expected) in [(0.0, 0), (0.05, 50), (0.5, 500), (1.0, 1000)] {
         let mut ledger = ledger(&in_flight(1));
         let mut quota = Quota::new(share);
         let budget = &mut ledger.member(0);
         let bulk: Vec<_> = (0..2_000).map(|_| quota.enqueue(call(Priority::Bulk))).collect();
-        (0..2_000).for_each(|_| drop(quota.enqueue(call(Priority::Interactive))));
+        let _interactive: Vec<_> = (0..2_000).map(|_| quota.enqueue(call(Priority::Interactive))).collect();
         let mut admitted_bulk = 0;
         for _ in 0..1_000 {
             let ticket = quota.next().unwrap();
@@ -335,6 +361,7 @@ fn random_outcomes(seed: u64, outcomes: u32) {
         let waiting = (snapshot.waiting_interactive, snapshot.waiting_bulk);
         assert_eq!((waiting, snapshot.permits), ((0, 0), 0), "seed {seed}");
         assert_eq!((snapshot.budget.in_flight, snapshot.budget.reserved), (0, 0), "seed {seed}");
+        assert!(snapshot.budget.learnt.is_none_or(|learnt| learnt.in_flight == 0), "seed {seed}");
         let later = process.quota.snapshot(&ledger.member(number), now + MINUTE * 2).budget;
         assert!(later.windows.iter().all(|window| window.used == 0), "seed {seed}: {later:?}");
     }
