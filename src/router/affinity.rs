@@ -81,8 +81,8 @@ impl Affinity {
         let chosen = match at_home {
             Some(position) if has_room(&self.loads[candidates[position]]) => position,
             _ => {
-                // Keys keep half of the distance to the bound, so that calls seldom reach it.
-                let max_keys = f64::midpoint(1.0, options.max_load);
+                // Keys keep most of the distance to the bound, so that calls, whose number is random, seldom reach it.
+                let max_keys = 1.0 + 0.3 * (options.max_load - 1.0);
                 let mut best = (0, 0, f64::NEG_INFINITY);
                 for (position, &candidate) in candidates.iter().enumerate() {
                     let load = &self.loads[candidate];

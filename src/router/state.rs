@@ -96,13 +96,22 @@ impl State {
         let slots = plan.deployments.iter().map(|deployment| Slot {
             weight: deployment.weight,
             order: deployment.order,
-            // Short-lived processes should not all begin with the first one.
-            turn: deployment.weight * random(),
             ..Slot::default()
         });
+        let mut slots: Vec<Slot> = slots.collect();
+        for group in &plan.groups {
+            // Short-lived processes should not all begin with the first one: a random one, by weight, is due.
+            let total: f64 = group.deployments.iter().map(|&deployment| slots[deployment].weight).sum();
+            let mut at = total * random();
+            let due = group.deployments.iter().find(|&&deployment| {
+                at -= slots[deployment].weight;
+                at < 0.0
+            });
+            slots[*due.unwrap_or(&group.deployments[0])].turn = total;
+        }
         let names = plan.deployments.iter().map(|deployment| (&*deployment.name, deployment.weight));
         Self {
-            slots: slots.collect(),
+            slots,
             deployments: vec![Deployment::default(); plan.deployments.len()],
             quota_groups: vec![QuotaGroup::default(); plan.quota_groups.len()],
             members,

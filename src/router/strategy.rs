@@ -3,6 +3,7 @@
 use super::affinity::Affinity;
 use super::decision::{Outlook, Time};
 use super::deployment::{Deployment, Slot};
+use super::lru::mix;
 use super::options::StrategyKind;
 use super::plan::DeploymentIndex;
 
@@ -64,14 +65,15 @@ impl Choice<'_> {
     /// The one for which `value` is least, of several the one with the fewest attempts in flight for its weight, of several
     /// a random one.
     fn least<O: Outlook + ?Sized>(&self, outlook: &mut O, value: impl Fn(&O, DeploymentIndex) -> f64) -> usize {
-        let number = self.candidates.len();
-        let start = (outlook.random() * number as f64) as usize;
+        let seed = (outlook.random() * (1u64 << 53) as f64) as u64;
+        let lot = |candidate: DeploymentIndex| mix(seed ^ candidate as u64);
         let mut best = (0, f64::INFINITY, f64::INFINITY);
-        for position in (start..number).chain(0..start) {
-            let candidate = self.candidates[position];
+        for (position, &candidate) in self.candidates.iter().enumerate() {
             let slot = &self.slots[candidate];
             let (value, busy) = (value(outlook, candidate), f64::from(slot.in_flight) / slot.weight);
-            if value < best.1 || (value == best.1 && busy < best.2) {
+            let is_less = value < best.1 || (value == best.1 && busy < best.2);
+            let is_same = value == best.1 && busy == best.2;
+            if position == 0 || is_less || (is_same && lot(candidate) < lot(self.candidates[best.0])) {
                 best = (position, value, busy);
             }
         }
@@ -102,3 +104,6 @@ impl Choice<'_> {
         if a <= b { first } else { second }
     }
 }
+
+#[cfg(test)]
+mod tests;

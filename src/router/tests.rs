@@ -130,7 +130,7 @@ impl Simulation {
         let strategies = ["weighted", "least_busy", "latency", "usage", "cost", "ordered", "affinity"];
         let mut config = Config {
             strategy: Some(strategies[(seed % 7) as usize].into()),
-            hedge: (seed % 2 == 0).then_some(Hedge { after: HedgeAfter::Quantile(0.95), budget: 0.05 }),
+            hedge: seed.is_multiple_of(2).then_some(Hedge { after: HedgeAfter::Quantile(0.95), budget: 0.05 }),
             ..Config::default()
         };
         let groups = [("fast", 24), ("smart", 16), ("last", 10)];

@@ -7,6 +7,8 @@ fn affinity(deployments: usize) -> Affinity {
 
 /// Calls of 200 equally used prefixes on 8 deployments.
 struct Run {
+    /// Other keys for each seed.
+    salt: u64,
     affinity: Affinity,
     random: fastrand::Rng,
     now: Time,
@@ -20,6 +22,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         Self {
+            salt: mix(seed),
             affinity: affinity(8),
             random: fastrand::Rng::with_seed(seed),
             now: Time::ZERO,
@@ -35,7 +38,8 @@ impl Run {
         for _ in 0..number {
             self.now += gap;
             let prefix = self.random.usize(..200);
-            let chosen = candidates[self.affinity.pick(self.now, mix(prefix as u64), candidates, false)];
+            let key = mix(prefix as u64 ^ self.salt);
+            let chosen = candidates[self.affinity.pick(self.now, key, candidates, false)];
             self.calls[chosen] += 1;
             if let Some(last) = self.last[prefix].replace(chosen) {
                 self.repeats += 1;

@@ -30,10 +30,11 @@ impl RoutedCall {
     /// Goes through the groups in their order; when no deployment is left, repeats.
     pub(super) fn advance<O: Outlook + ?Sized>(&mut self, now: Time, outlook: &mut O) -> Decision {
         while let Some(visit) = self.visits.get(self.at) {
-            if visit.closed.is_none() && visit.attempts <= self.spec.max_retries {
-                if let Some(attempt) = self.choose(now, self.at, Mode::Untried, outlook) {
-                    return Decision::Attempt(attempt);
-                }
+            if visit.closed.is_none()
+                && visit.attempts <= self.spec.max_retries
+                && let Some(attempt) = self.choose(now, self.at, Mode::Untried, outlook)
+            {
+                return Decision::Attempt(attempt);
             }
             self.add_fallbacks();
             self.at += 1;
