@@ -1,4 +1,8 @@
 //! The decisions of one call: which deployment next, when, and when no more.
+//!
+//! The driver reports [`Event::Started`], carries the decision out, and reports what happens first: an attempt's answer, its
+//! failure, or the time that was decided on. A decision replaces the timer of the one before. What a decision does not name
+//! any more (the loser of a race, everything after `Done` and `Fail`) is accounted for; the driver only has to drop it.
 
 mod binding;
 mod failure;

@@ -474,7 +474,7 @@ fn simulation_of_fifty_deployments() {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let first = number("RITELLM_SEED", 0);
     for seed in first..first + number("RITELLM_SEEDS", 7) {
-        simulate(seed, number("RITELLM_CALLS", 300));
+        simulate(seed, number("RITELLM_CALLS", 500));
     }
 }
 

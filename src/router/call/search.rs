@@ -259,10 +259,13 @@ impl RoutedCall {
             if again == Time::MAX {
                 return None;
             }
-            let ready = match state.slot(deployment).ready_at {
-                Time::MAX => now + PROBE_POLL,
-                ready => ready.max(outlook.ready_at(deployment)),
+            let ready = match (state.slot(deployment).ready_at, state.why(deployment, now)) {
+                // As long as others are in flight; the pause is known, if there is one.
+                (Time::MAX, Some(Why::Cooling(until))) => until,
+                (Time::MAX, _) => now + PROBE_POLL,
+                (ready, _) => ready,
             };
+            let ready = ready.max(outlook.ready_at(deployment));
             Some(if again > ready { (again, Pause::Backoff) } else { (ready, Pause::Unavailable) })
         });
         times.min_by_key(|(time, _)| *time)

@@ -393,6 +393,30 @@ fn all_cooling_waits_within_max_wait_and_the_deadline() {
 }
 
 #[test]
+fn after_a_pause_calls_come_back_one_by_one() {
+    let shared = shared(&config(&[("fast", 1)]));
+    let mut calls: Vec<Call> = (0..4).map(|_| Call::new(&shared, spec())).collect();
+    calls.iter_mut().for_each(|call| drop(call.start(0.0)));
+    // The pause is known, though others are in flight.
+    assert_eq!(wait(&calls[0].fails(0.0, rate_limit(10.0))).0, 10.125);
+    assert_eq!(
+        fail(Call::new(&shared, CallSpec { end: Some(at(5.0)), ..spec() }).start(1.0)).retry_after,
+        Some(at(9.0))
+    );
+    calls.drain(1..);
+    assert_eq!(attempt(&calls[0].next(10.125, Event::Due)).0, 0);
+    let mut second = Call::new(&shared, spec());
+    let (until, why) = wait(&second.start(10.2));
+    assert!((10.45..10.5).contains(&until) && why == Pause::Unavailable, "{until}");
+    let mut third = Call::new(&shared, CallSpec { max_wait: Some(at(0.1)), ..spec() });
+    let verdicts = fail(third.start(10.2)).verdicts;
+    assert_eq!(verdicts[0].why, Why::Full);
+    calls[0].succeeds(10.3);
+    assert_eq!(attempt(&second.next(until, Event::Due)).0, 0);
+    assert_eq!(attempt(&Call::new(&shared, spec()).start(until)).0, 0, "two at a time");
+}
+
+#[test]
 fn rate_limits_in_a_row_make_longer_pauses() {
     let shared = shared(&config(&[("fast", 1)]));
     let mut call = Call::new(&shared, spec());
