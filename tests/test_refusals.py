@@ -203,6 +203,37 @@ def test_wires_of_their_own(server: Server, model: str, settings: Json, body: Js
         assert type(raised.value) is not IncompleteStreamError
 
 
+@pytest.mark.parametrize(("model", "settings"), [row for row in NATIVE if row[0] != "bedrock/m"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED"}},
+        {"error": "no"},
+        {"detail": "no"},
+        {"message": "no", "code": 500},
+    ],
+    ids=json.dumps,
+)
+def test_gateways_refuse_in_their_own_words_within_streams(
+    server: Server, model: str, settings: Json, body: Json
+) -> None:
+    if model.startswith("ollama"):
+        server.answer(
+            Answer(headers={"content-type": "application/x-ndjson"}, body=[json.dumps(body).encode() + b"\n"])
+        )
+    else:
+        server.answer(stream(body))
+    with pytest.raises(RiteLLMError, match="no") as raised:
+        list(client(server).completion(model, MESSAGES, stream=True, **settings))
+    assert type(raised.value) is not IncompleteStreamError
+
+
+def test_what_is_no_stream_is_named(server: Server) -> None:
+    server.answer(Answer(headers={"content-type": "text/html"}, body=b"<html>502 Bad Gateway</html>"))
+    with pytest.raises(IncompleteStreamError, match="without its finish: what came is text/html"):
+        list(client(server).completion(HOST, MESSAGES, stream=True))
+
+
 TOO_LONG: list[tuple[str, int, Json]] = [
     ("openai", 400, {"message": "Your input exceeds the context window of this model.", "code": "context_length_exceeded"}),
     ("azure", 400, {"message": "This model's maximum context length is 8192 tokens", "code": "context_length_exceeded"}),

@@ -233,10 +233,10 @@ pub const DECISIONS: &[Decision] = &[
     },
     Decision {
         section: "6.3; RFC 9110, 8.6",
-        what: "a content-length is one number in digits: a list is an error, also if the end of the body is known without it",
+        what: "a content-length is one number in digits: a list is an error, and so are two different ones, also if the end of the body is known without it",
         peers: HYPER,
         differs: WeRefuse,
-        refusals: &["content-length that is no number"],
+        refusals: &["content-length that is no number", "two different content-lengths"],
         applies: is_any,
         example: b"HTTP/1.1 200 OK\r\ncontent-length: 2, 2\r\n\r\nhi",
     },

@@ -307,7 +307,7 @@ impl<'a> Stream<'a> {
         match read {
             Ok(true) => Ok(true),
             Ok(false) if self.decoder.is_complete() => Ok(false),
-            Ok(false) => Err(Error::new(ErrorKind::IncompleteStream, "the stream ended without its finish")),
+            Ok(false) => Err(self.unfinished()),
             Err(error) => match error.kind {
                 ErrorKind::ApiConnection if self.decoder.is_complete() => Ok(false),
                 ErrorKind::ApiConnection => {
@@ -316,6 +316,16 @@ impl<'a> Stream<'a> {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Returns the error of a stream that ended early. It names the type of a body that is no stream, such as the page of a
+    /// gateway.
+    #[cold]
+    fn unfinished(&self) -> Box<Error> {
+        let kind = self.meta.headers.get("content-type").unwrap_or_default();
+        let is_stream = ["text/event-stream", "ndjson", "eventstream"].iter().any(|name| kind.contains(name));
+        let why = if is_stream || kind.is_empty() { String::new() } else { format!(": what came is {kind}") };
+        Error::new(ErrorKind::IncompleteStream, format!("the stream ended without its finish{why}"))
     }
 
     /// Looks for the usage in chunks, and settles the call's quotas at the end of the stream.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::super::delta_cache::DeltaCache;
-use super::super::{StreamDecoder, errors};
+use super::super::{StreamDecoder, errors, refusals};
 use super::Host;
 use super::messages::input;
 use super::response::{MessageBlocks, annotations, arguments, beside, finish_reason, native_fields, usage};
@@ -301,6 +301,16 @@ pub(super) fn without_padding(event: &[u8]) -> &[u8] {
     event.strip_suffix(b"}").unwrap_or_default().trim_ascii_end()
 }
 
+impl AnthropicChunks {
+    /// Converts an event that is an error.
+    #[cold]
+    fn error(&self, data: &Bytes) -> Box<Error> {
+        let mut error = errors::from_event(self.host.name(), data);
+        error.request_id = Members::of(data).ok().and_then(|event| event.string("request_id"));
+        error
+    }
+}
+
 impl StreamDecoder for AnthropicChunks {
     fn event(&mut self, name: &[u8], data: Bytes, chunks: &mut Vec<Bytes>) -> Result<()> {
         if let Some(last) = &self.last
@@ -365,10 +375,10 @@ impl StreamDecoder for AnthropicChunks {
                 }
                 self.done = true;
             }
-            b"error" => {
-                let mut error = errors::from_event(self.host.name(), &data);
-                error.request_id = Members::of(&data).ok().and_then(|event| event.string("request_id"));
-                return Err(error);
+            b"error" => return Err(self.error(&data)),
+            // A gateway's refusal has neither the event's name nor its type.
+            _ if event.kind.is_none() && Members::of(&data).is_ok_and(|event| refusals::is_refusal(&event)) => {
+                return Err(self.error(&data));
             }
             // `ping`, and types that are not known.
             _ => {}

@@ -10,9 +10,9 @@ use super::reader::Reader;
 use super::with_details;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::delta_cache::DeltaCache;
-use crate::providers::{StreamDecoder, errors};
+use crate::providers::{StreamDecoder, errors, refusals};
 use crate::types::completion::{self, Choice, Completion, Content, Message};
-use crate::types::members::read;
+use crate::types::members::{Members, read};
 
 /// Decoder of a stream of answers.
 pub(super) struct GeminiChunks {
@@ -59,7 +59,8 @@ impl StreamDecoder for GeminiChunks {
                 format!("{} sent an event that cannot be read ({error}): {}", self.provider, errors::excerpt(text));
             Error::new(ErrorKind::ApiResponseValidation, message)
         })?;
-        if answer.error.is_some() {
+        let is_refusal = || Members::of(text).is_ok_and(|top| refusals::is_refusal(&top));
+        if answer.error.is_some() || !answer.is_answer() && is_refusal() {
             return Err(with_details(errors::from_event(self.provider, &data)));
         }
         let usage = answer.usage.map(|usage| usage.get());

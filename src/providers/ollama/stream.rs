@@ -38,7 +38,8 @@ impl StreamDecoder for OllamaChunks {
             Error::new(ErrorKind::ApiResponseValidation, format!("ollama sent a line that cannot be read: {error}"))
         };
         let top = Members::of(&data).map_err(wrong)?;
-        if top.some("error").is_some() || top.some("message").is_none() && refusals::is_refusal(&top) {
+        let has_message = top.some("message").is_some_and(|message| message.starts_with('{'));
+        if top.some("error").is_some() || !has_message && refusals::is_refusal(&top) {
             return Err(errors::from_event(ROW.name, &data));
         }
         let mut answer = Answer::of(&top);
