@@ -26,8 +26,11 @@ static REASONING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"reasoning"
 static THINKING: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"th"));
 static GROQ: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"x_groq\""));
 static DELTA: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"delta\""));
+static MESSAGE: LazyLock<Finder> = LazyLock::new(|| Finder::new(b"\"message\""));
 
-/// Normalises a completion; `None` if there is nothing to normalise (the usual case, decided by searches for substrings).
+/// Normalises a completion; `None` if there is nothing to normalise (the usual case, decided by searches for substrings). A
+/// choice without a message, which a filter's verdict may be, gets one without content, since programs read the message of
+/// each choice. `text` of the older completions becomes its content.
 pub(super) fn normalise_completion(provider: &str, json: &[u8], outline: Outline<'_>) -> Option<Bytes> {
     normalise(provider, json, outline, None)
 }
@@ -40,7 +43,11 @@ pub(super) fn normalise_chunk(provider: &str, json: &[u8], pieces: &mut Pieces) 
 
 fn normalise(provider: &str, json: &[u8], outline: Outline<'_>, mut pieces: Option<&mut Pieces>) -> Option<Bytes> {
     let has_groq_usage = provider == "groq" && GROQ.find(json).is_some();
-    let has_more = pieces.as_ref().is_some_and(|pieces| pieces.have_begun() || lacks_delta(json));
+    let has_more = match &pieces {
+        Some(pieces) => pieces.have_begun() || lacks(&DELTA, json),
+        // Where there is a text, there is a message.
+        None => !outline.has_text() && lacks(&MESSAGE, json),
+    };
     if !has_more && !has_groq_usage && !outline.any(has_reasoning) && !outline.any(has_list_content) {
         return None;
     }
@@ -128,22 +135,30 @@ fn has_list_content(json: &[u8]) -> bool {
     })
 }
 
-/// Returns true if no choice has a delta. Quotes inside a string are escaped, so that the search finds names only.
-fn lacks_delta(json: &[u8]) -> bool {
+/// Returns true if no choice has this member. Quotes inside a string are escaped, so that the search finds names only.
+fn lacks(member: &Finder, json: &[u8]) -> bool {
     let is_null = |start: usize| {
-        let value = json[start + DELTA.needle().len()..].trim_ascii_start().strip_prefix(b":");
+        let value = json[start + member.needle().len()..].trim_ascii_start().strip_prefix(b":");
         value.is_some_and(|value| value.trim_ascii_start().starts_with(b"null"))
     };
-    DELTA.find(json).is_none_or(is_null)
+    member.find(json).is_none_or(is_null)
 }
 
 /// Normalises a choice; `None` if there is nothing to normalise.
 fn normalise_choice(provider: &str, choice: &RawValue, pieces: &mut Option<&mut Pieces>) -> Option<String> {
+    let message;
     let mut members = Members::of(choice.get().as_bytes()).ok()?;
     let mut changed = false;
     if pieces.is_some() && members.some("delta").is_none() {
         members.0.retain(|(name, _)| name != "delta");
         members.0.push(("delta".into(), serde_json::from_str("{}").expect("an object")));
+        changed = true;
+    }
+    if pieces.is_none() && members.some("message").is_none() {
+        let text = members.some("text").filter(|text| text.starts_with('"')).unwrap_or("null");
+        message = format!(r#"{{"role":"assistant","content":{text}}}"#);
+        members.0.retain(|(name, _)| name != "message");
+        members.0.push(("message".into(), serde_json::from_str(&message).expect("an object")));
         changed = true;
     }
     let index = members.some("index").and_then(|index| index.parse().ok()).unwrap_or(0);
@@ -248,6 +263,21 @@ mod tests {
             normalise_completion("mistral", json.as_bytes(), Outline::of(json.as_bytes()))
         }
         .map(|bytes| serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn each_choice_has_a_message() {
+        for choice in
+            [json!({"finish_reason": "content_filter"}), json!({"message": null, "finish_reason": "content_filter"})]
+        {
+            let normalised = read(json!({"choices": [choice]})).unwrap();
+            assert_eq!(normalised["choices"][0]["message"], json!({"role": "assistant", "content": null}));
+            assert_eq!(normalised["choices"][0]["finish_reason"], "content_filter");
+        }
+        let text = read(json!({"choices": [{"index": 0, "text": "a \"message\": b"}]})).unwrap();
+        assert_eq!(text["choices"][0]["message"]["content"], "a \"message\": b");
+        assert_eq!(read(json!({"choices": [{"message": {"role": "assistant", "content": null}}]})), None);
+        assert_eq!(read(json!({"choices": []})), None);
     }
 
     #[test]

@@ -27,6 +27,11 @@ impl<'a> Outline<'a> {
         Self { before: json, behind: &[] }
     }
 
+    /// Returns true if there is a text.
+    pub fn has_text(self) -> bool {
+        !self.behind.is_empty()
+    }
+
     /// Returns true if `is_in` does for one of the parts.
     pub fn any(self, is_in: impl Fn(&[u8]) -> bool) -> bool {
         is_in(self.before) || !self.behind.is_empty() && is_in(self.behind)

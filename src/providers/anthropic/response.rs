@@ -42,6 +42,7 @@ pub(super) fn completion(host: Host, response: &HttpResponse) -> Result<Bytes> {
             let blocks: Vec<&RawValue> = serde_json::from_str(list).map_err(|_| no_message(host, response))?;
             blocks.into_iter().map(|block| block.get().to_owned()).filter(|block| block.starts_with('{')).collect()
         }
+        None if top.get("content").is_some() && top.some("stop_reason").is_some() => Vec::new(),
         None => return Err(no_message(host, response)),
     };
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();

@@ -64,6 +64,14 @@ fn message(content: Value) -> Value {
     decoded(&answer(content, "end_turn"))["choices"][0]["message"].take()
 }
 
+#[test]
+fn an_answer_may_have_no_content() {
+    let refused = decoded(&answer(Value::Null, "refusal"));
+    assert_eq!(refused["choices"][0]["message"]["content"], Value::Null);
+    assert_eq!(refused["choices"][0]["finish_reason"], "content_filter");
+    assert!(Anthropic.decode(&Request::default(), &response(&json!({"content": null}))).is_err());
+}
+
 /// Since October 2024, when a sentence that says otherwise left the documentation, conversations may begin with an answer:
 /// <https://github.com/anthropics/anthropic-sdk-python/commit/5c0421e2c374f6ebd1468a400ffc8684fa6276d3>. Converse still
 /// requires a question, and is sent one.
