@@ -77,7 +77,7 @@ pub const DECISIONS: &[Decision] = &[
         what: "a CR inside a line is a character like others, if the line does not begin with it",
         peers: LLHTTP,
         differs: TheyRefuse,
-        refusals: &["Expected LF after CR", "Missing expected LF"],
+        refusals: &["Expected LF", "Missing expected LF"],
         applies: has_bare_carriage_return,
         example: b"HTTP/1.1 200 OK\r\r\nx: a\rb\r\ncontent-length: 0\r\n\r\n",
     },
