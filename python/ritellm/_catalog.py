@@ -49,15 +49,15 @@ def load(source: str | os.PathLike[str]) -> Any:
 
 
 def _toml() -> Any:
-    try:
-        import tomllib
-    except ImportError:
-        # Python 3.10 has no reader of TOML.
+    from importlib import import_module
+
+    # Python 3.10 has no reader of its own.
+    for name in ("tomllib", "tomli"):
         try:
-            import tomli as tomllib
+            return import_module(name)
         except ImportError:
-            raise InvalidArgumentError("catalog: Python 3.10 reads TOML with tomli: pip install tomli") from None
-    return tomllib
+            pass
+    raise InvalidArgumentError("catalog: Python 3.10 reads TOML with tomli: pip install tomli")
 
 
 # The providers whose names differ: RiteLLM's and genai-prices'.

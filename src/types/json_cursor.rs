@@ -21,76 +21,49 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips white space and returns the next byte, or `None` at the end of the text.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.json.get(self.at) {
-            if !byte.is_ascii_whitespace() {
-                return Some(*byte);
+        let mut at = self.at;
+        let byte = loop {
+            match self.json.get(at) {
+                Some(byte) if is_space(*byte) => at += 1,
+                byte => break byte.copied(),
             }
-            self.at += 1;
-        }
-        None
+        };
+        self.at = at;
+        byte
     }
 
     /// Moves behind the next byte that is not white space, if it is this one.
+    #[inline]
     pub fn take(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
     /// Moves behind a string, and returns its text with the escapes that it has.
+    #[inline]
     pub fn string(&mut self) -> Option<&'a [u8]> {
         self.take(b'"')?;
         let start = self.at;
-        let mut at = start;
-        loop {
-            let rest = self.json.get(at..)?;
-            let near = &rest[..rest.len().min(SHORT)];
-            let found = near.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-            let found = match found {
-                Some(found) => found,
-                None => near.len() + memchr2(b'"', b'\\', &rest[near.len()..])?,
-            };
-            if rest[found] == b'"' {
-                self.at = at + found + 1;
-                return Some(&self.json[start..at + found]);
-            }
-            at += found + 2;
-        }
+        let end = end_of_string(self.json, start)?;
+        self.at = end + 1;
+        Some(&self.json[start..end])
     }
 
     /// Moves behind a value, and returns its text.
     pub fn value(&mut self) -> Option<&'a [u8]> {
         let first = self.peek()?;
-        let start = self.at;
-        match first {
-            b'"' => drop(self.string()?),
-            b'{' | b'[' => {
-                let mut depth = 0u32;
-                loop {
-                    match *self.json.get(self.at)? {
-                        b'"' => {
-                            self.string()?;
-                            continue;
-                        }
-                        b'{' | b'[' => depth += 1,
-                        b'}' | b']' => depth -= 1,
-                        _ => {}
-                    }
-                    self.at += 1;
-                    if depth == 0 {
-                        break;
-                    }
-                }
-            }
+        let (json, start) = (self.json, self.at);
+        let end = match first {
+            b'"' => end_of_string(json, start + 1)? + 1,
+            b'{' | b'[' => end_of_container(json, start)?,
             _ => {
-                let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
-                let length = self.json[start..].iter().position(is_end).unwrap_or(self.json.len() - start);
-                if length == 0 {
-                    return None;
-                }
-                self.at += length;
+                let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']') || is_space(*byte);
+                json[start..].iter().position(is_end).map_or(json.len(), |length| start + length)
             }
-        }
-        Some(&self.json[start..self.at])
+        };
+        self.at = end;
+        (end > start).then(|| &json[start..end])
     }
 
     /// Moves behind an object, and calls `each` with the name of each member. `each` moves behind the member's value.
@@ -107,6 +80,47 @@ impl<'a> Cursor<'a> {
                 b',' => self.at += 1,
                 _ => return self.take(b'}'),
             }
+        }
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// Returns the position of the quote that ends the string whose text begins at `at`.
+#[inline]
+fn end_of_string(json: &[u8], mut at: usize) -> Option<usize> {
+    let near = at + SHORT;
+    while at < near {
+        match *json.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    loop {
+        at += memchr2(b'"', b'\\', json.get(at..)?)?;
+        if json[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Returns the position behind the object or list that begins at `at`.
+fn end_of_container(json: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    loop {
+        match *json.get(at)? {
+            b'"' => at = end_of_string(json, at + 1)?,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            return Some(at);
         }
     }
 }

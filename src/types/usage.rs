@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem::{Finder, FinderRev};
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
 use super::json_cursor::Cursor;
@@ -37,7 +37,7 @@ impl Usage {
     /// Reads the usage of an answer in OpenAI's format. Returns `None` if it has none, or the operation counts no tokens.
     ///
     /// The answer is not parsed: the last `"usage"` is looked for from the end, and what follows it shows whether it is a
-    /// member of the answer itself. That takes 0.3 µs for an answer of any length whose usage is among its last members; all
+    /// member of the answer itself. That takes 0.4 µs for an answer of any length whose usage is among its last members; all
     /// others are read once from the beginning.
     pub fn of(operation: Operation, answer: &[u8]) -> Option<Self> {
         match operation {
@@ -51,11 +51,10 @@ impl Usage {
     /// Reads the usage of a chunk or event of a stream. The last one of a stream that is not `None` is the stream's: each is
     /// cumulative.
     pub fn of_chunk(operation: Operation, chunk: &[u8]) -> Option<Self> {
-        // Most chunks have none, which the search from the beginning finds out sooner: it uses vector instructions.
-        IN_CHUNK.find(chunk)?;
         if operation != Operation::Responses {
             return Self::of(operation, chunk);
         }
+        USAGE.find(chunk)?;
         let mut response = None;
         Cursor::new(chunk, 0).members(|name, cursor| {
             let value = cursor.value()?;
@@ -78,13 +77,34 @@ impl Usage {
     }
 }
 
-static USAGE: LazyLock<FinderRev<'_>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
-static IN_CHUNK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"usage\""));
+const NAME: &[u8] = b"\"usage\"";
+
+static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(NAME));
+
+/// Length of the end of an answer that is searched first, in bytes; each further part is four times as long.
+const TAIL: usize = 1024;
+
+/// Returns the position of the last `"usage"`. Parts are searched forwards, from the last one on: that uses vector
+/// instructions, which the search backwards does not.
+fn last(json: &[u8]) -> Option<usize> {
+    let (mut end, mut size) = (json.len(), TAIL);
+    loop {
+        let start = end.saturating_sub(size);
+        let part = &json[start..json.len().min(end + NAME.len() - 1)];
+        if let Some(at) = USAGE.find_iter(part).last() {
+            return Some(start + at);
+        }
+        if start == 0 {
+            return None;
+        }
+        (end, size) = (start, size * 4);
+    }
+}
 
 /// Returns the value of the member `usage` of an object; of the last one if there are several, as JSON parsers do. A name
 /// that is written with escapes is not recognised.
 fn member(json: &[u8]) -> Option<&[u8]> {
-    let at = USAGE.rfind(json)?;
+    let at = last(json)?;
     if let Some(value) = member_at(json, at) {
         return Some(value);
     }
@@ -138,7 +158,11 @@ struct Counts {
 const ABSURD: u64 = 1 << 48;
 
 fn count(cursor: &mut Cursor<'_>) -> Option<Option<u64>> {
-    let text = std::str::from_utf8(cursor.value()?).ok()?;
+    let text = cursor.value()?;
+    if text.len() < 10 && text.iter().all(u8::is_ascii_digit) {
+        return Some(Some(text.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'))));
+    }
+    let text = std::str::from_utf8(text).ok()?;
     Some(Option::<u64>::of(text).filter(|count| *count < ABSURD))
 }
 
