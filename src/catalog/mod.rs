@@ -22,7 +22,7 @@ pub struct Catalog {
     /// Tables; of several that have a model, the last one counts.
     tables: Vec<Table>,
     /// Entries found so far, by provider and model.
-    found: Mutex<HashMap<String, HashMap<String, Option<Arc<Model>>>>>,
+    found: Mutex<HashMap<String, Found>>,
 }
 
 /// One table of entries.
@@ -34,6 +34,9 @@ struct Table {
     /// The list for all providers.
     general: Option<usize>,
 }
+
+/// Entries of a provider's models that have been looked for.
+type Found = HashMap<String, Option<Arc<Model>>>;
 
 /// Entries, of which the first that matches counts.
 type List = Vec<(Rule, Arc<Model>)>;

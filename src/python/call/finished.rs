@@ -22,6 +22,7 @@ use crate::types::answer::{self, Answer};
 use crate::types::operation::Output;
 
 /// Result of a call. Each variant's content lives in a box of its own.
+#[expect(clippy::large_enum_variant, reason = "most results are answers, and a result travels in a box")]
 pub(super) enum Finished {
     /// An answer, with the call that it answers: the form that the answer is to have, and the secrets that must not come
     /// out in an error.
