@@ -12,8 +12,8 @@ use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
-use ritellm::limits::{Limit, QuotaSpec, Time, Wait};
-use ritellm::store::host::{AccessError, HostBudget, HostError, HostRegion, MEMBERS, QUOTAS, SharedState, Slot};
+use ritellm::limits::{Budget, Ledger, Limit, Member, QuotaSpec, Time, Wait};
+use ritellm::store::host::{AccessError, HostError, HostRegion, MEMBERS, QUOTAS, SharedState, Slot};
 use ritellm::types::rate_limit::{Signals, Tokens};
 
 const WORKERS: usize = 1100;
@@ -261,17 +261,46 @@ impl Declared {
     }
 }
 
+/// A ledger in shared memory, as a client uses it.
+struct SharedLedger {
+    region: HostRegion<Ledger>,
+    slot: Option<Slot>,
+    spec: QuotaSpec,
+}
+
+impl SharedLedger {
+    fn with<R>(&mut self, access: impl Fn(&mut Member<'_>, Time) -> R) -> R {
+        let member = self.region.member();
+        loop {
+            let slot = *self.slot.get_or_insert_with(|| {
+                let slot = persist(|| self.region.quota(&HASH));
+                persist(|| self.region.with(slot, |ledger, _| ledger.declare(&self.spec))).unwrap();
+                slot
+            });
+            match self.region.with(slot, |ledger, now| access(&mut ledger.member(member), now)) {
+                Ok(result) => {
+                    let _ = self.region.reap();
+                    return result;
+                }
+                Err(AccessError::Busy) => std::thread::sleep(Duration::from_micros(50)),
+                Err(AccessError::Stuck | AccessError::Reclaimed) => self.slot = None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
 /// Admits as many calls as there may be until it is killed, with up to 8 in flight, and logs each one's time and tokens.
 fn admit(name: &str) {
     let declared = Declared::from_environment();
-    let mut budget = HostBudget::open(name, HASH).unwrap();
     let mut limit = Limit::per(declared.period);
     if declared.largest > 1 {
         limit.tokens = Some(declared.limit)
     } else {
         limit.requests = Some(declared.limit)
     }
-    budget.declare(&QuotaSpec { limits: vec![limit], max_in_flight: Some(32), ..QuotaSpec::default() }).unwrap();
+    let spec = QuotaSpec { limits: vec![limit], max_in_flight: Some(32), ..QuotaSpec::default() };
+    let mut budget = SharedLedger { region: HostRegion::open(name).unwrap(), slot: None, spec };
     let mut log = OpenOptions::new().append(true).open(std::env::temp_dir().join(name)).unwrap();
     let mut in_flight = vec![];
     println!("\nready");

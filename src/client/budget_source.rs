@@ -41,7 +41,7 @@ impl BudgetSource {
     }
 
     /// Frees what others held that have died. To be called by those who wait.
-    pub fn reap(&self) {
+    pub fn reap(&mut self) {
         if let Self::Host(host) = self {
             host.reap();
         }

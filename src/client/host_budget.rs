@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::limits::{Budget, Ledger, Limit, QuotaSpec, Time};
+use crate::limits::{Budget, Ledger, QuotaSpec, Time};
 use crate::platform;
 use crate::store::host::{AccessError, HostRegion, Slot};
 
@@ -21,8 +21,6 @@ pub(super) struct HostBudget {
     region: Arc<HostRegion<Ledger>>,
     slot: Slot,
     spec: QuotaSpec,
-    /// This process's part of the limits, for as long as a process that was stopped keeps the state locked.
-    fallback: Option<Box<Ledger>>,
 }
 
 /// The regions that this process has joined.
@@ -65,7 +63,7 @@ impl HostBudget {
     pub fn open(name: &str, hash: [u8; 32]) -> Result<Self> {
         let region = region(name)?;
         let slot = place(&region, &hash)?;
-        Ok(Self { name: name.to_owned(), hash, region, slot, spec: QuotaSpec::default(), fallback: None })
+        Ok(Self { name: name.to_owned(), hash, region, slot, spec: QuotaSpec::default() })
     }
 
     /// Sets the limits.
@@ -86,8 +84,20 @@ impl HostBudget {
     }
 
     /// Frees what members held that have died. To be called by those who wait.
-    pub fn reap(&self) {
-        let _ = self.region.reap();
+    pub fn reap(&mut self) {
+        if self.region.reap() == Err(AccessError::Left) {
+            // Others do not find this region any more: somebody removed its file.
+            let _ = self.join();
+        }
+    }
+
+    /// Joins again if need be, and looks the quota up.
+    #[cold]
+    fn join(&mut self) -> Result<()> {
+        self.region = region(&self.name)?;
+        self.slot = place(&self.region, &self.hash)?;
+        let _ = self.region.with(self.slot, |ledger, _| ledger.declare(&self.spec));
+        Ok(())
     }
 
     fn with_ledger<T>(&mut self, function: impl FnOnce(&mut Ledger, Time) -> T) -> Option<T> {
@@ -95,34 +105,13 @@ impl HostBudget {
         for _ in 0..ATTEMPTS {
             let used = self.region.with(self.slot, |ledger, now| function.take().map(|function| function(ledger, now)));
             match used {
-                Ok(used) => {
-                    self.fallback = None;
-                    return used;
-                }
+                Ok(used) => return used,
                 Err(AccessError::Busy) => std::thread::yield_now(),
-                Err(AccessError::Stuck) => return function.map(|function| function(self.part(), platform::clock())),
-                Err(AccessError::Left | AccessError::Reclaimed | AccessError::Full | AccessError::Memory) => {
-                    // This process left, or the quota was idle for a day.
-                    self.region = region(&self.name).ok()?;
-                    self.slot = place(&self.region, &self.hash).ok()?;
-                    let spec = self.spec.clone();
-                    let _ = self.region.with(self.slot, |ledger, _| ledger.declare(&spec));
-                }
+                // This process left, the quota was idle for a day, or a process that was stopped has it locked: then it moves.
+                Err(_) => self.join().ok()?,
             }
         }
         None
-    }
-
-    /// Returns this process's part of the budget: a process that was stopped keeps the state locked, and the others must not
-    /// stop with it.
-    #[cold]
-    fn part(&mut self) -> &mut Ledger {
-        let (members, spec) = (self.region.members().max(1) as u64, &self.spec);
-        self.fallback.get_or_insert_with(|| {
-            let mut ledger: Box<Ledger> = bytemuck::allocation::zeroed_box();
-            let _ = ledger.declare(&divided(spec, members));
-            ledger
-        })
     }
 }
 
@@ -135,18 +124,4 @@ fn place(region: &HostRegion<Ledger>, hash: &[u8; 32]) -> Result<Slot> {
         }
     }
     Err(Error::argument(format!("share: {}", AccessError::Busy)))
-}
-
-/// Returns an equal part of limits.
-fn divided(spec: &QuotaSpec, members: u64) -> QuotaSpec {
-    let part = |limit: Option<u64>| limit.map(|limit| (limit / members).max(1));
-    let limits = spec.limits.iter().map(|limit| Limit {
-        per: limit.per,
-        requests: part(limit.requests),
-        tokens: part(limit.tokens),
-        input_tokens: part(limit.input_tokens),
-        output_tokens: part(limit.output_tokens),
-    });
-    let max_in_flight = spec.max_in_flight.map(|limit| (u64::from(limit) / members).max(1) as u32);
-    QuotaSpec { limits: limits.collect(), max_in_flight, ..spec.clone() }
 }

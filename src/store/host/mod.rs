@@ -1,6 +1,5 @@
 //! State of quotas in shared memory: all processes of this machine and user see one state, without a server.
 //!
-//! - [`HostBudget`]: the budget of one quota, for the processes that share it
 //! - [`HostRegion`]: a named region, of which this process is a member
 //! - [`SharedState`]: the state of one quota, plain data of a fixed size
 //! - [`Slot`]: the place of a quota in the region
@@ -14,7 +13,6 @@
 //! is read from it is trusted to be in its bounds. A process of the same user can still harm the others by writing to the
 //! file at the wrong moment or cutting it off, as it could with a debugger.
 
-mod budget;
 mod error;
 mod layout;
 mod ledger;
@@ -25,7 +23,6 @@ mod region;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-pub use budget::HostBudget;
 pub use error::{AccessError, HostError};
 pub use layout::{MEMBERS, QUOTAS};
 pub use region::{HostRegion, SharedState, Slot};

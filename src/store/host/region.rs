@@ -252,17 +252,11 @@ impl<T: SharedState> HostRegion<T> {
         if is_stuck && taken.owner != self.own.word() { AccessError::Stuck } else { AccessError::Busy }
     }
 
-    /// Returns true unless this is a forked child of the process that opened the region.
-    #[inline]
-    pub(super) fn is_of_this_process(&self) -> bool {
-        self.epoch == platform::fork_epoch()
-    }
-
     /// Returns true if this process still is the member as which it joined.
     #[inline]
     pub(super) fn is_member(&self) -> bool {
         // The fork first: a child's mapping may be of a file that others have cut off.
-        self.is_of_this_process()
+        self.epoch == platform::fork_epoch()
             && self.words()[layout::generation(self.own.member)].load(Ordering::Relaxed) == self.own.generation
     }
 
