@@ -300,7 +300,8 @@ impl Budget for Member<'_> {
             }
         }
         if ledger.adaptive == 1 {
-            earliest = earliest.max(nanoseconds(ledger.controller.earliest(now)));
+            let tokens = amount(Unit::Tokens, tokens);
+            earliest = earliest.max(nanoseconds(ledger.controller.earliest_for(now, Some(tokens))));
         }
         if earliest > nanos {
             if is_shared {

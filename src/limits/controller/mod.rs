@@ -171,6 +171,9 @@ impl Controller {
     ///
     /// Where tokens are limited, a request that is larger than the mean waits until the server has saved up enough.
     pub fn earliest_for(&self, now: Time, tokens: Option<u64>) -> Time {
+        if self.state == PAUSED {
+            return time(self.until);
+        }
         let now = seconds(now);
         let paced = if self.kind.is_in_flight() {
             0.0
@@ -179,11 +182,7 @@ impl Controller {
         } else {
             self.requests.earliest(now, None)
         };
-        time(match self.state {
-            PAUSED => self.until,
-            PROBING => paced.max(self.probe + self.look()),
-            _ => paced,
-        })
+        time(if self.state == PROBING { paced.max(self.probe + self.look()) } else { paced })
     }
 
     /// Returns the maximum number of requests in flight; `u32::MAX` if it is not limited.

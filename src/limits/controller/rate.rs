@@ -107,25 +107,27 @@ impl Rate {
         self.factor() > if self.windowed > 0.0 { 1.11 } else { 1.01 * EXCESS }
     }
 
-    /// Returns the time that is saved up at most.
-    fn saved(&self) -> f64 {
-        let first = if self.ceiling > 0.0 { 0.0 } else { 9.0 * self.size() / self.rate() };
-        first.max(SAVED - self.size() / self.rate())
+    /// Returns the time that is saved up at most, at this rate.
+    fn saved(&self, rate: f64) -> f64 {
+        let gap = self.size() / rate;
+        let first = if self.ceiling > 0.0 { 0.0 } else { 9.0 * gap };
+        first.max(SAVED - gap)
     }
 
     /// Returns the time at which the next request may be admitted; one that is larger than the mean waits longer.
     pub(super) fn earliest(&self, now: f64, amount: Option<f64>) -> f64 {
-        let paced = self.next - self.saved() + amount.map_or(0.0, |amount| self.excess(amount));
+        let rate = self.rate();
+        let paced = self.next - self.saved(rate) + amount.map_or(0.0, |amount| self.excess(amount, rate));
         if self.sliding() && paced <= now && self.full(now) {
             // As much as one request needs is free in a part of a second.
-            return now + (0.5 * self.gap()).clamp(0.005, 0.5);
+            return now + (0.5 * self.size() / rate).clamp(0.005, 0.5);
         }
         paced
     }
 
     /// Returns the time in which what a request needs more than the mean is saved up.
-    fn excess(&self, amount: f64) -> f64 {
-        ((amount - self.size()) / self.rate()).clamp(0.0, 30.0)
+    fn excess(&self, amount: f64, rate: f64) -> f64 {
+        ((amount - self.size()) / rate).clamp(0.0, 30.0)
     }
 
     /// Returns true if the last minute is used up, were the limit one of any 60 seconds.
@@ -157,14 +159,15 @@ impl Rate {
 
     /// Counts an admitted request.
     pub(super) fn admitted(&mut self, now: f64, amount: f64) {
-        let gap = self.size() / self.rate();
-        let excess = if amount == 1.0 { 0.0 } else { self.excess(amount) };
+        let rate = self.rate();
+        let gap = self.size() / rate;
+        let excess = self.excess(amount, rate);
         if now <= self.next + excess + 0.05 * gap + 0.005 || self.sliding() && self.full(now) {
             self.age += (now - self.last).clamp(0.0, (2.0 * gap).max(1.0));
         }
         self.size = if self.size > 0.0 { self.size + (amount - self.size) * 0.02 } else { amount };
         self.last = now;
-        self.next = self.next.max(now - excess) + amount / self.rate();
+        self.next = self.next.max(now - excess) + amount / rate;
         self.taken += amount;
         self.window.add(now, amount);
     }
@@ -299,7 +302,7 @@ impl Rate {
 
     /// Forgets what was saved up: the next request may be admitted at `at`, and the one after it a gap later.
     pub(super) fn restart(&mut self, at: f64) {
-        self.next = at + self.saved();
+        self.next = at + self.saved(self.rate());
     }
 
     /// Returns the mean time between two requests.
