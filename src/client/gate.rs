@@ -160,6 +160,13 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
 /// Returns the error of a call that its quota does not admit at all.
 fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
     let mut error = match refusal {
+        Refusal::StoreDown { .. } => Error::new(
+            ErrorKind::ApiConnection,
+            format!(
+                "the store that shares the quota {} does not answer, and calls are to fail then (when_down)",
+                quota.name
+            ),
+        ),
         Refusal::Stopped { class, since, probe } => {
             let now = quota.snapshot().map_or(since, |(_, now)| now);
             let (kind, why) = match class {

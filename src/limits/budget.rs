@@ -66,6 +66,11 @@ pub enum Wait {
 /// The reason why a request is not sent at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
+    /// The store that holds the quota does not answer, and calls are to fail then.
+    StoreDown {
+        /// Time since which it does not answer.
+        since: Time,
+    },
     /// The quota is stopped, until `enable()` or until a probe succeeds.
     Stopped {
         /// Class of the failure that stopped it.

@@ -65,6 +65,37 @@ pub struct Ledger {
     controller: Controller,
 }
 
+/// What all members of a quota learn together, without what each of them used and holds.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Learnt {
+    told_in_flight: u64,
+    learnt_burst: f64,
+    pause: Pause,
+    controller: Controller,
+}
+
+impl Learnt {
+    /// Returns the bytes that stand for it: the version of the layout, then the fields in the order of this machine.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [&Ledger::VERSION.to_le_bytes(), bytemuck::bytes_of(&self)].concat()
+    }
+
+    /// Reads these bytes; `None` if they have another layout.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (version, bytes) = bytes.split_first_chunk()?;
+        if u32::from_le_bytes(*version) != Ledger::VERSION {
+            return None;
+        }
+        bytemuck::try_pod_read_unaligned(bytes).ok()
+    }
+
+    /// True if nothing was learnt beside this.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        bytemuck::bytes_of(self) == bytemuck::bytes_of(other)
+    }
+}
+
 impl Ledger {
     /// Version of the layout. A ledger of another version is not understood.
     pub const VERSION: u32 = 1;
@@ -143,6 +174,60 @@ impl Ledger {
         self.pause.repair(nanos);
         self.controller.repair(now);
         self.windows.iter_mut().for_each(|window| window.repair(nanos));
+    }
+
+    /// Returns what was learnt, to be shared with other ledgers of the same quota.
+    pub(super) fn learnt(&self) -> Learnt {
+        let Self { told_in_flight, learnt_burst, pause, controller, .. } = *self;
+        Learnt { told_in_flight, learnt_burst, pause, controller }
+    }
+
+    /// Replaces what was learnt by what another ledger learnt, whatever its bytes are.
+    pub(super) fn learn(&mut self, now: Time, learnt: &Learnt) {
+        let Learnt { told_in_flight, learnt_burst, pause, controller } = *learnt;
+        (self.told_in_flight, self.learnt_burst, self.pause, self.controller) =
+            (told_in_flight, learnt_burst, pause, controller);
+        self.repair(now);
+    }
+
+    /// Learns from a request that was admitted elsewhere.
+    pub(super) fn count_taken(&mut self, taken: &Taken) {
+        if self.adaptive == 1 {
+            self.controller.admitted(taken.at, Some(amount(Unit::Tokens, taken.tokens)));
+        }
+        if taken.probe {
+            self.pause.probe(nanoseconds(taken.at));
+        }
+    }
+
+    /// Returns what `status()` shows.
+    pub(super) fn state(&self, now: Time) -> BudgetState {
+        let ledger = self;
+        let nanos = ledger.clock.max(nanoseconds(now));
+        let now = Time::from_nanos(nanos);
+        let learnt = (ledger.adaptive == 1).then(|| ledger.controller.snapshot(now));
+        let max_in_flight = ledger.max_in_flight(now);
+        let windows = ledger.windows.iter().filter_map(|window| {
+            let mut window = *window;
+            window.expire(nanos);
+            Some(WindowState {
+                unit: window.unit()?,
+                period: Time::from_nanos(window.period()),
+                limit: window.limit(),
+                used: window.used(),
+                used_by_others: window.others(nanos),
+            })
+        });
+        BudgetState {
+            windows: windows.collect(),
+            in_flight: u32::try_from(ledger.in_flight()).unwrap_or(u32::MAX),
+            max_in_flight: (max_in_flight < u64::MAX).then(|| u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
+            reserved: ledger.members.iter().fold(0, |sum, seats| sum.saturating_add(seats.reserved)),
+            paused: ledger.pause.paused(nanos).or_else(|| Some((learnt?.paused_until?, PauseReason::Rate))),
+            stopped: ledger.pause.stopped(),
+            burst: ledger.burst(),
+            learnt,
+        }
     }
 
     fn tick(&mut self, now: Time) -> u64 {
@@ -396,32 +481,7 @@ impl Budget for Member<'_> {
     }
 
     fn state(&self, now: Time) -> BudgetState {
-        let ledger = &*self.ledger;
-        let nanos = ledger.clock.max(nanoseconds(now));
-        let now = Time::from_nanos(nanos);
-        let learnt = (ledger.adaptive == 1).then(|| ledger.controller.snapshot(now));
-        let max_in_flight = ledger.max_in_flight(now);
-        let windows = ledger.windows.iter().filter_map(|window| {
-            let mut window = *window;
-            window.expire(nanos);
-            Some(WindowState {
-                unit: window.unit()?,
-                period: Time::from_nanos(window.period()),
-                limit: window.limit(),
-                used: window.used(),
-                used_by_others: window.others(nanos),
-            })
-        });
-        BudgetState {
-            windows: windows.collect(),
-            in_flight: u32::try_from(ledger.in_flight()).unwrap_or(u32::MAX),
-            max_in_flight: (max_in_flight < u64::MAX).then(|| u32::try_from(max_in_flight).unwrap_or(u32::MAX)),
-            reserved: ledger.members.iter().fold(0, |sum, seats| sum.saturating_add(seats.reserved)),
-            paused: ledger.pause.paused(nanos).or_else(|| Some((learnt?.paused_until?, PauseReason::Rate))),
-            stopped: ledger.pause.stopped(),
-            burst: ledger.burst(),
-            learnt,
-        }
+        self.ledger.state(now)
     }
 }
 

@@ -5,6 +5,7 @@
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - `budget`: the interface between one process's view and the state that members share
 //! - `ledger`: the state that members share: a `window` for each limit, a `pause`, a `claim`, the seats of requests in flight
+//! - `lease`: one member's view of a ledger on another machine
 //! - `controller`: finds a limit that nobody told
 //! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
@@ -13,6 +14,7 @@ pub mod budget;
 mod claim;
 pub mod controller;
 mod estimate;
+pub mod lease;
 pub mod ledger;
 mod line;
 mod pause;

@@ -10,7 +10,7 @@ local BINS = 100
 local EARLY = 0.02
 
 local id, epoch, serial, seen, elapsed = text(), number(), number(), number(), number()
-local joins, grace, lease, report = number() == 1, number(), number(), number()
+local joins, returns, grace, lease, report = number() == 1, number() == 1, number(), number(), number()
 local rows, windows = {}, {}
 for k = 1, number() do rows[k] = {age = number(), v = amount()} end
 for k = 1, number() do
@@ -30,17 +30,25 @@ local wall = clock[1] * 1000000 + clock[2]
 local packed = redis.call('GET', KEYS[1])
 local fine, s = pcall(cmsgpack.unpack, packed or '')
 if not packed or not fine or type(s) ~= 'table' or not s.members then
-  s = {epoch = wall, serial = 0, offset = 0, now = wall, fresh = wall + grace, recovers = 0, version = 0, blob = '',
-    windows = {}, members = {}}
+  -- The clock goes on as its first member knows it, so that the times that members keep stay valid.
+  local start = seen > 0 and seen + elapsed or wall
+  s = {epoch = wall, serial = 0, offset = start - wall, now = start, fresh = start + grace, recovers = 0, version = 0,
+    blob = '', windows = {}, members = {}}
 end
 
 -- The ledger's clock never goes back with the machine's. A jump forward would empty all windows: nobody has come for a second,
 -- and this member's own clock says that less time has passed.
 local now = math.max(wall + s.offset, s.now)
 if now - s.now > 1000000 and epoch == s.epoch and seen > 0 then
-  now = math.max(s.now, math.min(now, seen + elapsed + 1000000))
+  now = math.max(s.now, math.min(now, seen + elapsed))
 end
+-- Nobody has come for longer than members in need stay away: this machine was out of reach for all. They say what they used
+-- meanwhile before anything is granted. `again` is when the first of them came, who may not have noticed.
+if now - s.now > 400000 then s.again = now end
 s.offset, s.now = now - wall, now
+if returns and s.again and now - s.again < grace then
+  s.fresh, s.recovers = math.max(s.fresh, s.again + grace), 1
+end
 
 local longest = 0
 for _, w in ipairs(windows) do longest = math.max(longest, w.period) end
@@ -146,7 +154,9 @@ end
 local usage = {}
 for k, w in ipairs(windows) do
   local state, need = w.state, of(w.unit, least)
-  state.level = math.max(0, math.max(0, state.level - w.rate * (now - state.at)) + of(w.unit, change))
+  -- What was used without a grant fills the bucket, but leaves no debt.
+  local before = math.max(0, state.level - w.rate * (now - state.at))
+  state.level = math.max(0, math.min(before + of(w.unit, change), math.max(before, w.burst)))
   state.at = now
   w.held = state.used + of(w.unit, others) + of(w.unit, keep)
   w.by_limit, w.by_burst = w.limit - w.held, w.burst - state.level
@@ -273,6 +283,5 @@ if expected >= 0 and expected == s.version then
   s.version, s.blob, stored = s.version + 1, blob, 1
 end
 save()
-
 return {0, s.epoch, s.serial, now, grant[1], grant[2], grant[3], given, steady, retry, alive,
   math.max(0, s.fresh - now), stored, s.version, s.version ~= version and s.blob or false, usage}

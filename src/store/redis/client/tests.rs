@@ -9,9 +9,7 @@ fn client(url: &str) -> Client {
 
 /// Waits until the connection is up or down.
 async fn settled(client: &Client) -> Status {
-    let mut status = client.status();
-    let settled = status.wait_for(|status| *status != Status::Connecting).await.unwrap().clone();
-    settled
+    client.status().wait_for(|status| *status != Status::Connecting).await.unwrap().clone()
 }
 
 async fn up_again(client: &Client) {

@@ -1,0 +1,215 @@
+//! What a member spends of its slices.
+
+use super::super::Time;
+use super::super::budget::{Budget, BudgetState, Refusal, Taken, Wait, WindowState};
+use super::super::ledger::Ledger;
+use super::exchange::Amount;
+use super::{Event, LEARNT_PERIOD, LeaseState, Link, MAX_EVENTS, RETRY, WhenDown};
+use crate::types::rate_limit::{FailureClass, Signals, Tokens, Unit};
+
+impl LeaseState {
+    /// Returns what a request of these tokens takes of the slices: no more than a whole window.
+    fn amount(&self, tokens: Tokens) -> Amount {
+        let (mut input, mut output, mut counts) = (tokens.input, tokens.output, [false; 2]);
+        for limit in &self.spec.limits {
+            if let Some(most) = limit.input_tokens {
+                (input, counts[0]) = (input.min(most), true);
+            }
+            if let Some(most) = limit.output_tokens {
+                (output, counts[1]) = (output.min(most), true);
+            }
+            if let Some(most) = limit.tokens {
+                input = input.min(most);
+                output = output.min(most - input);
+                counts = [true; 2];
+            }
+        }
+        [1, if counts[0] { input } else { 0 }, if counts[1] { output } else { 0 }]
+    }
+
+    /// Returns the refusal of a request that is larger than a window's whole limit, if its provider refuses it too.
+    fn too_large(&self, tokens: Tokens) -> Option<Refusal> {
+        self.spec.limits.iter().find_map(|limit| {
+            let units = [
+                (Unit::Tokens, limit.tokens, tokens.input.saturating_add(tokens.output)),
+                (Unit::InputTokens, limit.input_tokens, tokens.input),
+                (Unit::OutputTokens, limit.output_tokens, tokens.output),
+            ];
+            let (unit, limit, period) = units.into_iter().find_map(|(unit, most, amount)| {
+                most.filter(|most| amount > *most).map(|most| ((unit, amount), most, limit.per))
+            })?;
+            Some(Refusal::TooLarge { unit: unit.0, limit, period, tokens: unit.1 })
+        })
+    }
+
+    /// True if the slices at hand are enough.
+    fn has(&self, now: Time, amount: Amount) -> bool {
+        let is_valid = now < self.expires && self.joined;
+        let enough =
+            !self.has_windows() || is_valid && self.credit.iter().zip(amount).all(|(credit, need)| *credit >= need);
+        let has_seat = !self.limits_seats() || is_valid && self.in_flight < self.seats;
+        enough && has_seat
+    }
+
+    /// Counts what was used, beside what the ledger heard already.
+    fn count(&mut self, now: Time, amount: [i64; 3]) {
+        if self.has_windows() {
+            let step = self.step();
+            self.history.push(now, amount, step);
+            self.unreported.push(now, amount, step);
+        }
+    }
+
+    fn refund(&mut self, at: Time, amount: [i64; 3]) {
+        self.history.correct(at, amount);
+        let less = amount.map(|amount| -amount);
+        let step = self.step();
+        // Taken off from the earlier time on, which is never too little for a later window.
+        match self.refunds.iter_mut().rev().take(8).find(|(time, _)| time.abs_diff(at) < step) {
+            Some((time, sum)) => {
+                *time = at.min(*time);
+                sum.iter_mut().zip(less).for_each(|(sum, less)| *sum += less);
+            }
+            None => self.refunds.push((at, less)),
+        }
+    }
+
+    fn release(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.released += 1;
+        if self.seats > self.steady_seats {
+            self.seats = self.steady_seats.max(self.in_flight);
+        }
+    }
+
+    /// Applies an event, and keeps it for the other members if it changed what they share.
+    fn happens(&mut self, event: Event) {
+        // Most answers teach nothing, and need no comparison.
+        let may_teach = match &event {
+            Event::Take(taken) | Event::Cancel(_, taken) | Event::GiveBack(_, taken) => taken.probe,
+            Event::Observe(_, taken, signals) | Event::Settle(_, taken, _, signals) => {
+                taken.probe || signals.failure.is_some() || !signals.windows.is_empty()
+            }
+            Event::Enable(_) => true,
+        };
+        let before = (may_teach && !self.spec.adaptive).then(|| self.ledger.learnt());
+        apply(&mut self.ledger, &event);
+        let changed = before.is_some_and(|before| !before.is_same(&self.ledger.learnt()));
+        if (changed || self.spec.adaptive) && self.events.len() < MAX_EVENTS {
+            self.events.push(event);
+        }
+    }
+}
+
+pub(super) fn apply(ledger: &mut Ledger, event: &Event) {
+    match event {
+        Event::Take(taken) => ledger.count_taken(taken),
+        Event::Observe(now, taken, signals) => ledger.member(0).observe(*now, taken, signals),
+        Event::Settle(now, taken, used, outcome) => ledger.member(0).settle(*now, *taken, *used, outcome),
+        Event::Cancel(now, taken) => ledger.member(0).cancel(*now, *taken),
+        Event::GiveBack(now, taken) => ledger.member(0).give_back(*now, *taken),
+        Event::Enable(now) => ledger.member(0).enable(*now),
+    }
+}
+
+impl Budget for LeaseState {
+    fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait> {
+        self.advance(now);
+        let amount = self.amount(tokens);
+        match (self.link, self.when_down) {
+            (Link::Down(_), WhenDown::Share(_)) => {}
+            (Link::Down(_), WhenDown::Wait) => return Err(Wait::Until(self.retry_at.max(now + RETRY / 4))),
+            (Link::Down(since), WhenDown::Error) => return Err(Wait::Never(Refusal::StoreDown { since })),
+            (link @ (Link::Joining(_) | Link::Up), _) => {
+                if !self.has(now, amount) {
+                    if self.starved.is_none() {
+                        self.starved = Some(amount);
+                    }
+                    if link == Link::Joining(None) {
+                        self.link = Link::Joining(Some(now));
+                    }
+                    return Err(Wait::Until(self.next_exchange().unwrap_or(now).max(now + Time::from_millis(1))));
+                }
+            }
+        }
+        let shifted = self.shifted(now);
+        let taken = self.ledger.member(0).try_take(shifted, tokens).map_err(|wait| self.unshifted_wait(wait))?;
+        let taken = Taken { alone: self.too_large(tokens), ..taken };
+        if (self.spec.adaptive || taken.probe) && self.events.len() < MAX_EVENTS {
+            self.events.push(Event::Take(taken));
+        }
+        for (credit, amount) in self.credit.iter_mut().zip(amount) {
+            *credit = credit.saturating_sub(amount);
+        }
+        for (average, amount) in self.tokens.iter_mut().zip(&amount[1..]) {
+            let weight = if *average == 0.0 { 1.0 } else { 0.1 };
+            *average += weight * (*amount as f64 - *average);
+        }
+        self.taken += 1;
+        self.in_flight += 1;
+        self.count(now, amount.map(|amount| amount as i64));
+        Ok(taken)
+    }
+
+    fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals) {
+        let now = self.shifted(now);
+        self.happens(Event::Observe(now, *taken, signals.clone()));
+    }
+
+    fn settle(&mut self, now: Time, taken: Taken, used: Option<Tokens>, outcome: &Signals) {
+        self.release();
+        use FailureClass::{Auth, DayQuota, QuotaFatal, Rate};
+        let refused = matches!(outcome.failure, Some(Rate | DayQuota | QuotaFatal | Auth));
+        if let Some(used) = used.or(refused.then(Tokens::default)) {
+            let (reserved, used) = (self.amount(taken.tokens), self.amount(used));
+            let less = std::array::from_fn(|k| reserved[k].saturating_sub(used[k]) as i64);
+            let more = std::array::from_fn(|k| used[k].saturating_sub(reserved[k]) as i64);
+            if less != [0; 3] {
+                self.refund(self.unshifted(taken.at).min(now), less);
+            }
+            if more != [0; 3] {
+                self.count(now, more);
+            }
+        }
+        let now = self.shifted(now);
+        self.happens(Event::Settle(now, taken, used, outcome.clone()));
+    }
+
+    fn cancel(&mut self, now: Time, taken: Taken) {
+        self.release();
+        let now = self.shifted(now);
+        self.happens(Event::Cancel(now, taken));
+    }
+
+    fn give_back(&mut self, now: Time, taken: Taken) {
+        self.release();
+        self.refund(self.unshifted(taken.at).min(now), self.amount(taken.tokens).map(|amount| amount as i64));
+        let now = self.shifted(now);
+        self.happens(Event::GiveBack(now, taken));
+    }
+
+    fn enable(&mut self, now: Time) {
+        let now = self.shifted(now);
+        self.happens(Event::Enable(now));
+    }
+
+    fn state(&self, now: Time) -> BudgetState {
+        let mut state = self.ledger.state(self.shifted(now));
+        state.paused = state.paused.map(|(until, why)| (self.unshifted(until), why));
+        state.stopped = state.stopped.map(|stopped| match self.unshifted_wait(Wait::Never(stopped)) {
+            Wait::Never(stopped) => stopped,
+            Wait::Until(_) | Wait::Release => stopped,
+        });
+        if self.link == Link::Up {
+            let used = self.usage.iter().filter(|(rule, _)| rule.period != LEARNT_PERIOD);
+            state.windows = used
+                .map(|(rule, used)| {
+                    let period = self.spec.limits.iter().map(|limit| limit.per).filter(|per| *per <= rule.period).max();
+                    let period = period.unwrap_or(rule.period);
+                    WindowState { unit: rule.unit, period, limit: rule.limit, used: *used, used_by_others: 0 }
+                })
+                .collect();
+        }
+        state
+    }
+}
