@@ -302,7 +302,7 @@ fn add_group(plan: &mut Plan, group: &GroupConfig) -> Result<()> {
     Ok(())
 }
 
-/// Returns the deployment's own name, or one made from provider and model: `openai/gpt-4o`, `openai/gpt-4o#2`, ….
+/// Returns the deployment's own name, or one made from provider and model: `provider/model`, `provider/model#2`, ….
 fn unique_name(plan: &Plan, deployment: &DeploymentConfig) -> Result<String> {
     if let Some(name) = &deployment.name {
         return match plan.deployment(name) {

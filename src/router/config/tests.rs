@@ -1,7 +1,7 @@
 use super::*;
 
 fn deployment(model: &str) -> DeploymentConfig {
-    DeploymentConfig { provider: "openai".into(), model: model.into(), ..DeploymentConfig::default() }
+    DeploymentConfig { provider: "p".into(), model: model.into(), ..DeploymentConfig::default() }
 }
 
 fn config(groups: &[(&str, &[&str])]) -> Config {
@@ -32,14 +32,14 @@ fn names_become_indices() {
     config.groups[0].deployments[2].quota_group = Some("east".into());
     let plan = config.compile().unwrap();
     let names: Vec<&str> = plan.deployments.iter().map(|deployment| &*deployment.name).collect();
-    assert_eq!(names, ["openai/a", "openai/a#2", "openai/b", "openai/c"]);
+    assert_eq!(names, ["p/a", "p/a#2", "p/b", "p/c"]);
     assert_eq!(plan.groups[0].fallbacks[0].groups, [1]);
     assert!(plan.groups[1].fallbacks[0].is_declared && !plan.groups[1].fallbacks[1].is_declared);
     let quota_groups: Vec<usize> = plan.deployments.iter().map(|deployment| deployment.quota_group).collect();
     assert_eq!(quota_groups, [0, 1, 1, 2]);
-    assert_eq!(plan.quota_groups, ["openai/a", "east", "openai/c"]);
-    assert_eq!(plan.accounts, ["openai"]);
-    assert_eq!((plan.group("smart"), plan.deployment("openai/c"), plan.group("none")), (Some(1), Some(3), None));
+    assert_eq!(plan.quota_groups, ["p/a", "east", "p/c"]);
+    assert_eq!(plan.accounts, ["p"]);
+    assert_eq!((plan.group("smart"), plan.deployment("p/c"), plan.group("none")), (Some(1), Some(3), None));
     assert_eq!(plan.max_wait, Some(Duration::from_secs(60)));
 }
 
