@@ -2,7 +2,8 @@
 //!
 //! One pass over the lines finds the fields; what is not a field of the provider is not parsed.
 
-use std::time::Duration;
+use std::cell::OnceCell;
+use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
@@ -20,6 +21,9 @@ struct Fields<'a> {
     period: Option<&'a str>,
 }
 
+/// Length of the longest name in the tables.
+const MAX_NAME: usize = 48;
+
 /// Returns the limits that an answer tells.
 pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> SmallVec<[WindowSignal; 4]> {
     let mut signals = SmallVec::new();
@@ -28,45 +32,50 @@ pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> Sma
     }
     let mut found = [Fields::default(); MAX_WINDOWS];
     let (mut is_told, mut date) = (false, None);
+    let mut lower = [0; MAX_NAME];
     for line in headers.lines() {
         // All of these fields begin with one of four letters, and few others do.
         if !matches!(line.first(), Some(b'x' | b'a' | b'd' | b'r' | b'X' | b'A' | b'D' | b'R')) {
             continue;
         }
         let Some((name, value)) = field_of(line) else { continue };
-        let is = |known: &str| known.len() == name.len() && known.as_bytes().eq_ignore_ascii_case(name);
-        if is("date") {
+        // Lower case once, so that each comparison is one of memory.
+        let Some(lower) = lower.get_mut(..name.len()) else { continue };
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        if lower == b"date" {
             date = std::str::from_utf8(value).ok();
             continue;
         }
-        let Some((window, fields)) = table.iter().zip(&mut found).find(|(window, _)| window.has(is)) else { continue };
-        let value = std::str::from_utf8(value).ok();
-        is_told = true;
-        match () {
-            () if is(window.limit) => fields.limit = value,
-            () if is(window.remaining) => fields.remaining = value,
-            () if is(window.reset) => fields.reset = value,
-            () => fields.period = value,
+        let named = table.iter().zip(&mut found).find_map(|(window, fields)| window.field(lower, fields));
+        if let Some(field) = named {
+            *field = std::str::from_utf8(value).ok();
+            is_told = true;
         }
     }
     if is_told {
-        let told = table.iter().zip(&found).filter_map(|(window, fields)| window.signal(fields, date, received));
-        signals.extend(told);
+        // Most resets are no dates, and the dates of an answer are compared with the same one.
+        let answered = OnceCell::new();
+        let answered_at = || *answered.get_or_init(|| answered_at(date, received));
+        signals.extend(table.iter().zip(&found).filter_map(|(window, fields)| window.signal(fields, answered_at)));
     }
     signals
 }
 
 impl Window {
-    /// Returns true if one of its fields has this name.
-    fn has(&self, is: impl Fn(&str) -> bool) -> bool {
-        is(self.limit)
-            || is(self.remaining)
-            || is(self.reset)
-            || matches!(self.period, Period::Told(name, _) if is(name))
+    /// Returns the place of the field with this name, if it is one of the window's.
+    fn field<'f, 'a>(&self, name: &[u8], fields: &'f mut Fields<'a>) -> Option<&'f mut Option<&'a str>> {
+        match name {
+            name if name == self.limit.as_bytes() => Some(&mut fields.limit),
+            name if name == self.remaining.as_bytes() => Some(&mut fields.remaining),
+            name if name == self.reset.as_bytes() => Some(&mut fields.reset),
+            name if matches!(self.period, Period::Told(told, _) if name == told.as_bytes()) => Some(&mut fields.period),
+            _ => None,
+        }
     }
 
     /// Returns what its fields tell, if they tell anything.
-    fn signal(&self, fields: &Fields, date: Option<&str>, received: u64) -> Option<WindowSignal> {
+    fn signal(&self, fields: &Fields, answered_at: impl Fn() -> SystemTime) -> Option<WindowSignal> {
         let limit = fields.limit.and_then(values::count).filter(|limit| *limit > 0);
         // A limit of -1 or 0 stands for "not known", and so do the numbers beside it.
         if fields.limit.is_some() && limit.is_none() {
@@ -74,7 +83,7 @@ impl Window {
         }
         let is_possible = |remaining: &u64| limit.is_none_or(|limit| *remaining <= limit.saturating_mul(2));
         let remaining = fields.remaining.and_then(values::count).filter(is_possible);
-        let reset = fields.reset.and_then(|text| values::reset(text, || answered_at(date, received)));
+        let reset = fields.reset.and_then(|text| values::reset(text, &answered_at));
         if limit.is_none() && remaining.is_none() {
             return None;
         }
