@@ -277,6 +277,7 @@ pub const TABLE: &[Row] = &[
         key_variables: &["MOONSHOT_API_KEY"],
         base_url_variables: &["MOONSHOT_API_BASE"],
         stream_usage: true,
+        rate_limits: &limits::MOONSHOT,
         ..HOSTED
     },
     Row {

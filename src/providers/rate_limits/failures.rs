@@ -63,13 +63,16 @@ const BEDROCK_TROUBLE: &str =
     "https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html";
 const GITHUB: &str = "https://learn.microsoft.com/en-ie/answers/questions/2156697";
 const GROQ: &str = "https://console.groq.com/docs/errors";
-const MISTRAL: &str = "https://docs.mistral.ai/getting-started/quickstarts/error-handling";
+const MISTRAL: &str = "https://docs.mistral.ai/api/";
+const MISTRAL_LOAD: &str = "https://github.com/continuedev/continue/issues/6185";
 const OPENROUTER: &str = "https://openrouter.ai/docs/api_reference/limits";
-const DASHSCOPE: &str = "https://www.alibabacloud.com/help/en/model-studio/error-code";
-const MOONSHOT: &str = "https://platform.moonshot.ai/docs/api/errors";
+const DASHSCOPE: &str = "https://help.aliyun.com/en/model-studio/error-code-start";
+const DASHSCOPE_LIMITS: &str = "https://help.aliyun.com/en/model-studio/rate-limit";
+const MOONSHOT: &str = "https://platform.moonshot.ai/docs/api/chat";
+const MOONSHOT_LOAD: &str = "https://forum.moonshot.ai/t/the-engine-is-currently-overloaded/569";
 const ZAI: &str = "https://docs.z.ai/api-reference/api-code";
 const MINIMAX: &str = "https://platform.minimax.io/docs/api-reference/errorcode";
-const XAI: &str = "https://docs.x.ai/docs/key-information/debugging";
+const XAI: &str = "https://github.com/continuedev/continue/issues/10373";
 const COHERE: &str = "https://docs.cohere.com/docs/rate-limits";
 const CEREBRAS: &str = "https://inference-docs.cerebras.ai/support/error";
 const FIREWORKS: &str = "https://docs.fireworks.ai/guides/inference-error-codes";
@@ -77,9 +80,6 @@ const NVIDIA: &str = "https://forums.developer.nvidia.com/c/ai-data-science/nvid
 const TGI: &str = "https://huggingface.co/docs/text-generation-inference/main/en/reference/launcher";
 const AZURE: &str = "https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota";
 const DEEPSEEK: &str = "https://api-docs.deepseek.com/quick_start/error_codes";
-const DATABRICKS: &str = "https://docs.databricks.com/aws/en/machine-learning/foundation-model-apis/limits";
-const PERPLEXITY: &str = "https://docs.perplexity.ai/guides/api-key-management";
-const NOVITA: &str = "https://novita.ai/docs/api-reference/basic-error-code";
 const HUGGINGFACE: &str = "https://huggingface.co/docs/inference-providers/pricing";
 const FILES: &str = "https://platform.openai.com/docs/api-reference/files";
 const RESPONSES: &str = "https://platform.openai.com/docs/api-reference/responses";
@@ -94,8 +94,15 @@ pub(super) static RULES: &[Rule] = &[
     limit("azure", "retry after 86400 seconds", DayQuota, "https://github.com/jasonacox/TinyLLM/issues/17"),
     limit("azure", "no capacity", Overload, AZURE),
     limit("azure", "currently at capacity", Overload, AZURE),
-    limit("gemini", "prepayment credits are depleted", QuotaFatal, "https://ai.google.dev/gemini-api/docs/billing"),
+    // A 402 since 2026.
+    limit(
+        "gemini",
+        "prepayment credits are depleted",
+        QuotaFatal,
+        "https://discuss.ai.google.dev/t/api-update-depleted-prepay-credits-now-return-http-402-instead-of-429/183654",
+    ),
     limit("gemini", "limit: 0,", QuotaFatal, GEMINI_NONE),
+    limit("gemini", "limit: 0 please", QuotaFatal, GEMINI_NONE),
     limit("github", "userbymodelbyday", DayQuota, GITHUB),
     limit("github", "per 86400s exceeded", DayQuota, GITHUB),
     code("bedrock", "modelnotreadyexception", Overload, BEDROCK),
@@ -104,9 +111,9 @@ pub(super) static RULES: &[Rule] = &[
     message("bedrock", "on-demand throughput", Auth, BEDROCK_TROUBLE),
     status("groq", "498", Overload, GROQ),
     code("groq", "model_decommissioned", Auth, "https://console.groq.com/docs/deprecations"),
-    code("mistral", "3505", Overload, MISTRAL),
-    code("mistral", "service_tier_capacity_exceeded", Overload, MISTRAL),
-    limit("mistral", "capacity exceeded", Overload, MISTRAL),
+    code("mistral", "3505", Overload, MISTRAL_LOAD),
+    code("mistral", "service_tier_capacity_exceeded", Overload, MISTRAL_LOAD),
+    limit("mistral", "capacity exceeded", Overload, MISTRAL_LOAD),
     code("mistral", "invalid_model", Auth, MISTRAL),
     code("mistral", "1500", Auth, MISTRAL),
     limit("openrouter", "free-models-per-day", DayQuota, OPENROUTER),
@@ -114,8 +121,8 @@ pub(super) static RULES: &[Rule] = &[
     message("openrouter", "no endpoints found that", BadRequest, OPENROUTER),
     message("openrouter", "input was flagged", BadRequest, OPENROUTER),
     // A limit of tokens in a minute, and no bill, though it has OpenAI's name for one.
-    code("dashscope", "insufficient_quota", Rate, DASHSCOPE),
-    code("dashscope", "throttling.allocationquota", Rate, DASHSCOPE),
+    code("dashscope", "insufficient_quota", Rate, DASHSCOPE_LIMITS),
+    code("dashscope", "throttling.allocationquota", Rate, DASHSCOPE_LIMITS),
     code("dashscope", "arrearage", QuotaFatal, DASHSCOPE),
     code("dashscope", "prepaidbilloverdue", QuotaFatal, DASHSCOPE),
     code("dashscope", "postpaidbilloverdue", QuotaFatal, DASHSCOPE),
@@ -125,7 +132,7 @@ pub(super) static RULES: &[Rule] = &[
     code("dashscope", "model_not_found", Auth, DASHSCOPE),
     code("dashscope", "modelnotfound", Auth, DASHSCOPE),
     code("moonshot", "exceeded_current_quota_error", QuotaFatal, MOONSHOT),
-    code("moonshot", "engine_overloaded_error", Overload, MOONSHOT),
+    code("moonshot", "engine_overloaded_error", Overload, MOONSHOT_LOAD),
     code("zai", "1113", QuotaFatal, ZAI),
     code("zai", "1304", DayQuota, ZAI),
     code("zai", "1305", Overload, ZAI),
@@ -144,10 +151,6 @@ pub(super) static RULES: &[Rule] = &[
     status("fireworks_ai", "412", QuotaFatal, FIREWORKS),
     message("nvidia_nim", "worker local total request limit", Overload, NVIDIA),
     message("deepseek", "model not exist", Auth, DEEPSEEK),
-    message("databricks", "rate limit of 0", QuotaFatal, DATABRICKS),
-    code("perplexity", "insufficient_quota", QuotaFatal, PERPLEXITY),
-    message("perplexity", "exceeded your current quota", QuotaFatal, PERPLEXITY),
-    code("perplexity", "invalid_model", Auth, PERPLEXITY),
     code("huggingface", "model_not_supported", Auth, HUGGINGFACE),
     // Words of several providers.
     status("", "402", QuotaFatal, DEEPSEEK),
@@ -161,7 +164,6 @@ pub(super) static RULES: &[Rule] = &[
     code("", "billing_error", QuotaFatal, ANTHROPIC),
     message("", "insufficient balance", QuotaFatal, DEEPSEEK),
     message("", "insufficient credits", QuotaFatal, OPENROUTER),
-    message("", "not enough balance", QuotaFatal, NOVITA),
     message(
         "",
         "requires billing to be enabled",
@@ -213,7 +215,7 @@ fn class_of(error: &Error) -> FailureClass {
     }
     let host = error.provider.as_deref().unwrap_or_default();
     let label = error.code.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let said = error.message.to_ascii_lowercase();
+    let said = error.message.to_ascii_lowercase().replace('\n', " ");
     let body = error.body.as_deref().unwrap_or_default();
     let is_refusal = matches!(
         error.kind,
@@ -235,7 +237,8 @@ fn class_of(error: &Error) -> FailureClass {
         (rule.host.is_empty() || rule.host == row_of(host))
             && match rule.place {
                 Place::Code => is_coded(rule.words),
-                Place::Message => holds(&said, rule.words),
+                // What is named is missing, and no limit of it exceeded.
+                Place::Message => (rule.class != BadRequest || !is_limit(Overload)) && holds(&said, rule.words),
                 Place::Limit => is_limit(rule.class) && holds(&said, rule.words),
                 Place::Status => error.status.is_some_and(|status| rule.words.parse() == Ok(status)),
             }

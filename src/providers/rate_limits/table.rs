@@ -243,26 +243,27 @@ pub(in crate::providers) static FIREWORKS: RateLimits = RateLimits {
 /// Per second. Limits adapt to the use.
 pub(in crate::providers) static TOGETHER: RateLimits = RateLimits {
     windows: &[
-        window(Unit::Requests, SECOND, "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+        Window { period: SECOND, ..ONE_LIMIT },
         window(Unit::Tokens, SECOND, "x-tokenlimit-limit", "x-tokenlimit-remaining", "x-tokenlimit-reset"),
     ],
     tokens: BY_USE,
     sources: &["https://docs.together.ai/docs/serverless/rate-limits"],
 };
 
+/// Names of fields of hosts that tell one limit of requests.
+const ONE_LIMIT: Window =
+    window(Unit::Requests, Period::Unknown, "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset");
+
+pub(in crate::providers) static MOONSHOT: RateLimits = RateLimits {
+    windows: &[ONE_LIMIT],
+    tokens: BY_USE,
+    sources: &["https://www.kimi.com/help/kimi-api/api-rate-limits"],
+};
+
 /// On refusals alone, in the body too (`error.metadata.headers`); the reset is in milliseconds since 1970. Free models have
 /// 20 requests a minute, and 50 or 1,000 a day.
-pub(in crate::providers) static OPENROUTER: RateLimits = RateLimits {
-    windows: &[window(
-        Unit::Requests,
-        Period::Unknown,
-        "x-ratelimit-limit",
-        "x-ratelimit-remaining",
-        "x-ratelimit-reset",
-    )],
-    tokens: BY_USE,
-    sources: &["https://openrouter.ai/docs/api_reference/limits"],
-};
+pub(in crate::providers) static OPENROUTER: RateLimits =
+    RateLimits { windows: &[ONE_LIMIT], tokens: BY_USE, sources: &["https://openrouter.ai/docs/api_reference/limits"] };
 
 /// For trial keys alone, and not on a 429.
 pub(in crate::providers) static COHERE: RateLimits = RateLimits {

@@ -180,6 +180,7 @@ fn every_other_provider_has_its_own_fields() {
     assert_eq!(told("together_ai", together), [full(Requests, 1, 10, 9, 1.0), full(Tokens, 1, 3000, 2961, -1.0)]);
     let openrouter = "x-ratelimit-limit: 20\nx-ratelimit-remaining: 0\nx-ratelimit-reset: 1714564812500";
     assert_eq!(told("openrouter", openrouter), [full(Requests, 0, 20, 0, 12.5)]);
+    assert_eq!(told("moonshot", openrouter), [full(Requests, 0, 20, 0, 12.5)]);
     let cohere = "x-endpoint-monthly-call-limit: 1000\nx-trial-endpoint-call-limit: 20\n\
                   x-trial-endpoint-call-remaining: 19";
     let month = WindowSignal { remaining: None, ..full(Requests, 30 * DAY, 1000, 0, -1.0) };
@@ -310,9 +311,12 @@ fn a_pause_stands_in_a_field_or_in_the_message() {
         assert_eq!(asked("openai", 429, "retry-after: 3", message), Some(3.0));
         assert_eq!(asked("openai", 404, "", message), None);
     }
-    for message in
-        ["Too many tokens, please wait before trying again.", "try again in a while", "retry after x seconds"]
-    {
+    for message in [
+        "Too many tokens, please wait before trying again.",
+        "try again in a while",
+        "try again in 3 months",
+        "retry after x seconds",
+    ] {
         assert_eq!(asked("openai", 429, "", message), None, "{message}");
     }
     assert_eq!(asked("azure", 429, "x-rate-limit-reset-tokens: 55", "m"), Some(55.0));
@@ -428,5 +432,48 @@ fn the_table_is_consistent() {
     for rule in failures::RULES {
         assert_eq!(rule.words, rule.words.to_lowercase());
         assert!(rule.host.is_empty() || lookup(rule.host).is_some(), "{}", rule.host);
+    }
+}
+
+/// Whatever a host sends is read to its end.
+#[test]
+fn any_bytes_are_read() {
+    let mut random = fastrand::Rng::with_seed(16);
+    let providers: Vec<_> = all().collect();
+    let pieces = [
+        "-",
+        "1",
+        "9999999999",
+        "1e9",
+        ".",
+        "m",
+        "s",
+        "ms",
+        "T",
+        "Z",
+        ":",
+        " ",
+        "GMT",
+        "\u{b5}",
+        "\u{0}",
+        "2024-05-01",
+        "Wed, 01 May 2024",
+    ];
+    for _ in 0..200 {
+        let provider = random.choice(&providers).unwrap();
+        let row = provider.row().rate_limits;
+        let names = row.windows.iter().flat_map(|window| [window.limit, window.remaining, window.reset]);
+        let mut text = String::new();
+        for name in names.chain(["date", "retry-after", "retry-after-ms", "x-ratelimit-timeremaining"]) {
+            let value: String = (0..random.usize(0..6)).map(|_| *random.choice(&pieces).unwrap()).collect();
+            text += &format!("{name}:{value}\n");
+        }
+        let body = format!(
+            r#"{{"error":{{"message":"Please try again in {text:?}","details":[{{"violations":[{{"quotaId":{text:?}}}]}}]}}}}"#
+        );
+        for window in &refused(provider.row().name, 429, &text, &body).windows {
+            let is_possible = |limit: u64| limit > 0 && window.remaining.is_none_or(|left| left <= limit * 2);
+            assert!(window.limit.is_none_or(is_possible), "{window:?}");
+        }
     }
 }

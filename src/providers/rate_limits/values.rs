@@ -75,9 +75,14 @@ pub(super) fn duration(text: &str) -> Option<(Duration, &str)> {
             break;
         };
         let word = after.trim_start();
-        let Some((name, unit)) = UNITS.iter().find(|(name, _)| word.starts_with(name)) else { break };
+        let Some((after, unit)) = UNITS.iter().find_map(|(name, unit)| Some((word.strip_prefix(name)?, unit))) else {
+            break;
+        };
+        if after.starts_with(|next: char| next.is_alphabetic()) {
+            break;
+        }
         seconds = Some(seconds.unwrap_or(0.0) + number * unit);
-        rest = &word[name.len()..];
+        rest = after;
     }
     Some((Duration::try_from_secs_f64(seconds?).ok()?, rest))
 }
