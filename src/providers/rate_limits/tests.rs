@@ -422,6 +422,7 @@ fn the_table_is_consistent() {
         for name in &names {
             assert!(matches!(name.as_bytes()[0], b'x' | b'a' | b'r'), "{name}: see `headers`");
             assert_eq!(*name, name.to_ascii_lowercase());
+            assert!(name.len() <= 48, "{name}: see `headers::MAX_NAME`");
         }
         let count = names.len();
         names.sort_unstable();

@@ -40,29 +40,29 @@ pub(super) fn reset(text: &str, answered_at: impl FnOnce() -> SystemTime) -> Opt
     (reset <= MAX_RESET).then_some(reset)
 }
 
-/// Units of time, the longest name first.
+/// Units of time, the most frequent first.
 const UNITS: &[(&str, f64)] = &[
-    ("milliseconds", 1e-3),
+    ("s", 1.0),
+    ("ms", 1e-3),
+    ("m", 60.0),
+    ("h", 3600.0),
+    ("d", 86_400.0),
+    ("us", 1e-6),
+    ("µs", 1e-6),
+    ("ns", 1e-9),
     ("seconds", 1.0),
     ("second", 1.0),
+    ("secs", 1.0),
+    ("sec", 1.0),
     ("minutes", 60.0),
     ("minute", 60.0),
+    ("mins", 60.0),
+    ("min", 60.0),
     ("hours", 3600.0),
     ("hour", 3600.0),
     ("days", 86_400.0),
     ("day", 86_400.0),
-    ("secs", 1.0),
-    ("sec", 1.0),
-    ("mins", 60.0),
-    ("min", 60.0),
-    ("ms", 1e-3),
-    ("µs", 1e-6),
-    ("us", 1e-6),
-    ("ns", 1e-9),
-    ("s", 1.0),
-    ("m", 60.0),
-    ("h", 3600.0),
-    ("d", 86_400.0),
+    ("milliseconds", 1e-3),
 ];
 
 /// Parses the duration that a text begins with (`7m12s`, `20 seconds`), and returns it with the rest of the text. Each number
@@ -75,12 +75,10 @@ pub(super) fn duration(text: &str) -> Option<(Duration, &str)> {
             break;
         };
         let word = after.trim_start();
-        let Some((after, unit)) = UNITS.iter().find_map(|(name, unit)| Some((word.strip_prefix(name)?, unit))) else {
-            break;
-        };
-        if after.starts_with(|next: char| next.is_alphabetic()) {
-            break;
-        }
+        // A unit ends before a digit or a mark: `m` is no part of `ms`, and `mo` is none.
+        let is_end = |after: &&str| !after.starts_with(char::is_alphabetic);
+        let unit = UNITS.iter().find_map(|(name, unit)| Some((word.strip_prefix(name).filter(is_end)?, unit)));
+        let Some((after, unit)) = unit else { break };
         seconds = Some(seconds.unwrap_or(0.0) + number * unit);
         rest = after;
     }

@@ -1,6 +1,8 @@
 //! A walk through JSON that finds the members which name state.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::Value;
 
 /// Members whose value is an id, or a list of ids.
@@ -67,7 +69,8 @@ const MENTIONS: &[&str] = &[
 
 /// Returns true if a JSON text may name state below its top.
 pub(super) fn mentions_state(json: &[u8]) -> bool {
-    MENTIONS.iter().any(|words| memmem::find(json, words.as_bytes()).is_some())
+    static FINDERS: LazyLock<Vec<Finder>> = LazyLock::new(|| MENTIONS.iter().map(Finder::new).collect());
+    FINDERS.iter().any(|words| words.find(json).is_some())
 }
 
 /// What a walk found.
