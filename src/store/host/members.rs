@@ -116,7 +116,7 @@ impl<T: SharedState> HostRegion<T> {
             })
         };
         // All of them are tried.
-        (0..QUOTAS).filter(|index| self.epoch(*index) != 0).fold(true, |all, index| release(index) && all)
+        (0..QUOTAS).filter(|index| self.epoch(*index) != 0 && !release(*index)).count() == 0
     }
 }
 
