@@ -253,7 +253,7 @@ fn what_is_learnt_forgets_the_requests_of_a_dead_member() {
             now = time;
         }
     }
-    let in_flight = |ledger: &mut Ledger| ledger.member(0).state(now).learnt.map(|learnt| u64::from(learnt.in_flight));
+    let in_flight = |ledger: &mut Ledger| ledger.member(0).state(now).learnt.map(|learnt| learnt.in_flight);
     assert_eq!(in_flight(&mut ledger), Some(5));
     ledger.free_member(3);
     assert_eq!(in_flight(&mut ledger), Some(2));
