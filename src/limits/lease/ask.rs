@@ -32,7 +32,7 @@ impl LeaseState {
                 (false, false) => self.retry_at.max(last + gap.max(lease / 4)),
             });
         }
-        let uses_seats = self.limits_seats() && (self.in_flight > 0 || self.seats > 0);
+        let uses_seats = self.limits_seats() && (self.in_flight > 0 || (1..u32::MAX).contains(&self.seats));
         if self.taken > 0
             || self.credit != [0; 3]
             || uses_seats

@@ -258,7 +258,7 @@ me.asks_until = now + math.min(retry, 1000000) + 2 * lease
 me.hungry = me.want[1] > 0 and (grant[1] == 0 and me.hungry or now) or nil
 for _, w in ipairs(windows) do w.state.level = w.state.level + of(w.unit, grant) end
 
-local given, steady = held, held
+local given, steady = 4294967295, 4294967295
 if seats >= 0 then
   local asks = {{want = seats_wanted, level = 0}}
   for k, m in ipairs(seats_asked) do asks[k + 1] = {want = m.seats_wanted, level = 0} end

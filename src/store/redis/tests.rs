@@ -73,6 +73,9 @@ struct Simulation {
     /// Duration of a call, the tokens reserved for it, and those that it used.
     call: fn(u64) -> (Time, Tokens, Option<Tokens>),
     most_in_flight: u32,
+    /// Rate of the provider's own bucket, which saves one second's worth; its level, and the time of that.
+    bucket: Option<(f64, f64, Time)>,
+    refusals: Vec<Time>,
 }
 
 fn spec(limits: &[Limit]) -> QuotaSpec {
@@ -105,6 +108,8 @@ impl Simulation {
             latency: MILLISECOND,
             call: |_| (200 * MILLISECOND, Tokens::default(), None),
             most_in_flight: 0,
+            bucket: None,
+            refusals: Vec::new(),
         })
     }
 
@@ -249,7 +254,18 @@ impl Simulation {
                     member.next_call += member.every;
                     let spent = used.unwrap_or(tokens);
                     self.admissions.push((now, spent.input + spent.output, number));
-                    self.at(now + duration, Event::Finish(number, Box::new((taken, used, Signals::default()))));
+                    let mut outcome = Signals::default();
+                    if let Some((rate, level, at)) = &mut self.bucket {
+                        *level = (*level + *rate * (now - *at).as_secs_f64()).min(*rate);
+                        *at = now;
+                        if *level >= 1.0 {
+                            *level -= 1.0;
+                        } else {
+                            outcome.failure = Some(FailureClass::Rate);
+                            self.refusals.push(now);
+                        }
+                    }
+                    self.at(now + duration, Event::Finish(number, Box::new((taken, used, outcome))));
                     let sum = self.members.iter().map(|member| member.in_flight).sum();
                     self.most_in_flight = self.most_in_flight.max(sum);
                 }
@@ -523,4 +539,19 @@ async fn keys_expire_and_show_no_names() {
         panic!()
     };
     assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn a_limit_that_nobody_told_is_learnt_together() {
+    let Some(mut simulation) = Simulation::start().await else { return };
+    simulation.bucket = Some((50.0, 50.0, SECOND));
+    let spec = QuotaSpec { adaptive: true, ..QuotaSpec::default() };
+    simulation.add_many(3, &spec, WhenDown::Share(0.1));
+    simulation.run(SECOND * 40).await;
+    let attempts = simulation.sum(SECOND * 20, SECOND * 40, false);
+    let refused = simulation.refusals.iter().filter(|time| **time >= SECOND * 20).count();
+    let each: Vec<u64> = simulation.members.iter().map(|member| member.admitted).collect();
+    println!("learnt: {attempts} attempts, {refused} refused, {each:?}, {} exchanges", simulation.exchanges);
+    assert!((850..=1000).contains(&attempts) && refused <= 10, "{attempts} {refused}");
+    assert!(each.iter().max().unwrap() * 10 <= each.iter().min().unwrap() * 12, "{each:?}");
 }
