@@ -356,7 +356,7 @@ fn share_limit(processes: usize, declared: Declared, duration: Duration, pause: 
     let bytes = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     let entries = bytes.chunks_exact(16);
-    let mut log: Vec<[u64; 2]> = entries.map(|entry| bytemuck::pod_read_unaligned(entry)).collect();
+    let mut log: Vec<[u64; 2]> = entries.map(bytemuck::pod_read_unaligned).collect();
     log.sort_unstable();
 
     let period = declared.period.as_nanos() as u64;
@@ -634,7 +634,7 @@ fn a_file_that_is_not_this_users_alone_is_refused() {
         assert!(error.to_string().contains(&name.path()), "{error}");
     };
     let name = Name::new("mode");
-    OpenOptions::new().write(true).create(true).mode(0o600).open(name.path()).unwrap();
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(name.path()).unwrap();
     for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o666] {
         fs::set_permissions(name.path(), fs::Permissions::from_mode(mode)).unwrap();
         refused(&name, "0600");
@@ -691,25 +691,24 @@ fn a_damaged_file_gives_errors_or_a_new_state() {
     // The head, all generations, three entries, and some of the first state.
     let places = (0..1024 + 3 * 64).chain(20_480..20_480 + 64);
     for place in places {
-        for change in [[0x01, 0xff][place % 2]] {
-            file.write_all_at(&[good[place] ^ change], place as u64).unwrap();
-            match Region::open(&name.0) {
-                Ok(region) => use_all(&region),
-                Err(error) => assert!(place < 40, "{place}: {error}"),
-            }
-            file.write_all_at(&good, 0).unwrap();
-            // The same while somebody uses it.
-            let region = name.open();
-            let slot = region.quota(&HASH).unwrap();
-            file.write_all_at(&[good[place] ^ change], place as u64).unwrap();
-            let _ = region.with(slot, |sum, _| sum.total);
-            use_all(&region);
-            if let Ok(other) = Region::open(&name.0) {
-                use_all(&other);
-            }
-            drop(region);
-            file.write_all_at(&good, 0).unwrap();
+        let change = [0x01, 0xff][place % 2];
+        file.write_all_at(&[good[place] ^ change], place as u64).unwrap();
+        match Region::open(&name.0) {
+            Ok(region) => use_all(&region),
+            Err(error) => assert!(place < 40, "{place}: {error}"),
         }
+        file.write_all_at(&good, 0).unwrap();
+        // The same while somebody uses it.
+        let region = name.open();
+        let slot = region.quota(&HASH).unwrap();
+        file.write_all_at(&[good[place] ^ change], place as u64).unwrap();
+        let _ = region.with(slot, |sum, _| sum.total);
+        use_all(&region);
+        if let Ok(other) = Region::open(&name.0) {
+            use_all(&other);
+        }
+        drop(region);
+        file.write_all_at(&good, 0).unwrap();
     }
     // Nothing is left locked.
     let region = name.open();
@@ -725,7 +724,14 @@ fn random_files_are_refused() {
         let mut content = vec![0; random.usize(1..30_000)];
         random.fill(&mut content);
         let _ = fs::remove_file(name.path());
-        OpenOptions::new().write(true).create(true).mode(0o600).open(name.path()).unwrap().write_all(&content).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(name.path())
+            .unwrap()
+            .write_all(&content)
+            .unwrap();
         assert!(matches!(Region::open(&name.0), Err(HostError::Damaged(_))));
         assert_eq!(fs::read(name.path()).unwrap(), content);
     }
