@@ -77,7 +77,7 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy python/ritellm/client.py  # which its stub hides from the line above
-	$(VENV)/bin/python -m mypy.stubtest ritellm --allowlist tests/stubtest-allowlist.txt
+	$(VENV)/bin/python -m mypy.stubtest ritellm --allowlist tests/stubtest-allowlist.txt --mypy-config-file pyproject.toml
 	$(VENV)/bin/pytest tests/test_architecture.py
 	$(INSTALL_DENY)
 	cargo deny check --hide-inclusion-graph bans licenses sources

@@ -21,6 +21,7 @@ mod stream;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
@@ -29,16 +30,18 @@ pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use reply_guard::ReplyGuard;
-pub use retry::MAX_RETRY_AFTER;
+pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use stats::StatsSnapshot;
-pub use stream::{Chunk, Stream};
+pub use stream::{Chunk, Stream, StreamObserver};
+
+pub use crate::transport::deadline::Timeouts;
 
 use crate::catalog::Catalog;
 use crate::credentials::Keyring;
 use crate::error::Result;
 use crate::limits::{Snapshot, Time};
-use crate::providers::{Encoded, Endpoint};
+use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
@@ -111,6 +114,25 @@ impl Client {
     /// Ends the pauses and stops of the quotas whose name begins with `name`. Returns false if there are none.
     pub fn enable(&self, name: &str) -> bool {
         self.quotas.enable(name)
+    }
+
+    /// Returns the time for which a call would wait for a deployment's quotas: zero if they would admit it now.
+    pub fn expected_wait(&self, call: &Call, deployment: &Deployment, own: Option<&OwnLimits>) -> Duration {
+        if !self.quotas.are_declared() && own.is_none() {
+            return Duration::ZERO;
+        }
+        let Ok(quotas) = self.quotas.of(deployment, own) else { return Duration::ZERO };
+        let asked = gate::limits_call(call, deployment);
+        quotas.iter().map(|quota| quota.expected_wait(&asked)).max().unwrap_or_default()
+    }
+
+    /// Returns the part of the budget of a deployment's quotas that is left, from 0 to 1; `None` if it has none.
+    pub fn budget_left(&self, deployment: &Deployment, own: Option<&OwnLimits>) -> Option<f64> {
+        if !self.quotas.are_declared() && own.is_none() {
+            return None;
+        }
+        let quotas = self.quotas.of(deployment, own).ok()?;
+        quotas.iter().filter_map(|quota| quota.budget_left()).reduce(f64::min)
     }
 
     /// Starts a call.

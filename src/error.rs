@@ -131,6 +131,8 @@ pub struct Error {
     pub should_retry: Option<bool>,
     /// Record of the call, if anything was sent.
     pub record: Option<Box<CallRecord>>,
+    /// False if nothing of the request was sent.
+    pub was_sent: bool,
     /// Exception raised by a function of the caller's, to be raised again by the layer that knows its type.
     pub raised: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
@@ -152,6 +154,7 @@ impl Error {
             retries: 0,
             should_retry: None,
             record: None,
+            was_sent: true,
             raised: None,
         })
     }

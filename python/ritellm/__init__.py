@@ -86,6 +86,7 @@ __all__ = [
     "ContentPolicyViolationError",
     "ContextWindowExceededError",
     "Delta",
+    "Deployment",
     "Embedding",
     "EmbeddingResponse",
     "FileDeleted",
@@ -108,6 +109,7 @@ __all__ = [
     "Response",
     "ResponseEvent",
     "RiteLLMError",
+    "Router",
     "ServiceUnavailableError",
     "Stream",
     "Timeout",
@@ -137,6 +139,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ritellm.resources import Batches, Files
+    from ritellm.router import Deployment, Router
 
     batches: Batches
     files: Files
@@ -145,9 +148,15 @@ del TYPE_CHECKING
 
 
 def __getattr__(name: str) -> object:
-    # `files` and `batches` are imported on first use: most programs need neither, and the import takes time.
+    # Imported on first use: most programs need none of these, and the imports take time.
     if name in ("batches", "files"):
         from ritellm.client import _default
 
         return getattr(_default, name)
+    if name in ("Deployment", "Router"):
+        from ritellm import router
+
+        value: object = getattr(router, name)
+        globals()[name] = value
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

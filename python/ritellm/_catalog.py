@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from ritellm import _files
 from ritellm.exceptions import InvalidArgumentError
 
 TYPE_CHECKING = False
@@ -27,37 +28,11 @@ def load(source: str | os.PathLike[str]) -> Any:
     """
     if source == "genai-prices":
         return _genai_prices()
-    path = os.fspath(source)
-    kind = os.path.splitext(path)[1].lower()
-    if kind not in (".json", ".toml"):
+    if not os.fspath(source).endswith((".json", ".toml")):
         raise InvalidArgumentError(
-            f'catalog is {path!r}: "genai-prices", the path of a .toml or .json file, or a dict would be right'
+            f'catalog is {source!r}: "genai-prices", the path of a .toml or .json file, or a dict would be right'
         )
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise InvalidArgumentError(f"catalog: {path} cannot be read: {error.strerror}") from error
-    try:
-        if kind == ".json":
-            import json
-
-            return json.loads(content)
-        return _toml().loads(content.decode())
-    except ValueError as error:
-        raise InvalidArgumentError(f"catalog: {path} is no {kind[1:].upper()}: {error}") from error
-
-
-def _toml() -> Any:
-    from importlib import import_module
-
-    # Python 3.10 has no reader of its own.
-    for name in ("tomllib", "tomli"):
-        try:
-            return import_module(name)
-        except ImportError:
-            pass
-    raise InvalidArgumentError("catalog: Python 3.10 reads TOML with tomli: pip install tomli")
+    return _files.read("catalog", source, ("toml", "json"))
 
 
 # The providers whose names differ: RiteLLM's and genai-prices'.

@@ -153,7 +153,10 @@ class Client:
         """Returns the state of each quota that the client's calls have used, by its name."""
 
     def enable(self, name: str) -> bool:
-        """Ends the pauses and stops of the quotas whose name begins with this one; False if there are none."""
+        """Ends the pauses and stops of quotas by the beginning of their name, and of a router's deployment by its name."""
+
+    def router_status(self) -> dict[str, dict[str, Any]]:
+        """Returns the state of each deployment of a router, by its name."""
 
     def stats(self) -> dict[str, Any]:
         """Returns counts of calls, retries, connections and bytes, in total and by provider."""

@@ -30,6 +30,8 @@ pub struct Call {
     pub allow_http: bool,
     /// Priority among calls that wait for the same quota.
     pub priority: Priority,
+    /// True for an attempt of a router, which repeats it elsewhere: a refusal by a rate limit is not waited out here.
+    pub is_routed: bool,
     /// Limits of the deployment, beside those of the client.
     pub own_limits: Option<Arc<OwnLimits>>,
     /// Name of the deployment, if a router chose it.

@@ -11,6 +11,7 @@ use super::quotas::QuotaList;
 use super::shared_quota::{QuotaPermit, SharedQuota};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Refusal};
+use crate::providers::Deployment;
 use crate::transport::{Admission, ConnectionStats};
 use crate::types::operation::Operation;
 use crate::types::rate_limit::{FailureClass, Signals, TokenRules, Tokens};
@@ -32,19 +33,11 @@ pub(super) struct Gate<'a> {
 impl<'a> Gate<'a> {
     /// Returns the gate of a call.
     pub fn new(call: &Call, quotas: QuotaList, limiter: Option<&'a InFlightLimiter>) -> Self {
-        let request = &call.request;
-        let max_tokens = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
-        let max_tokens = max_tokens.iter().find_map(|name| serde_json::from_slice(request.params.get(name)?).ok());
-        let call = limits::Call {
-            priority: call.priority,
-            bytes: request.params.len() as u64,
-            max_tokens,
-            rules: call.deployment.provider.token_rules(&call.deployment.model),
-        };
+        let asked = limits_call(call, &call.deployment);
         Self {
             quotas,
-            call,
-            operation: request.operation,
+            call: asked,
+            operation: call.request.operation,
             usage: None,
             permits: SmallVec::new(),
             limiter,
@@ -111,6 +104,18 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// Returns what a quota needs to know of a call at a deployment.
+pub(super) fn limits_call(call: &Call, deployment: &Deployment) -> limits::Call {
+    let params = &call.request.params;
+    let max_tokens = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+    limits::Call {
+        priority: call.priority,
+        bytes: params.len() as u64,
+        max_tokens: max_tokens.iter().find_map(|name| serde_json::from_slice(params.get(name)?).ok()),
+        rules: deployment.provider.token_rules(&deployment.model),
+    }
+}
+
 /// Returns a call's tokens as its provider counts them towards its limits.
 fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
     let free = if rules.cached_reads_free { usage.cached_read } else { 0 };
@@ -123,11 +128,11 @@ fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
 /// Returns the error of a call that was not admitted within its queue timeout.
 fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
     let Some((snapshot, now)) = quota.snapshot() else {
-        return Error::timeout(format!(
+        return unsent(Error::timeout(format!(
             "the call was not admitted within the queue timeout of {} s: another process uses its quota {}",
             queue.as_secs_f64(),
             quota.name
-        ));
+        )));
     };
     let budget = &snapshot.budget;
     let mut reasons = Vec::new();
@@ -147,14 +152,20 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
         ));
     }
     let waiting = snapshot.waiting_interactive + snapshot.waiting_bulk;
-    Error::timeout(format!(
+    unsent(Error::timeout(format!(
         "the call was not admitted within the queue timeout of {} s: its quota {} is used up, {} calls hold permits and {waiting} \
          others wait ({})",
         queue.as_secs_f64(),
         quota.name,
         snapshot.permits,
         reasons.join("; "),
-    ))
+    )))
+}
+
+/// Marks an error as one of a call that was not sent.
+fn unsent(mut error: Box<Error>) -> Box<Error> {
+    error.was_sent = false;
+    error
 }
 
 /// Returns the error of a call that its quota does not admit at all.
@@ -196,5 +207,5 @@ fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
         ),
     };
     error.should_retry = Some(false);
-    error
+    unsent(error)
 }

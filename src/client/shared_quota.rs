@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use super::budget_source::BudgetSource;
 use crate::error::Result;
-use crate::limits::{Admission, Budget, Call, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time};
+use crate::limits::budget::WindowState;
+use crate::limits::{Admission, Budget, Call, Limit, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time};
 use crate::types::rate_limit::{Signals, Tokens};
 
 /// Longest time that a waiting call sleeps before it asks again.
@@ -151,6 +152,35 @@ impl SharedQuota {
             state.wake_next();
         }
         Some(answer)
+    }
+
+    /// Returns the time for which a call would wait: zero if it would be admitted now.
+    ///
+    /// With others before it, that is an estimate: each waits for as long as one request of the strictest window.
+    pub fn expected_wait(&self, call: &Call) -> Duration {
+        let mut state = self.lock();
+        let waiting = state.waiters.len() as u32;
+        let first = state.with(|quota, budget, now| match quota.probe(budget, now, call) {
+            Admission::Admitted(permit) => {
+                quota.give_back(budget, now, permit);
+                Duration::ZERO
+            }
+            Admission::Until(time) => time.saturating_sub(now).max(Duration::from_nanos(1)),
+            // A call has to end first.
+            Admission::Blocked => BUSY_PAUSE,
+            Admission::Refused(_) => LONGEST_SLEEP,
+        });
+        let interval = |limit: &Limit| limit.per.checked_div(u32::try_from(limit.requests?).unwrap_or(u32::MAX));
+        let each = state.declared.limits.iter().filter_map(interval).max().unwrap_or(BUSY_PAUSE);
+        first.unwrap_or(BUSY_PAUSE).saturating_add(each.saturating_mul(waiting))
+    }
+
+    /// Returns the part of the windows that is left, from 0 to 1; `None` if there are none.
+    pub fn budget_left(&self) -> Option<f64> {
+        let (snapshot, _) = self.snapshot()?;
+        let left =
+            |window: &WindowState| 1.0 - (window.used + window.used_by_others) as f64 / window.limit.max(1) as f64;
+        snapshot.budget.windows.iter().map(left).reduce(f64::min)
     }
 
     /// Ends a pause or a stop by hand.

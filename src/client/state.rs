@@ -113,6 +113,7 @@ impl<'a> CallState<'a> {
         AttemptRecord {
             number: self.retry.retries + 1,
             deployment: call.deployment_name.as_deref().map(str::to_owned),
+            reason: None,
             provider: call.deployment.provider.row().name.into(),
             model: call.deployment.model.to_string(),
             host: host(&call.deployment.base_url),
@@ -205,6 +206,7 @@ impl<'a> CallState<'a> {
             retries: self.retry.retries,
             latency: self.deadline.elapsed(),
             dropped_params,
+            deployment: call.deployment_name.clone(),
             record: self.record.clone(),
         }
     }
@@ -228,7 +230,7 @@ impl<'a> CallState<'a> {
         let mut is_recorded = false;
         if let Some(gate) = &mut self.gate {
             let signals = call.deployment.provider.failure_signals(&error, unix_seconds());
-            self.retry.waits_for_quota = gate.has_quotas();
+            self.retry.waits_for_quota = gate.has_quotas() && !call.is_routed;
             if let Some(refusal) = gate.settle(None, &signals) {
                 self.record_failure(call, now, &error, None);
                 is_recorded = true;

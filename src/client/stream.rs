@@ -124,6 +124,11 @@ impl<'a> Stream<'a> {
         &self.meta
     }
 
+    /// Metadata of the answer, to be added to.
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        &mut self.meta
+    }
+
     /// Waits for chunks and appends all that have arrived to `chunks`. Returns false at the end of the stream.
     ///
     /// A stream that breaks before its first chunk is repeated like any call; after that it never is.
@@ -183,7 +188,7 @@ impl<'a> Stream<'a> {
     /// # Errors
     ///
     /// The stream broke before.
-    pub async fn read_ahead(&mut self, has_content: impl Fn(&[u8]) -> bool) -> Result<Option<Bytes>> {
+    pub async fn read_ahead(&mut self, mut has_content: impl FnMut(&[u8]) -> bool) -> Result<Option<Bytes>> {
         let mut ahead = Box::<Ahead>::default();
         loop {
             let mut chunks = Vec::new();
@@ -222,7 +227,11 @@ impl<'a> Stream<'a> {
 
     /// Has an observer told how the stream ends.
     pub fn observe(&mut self, observer: Box<dyn StreamObserver>) {
-        self.observer = Some(observer);
+        match &self.ahead {
+            // It has ended while chunks were read ahead.
+            Some(ahead) if ahead.is_over => observer.ended(None),
+            _ => self.observer = Some(observer),
+        }
     }
 
     /// Reads what has arrived, or waits for one piece, and decodes [`EVENTS_AT_ONCE`] events at most. Returns false at the

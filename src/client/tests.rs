@@ -26,6 +26,7 @@ fn call(max_retries: u32) -> Call {
         max_retry_after,
         allow_http: false,
         priority: Priority::default(),
+        is_routed: false,
         own_limits: None,
         deployment_name: None,
         attempt_log: None,

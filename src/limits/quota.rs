@@ -74,6 +74,12 @@ impl Quota {
         if self.line.is_empty() { self.take(budget, now, call) } else { Admission::Blocked }
     }
 
+    /// Admits a call at once if the budget allows it, whoever waits: to learn when it would be admitted. An admitted call is
+    /// to be given back.
+    pub fn probe(&mut self, budget: &mut (impl Budget + ?Sized), now: Time, call: &Call) -> Admission {
+        self.take(budget, now, call)
+    }
+
     /// Takes a place in the line, behind all calls of the same priority.
     pub fn enqueue(&mut self, call: Call) -> Ticket {
         self.line.push(call)

@@ -10,6 +10,7 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::arguments::concealed::Arguments;
 use super::arguments::defaults::Defaults;
+use super::arguments::routing::Routing;
 use super::arguments::{parse, pickling, settings};
 use super::asyncio::done::Done;
 use super::asyncio::waiter::Bridge;
@@ -23,7 +24,6 @@ use super::call::registry::Core;
 use super::call::task::{Job, Task};
 use super::errors::{argument, exception};
 use super::intern::intern;
-use super::quota_status;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
 use super::runtime::exit::FinalizeGuard;
@@ -33,6 +33,7 @@ use super::runtime::thread::{self, Refused};
 use super::sync::handoff::BlockingWaiter;
 use super::sync::wait::wait;
 use super::values;
+use super::{quota_status, router_status};
 use crate::client::{Settings, StatsSnapshot};
 use crate::error::Error;
 use crate::types::operation::Operation;
@@ -47,6 +48,8 @@ pub(super) struct Client {
 
 /// Keyword under which a new client gets the client whose connections it shares.
 const SHARED: &str = "_shared";
+/// Keyword under which a router gets the client whose settings and connections it uses.
+const BASE: &str = "_client";
 
 struct State {
     defaults: Defaults,
@@ -55,6 +58,8 @@ struct State {
     given: Py<PyDict>,
     /// Shared by the clients that `with_options` makes.
     core: Arc<PerProcess<Core>>,
+    /// Groups of deployments, for a router.
+    routing: Option<Routing>,
 }
 
 #[pymethods]
@@ -63,15 +68,10 @@ impl Client {
     #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = settings.map_or_else(|| values::dict(py), Ok)?;
-        let core = match given.get_item(intern!(py, SHARED))? {
-            Some(other) => {
-                given.del_item(intern!(py, SHARED))?;
-                other.cast::<Self>()?.get().state().core.clone()
-            }
-            None => Arc::new(PerProcess::new()),
-        };
-        let (defaults, settings) = settings::read(&given)?;
-        let state = State { defaults, settings, given: given.unbind(), core };
+        let (core, routing) = shared(&given)?;
+        let (defaults, settings, router) = settings::read(&given)?;
+        let routing = routing.or(router.map(Routing::new));
+        let state = State { defaults, settings, given: given.unbind(), core, routing };
         Ok(Self { state: Some(Box::new(state)) })
     }
 
@@ -234,9 +234,24 @@ impl Client {
         Ok(dict)
     }
 
-    /// Ends the pauses and stops of the quotas whose name begins with this one. Returns false if there are none.
-    fn enable(&self, name: &str) -> bool {
-        self.state().core.known().is_some_and(|core| core.client.enable(name))
+    /// Ends the pauses and stops of the quotas whose name begins with this one and, of a router, of the deployment of this
+    /// name. Returns false if there are none.
+    fn enable(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        let found = self.state().core.known().is_some_and(|core| core.client.enable(name));
+        let Some(router) = self.state().routing.as_ref().and_then(Routing::router) else { return Ok(found) };
+        match router.with(|state, _| state.enable(name)) {
+            Err(error) if !found => Err(exception(py, error)),
+            _ => Ok(true),
+        }
+    }
+
+    /// Returns the state of each deployment of a router, by its name.
+    fn router_status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let core = self.core(py)?;
+        match self.state().routing.as_ref().and_then(Routing::router) {
+            Some(router) => router_status::router(py, &router, &core.client),
+            None => values::dict(py),
+        }
     }
 
     /// Returns counts of the client's calls, retries, connections and bytes so far, in all and by provider.
@@ -249,6 +264,33 @@ impl Client {
         }
         values::set(&stats, "by_provider", by_provider.as_any())?;
         Ok(stats)
+    }
+}
+
+/// Takes the client whose connections a new one shares out of its arguments: under [`SHARED`] for a client with other options,
+/// under [`BASE`] for a router, which takes the client's settings, too. Returns its core and, of a router with other options,
+/// its routing.
+fn shared(given: &Bound<'_, PyDict>) -> PyResult<(Arc<PerProcess<Core>>, Option<Routing>)> {
+    let py = given.py();
+    if let Some(base) = given.get_item(intern!(py, BASE))? {
+        given.del_item(intern!(py, BASE))?;
+        let base = base.cast::<Client>()?.get().state();
+        for (name, value) in base.given.bind(py).iter() {
+            // A key and an address belong to deployments, and the groups of another router are its own.
+            let is_kept = !["api_key", "base_url", "api_version", settings::ROUTER].contains(&name.extract::<&str>()?);
+            if is_kept && !given.contains(&name)? {
+                given.set_item(name, value)?;
+            }
+        }
+        return Ok((base.core.clone(), None));
+    }
+    match given.get_item(intern!(py, SHARED))? {
+        Some(other) => {
+            given.del_item(intern!(py, SHARED))?;
+            let other = other.cast::<Client>()?.get().state();
+            Ok((other.core.clone(), other.routing.clone()))
+        }
+        None => Ok((Arc::new(PerProcess::new()), None)),
     }
 }
 
@@ -393,7 +435,15 @@ impl Client {
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<(Box<PreparedCall>, Option<Arc<Log>>)> {
-        let prepared = parse::parse_args(&self.state().defaults, operation.0, awaited, model, input, arguments);
+        let prepared = parse::parse_args(
+            &self.state().defaults,
+            self.state().routing.as_ref(),
+            operation.0,
+            awaited,
+            model,
+            input,
+            arguments,
+        );
         // The dict is a local variable of the caller's frame, and local variables are shown in tracebacks, where key and
         // headers must not appear.
         arguments.clear();

@@ -60,6 +60,8 @@ impl Meta {
             latency: std::time::Duration::try_from_secs_f64(item("latency")?.map_or(Ok(0.0), |value| value.extract())?)
                 .unwrap_or_default(),
             dropped_params: item("dropped_params")?.map_or(Ok(Vec::new()), |value| value.extract())?,
+            // The record of a pickled answer has it.
+            deployment: None,
             record: match item("record")? {
                 Some(record) => serde_json::from_str(&record.extract::<String>()?).ok(),
                 None => None,

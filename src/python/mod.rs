@@ -25,6 +25,7 @@ mod memory;
 mod meta;
 mod object;
 mod quota_status;
+mod router_status;
 mod runtime;
 mod stack;
 mod streams;

@@ -196,6 +196,19 @@ pub enum Reason {
     Hedge,
 }
 
+impl Reason {
+    /// Returns its name in the record of a call.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Sibling => "sibling",
+            Self::Retry => "retry",
+            Self::Fallback(_) => "fallback",
+            Self::Hedge => "hedge",
+        }
+    }
+}
+
 /// The next step of a routed call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {

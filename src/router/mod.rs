@@ -4,6 +4,7 @@
 //! - `config`: what a user writes, checked, with `options`; `plan`: the same, compiled
 //! - `decision`: the events of a call and the decisions on it; `call`: what decides
 //! - `state`: what all calls share, of `deployment`s with a `breaker` and `latency` each, and of each `quota_group`
+//! - `route`: the driver; `target`: a deployment, ready to be called
 //! - `strategy`, `affinity`, `hedge`: which one, and when a second one
 
 pub mod affinity;
@@ -18,8 +19,10 @@ pub mod lru;
 pub mod options;
 pub mod plan;
 pub mod quota_group;
+pub mod route;
 pub mod state;
 pub mod strategy;
+pub mod target;
 
 #[cfg(test)]
 mod tests;

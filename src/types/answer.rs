@@ -39,6 +39,8 @@ pub struct Meta {
     pub latency: Duration,
     /// Names of the parameters that were dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
+    /// Name of the deployment, if a router chose it.
+    pub deployment: Option<Arc<str>>,
     /// Record of the call, if there is more to say than that the first attempt succeeded.
     pub record: Option<Box<CallRecord>>,
 }
@@ -53,7 +55,8 @@ impl Meta {
                 let waited = record.as_ref().map(|record| record.waited).unwrap_or_default();
                 vec![AttemptRecord {
                     number: self.retries + 1,
-                    deployment: None,
+                    deployment: self.deployment.as_deref().map(str::to_owned),
+                    reason: None,
                     provider: self.provider.clone(),
                     model: self.model.to_string(),
                     host: None,

@@ -36,6 +36,9 @@ pub struct AttemptRecord {
     pub number: u32,
     /// Name of the deployment, if a router chose it.
     pub deployment: Option<String>,
+    /// Reason for which this deployment was asked, if a router chose it: `first`, `sibling`, `retry`, `fallback` or `hedge`.
+    #[serde(default)]
+    pub reason: Option<Cow<'static, str>>,
     /// Name of the provider.
     pub provider: Cow<'static, str>,
     /// Name of the model as the provider knows it.
@@ -152,6 +155,7 @@ mod tests {
         AttemptRecord {
             number,
             deployment: None,
+            reason: None,
             provider: "p".into(),
             model: "m".into(),
             host: None,

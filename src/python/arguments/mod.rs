@@ -12,5 +12,7 @@ mod options;
 pub(crate) mod parse;
 pub(crate) mod pickling;
 pub(crate) mod readers;
+pub(crate) mod router;
+pub(crate) mod routing;
 pub(crate) mod settings;
 pub(crate) mod upload;

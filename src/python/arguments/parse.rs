@@ -12,6 +12,7 @@ use super::functions::{CallbackArgs, CallbackContext};
 use super::options::CallOptions;
 use super::pickling;
 use super::readers::str_of;
+use super::routing::Routing;
 use crate::client::{Call, Callbacks};
 use crate::providers::{Deployment, resolve, resolve_account};
 use crate::python::call::log;
@@ -30,6 +31,7 @@ use crate::types::request::Request;
 /// `InvalidArgumentError` for an argument that cannot be used, and the exceptions of the caller's own objects.
 pub(crate) fn parse_args(
     defaults: &Defaults,
+    routing: Option<&Routing>,
     operation: Operation,
     awaited: bool,
     model: &Bound<'_, PyAny>,
@@ -44,10 +46,21 @@ pub(crate) fn parse_args(
     let mut options = CallOptions::of(defaults, operation);
     body::check(&mut options.request, input)?;
     let (params, merged) = take_options(&mut options, arguments)?;
-    let mut deployment = find_deployment(py, defaults, &mut options, model)?;
+    let group = routing.map(|routing| routing.group(py, &options, model)).transpose()?;
+    let mut deployment = match (routing, group) {
+        (Some(routing), Some(group)) => routing.placeholder(group),
+        _ => find_deployment(py, defaults, &mut options, model)?,
+    };
     body::write(&mut options.request, &mut deployment, input, &params, &merged)?;
     let vectors = form_of_vectors(py, &options.request, options.numpy)?;
     let CallOptions { request, timeouts, max_retries, max_retry_after, allow_http, functions, .. } = options;
+    let route = match (routing, group) {
+        (Some(routing), Some(group)) => {
+            let callbacks = |functions: &CallbackArgs| callbacks(py, &request, functions.clone(), awaited);
+            Some(routing.route(py, group, &request, max_retries, callbacks)?)
+        }
+        _ => None,
+    };
     let callbacks = callbacks(py, &request, functions, awaited)?;
     let call = Call {
         deployment,
@@ -57,12 +70,13 @@ pub(crate) fn parse_args(
         max_retry_after,
         allow_http,
         priority: defaults.priority,
+        is_routed: false,
         own_limits: None,
         deployment_name: None,
         attempt_log: None,
         callbacks,
     };
-    Ok(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest }))
+    Ok(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route }))
 }
 
 /// Parameters of a request. Most calls have no more than this many.

@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::defaults::Defaults;
-use super::{catalog, connection, foreign, functions, limits, readers};
+use super::router::RouterArgs;
+use super::{catalog, connection, foreign, functions, limits, readers, router};
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
@@ -42,6 +43,8 @@ struct ClientSettings {
     settings: Settings,
     verify: bool,
     ca_bundle: Option<Trust>,
+    /// The arguments of a router.
+    router: Option<Py<PyAny>>,
 }
 
 /// The keyword under which an unpickled client gets the names of the arguments that were not pickled with it.
@@ -49,6 +52,9 @@ pub(super) const WITHHELD: &str = "_withheld";
 
 /// The keyword under which a client that `with_options` made gets the options, a tuple of dicts.
 pub(crate) const OPTIONS: &str = "_options";
+
+/// The keyword under which a router gets its arguments, a dict.
+pub(crate) const ROUTER: &str = "_router";
 
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
 pub(crate) const CALL_OPTIONS: &[&str] = &["timeout", "max_retries", "max_retry_after", "drop_params", "priority"];
@@ -179,6 +185,10 @@ const SETTINGS: &[Setting] = &[
         client.settings.catalog = Some(catalog::read(name, value)?);
         Ok(())
     }),
+    setting(ROUTER, Always, |client, _, value| {
+        client.router = Some(value.clone().unbind());
+        Ok(())
+    }),
     setting(OPTIONS, Always, |client, _, value| {
         for options in value.try_iter()? {
             for (name, value) in options?.cast::<PyDict>()?.iter() {
@@ -206,12 +216,13 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 ///
 /// `InvalidArgumentError` for a value that is not right, and for settings of other libraries' clients; `TypeError` for other
 /// names.
-pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> {
+pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, Option<RouterArgs>)> {
     let mut client = ClientSettings {
         defaults: Defaults { deepest: decode::DEEP, ..Defaults::default() },
         settings: Settings::default(),
         verify: true,
         ca_bundle: None,
+        router: None,
     };
     // Options of `with_options` are read last, since they replace others.
     let last = given.get_item(OPTIONS)?.map(|options| (PyString::new(given.py(), OPTIONS).into_any(), options));
@@ -238,7 +249,10 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings)> 
         (true, Some(bundle)) => client.settings.transport.trust = bundle,
         (true, None) => {}
     }
-    Ok((client.defaults, client.settings))
+    // Last: the deployments begin with the client's timeouts.
+    let router =
+        client.router.map(|router| router::read(router.bind(given.py()), client.defaults.timeouts)).transpose()?;
+    Ok((client.defaults, client.settings, router))
 }
 
 /// Reads the priority of a client's calls.

@@ -43,7 +43,10 @@ async fn call(job: Job, handoff: &'static HandoffQueue) {
     {
         let work = pin!(async {
             let Some(in_work) = &mut prepared else { return };
-            let answered = core.client.call(&mut in_work.call).await;
+            let answered = match in_work.route.take() {
+                None => core.client.call(&mut in_work.call).await,
+                Some(route) => Box::pin(route.call(&core.client, &in_work.call)).await,
+            };
             let (Some(prepared), Some(reply)) = (prepared.take(), reply.take()) else { return };
             reply.send(match answered {
                 Ok(received) => {
@@ -75,7 +78,10 @@ async fn stream(job: Job, handoff: &'static HandoffQueue) {
     {
         let work = pin!(async {
             // Boxed: the memory for sending the request (4 kB) is freed before the answer is read.
-            let opened = Box::pin(core.client.stream(prepared.call)).await;
+            let opened = match prepared.route {
+                None => Box::pin(core.client.stream(prepared.call)).await,
+                Some(route) => Box::pin(route.stream(&core.client, prepared.call)).await,
+            };
             let Some(reply) = reply.take() else { return };
             match opened {
                 Ok(mut stream) => {

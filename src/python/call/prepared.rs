@@ -2,6 +2,7 @@
 
 use crate::client::Call;
 use crate::python::json::vectors::Form;
+use crate::router::route::Route;
 
 /// A call, ready to be made, and the form in which its caller gets the answer.
 pub(crate) struct PreparedCall {
@@ -10,4 +11,6 @@ pub(crate) struct PreparedCall {
     pub vectors: Form,
     /// Number of levels of nesting that an answer may have.
     pub deepest: usize,
+    /// Deployments that the call may go to, if a router makes it.
+    pub route: Option<Box<Route>>,
 }

@@ -1,0 +1,478 @@
+//! Carries out the decisions on a routed call: makes attempts, races and pauses, and reports what came of them.
+//!
+//! The client makes one attempt at a time without retries of its own; what is repeated, and where, is decided in
+//! [`RoutedCall`].
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use smallvec::SmallVec;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+use super::call::RoutedCall;
+use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failure, Outlook, Pause, Refusal, Time};
+use super::options::FallbackKind;
+use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::state::State;
+use super::target::{Target, has_content, refused_content};
+use crate::client::{self, Call, Callbacks, Client, Stream, StreamObserver};
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::{created_ids, failure_class};
+use crate::types::answer::{Answer, Meta};
+use crate::types::operation::Streaming;
+use crate::types::record::{AttemptRecord, CallRecord, Outcome};
+
+/// A router: deployments, and what its calls have learnt of them.
+pub struct Router {
+    targets: Arc<[Target]>,
+    plan: Arc<Plan>,
+    state: Arc<Mutex<State>>,
+    started: Instant,
+}
+
+impl Router {
+    /// Creates a router that has made no call. The targets are in the plan's order.
+    pub fn new(plan: Arc<Plan>, targets: Arc<[Target]>) -> Self {
+        let state = Arc::new(Mutex::new(State::new(plan.clone(), fastrand::f64)));
+        Self { targets, plan, state, started: Instant::now() }
+    }
+
+    /// Calls a function with the state of the deployments and the time.
+    pub fn with<T>(&self, function: impl FnOnce(&mut State, Time) -> T) -> T {
+        let now = self.now();
+        function(&mut self.lock(), now)
+    }
+
+    /// Returns a deployment by its index.
+    pub fn target(&self, deployment: DeploymentIndex) -> &Target {
+        &self.targets[deployment]
+    }
+
+    fn now(&self) -> Time {
+        self.started.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The deployments that one call may go to.
+pub struct Route {
+    /// The router.
+    pub router: Arc<Router>,
+    /// The call as the router sees it.
+    pub spec: CallSpec,
+    /// Deployments in the order that the user's function prefers; empty if there is none.
+    pub preference: Vec<DeploymentIndex>,
+    /// The functions of each deployment's keys, by index; empty if there are none.
+    pub callbacks: Vec<Option<Box<Callbacks>>>,
+}
+
+impl Route {
+    /// Makes a call and returns the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the attempt that decided, or the reasons why no deployment was asked.
+    pub async fn call(self: Box<Self>, client: &Client, call: &Call) -> Result<Answer> {
+        let checks_content = self.checks_content();
+        let make = |mut attempt: Call, _: Duration| -> Running<'_, Answer> {
+            Box::pin(async move {
+                let answer = client.call(&mut attempt).await?;
+                match checks_content.then(|| refused_content(&answer.body)).flatten() {
+                    Some(error) => Err(error),
+                    None => Ok(answer),
+                }
+            })
+        };
+        let mut driver = Driver::start(self, client, call);
+        let (mut answer, id) = driver.run(make).await?;
+        driver.record_answer(id, &mut answer.meta);
+        driver.remember(id, &created_ids(call.request.operation, &answer.body));
+        // What is left of the call is only to be counted.
+        driver.tell(Event::Succeeded(id));
+        Ok(answer)
+    }
+
+    /// Makes a call and returns its stream when the first chunk with content has come.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Self::call).
+    pub async fn stream<'a>(self: Box<Self>, client: &'a Client, call: Call) -> Result<Box<Stream<'a>>> {
+        let checks_content = self.checks_content();
+        let operation = call.request.operation;
+        let make = |attempt: Call, limit: Duration| -> Running<'_, (Box<Stream<'a>>, Vec<String>)> {
+            Box::pin(async move {
+                let open = async {
+                    let mut stream = client.stream(attempt).await?;
+                    // The first event of a response tells its id.
+                    let mut ids = Vec::new();
+                    let has_content = |chunk: &[u8]| {
+                        ids.extend(created_ids(operation, chunk));
+                        has_content(chunk)
+                    };
+                    let first = stream.read_ahead(has_content).await?.unwrap_or_default();
+                    let is_json = operation.spec().streaming != Streaming::Bytes;
+                    if is_json && !first.is_empty() && serde_json::from_slice::<IgnoredAny>(&first).is_err() {
+                        let message = "the first chunk of the stream is not valid JSON";
+                        return Err(Error::new(ErrorKind::ApiResponseValidation, message));
+                    }
+                    let refused = if checks_content { refused_content(&first) } else { None };
+                    refused.map_or(Ok((stream, ids)), Err)
+                };
+                match tokio::time::timeout(limit, open).await {
+                    Ok(opened) => opened,
+                    Err(_) => Err(Error::timeout(format!(
+                        "the stream had no chunk within {:.3} s, the time of this attempt",
+                        limit.as_secs_f64()
+                    ))),
+                }
+            })
+        };
+        let mut driver = Driver::start(self, client, &call);
+        let ((mut stream, ids), id) = driver.run(make).await?;
+        driver.record_answer(id, stream.meta_mut());
+        driver.remember(id, &ids);
+        stream.observe(Box::new(Observer { routed: driver.routed, router: driver.context.route.router.clone(), id }));
+        Ok(stream)
+    }
+
+    /// Returns true if an answer without content because of a filter goes to another group.
+    fn checks_content(&self) -> bool {
+        !self.router.plan.groups[self.spec.group].fallbacks[FallbackKind::ContentPolicy as usize].groups.is_empty()
+    }
+}
+
+/// Future of an attempt.
+type Running<'a, O> = Pin<Box<dyn Future<Output = Result<O>> + Send + 'a>>;
+
+/// A routed call under way.
+struct Driver<'a> {
+    routed: RoutedCall,
+    context: Context<'a>,
+    /// Errors of the attempts that failed.
+    errors: SmallVec<[(AttemptId, Box<Error>); 1]>,
+    started: Instant,
+    /// Starts of the attempts, by their numbers.
+    begun: SmallVec<[Instant; 2]>,
+}
+
+/// What decisions and attempts are made from.
+struct Context<'a> {
+    client: &'a Client,
+    call: &'a Call,
+    route: Box<Route>,
+    /// Deployment in whose line the call waits, since none has budget at once.
+    queue: Option<DeploymentIndex>,
+    /// End of the call, if it has a total timeout.
+    end: Option<Time>,
+}
+
+impl<'a> Driver<'a> {
+    fn start(mut route: Box<Route>, client: &'a Client, call: &'a Call) -> Self {
+        let mut spec = std::mem::take(&mut route.spec);
+        let end = call.timeouts.total.and_then(|total| route.router.now().checked_add(total));
+        spec.end = end;
+        spec.max_wait = call.timeouts.queue;
+        let routed = RoutedCall::new(&route.router.state, spec);
+        Self {
+            routed,
+            context: Context { client, call, route, queue: None, end },
+            errors: SmallVec::new(),
+            started: Instant::now(),
+            begun: SmallVec::new(),
+        }
+    }
+
+    /// Takes an event and returns the next step.
+    fn tell(&mut self, event: Event) -> Decision {
+        let now = self.context.route.router.now();
+        self.routed.next(now, event, &mut View { context: &self.context, now })
+    }
+
+    /// Remembers which account has the state that an answer made.
+    fn remember(&self, id: AttemptId, ids: &[String]) {
+        if ids.is_empty() {
+            return;
+        }
+        let deployment = self.routed.attempts()[id].deployment;
+        self.context.route.router.with(|state, _| ids.iter().for_each(|id| state.remember(id, deployment)));
+    }
+
+    /// Makes attempts until one is answered. Returns its output and its number.
+    async fn run<O>(&mut self, make: impl Fn(Call, Duration) -> Running<'a, O>) -> Result<(O, AttemptId)> {
+        let mut running: SmallVec<[(AttemptId, Running<'a, O>); 2]> = SmallVec::new();
+        let mut answered = None;
+        let mut due: Option<Pin<Box<Sleep>>> = None;
+        let mut event = Event::Started;
+        loop {
+            match self.tell(event) {
+                Decision::Attempt(attempt) | Decision::Race(attempt) => {
+                    due = attempt.race_after.map(|after| Box::pin(sleep(after)));
+                    self.begun.push(Instant::now());
+                    running.push((attempt.id, self.context.begin(&attempt, &make)));
+                }
+                Decision::Continue { due_after } => due = due_after.map(|after| Box::pin(sleep(after))),
+                Decision::Deliver(id) => {
+                    running.clear();
+                    if let Some((found, output)) = answered.take()
+                        && found == id
+                    {
+                        return Ok((output, id));
+                    }
+                }
+                Decision::Wait { until, why } => {
+                    event = Event::Due;
+                    let is_first = why == Pause::Unavailable && self.context.queue.is_none();
+                    let group = self.routed.spec.group;
+                    self.context.queue = if is_first { self.context.shortest_line(group) } else { None };
+                    if self.context.queue.is_none() {
+                        sleep_until(self.context.route.router.started + until).await;
+                    }
+                    continue;
+                }
+                Decision::Fail(fail) => return Err(self.failed(&fail)),
+                // Reported after an answer only.
+                Decision::Done => {}
+            }
+            event = match next(&mut running, &mut due).await {
+                None => {
+                    due = None;
+                    Event::Due
+                }
+                Some((id, Ok(output))) => {
+                    answered = Some((id, output));
+                    Event::Answered(id)
+                }
+                Some((id, Err(error))) => {
+                    self.context.queue = None;
+                    if !error.was_sent && error.kind == ErrorKind::Timeout {
+                        // The call has waited for as long as it may.
+                        return Err(error);
+                    }
+                    let failure = failure(&error);
+                    self.errors.push((id, error));
+                    Event::Failed(id, failure)
+                }
+            };
+        }
+    }
+
+    /// Returns the error of a call that has failed.
+    fn failed(&mut self, fail: &Fail) -> Box<Error> {
+        let record = self.record(None);
+        let decided = fail.attempt.and_then(|id| self.errors.iter().position(|(known, _)| *known == id));
+        let decided = decided.map(|index| self.errors.swap_remove(index).1);
+        let router = &self.context.route.router;
+        let mut error = fail.error(decided, &router.plan, router.now());
+        error.retries = record.retries;
+        error.record = (!record.attempts.is_empty()).then(|| Box::new(record));
+        error
+    }
+
+    /// Records all attempts in the metadata of an answer, if there were others than this one.
+    fn record_answer(&self, id: AttemptId, meta: &mut Meta) {
+        if self.routed.attempts().len() == 1 && self.routed.skipped().is_empty() {
+            return;
+        }
+        let record = self.record(meta.attempts().pop().map(|attempt| (id, attempt)));
+        meta.retries = record.retries;
+        meta.latency = self.started.elapsed();
+        meta.record = Some(Box::new(record));
+    }
+
+    /// Returns the record of the call: its attempts, `answered` among them, and the deployments that were passed over.
+    fn record(&self, answered: Option<(AttemptId, AttemptRecord)>) -> CallRecord {
+        let mut record = CallRecord { total: self.started.elapsed(), ..CallRecord::default() };
+        for verdict in self.routed.skipped() {
+            let skipped = self.attempt(verdict.deployment, Outcome::Skipped);
+            record.push(AttemptRecord { message: Some(verdict.why.text(Time::ZERO)), ..skipped });
+        }
+        for (id, made) in self.routed.attempts().iter().enumerate() {
+            let of_error = |error: &Error| error.record.as_ref().and_then(|record| record.attempts.last().cloned());
+            let failed = self.errors.iter().find(|(known, _)| *known == id);
+            let known = match (failed, &answered) {
+                (Some((_, error)), _) => Some(of_error(error).unwrap_or_else(|| AttemptRecord {
+                    // Nothing was sent.
+                    error: Some(error.kind.class_name().into()),
+                    failure: Some(failure_class(error)),
+                    message: Some(error.message.clone()),
+                    ..self.attempt(made.deployment, Outcome::Failed)
+                })),
+                (None, Some((winner, attempt))) if *winner == id => Some(attempt.clone()),
+                _ => None,
+            };
+            let attempt = known.unwrap_or_else(|| self.attempt(made.deployment, Outcome::Aborted));
+            let started = self.begun.get(id).map(|begun| begun.saturating_duration_since(self.started));
+            record.waited += attempt.waited;
+            record.push(AttemptRecord {
+                number: id as u32 + 1,
+                deployment: Some(self.context.route.router.plan.deployments[made.deployment].name.clone()),
+                reason: Some(made.reason.name().into()),
+                started: started.unwrap_or_default() + attempt.started,
+                ..attempt
+            });
+        }
+        record.retries = (self.routed.attempts().len() as u32).saturating_sub(1);
+        record
+    }
+
+    /// Returns what is known of an attempt before it is made.
+    fn attempt(&self, deployment: DeploymentIndex, outcome: Outcome) -> AttemptRecord {
+        let target = &self.context.route.router.targets[deployment];
+        AttemptRecord {
+            number: 0,
+            deployment: Some(target.name.to_string()),
+            reason: None,
+            provider: target.deployment.provider.row().name.into(),
+            model: target.deployment.model.to_string(),
+            host: None,
+            status: None,
+            request_id: None,
+            outcome,
+            error: None,
+            failure: None,
+            message: None,
+            started: Duration::ZERO,
+            latency: Duration::ZERO,
+            waited: Duration::ZERO,
+            pause: None,
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Returns the future of an attempt.
+    fn begin<O>(&self, attempt: &Attempt, make: &impl Fn(Call, Duration) -> Running<'a, O>) -> Running<'a, O> {
+        let mut call = self.route.router.targets[attempt.deployment].attempt(self.call);
+        if let Some(callbacks) = self.route.callbacks.get(attempt.deployment) {
+            call.callbacks.clone_from(callbacks);
+        }
+        let now = self.route.router.now();
+        let rest = self.end.map(|end| end.saturating_sub(now).max(Duration::from_millis(1)));
+        let limit = attempt.limit.unwrap_or(Duration::MAX);
+        // A stream goes on after its first chunk for as long as the call may take.
+        let total = if self.call.request.stream { Duration::MAX } else { limit };
+        call.timeouts.total = [call.timeouts.total, rest, Some(total)].into_iter().flatten().min();
+        // All waiting of a routed call is bounded, by the router's `max_wait` if by nothing else.
+        call.timeouts.queue = self.call.timeouts.queue.or(self.route.router.plan.max_wait);
+        make(call, limit.min(Duration::from_secs(365 * 86_400)))
+    }
+
+    /// Returns the deployment of the call's group whose quota would admit it first, of those that are well.
+    fn shortest_line(&self, group: GroupIndex) -> Option<DeploymentIndex> {
+        let router = &self.route.router;
+        let now = router.now();
+        let state = router.lock();
+        let deployments = router.plan.groups[group].deployments.iter().copied();
+        let well = deployments.filter(|deployment| state.slot(*deployment).ready_at <= now);
+        let waits = well.map(|deployment| (self.expected_wait(deployment), deployment));
+        let longest = router.plan.max_wait.unwrap_or(Duration::MAX);
+        waits.filter(|(wait, _)| *wait <= longest && !wait.is_zero()).min().map(|(_, deployment)| deployment)
+    }
+
+    fn expected_wait(&self, deployment: DeploymentIndex) -> Duration {
+        let target = &self.route.router.targets[deployment];
+        self.client.expected_wait(self.call, &target.deployment, target.limits.as_deref())
+    }
+}
+
+/// Waits for the end of an attempt; `None` if what is due comes before.
+async fn next<O>(
+    running: &mut SmallVec<[(AttemptId, Running<'_, O>); 2]>,
+    due: &mut Option<Pin<Box<Sleep>>>,
+) -> Option<(AttemptId, Result<O>)> {
+    std::future::poll_fn(|context| {
+        for index in 0..running.len() {
+            if let Poll::Ready(output) = running[index].1.as_mut().poll(context) {
+                return Poll::Ready(Some((running.remove(index).0, output)));
+            }
+        }
+        match due {
+            Some(due) => due.as_mut().poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Returns what a failed attempt says, as far as decisions depend on it.
+fn failure(error: &Error) -> Failure {
+    // A server that is too busy to read, or that waited in vain (408), may have begun.
+    let was_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
+    Failure {
+        kind: error.kind,
+        class: failure_class(error),
+        retry_after: error.retry_after,
+        is_repeatable: client::is_retryable(error),
+        had_no_effect: !error.was_sent || was_refused,
+    }
+}
+
+/// What the decisions on a call see of the deployments.
+struct View<'c, 'a> {
+    context: &'c Context<'a>,
+    now: Time,
+}
+
+impl Outlook for View<'_, '_> {
+    fn random(&mut self) -> f64 {
+        fastrand::f64()
+    }
+
+    fn refusal(&self, deployment: DeploymentIndex) -> Option<Refusal> {
+        let target = &self.context.route.router.targets[deployment];
+        target.deployment.endpoint(&self.context.call.request).err().map(|_| Refusal::Operation)
+    }
+
+    fn ready_at(&self, deployment: DeploymentIndex) -> Time {
+        match self.context.queue {
+            Some(queue) if queue == deployment => Time::ZERO,
+            _ => match self.context.expected_wait(deployment) {
+                Duration::ZERO => Time::ZERO,
+                wait => self.now.saturating_add(wait),
+            },
+        }
+    }
+
+    fn budget(&self, deployment: DeploymentIndex) -> Option<f64> {
+        let target = &self.context.route.router.targets[deployment];
+        self.context.client.budget_left(&target.deployment, target.limits.as_deref())
+    }
+
+    fn choose(&mut self, candidates: &[DeploymentIndex]) -> Option<usize> {
+        let preference = &self.context.route.preference;
+        preference.iter().find_map(|preferred| candidates.iter().position(|candidate| candidate == preferred))
+    }
+}
+
+/// Reports how a stream ends.
+struct Observer {
+    routed: RoutedCall,
+    router: Arc<Router>,
+    id: AttemptId,
+}
+
+impl StreamObserver for Observer {
+    fn ended(mut self: Box<Self>, error: Option<&Error>) {
+        let event = match error {
+            None => Event::Succeeded(self.id),
+            Some(error) => Event::Failed(self.id, failure(error)),
+        };
+        let _ = self.routed.next(self.router.now(), event, &mut Unseen);
+    }
+}
+
+/// An outlook for a call about which nothing is left to decide.
+struct Unseen;
+
+impl Outlook for Unseen {
+    fn random(&mut self) -> f64 {
+        fastrand::f64()
+    }
+}

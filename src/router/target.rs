@@ -1,0 +1,132 @@
+//! One deployment, ready to be called, and what an answer has to have for the call to be over.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use memchr::memmem;
+use serde_json::Value;
+
+use crate::client::{Call, OwnLimits, Timeouts};
+use crate::error::{Error, ErrorKind};
+use crate::providers::Deployment;
+
+/// One deployment, ready to be called.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Unique name of the deployment.
+    pub name: Arc<str>,
+    /// Model, address and key.
+    pub deployment: Deployment,
+    /// Header fields of its requests, unless the call has others of the same name.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Parameters of its calls, as JSON, unless the call has its own.
+    pub params: Vec<(String, Bytes)>,
+    /// Timeouts of its attempts, instead of the call's.
+    pub timeouts: Option<Timeouts>,
+    /// Limits, beside those of the client.
+    pub limits: Option<Arc<OwnLimits>>,
+}
+
+impl Target {
+    /// Returns a call for one attempt at this deployment.
+    pub fn attempt(&self, call: &Call) -> Call {
+        let mut attempt = Call { deployment: self.deployment.clone(), ..call.clone() };
+        attempt.own_limits.clone_from(&self.limits);
+        attempt.deployment_name = Some(self.name.clone());
+        attempt.max_retries = 0;
+        attempt.is_routed = true;
+        attempt.timeouts = self.timeouts.unwrap_or(call.timeouts);
+        let request = &mut attempt.request;
+        request.model.clone_from(&self.deployment.model);
+        for (name, value) in &self.headers {
+            if !request.extra_headers.iter().any(|(known, _)| known == name) {
+                request.extra_headers.push((name.clone(), value.clone()));
+            }
+        }
+        for (name, value) in &self.params {
+            if request.params.get(name).is_none() {
+                request.params.set(name, value);
+            }
+        }
+        attempt
+    }
+}
+
+/// Returns true if a chunk, or an event of a response, tells the caller something. The first ones of many providers hold only
+/// the role, or say that a response was created; until then a call may go elsewhere.
+pub(super) fn has_content(chunk: &[u8]) -> bool {
+    let Ok(chunk) = serde_json::from_slice::<Value>(chunk) else { return true };
+    if let Some(kind) = chunk["type"].as_str() {
+        return !matches!(kind, "response.created" | "response.in_progress" | "response.queued");
+    }
+    let Some(choices) = chunk["choices"].as_array() else { return true };
+    choices.iter().any(|choice| {
+        let is_empty = |value: &Value| match value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        let says = |(name, value): (&String, &Value)| name != "role" && !is_empty(value);
+        !choice["finish_reason"].is_null() || choice["delta"].as_object().is_some_and(|delta| delta.iter().any(says))
+    })
+}
+
+/// Returns the error for an answer, or the first chunk with content, that says nothing but that the content was refused.
+pub(super) fn refused_content(answer: &[u8]) -> Option<Box<Error>> {
+    // Rare: a whole answer is not read for it.
+    memmem::find(answer, b"content_filter")?;
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let choices = answer["choices"].as_array()?;
+    let is_refused = |choice: &Value| {
+        let message = if choice["message"].is_object() { &choice["message"] } else { &choice["delta"] };
+        let has_text = message["content"].as_str().is_some_and(|text| !text.is_empty());
+        choice["finish_reason"] == "content_filter" && !has_text && message["tool_calls"].is_null()
+    };
+    (!choices.is_empty() && choices.iter().all(is_refused)).then(|| {
+        let message = "the answer has no content: it was refused by the provider's content filter";
+        Error::new(ErrorKind::ContentPolicyViolation, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_chunk_that_tells_something() {
+        for empty in [
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"refusal":null}}]}"#,
+            r#"{"type":"response.created","response":{}}"#,
+        ] {
+            assert!(!has_content(empty.as_bytes()), "{empty}");
+        }
+        for full in [
+            r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"reasoning_content":"a"}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+            r#"{"type":"response.output_text.delta","delta":"a"}"#,
+            "bytes of audio",
+        ] {
+            assert!(has_content(full.as_bytes()), "{full}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_nothing_but_that_it_was_refused() {
+        let refused =
+            r#"{"choices":[{"message":{"role":"assistant","content":null},"finish_reason":"content_filter"}]}"#;
+        assert_eq!(refused_content(refused.as_bytes()).unwrap().kind, ErrorKind::ContentPolicyViolation);
+        let chunk = r#"{"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#;
+        assert!(refused_content(chunk.as_bytes()).is_some());
+        // Cut off by the filter: the caller gets what came.
+        let cut = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"content_filter"}]}"#;
+        assert!(refused_content(cut.as_bytes()).is_none());
+        let about_it = r#"{"choices":[{"message":{"content":"content_filter"},"finish_reason":"stop"}]}"#;
+        assert!(refused_content(about_it.as_bytes()).is_none());
+    }
+}
