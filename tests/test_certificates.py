@@ -191,8 +191,21 @@ class TestAuthorities:
             assert caught.value.retries == 0
         assert listener.connections == 5
 
+    @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+    @pytest.mark.parametrize("before", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+    def test_an_unused_one_has_to_be_readable_too(
+        self, folder: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch, variable: str, before: str
+    ) -> None:
+        monkeypatch.setenv(variable, "/not/there")
+        monkeypatch.setenv(before, str(folder / "ours.pem"))
+        if variable != before:
+            with pytest.raises(InvalidArgumentError, match=f"{variable} names /not/there, which cannot be read"):
+                ask(Client(), listen().port)
+        monkeypatch.setenv(variable, str(folder / "ours.pem"))
+        assert ask(Client(), listen().port) == completion_of()
+
     def test_the_first_of_them_has_the_say(self, folder: Path, listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/not/there")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "other.pem"))
         monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ours.pem"))
         assert ask(Client(), listen().port) == completion_of()
         monkeypatch.setenv("SSL_CERT_FILE", "/not/there")

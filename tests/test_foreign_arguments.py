@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import pickle
+import re
 import ssl
 from typing import Any, TypedDict
 
+import anthropic
+import cohere
+import httpx
+import openai
 import pydantic
 import pytest
 from conftest import Call
+from google import genai
 from server import Answer, Server, Stall, plain
 
 import ritellm
@@ -120,11 +128,69 @@ class TestClients:
         with pytest.raises(InvalidArgumentError, match="ca_bundle="):
             Client(**settings)
 
-    @pytest.mark.parametrize("name", ["http_client", "default_headers", "proxies", "limits", "num_retries"])
-    def test_a_setting_of_another_librarys(self, name: str) -> None:
+    def test_every_setting_of_the_vendors_clients_is_known(self) -> None:
+        """It is taken, or refused with what to use instead."""
+        clients = [anthropic.Anthropic, anthropic.AnthropicBedrock, anthropic.AnthropicVertex, cohere.ClientV2]
+        clients += [openai.OpenAI, openai.AzureOpenAI, genai.Client, httpx.Client]
+        names = {name for client in clients for name in inspect.signature(client).parameters}
+        assert len(names) > 50
+        unknown = set()
+        for name in names:
+            settings: dict[str, Any] = {name: object()}
+            try:
+                Client(**settings)
+            except InvalidArgumentError:
+                pass
+            except TypeError:
+                unknown.add(name)
+        assert unknown == {
+            *("_token_cache", "client_name", "config", "debug_config", "default_encoding", "enterprise"),
+            *("log_warning_experimental_features", "profile", "thread_pool_executor"),
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "instead"),
+        [
+            ("http_client", "settings for proxy"),
+            ("organization", 'headers={"OpenAI-Organization": …'),
+            ("default_query", "extra_query="),
+            ("websocket_base_url", "no websockets"),
+            ("proxies", "proxy="),
+            ("fallbacks", "catch the exception"),
+            ("vertex_project", "in the call"),
+        ],
+    )
+    def test_a_setting_of_another_librarys(self, name: str, instead: str) -> None:
         settings: dict[str, Any] = {name: 1}
-        with pytest.raises(InvalidArgumentError, match=f"{name} is no setting"):
+        with pytest.raises(
+            InvalidArgumentError, match=f"{name} is no setting of a client here: .*{re.escape(instead)}"
+        ):
             Client(**settings)
+
+    @pytest.mark.parametrize("name", ["api_base", "azure_endpoint"])
+    def test_another_name_of_a_setting(self, server: Server, name: str) -> None:
+        server.answer(plain())
+        others: dict[str, Any] = {
+            name: server.base_url,
+            "default_headers": {"x-team": "a", "authorization": "Bearer s"},
+        }
+        client = Client(num_retries=0, **others, base_url=None)  # type: ignore[call-arg]
+        client.completion("openai_compatible/m", [{"role": "user", "content": "hi"}])
+        assert server.last.headers["x-team"] == "a"
+        # Its value is one of ours in every respect: a credential is not pickled.
+        assert b"Bearer s" not in pickle.dumps(client)
+        with pytest.raises(InvalidArgumentError, match=f"{name} is another name of base_url: give one of them"):
+            Client(**others, base_url="http://h/v1")
+
+    def test_a_timeout_of_httpx(self, server: Server) -> None:
+        server.answer(Answer(before=[Stall()]))
+        timeout = httpx.Timeout(9, connect=0.1, read=0.1)
+        for given in ({"timeout": timeout}, {"request_timeout": timeout}):
+            client = Client(base_url=server.base_url, max_retries=0, **given)  # type: ignore[arg-type]
+            with pytest.raises(Timeout, match=r"beginning of the answer .*0\.2 s"):
+                client.completion("openai_compatible/m", [{"role": "user", "content": "hi"}])
+        with pytest.raises(InvalidArgumentError, match=r"timeout\.read is -1"):
+            Client(timeout=httpx.Timeout(9, read=-1))
 
     def test_what_nobody_has(self) -> None:
         with pytest.raises(TypeError, match="unexpected keyword argument 'tiemout'"):

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import GenericAlias
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, final, type_check_only
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypedDict, final, type_check_only
 
 from typing_extensions import Self, TypeVar, disjoint_base
 
@@ -32,6 +32,13 @@ __all__ = [
 # mod.rs
 
 __version__: str
+
+@type_check_only
+class _HttpxTimeout(Protocol):
+    connect: float | None
+    read: float | None
+    write: float | None
+    pool: float | None
 
 @type_check_only
 class _Provider(TypedDict):
@@ -77,7 +84,7 @@ class Client:
         base_url: str | None = None,
         api_version: str | None = None,
         azure_ad_token_provider: Callable[[], str | Awaitable[str]] | None = None,
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         headers: Mapping[str, str | bytes | float | None] | None = None,
@@ -108,7 +115,7 @@ class Client:
     def with_options(
         self,
         *,
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         drop_params: bool | None = None,

@@ -118,7 +118,8 @@ class Client(_core.Client):
         timeout: seconds for a whole call, or a mapping with any of ``queue`` (default: no limit), ``connect`` (10),
             ``first_token`` (no limit), ``idle`` (no limit) and ``total`` (600). ``None`` in the mapping removes a limit.
             ``queue``, also spelled ``pool``, limits the time that a call waits for admission. The other limits do not
-            count this time: ``total`` starts when the call is first admitted.
+            count this time: ``total`` starts when the call is first admitted. An ``httpx.Timeout`` sets all but ``total``:
+            its ``read`` is ``idle``, and with its ``connect`` added ``first_token``; its ``write`` has no effect.
         max_retries: maximum number of retries after a transient failure; 2 by default.
         max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``; 60 by default. If
             the provider asks for more, or for more than the timeouts leave, the error is raised at once.

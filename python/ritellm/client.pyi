@@ -103,7 +103,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -165,7 +165,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -227,7 +227,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -272,7 +272,7 @@ class _Embedding(Protocol[_Plain]):
         encoding_format: Literal["float", "base64"] | None = None,
         user: str | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -304,7 +304,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: Literal[False] | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -331,7 +331,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: Literal[True],
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -358,7 +358,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: bool | None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -400,7 +400,7 @@ class _Reranking(Protocol[_Plain]):
         top_n: int | None = None,
         return_documents: bool | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -433,7 +433,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: Literal[False] | None = None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -461,7 +461,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: Literal[True],
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,
@@ -489,7 +489,7 @@ class _Speaking(Protocol[_Plain, _Streamed, _Either]):
         *,
         stream: bool | None,
         # parameters of RiteLLM itself
-        timeout: float | Mapping[str, float | None] | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         num_retries: int | None = None,

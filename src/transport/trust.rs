@@ -1,7 +1,7 @@
 //! Certificate authorities that a client trusts, and the client's own certificate.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memchr::memmem;
@@ -85,7 +85,8 @@ impl Trust {
             }
             _ => {
                 let named = environment.named.iter().map(|(name, path)| format!("{name}={}", path.to_string_lossy()));
-                let unread = environment.unread.map_or(String::new(), |name| format!("; {name} is not read beside it"));
+                let unread: String =
+                    environment.unread.iter().map(|(name, _)| format!("; {name} is not read beside it")).collect();
                 let named = named.collect::<Vec<_>>().join(" and ");
                 format!("checked against the authorities of {named}{unread}; ca_bundle=\"file.pem\" goes before it")
             }
@@ -98,8 +99,8 @@ impl Trust {
 pub(super) struct Environment {
     /// Variables and their values, none of which is empty.
     named: Vec<(&'static str, OsString)>,
-    /// A variable that is set and ignored, since others take precedence.
-    unread: Option<&'static str>,
+    /// Variables that are set and not used, since others take precedence.
+    unread: Vec<(&'static str, OsString)>,
     /// True if `SSL_CERT_FILE` is set to an empty value.
     is_empty_file: bool,
 }
@@ -110,10 +111,9 @@ impl Environment {
     pub fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &'static str| variable(name).filter(|value| !value.is_empty()).map(|value| (name, value));
         let mut named: Vec<_> = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(set).collect();
-        let bundle = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"].into_iter().find_map(set);
-        let unread = bundle.as_ref().map(|(name, _)| *name).filter(|_| !named.is_empty());
-        if named.is_empty() {
-            named.extend(bundle);
+        let mut unread: Vec<_> = ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"].into_iter().filter_map(set).collect();
+        if named.is_empty() && !unread.is_empty() {
+            named.push(unread.remove(0));
         }
         Self { named, unread, is_empty_file: variable("SSL_CERT_FILE").is_some_and(|value| value.is_empty()) }
     }
@@ -123,7 +123,8 @@ impl Environment {
     /// # Errors
     ///
     /// Returns an error if a variable names a file that cannot be read or contains no certificate: other authorities in
-    /// its place would be ones that the user did not choose to trust.
+    /// its place would be ones that the user did not choose to trust. Variables that are not used have to be readable too,
+    /// since a mistake in one is found late otherwise: when the one before it is unset.
     fn authorities(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         if self.named.is_empty() {
@@ -133,6 +134,9 @@ impl Environment {
             }
             return Ok(roots);
         }
+        for (name, value) in &self.unread {
+            is_directory(name, Path::new(value))?;
+        }
         for (name, value) in &self.named {
             let paths: Vec<PathBuf> = match *name {
                 "SSL_CERT_DIR" => std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect(),
@@ -140,21 +144,12 @@ impl Environment {
             };
             let mut added = 0;
             for path in paths {
-                let refused = |why: &dyn std::fmt::Display| {
-                    Error::argument(format!("the environment variable {name} names {}, {why}", path.display()))
-                };
-                let unreadable = |error: std::io::Error| refused(&format_args!("which cannot be read: {error}"));
-                let is_directory = std::fs::metadata(&path).map_err(unreadable)?.is_dir();
-                let read = match is_directory {
-                    true => std::fs::read_dir(&path).map(drop),
-                    false => std::fs::File::open(&path).map(drop),
-                };
-                read.map_err(unreadable)?;
+                let is_directory = is_directory(name, &path)?;
                 let (file, directory) = if is_directory { (None, Some(&*path)) } else { (Some(&*path), None) };
                 let found = rustls_native_certs::load_certs_from_paths(file, directory).certs;
                 let (usable, _) = roots.add_parsable_certificates(found);
                 if usable == 0 && !is_directory {
-                    return Err(refused(&"which holds no certificate"));
+                    return Err(refused(name, &path, &"which holds no certificate"));
                 }
                 added += usable;
             }
@@ -178,6 +173,25 @@ impl Environment {
         }
         rustls_native_certs::load_native_certs().certs
     }
+}
+
+/// Returns true if the path that a variable names is a directory.
+///
+/// # Errors
+/// `InvalidArgument` if it cannot be read.
+fn is_directory(variable: &str, path: &Path) -> Result<bool> {
+    let unreadable = |error: std::io::Error| refused(variable, path, &format_args!("which cannot be read: {error}"));
+    let is_directory = std::fs::metadata(path).map_err(unreadable)?.is_dir();
+    let read = match is_directory {
+        true => std::fs::read_dir(path).map(drop),
+        false => std::fs::File::open(path).map(drop),
+    };
+    read.map_err(unreadable)?;
+    Ok(is_directory)
+}
+
+fn refused(variable: &str, path: &Path, why: &dyn std::fmt::Display) -> Box<Error> {
+    Error::argument(format!("the environment variable {variable} names {}, {why}", path.display()))
 }
 
 /// A client certificate and its private key.

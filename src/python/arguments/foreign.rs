@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 
 use crate::providers;
 use crate::python::errors::argument;
@@ -174,20 +174,80 @@ const CALLS: &[(&str, Fate)] = &[
     ("client_secret", Refused(AZURE_TOKEN)),
 ];
 
-/// Settings of other libraries' clients.
-const CLIENTS: &[(&str, &str)] = &[
-    ("ssl_context", CONTEXT),
-    ("ssl_verify", "write verify=False, or ca_bundle=\"file.pem\""),
-    ("http_client", HTTP_CLIENT),
-    ("transport", HTTP_CLIENT),
-    ("limits", "write max_connections="),
-    ("default_headers", "write headers="),
-    ("default_query", "write extra_query= in the call"),
-    ("api_base", "write base_url="),
-    ("num_retries", "write max_retries="),
-    ("request_timeout", "write timeout="),
-    ("proxies", "write proxy=\"http://host:port\""),
-    ("trust_env", "write proxy= to overrule HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment"),
+const HEADER: &str = "send it as a header: headers={\"OpenAI-Organization\": …, \"OpenAI-Project\": …}";
+const HOOKS: &str = "request_headers= is a function that adds header fields, and the logger \"ritellm\" has a record for each \
+                     attempt";
+const TIMEOUT: &str = "write timeout={\"connect\": seconds, \"idle\": seconds}";
+
+/// Settings of the clients of the `openai`, `anthropic`, `cohere`, `google-genai` and `ollama` packages, of httpx, aiohttp and
+/// LiteLLM. An argument of a call that is refused is refused here too, in the same words, unless it is in this table.
+const CLIENTS: &[(&str, Fate)] = &[
+    ("default_headers", Means("headers")),
+    ("api_base", Means("base_url")),
+    ("azure_endpoint", Means("base_url")),
+    ("num_retries", Means("max_retries")),
+    ("default_max_retries", Means("max_retries")),
+    ("request_timeout", Means("timeout")),
+    ("default_query", Refused("write extra_query= in the call")),
+    ("params", Refused("write extra_query= in the call")),
+    ("organization", Refused(HEADER)),
+    ("project", Refused(HEADER)),
+    ("admin_api_key", Refused("write api_key=")),
+    ("auth", Refused("write api_key=, which may be a function")),
+    ("workload_identity", Refused("write api_key=, which may be a function that returns a token")),
+    ("azure_deployment", Refused("write \"azure/deployment\" as the model")),
+    ("provider", Refused(MODEL)),
+    ("vertexai", Refused("write \"vertex/model\" as the model")),
+    ("data_residency", Refused("write base_url= with the region's address")),
+    ("environment", Refused("write base_url=")),
+    ("host", Refused("write base_url=")),
+    ("websocket_base_url", Refused("there are no websockets: leave it out")),
+    ("webhook_secret", Refused("webhooks are not read here: leave it out")),
+    ("webhook_key", Refused("webhooks are not read here: leave it out")),
+    ("aws_access_key", Refused("write aws_access_key_id= in the call")),
+    ("aws_secret_key", Refused("write aws_secret_access_key= in the call")),
+    ("aws_region", Refused("write aws_region_name= in the call")),
+    ("aws_profile", Refused("write aws_profile_name= in the call")),
+    ("region", Refused("write vertex_location= or aws_region_name= in the call")),
+    ("location", Refused("write vertex_location= in the call")),
+    ("project_id", Refused("write vertex_project= in the call")),
+    ("access_token", Refused("write vertex_access_token= in the call, or api_key=, which may be a function")),
+    ("credentials", Refused("write vertex_credentials= in the call, or api_key=, which may be a function")),
+    ("http_client", Refused(HTTP_CLIENT)),
+    ("httpx_client", Refused(HTTP_CLIENT)),
+    ("http_options", Refused(HTTP_CLIENT)),
+    ("transport", Refused(HTTP_CLIENT)),
+    ("connector", Refused(HTTP_CLIENT)),
+    ("session", Refused(HTTP_CLIENT)),
+    ("client", Refused(HTTP_CLIENT)),
+    ("async_client", Refused(HTTP_CLIENT)),
+    ("mounts", Refused("write proxy=\"http://host:port\"")),
+    ("proxies", Refused("write proxy=\"http://host:port\"")),
+    (
+        "trust_env",
+        Refused("write proxy= to overrule HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment"),
+    ),
+    ("http1", Refused("HTTP/1.1 is what is spoken, and HTTP/2 with http2=True: leave it out")),
+    ("follow_redirects", Refused("leave it out: redirects to the same server are followed")),
+    ("max_redirects", Refused("leave it out: redirects to the same server are followed")),
+    ("cookies", Refused("write headers={\"cookie\": …}")),
+    ("event_hooks", Refused(HOOKS)),
+    ("middleware", Refused(HOOKS)),
+    ("middlewares", Refused(HOOKS)),
+    ("trace_configs", Refused(HOOKS)),
+    ("open_telemetry", Refused(HOOKS)),
+    ("ssl_context", Refused(CONTEXT)),
+    ("ssl", Refused(CONTEXT)),
+    ("ssl_verify", Refused("write verify=False, or ca_bundle=\"file.pem\"")),
+    ("ssl_certificate", Refused("write client_cert=(\"cert.pem\", \"key.pem\")")),
+    ("cert", Refused("write client_cert=(\"cert.pem\", \"key.pem\")")),
+    ("conn_timeout", Refused(TIMEOUT)),
+    ("read_timeout", Refused(TIMEOUT)),
+    ("stream_timeout", Refused(TIMEOUT)),
+    ("raise_for_status", Refused("leave it out: an error of the server always raises")),
+    ("_strict_response_validation", Refused("leave it out")),
+    ("_enforce_credentials", Refused("leave it out")),
+    ("model", Refused("give the model with each call: client.completion(\"provider/model\", messages)")),
 ];
 
 const CONTEXT: &str = "TLS is done without Python's ssl module, so a context has no effect: ca_bundle=\"file.pem\" says which \
@@ -237,14 +297,41 @@ pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning>
     }
 }
 
-/// Refuses a setting of another library's client.
+/// Gives the settings of other libraries' clients our names, where we have the same setting.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` if a setting is given under both names.
+pub(crate) fn rename_settings(given: &Bound<'_, PyDict>) -> PyResult<()> {
+    for (name, fate) in CLIENTS {
+        let Means(ours) = fate else { continue };
+        let Some(value) = given.get_item(name)? else { continue };
+        given.del_item(name)?;
+        if value.is_none() {
+            continue;
+        }
+        if given.get_item(ours)?.is_some_and(|value| !value.is_none()) {
+            return Err(argument(given.py(), format!("{name} is another name of {ours}: give one of them")));
+        }
+        given.set_item(ours, value)?;
+    }
+    Ok(())
+}
+
+/// Refuses a setting of another library's client, or an argument of a call.
 ///
 /// # Errors
 ///
 /// `InvalidArgumentError` with what would be right.
 pub(crate) fn refuse_setting(name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    match CLIENTS.iter().find(|(known, _)| *known == name) {
-        Some((_, instead)) => Err(argument(value.py(), format!("{name} is no setting of a client here: {instead}"))),
+    let refused = CLIENTS.iter().chain(CALLS).find_map(|(known, fate)| match fate {
+        Refused(instead) if *known == name => Some(*instead),
+        _ => None,
+    });
+    let instead =
+        refused.or_else(|| providers::setting_names().any(|known| known == name).then_some("give it in the call"));
+    match instead {
+        Some(instead) => Err(argument(value.py(), format!("{name} is no setting of a client here: {instead}"))),
         None => Ok(()),
     }
 }
@@ -299,6 +386,15 @@ mod tests {
             if let Means(ours) = fate {
                 let is_setting = providers::setting_names().any(|known| known == *ours);
                 assert!(is_setting || ["timeout", "max_retries"].contains(ours), "{name}");
+            }
+        }
+        let mut names: Vec<&str> = CLIENTS.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+        for (name, fate) in CLIENTS {
+            assert!(super::super::settings::find(name).is_none(), "{name}");
+            if let Means(ours) = fate {
+                assert!(super::super::settings::find(ours).is_some(), "{name}");
             }
         }
     }

@@ -61,6 +61,9 @@ pub(crate) fn limit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
 pub(crate) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<Timeouts> {
     const PARTS: &str = "queue, connect, first_token, idle and total";
     let mut timeouts = before;
+    if let Some(parts) = httpx_timeout(value)? {
+        return Ok(Timeouts { total: before.total, ..parts });
+    }
     let Ok(mapping) = value.cast::<PyMapping>() else {
         timeouts.total = Some(seconds("timeout", value)?);
         return Ok(timeouts);
@@ -83,6 +86,21 @@ pub(crate) fn timeouts(before: Timeouts, value: &Bound<'_, PyAny>) -> PyResult<T
         }
     }
     Ok(timeouts)
+}
+
+/// Reads an `httpx.Timeout`, which the `openai` package takes; `None` if the value is none. It limits each read of a response.
+/// Its `write` has no counterpart. `first_token` here includes connecting, and `connect` there does not.
+fn httpx_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Timeouts>> {
+    if value.get_type().name()? != "Timeout" || !value.hasattr("read")? || !value.hasattr("pool")? {
+        return Ok(None);
+    }
+    let part = |name: &str| {
+        let limit = value.getattr(name)?;
+        (!limit.is_none()).then(|| seconds(&format!("timeout.{name}"), &limit)).transpose()
+    };
+    let (connect, idle) = (part("connect")?, part("read")?);
+    let first_token = idle.map(|idle| idle.saturating_add(connect.unwrap_or_default()));
+    Ok(Some(Timeouts { connect, queue: part("pool")?, first_token, idle, total: None }))
 }
 
 /// Reads a number of seconds above 0.

@@ -210,7 +210,7 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
-/// Reads the keyword arguments of a client. `None` is the same as not given.
+/// Reads the keyword arguments of a client. `None` is the same as not given. Those with another library's name get ours.
 ///
 /// # Errors
 ///
@@ -224,6 +224,7 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
         ca_bundle: None,
         router: None,
     };
+    foreign::rename_settings(given)?;
     // Options of `with_options` are read last, since they replace others.
     let last = given.get_item(OPTIONS)?.map(|options| (PyString::new(given.py(), OPTIONS).into_any(), options));
     let others = given.iter().filter(|(name, _)| !name.eq(OPTIONS).unwrap_or(false));
