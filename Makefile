@@ -105,6 +105,10 @@ bench-guard: $(GUARD_VENV)/.done-venv ## count the instructions of a call and co
 	$(MAKE) $(GUARD_VENV)/.done-guard; \
 	$(GUARD_VENV)/bin/python benches/guard.py $(ARGS)
 
+.PHONY: test-long
+test-long: $(VENV)/.done-build $(VENV)/.done-test ## run the tests that take longer than CI may, and write docs/test-long.md (ARGS=simulation: one part)
+	$(VENV)/bin/python tests/long.py $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/.done-build $(VENV)/.done-test ## make a million calls and check that they leave no memory, descriptors or threads behind
 	$(VENV)/bin/python tests/soak.py $(ARGS)

@@ -22,8 +22,8 @@ from server import MESSAGES, MODEL, PATIENCE, Server
 import ritellm
 from ritellm import _core
 
-LONGEST = 120
-"""Seconds after which a test is taken to hang."""
+LONGEST, LONGEST_OF_LONG = 120, 900
+"""Seconds after which a test is taken to hang, and one that is marked `long`."""
 
 UNCAPTURED = pytest.StashKey[int]()
 """The stream that pytest prints to."""
@@ -35,7 +35,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("timeout", None) is None:
         for item in items:
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(LONGEST))
+                item.add_marker(pytest.mark.timeout(longest(item)))
+
+
+def longest(item: pytest.Item) -> int:
+    return LONGEST if item.get_closest_marker("long") is None else LONGEST_OF_LONG
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Ends the run where a test hangs in native code, out of a signal's reach: all stacks are printed."""
-    faulthandler.dump_traceback_later(LONGEST + 60, exit=True, file=item.config.stash[UNCAPTURED])
+    faulthandler.dump_traceback_later(longest(item) + 60, exit=True, file=item.config.stash[UNCAPTURED])
     try:
         return (yield)
     finally:

@@ -374,7 +374,11 @@ fn share_limit(processes: usize, declared: Declared, duration: Duration, pause: 
     let (begin, end) = (log[0][0] + period, log.last().unwrap()[0]);
     let used: u64 = log.iter().filter(|[time, _]| *time >= begin).map(|[_, amount]| amount).sum();
     let part = used as f64 / (declared.limit as f64 * (end - begin) as f64 / period as f64);
-    println!("{processes} processes: at most {most} of {} in a window, {:.1} % used", declared.limit, part * 100.0);
+    println!(
+        "figure: {processes} processes: at most {most} of {} in a window, {:.1} % used",
+        declared.limit,
+        part * 100.0
+    );
     part
 }
 
@@ -427,7 +431,7 @@ fn kill_many(processes: usize, kills: usize, seed: u64) -> u64 {
     assert!(sum.total > 2 * kills as u64);
     assert_eq!(sum.seats.iter().sum::<u32>(), sum.seats[own], "seed {seed}");
     assert_eq!(sum.seats[own], 1);
-    println!("{processes} processes, {kills} kills: {} added, {} repaired", sum.total, sum.repaired);
+    println!("figure: {processes} processes, {kills} kills: {} added, {} repaired", sum.total, sum.repaired);
     sum.repaired
 }
 
@@ -449,7 +453,7 @@ fn eight_processes_are_killed() {
 #[test]
 #[ignore = "takes minutes"]
 fn thousand_processes_are_killed() {
-    let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
+    let seed = std::env::var("RITELLM_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     for processes in [1, 2, 8] {
         assert!(kill_many(processes, 1_000, seed) > 0, "no process was killed while it had the lock");
     }

@@ -473,9 +473,16 @@ fn simulate(seed: u64, calls: u64) -> Tally {
 fn simulation_of_fifty_deployments() {
     let number = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
     let first = number("RITELLM_SEED", 0);
+    let mut sums = [0; 4];
     for seed in first..first + number("RITELLM_SEEDS", 7) {
-        simulate(seed, number("RITELLM_CALLS", 500));
+        let tally = simulate(seed, number("RITELLM_CALLS", 500));
+        let outcomes = [tally.succeeded, tally.failed, tally.cancelled, tally.attempts];
+        sums.iter_mut().zip(outcomes).for_each(|(sum, count)| *sum += count);
     }
+    let [succeeded, failed, cancelled, attempts] = sums;
+    println!(
+        "figure: {succeeded} calls succeeded, {failed} failed, {cancelled} were cancelled, with {attempts} attempts"
+    );
 }
 
 /// Plain calls, each on its own, on servers of which 2 % of the answers take ten times as long. Returns the latencies,
