@@ -9,8 +9,10 @@ mod codec;
 mod gate;
 mod host_budget;
 mod in_flight_limiter;
+mod notices;
 mod pricing;
 mod quotas;
+mod redis_budget;
 mod reply_guard;
 mod retry;
 mod settings;
@@ -29,6 +31,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
+pub use notices::{have_notices, take_notices};
 pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
@@ -80,7 +83,7 @@ impl Client {
             keyring: Keyring::default(),
             all_stats: Arc::default(),
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
-            quotas: Quotas::new(settings.limits.clone()),
+            quotas: Quotas::new(settings.limits.clone(), settings.transport.clone()),
             catalog: settings.catalog.clone(),
         }
     }

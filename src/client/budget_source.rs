@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::host_budget::HostBudget;
-use super::settings::Share;
+use super::redis_budget::{RedisBudget, RedisSettings};
+use super::settings::{LimitSettings, Share};
 use crate::error::{Error, Result};
 use crate::limits::{Budget, Ledger, QuotaSpec, Time};
+use crate::transport;
 
 /// Where the budget of a quota is kept.
 pub(super) enum BudgetSource {
@@ -16,19 +18,29 @@ pub(super) enum BudgetSource {
     Process(Box<Ledger>),
     /// In shared memory.
     Host(Box<HostBudget>),
+    /// In a Redis.
+    Redis(Box<RedisBudget>),
 }
 
 impl BudgetSource {
-    /// Returns the source for the budget of a quota. `hash` is that of its name, the same in all processes.
+    /// Returns the source for the budget of a quota. `hash` is that of its name, the same in all processes; `transport` are the
+    /// settings of a connection to the store.
     ///
     /// # Errors
     ///
     /// The store cannot be opened.
-    pub fn open(share: &Share, hash: impl FnOnce() -> [u8; 32]) -> Result<Self> {
-        match share {
-            Share::Process => Ok(Self::Process(bytemuck::allocation::zeroed_box())),
-            Share::Host(name) => Ok(Self::Host(Box::new(HostBudget::open(name, hash())?))),
-            Share::Redis { .. } => Err(Error::argument("share: not built yet")),
+    pub fn open(
+        settings: Option<&LimitSettings>,
+        transport: &transport::Settings,
+        hash: impl FnOnce() -> [u8; 32],
+    ) -> Result<Self> {
+        match settings.map(|settings| (&settings.share, settings.when_down)) {
+            None | Some((Share::Process, _)) => Ok(Self::Process(bytemuck::allocation::zeroed_box())),
+            Some((Share::Host(name), _)) => Ok(Self::Host(Box::new(HostBudget::open(name, hash())?))),
+            Some((Share::Redis { url, namespace }, when_down)) => {
+                let redis = RedisSettings { url, namespace, when_down, transport };
+                Ok(Self::Redis(Box::new(RedisBudget::open(&redis, &hash())?)))
+            }
         }
     }
 
@@ -37,25 +49,33 @@ impl BudgetSource {
         match self {
             Self::Process(ledger) => Some(function(&mut ledger.member(0), now())),
             Self::Host(host) => host.with(function),
+            Self::Redis(redis) => Some(redis.with(function)),
         }
     }
 
-    /// Frees what others held that have died. To be called by those who wait.
-    pub fn reap(&mut self) {
-        if let Self::Host(host) = self {
-            host.reap();
+    /// Prepares for a call that waits, one of `calls` in this process: frees what others held that have died, and says how much
+    /// is wanted.
+    pub fn wait(&mut self, calls: usize) {
+        match self {
+            Self::Process(_) => {}
+            Self::Host(host) => host.reap(),
+            Self::Redis(redis) => redis.set_waiting(calls),
         }
     }
 
-    /// Sets the limits.
+    /// Sets the limits. `wake` wakes those who wait when budget has come from elsewhere; it returns false if the quota is gone.
     ///
     /// # Errors
     ///
     /// There is no room for them: a quota has a fixed number of windows.
-    pub fn declare(&mut self, spec: &QuotaSpec) -> Result<()> {
+    pub fn declare(&mut self, spec: &QuotaSpec, wake: impl Fn() -> bool + Send + 'static) -> Result<()> {
         let declared = match self {
             Self::Process(ledger) => ledger.declare(spec),
             Self::Host(host) => host.declare(spec),
+            Self::Redis(redis) => {
+                redis.declare(spec, Box::new(wake));
+                Ok(())
+            }
         };
         declared.map_err(|count| {
             let max = crate::limits::ledger::WINDOWS;

@@ -61,26 +61,37 @@ impl<'a> Gate<'a> {
         admission: &Admission,
         stats: &ConnectionStats,
     ) -> Result<()> {
-        self.permits.clear();
-        for quota in self.quotas.iter() {
-            let permit = match quota.try_acquire(&self.call).map_err(|refusal| refused(quota, refusal))? {
-                Some(permit) => permit,
-                None => {
-                    // A call that waits for its quota keeps no other from being made.
-                    self.in_flight = None;
-                    match admission.wait(queue, stats, quota.acquire(self.call)).await {
-                        Some(permit) => permit.map_err(|refusal| refused(quota, refusal))?,
-                        None => return Err(not_admitted(quota, queue.unwrap_or_default())),
+        loop {
+            self.permits.clear();
+            for quota in self.quotas.iter() {
+                let permit = match quota.try_acquire(&self.call).map_err(|refusal| refused(quota, refusal))? {
+                    Some(permit) => permit,
+                    None => {
+                        // A call that waits for its quota keeps no other from being made.
+                        self.in_flight = None;
+                        match admission.wait(queue, stats, quota.acquire(self.call)).await {
+                            Some(permit) => permit.map_err(|refusal| refused(quota, refusal))?,
+                            None => return Err(not_admitted(quota, queue.unwrap_or_default())),
+                        }
                     }
-                }
-            };
-            self.permits.push(permit);
-        }
-        if let (Some(limiter), None) = (self.limiter, &self.in_flight) {
-            self.in_flight = Some(limiter.take(queue, admission, stats).await?);
+                };
+                self.permits.push(permit);
+            }
+            if let (Some(limiter), None) = (self.limiter, &self.in_flight) {
+                self.in_flight = Some(limiter.take(queue, admission, stats).await?);
+            }
+            // What was admitted earlier and is sent only now could exceed a limit together with what is admitted now.
+            if self.permits.iter_mut().all(|permit| permit.renew(&self.call)) {
+                break;
+            }
         }
         self.permits.iter_mut().for_each(QuotaPermit::sent);
         Ok(())
+    }
+
+    /// Notes what the head of a stream's answer says, long before its end.
+    pub fn observe(&self, signals: &Signals) {
+        self.permits.iter().for_each(|permit| permit.observe(signals));
     }
 
     /// Looks for the usage in a chunk of a stream. The last one counts.

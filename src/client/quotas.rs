@@ -13,6 +13,7 @@ use super::shared_quota::SharedQuota;
 use crate::error::Result;
 use crate::limits::{QuotaSpec, Snapshot, Time};
 use crate::providers::Deployment;
+use crate::transport;
 
 /// Number of a client's quotas above which those that no call uses are forgotten: a gateway may have a key for each of its
 /// users.
@@ -25,13 +26,15 @@ pub(super) type QuotaList = Arc<[Arc<SharedQuota>]>;
 /// The quotas of a client's calls.
 pub(super) struct Quotas {
     settings: Option<Arc<LimitSettings>>,
+    /// Settings of the connection to a store.
+    transport: transport::Settings,
     hasher: RandomState,
     known: Mutex<HashMap<u64, QuotaList>>,
 }
 
 impl Quotas {
-    pub fn new(settings: Option<Arc<LimitSettings>>) -> Self {
-        Self { settings, hasher: RandomState::new(), known: Mutex::default() }
+    pub fn new(settings: Option<Arc<LimitSettings>>, transport: transport::Settings) -> Self {
+        Self { settings, transport, hasher: RandomState::new(), known: Mutex::default() }
     }
 
     /// Returns true if the calls of the client have quotas.
@@ -61,24 +64,52 @@ impl Quotas {
     }
 
     fn find(&self, deployment: &Deployment, own: Option<&OwnLimits>) -> Result<QuotaList> {
-        let share = self.settings.as_ref().map(|settings| &settings.share).unwrap_or(&Share::Process);
         let mut found = Vec::new();
         if let Some(own) = own {
             let id = match own.is_group {
                 true => Id::Group(&own.name),
                 false => Id::Model(&own.name, &deployment.model, Account(deployment)),
             };
-            found.push(shared(share, &own.spec, id, || own.name.clone())?);
+            found.push(self.shared(&own.spec, id, || own.name.clone())?);
         }
         if let Some(settings) = &self.settings {
             let (of_model, of_account) = settings.rules.specs(deployment.provider.row().name, &deployment.model);
             let of_model = of_model.map(|spec| (&*deployment.model, spec));
             for (model, spec) in of_model.into_iter().chain(of_account.map(|spec| ("", spec))) {
-                found
-                    .push(shared(share, &spec, Id::Model("", model, Account(deployment)), || name(model, deployment))?);
+                found.push(self.shared(&spec, Id::Model("", model, Account(deployment)), || name(model, deployment))?);
             }
         }
         Ok(found.into())
+    }
+
+    /// Returns the quota that `id` identifies, and declares its limits.
+    fn shared(&self, spec: &QuotaSpec, id: Id<'_>, name: impl FnOnce() -> String) -> Result<Arc<SharedQuota>> {
+        static REGISTRY: LazyLock<Mutex<Registry>> =
+            LazyLock::new(|| Mutex::new(Registry { process: 0, hasher: RandomState::new(), quotas: HashMap::new() }));
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if registry.process != process {
+            registry.process = process;
+            // The parent's must not even be dropped: they would end tasks of the parent's runtime.
+            std::mem::forget(std::mem::take(&mut registry.quotas));
+        }
+        if registry.quotas.len() >= MAX_KNOWN {
+            registry.quotas.retain(|_, quota| Arc::strong_count(quota) > 1);
+        }
+        let settings = self.settings.as_deref();
+        let share = settings.map(|settings| &settings.share).unwrap_or(&Share::Process);
+        // Exchanges with a Redis are tasks of one runtime.
+        let runtime = matches!(share, Share::Redis { .. }).then(|| tokio::runtime::Handle::current().id());
+        let key = registry.hasher.hash_one((&id, share, runtime));
+        let quota = match registry.quotas.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let source = BudgetSource::open(settings, &self.transport, || id.digest())?;
+                entry.insert(Arc::new(SharedQuota::new(name(), spec.bulk_share, source)))
+            }
+        };
+        quota.declare(spec)?;
+        Ok(quota.clone())
     }
 
     /// Returns what `status()` shows of each quota that a call has used, and the time to which its times are relative.
@@ -154,31 +185,6 @@ struct Registry {
     process: u32,
     hasher: RandomState,
     quotas: HashMap<u64, Arc<SharedQuota>>,
-}
-
-/// Returns the quota that `id` identifies, and declares its limits.
-fn shared(share: &Share, spec: &QuotaSpec, id: Id<'_>, name: impl FnOnce() -> String) -> Result<Arc<SharedQuota>> {
-    static REGISTRY: LazyLock<Mutex<Registry>> =
-        LazyLock::new(|| Mutex::new(Registry { process: 0, hasher: RandomState::new(), quotas: HashMap::new() }));
-    let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
-    let process = std::process::id();
-    if registry.process != process {
-        registry.process = process;
-        registry.quotas.clear();
-    }
-    if registry.quotas.len() >= MAX_KNOWN {
-        registry.quotas.retain(|_, quota| Arc::strong_count(quota) > 1);
-    }
-    let key = registry.hasher.hash_one((&id, share));
-    let quota = match registry.quotas.entry(key) {
-        Entry::Occupied(entry) => entry.into_mut(),
-        Entry::Vacant(entry) => {
-            let source = BudgetSource::open(share, || id.digest())?;
-            entry.insert(Arc::new(SharedQuota::new(name(), spec.bulk_share, source)))
-        }
-    };
-    quota.declare(spec)?;
-    Ok(quota.clone())
 }
 
 /// Returns the name of a quota for messages and statistics.

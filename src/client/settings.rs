@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
+use crate::error::Result;
 use crate::limits::{QuotaSpec, Rules};
+use crate::store::redis::address::Address;
 use crate::transport;
 use crate::types::secret::Secret;
 
@@ -46,6 +48,18 @@ pub enum Share {
         /// Prefix of all keys.
         namespace: String,
     },
+}
+
+impl Share {
+    /// Returns the share of a Redis.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be read.
+    pub fn redis(url: &str, namespace: String) -> Result<Self> {
+        Address::parse("share", url)?;
+        Ok(Self::Redis { url: Secret::new(url), namespace })
+    }
 }
 
 /// Behaviour of calls while the store of their limits cannot be reached.

@@ -103,11 +103,12 @@ impl SharedQuota {
     /// # Errors
     ///
     /// There is no room for them: a quota has a fixed number of windows.
-    pub fn declare(&self, spec: &QuotaSpec) -> Result<()> {
+    pub fn declare(self: &Arc<Self>, spec: &QuotaSpec) -> Result<()> {
         let mut state = self.lock();
         state.declared.add(spec);
         let State { source, declared, .. } = &mut *state;
-        source.declare(declared)
+        let quota = Arc::downgrade(self);
+        source.declare(declared, move || quota.upgrade().map(|quota| quota.wake_next()).is_some())
     }
 
     /// Admits a call at once, if nobody waits and the budget allows it.
@@ -146,7 +147,8 @@ impl SharedQuota {
     /// Asks for a call that waits, and wakes the next one if the call has left the line. Returns the time, too.
     fn poll(&self, ticket: Ticket) -> Option<(Admission, Time)> {
         let mut state = self.lock();
-        state.source.reap();
+        let waiting = state.waiters.len();
+        state.source.wait(waiting);
         let answer = state.with(|quota, budget, now| (quota.poll(budget, ticket, now), now))?;
         if matches!(answer.0, Admission::Admitted(_) | Admission::Refused(_)) {
             state.wake_next();
@@ -181,6 +183,11 @@ impl SharedQuota {
         let left =
             |window: &WindowState| 1.0 - (window.used + window.used_by_others) as f64 / window.limit.max(1) as f64;
         snapshot.budget.windows.iter().map(left).reduce(f64::min)
+    }
+
+    /// Wakes the call whose turn it is.
+    pub fn wake_next(&self) {
+        self.lock().wake_next();
     }
 
     /// Ends a pause or a stop by hand.
@@ -275,6 +282,30 @@ impl QuotaPermit {
     /// Marks the request as sent.
     pub fn sent(&mut self) {
         self.was_sent = true;
+    }
+
+    /// Dates the permit of a call that has waited for something else since it was admitted. Returns false if the limits do
+    /// not allow the call now: its permit has ended, and it has to wait again.
+    pub fn renew(&mut self, call: &Call) -> bool {
+        let Some(permit) = self.permit.take() else { return false };
+        let mut permit = Some(permit);
+        let mut state = self.quota.lock();
+        let renewed = state.with(|quota, budget, now| quota.renew(budget, now, call, permit.take()?).ok());
+        self.permit = match renewed {
+            Some(renewed) => renewed,
+            // Another process uses the budget: as it was.
+            None => permit,
+        };
+        state.wake_next();
+        self.permit.is_some()
+    }
+
+    /// Notes what the head of an answer says, which for a stream is long before its end.
+    pub fn observe(&self, signals: &Signals) {
+        let Some(permit) = &self.permit else { return };
+        let mut state = self.quota.lock();
+        let _ = state.with(|quota, budget, now| quota.observe(budget, now, permit, signals));
+        state.wake_next();
     }
 
     /// Ends the permit with what the request used, and what its answer or failure says.

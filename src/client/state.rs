@@ -18,6 +18,7 @@ use crate::transport::deadline::Deadline;
 use crate::transport::{Admission, Transport};
 use crate::types::answer::Meta;
 use crate::types::http::{Headers, HttpRequest};
+use crate::types::rate_limit::Signals;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 use crate::types::redact::Redactor;
 use crate::types::secrets::Secrets;
@@ -185,7 +186,21 @@ impl<'a> CallState<'a> {
         secrets.redactor()
     }
 
-    /// Settles the permits of an attempt that was answered. `body` is the answer; that of a stream is empty.
+    /// Notes what the head of a stream's answer says of limits.
+    pub fn observe(&self, call: &Call, headers: &Headers) {
+        if let Some(gate) = &self.gate {
+            gate.observe(&call.deployment.provider.signals(headers, unix_seconds()));
+        }
+    }
+
+    /// Settles the permits of a stream that has ended. Its header fields were [observed](Self::observe) long before.
+    pub fn settle_stream(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            gate.answered(&[], &Signals::default());
+        }
+    }
+
+    /// Settles the permits of an attempt whose whole answer is `body`.
     pub fn settle(&mut self, call: &Call, headers: &Headers, body: &[u8]) {
         let Some(gate) = &mut self.gate else { return };
         let signals = call.deployment.provider.signals(headers, unix_seconds());

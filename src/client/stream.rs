@@ -344,7 +344,7 @@ impl<'a> Stream<'a> {
             chunks.iter().for_each(|(chunk, _)| gate.look_for_usage(chunk));
         }
         if !more {
-            self.state.settle(&self.call, &self.meta.headers, &[]);
+            self.state.settle_stream();
         }
     }
 
@@ -418,6 +418,9 @@ impl Attempt for Stream<'_> {
         };
         let Response { status, headers, body } = deadline.run(admission, pin!(exchange)).await?;
         let dropped_params = std::mem::take(&mut self.meta.dropped_params);
+        if self.state.gate.is_some() {
+            self.state.observe(&self.call, &headers);
+        }
         // Owned: borrowed header fields would keep the whole read buffer alive as long as the stream.
         self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
         self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());

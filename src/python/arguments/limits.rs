@@ -10,9 +10,8 @@ use super::readers::{flag, seconds, text};
 use crate::client::{LimitSettings, Share, WhenDown};
 use crate::limits::{self, Pattern, QuotaSpec, Rule, Rules};
 use crate::providers;
-use crate::python::errors::{argument, wrong};
+use crate::python::errors::{argument, exception, wrong};
 use crate::python::values;
-use crate::types::secret::Secret;
 
 /// Part of a budget that bulk calls get while interactive calls wait.
 const BULK_SHARE: f64 = 0.05;
@@ -310,7 +309,7 @@ fn share_of(py: Python<'_>, shared: &str, namespace: String) -> PyResult<Share> 
     let is_redis =
         ["redis://", "rediss://", "unix://", "redis+unix://"].iter().any(|scheme| shared.starts_with(scheme));
     match is_redis {
-        true => Ok(Share::Redis { url: Secret::new(shared), namespace }),
+        true => Share::redis(shared, namespace).map_err(|error| exception(py, error)),
         false => Err(argument(py, format!("share is {:?}: {SHARES} would be right", without_password(shared)))),
     }
 }

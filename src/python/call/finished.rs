@@ -6,9 +6,10 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::log::Log;
+use super::log::{Log, write_notices};
 use super::prepared::PreparedCall;
 use super::result::CallResult;
+use crate::client::have_notices;
 use crate::error::{Error, ErrorKind};
 use crate::python::errors::exception;
 use crate::python::intern::intern;
@@ -48,6 +49,9 @@ impl CallResult for FinishedCall {
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         if let Some(log) = &self.log {
             log.write(py);
+        }
+        if have_notices() {
+            write_notices(py);
         }
         match self.result {
             Finished::Answer(answer, prepared) => Ok(object(py, answer, &prepared)?.unbind()),

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::result::CallResult;
-use crate::client::AttemptLog;
+use crate::client::{AttemptLog, take_notices};
 use crate::python::asyncio::queue::{NO_WAITER, Queue};
 use crate::python::intern::intern;
 use crate::python::values;
@@ -27,6 +27,24 @@ pub(crate) const LOOK: Duration = Duration::from_millis(100);
 /// Returns a copy of the context that this thread runs in. A copy may be entered by another task or thread.
 pub(crate) fn context(py: Python<'_>) -> PyResult<Py<PyAny>> {
     Ok(py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind())
+}
+
+/// Writes what belongs to no call, such as a store that is gone, at the level WARNING. An exception of the program's own handler
+/// is reported as unraisable.
+#[cold]
+pub(crate) fn write_notices(py: Python<'_>) {
+    for text in take_notices() {
+        let written = logger(py).and_then(|logger| {
+            let Some(logger) = logger else { return Ok(()) };
+            logger
+                .bind(py)
+                .call_method1(intern!(py, "warning"), (values::string(py, "%s")?, values::string(py, &text)?))?;
+            Ok(())
+        });
+        if let Err(error) = written {
+            error.write_unraisable(py, None);
+        }
+    }
 }
 
 /// Returns a log for the attempts of a call, if the logger is enabled for DEBUG.
