@@ -31,6 +31,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
+pub use host_budget::{HostQuotas, host_quotas};
 pub use notices::{have_notices, take_notices};
 pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};

@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ritellm import Client, Limits, _core, local
 from ritellm import __main__ as cli
-from ritellm import _core, local
 
 KEY = "sk-test-0123456789-secret"
 ANSWER = ["Straw", "ber", "ry: ", "🍓"]
@@ -163,6 +165,64 @@ def test_chat_with_the_local_model() -> None:
     code, out, err = run("chat", "--json", "--no-stream", "Say hello in one word.")
     assert (code, err) == (0, "")
     assert json.loads(out)["model"] == "smollm2-135m-instruct"
+
+
+# ---- routers and limits --------------------------------------------------------------------------------------------
+
+
+def test_chat_with_a_routers_file(provider: Provider, tmp_path: Path) -> None:
+    pytest.importorskip("tomllib")
+    file = tmp_path / "ritellm.toml"
+    file.write_text('[[groups.fast]]\nmodel = "openai/small"\n[[groups.smart]]\nmodel = "openai/large"\n')
+    for arguments in ((), ("-m", "smart")):
+        result = run("chat", "-c", str(file), *arguments, "Which berry?", **provider.environment)
+        assert result == (0, "".join(ANSWER) + "\n", "")
+    assert [request["model"] for request in provider.requests] == ["small", "large"]
+    code, _, err = run("chat", "-c", str(file), "-m", "slow", "Hi", **provider.environment)
+    assert code == 1 and "the name of a group would be right: fast, smart" in err
+    assert run("chat", "-c", str(tmp_path / "none.toml"), "Hi")[0] == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's shared memory")
+def test_limits_of_this_machine(provider: Provider) -> None:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    share = f"host:{name}"
+    try:
+        assert run("limits", "--share", share)[:2] == (
+            0,
+            "0 processes, 0 quotas\nQUOTA  LIMIT  USED  IN FLIGHT  STATE\n",
+        )
+        declared = {"openai": {"rpm": 1_000, "max_in_flight": 8}, "openai/*": "adaptive"}
+        base_url = provider.environment["OPENAI_BASE_URL"]
+        client = Client(base_url=base_url, api_key=KEY, limits=Limits(declared, share=share))
+        client.completion("openai/m", [{"role": "user", "content": "Hi"}])
+        code, out, err = run("limits", "--share", share)
+        assert (code, err) == (0, "")
+        heading, _, *lines = out.splitlines()
+        assert heading == "1 process, 2 quotas"
+        cells = {tuple(re.split(r"  +", line)[1:]) for line in lines}
+        assert cells == {
+            ("1,000 requests in 60 s", "1 (0 %)", "0 of 8", "open"),
+            ("learnt: 10 requests a second", "-", "0", "open"),
+        }
+        state = json.loads(run("limits", "--share", share, "--json")[1])
+        assert state["processes"] == 1
+        assert sorted(quota["max_in_flight"] or 0 for quota in state["quotas"].values()) == [0, 8]
+        with start("limits", "--share", share, "--json", "--watch", "0.01") as process:
+            assert process.stdout is not None
+            assert [json.loads(process.stdout.readline()).keys() for _ in range(3)] == [state.keys()] * 3
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+    finally:
+        os.unlink(f"/dev/shm/ritellm.{os.getuid()}.{name}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [((), 2), (("--share", "redis://h"), 2), (("--share", "host:"), 2), (("--share", "host:a", "--watch", "0"), 2)],
+)
+def test_limits_of_nothing(arguments: tuple[str, ...], code: int) -> None:
+    assert run("limits", *arguments)[0] == code
 
 
 # ---- exit codes ----------------------------------------------------------------------------------------------------

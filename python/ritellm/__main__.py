@@ -3,7 +3,9 @@
     ritellm chat "Why is the sky blue?"             ask a model and stream its answer
     ritellm chat -m groq/llama-3.3-70b-versatile -s "Answer in French." < question.txt
     ritellm chat --json "Hi" | jq .usage            the whole response
+    ritellm chat -c ritellm.toml -m fast "Hi"       ask a group of a router's file
     ritellm providers                               list the providers, and whether their keys are set
+    ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
 not allowed to do this; 4 rate limit; 5 no connection, or a timeout; 130 stopped by Ctrl-C; 141 the output was closed by
@@ -16,6 +18,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -29,6 +32,7 @@ from .exceptions import (
     RiteLLMError,
     Timeout,
 )
+from .router import Router
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -113,6 +117,12 @@ def parser() -> argparse.ArgumentParser:
         help="as provider/model; by default $RITELLM_MODEL, else a small model of the first well-known provider "
         "whose key is set, else the local model",
     )
+    chat_parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="a router's TOML or YAML file; -m is then the name of a group, by default the first one",
+    )
     chat_parser.add_argument("-s", "--system", help="the system message")
     chat_parser.add_argument("--no-stream", dest="stream", action="store_false", help="wait for the whole answer")
     chat_parser.add_argument("--json", action="store_true", help="print the whole response as JSON, at the end")
@@ -120,6 +130,19 @@ def parser() -> argparse.ArgumentParser:
     providers_parser = commands.add_parser("providers", help="list the providers, and whose key is set")
     providers_parser.set_defaults(run=providers)
     providers_parser.add_argument("--json", action="store_true", help="print the table as JSON")
+
+    limits_parser = commands.add_parser(
+        "limits",
+        help="show the limits that the processes of this machine share",
+        description="Show what the processes of this machine use of the limits that they share, and have learnt of them. "
+        "Quotas are named by the beginning of a hash: their models and keys are not in the shared memory.",
+    )
+    limits_parser.set_defaults(run=limits)
+    limits_parser.add_argument(
+        "--share", required=True, metavar="host:NAME", help="the share of the processes' Limits(share=…)"
+    )
+    limits_parser.add_argument("--watch", type=float, metavar="SECONDS", help="print again after so many seconds")
+    limits_parser.add_argument("--json", action="store_true", help="print JSON, with --watch one line each time")
     return top
 
 
@@ -128,7 +151,8 @@ def chat(arguments: argparse.Namespace) -> int:
     prompt = read_prompt(arguments.prompt)
     if not prompt.strip():
         return fail("the prompt is empty", EXIT_USAGE)
-    model = arguments.model or default_model()
+    router = None if arguments.config is None else Router.from_file(arguments.config)
+    model = arguments.model or (default_model() if router is None else first_group(router))
     if model is None:
         return fail(
             "no model named, and no key set. Name one with -m or RITELLM_MODEL, set a key (OPENAI_API_KEY, "
@@ -143,7 +167,8 @@ def chat(arguments: argparse.Namespace) -> int:
         messages.insert(0, {"role": "system", "content": arguments.system})
 
     # Any, because the type of the result depends on `stream`.
-    answer: Any = completion(model=model, messages=messages, stream=arguments.stream)
+    ask: Any = completion if router is None else router.completion
+    answer: Any = ask(model=model, messages=messages, stream=arguments.stream)
     if arguments.stream:
         with answer as stream:
             for chunk in stream:
@@ -184,6 +209,12 @@ def default_model() -> str | None:
     return local.DEFAULT_MODEL if local.available() else None
 
 
+def first_group(router: Router) -> str:
+    """Returns the name of the first group of a router."""
+    group: str = next(iter(router.status().values()))["group"]
+    return group
+
+
 def providers(arguments: argparse.Namespace) -> int:
     """Runs `ritellm providers`: prints the table of providers, with whether a key is set, but never the key."""
     rows = [describe(row) for row in _core.providers()]
@@ -200,6 +231,62 @@ def providers(arguments: argparse.Namespace) -> int:
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
+
+
+def limits(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm limits`: prints the state of the quotas that the processes of this machine share."""
+    kind, _, name = arguments.share.partition(":")
+    if kind != "host" or not name:
+        return fail(f'--share is {arguments.share}: "host:NAME" would be right', EXIT_USAGE)
+    if arguments.watch is not None and not 0 < arguments.watch < float("inf"):
+        return fail(f"--watch is {arguments.watch}: a number of seconds above 0 would be right", EXIT_USAGE)
+    while True:
+        state = _core.host_quotas(name)
+        if arguments.json:
+            print(json.dumps(state, indent=2 if arguments.watch is None else None), flush=True)
+        else:
+            print("\n".join(limits_table(state)), flush=True)
+        if arguments.watch is None:
+            return 0
+        time.sleep(arguments.watch)
+        if not arguments.json:
+            print()
+
+
+def limits_table(state: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the table of `ritellm limits`, one for each limit of each quota."""
+    lines = [("QUOTA", "LIMIT", "USED", "IN FLIGHT", "STATE")]
+    for name, quota in state["quotas"].items():
+        used = [
+            (f"{window['limit']:,} {window['unit'].replace('_', ' ')} in {window['per']:g} s", used_of(window))
+            for window in quota["windows"]
+        ]
+        if quota["learnt_rate"] is not None:
+            used.append((f"learnt: {quota['learnt_rate']:.4g} requests a second", "-"))
+        maximum = quota["max_in_flight"]
+        in_flight = f"{quota['in_flight']}" if maximum is None else f"{quota['in_flight']} of {maximum}"
+        first, *others = used or [("-", "-")]
+        lines.append((name, *first, in_flight, state_of(quota)))
+        lines += [("", limit, part, "", "") for limit, part in others]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    count = state["processes"]
+    return [f"{count} {'process' if count == 1 else 'processes'}, {len(state['quotas'])} quotas", *table]
+
+
+def used_of(window: Mapping[str, Any]) -> str:
+    """Returns what is used of a window, and the part that this is."""
+    used = window["used"] + window["used_by_others"]
+    return f"{used:,} ({100 * used / window['limit']:.0f} %)"
+
+
+def state_of(quota: Mapping[str, Any]) -> str:
+    """Returns whether calls of a quota are sent, and why not."""
+    if quota["stopped_by"] is not None:
+        return f"stopped ({quota['stopped_by']}), next try in {quota['probe_in']:.0f} s"
+    if quota["paused_for"] is not None:
+        return f"paused for {quota['paused_for']:.1f} s ({quota['paused_by']})"
+    return "open"
 
 
 def describe(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,6 +53,14 @@ class _Provider(TypedDict):
 def providers() -> list[_Provider]:
     """Returns one dict per provider: name, documentation URL, base URL, environment variables and operations."""
 
+def host_quotas(name: str, /) -> dict[str, Any]:
+    """Returns the quotas that the processes of this machine share under a name, by the beginning of their hash.
+
+    Returns:
+        ``processes``, their number without this one, and ``quotas``, a dict of dicts as `Client.limits` has them, without what
+        only one process knows.
+    """
+
 def accumulate(chunks: Iterable[Mapping[str, Any]]) -> ChatCompletion:
     """Combines the chunks of a stream, as dicts, into a chat completion."""
 

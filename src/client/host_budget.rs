@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+use crate::limits::budget::BudgetState;
 use crate::limits::{Budget, Ledger, QuotaSpec, Time};
 use crate::platform;
 use crate::store::host::{AccessError, HostRegion, Slot};
@@ -52,6 +53,27 @@ pub(super) fn region(name: &str) -> Result<Arc<HostRegion<Ledger>>> {
     let region = Arc::new(opened.map_err(|error| Error::argument(format!("share: {error}")))?);
     regions.1.insert(name.to_owned(), region.clone());
     Ok(region)
+}
+
+/// The quotas that the processes of this machine share under one name.
+pub struct HostQuotas {
+    /// Number of processes, without this one.
+    pub processes: usize,
+    /// Hash of each quota's name, its state, and the time to which the state's times are relative.
+    pub quotas: Vec<([u8; 32], BudgetState, Time)>,
+}
+
+/// Returns the state of the quotas that the processes of this machine share under a name.
+///
+/// # Errors
+///
+/// The region cannot be opened.
+pub fn host_quotas(name: &str) -> Result<HostQuotas> {
+    let region = region(name)?;
+    let _ = region.reap();
+    let state = |hash, ledger: &mut Ledger, now| (hash, ledger.member(region.member()).state(now), now);
+    let quotas = region.each(state);
+    Ok(HostQuotas { processes: region.members() - 1, quotas })
 }
 
 impl HostBudget {

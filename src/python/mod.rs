@@ -116,6 +116,13 @@ mod native {
             .collect()
     }
 
+    /// Returns the state of the quotas that the processes of this machine share under a name.
+    #[pyfunction]
+    #[pyo3(signature = (name, /))]
+    fn host_quotas<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDict>> {
+        super::quota_status::host(py, name)
+    }
+
     /// Makes a class of responses use the slots of dicts for reading and freeing.
     #[pyfunction]
     #[pyo3(signature = (class, /))]

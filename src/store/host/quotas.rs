@@ -6,10 +6,13 @@ use std::time::Duration;
 use super::error::AccessError;
 use super::layout::{self, MEMBERS, QUOTAS, entry, head};
 use super::region::{HostRegion, SharedState, Slot, nanoseconds};
+use crate::limits::Time;
 use crate::platform;
 
 /// Time after which the place of a quota that nobody uses may be given away.
 const UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
+/// Number of attempts to lock a quota that is only looked at.
+const ATTEMPTS: usize = 20;
 
 impl<T: SharedState> HostRegion<T> {
     /// Returns the place of the quota whose name has this hash. A new one gets a free place, or that of one that nobody has
@@ -21,6 +24,18 @@ impl<T: SharedState> HostRegion<T> {
     /// longer a member.
     pub fn quota(&self, hash: &[u8; 32]) -> Result<Slot, AccessError> {
         self.place(bytemuck::cast(*hash), |_| ())
+    }
+
+    /// Calls a function with the hash and the state of each quota, and the time. Quotas that others use right now are left
+    /// out.
+    pub fn each<R>(&self, mut look: impl FnMut([u8; 32], &mut T, Time) -> R) -> Vec<R> {
+        let locked = |index: usize| {
+            let lock = |_| self.lock(index).map_err(|_| std::thread::yield_now()).ok();
+            (0..ATTEMPTS).find_map(lock).filter(|_| self.epoch(index) != 0).map(|locked| (index, locked))
+        };
+        let found = (0..QUOTAS).filter(|index| self.epoch(*index) != 0).filter_map(locked);
+        let hash = |index| bytemuck::cast(self.hash(index));
+        found.map(|(index, mut locked)| locked.with(|state| look(hash(index), state, platform::clock()))).collect()
     }
 
     /// Returns the place of a quota. If it is a new one, `fill` gets its state.
