@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import pickle
 import socket
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from server import (
     MESSAGES,
     Answer,
     Close,
+    Gate,
     Reset,
     Server,
     Stall,
@@ -37,9 +42,11 @@ from ritellm import (
     ContextWindowExceededError,
     Deployment,
     IncompleteStreamError,
+    InternalServerError,
     InvalidArgumentError,
     RateLimitError,
     Router,
+    Timeout,
 )
 
 OTHER = completion_of("from the other")
@@ -57,11 +64,14 @@ def at(server: Server, name: str, model: str = "openai/m", **options: Any) -> De
     return Deployment(model, name=name, base_url=server.base_url, api_key=f"{KEY}-{name}", **options)
 
 
-def router_of(server: Server, other: Server, **options: Any) -> Router:
+def router_of(server: Server, other: Server, address: str | None = None, **options: Any) -> Router:
     """A group whose first deployment is asked first, and a group to fall back to."""
+    primary = Deployment(
+        "openai/m", name="primary", base_url=address or server.base_url, api_key=f"{KEY}-primary", order=1
+    )
     return Router(
-        {"group": [at(server, "primary", order=1), at(other, "secondary", order=2)], "last": [at(other, "last")]},
-        **{"max_wait": 5, **options},
+        {"group": [primary, at(other, "secondary", order=2)], "last": [at(other, "last")]},
+        **{"max_wait": 5, "client": Client(allow_http=True), **options},
     )
 
 
@@ -91,34 +101,58 @@ def cut_after(*pieces: Any) -> Answer:
 
 FALLBACKS = {"context_window_fallbacks": {"group": ["last"]}, "content_policy_fallbacks": {"group": ["last"]}}
 
-#: name → (answer of the primary to a plain call, to a streamed one; options of the router)
-FAULTS: dict[str, tuple[Answer, Answer, dict[str, Any]]] = {
-    "reset": (Answer(before=[Reset()]), Answer(before=[Reset()]), {}),
-    "hang before the head": (Answer(before=[Stall()]), Answer(before=[Stall()]), {}),
-    "hang in the body": (
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of the primary, and what comes of it."""
+
+    #: Answers of the primary to a plain call and to a streamed one.
+    plain: Answer = field(default_factory=Answer)
+    streamed: Answer = field(default_factory=Answer)
+    #: Options of the router.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: What the primary gets afterwards: "calls", "a pause", or nothing, "out".
+    then: str = "calls"
+    #: Address of the primary, in place of the server's.
+    address: Callable[[Server], str] = lambda server: server.base_url
+    #: Error of a stream, where another answer would be a lie.
+    stream_error: type[Exception] | None = None
+
+
+def unused_address(_: Server) -> str:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+
+
+FAULTS = {
+    "nobody listens on the port": Fault(address=unused_address),
+    "its name has no address": Fault(address=lambda _: "http://no-such-host.invalid/v1"),
+    "no TLS behind `https://`": Fault(address=lambda server: server.base_url.replace("http://", "https://")),
+    "the connection is reset": Fault(Answer(before=[Reset()]), Answer(before=[Reset()])),
+    "no answer": Fault(Answer(before=[Stall()]), Answer(before=[Stall()])),
+    "a stall within the answer, for a stream after the role": Fault(
         Answer(body=[b'{"id": "x", ', Stall()]),
         stream_of(event(chunk_of({"role": "assistant"})), Stall()),
-        {},
     ),
-    "429": (Answer(429), Answer(429), {}),
-    "429 with a long Retry-After": (
+    "429": Fault(Answer(429), Answer(429), then="a pause"),
+    "429 with a `Retry-After` of 10 minutes": Fault(
         Answer(429, headers={"retry-after": "600"}),
         Answer(429, headers={"retry-after": "600"}),
-        {},
+        then="a pause",
     ),
-    "500": (Answer(500), Answer(500), {}),
-    "503 with HTML": (
+    "500": Fault(Answer(500), Answer(500)),
+    "503 with a page of HTML": Fault(
         Answer(503, headers={"content-type": "text/html"}, body=b"<html>busy</html>"),
         Answer(503, headers={"content-type": "text/html"}, body=b"<html>busy</html>"),
-        {},
     ),
-    "401": (refusal(401), refusal(401), {}),
-    "403": (refusal(403), refusal(403), {}),
-    "404 of the model": (refusal(404), refusal(404), {}),
-    "quota used up": (used_up(), used_up(), {}),
-    "context too long": (too_long(), too_long(), FALLBACKS),
-    "content filter": (filtered(), filtered(), FALLBACKS),
-    "content filter under 200": (
+    "401": Fault(refusal(401), refusal(401), then="out"),
+    "403": Fault(refusal(403), refusal(403), then="out"),
+    "404, the model does not exist": Fault(refusal(404), refusal(404), then="out"),
+    "429, the quota is used up": Fault(used_up(), used_up(), then="out"),
+    "the prompt exceeds the context window": Fault(too_long(), too_long(), FALLBACKS),
+    "the content is refused (400)": Fault(filtered(), filtered(), FALLBACKS),
+    "the content is refused (200, no content)": Fault(
         Answer(
             body=dumped(
                 completion_of(None)
@@ -136,82 +170,107 @@ FAULTS: dict[str, tuple[Answer, Answer, dict[str, Any]]] = {
         stream_of(*events([chunk_of({"role": "assistant"}), chunk_of({}, "content_filter")])),
         FALLBACKS,
     ),
-    "garbage": (Answer(body=b"{garbage"), stream_of(b"data: {garbage\n\n"), {}),
-    "cut before the first chunk": (Answer(body=[b'{"id"', Close()], framing="length"), cut_after(), {}),
-    "cut after the role": (
+    "no valid JSON": Fault(Answer(body=b"{garbage"), stream_of(b"data: {garbage\n\n")),
+    "the answer is cut, a stream before its first chunk": Fault(
+        Answer(body=[b'{"id"', Close()], framing="length"), cut_after()
+    ),
+    "the answer is cut, a stream after the role": Fault(
         Answer(body=[b'{"id"', Close()], framing="length"),
         cut_after(event(chunk_of({"role": "assistant"}))),
-        {},
     ),
-    "error inside of a 200": (
+    "an error inside of a 200": Fault(
         Answer(body=dumped({"error": {"message": "overloaded", "type": "server_error"}})),
         stream_of(event({"error": {"message": "overloaded", "type": "server_error"}})),
-        {},
+    ),
+    "the answer is cut, a stream after content": Fault(
+        Answer(body=[b'{"id"', Close()], framing="length"),
+        cut_after(event(chunk_of({"content": "Hel"}))),
+        stream_error=IncompleteStreamError,
+    ),
+    "a stall within the answer, for a stream after content": Fault(
+        Answer(body=[b'{"id"', Stall()], framing="length"),
+        stream_of(event(chunk_of({"content": "Hel"})), Stall()),
+        stream_error=Timeout,
+    ),
+    "an error within the answer, for a stream after content": Fault(
+        Answer(body=dumped({"error": {"message": "overloaded", "type": "server_error"}})),
+        stream_of(
+            event(chunk_of({"content": "Hel"})), Gate(), event({"error": {"message": "no", "type": "server_error"}})
+        ),
+        stream_error=InternalServerError,
     ),
 }
+
+
+def state_of(router: Router) -> str:
+    """What the primary gets now, in the words of `Fault.then`."""
+    status = router.status()["primary"]
+    if status["cooling_for"] is not None:
+        return "a pause"
+    return "out" if status["breaker"] == "out" else "calls"
 
 
 class TestFaults:
     """Each ends in the secondary's whole answer, with default timeouts but for `total`."""
 
-    @pytest.mark.parametrize("fault", FAULTS)
-    def test_plain(self, server: Server, other: Server, fault: str) -> None:
-        answer, _, options = FAULTS[fault]
-        server.answer(answer)
-        router = router_of(server, other, **options)
+    @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+    def test_plain(self, server: Server, other: Server, fault: Fault) -> None:
+        server.answer(fault.plain)
+        router = router_of(server, other, fault.address(server), **fault.options)
         response = router.completion("group", MESSAGES, timeout=4)
         assert response == OTHER
         attempts = response.meta.attempts
         assert [attempt.outcome for attempt in attempts] == ["failed", "success"]
         assert attempts[0].deployment == "primary"
-        assert attempts[1].deployment == ("last" if options else "secondary")
+        assert attempts[1].deployment == ("last" if fault.options else "secondary")
         assert response.meta.retries == 1
-        assert len(server.requests) == 1
+        assert len(server.requests) <= 1
+        assert state_of(router) == fault.then
 
-    @pytest.mark.parametrize("fault", FAULTS)
-    async def test_streamed(self, server: Server, other: Server, fault: str) -> None:
-        _, answer, options = FAULTS[fault]
-        server.answer(answer)
+    @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+    async def test_streamed(self, server: Server, other: Server, fault: Fault) -> None:
+        server.answer(fault.streamed)
         other.answer(streaming("from ", "the other"))
-        router = router_of(server, other, **options)
+        router = router_of(server, other, fault.address(server), **fault.options)
         stream = await router.acompletion("group", MESSAGES, stream=True, timeout=4)
+        for piece in fault.streamed.body:
+            if isinstance(piece, Gate):
+                piece.open()
         text = ""
-        async for chunk in stream:
-            text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
-        assert text == "from the other"
-        assert [attempt.outcome for attempt in stream.meta.attempts] == ["failed", "success"]
+        with pytest.raises(fault.stream_error) if fault.stream_error else nullcontext():
+            async for chunk in stream:
+                text += (chunk.choices[0].delta.content or "") if chunk.choices else ""
+        if fault.stream_error:
+            # Never in silence, and never from the beginning.
+            assert text == "Hel"
+            assert not other.requests
+            assert router.status()["primary"]["failures"] == 1
+        else:
+            assert text == "from the other"
+            assert [attempt.outcome for attempt in stream.meta.attempts] == ["failed", "success"]
         assert router.status()["primary"]["in_flight"] == 0
+        assert state_of(router) == fault.then
 
-    def test_nobody_listens(self, other: Server) -> None:
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        dead = Deployment("openai/m", name="dead", base_url=address, api_key=KEY, order=0)
-        router = Router({"group": [dead, at(other, "alive", order=1)]})
-        assert router.completion("group", MESSAGES) == OTHER
-
-    def test_a_name_without_an_address(self, other: Server) -> None:
-        dead = Deployment(
-            "openai/m", name="dead", base_url="http://no-such-host.invalid/v1", api_key=KEY, order=0, limits=None
-        )
-        router = Router({"group": [dead, at(other, "alive", order=1)]}, client=Client(allow_http=True))
-        assert router.completion("group", MESSAGES, timeout=10) == OTHER
-
-    def test_tls_that_is_none(self, server: Server, other: Server) -> None:
-        address = server.base_url.replace("http://", "https://")
-        dead = Deployment("openai/m", name="dead", base_url=address, api_key=KEY, order=0)
-        router = Router({"group": [dead, at(other, "alive", order=1)]})
-        assert router.completion("group", MESSAGES, timeout=10) == OTHER
-
-    async def test_a_stream_that_breaks_after_its_first_chunk_says_so(self, server: Server, other: Server) -> None:
-        server.answer(cut_after(event(chunk_of({"content": "Hel"}))))
-        router = router_of(server, other)
-        stream = await router.acompletion("group", MESSAGES, stream=True)
-        with pytest.raises(IncompleteStreamError):
-            async for _ in stream:
-                pass
-        assert not other.requests
-        assert router.status()["primary"]["failures"] == 1
+    def test_the_table_is_in_the_documentation(self) -> None:
+        """To write it anew: UPDATE_DOCS=1."""
+        lines = ["| the primary | a plain call | a stream | the primary afterwards |", "|---|---|---|---|"]
+        then = {
+            "calls": "gets calls",
+            "a pause": "pauses, with its quota group",
+            "out": "is out, and is probed every 5 minutes",
+        }
+        for name, fault in FAULTS.items():
+            answer = "the fallback group's answer" if fault.options else "the secondary's answer"
+            stream = f"`{fault.stream_error.__name__}` after what came" if fault.stream_error else answer
+            lines.append(f"| {name} | {answer} | {stream} | {then[fault.then]} |")
+        page = Path(__file__).parents[1] / "docs" / "router.md"
+        mark = "<!-- faults: {}, written by tests/test_router.py -->"
+        before, rest = page.read_text().split(mark.format("begin"))
+        after = rest.split(mark.format("end"))[1]
+        text = mark.format("begin").join((before, "\n".join(["", *lines, ""]) + mark.format("end") + after))
+        if os.environ.get("UPDATE_DOCS"):
+            page.write_text(text)
+        assert page.read_text() == text
 
     def test_what_all_would_refuse_goes_nowhere_else(self, server: Server, other: Server) -> None:
         server.answer(refusal(400))
