@@ -13,6 +13,8 @@ import inspect
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,6 +235,18 @@ def test_example(
     added = set(os.environ.keys() - environment.keys())
     for name in added:
         monkeypatch.delenv(name)
+
+
+def test_the_example_of_a_router() -> None:
+    example = subprocess.run(
+        [sys.executable, str(ROOT / "examples/limits_and_router.py"), "1"], capture_output=True, text=True, timeout=60
+    )
+    assert (example.returncode, example.stderr) == (0, "")
+    lines = [line for line in example.stdout.splitlines() if line.startswith("primary")]
+    assert len(lines) == 2
+    # A declared limit is kept to: nothing is refused.
+    assert "0 refused" not in lines[0].partition("secondary")[0]
+    assert "0 refused" in lines[1].partition("secondary")[0]
 
 
 def test_blocks_are_found(tmp_path: Path) -> None:

@@ -129,7 +129,25 @@ class Client:
         drop_params: bool | None = None,
         priority: Literal["interactive", "bulk"] | None = None,
     ) -> Self:
-        """Returns a client with other options for its calls, which shares connections, limits and statistics."""
+        """Returns a client with other options for its calls.
+
+        It shares everything else with this one: connections, limits, statistics, and of a router the deployments. Closing one
+        closes both. An option that is left out stays as it is.
+
+        >>> from ritellm import Client
+        >>> client = Client(limits={"openai": {"rpm": 5_000}})
+        >>> bulk = client.with_options(priority="bulk", timeout={"queue": 3600})
+
+        Args:
+            timeout: seconds for a whole call, or a mapping, as for `Client`; limits that a mapping leaves out stay.
+            max_retries: maximum number of retries after a transient failure.
+            max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
+            drop_params: leave out parameters that the provider lacks.
+            priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
+
+        Raises:
+            InvalidArgumentError: an option that cannot be used, or that only a new client can have.
+        """
 
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: Any, /) -> Self: ...
@@ -165,10 +183,29 @@ class Client:
         """Raises the error that a call would raise if the client was closed."""
 
     def limits(self) -> dict[str, dict[str, Any]]:
-        """Returns the state of each quota that the client's calls have used, by its name."""
+        """Returns the state of each quota that the client's calls have used, by its name.
+
+        Returns:
+            A dict of dicts: ``windows`` (a list of dicts with ``unit``, ``per``, ``limit``, ``used`` and ``used_by_others``),
+            ``in_flight``, ``max_in_flight``, ``reserved_tokens``, ``waiting``, ``waiting_bulk``, ``paused_for`` and ``paused_by``,
+            ``stopped_by`` and ``probe_in``, ``burst``, ``learnt_rate``, ``learnt_token_rate``, ``learnt_in_flight``,
+            ``tokens_per_byte`` and ``output_tokens``. Times are in seconds from now, rates a second; what does not apply is
+            ``None``. docs/limits.md explains each. No key is in it.
+        """
 
     def enable(self, name: str) -> bool:
-        """Ends the pauses and stops of quotas by the beginning of their name, and of a router's deployment by its name."""
+        """Ends the pauses and stops of quotas: for when you have changed a limit, paid, or granted access.
+
+        Args:
+            name: the beginning of the quotas' names in `limits`; of a router, also the name of a deployment, which then gets calls
+                again, whatever it failed with.
+
+        Returns:
+            False if no quota that the client has used is called so.
+
+        Raises:
+            InvalidArgumentError: of a router, if no deployment is called so, either.
+        """
 
     def router_status(self) -> dict[str, dict[str, Any]]:
         """Returns the state of each deployment of a router, by its name."""
@@ -180,7 +217,27 @@ class Client:
 
 @final
 class Limit:
-    """Limit of a quota: requests and tokens in a window of time, requests in flight."""
+    """Limit of a quota: requests and tokens in a window of time, requests in flight.
+
+    >>> from ritellm import Limit
+    >>> Limit(requests=6, per=1)
+    Limit(requests=6, per=1)
+
+    A limit holds in any window of ``per`` seconds, not only in those that a clock's minute begins.
+
+    Args:
+        requests: maximum number of requests in a window.
+        tokens: maximum number of tokens in a window, input and output together.
+        input_tokens: maximum number of input tokens in a window.
+        output_tokens: maximum number of output tokens in a window.
+        per: length of the window in seconds, 60 by default.
+        max_in_flight: maximum number of requests in flight.
+        burst: the part of a window, above 0 and up to 1, that may be used at once after idleness. By default it is learnt: 0.3
+            until the provider refuses a request although the limit is kept, 0.02 from then on.
+
+    Raises:
+        InvalidArgumentError: a value that cannot be used, or no limit at all.
+    """
 
     def __new__(
         cls,
@@ -202,7 +259,34 @@ _Limit: TypeAlias = (
 
 @final
 class Limits:
-    """Limits that clients keep to, and who shares them."""
+    """Limits that clients keep to, and who shares them.
+
+    >>> from ritellm import Client, Limit, Limits
+    >>> client = Client(limits={"openai/gpt-4o-mini": {"rpm": 5_000, "tpm": 2_000_000}, "anthropic": {"max_in_flight": 64}})
+    >>> client = Client(limits="adaptive")  # learns them
+    >>> client = Client(limits=Limits({"openai": {"rpm": 5_000}, "mistral/*": Limit(requests=6, per=1)}, share="host:prod"))
+
+    Calls beyond a limit wait, in order, for at most the timeout ``queue``. Limits hold in any sliding window. All clients of a
+    process that call the same provider, address, key and model share the quota. A forked child has quotas of its own, unless
+    they are shared with ``share``.
+
+    Args:
+        limits: ``"adaptive"``, or a dict of limits by model: ``"openai"`` declares one quota for all models of the provider,
+            ``"openai/*"`` one for each model, ``"openai/gpt-4o"`` one for this model, and ``"openai/gpt-4o*"`` one for each
+            model whose name begins so. Where several apply to a call, all of them hold. A limit is a `Limit`, a list of them,
+            or a dict with any of ``rpm``, ``tpm`` (requests, tokens a minute), ``itpm``, ``otpm`` (input, output tokens), the
+            same with ``s`` or ``d`` for second and day in place of ``m``, ``max_in_flight`` and ``burst``.
+        adaptive: learn the limits of all models for which no window is declared, from refusals and header fields.
+        share: ``None`` for this process only, ``"host:name"`` for all processes of this user on this machine that use the same
+            name, or the address of a Redis (``redis://…``, ``rediss://…``) for processes on any machine.
+        namespace: prefix of the keys in the Redis; processes with different ones share nothing.
+        when_down: what to do while the Redis cannot be reached: keep to this part of each limit, above 0 and up to 1, in this
+            process (0.25 by default), ``"wait"``, or ``"error"``.
+        bulk_share: the part of a quota that calls of the priority ``"bulk"`` get at least while others wait; 0.05 by default.
+
+    Raises:
+        InvalidArgumentError: a value that cannot be used; the message names it.
+    """
 
     def __new__(
         cls,

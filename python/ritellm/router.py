@@ -154,7 +154,12 @@ def _unpickled(model: str, options: dict[str, Any], withheld: list[str]) -> Depl
 class Router(Client):
     """A client that sends each call to one of several deployments, and to another if that fails.
 
-    It has all the methods of `ritellm.Client`; ``model`` is the name of a group.
+    It is a `ritellm.Client` and has all of its methods, with the same types; ``model`` is the name of a group. docs/router.md
+    describes it.
+
+    >>> from ritellm import Router
+    >>> router = Router({"fast": ["openai/gpt-4o-mini", "groq/llama-3.3-70b-versatile"]})  # doctest: +SKIP
+    >>> response = router.completion("fast", [{"role": "user", "content": "Hi"}])  # doctest: +SKIP
 
     Args:
         groups: a dict of groups: name → a list of deployments, each a `Deployment`, a str ``provider/model``, or a dict of
@@ -183,8 +188,9 @@ class Router(Client):
         breaker: when a deployment that fails is left out: any of ``failures`` (5 in a row), ``share`` (0.5) of at least
             ``min_attempts`` (20) within ``window`` (30 s), ``open_for`` (5 s, doubled up to ``max_open_for``, 120 s), and
             ``probe_every`` (300 s) for those whose key or model was refused.
-        affinity: options of the strategy ``"affinity"``: ``prefix`` (number of characters of the prompt that count as its
+        affinity: options of the strategy ``"affinity"``: ``prefix`` (number of bytes of the prompt's JSON that count as its
             prefix, 1024), ``max_load`` (1.25 times an even one), ``remember_for`` (600 s).
+        **options: arguments of `ritellm.Client`.
 
     Raises:
         InvalidArgumentError: an argument that cannot be used; the message names it.
@@ -269,10 +275,11 @@ class Router(Client):
         """Returns the state of each deployment, by its name.
 
         Returns:
-            A dict of dicts: ``group``, ``in_flight``, ``calls``, ``failures``, ``breaker`` (``"closed"``, ``"open"``,
-            ``"half_open"`` or ``"out"``), ``why`` (why it gets no call now, or ``None``), ``ready_in`` and ``cooling_for``
-            (seconds, or ``None``), ``latency`` (mean, p50, p95 and p99 in seconds), ``last_failure`` and ``limits`` (the state
-            of its quotas, as `ritellm.Client.limits` returns it).
+            A dict of dicts: ``group``, ``model``, ``in_flight``, the numbers of attempts ``calls``, ``successes``,
+            ``failures``, ``rate_limited`` and ``cancelled``, ``breaker`` (``"closed"``, ``"open"``, ``"half_open"`` or
+            ``"out"``), ``why`` (why it gets no call now, or ``None``), ``ready_in`` and ``cooling_for`` (seconds, or ``None``),
+            ``last_failure`` (the name of an exception class), ``latency`` and ``first_chunk_latency`` (``mean``, ``p50``,
+            ``p95`` and ``p99`` in seconds) and ``limits`` (the state of its quota, as `ritellm.Client.limits` returns it).
         """
         return self.router_status()
 

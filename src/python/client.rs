@@ -75,8 +75,25 @@ impl Client {
         Ok(Self { state: Some(Box::new(state)) })
     }
 
-    /// Returns a client with the same settings but for these, which shares the connections, limits and statistics.
-    #[pyo3(signature = (**options))]
+    /// Returns a client with other options for its calls.
+    ///
+    /// It shares everything else with this one: connections, limits, statistics, and of a router the deployments. Closing one
+    /// closes both. An option that is left out stays as it is.
+    ///
+    /// >>> from ritellm import Client
+    /// >>> client = Client(limits={"openai": {"rpm": 5_000}})
+    /// >>> bulk = client.with_options(priority="bulk", timeout={"queue": 3600})
+    ///
+    /// Args:
+    ///     timeout: seconds for a whole call, or a mapping, as for `Client`; limits that a mapping leaves out stay.
+    ///     max_retries: maximum number of retries after a transient failure.
+    ///     max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
+    ///     drop_params: leave out parameters that the provider lacks.
+    ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
+    ///
+    /// Raises:
+    ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, priority=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -217,6 +234,13 @@ impl Client {
     }
 
     /// Returns the state of each quota that the client's calls have used, by its name.
+    ///
+    /// Returns:
+    ///     A dict of dicts: ``windows`` (a list of dicts with ``unit``, ``per``, ``limit``, ``used`` and ``used_by_others``),
+    ///     ``in_flight``, ``max_in_flight``, ``reserved_tokens``, ``waiting``, ``waiting_bulk``, ``paused_for`` and ``paused_by``,
+    ///     ``stopped_by`` and ``probe_in``, ``burst``, ``learnt_rate``, ``learnt_token_rate``, ``learnt_in_flight``,
+    ///     ``tokens_per_byte`` and ``output_tokens``. Times are in seconds from now, rates a second; what does not apply is
+    ///     ``None``. docs/limits.md explains each. No key is in it.
     fn limits<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = values::dict(py)?;
         let quotas = self.state().core.known().map(|core| core.client.quotas()).unwrap_or_default();
@@ -234,8 +258,17 @@ impl Client {
         Ok(dict)
     }
 
-    /// Ends the pauses and stops of the quotas whose name begins with this one and, of a router, of the deployment of this
-    /// name. Returns false if there are none.
+    /// Ends the pauses and stops of quotas: for when you have changed a limit, paid, or granted access.
+    ///
+    /// Args:
+    ///     name: the beginning of the quotas' names in `limits`; of a router, also the name of a deployment, which then gets calls
+    ///         again, whatever it failed with.
+    ///
+    /// Returns:
+    ///     False if no quota that the client has used is called so.
+    ///
+    /// Raises:
+    ///     InvalidArgumentError: of a router, if no deployment is called so, either.
     fn enable(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
         let found = self.state().core.known().is_some_and(|core| core.client.enable(name));
         let Some(router) = self.state().routing.as_ref().and_then(Routing::router) else { return Ok(found) };

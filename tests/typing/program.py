@@ -19,15 +19,19 @@ from ritellm import (
     Choice,
     Client,
     Delta,
+    Deployment,
     EmbeddingResponse,
     IncompleteStreamError,
     InvalidArgumentError,
+    Limit,
+    Limits,
     Message,
     Meta,
     RateLimitError,
     Response,
     ResponseEvent,
     RiteLLMError,
+    Router,
     Stream,
     ToolCall,
     Usage,
@@ -246,6 +250,53 @@ def closed() -> None:
     client.close("1")  # type: ignore[arg-type]
     assert_type(client.is_closed, bool)
     ritellm.close(timeout=0)
+
+
+def limited() -> Client:
+    Client(limits="adaptive")
+    Client(limits={"openai": {"rpm": 5_000, "max_in_flight": 64}, "mistral/*": Limit(requests=6, per=1)})
+    Client(limits={"groq": [{"rpm": 30}, Limit(tokens=5e5, per=86_400)]}, priority="bulk")
+    limits = Limits("adaptive", share="redis://h/0", namespace="prod", when_down="wait", bulk_share=0.1)
+    client = Client(limits=limits)
+    assert_type(client.with_options(priority="bulk", max_retries=1), Client)
+    assert_type(client.limits(), dict[str, dict[str, Any]])
+    assert_type(client.enable("openai"), bool)
+    client.with_options(priority="low")  # type: ignore[arg-type]
+    client.with_options(base_url="http://h")  # type: ignore[call-arg]
+    Limit(5)  # type: ignore[call-arg]
+    Limits("fast")  # type: ignore[arg-type]
+    return client
+
+
+async def routed(client: Client) -> None:
+    """A router is a client: the types of its calls are the same."""
+    router = Router(
+        {
+            "fast": [
+                Deployment("azure/gpt", base_url="https://h", weight=3, rpm=5_000),
+                "openai/gpt",
+                {"model": "groq/m"},
+            ]
+        },
+        client=client,
+        strategy=lambda group, names: names[0],
+        fallbacks={"fast": ["smart"]},
+        hedge={"after": "p95", "budget": 0.05},
+        max_wait=60,
+    )
+    either: Client = router
+    assert_type(router, Router)
+    assert_type(router.completion("fast", QUESTION), ChatCompletion)
+    assert_type(await router.acompletion("fast", QUESTION, stream=True), Stream)
+    assert_type(await either.aembedding("fast", "Hi"), EmbeddingResponse)
+    assert_type(router.responses("fast", "Hi", stream=True), Stream[ResponseEvent, Response])
+    assert_type(router.with_options(priority="bulk"), Router)
+    assert_type(router.status(), dict[str, dict[str, Any]])
+    assert_type(Router.from_file("ritellm.toml", max_wait=5), Router)
+    with router as entered:
+        assert_type(entered, Router)
+    router.completion("fast")  # type: ignore[call-overload]
+    Deployment("openai/gpt", weight="3")  # type: ignore[arg-type]
 
 
 async def aclosed() -> None:

@@ -89,6 +89,17 @@ def test_editors_show_the_docstrings() -> None:
         assert methods[name] == docstring.split("\n\n")[0] + f"\n\nSee `ritellm.{name}`."
 
 
+def test_editors_show_the_docstrings_of_limits() -> None:
+    """Editors do not look into the native module."""
+    stub = ast.parse((ROOT / "python/ritellm/_core.pyi").read_text())
+    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
+    for name in ("Limit", "Limits"):
+        assert ast.get_docstring(classes[name]) == inspect.getdoc(getattr(ritellm, name))
+    methods = {node.name: node for node in classes["Client"].body if isinstance(node, ast.FunctionDef)}
+    for name in ("with_options", "limits", "enable"):
+        assert ast.get_docstring(methods[name]) == inspect.getdoc(getattr(ritellm.Client, name))
+
+
 def test_parameters_of_streams_at_run_time() -> None:
     assert get_args(ritellm.Stream[int, str]) == (int, str)
     assert get_origin(ritellm.Stream[int, str]) is ritellm.Stream
