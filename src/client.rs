@@ -32,7 +32,7 @@ pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use host_budget::{HostQuotas, host_quotas};
-pub use notices::{have_notices, take_notices};
+pub use notices::{have_notices, notify, take_notices};
 pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
@@ -137,6 +137,23 @@ impl Client {
         }
         let quotas = self.quotas.of(deployment, own).ok()?;
         quotas.iter().filter_map(|quota| quota.budget_left()).reduce(f64::min)
+    }
+
+    /// Returns an estimate of the cost of a call at a deployment, in US dollars; `None` if it is not known.
+    pub fn expected_cost(&self, call: &Call, deployment: &Deployment) -> Option<f64> {
+        let max_tokens = gate::limits_call(call, deployment).max_tokens;
+        pricing::expected_cost(self.catalog.as_deref()?, call, deployment, max_tokens)
+    }
+
+    /// Returns the size of the context window of a deployment's model and an estimate of that of a call's prompt, in tokens,
+    /// if the prompt is known to be too large.
+    pub fn too_small_window(&self, call: &Call, deployment: &Deployment) -> Option<(u64, u64)> {
+        pricing::too_small_window(self.catalog.as_deref()?, call, deployment)
+    }
+
+    /// Returns true if the attempts of a call at a deployment may have to wait to be admitted.
+    pub fn may_wait(&self, own: Option<&OwnLimits>) -> bool {
+        self.in_flight_limiter.is_some() || self.quotas.are_declared() || own.is_some()
     }
 
     /// Starts a call.

@@ -7,12 +7,13 @@ import copy
 import os
 import pickle
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from server import (
@@ -380,6 +381,25 @@ class TestLimits:
         assert response == completion_of()
         assert [attempt.outcome for attempt in response.meta.attempts] == ["failed", "success"]
 
+    def test_waiting_for_a_limit_ends_with_the_total_timeout(self, server: Server) -> None:
+        server.answer(Answer(before=[Stall()]))
+        router = Router({"group": [at(server, f"f{time.monotonic_ns()}", max_in_flight=1)]})
+
+        def hold() -> None:
+            with pytest.raises(Timeout):
+                router.completion("group", MESSAGES, timeout=1)
+
+        first = threading.Thread(target=hold)
+        first.start()
+        server.wait_for_requests(1)
+        with pytest.raises(Timeout, match=r"total timeout of 0\.2 s, waiting for its limits included") as caught:
+            router.completion("group", MESSAGES, timeout=0.2)
+        assert [attempt.outcome for attempt in caught.value.attempts] == ["aborted"]
+        first.join()
+        assert len(server.requests) == 1
+        (state,) = router.limits().values()
+        assert (state["in_flight"], state["waiting"]) == (0, 0)
+
 
 class TestHedges:
     async def test_the_faster_one_wins_and_the_other_is_aborted(self, server: Server, other: Server) -> None:
@@ -390,6 +410,103 @@ class TestHedges:
         outcomes = [(attempt.deployment, attempt.outcome, attempt.reason) for attempt in response.meta.attempts]
         assert outcomes == [("primary", "aborted", "first"), ("secondary", "success", "hedge")]
         assert await asyncio.to_thread(server.requests[0].gone.wait, 10)
+
+
+class TestCatalog:
+    CATALOG: ClassVar = {
+        "openai/small": {"context_window": 100, "input": 1, "output": 1},
+        "openai/large": {"context_window": 100_000, "input": 2, "output": 2},
+    }
+    LONG: ClassVar = [{"role": "user", "content": "word " * 1000}]
+
+    def test_the_cheapest_one(self, server: Server, other: Server) -> None:
+        deployments = [
+            at(server, "u", "openai/unknown"),
+            at(server, "l", "openai/large"),
+            at(other, "s", "openai/small"),
+        ]
+        router = Router({"group": deployments}, strategy="cost", client=Client(catalog=self.CATALOG))
+        for _ in range(5):
+            assert router.completion("group", MESSAGES) == OTHER
+        # It is too small: the cheapest of the others.
+        server.answer(plain())
+        response = router.completion("group", self.LONG)
+        attempts = [(attempt.deployment, attempt.outcome) for attempt in response.meta.attempts]
+        assert attempts == [("s", "skipped"), ("l", "success")]
+
+    def test_a_fallback_whose_window_is_too_small_is_skipped(self, server: Server, other: Server) -> None:
+        server.answer(Answer(500), plain())
+        router = Router(
+            {
+                "group": [at(server, "a", "openai/large")],
+                "small": [at(other, "b", "openai/small")],
+                "large": [at(server, "c", "openai/large")],
+            },
+            fallbacks={"group": ["small", "large"]},
+            client=Client(catalog=self.CATALOG),
+            max_retries=0,
+        )
+        response = router.completion("group", self.LONG)
+        assert response == completion_of()
+        attempts = {attempt.deployment: (attempt.outcome, attempt.message) for attempt in response.meta.attempts}
+        assert attempts["b"] == ("skipped", "has a context window of 100 tokens for a prompt of about 1260")
+        assert (attempts["a"][0], attempts["c"][0]) == ("failed", "success")
+        assert not other.requests
+
+    def test_what_is_known_to_be_too_long_goes_to_its_fallback(self, server: Server, other: Server) -> None:
+        router = Router(
+            {"group": [at(server, "a", "openai/small")], "large": [at(other, "b", "openai/large")]},
+            context_window_fallbacks={"group": ["large"]},
+            client=Client(catalog=self.CATALOG),
+        )
+        assert router.completion("group", self.LONG) == OTHER
+        # The bytes of media tell nothing of their tokens.
+        server.answer(plain())
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 10_000}}
+        assert router.completion("group", [{"role": "user", "content": [image]}]) == completion_of()
+
+    def test_what_lacks_a_parameter_is_skipped(self, server: Server, other: Server) -> None:
+        router = Router(
+            {
+                "group": [
+                    Deployment("anthropic/claude", name="a", base_url=server.url, api_key=KEY),
+                    at(other, "b", order=1),
+                ]
+            },
+            max_retries=0,
+        )
+        response = router.completion("group", MESSAGES, logprobs=True)
+        assert response == OTHER
+        assert [(one.deployment, one.outcome) for one in response.meta.attempts] == [("a", "skipped"), ("b", "success")]
+        assert "logprobs" in response.meta.attempts[0].message
+        assert (response.meta.retries, router.status()["a"]["failures"]) == (0, 0)
+
+
+class TestLog:
+    def test_a_deployment_that_is_out_is_said_once(
+        self, server: Server, other: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.answer(refusal(401))
+        router = router_of(server, other)
+        for _ in range(3):
+            router.completion("group", MESSAGES)
+        out = "router: the deployment primary of the group group refuses its key or model: it gets no calls, but for a probe"
+        assert [record.message for record in caplog.records if record.name == "ritellm"] == [f"{out} every 300 s"]
+        assert KEY not in caplog.text
+
+    def test_a_breaker_that_opens_and_closes(
+        self, server: Server, other: Server, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server.answer(Answer(500), Answer(500), plain())
+        router = router_of(server, other, breaker={"failures": 2, "open_for": 0.01})
+        router.completion("group", MESSAGES)
+        router.completion("group", MESSAGES)
+        time.sleep(0.02)
+        router.completion("group", MESSAGES)
+        router.completion("group", MESSAGES)
+        opened, closed = (record.message for record in caplog.records if record.name == "ritellm")
+        assert opened.startswith("router: the deployment primary of the group group failed too often: it gets no calls")
+        assert closed == "router: the deployment primary of the group group answers again: it gets calls as before"
 
 
 class TestStrategies:

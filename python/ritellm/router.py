@@ -164,8 +164,8 @@ class Router(Client):
     Args:
         groups: a dict of groups: name → a list of deployments, each a `Deployment`, a str ``provider/model``, or a dict of
             the arguments of `Deployment`.
-        client: the client whose connections, proxy, certificates, limits and other settings are used; by default, the router
-            has its own.
+        client: the client whose connections, proxy, certificates, limits, catalog and other settings are used; by default, the
+            router has its own. Closing the one closes the other.
         model_list: groups in LiteLLM's format, in place of ``groups``: a list of dicts with ``model_name`` and
             ``litellm_params``.
         strategy: how a deployment of a group is chosen: ``"weighted"`` (the default: by weight), ``"least_busy"`` (fewest calls
@@ -180,7 +180,8 @@ class Router(Client):
         hedge: a second request for calls that take long, such as ``{"after": "p95", "budget": 0.05}``: ``after`` is a quantile
             of the group's latency or a number of seconds, ``budget`` the maximum number of second requests as a part of all
             calls. Calls that are stored or that run tools at the provider are never sent twice. Off by default.
-        max_wait: seconds that a call waits while no deployment is available; 60 by default.
+        max_wait: seconds that a call waits while no deployment is available or has budget; 60 by default. The total timeout of
+            a router's call includes all waiting, that for limits too.
         attempt_timeout: seconds of an attempt while there is another deployment to try. By default, a share of the time that
             is left.
         max_retries: maximum number of attempts after the first, for each group; by default, the client's.

@@ -14,7 +14,7 @@ static ARE_THERE: AtomicBool = AtomicBool::new(false);
 static NOTICES: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Adds a notice, a sentence without keys.
-pub(crate) fn notify(text: String) {
+pub fn notify(text: String) {
     let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
     if notices.len() == MAX_KEPT {
         notices.pop_front();

@@ -68,6 +68,7 @@ pub(super) static PHRASES: &[Phrase] = &[
     phrase("Cohere", "number of tokens in the prompt exceeds", "https://docs.cohere.com/reference/errors"),
     phrase("Perplexity", "length of all messages is too long", LITELLM),
     phrase("SambaNova", "maximum supported sequence length", "https://github.com/cline/cline/issues/294"),
+    phrase("SGLang", "exceeds the maximum allowed length", "https://github.com/NVIDIA-NeMo/Switchyard/pull/542"),
     phrase(
         "Together, SGLang",
         "is longer than the model's context length",

@@ -280,9 +280,9 @@ impl Client {
 
     /// Returns the state of each deployment of a router, by its name.
     fn router_status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let core = self.core(py)?;
+        let quotas = self.state().core.known().map(|core| core.client.quotas()).unwrap_or_default();
         match self.state().routing.as_ref().and_then(Routing::router) {
-            Some(router) => router_status::router(py, &router, &core.client),
+            Some(router) => router_status::router(py, &router, &quotas),
             None => values::dict(py),
         }
     }

@@ -5,18 +5,21 @@ use pyo3::types::PyDict;
 
 use super::quota_status;
 use super::values;
-use crate::client::Client;
+use crate::limits::{Snapshot, Time};
 use crate::router::route::Router;
 use crate::router::state::Status;
 
-/// Makes a dict of the state of each deployment, by its name.
-pub(super) fn router<'py>(py: Python<'py>, router: &Router, client: &Client) -> PyResult<Bound<'py, PyDict>> {
+/// Makes a dict of the state of each deployment, by its name. `quotas` are those of its client.
+pub(super) fn router<'py>(
+    py: Python<'py>,
+    router: &Router,
+    quotas: &[(String, Snapshot, Time)],
+) -> PyResult<Bound<'py, PyDict>> {
     let (statuses, whys) = router.with(|state, now| {
         let whys: Vec<_> =
             (0..state.plan().deployments.len()).map(|index| state.why(index, now).map(|why| why.text(now))).collect();
         (state.status(now), whys)
     });
-    let quotas = client.quotas();
     let all = values::dict(py)?;
     for (index, (status, why)) in statuses.iter().zip(&whys).enumerate() {
         let Status { name, group, in_flight, counts, breaker, ready_in, cooling_for, last_failure, mean, quantiles } =

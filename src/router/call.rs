@@ -189,10 +189,17 @@ impl RoutedCall {
         };
         let deployment = ticket.deployment;
         let random = outlook.random();
-        self.end(now, ticket, &Outcome::Failure(failure), random);
+        let was_not_made =
+            failure.had_no_effect && matches!(failure.kind, ErrorKind::Timeout | ErrorKind::UnsupportedParams);
+        let outcome = match was_not_made {
+            // It was not admitted in time, or lacks a parameter: that says nothing of the deployment.
+            true => Outcome::Cancelled(None),
+            false => Outcome::Failure(failure),
+        };
+        self.end(now, ticket, &outcome, random);
         self.made[id].failure = Some(failure);
         let visit = &mut self.visits[self.made[id].visit];
-        if failure.class == FailureClass::Rate && self.made[id].reason != Reason::Hedge {
+        if (failure.class == FailureClass::Rate || was_not_made) && self.made[id].reason != Reason::Hedge {
             // The pause of its quota is the limit of these.
             visit.attempts -= 1;
         }

@@ -51,6 +51,13 @@ impl Router {
         &self.targets[deployment]
     }
 
+    /// Puts what a call has changed for all into the log.
+    fn note(&self, routed: &mut RoutedCall, now: Time) {
+        for notice in routed.take_notices() {
+            client::notify(notice.text(&self.plan, now));
+        }
+    }
+
     fn now(&self) -> Time {
         self.started.elapsed()
     }
@@ -160,6 +167,8 @@ struct Driver<'a> {
     started: Instant,
     /// Starts of the attempts, by their numbers.
     begun: SmallVec<[Instant; 2]>,
+    /// Their limits, if they have one of their own.
+    limits: SmallVec<[Option<Duration>; 2]>,
 }
 
 /// What decisions and attempts are made from.
@@ -186,13 +195,17 @@ impl<'a> Driver<'a> {
             errors: SmallVec::new(),
             started: Instant::now(),
             begun: SmallVec::new(),
+            limits: SmallVec::new(),
         }
     }
 
     /// Takes an event and returns the next step.
     fn tell(&mut self, event: Event) -> Decision {
-        let now = self.context.route.router.now();
-        self.routed.next(now, event, &mut View { context: &self.context, now })
+        let router = &self.context.route.router;
+        let now = router.now();
+        let decision = self.routed.next(now, event, &mut View { context: &self.context, now });
+        router.note(&mut self.routed, now);
+        decision
     }
 
     /// Remembers which account has the state that an answer made.
@@ -209,12 +222,18 @@ impl<'a> Driver<'a> {
         let mut running: SmallVec<[(AttemptId, Running<'a, O>); 2]> = SmallVec::new();
         let mut answered = None;
         let mut due: Option<Pin<Box<Sleep>>> = None;
+        // An attempt's own deadline begins when it is admitted, the call's before.
+        let mut end: Option<Pin<Box<Sleep>>> = None;
         let mut event = Event::Started;
         loop {
             match self.tell(event) {
                 Decision::Attempt(attempt) | Decision::Race(attempt) => {
                     due = attempt.race_after.map(|after| Box::pin(sleep(after)));
                     self.begun.push(Instant::now());
+                    self.limits.push(attempt.limit);
+                    if end.is_none() && self.context.may_wait(attempt.deployment) {
+                        end = self.end_of_call().map(|end| Box::pin(sleep_until(end)));
+                    }
                     running.push((attempt.id, self.context.begin(&attempt, &make)));
                 }
                 Decision::Continue { due_after } => due = due_after.map(|after| Box::pin(sleep(after))),
@@ -240,26 +259,69 @@ impl<'a> Driver<'a> {
                 // Reported after an answer only.
                 Decision::Done => {}
             }
-            event = match next(&mut running, &mut due).await {
-                None => {
+            event = match next(&mut running, &mut due, &mut end).await {
+                Next::Due => {
                     due = None;
                     Event::Due
                 }
-                Some((id, Ok(output))) => {
+                Next::End => return Err(self.ended()),
+                Next::Ended(id, Ok(output)) => {
                     answered = Some((id, output));
                     Event::Answered(id)
                 }
-                Some((id, Err(error))) => {
+                Next::Ended(id, Err(mut error)) => {
                     self.context.queue = None;
-                    if !error.was_sent && error.kind == ErrorKind::Timeout {
+                    if is_unadmitted(&error) && running.is_empty() {
                         // The call has waited for as long as it may.
+                        let record = self.record(None);
+                        error.record = (!self.errors.is_empty()).then(|| Box::new(record)).or(error.record);
                         return Err(error);
                     }
+                    self.explain(id, &mut error);
                     let failure = failure(&error);
                     self.errors.push((id, error));
                     Event::Failed(id, failure)
                 }
             };
+        }
+    }
+
+    /// Returns the end of the call, if it has a total timeout.
+    fn end_of_call(&self) -> Option<Instant> {
+        self.context.route.router.started.checked_add(self.context.end?)
+    }
+
+    /// Returns the error of a call whose total timeout has passed.
+    fn ended(&self) -> Box<Error> {
+        let total = self.context.call.timeouts.total.unwrap_or_default();
+        let mut error = Error::timeout(format!(
+            "the call was not done within its total timeout of {} s, waiting for its limits included",
+            total.as_secs_f64()
+        ));
+        let record = self.record(None);
+        error.retries = record.retries;
+        error.record = Some(Box::new(record));
+        error
+    }
+
+    /// Names the timeout by which an attempt ended if it is the call's, or a share of it: the client knows only what was left.
+    fn explain(&self, id: AttemptId, error: &mut Error) {
+        if error.kind != ErrorKind::Timeout {
+            return;
+        }
+        let total = self.context.call.timeouts.total;
+        error.message = match (total, self.limits[id]) {
+            (Some(total), _) if self.started.elapsed() >= total => {
+                format!("the call was not done within its total timeout of {} s", total.as_secs_f64())
+            }
+            (_, Some(limit)) if self.begun[id].elapsed() >= limit => format!(
+                "there was no answer within {:.3} s, the time of this attempt while there were others to try",
+                limit.as_secs_f64()
+            ),
+            _ => return,
+        };
+        if let Some(attempt) = error.record.as_mut().and_then(|record| record.attempts.last_mut()) {
+            attempt.message = Some(error.message.clone());
         }
     }
 
@@ -297,6 +359,10 @@ impl<'a> Driver<'a> {
             let of_error = |error: &Error| error.record.as_ref().and_then(|record| record.attempts.last().cloned());
             let failed = self.errors.iter().find(|(known, _)| *known == id);
             let known = match (failed, &answered) {
+                (Some((_, error)), _) if error.kind == ErrorKind::UnsupportedParams && error.status.is_none() => {
+                    let message = Some(error.message.clone());
+                    Some(AttemptRecord { message, ..self.attempt(made.deployment, Outcome::Skipped) })
+                }
                 (Some((_, error)), _) => Some(of_error(error).unwrap_or_else(|| AttemptRecord {
                     // Nothing was sent.
                     error: Some(error.kind.class_name().into()),
@@ -318,7 +384,8 @@ impl<'a> Driver<'a> {
                 ..attempt
             });
         }
-        record.retries = (self.routed.attempts().len() as u32).saturating_sub(1);
+        let unmade = self.errors.iter().filter(|(_, error)| is_found_here(error)).count();
+        record.retries = (self.routed.attempts().len() - unmade).saturating_sub(1) as u32;
         record
     }
 
@@ -376,29 +443,57 @@ impl<'a> Context<'a> {
         waits.filter(|(wait, _)| *wait <= longest && !wait.is_zero()).min().map(|(_, deployment)| deployment)
     }
 
+    fn may_wait(&self, deployment: DeploymentIndex) -> bool {
+        self.client.may_wait(self.route.router.targets[deployment].limits.as_deref())
+    }
+
     fn expected_wait(&self, deployment: DeploymentIndex) -> Duration {
         let target = &self.route.router.targets[deployment];
         self.client.expected_wait(self.call, &target.deployment, target.limits.as_deref())
     }
 }
 
-/// Waits for the end of an attempt; `None` if what is due comes before.
+/// What happens first.
+enum Next<O> {
+    /// An attempt has ended.
+    Ended(AttemptId, Result<O>),
+    /// The time that was decided on has come.
+    Due,
+    /// The total timeout of the call has passed.
+    End,
+}
+
+/// Waits for what happens first.
 async fn next<O>(
     running: &mut SmallVec<[(AttemptId, Running<'_, O>); 2]>,
     due: &mut Option<Pin<Box<Sleep>>>,
-) -> Option<(AttemptId, Result<O>)> {
+    end: &mut Option<Pin<Box<Sleep>>>,
+) -> Next<O> {
     std::future::poll_fn(|context| {
         for index in 0..running.len() {
             if let Poll::Ready(output) = running[index].1.as_mut().poll(context) {
-                return Poll::Ready(Some((running.remove(index).0, output)));
+                return Poll::Ready(Next::Ended(running.remove(index).0, output));
             }
         }
-        match due {
-            Some(due) => due.as_mut().poll(context).map(|()| None),
-            None => Poll::Pending,
+        let mut is_over = |timer: &mut Option<Pin<Box<Sleep>>>| {
+            timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready())
+        };
+        if is_over(due) {
+            return Poll::Ready(Next::Due);
         }
+        if is_over(end) { Poll::Ready(Next::End) } else { Poll::Pending }
     })
     .await
+}
+
+/// True for an error that was found before anything was sent.
+fn is_found_here(error: &Error) -> bool {
+    error.status.is_none() && matches!(error.kind, ErrorKind::UnsupportedParams | ErrorKind::InvalidArgument)
+}
+
+/// True for the error of an attempt that was not admitted within its time.
+fn is_unadmitted(error: &Error) -> bool {
+    !error.was_sent && error.kind == ErrorKind::Timeout
 }
 
 /// Returns what a failed attempt says, as far as decisions depend on it.
@@ -410,7 +505,7 @@ fn failure(error: &Error) -> Failure {
         class: failure_class(error),
         retry_after: error.retry_after,
         is_repeatable: client::is_retryable(error),
-        had_no_effect: !error.was_sent || was_refused,
+        had_no_effect: !error.was_sent || was_refused || is_found_here(error),
     }
 }
 
@@ -426,8 +521,13 @@ impl Outlook for View<'_, '_> {
     }
 
     fn refusal(&self, deployment: DeploymentIndex) -> Option<Refusal> {
-        let target = &self.context.route.router.targets[deployment];
-        target.deployment.endpoint(&self.context.call.request).err().map(|_| Refusal::Operation)
+        let Context { client, call, route, .. } = self.context;
+        let target = &route.router.targets[deployment];
+        if target.deployment.endpoint(&call.request).is_err() {
+            return Some(Refusal::Operation);
+        }
+        let too_small = client.too_small_window(call, &target.deployment);
+        too_small.map(|(window, prompt)| Refusal::ContextWindow { window, prompt })
     }
 
     fn ready_at(&self, deployment: DeploymentIndex) -> Time {
@@ -443,6 +543,11 @@ impl Outlook for View<'_, '_> {
     fn budget(&self, deployment: DeploymentIndex) -> Option<f64> {
         let target = &self.context.route.router.targets[deployment];
         self.context.client.budget_left(&target.deployment, target.limits.as_deref())
+    }
+
+    fn price(&self, deployment: DeploymentIndex) -> Option<f64> {
+        let Context { client, call, route, .. } = self.context;
+        client.expected_cost(call, &route.router.targets[deployment].deployment)
     }
 
     fn choose(&mut self, candidates: &[DeploymentIndex]) -> Option<usize> {
@@ -464,7 +569,9 @@ impl StreamObserver for Observer {
             None => Event::Succeeded(self.id),
             Some(error) => Event::Failed(self.id, failure(error)),
         };
-        let _ = self.routed.next(self.router.now(), event, &mut Unseen);
+        let now = self.router.now();
+        let _ = self.routed.next(now, event, &mut Unseen);
+        self.router.note(&mut self.routed, now);
     }
 }
 

@@ -12,7 +12,7 @@ use super::deployment::{Counts, Deployment, MAX_PAUSE, Outcome, Slot, Ticket};
 use super::hedge::Hedger;
 use super::lru::{Lru, mix};
 use super::options::StrategyKind;
-use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::plan::{self, DeploymentIndex, GroupIndex, Plan};
 use super::quota_group::QuotaGroup;
 use super::strategy::Choice;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +31,27 @@ pub struct Notice {
     pub deployment: DeploymentIndex,
     /// What has changed.
     pub change: Change,
+}
+
+impl Notice {
+    /// Returns the line for the log.
+    pub fn text(&self, plan: &Plan, now: Time) -> String {
+        let plan::Deployment { name, group, .. } = &plan.deployments[self.deployment];
+        let group = &plan.groups[*group].name;
+        let every = plan.breaker.probe_every;
+        let what = match self.change {
+            Change::Opened(until) => {
+                let pause = until.saturating_sub(now).as_secs_f64();
+                format!("failed too often: it gets no calls, but for a probe in {pause:.1} s")
+            }
+            Change::Out(FailureClass::QuotaFatal) => {
+                format!("is out of quota: it gets no calls, but for a probe every {every} s")
+            }
+            Change::Out(_) => format!("refuses its key or model: it gets no calls, but for a probe every {every} s"),
+            Change::Closed => "answers again: it gets calls as before".into(),
+        };
+        format!("router: the deployment {name} of the group {group} {what}")
+    }
 }
 
 /// State of a router.
