@@ -362,7 +362,7 @@ pub(super) fn spec(at: &str, value: &Bound<'_, PyAny>) -> PyResult<QuotaSpec> {
     if let Ok(limit) = value.cast::<Limit>() {
         return Ok(limit.get().spec.clone());
     }
-    if value.cast::<PyString>().is_ok_and(|word| word.to_string() == "adaptive") {
+    if value.cast::<PyString>().is_ok_and(|word| word.to_str().is_ok_and(|word| word == "adaptive")) {
         return Ok(QuotaSpec { adaptive: true, ..QuotaSpec::default() });
     }
     if value.cast::<PyList>().is_ok() || value.cast::<PyTuple>().is_ok() {
