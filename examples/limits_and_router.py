@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from ritellm import Deployment, Router
 
@@ -42,8 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         allowed = self.server.allows()
-        choice = {"index": 0, "message": {"role": "assistant", "content": "Hello!"}, "finish_reason": "stop"}
-        answer = {"choices": [choice]} if allowed else {"error": {"message": "slow down"}}
+        answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello!"}}]} if allowed else {}
         body = json.dumps(answer).encode()
         self.send_response(200 if allowed else 429)
         self.send_header("Content-Length", str(len(body)))
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def deployment(name: str, limit: int, **options: object) -> Deployment:
+def deployment(name: str, limit: int, **options: Any) -> Deployment:
     base_url = f"http://127.0.0.1:{Provider(limit).server_port}/v1"
     return Deployment("openai/m", name=name, base_url=base_url, api_key="none", **options)
 

@@ -534,6 +534,19 @@ fn a_quota_that_a_stopped_process_has_locked_moves_after_a_second() {
 }
 
 #[test]
+fn all_quotas_can_be_looked_at() {
+    let name = Name::new("each");
+    let (region, other) = (name.open(), name.open());
+    let slots = [[1; 32], [2; 32]].map(|hash| persist(|| region.quota(&hash)));
+    persist(|| region.with(slots[1], |sum, _| sum.add(0)));
+    let look = |region: &Region| region.each(|hash, sum, _| (hash, sum.total));
+    assert_eq!(look(&other), [([1; 32], 0), ([2; 32], 1)]);
+    // One that is in use is left out, and what looks at it waits for nobody.
+    let seen = persist(|| region.with(slots[0], |_, _| look(&other)));
+    assert_eq!(seen, [([2; 32], 1)]);
+}
+
+#[test]
 fn processes_that_create_a_region_at_once_share_it() {
     for _ in 0..3 {
         let name = Name::new("create");

@@ -25,6 +25,7 @@ __all__ = [
     "adopt",
     "conceal",
     "from_json",
+    "host_quotas",
     "providers",
     "to_json",
 ]
