@@ -107,8 +107,11 @@ def write_line(process: subprocess.Popen[str], line: str) -> None:
 class Redis:
     """A redis-server of the test's own, on a free port."""
 
-    def __init__(self, processes: Processes, arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self, processes: Processes, arguments: tuple[str, ...], environment: dict[str, str] | None = None
+    ) -> None:
         self.processes, self.arguments = processes, arguments
+        self.environment = {**os.environ, **(environment or {})}
         self.port = free_port()
         self.start()
 
@@ -120,7 +123,7 @@ class Redis:
         own = [] if "--port" in self.arguments else ["--port", str(self.port)]
         command = ["redis-server", *own, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", *self.arguments]
         try:
-            self.process = self.processes.start(*command)
+            self.process = self.processes.start(*command, env=self.environment)
         except FileNotFoundError:
             assert "CI" not in os.environ
             pytest.skip("needs redis-server, which make test installs")
