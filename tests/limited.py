@@ -76,7 +76,10 @@ class LimitedServer:
 class Worker:
     def __init__(self, processes: Processes, environment: dict[str, str] | None, options: dict[str, Any]) -> None:
         self.process = processes.start(
-            sys.executable, str(HERE / "limited_worker.py"), json.dumps(options), env={**os.environ, **(environment or {})}
+            sys.executable,
+            str(HERE / "limited_worker.py"),
+            json.dumps(options),
+            env={**os.environ, **(environment or {})},
         )
         self.pid = self.process.pid
         assert read_line(self.process) == "ready\n"

@@ -10,7 +10,6 @@ each request: time.monotonic() at its arrival, the listener's index, its size in
 from __future__ import annotations
 
 import asyncio
-import collections
 import json
 import math
 import random
@@ -95,7 +94,9 @@ RULES = {"none": Rule, "bucket": Bucket, "fixed": Fixed, "in_flight": InFlight}
 class Listener:
     def __init__(self, index: int, log: BinaryIO, options: dict[str, Any]) -> None:
         self.index, self.log = index, log
-        self.rule = RULES[options.get("rule", "none")](options.get("limit", 0), options.get("per", 6), options.get("saves", 1))
+        self.rule = RULES[options.get("rule", "none")](
+            options.get("limit", 0), options.get("per", 6), options.get("saves", 1)
+        )
         self.latency = options.get("latency", [0.0, 0.0])
         self.retry_after = options.get("retry_after", "none")
         self.random = random.Random(index)
@@ -165,7 +166,9 @@ async def main() -> None:
         listeners = [Listener(index, log, json.loads(text)) for index, text in enumerate(sys.argv[2:])]
         ports = []
         for listener in listeners:
-            server = await loop.create_server(lambda listener=listener: Connection(listener), "127.0.0.1", 0, backlog=1024)
+            server = await loop.create_server(
+                lambda listener=listener: Connection(listener), "127.0.0.1", 0, backlog=1024
+            )
             ports.append(server.sockets[0].getsockname()[1])
         print(json.dumps(ports), flush=True)
         reader = asyncio.StreamReader()

@@ -45,7 +45,9 @@ def child(options: dict[str, Any], client: Client, end: float) -> None:
     def calls() -> None:
         while time.monotonic() < end:
             with contextlib.suppress(Exception):
-                client.completion("openai/m", [{"role": "user", "content": "size=1 xxxx"}], timeout=options.get("timeout", 60))
+                client.completion(
+                    "openai/m", [{"role": "user", "content": "size=1 xxxx"}], timeout=options.get("timeout", 60)
+                )
 
     for _ in range(options.get("at_once", 10)):
         threading.Thread(target=calls, daemon=True).start()
@@ -88,9 +90,7 @@ async def main() -> None:
                 await asyncio.sleep(0.02)
             longest = max(longest, time.monotonic() - begun)
 
-    tasks = [
-        asyncio.ensure_future(caller(client)) for client in clients for _ in range(options.get("at_once", 10))
-    ]
+    tasks = [asyncio.ensure_future(caller(client)) for client in clients for _ in range(options.get("at_once", 10))]
     if options.get("forks"):
         await asyncio.sleep(options["forks"])
         if os.fork() == 0:

@@ -97,7 +97,9 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
-@pytest.mark.parametrize("kind", ["host", "redis, of the processes", "redis, of one process", "redis, of the server", "redis, of all"])
+@pytest.mark.parametrize(
+    "kind", ["host", "redis, of the processes", "redis, of one process", "redis, of the server", "redis, of all"]
+)
 def test_a_clock_is_set(
     processes: Processes, library: pathlib.Path, tmp_path: pathlib.Path, kind: str, seconds: int, record_property: Any
 ) -> None:
@@ -115,7 +117,9 @@ def test_a_clock_is_set(
         "seconds": 24,
     }
     workers = [
-        processes.worker(ours.environment if kind != "redis, of one process" or seed == 0 else None, seed=seed, **options)
+        processes.worker(
+            ours.environment if kind != "redis, of one process" or seed == 0 else None, seed=seed, **options
+        )
         for seed in range(2)
     ]
     for worker in workers:

@@ -16,7 +16,7 @@ use super::resp::{self, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::{Settings, Stream, StreamConnector};
 
-/// Time to connect and to log in.
+/// Time to connect, with the TLS handshake.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Time in which a command is answered. A Redis that takes longer is as good as gone: the connection is closed.
 pub const COMMAND: Duration = Duration::from_millis(250);
@@ -216,10 +216,13 @@ impl Connection {
         }
     }
 
-    /// Connects and logs in. A server that accepts connections and does not answer is no server.
+    /// Connects and logs in. A server that accepts connections and does not answer is no server, and one that answers the login
+    /// too late would do the same with commands: it does not seem to be back again and again.
     async fn open(&self) -> Result<Wire<Stream>> {
-        let opening = pin!(async {
-            let stream = self.connector.connect(&self.address.peer, Some(CONNECT)).await?;
+        let late = |limit: Duration| Error::timeout(format!("{} does not answer within {limit:?}", self.address.peer));
+        let connecting = pin!(self.connector.connect(&self.address.peer, Some(CONNECT)));
+        let stream = timeout(CONNECT, connecting).await.unwrap_or_else(|_| Err(late(CONNECT)))?;
+        let login = pin!(async {
             let mut wire = Wire::new(stream);
             let number = self.address.database.to_string();
             let mut commands: Vec<Vec<&str>> = Vec::new();
@@ -248,8 +251,7 @@ impl Connection {
             }
             Ok(wire)
         });
-        let late = || Error::timeout(format!("{} does not answer within {CONNECT:?}", self.address.peer));
-        timeout(CONNECT, opening).await.unwrap_or_else(|_| Err(late()))
+        timeout(COMMAND, login).await.unwrap_or_else(|_| Err(late(COMMAND)))
     }
 }
 

@@ -124,3 +124,32 @@ async fn nobody_is_there_or_another_protocol() {
     let Status::Down(why) = settled(&client("redis://127.0.0.1:1")).await else { panic!() };
     assert!(why.contains("cannot connect to 127.0.0.1:1"), "{why}");
 }
+
+#[tokio::test]
+async fn a_server_that_answers_too_late_is_never_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = tokio::spawn(async move {
+        let mut logins = 0;
+        while logins < 3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            logins += 1;
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let mut buffer = [0; 100];
+                while let Ok(1..) = stream.read(&mut buffer).await {
+                    tokio::time::sleep(COMMAND + Duration::from_millis(50)).await;
+                    let _ = stream.write_all(b"+PONG\r\n").await;
+                }
+            });
+        }
+    });
+    let client = client(&format!("redis://127.0.0.1:{port}"));
+    let mut status = client.status();
+    let up = async { status.wait_for(|status| *status == Status::Up).await.is_ok() };
+    // Three attempts to log in, none of which is in time.
+    tokio::select! {
+        _ = up => panic!("it was up"),
+        served = served => served.unwrap(),
+    }
+}
