@@ -85,7 +85,7 @@ def test_no_secret_is_in_a_store(processes: Processes, tmp_path: pathlib.Path) -
             client = Client(
                 base_url=base_url,
                 api_key=KEY,
-                organization="org-5a2b",
+                headers={"OpenAI-Organization": "org-5a2b"},
                 limits=Limits({"openai": Limit(requests=100), "openai/*": "adaptive"}, share=each, namespace="ns-3c4d"),
             )
             for _ in range(5):

