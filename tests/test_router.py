@@ -330,6 +330,23 @@ class TestOperations:
         with pytest.raises(InvalidArgumentError, match="resp_unknown"):
             router.responses("group", "Go on", previous_response_id="resp_unknown")
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_response_that_has_failed_is_made_elsewhere(self, server: Server, other: Server, stream: bool) -> None:
+        response = {"id": "resp_1", "object": "response", "status": "completed", "output": [], "model": "m"}
+        failed = response | {"status": "failed", "error": {"code": "server_error", "message": "no"}}
+        created = event({"type": "response.created", "response": response | {"status": "in_progress"}})
+        if stream:
+            server.answer(stream_of(created, event({"type": "response.failed", "response": failed})))
+            other.answer(stream_of(event({"type": "response.completed", "response": response | {"id": "resp_2"}})))
+            (last,) = router_of(server, other).responses("group", "Hi", store=False, stream=True)
+            assert last.response.id == "resp_2"
+            return
+        server.answer(Answer(body=dumped(failed)))
+        other.answer(Answer(body=dumped(response | {"id": "resp_2"})))
+        assert router_of(server, other).responses("group", "Hi", store=False).id == "resp_2"
+        # One that is stored is there: the caller gets it.
+        assert router_of(server, other).responses("group", "Hi").status == "failed"
+
     def test_what_is_stored_is_not_sent_twice(self, server: Server, other: Server) -> None:
         server.answer(Answer(500))
         with pytest.raises(Exception, match="500"):
@@ -373,6 +390,17 @@ class TestLimits:
         assert router.enable("primary")
         server.answer(plain())
         assert router.completion("group", MESSAGES) == completion_of()
+
+    def test_all_without_budget(self, server: Server) -> None:
+        server.answer(plain())
+        name = f"n{time.monotonic_ns()}"
+        router = Router({"group": [at(server, name, limits={"rpm": 1, "burst": 1})]}, max_wait=1)
+        router.completion("group", MESSAGES)
+        with pytest.raises(
+            RateLimitError, match=rf"no deployment is available for .* s: {name} has no budget for"
+        ) as caught:
+            router.completion("group", MESSAGES)
+        assert 50 < caught.value.retry_after < 63
 
     def test_a_pause_is_waited_for_within_max_wait(self, server: Server) -> None:
         server.answer(Answer(429, headers={"retry-after-ms": "100"}), plain())
@@ -522,9 +550,9 @@ class TestStrategies:
     def test_a_function(self, server: Server, other: Server) -> None:
         asked = []
 
-        def choose(group: str, names: list[str]) -> str:
+        def choose(group: str, names: list[str]) -> tuple[str, ...]:
             asked.append((group, names))
-            return "b"
+            return ("b", "a")
 
         router = Router({"group": [at(server, "a"), at(other, "b")]}, strategy=choose)
         assert router.completion("group", MESSAGES) == OTHER
@@ -557,6 +585,7 @@ class TestArguments:
             ({"g": [{}]}, {}, "has no model"),
             ({"g": ["opnai/m"]}, {}, "did you mean openai"),
             ({"g": ["openai/m"]}, {"strategy": "fastest"}, "strategy must be"),
+            ({"g": ["openai/m"]}, {"strategy": "custom"}, "the function itself"),
             ({"g": ["openai/m"]}, {"fallbacks": {"g": ["g"]}}, "falls back to itself"),
             ({"g": ["openai/m"]}, {"fallbacks": {"g": ["h"]}}, "which is no group"),
             ({"g": ["openai/m"]}, {"fallbacks": {"h": ["g"]}}, "which is no group"),

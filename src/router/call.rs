@@ -225,7 +225,7 @@ impl RoutedCall {
             return GO_ON;
         }
         if self.spec.end.is_some_and(|end| end <= now) {
-            return self.fail(None, now);
+            return self.fail(None, now, outlook);
         }
         self.advance(now, outlook)
     }

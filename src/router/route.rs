@@ -17,12 +17,12 @@ use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failu
 use super::options::FallbackKind;
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use super::state::State;
-use super::target::{Target, has_content, refused_content};
+use super::target::{Target, failed_response, has_content, refused_content};
 use crate::client::{self, Call, Callbacks, Client, Stream, StreamObserver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{created_ids, failure_class};
 use crate::types::answer::{Answer, Meta};
-use crate::types::operation::Streaming;
+use crate::types::operation::{Operation, Streaming};
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 
 /// A router: deployments, and what its calls have learnt of them.
@@ -86,14 +86,11 @@ impl Route {
     ///
     /// The failure of the attempt that decided, or the reasons why no deployment was asked.
     pub async fn call(self: Box<Self>, client: &Client, call: &Call) -> Result<Answer> {
-        let checks_content = self.checks_content();
+        let failed_content = self.failed_content(call.request.operation);
         let make = |mut attempt: Call, _: Duration| -> Running<'_, Answer> {
             Box::pin(async move {
                 let answer = client.call(&mut attempt).await?;
-                match checks_content.then(|| refused_content(&answer.body)).flatten() {
-                    Some(error) => Err(error),
-                    None => Ok(answer),
-                }
+                failed_content(&answer.body).map_or(Ok(answer), Err)
             })
         };
         let mut driver = Driver::start(self, client, call);
@@ -111,8 +108,8 @@ impl Route {
     ///
     /// As for [`call`](Self::call).
     pub async fn stream<'a>(self: Box<Self>, client: &'a Client, call: Call) -> Result<Box<Stream<'a>>> {
-        let checks_content = self.checks_content();
         let operation = call.request.operation;
+        let failed_content = self.failed_content(operation);
         let make = |attempt: Call, limit: Duration| -> Running<'_, (Box<Stream<'a>>, Vec<String>)> {
             Box::pin(async move {
                 let open = async {
@@ -129,8 +126,7 @@ impl Route {
                         let message = "the first chunk of the stream is not valid JSON";
                         return Err(Error::new(ErrorKind::ApiResponseValidation, message));
                     }
-                    let refused = if checks_content { refused_content(&first) } else { None };
-                    refused.map_or(Ok((stream, ids)), Err)
+                    failed_content(&first).map_or(Ok((stream, ids)), Err)
                 };
                 match tokio::time::timeout(limit, open).await {
                     Ok(opened) => opened,
@@ -149,9 +145,16 @@ impl Route {
         Ok(stream)
     }
 
-    /// Returns true if an answer without content because of a filter goes to another group.
-    fn checks_content(&self) -> bool {
-        !self.router.plan.groups[self.spec.group].fallbacks[FallbackKind::ContentPolicy as usize].groups.is_empty()
+    /// Returns a function that finds the failure in an answer, or in the first chunk with content: after some, the call goes
+    /// elsewhere.
+    fn failed_content(&self, operation: Operation) -> fn(&[u8]) -> Option<Box<Error>> {
+        let fallbacks = &self.router.plan.groups[self.spec.group].fallbacks;
+        match operation {
+            // A response that is stored is not made again.
+            Operation::Responses if self.spec.is_repeatable => failed_response,
+            _ if !fallbacks[FallbackKind::ContentPolicy as usize].groups.is_empty() => refused_content,
+            _ => |_| None,
+        }
     }
 }
 

@@ -58,7 +58,12 @@ impl Target {
 pub(super) fn has_content(chunk: &[u8]) -> bool {
     let Ok(chunk) = serde_json::from_slice::<Value>(chunk) else { return true };
     if let Some(kind) = chunk["type"].as_str() {
-        return !matches!(kind, "response.created" | "response.in_progress" | "response.queued");
+        let is_empty = match kind {
+            "response.created" | "response.in_progress" | "response.queued" | "response.content_part.added" => true,
+            "response.output_item.added" => matches!(chunk["item"]["type"].as_str(), Some("message" | "reasoning")),
+            _ => false,
+        };
+        return !is_empty;
     }
     let Some(choices) = chunk["choices"].as_array() else { return true };
     choices.iter().any(|choice| {
@@ -90,6 +95,24 @@ pub(super) fn refused_content(answer: &[u8]) -> Option<Box<Error>> {
     })
 }
 
+/// Returns the error for a response, or the first event with content, that says nothing but that the provider failed.
+pub(super) fn failed_response(answer: &[u8]) -> Option<Box<Error>> {
+    memmem::find(answer, b"\"failed\"")?;
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let response = if answer["type"] == "response.failed" { &answer["response"] } else { &answer };
+    if response["object"] != "response" || response["status"] != "failed" {
+        return None;
+    }
+    let kind = match response["error"]["code"].as_str()? {
+        "server_error" => ErrorKind::InternalServer,
+        "rate_limit_exceeded" => ErrorKind::RateLimit,
+        // The request's fault: the caller gets the response.
+        _ => return None,
+    };
+    let message = response["error"]["message"].as_str().unwrap_or_default();
+    Some(Error::new(kind, format!("the response has failed: {message}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +124,8 @@ mod tests {
             r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#,
             r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"refusal":null}}]}"#,
             r#"{"type":"response.created","response":{}}"#,
+            r#"{"type":"response.output_item.added","item":{"type":"message","content":[]}}"#,
+            r#"{"type":"response.content_part.added","part":{"type":"output_text","text":""}}"#,
         ] {
             assert!(!has_content(empty.as_bytes()), "{empty}");
         }
@@ -110,6 +135,7 @@ mod tests {
             r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}"#,
             r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
             r#"{"type":"response.output_text.delta","delta":"a"}"#,
+            r#"{"type":"response.output_item.added","item":{"type":"web_search_call"}}"#,
             "bytes of audio",
         ] {
             assert!(has_content(full.as_bytes()), "{full}");
@@ -128,5 +154,22 @@ mod tests {
         assert!(refused_content(cut.as_bytes()).is_none());
         let about_it = r#"{"choices":[{"message":{"content":"content_filter"},"finish_reason":"stop"}]}"#;
         assert!(refused_content(about_it.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_response_that_has_failed() {
+        let kind = |code: &str| {
+            let response =
+                format!(r#"{{"object":"response","status":"failed","error":{{"code":"{code}","message":"no"}}}}"#);
+            let event = format!(r#"{{"type":"response.failed","response":{response}}}"#);
+            let kinds = [response, event].map(|answer| failed_response(answer.as_bytes()).map(|error| error.kind));
+            assert_eq!(kinds[0], kinds[1]);
+            kinds[0]
+        };
+        assert_eq!(kind("server_error"), Some(ErrorKind::InternalServer));
+        assert_eq!(kind("rate_limit_exceeded"), Some(ErrorKind::RateLimit));
+        assert_eq!(kind("invalid_prompt"), None);
+        let completed = r#"{"object":"response","status":"completed","output":[{"status":"failed"}],"error":null}"#;
+        assert!(failed_response(completed.as_bytes()).is_none());
     }
 }

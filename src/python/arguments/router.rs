@@ -24,6 +24,9 @@ use crate::types::secret::Secret;
 /// Number of bytes of a prompt's JSON that count as its prefix.
 const PREFIX: usize = 1024;
 
+/// Name of the strategy that is a function of the user's.
+const CUSTOM: &str = "custom";
+
 /// A router's arguments, read and checked.
 pub(crate) struct RouterArgs {
     pub plan: Arc<Plan>,
@@ -66,9 +69,15 @@ pub(super) fn read(given: &Bound<'_, PyAny>, before: Timeouts) -> PyResult<Route
             "groups" => config.groups = groups(&mut found, value.cast::<PyDict>()?, before)?,
             "strategy" if value.is_callable() => {
                 choose = Some(value.unbind());
-                config.strategy = Some("custom".into());
+                config.strategy = Some(CUSTOM.into());
             }
-            "strategy" => config.strategy = Some(text(name, &value, "a strategy's name, or a function")?),
+            "strategy" => {
+                let strategy = text(name, &value, "a strategy's name, or a function")?;
+                if strategy == CUSTOM {
+                    return Err(argument(py, "strategy is \"custom\": the function itself would be right"));
+                }
+                config.strategy = Some(strategy);
+            }
             "fallbacks" => config.fallbacks = value.cast::<PyDict>()?.iter().map(extracted).collect::<PyResult<_>>()?,
             "context_window_fallbacks" => {
                 config.context_window_fallbacks =

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::functions::CallbackArgs;
 use super::options::CallOptions;
@@ -124,9 +124,10 @@ impl Routing {
                 argument(py, format!("strategy returned {text:?}, which is no deployment of the group {group:?}"))
             })
         };
-        match chosen.cast::<PyList>() {
-            Ok(list) => list.iter().map(|name| find(&name)).collect(),
-            Err(_) => Ok(vec![find(&chosen)?]),
+        match (chosen.cast::<PyList>(), chosen.cast::<PyTuple>()) {
+            (Ok(list), _) => list.iter().map(|name| find(&name)).collect(),
+            (_, Ok(tuple)) => tuple.iter().map(|name| find(&name)).collect(),
+            _ => Ok(vec![find(&chosen)?]),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::super::decision::{AttemptId, Decision, Fail, Time, Verdict, Why};
+use super::super::decision::{AttemptId, Decision, Fail, Outlook, Time, Verdict, Why};
 use super::super::plan::DeploymentIndex;
 use super::{RoutedCall, lock};
 use crate::error::ErrorKind;
@@ -24,7 +24,7 @@ impl RoutedCall {
     }
 
     /// Fails the call because no deployment is left, or none within `retry_after`.
-    pub(super) fn fail(&self, retry_after: Option<Duration>, now: Time) -> Decision {
+    pub(super) fn fail<O: Outlook + ?Sized>(&self, retry_after: Option<Duration>, now: Time, outlook: &O) -> Decision {
         // The error of the group that was asked for tells most, and least the one of a wrong key.
         let failed = self.made.iter().enumerate().filter_map(|(id, made)| Some((id, made, made.failure?)));
         let decisive = failed.max_by_key(|(id, made, failure)| {
@@ -32,7 +32,7 @@ impl RoutedCall {
                 && failure.kind != ErrorKind::UnsupportedParams;
             (made.visit == 0, is_telling, *id)
         });
-        let verdicts = self.verdicts(now);
+        let verdicts = self.verdicts(now, outlook);
         let kind = match decisive {
             Some((_, _, failure)) => failure.kind,
             None => kind_of(&verdicts),
@@ -53,7 +53,7 @@ impl RoutedCall {
     }
 
     /// Returns why each deployment that the call could have gone to is not asked, or not again.
-    fn verdicts(&self, now: Time) -> SmallVec<[Verdict; 2]> {
+    fn verdicts<O: Outlook + ?Sized>(&self, now: Time, outlook: &O) -> SmallVec<[Verdict; 2]> {
         let state = lock(&self.shared);
         let groups = self.visits.iter().map(|visit| &self.plan.groups[visit.group]);
         let verdict = |&deployment: &DeploymentIndex| {
@@ -64,6 +64,7 @@ impl RoutedCall {
                 (_, Some(refusal), ..) => Why::Refused(refusal),
                 (_, _, Some(why), _) => why,
                 (_, _, _, Some(made)) => Why::Failed(made.failure?.kind),
+                _ if outlook.ready_at(deployment) > now => Why::Limited(outlook.ready_at(deployment)),
                 _ => return None,
             };
             Some(Verdict { deployment, why })

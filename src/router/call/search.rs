@@ -232,8 +232,8 @@ impl RoutedCall {
         };
         if is_too_long(pause) {
             return match why {
-                Pause::Unavailable => self.fail(Some(pause), now),
-                Pause::Backoff => self.fail(None, now),
+                Pause::Unavailable => self.fail(Some(pause), now, outlook),
+                Pause::Backoff => self.fail(None, now, outlook),
             };
         }
         let spread = match why {
@@ -289,7 +289,7 @@ impl RoutedCall {
             }
             _ => {
                 drop(state);
-                self.fail(None, now)
+                self.fail(None, now, outlook)
             }
         }
     }
