@@ -194,6 +194,7 @@ class TestArguments:
             ({"share": "file:x"}, 'share is "file:x"'),
             ({"share": "host:"}, 'has to follow "host:"'),
             ({"share": "host:a/b"}, "has to follow"),
+            ({"share": "host:" + "a" * 65}, "up to 64 letters"),
             ({"share": 5}, "share is of type int"),
             ({"when_down": "stop"}, 'when_down is "stop"'),
             ({"when_down": 0}, "when_down is 0"),

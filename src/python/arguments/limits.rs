@@ -294,14 +294,14 @@ const SHARES: &str = "\"host:name\", \"redis://host:6379/0\" or \"rediss://…\"
 fn share_of(py: Python<'_>, shared: &str, namespace: String) -> PyResult<Share> {
     if let Some(name) = shared.strip_prefix("host:") {
         let is_name = |name: &str| {
-            name.len() <= 100 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
         return match !name.is_empty() && is_name(name) {
             true => Ok(Share::Host(name.to_owned())),
             false => Err(argument(
                 py,
                 format!(
-                    "share is {shared:?}: a name of up to 100 letters, digits, \"-\", \"_\" and \".\" has to follow \"host:\""
+                    "share is {shared:?}: a name of up to 64 letters, digits, \"-\", \"_\" and \".\" has to follow \"host:\""
                 ),
             )),
         };
