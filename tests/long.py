@@ -48,6 +48,11 @@ PARTS = [
         {"RITELLM_SEEDS": "200", "RITELLM_CALLS": "2000"},
     ),
     Part(
+        "simulation: a day of 1,000 workers on 50 deployments",
+        f"{CARGO} --test simulation -- --ignored {ALONE}",
+        {"UPDATE_DOCS": "1"},
+    ),
+    Part(
         "host: processes that are killed, frozen and forked",
         f"{CARGO} --test host_store -- --ignored {ALONE} --skip measure",
     ),
