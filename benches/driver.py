@@ -20,7 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clients import CLIENTS, Client, Tally
+from clients import Client, Tally
+from variants import ALL
 
 Call = Callable[[Tally], Awaitable[None]]
 
@@ -34,7 +35,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--client", choices=CLIENTS, required=True)
+    parser.add_argument("--client", choices=ALL, required=True)
     parser.add_argument("--mode", choices=("plain", "stream", "threads"), default="plain")
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--calls", type=int, default=1000)
@@ -45,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    client = CLIENTS[options.client](options.url, options.ca)
+    client = ALL[options.client](options.url, options.ca)
     if options.mode == "threads":
         pool = ThreadPoolExecutor(options.concurrency)
         run_calls = partial(run_in_threads, client, pool)

@@ -79,7 +79,7 @@ class Outcome:
         return median(self.above) / (median(self.below) if self.below else 1)
 
 
-def calls(client: str, mode: str, concurrency: int, count: int) -> Side:
+def calls(client: str, mode: str, concurrency: int, count: int, warmup: int | None = None) -> Side:
     """A run of `driver.py`, or of the floor client: CPU for a call, or for a chunk."""
     one = MODES[mode]
     program = (
@@ -89,7 +89,7 @@ def calls(client: str, mode: str, concurrency: int, count: int) -> Side:
         "mode": one.driver_mode,
         "concurrency": concurrency,
         "calls": count,
-        "warmup": max(concurrency, 500 if count > 1000 else 10),
+        "warmup": warmup or max(concurrency, 500 if count > 1000 else 10),
     }
     arguments = tuple(part for name, value in flags.items() for part in (f"--{name}", str(value)))
     if one.port != "http":
@@ -108,7 +108,21 @@ def milliseconds(*program: str) -> Side:
     return Side((sys.executable, str(FOLDER / "stopwatch.py"), *program))
 
 
+#: Clients and probes that need a Redis.
+NEED_REDIS = ("redis", "redis-round-trips")
+
 PLAIN = calls("ritellm", "plain", 64, 40_000)
+#: The same call of a `Client`, which limits and routers are compared with.
+CLIENT = calls("client", "plain", 64, 40_000)
+
+
+def beside_client(title: str, must: float, variant: str, warmup: int | None = None) -> Goal:
+    """Returns the goal of a plain call through a variant of variants.py."""
+    above = calls(variant, "plain", 64, 40_000, warmup)
+    # The differences are as small as the spread of single runs.
+    return Goal(f"{title} ÷ a plain client", "", must, None, above, CLIENT, rounds=15)
+
+
 GOALS = [
     Goal(
         "plain call, 64 at a time: aiohttp + orjson ÷ ours", "", 6, 9, calls("aiohttp", "plain", 64, 6_000), PLAIN, True
@@ -197,6 +211,32 @@ GOALS = [
         calls("httpx", "h2", 256, 2_000),
         rounds=3,
     ),
+    beside_client("limits declared", 1.05, "declared"),
+    # It begins with a few calls a second, and no more than doubles them each second.
+    beside_client("limits: adaptive", 1.05, "adaptive", warmup=100_000),
+    beside_client("limits shared by the processes of a host", 1.08, "host"),
+    beside_client("limits shared by a Redis", 1.15, "redis"),
+    Goal(
+        "limits shared by a Redis: calls for each round trip, at 1,000 calls a second",
+        "",
+        50,
+        None,
+        probe("redis-round-trips"),
+        at_least=True,
+        rounds=1,
+    ),
+    beside_client("router, 2 deployments", 1.15, "router"),
+    beside_client("router, 64 deployments", 1.25, "router-64"),
+    beside_client("router, hedging armed", 1.3, "router-hedged"),
+    Goal(
+        "router, 2 deployments: LiteLLM ÷ ours",
+        "",
+        200,
+        None,
+        calls("litellm-router", "plain", 64, 300),
+        calls("router", "plain", 64, 40_000),
+        True,
+    ),
     Goal("10,000 calls in flight: memory for each", "kB", 40, 20, probe("in-flight"), rounds=3),
     Goal("import, over the bare interpreter", "ms", 15, 8, milliseconds("ritellm"), rounds=21),
     Goal("memory after the first call", "MB", 12, 8, probe("first-call")),
@@ -252,6 +292,10 @@ def run(side: Side, server: native.Server, programs: dict[str, Path], timeout: f
     # Otherwise numpy's threads would spin during the measurement.
     env = {name: value for name, value in os.environ.items() if not is_proxy_variable(name)}
     env["OPENBLAS_NUM_THREADS"] = "1"
+    if any(name in NEED_REDIS for name in arguments):
+        if not server.redis:
+            raise RuntimeError("redis-server is not installed")
+        env["REDIS"] = server.redis
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout, env=env)
     except subprocess.TimeoutExpired:

@@ -1,10 +1,12 @@
-"""Builds the Rust programs of the benchmark and runs the mock server."""
+"""Builds the Rust programs of the benchmark, and runs the mock server and a Redis."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +52,8 @@ class Server:
 
     ports: dict[str, int]
     ca: str = ""
+    #: URL of a Redis, if redis-server is installed.
+    redis: str = ""
 
     def url(self, port: str = "http") -> str:
         """Returns the start of the URL for `http`, `tls` (HTTP/1.1) or `h2` (HTTP/2 over TLS)."""
@@ -73,8 +77,25 @@ def server_with_tls(program: Path) -> Iterator[Server]:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(ca)
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
-        with running([program, "--certificate", certificate], ("http", "tls", "h2")) as ports:
-            yield Server(ports, str(ca))
+        command = [program, "--certificate", certificate]
+        with running(command, ("http", "tls", "h2")) as ports, redis(Path(folder, "redis.sock")) as url:
+            yield Server(ports, str(ca), url)
+
+
+@contextmanager
+def redis(socket: Path) -> Iterator[str]:
+    """Runs a redis-server at this socket and yields its URL, or nothing if there is no redis-server."""
+    if not shutil.which("redis-server"):
+        yield ""
+        return
+    command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            while not socket.exists() and process.poll() is None:
+                time.sleep(0.01)
+            yield f"redis+unix://{socket}"
+        finally:
+            process.kill()
 
 
 @contextmanager

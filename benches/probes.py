@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import statistics
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import Any
 from clients import CLIENTS, KEY, REQUEST, Tally
 from driver import cpu_seconds, run
 from machine import raise_open_files_limit
+from variants import VARIANTS
 
 MESSAGES = REQUEST["messages"]
 TEXTS = ["The blade of my hedge trimmer stops."] * 256
@@ -289,6 +291,40 @@ def first_call(client: str, url: str) -> float:
     return (status("VmRSS") - before) / 1024
 
 
+def redis_round_trips(client: str, url: str) -> float:
+    """Returns the number of calls for each command that the Redis got, at about 1,000 calls a second."""
+    limited = VARIANTS["redis"](f"{url}/s600/v1", None)
+    seconds, each = 5, 20
+
+    async def calls() -> None:
+        begin = time.monotonic()
+        for number in range(seconds * 1_000 // each):
+            await asyncio.sleep(max(0.0, begin + number * each / 1_000 - time.monotonic()))
+            await asyncio.gather(*(limited.plain() for _ in range(each)))
+
+    async def measure() -> float:
+        await limited.plain()
+        before = redis_commands()
+        await calls()
+        # Itself, too.
+        commands = redis_commands() - before - 1
+        assert commands > 0, "the Redis was not asked"
+        return seconds * 1_000 / commands
+
+    return asyncio.run(measure())
+
+
+def redis_commands() -> int:
+    """Returns the number of commands that the Redis at `$REDIS` has processed."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ["REDIS"].removeprefix("redis+unix://"))
+        connection.sendall(b"INFO stats\r\n")
+        text = b""
+        while b"total_commands_processed:" not in text or not text.endswith(b"\n"):
+            text += connection.recv(65536)
+    return int(text.partition(b"total_commands_processed:")[2].split()[0])
+
+
 def status(name: str) -> int:
     """Returns a value of /proc/self/status in kB."""
     text = Path("/proc/self/status").read_text()
@@ -310,6 +346,7 @@ PROBES: dict[str, Callable[[str, str], float]] = {
     "beside": beside,
     "in-flight": in_flight,
     "million": million,
+    "redis-round-trips": redis_round_trips,
     "first-call": first_call,
 }
 

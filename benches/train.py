@@ -10,26 +10,39 @@ from __future__ import annotations
 import asyncio
 
 import native
-from clients import CLIENTS
 from driver import plain_call, run
 from probes import PROBES
 from scenarios import MODES
+from variants import ALL
 
-#: Mode, calls in flight, and number of calls.
-CALLS = [("plain", 64, 20_000), ("plain", 1, 2_000), ("burst", 64, 1_000), ("drip", 64, 300)]
+#: Client, mode, calls in flight, and number of calls.
+CALLS = [
+    ("ritellm", "plain", 64, 20_000),
+    ("ritellm", "plain", 1, 2_000),
+    ("ritellm", "burst", 64, 1_000),
+    ("ritellm", "drip", 64, 300),
+    # Few beside the plain ones, which shall not pay for them; without any, their code would be compiled to be small.
+    ("declared", "plain", 64, 1_000),
+    # Slow: it begins with a few calls a second.
+    ("adaptive", "plain", 64, 500),
+    ("host", "plain", 64, 1_000),
+    ("router", "plain", 64, 1_000),
+    ("router-hedged", "plain", 64, 1_000),
+    ("router-64", "plain", 64, 500),
+]
 PROBED = ("anthropic", "anthropic-stream", "gemini", "gemini-stream", "threads", "large", "vectors")
 
 
-async def call(url: str, mode: str, concurrency: int, count: int) -> None:
-    client = CLIENTS["ritellm"](f"{url}/{MODES[mode].knobs}/v1", None)
+async def call(url: str, name: str, mode: str, concurrency: int, count: int) -> None:
+    client = ALL[name](f"{url}/{MODES[mode].knobs}/v1", None)
     await run(plain_call(client) if mode == "plain" else client.stream, count, concurrency)
 
 
 def main() -> None:
     with native.server(native.build_server()) as server:
         url = server.url()
-        for mode, concurrency, count in CALLS:
-            asyncio.run(call(url, mode, concurrency, count))
+        for client, mode, concurrency, count in CALLS:
+            asyncio.run(call(url, client, mode, concurrency, count))
         for name in PROBED:
             PROBES[name]("ritellm", url)
 

@@ -19,10 +19,10 @@ fn headers() -> String {
          openai-project: proj_Xq3vTn8LwK2mBz5RfYc7Hd1A\r\n\
          openai-version: 2020-10-01\r\n\
          x-envoy-upstream-service-time: 431\r\n\
-         x-ratelimit-limit-requests: 10000\r\n\
-         x-ratelimit-limit-tokens: 10000000\r\n\
-         x-ratelimit-remaining-requests: 9999\r\n\
-         x-ratelimit-remaining-tokens: 9999872\r\n\
+         x-ratelimit-limit-requests: 100000000\r\n\
+         x-ratelimit-limit-tokens: 1000000000000\r\n\
+         x-ratelimit-remaining-requests: 99999999\r\n\
+         x-ratelimit-remaining-tokens: 999999999872\r\n\
          x-ratelimit-reset-requests: 6ms\r\n\
          x-ratelimit-reset-tokens: 0s\r\n\
          x-request-id: req_7c41e9d05b8f4a36a2d8c1f7{ID}\r\n\
