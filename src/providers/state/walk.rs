@@ -1,8 +1,6 @@
 //! A walk through JSON that finds the members which name state.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
+use memchr::memchr_iter;
 use serde_json::Value;
 
 /// Members whose value is an id, or a list of ids.
@@ -67,10 +65,24 @@ const MENTIONS: &[&str] = &[
     "\"vector_store_id",
 ];
 
-/// Returns true if a JSON text may name state below its top.
+/// True for the bytes that follow the quote in [`MENTIONS`].
+const SECOND_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut index = 0;
+    while index < MENTIONS.len() {
+        bytes[MENTIONS[index].as_bytes()[1] as usize] = true;
+        index += 1;
+    }
+    bytes
+};
+
+/// Returns true if a JSON text may name state below its top. One pass over its quotes: a search for each name took two thirds
+/// of the instructions that a router added to a call.
 pub(super) fn mentions_state(json: &[u8]) -> bool {
-    static FINDERS: LazyLock<Vec<Finder>> = LazyLock::new(|| MENTIONS.iter().map(Finder::new).collect());
-    FINDERS.iter().any(|words| words.find(json).is_some())
+    memchr_iter(b'"', json).any(|at| {
+        let is_candidate = json.get(at + 1).is_some_and(|byte| SECOND_BYTES[usize::from(*byte)]);
+        is_candidate && MENTIONS.iter().any(|words| json[at..].starts_with(words.as_bytes()))
+    })
 }
 
 /// What a walk found.
