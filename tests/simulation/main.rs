@@ -160,6 +160,8 @@ struct Tally {
     calls: u64,
     succeeded: u64,
     failed: u64,
+    /// Failures for which no deployment was asked: all were closed or out.
+    unasked: u64,
     lost: u64,
     attempts: u64,
     rate_limited: u64,
@@ -364,7 +366,7 @@ impl World {
     }
 
     fn begin_job(&mut self, host: usize) {
-        let next = -(1.0 - self.random.f64()).ln() * 7200.0;
+        let next = -(1.0 - self.random.f64()).ln() * 18_000.0;
         self.at(self.now + seconds(next), Happening::Job { host });
         let worker = self.random.usize(..WORKERS);
         let chosen = &self.hosts[host].workers[worker];
@@ -498,8 +500,9 @@ impl World {
                     self.tally.succeeded += 1;
                     return self.ended(index, *underway);
                 }
-                Decision::Fail(_) => {
+                Decision::Fail(fail) => {
                     self.tally.failed += 1;
+                    self.tally.unasked += u64::from(fail.attempt.is_none());
                     return self.ended(index, *underway);
                 }
                 other => panic!("{other:?}"),
@@ -755,16 +758,18 @@ impl World {
         let account = &mut shared.account;
         account.limit = if account.limit > 500.0 { 300.0 } else { 600.0 };
         shared.observer.disturb(self.now, self.now + seconds(240.0));
+        shared.observer.limits.0 = shared.account.limit;
         let next = 3600.0 + self.random.f64() * 7200.0;
         self.at(self.now + seconds(next), Happening::LimitChange { host });
     }
 
     /// Prints what came of it, and checks it: limits are used, learnt ones are not exceeded often.
     fn report(&mut self, least_used: f64, most_refused: f64) {
-        let Tally { calls, succeeded, failed, lost, attempts, rate_limited, kills, beside_closed } = self.tally;
+        let Tally { calls, succeeded, failed, unasked, lost, attempts, rate_limited, kills, beside_closed } =
+            self.tally;
         let hours = (self.end - DAY).as_secs_f64() / 3600.0;
         println!(
-            "figure: seed {}, {hours:.2} hours: {calls} calls, of which {succeeded} succeeded, {failed} failed and {lost} were \
+            "figure: seed {}, {hours:.2} hours: {calls} calls, of which {succeeded} succeeded, {failed} failed ({unasked} of them unasked) and {lost} were \
              lost with {kills} killed workers; {attempts} attempts, {rate_limited} with status 429; {beside_closed} answers of \
              siblings while a quota was closed",
             seed()
@@ -823,9 +828,9 @@ fn minutes_of_a_day() {
 fn a_day() {
     let mut world = World::new(seed(), DAY);
     world.run();
-    world.report(0.95, 0.02);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/limits-simulation.svg");
         std::fs::write(path, picture::draw(&world.samples)).expect("docs/ can be written");
     }
+    world.report(0.95, 0.02);
 }

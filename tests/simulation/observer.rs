@@ -38,7 +38,7 @@ pub struct Observer {
     pub saturated: f64,
     pub used: f64,
     /// Limits, in requests and tokens a minute.
-    limits: (f64, f64),
+    pub limits: (f64, f64),
     /// Saturation counts from this time on: an outage was before.
     pub disturbed_until: Time,
 }
@@ -106,6 +106,9 @@ impl Observer {
         if before == 0 {
             self.since = now;
             self.begun = (self.admitted, self.tokens);
+            if now < self.disturbed_until {
+                self.begun = (u64::MAX, u64::MAX);
+            }
         } else if self.waiting == 0 {
             self.end_of_saturation(now);
         }
