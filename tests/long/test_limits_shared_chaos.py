@@ -220,3 +220,21 @@ def test_faults(
     assert found["most"] <= (1.01 if unit == "requests" else 1.05)
     # With a store that is away for 2 s each of four keeps to a quarter; one that came back empty trusts nobody for a second.
     assert found["used"] >= (0.95 if fault in (join, freeze, kill, forget_scripts) else 0.85)
+
+
+@pytest.mark.parametrize("kind", ["host", "redis"])
+def test_a_minute_with_a_process_frozen_for_longer(
+    processes: Processes, tmp_path: pathlib.Path, kind: str, record_property: Any
+) -> None:
+    limits = [{"requests": 1200, "per": 60}, {"tokens": 600_000, "per": 60}]
+    run = Run(processes, tmp_path, kind, 4, 185, limits, sizes=[10, 1000])
+    run.wait(40)
+    run.workers[0].signal(signal.SIGSTOP)
+    run.wait(130)
+    run.workers[0].signal(signal.SIGCONT)
+    found = run.judge(begin=60)
+    record_property("figure", f"{kind}, frozen for 90 s, windows of 60 s: {found}")
+    print(kind, "frozen for 90 s", found)
+    assert all(each["most"] <= 1 for each in found)
+    # The stricter of the two limits, as the sizes fall.
+    assert max(each["used"] for each in found) >= 0.95
