@@ -29,6 +29,7 @@ def test_a_call_that_succeeds_at_once(call: Call, at_openai: Server) -> None:
     assert attempt == {
         "number": 1,
         "deployment": None,
+        "reason": None,
         "provider": "openai",
         "model": "gpt-4o-mini",
         "host": None,

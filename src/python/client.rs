@@ -106,11 +106,11 @@ impl Client {
             }
         }
         let given = slf.get().state().given.bind(py).copy()?;
-        let earlier = given.get_item(settings::OPTIONS)?;
+        let earlier = given.get_item(intern!(py, settings::OPTIONS))?;
         let earlier = earlier.iter().map(|options| options.try_iter()).collect::<PyResult<Vec<_>>>()?;
         let all = earlier.into_iter().flatten().chain([Ok(options.into_any())]).collect::<PyResult<Vec<_>>>()?;
-        given.set_item(settings::OPTIONS, values::tuple(py, all)?)?;
-        given.set_item(SHARED, slf)?;
+        given.set_item(intern!(py, settings::OPTIONS), values::tuple(py, all)?)?;
+        given.set_item(intern!(py, SHARED), slf)?;
         Self::duplicate(slf, &given, Ok)
     }
 

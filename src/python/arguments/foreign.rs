@@ -4,10 +4,11 @@
 use std::sync::LazyLock;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::providers;
 use crate::python::errors::argument;
+use crate::python::values;
 
 /// Treatment of an argument that is no parameter of the request.
 #[derive(Debug, Clone, Copy)]
@@ -303,17 +304,24 @@ pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning>
 ///
 /// `InvalidArgumentError` if a setting is given under both names.
 pub(crate) fn rename_settings(given: &Bound<'_, PyDict>) -> PyResult<()> {
-    for (name, fate) in CLIENTS {
-        let Means(ours) = fate else { continue };
-        let Some(value) = given.get_item(name)? else { continue };
-        given.del_item(name)?;
+    let ours = |name: &Bound<'_, PyAny>| {
+        let name = name.cast::<PyString>().ok()?.to_str().ok()?;
+        CLIENTS.iter().find_map(|(known, fate)| match fate {
+            Means(ours) if *known == name => Some(*ours),
+            _ => None,
+        })
+    };
+    let renamed: Vec<_> = given.iter().filter_map(|(name, value)| Some((ours(&name)?, name, value))).collect();
+    for (ours, name, value) in renamed {
+        given.del_item(&name)?;
         if value.is_none() {
             continue;
         }
-        if given.get_item(ours)?.is_some_and(|value| !value.is_none()) {
+        let key = values::string(given.py(), ours)?;
+        if given.get_item(&key)?.is_some_and(|value| !value.is_none()) {
             return Err(argument(given.py(), format!("{name} is another name of {ours}: give one of them")));
         }
-        given.set_item(ours, value)?;
+        given.set_item(key, value)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{catalog, connection, foreign, functions, limits, readers, router};
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
+use crate::python::intern::intern;
 use crate::python::json::decode;
 use crate::transport::Trust;
 
@@ -226,8 +227,9 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
     };
     foreign::rename_settings(given)?;
     // Options of `with_options` are read last, since they replace others.
-    let last = given.get_item(OPTIONS)?.map(|options| (PyString::new(given.py(), OPTIONS).into_any(), options));
-    let others = given.iter().filter(|(name, _)| !name.eq(OPTIONS).unwrap_or(false));
+    let key = intern!(given.py(), OPTIONS);
+    let last = given.get_item(key)?.map(|options| (key.clone().into_any(), options));
+    let others = given.iter().filter(|(name, _)| !name.eq(key).unwrap_or(false));
     for (name, value) in others.chain(last) {
         let name = name.cast_into::<PyString>()?;
         let name = name.to_str()?;
