@@ -435,3 +435,18 @@ impl std::fmt::Debug for LeaseState {
         f.debug_struct("LeaseState").field("link", &self.link).field("credit", &self.credit).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::budget::Budget;
+    use super::*;
+
+    #[test]
+    fn a_member_without_its_ledger_shows_the_declared_limit() {
+        let limit = Limit { requests: Some(40), ..Limit::per(Duration::from_secs(60)) };
+        let spec = QuotaSpec { limits: vec![limit], ..QuotaSpec::default() };
+        let now = Time::from_secs(1000);
+        let state = LeaseState::new(&spec, WhenDown::Wait, now, Time::from_secs(1_800_000_000)).state(now);
+        assert_eq!(state.windows.iter().map(|window| window.limit).collect::<Vec<_>>(), [40]);
+    }
+}

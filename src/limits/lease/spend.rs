@@ -209,6 +209,19 @@ impl Budget for LeaseState {
                     WindowState { unit: rule.unit, period, limit: rule.limit, used: *used, used_by_others: 0 }
                 })
                 .collect();
+            return state;
+        }
+        // The windows here are wider than what was declared, until the ledger says what others have used.
+        for window in &mut state.windows {
+            let same = self.spec.limits.iter().filter(|limit| limit.per == window.period);
+            let declared = same.filter_map(|limit| match window.unit {
+                Unit::Requests => limit.requests,
+                Unit::Tokens => limit.tokens,
+                Unit::InputTokens => limit.input_tokens,
+                Unit::OutputTokens => limit.output_tokens,
+                Unit::InFlight => None,
+            });
+            window.limit = declared.fold(window.limit, u64::min);
         }
         state
     }
