@@ -189,6 +189,12 @@ impl Error {
         Self::new(ErrorKind::ApiConnection, message)
     }
 
+    /// Marks the error as one of a call of which nothing was sent.
+    pub fn unsent(mut self: Box<Self>) -> Box<Self> {
+        self.was_sent = false;
+        self
+    }
+
     /// Creates an error for a deadline that passed.
     pub fn timeout(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::Timeout, message)

@@ -1,4 +1,4 @@
-//! Where the budget of a quota is kept, and by which clock.
+//! Place of a quota's budget, and its clock.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits::{Budget, Ledger, QuotaSpec, Time};
 use crate::transport;
 
-/// Where the budget of a quota is kept.
+/// Place of a quota's budget.
 pub(super) enum BudgetSource {
     /// In this process.
     Process(Box<Ledger>),

@@ -17,7 +17,7 @@ use crate::types::operation::Operation;
 use crate::types::rate_limit::{FailureClass, Signals, TokenRules, Tokens};
 use crate::types::usage::Usage;
 
-/// What a call has to be admitted by, and the permits that it holds.
+/// Quotas and limit that admit a call's attempts, and the permits that it holds.
 pub(super) struct Gate<'a> {
     quotas: QuotaList,
     call: limits::Call,
@@ -139,16 +139,21 @@ fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
 /// Returns the error of a call that was not admitted within its queue timeout.
 fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
     let Some((snapshot, now)) = quota.snapshot() else {
-        return unsent(Error::timeout(format!(
+        return Error::timeout(format!(
             "the call was not admitted within the queue timeout of {} s: another process uses its quota {}",
             queue.as_secs_f64(),
             quota.name
-        )));
+        ))
+        .unsent();
     };
     let budget = &snapshot.budget;
     let mut reasons = Vec::new();
     if let Some((until, reason)) = budget.paused {
-        reasons.push(format!("it is paused for another {:.1} s ({reason:?})", until.saturating_sub(now).as_secs_f64()));
+        reasons.push(format!(
+            "it is paused for another {:.1} s ({})",
+            until.saturating_sub(now).as_secs_f64(),
+            reason.name()
+        ));
     }
     if let Some(limit) = budget.max_in_flight.filter(|limit| budget.in_flight >= *limit) {
         reasons.push(format!("all {limit} calls that it allows in flight were under way"));
@@ -156,27 +161,22 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
     for window in &budget.windows {
         let used = window.used + window.used_by_others;
         reasons.push(format!(
-            "{used} of {} {:?} in {} s are used",
+            "{used} of {} {} in {} s are used",
             window.limit,
-            window.unit,
+            window.unit.name(),
             window.period.as_secs_f64()
         ));
     }
     let waiting = snapshot.waiting_interactive + snapshot.waiting_bulk;
-    unsent(Error::timeout(format!(
+    Error::timeout(format!(
         "the call was not admitted within the queue timeout of {} s: its quota {} is used up, {} calls hold permits and {waiting} \
          others wait ({})",
         queue.as_secs_f64(),
         quota.name,
         snapshot.permits,
         reasons.join("; "),
-    )))
-}
-
-/// Marks an error as one of a call that was not sent.
-fn unsent(mut error: Box<Error>) -> Box<Error> {
-    error.was_sent = false;
-    error
+    ))
+    .unsent()
 }
 
 /// Returns the error of a call that its quota does not admit at all.
@@ -210,13 +210,14 @@ fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
         Refusal::TooLarge { unit, limit, period, tokens } => Error::new(
             ErrorKind::RateLimit,
             format!(
-                "the call takes about {tokens} of {unit:?}, more than the limit of {limit} in {} s of the quota {}: the provider \
+                "the call takes about {tokens} {}, more than the limit of {limit} in {} s of the quota {}: the provider \
                  refused it although it had the window to itself",
+                unit.name(),
                 period.as_secs_f64(),
                 quota.name,
             ),
         ),
     };
     error.should_retry = Some(false);
-    unsent(error)
+    error.unsent()
 }

@@ -1,4 +1,4 @@
-//! What is worth a line in the program's log and belongs to no call: a store or a deployment that is gone, or back.
+//! Notices for the program's log that belong to no call: a store or a deployment is gone, or back.
 //!
 //! The network thread never runs Python code, so notices wait here for the next thread of the program that takes a result.
 

@@ -133,7 +133,7 @@ impl Quotas {
     }
 }
 
-/// What a quota counts: equal ones are the same quota.
+/// Identity of a quota: equal ones are the same quota.
 #[derive(Hash)]
 enum Id<'a> {
     /// The deployments that name this group.

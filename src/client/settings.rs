@@ -27,7 +27,7 @@ pub struct Settings {
 pub struct LimitSettings {
     /// The declared limits.
     pub rules: Rules,
-    /// Who shares the limits.
+    /// Processes that share the limits.
     pub share: Share,
     /// Behaviour while the store that holds the limits cannot be reached.
     pub when_down: WhenDown,

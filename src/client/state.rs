@@ -114,20 +114,13 @@ impl<'a> CallState<'a> {
         AttemptRecord {
             number: self.retry.retries + 1,
             deployment: call.deployment_name.as_deref().map(str::to_owned),
-            reason: None,
             provider: call.deployment.provider.row().name.into(),
             model: call.deployment.model.to_string(),
             host: host(&call.deployment.base_url),
-            status: None,
-            request_id: None,
-            outcome: Outcome::Open,
-            error: None,
-            failure: None,
-            message: None,
             started: self.attempt_started.saturating_duration_since(self.deadline.started()),
             latency: now.saturating_duration_since(self.attempt_started).saturating_sub(waited),
             waited,
-            pause: None,
+            ..AttemptRecord::default()
         }
     }
 

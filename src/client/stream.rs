@@ -60,15 +60,15 @@ pub struct Stream<'a> {
     opened: Instant,
     /// True if the caller has got a chunk.
     delivered: bool,
-    /// What was read before the caller asked for it.
+    /// Chunks that were read before the caller asked for any.
     ahead: Option<Box<Ahead>>,
-    /// Is told how the stream ends.
+    /// Observer of the stream's end.
     observer: Option<Box<dyn StreamObserver>>,
     /// Prices, if usage and cost are to be recorded.
     pub(super) catalog: Option<&'a Catalog>,
 }
 
-/// What was read of a stream before the caller asked for it.
+/// Chunks of a stream that were read before the caller asked for any.
 #[derive(Default)]
 struct Ahead {
     chunks: Vec<Chunk>,
@@ -76,7 +76,7 @@ struct Ahead {
     is_over: bool,
 }
 
-/// Is told how a stream ends. Dropped before, the stream was left by its caller.
+/// Observer of a stream's end. It is dropped without a call if the caller leaves the stream.
 pub trait StreamObserver: Send {
     /// The stream has ended, well or with this error.
     fn ended(self: Box<Self>, error: Option<&Error>);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Time, controller};
 use crate::types::rate_limit::{FailureClass, Signals, Tokens, Unit};
 
-/// What may be spent of a quota. A `Quota` admits its waiting calls through it.
+/// Budget of a quota. A `Quota` admits its waiting calls through it.
 ///
 /// `Member` implements it on the ledger itself, in this process's memory or in the host's: each call is exact, and is made
 /// while the ledger is locked. `LeaseState` implements it from slices of a budget that is kept on another machine.
@@ -108,6 +108,19 @@ pub enum PauseReason {
     Probe,
 }
 
+impl PauseReason {
+    /// Returns its name in statuses and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Exhausted => "exhausted",
+            Self::DayQuota => "day_quota",
+            Self::Overload => "overload",
+            Self::Probe => "probe",
+        }
+    }
+}
+
 /// A window as `status()` shows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WindowState {
@@ -117,9 +130,9 @@ pub struct WindowState {
     pub period: Duration,
     /// The limit: the declared one, or the provider's own if that is lower.
     pub limit: u64,
-    /// What this quota's members have used or reserved of it.
+    /// Part of it that this quota's members have used or reserved.
     pub used: u64,
-    /// What others use of it, according to the provider's answers.
+    /// Part of it that others use, according to the provider's answers.
     pub used_by_others: u64,
 }
 
@@ -140,6 +153,6 @@ pub struct BudgetState {
     pub stopped: Option<Refusal>,
     /// Part of a window that may be admitted at once after idleness.
     pub burst: f64,
-    /// What was learnt, if limits that are not declared are.
+    /// Learnt limits, if limits that are not declared are learnt.
     pub learnt: Option<controller::Snapshot>,
 }

@@ -28,7 +28,7 @@ const LARGE: u64 = 16;
 /// Shortest period of a limit that is one of a day.
 const DAY: u64 = 86_400_000_000_000;
 
-/// What one member holds.
+/// Holdings of one member.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 struct Seats {
@@ -65,7 +65,7 @@ pub struct Ledger {
     controller: Controller,
 }
 
-/// What all members of a quota learn together, without what each of them used and holds.
+/// Knowledge that all members of a quota share, without the use and the holdings of each.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct Learnt {

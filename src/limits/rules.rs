@@ -24,7 +24,7 @@ pub struct Pattern {
     is_prefix: bool,
 }
 
-/// What a quota counts.
+/// Calls that a quota counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The calls of one model.

@@ -1,4 +1,4 @@
-//! What only some systems have: memory that processes share, and locks that the kernel releases when a process ends.
+//! Facilities that only some systems have: memory that processes share, and locks that the kernel releases when a process ends.
 //!
 //! - [`SharedFile`]: a file in the system's directory for shared memory, with locks on its bytes
 //! - [`Mapping`]: its content in memory

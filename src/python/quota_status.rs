@@ -6,9 +6,8 @@ use pyo3::types::PyDict;
 use super::errors::exception;
 use super::values;
 use crate::client::{HostQuotas, host_quotas};
-use crate::limits::budget::{BudgetState, PauseReason, Refusal, WindowState};
+use crate::limits::budget::{BudgetState, Refusal, WindowState};
 use crate::limits::{Snapshot, Time};
-use crate::types::rate_limit::{FailureClass, Unit};
 
 /// Makes a dict of a quota's state. Times are in seconds from `now`.
 pub(super) fn quota<'py>(py: Python<'py>, snapshot: &Snapshot, now: Time) -> PyResult<Bound<'py, PyDict>> {
@@ -48,7 +47,7 @@ fn budget<'py>(py: Python<'py>, state: &BudgetState, now: Time) -> PyResult<Boun
     let list = values::list(py)?;
     for WindowState { unit, period, limit, used, used_by_others } in windows {
         let window = values::dict(py)?;
-        values::set(&window, "unit", unit_name(*unit))?;
+        values::set(&window, "unit", unit.name())?;
         values::set(&window, "per", period.as_secs_f64())?;
         values::set(&window, "limit", *limit)?;
         values::set(&window, "used", *used)?;
@@ -60,9 +59,9 @@ fn budget<'py>(py: Python<'py>, state: &BudgetState, now: Time) -> PyResult<Boun
     values::set(&dict, "max_in_flight", max_in_flight.map(u64::from))?;
     values::set(&dict, "reserved_tokens", *reserved)?;
     values::set(&dict, "paused_for", paused.map(|(until, _)| from_now(until)))?;
-    values::set(&dict, "paused_by", paused.map(|(_, reason)| reason_name(reason)))?;
+    values::set(&dict, "paused_by", paused.map(|(_, reason)| reason.name()))?;
     let (class, probe) = match stopped {
-        Some(Refusal::Stopped { class, probe, .. }) => (Some(class_name(*class)), Some(from_now(*probe))),
+        Some(Refusal::Stopped { class, probe, .. }) => (Some(class.name()), Some(from_now(*probe))),
         _ => (None, None),
     };
     values::set(&dict, "stopped_by", class)?;
@@ -76,37 +75,4 @@ fn budget<'py>(py: Python<'py>, state: &BudgetState, now: Time) -> PyResult<Boun
         learnt.map(|learnt| learnt.max_in_flight).filter(|limit| *limit < u32::MAX).map(u64::from),
     )?;
     Ok(dict)
-}
-
-fn unit_name(unit: Unit) -> &'static str {
-    match unit {
-        Unit::Requests => "requests",
-        Unit::Tokens => "tokens",
-        Unit::InputTokens => "input_tokens",
-        Unit::OutputTokens => "output_tokens",
-        Unit::InFlight => "in_flight",
-    }
-}
-
-fn reason_name(reason: PauseReason) -> &'static str {
-    match reason {
-        PauseReason::Rate => "rate",
-        PauseReason::Exhausted => "exhausted",
-        PauseReason::DayQuota => "day_quota",
-        PauseReason::Overload => "overload",
-        PauseReason::Probe => "probe",
-    }
-}
-
-/// Returns the name of a class of failures.
-pub(super) fn class_name(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Rate => "rate",
-        FailureClass::Overload => "overload",
-        FailureClass::DayQuota => "day_quota",
-        FailureClass::QuotaFatal => "quota_fatal",
-        FailureClass::Auth => "auth",
-        FailureClass::BadRequest => "bad_request",
-        FailureClass::Transient => "transient",
-    }
 }

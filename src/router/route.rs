@@ -174,7 +174,7 @@ struct Driver<'a> {
     limits: SmallVec<[Option<Duration>; 2]>,
 }
 
-/// What decisions and attempts are made from.
+/// Inputs of the decisions and the attempts of a call.
 struct Context<'a> {
     client: &'a Client,
     call: &'a Call,
@@ -396,22 +396,11 @@ impl<'a> Driver<'a> {
     fn attempt(&self, deployment: DeploymentIndex, outcome: Outcome) -> AttemptRecord {
         let target = &self.context.route.router.targets[deployment];
         AttemptRecord {
-            number: 0,
             deployment: Some(target.name.to_string()),
-            reason: None,
             provider: target.deployment.provider.row().name.into(),
             model: target.deployment.model.to_string(),
-            host: None,
-            status: None,
-            request_id: None,
             outcome,
-            error: None,
-            failure: None,
-            message: None,
-            started: Duration::ZERO,
-            latency: Duration::ZERO,
-            waited: Duration::ZERO,
-            pause: None,
+            ..AttemptRecord::default()
         }
     }
 }
@@ -456,7 +445,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What happens first.
+/// First of the events that a routed call waits for.
 enum Next<O> {
     /// An attempt has ended.
     Ended(AttemptId, Result<O>),
@@ -512,7 +501,7 @@ fn failure(error: &Error) -> Failure {
     }
 }
 
-/// What the decisions on a call see of the deployments.
+/// View of the deployments for the decisions on a call.
 struct View<'c, 'a> {
     context: &'c Context<'a>,
     now: Time,

@@ -56,20 +56,14 @@ impl Meta {
                 vec![AttemptRecord {
                     number: self.retries + 1,
                     deployment: self.deployment.as_deref().map(str::to_owned),
-                    reason: None,
                     provider: self.provider.clone(),
                     model: self.model.to_string(),
-                    host: None,
                     status: Some(self.status),
                     request_id: self.shown_headers().request_id().map(str::to_owned),
                     outcome: Outcome::Success,
-                    error: None,
-                    failure: None,
-                    message: None,
-                    started: Duration::ZERO,
                     latency: self.latency.saturating_sub(waited),
                     waited,
-                    pause: None,
+                    ..AttemptRecord::default()
                 }]
             }
         }

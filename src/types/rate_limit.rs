@@ -20,6 +20,19 @@ pub enum Unit {
     InFlight,
 }
 
+impl Unit {
+    /// Returns its name in statuses and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
+            Self::InFlight => "in_flight",
+        }
+    }
+}
+
 /// Number of tokens of a call, as its provider counts them towards a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tokens {
@@ -71,6 +84,21 @@ pub enum FailureClass {
     BadRequest,
     /// A fault that may pass: connection, timeout, 5xx, a broken stream.
     Transient,
+}
+
+impl FailureClass {
+    /// Returns its name in statuses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::Overload => "overload",
+            Self::DayQuota => "day_quota",
+            Self::QuotaFatal => "quota_fatal",
+            Self::Auth => "auth",
+            Self::BadRequest => "bad_request",
+            Self::Transient => "transient",
+        }
+    }
 }
 
 /// What an answer or a failure says about rate limits.

@@ -14,10 +14,11 @@ use super::usage::Usage;
 const MAX_ATTEMPTS: usize = 64;
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It has not ended.
+    #[default]
     Open,
     /// The answer came, or a stream began.
     Success,
@@ -30,7 +31,7 @@ pub enum Outcome {
 }
 
 /// One attempt of a call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// Number of the attempt, from 1.
     pub number: u32,
@@ -154,21 +155,12 @@ mod tests {
     fn attempt(number: u32, outcome: Outcome) -> AttemptRecord {
         AttemptRecord {
             number,
-            deployment: None,
-            reason: None,
             provider: "p".into(),
             model: "m".into(),
-            host: None,
-            status: None,
-            request_id: None,
             outcome,
-            error: None,
-            failure: None,
-            message: None,
-            started: Duration::ZERO,
             latency: Duration::from_millis(250),
-            waited: Duration::ZERO,
             pause: Some(Duration::from_millis(500)),
+            ..AttemptRecord::default()
         }
     }
 
