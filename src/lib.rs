@@ -3,12 +3,13 @@
 //! The modules, and the direction of their dependencies:
 //!
 //! ```text
-//! python → router → client → { providers, credentials } → { types, error }
-//!                     ├→ transport ←┘       transport   → { types, error }
-//!                     └→ store → { limits, transport, platform, types, error }
+//! python → bulk → router → client → { providers, credentials } → { types, error }
+//!                            ├→ transport ←┘       transport   → { types, error }
+//!                            └→ store → { limits, transport, platform, types, error }
 //! limits, catalog → { types, error }
 //! ```
 //!
+//! - [`bulk`]: many calls from the rows of a table, with a journal that survives the process.
 //! - [`router`]: the deployment that a call goes to next: strategies, breakers, fallbacks, hedges.
 //! - [`catalog`]: limits and prices of models, from tables that a client is given. No I/O, no clock, no vendor.
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
@@ -24,6 +25,7 @@
 //!
 //! The output of [`client`] is JSON in OpenAI's format, as bytes: the provider's own bytes where it uses that format.
 
+pub mod bulk;
 pub mod catalog;
 pub mod client;
 pub mod credentials;

@@ -1,8 +1,8 @@
 """Checks which folder may import which: the arrows of the map in src/lib.rs, compared with the source.
 
-python → router → client → { providers, credentials } → { types, error }
-                    ├→ transport ←┘       transport   → { types, error }
-                    └→ store → { limits, transport, platform, types, error }
+python → bulk → router → client → { providers, credentials } → { types, error }
+                           ├→ transport ←┘       transport   → { types, error }
+                           └→ store → { limits, transport, platform, types, error }
 limits, catalog → { types, error }
 """
 
@@ -21,6 +21,7 @@ SOURCE = ROOT / "src"
 
 ARROWS = {
     "lib": {
+        "bulk",
         "catalog",
         "client",
         "credentials",
@@ -34,7 +35,8 @@ ARROWS = {
         "transport",
         "types",
     },
-    "python": {"catalog", "client", "error", "limits", "providers", "router", "transport", "types"},
+    "python": {"bulk", "catalog", "client", "error", "limits", "providers", "router", "transport", "types"},
+    "bulk": {"catalog", "client", "error", "limits", "platform", "providers", "router", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
     "client": {"catalog", "credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
     "limits": {"error", "types"},
@@ -53,6 +55,7 @@ FORBIDDEN = {
     "providers": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net(?!::(IpAddr|Ipv4Addr|Ipv6Addr)\b)|\bInstant\b|\bSystemTime::now\b|\bstd::(fs|process|thread)\b",
     "types": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime::now\b|\bstd::(env|fs|process|thread)\b",
     "transport": r"\b(pyo3|libc)\b",
+    "bulk": r"\b(hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b",
     "client": r"\b(pyo3|libc)\b",
     "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
     "store": r"\b(pyo3|libc|rustix|hyper|hyper_util|rustls)\b",
