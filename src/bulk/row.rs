@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::operation::Operation;
 use crate::types::params::Params;
 
 /// One row of the input.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Row {
     /// Number of the row in the input, from 0.
     pub number: u64,
@@ -17,7 +17,7 @@ pub struct Row {
     ///
     /// An error is that of a row that cannot be read, such as one with broken UTF-8. It names the file and the line, becomes
     /// the outcome of this row and touches no other.
-    pub json: Result<Bytes, Box<Error>>,
+    pub json: Result<Bytes>,
 }
 
 /// A place where rows come from.
