@@ -12,11 +12,13 @@ from typing import Any, TypedDict
 import anthropic
 import cohere
 import httpx
+import ollama
 import openai
 import pydantic
 import pytest
 from conftest import Call
 from google import genai
+from openai.resources.responses import Responses
 from server import Answer, Server, Stall, plain
 
 import ritellm
@@ -93,6 +95,106 @@ def test_the_providers_own_goes_into_extra_body(call: Call, at_openai: Server) -
     assert at_openai.requests[0].json["tags"] == ["a"]
 
 
+class TestMisspellings:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("max_retires", "max_retries"),
+            ("max_retry", "max_retries"),
+            ("time_out", "timeout"),
+            ("temprature", "temperature"),
+            ("Temperature", "temperature"),
+            ("maxTokens", "max_tokens"),
+            ("max-tokens", "max_tokens"),
+            ("toolchoice", "tool_choice"),
+            ("respose_format", "response_format"),
+            ("baseurl", "base_url"),
+            ("apikey", "api_key"),
+            ("extra_header", "extra_headers"),
+            ("steam", "stream"),
+            ("aws_region_nam", "aws_region_name"),
+        ],
+    )
+    def test_a_close_name_is_an_error_that_says_which(
+        self, call: Call, at_openai: Server, name: str, meant: str
+    ) -> None:
+        with pytest.raises(InvalidArgumentError, match=f"{name} is no argument .* did you mean {meant}\\?") as caught:
+            call(**{name: 1})
+        assert f'extra_body={{"{name}": …}}' in str(caught.value)
+        assert at_openai.requests == []
+
+    def test_a_documented_parameter_of_any_provider_is_sent(self, call: Call, at_openai: Server) -> None:
+        at_openai.answer(plain())
+        documented = {
+            "top_k": 1,
+            "min_p": 0.1,
+            "top_a": 1,
+            "typical_p": 1,
+            "n_keep": 1,
+            "min_tokens": 1,
+            "k": 3,
+            "p": 0.5,
+        }
+        call(**documented, topology="x", extra_body={"max_retires": 4})
+        sent = at_openai.last.json
+        assert documented.items() <= sent.items()
+        assert (sent["topology"], sent["max_retires"]) == ("x", 4)
+
+    def test_the_names_are_those_of_the_operation(self, at_openai: Server) -> None:
+        with pytest.raises(InvalidArgumentError, match="did you mean max_output_tokens"):
+            ritellm.responses("openai/m", "hi", max_output_token=3)
+        with pytest.raises(InvalidArgumentError, match="did you mean dimensions"):
+            ritellm.embedding("openai/m", "hi", dimension=3)
+
+    def test_every_parameter_of_the_vendors_packages_is_known(self, at_openai: Server) -> None:
+        """Each is sent, or refused by name, also by a client that refuses what nobody documents."""
+        methods: dict[str, list[Any]] = {
+            "completion": [
+                openai.resources.chat.completions.Completions.create,
+                anthropic.resources.beta.messages.Messages.create,
+                cohere.ClientV2.chat,
+                ollama.Client.chat,
+            ],
+            "responses": [Responses.create],
+            "embedding": [openai.resources.Embeddings.create, cohere.ClientV2.embed, ollama.Client.embed],
+            "rerank": [cohere.ClientV2.rerank],
+            "speech": [openai.resources.audio.Speech.create],
+        }
+        client = Client(unknown_params="error", max_retries=0)
+        ours = {"self", "model", "messages", "input", "query", "documents", "stream", "timeout", "request_options"}
+        ours |= {"extra_headers", "extra_query", "extra_body", "voice"}
+        unknown, seen = set(), 0
+        for name, functions in methods.items():
+            given = {"rerank": ("q", ["d"]), "speech": ("hi", "alloy")}.get(name, ("hi",))
+            given = ([{"role": "user", "content": "hi"}],) if name == "completion" else given
+            for parameter in {name for function in functions for name in inspect.signature(function).parameters} - ours:
+                seen += 1
+                try:
+                    getattr(client, name)("openai/m", *given, base_url="http://127.0.0.1:9/v1", **{parameter: "x"})
+                except InvalidArgumentError as error:
+                    if "unknown_params" in str(error) or "did you mean" in str(error):
+                        unknown.add(parameter)
+                except ritellm.RiteLLMError:
+                    pass
+        assert seen > 100
+        assert unknown == set()
+
+    def test_a_client_that_refuses_every_unknown_name(self, at_openai: Server) -> None:
+        client = Client(unknown_params="error", api_key="sk-test")
+        messages = [{"role": "user", "content": "hi"}]
+        with pytest.raises(InvalidArgumentError, match=r'topology is no argument .* unknown_params is "error"'):
+            client.completion("openai/m", messages, topology="x")
+        assert at_openai.requests == []
+        at_openai.answer(plain())
+        lenient = client.with_options(unknown_params="send")
+        lenient.completion("openai/m", messages, topology="x")
+        assert at_openai.last.json["topology"] == "x"
+        with pytest.raises(InvalidArgumentError, match='unknown_params is "ignore": "send" or "error" would be right'):
+            Client(unknown_params="ignore")  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgumentError, match="with_options takes no max_retires: did you mean max_retries"):
+            client.with_options(max_retires=3)  # type: ignore[call-arg]
+
+
 class Model(pydantic.BaseModel):
     x: int
 
@@ -156,7 +258,7 @@ class TestClients:
             ("default_query", "extra_query="),
             ("websocket_base_url", "no websockets"),
             ("proxies", "proxy="),
-            ("fallbacks", "catch the exception"),
+            ("fallbacks", "make a router"),
             ("vertex_project", "in the call"),
         ],
     )
@@ -193,7 +295,7 @@ class TestClients:
             Client(timeout=httpx.Timeout(9, read=-1))
 
     def test_what_nobody_has(self) -> None:
-        with pytest.raises(TypeError, match="unexpected keyword argument 'tiemout'"):
+        with pytest.raises(TypeError, match=r"unexpected keyword argument 'tiemout'\. Did you mean 'timeout'\?"):
             Client(tiemout=3)  # type: ignore[call-arg]
 
 

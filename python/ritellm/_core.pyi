@@ -99,6 +99,7 @@ class Client:
         headers: Mapping[str, str | bytes | float | None] | None = None,
         request_headers: Callable[[dict[str, Any]], Any] | None = None,
         drop_params: bool | None = None,
+        unknown_params: Literal["send", "error"] | None = None,
         http2: bool | None = None,
         allow_http: bool | None = None,
         ca_bundle: str | PathLike[str] | None = None,
@@ -128,6 +129,7 @@ class Client:
         max_retries: int | None = None,
         max_retry_after: float | None = None,
         drop_params: bool | None = None,
+        unknown_params: Literal["send", "error"] | None = None,
         priority: Literal["interactive", "bulk"] | None = None,
     ) -> Self:
         """Returns a client with other options for its calls.
@@ -144,6 +146,7 @@ class Client:
             max_retries: maximum number of retries after a transient failure.
             max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
             drop_params: leave out parameters that the provider lacks.
+            unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
             priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
 
         Raises:

@@ -130,6 +130,8 @@ class Client(_core.Client):
             before each attempt with a dict that describes the request: ``method``, ``url`` (query values whose names look
             like a key's are ``***``), ``headers`` (without credentials), ``provider``, ``model`` and ``attempt`` (from 1).
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
+        unknown_params: ``"error"`` refuses parameters that no provider documents, before anything is sent; ``"send"``, the
+            default, sends them unless their name is close to a known one.
         http2: offer HTTP/2 to servers that are reached over TLS.
         allow_http: allow keys to be sent to another machine over plain ``http://``, where anyone on the network path can
             read them; not allowed by default.
@@ -241,8 +243,8 @@ class Client(_core.Client):
             drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
             allow_http: allow the key to be sent to another machine over plain ``http://``.
             **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``,
-                ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged. ``None``
-                counts as not given.
+                ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged, unless it is
+                close to a known one and no provider documents it. ``None`` counts as not given.
 
         Returns:
             `ChatCompletion`, or `Stream` with ``stream=True``.

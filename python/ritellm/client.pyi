@@ -620,8 +620,8 @@ Args:
     drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
     allow_http: allow the key to be sent to another machine over plain ``http://``.
     **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``,
-        ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged. ``None``
-        counts as not given.
+        ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged, unless it is
+        close to a known one and no provider documents it. ``None`` counts as not given.
 
 Returns:
     `ChatCompletion`, or `Stream` with ``stream=True``.

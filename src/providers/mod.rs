@@ -32,6 +32,7 @@ mod normalise;
 mod ollama;
 mod openai_compatible;
 mod outline;
+mod parameter_names;
 mod pieces;
 mod rate_limits;
 mod received;
@@ -67,6 +68,7 @@ use crate::types::request::Request;
 use crate::types::secret::Secret;
 
 pub use embeddings::EmbeddingRow;
+pub use parameter_names::{documented_parameters, openai_parameters};
 pub use rate_limits::failure_class;
 pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
 pub use row::{About, Key, Row};

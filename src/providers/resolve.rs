@@ -9,6 +9,7 @@ use super::{Deployment, Key, Provider, Row, all, lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::dot_segments::has_dot_segment;
+use crate::types::nearest::nearest;
 use crate::types::secret::Secret;
 use crate::types::shared::shared;
 use crate::types::unix_socket;
@@ -215,10 +216,9 @@ fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
 /// Returns the error for an unknown provider, with all names and the nearest match.
 fn unknown(model: &str, name: &str, family: Option<&str>) -> Box<Error> {
     let names: Vec<&str> = all().map(|provider| provider.row().name).collect();
-    let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-    let hint = match (family, nearest) {
+    let hint = match (family, nearest(name, names.iter().copied())) {
         (Some(family), _) => format!("; names like this one belong to {family}, which this version does not have"),
-        (None, Some((distance, known))) if distance <= 1 + known.len() / 3 => format!("; did you mean {known}?"),
+        (None, Some(known)) => format!("; did you mean {known}?"),
         _ => String::new(),
     };
     let shown: String = model.chars().take(100).collect();

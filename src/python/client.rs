@@ -36,6 +36,7 @@ use super::values;
 use super::{quota_status, router_status};
 use crate::client::{Settings, StatsSnapshot};
 use crate::error::Error;
+use crate::types::nearest::nearest;
 use crate::types::operation::Operation;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
@@ -65,7 +66,7 @@ struct State {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None)")]
+    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = settings.map_or_else(|| values::dict(py), Ok)?;
         let (core, routing) = shared(&given)?;
@@ -89,11 +90,12 @@ impl Client {
     ///     max_retries: maximum number of retries after a transient failure.
     ///     max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
     ///     drop_params: leave out parameters that the provider lacks.
+    ///     unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
-    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, priority=None)")]
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, priority=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -102,7 +104,9 @@ impl Client {
             let name = name.to_str()?;
             if !settings::CALL_OPTIONS.contains(&name) {
                 let names = settings::CALL_OPTIONS.join(", ");
-                return Err(argument(py, format!("with_options takes no {name}: its options are {names}")));
+                let near = nearest(name, settings::CALL_OPTIONS.iter().copied());
+                let near = near.map(|near| format!(": did you mean {near}?")).unwrap_or_default();
+                return Err(argument(py, format!("with_options takes no {name}{near} (its options are {names})")));
             }
         }
         let given = slf.get().state().given.bind(py).copy()?;

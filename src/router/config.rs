@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::options::{Affinity, Breaker, Cooldown, FallbackKind, Hedge, HedgeAfter, StrategyKind};
 use super::plan::{self, GroupIndex, Plan};
 use crate::error::{Error, Result};
+use crate::types::nearest::nearest;
 
 /// A router as its user describes it.
 #[derive(Debug, Clone, Default)]
@@ -355,13 +356,7 @@ fn circle(plan: &Plan, kind: FallbackKind) -> Option<Vec<&str>> {
 
 /// Returns the hint at the nearest known name.
 fn hint(name: &str, names: &[&str]) -> String {
-    let nearest = names.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-    match nearest {
-        Some((distance, known)) if distance <= 1 + known.len() / 3 => {
-            format!("; did you mean {known:?}?")
-        }
-        _ => String::new(),
-    }
+    nearest(name, names.iter().copied()).map(|known| format!("; did you mean {known:?}?")).unwrap_or_default()
 }
 
 fn share(name: &str, value: f64) -> Result<()> {

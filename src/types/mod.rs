@@ -14,6 +14,7 @@ pub mod lenient;
 pub mod media;
 pub mod members;
 pub mod merge;
+pub mod nearest;
 pub mod object;
 pub mod operation;
 pub mod params;

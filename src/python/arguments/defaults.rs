@@ -19,6 +19,8 @@ pub(crate) struct Defaults {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub drop_params: bool,
     pub allow_http: bool,
+    /// True if a parameter that nobody documents is refused.
+    pub refuses_unknown: bool,
     /// Priority among calls that wait for the same quota.
     pub priority: Priority,
     /// Number of levels of nesting that an answer may have.

@@ -9,12 +9,16 @@ use pyo3::types::{PyDict, PyString, PyType};
 use crate::providers;
 use crate::python::errors::argument;
 use crate::python::values;
+use crate::types::nearest::nearest;
+use crate::types::operation::Operation;
 
 /// Treatment of an argument that is no parameter of the request.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     /// A setting that some provider has.
     Setting,
+    /// A parameter that some provider documents.
+    Documented,
     /// Another name of this argument.
     Means(&'static str),
     /// Changes nothing here, whatever its value.
@@ -23,11 +27,15 @@ enum Fate {
     Refused(&'static str),
 }
 
-use Fate::{Ignored, Means, Refused, Setting};
+use Fate::{Documented, Ignored, Means, Refused, Setting};
 
-const NO_ROUTER: &str = "it belongs to LiteLLM's router; one call goes to one model";
+const NO_ROUTER: &str = "it belongs to LiteLLM's router: see help(ritellm.Router) for ours";
+const ROUTER: &str =
+    "make a router: Router({\"main\": [models]}, fallbacks={\"main\": [\"other\"]}) has the methods of a client";
 const NO_CACHE: &str = "answers are not cached: keep them in a dict or a cache of your own";
-const NO_COSTS: &str = "costs are not counted: leave it out, and multiply response.usage";
+const NO_BUDGETS: &str = "there are no budgets: leave it out, and add up response.meta.cost";
+const PRICES: &str =
+    "prices stand in a client's catalog: Client(catalog={\"provider/model\": {\"input\": 2.5, \"output\": 10}})";
 const NO_CALLBACKS: &str = "there are no callbacks: the logger \"ritellm\" has a record for each attempt";
 const NO_PROMPTS: &str = "prompts are not fetched or rewritten: put what is to be sent into messages";
 const NO_PROXY_SERVER: &str = "it belongs to LiteLLM's proxy server: leave it out";
@@ -85,33 +93,33 @@ const CALLS: &[(&str, Fate)] = &[
     ("mock_timeout", Refused(TESTS)),
     ("mock_delay", Refused(TESTS)),
     ("mock_testing_fallbacks", Refused(TESTS)),
-    ("fallbacks", Refused("catch the exception, and call the other model")),
-    ("context_window_fallback_dict", Refused("catch ContextWindowExceededError, and call the other model")),
-    ("context_window_fallbacks", Refused("catch ContextWindowExceededError, and call the other model")),
-    ("content_policy_fallbacks", Refused("catch ContentPolicyViolationError, and call the other model")),
-    ("default_fallbacks", Refused("catch the exception, and call the other model")),
+    ("fallbacks", Refused(ROUTER)),
+    ("context_window_fallback_dict", Refused("make a router: Router(…, context_window_fallbacks={…})")),
+    ("context_window_fallbacks", Refused("make a router: Router(…, context_window_fallbacks={…})")),
+    ("content_policy_fallbacks", Refused("make a router: Router(…, content_policy_fallbacks={…})")),
+    ("default_fallbacks", Refused(ROUTER)),
     ("disable_fallbacks", Refused(NO_ROUTER)),
     ("fallback_depth", Refused(NO_ROUTER)),
     ("max_fallbacks", Refused(NO_ROUTER)),
-    ("model_list", Refused(NO_ROUTER)),
+    ("model_list", Refused("make a router: Router(model_list=[…]) takes the list as it is")),
     ("model_config", Refused(NO_ROUTER)),
     ("model_info", Refused(NO_ROUTER)),
     ("deployment_id", Refused("write \"azure/deployment\" as the model")),
-    ("weight", Refused(NO_ROUTER)),
+    ("weight", Refused("make a router: Deployment(\"provider/model\", weight=…) is one of its members")),
     ("cooldown_time", Refused(NO_ROUTER)),
     ("fastest_response", Refused(NO_ROUTER)),
     ("allowed_model_region", Refused(NO_ROUTER)),
     ("specific_deployment", Refused(NO_ROUTER)),
-    ("rpm", Refused("limit the calls of your own: an asyncio.Semaphore for calls in flight")),
-    ("tpm", Refused("limit the calls of your own: an asyncio.Semaphore for calls in flight")),
-    ("max_parallel_requests", Refused("use an asyncio.Semaphore, or Client(max_connections=…)")),
-    ("max_budget", Refused(NO_COSTS)),
-    ("budget_duration", Refused(NO_COSTS)),
-    ("input_cost_per_token", Refused(NO_COSTS)),
-    ("output_cost_per_token", Refused(NO_COSTS)),
-    ("input_cost_per_second", Refused(NO_COSTS)),
-    ("output_cost_per_second", Refused(NO_COSTS)),
-    ("custom_pricing", Refused(NO_COSTS)),
+    ("rpm", Refused("make a client: Client(limits={\"provider/model\": {\"rpm\": …}})")),
+    ("tpm", Refused("make a client: Client(limits={\"provider/model\": {\"tpm\": …}})")),
+    ("max_parallel_requests", Refused("make a client: Client(max_in_flight=…)")),
+    ("max_budget", Refused(NO_BUDGETS)),
+    ("budget_duration", Refused(NO_BUDGETS)),
+    ("input_cost_per_token", Refused(PRICES)),
+    ("output_cost_per_token", Refused(PRICES)),
+    ("input_cost_per_second", Refused(PRICES)),
+    ("output_cost_per_second", Refused(PRICES)),
+    ("custom_pricing", Refused(PRICES)),
     ("caching", Refused(NO_CACHE)),
     ("caching_groups", Refused(NO_CACHE)),
     ("cache", Refused(NO_CACHE)),
@@ -145,7 +153,7 @@ const CALLS: &[(&str, Fate)] = &[
     ("use_in_pass_through", Refused(NO_PROXY_SERVER)),
     ("model_file_id_mapping", Refused(NO_PROXY_SERVER)),
     ("tags", Refused("they are for LiteLLM's router and proxy server; leave them out")),
-    ("base_model", Refused(NO_COSTS)),
+    ("base_model", Refused(PRICES)),
     ("prompt_id", Refused(NO_PROMPTS)),
     ("prompt_variables", Refused(NO_PROMPTS)),
     ("prompt_label", Refused(NO_PROMPTS)),
@@ -263,8 +271,10 @@ pub(crate) enum Meaning {
     Setting(&'static str),
     /// No meaning here.
     Nothing,
-    /// A parameter of the request.
+    /// A parameter of the request that some provider documents.
     Param,
+    /// A name that nobody documents.
+    Unknown,
 }
 
 /// Returns the meaning of an argument of a call that is not one of ours.
@@ -273,18 +283,20 @@ pub(crate) enum Meaning {
 ///
 /// `InvalidArgumentError` for a refused name, with what would be right.
 pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning> {
-    // One table for settings and foreign names, since every parameter of every call is looked up in it.
+    // One table of all names, since every parameter of every call is looked up in it.
     static NAMES: LazyLock<Vec<(&str, Fate)>> = LazyLock::new(|| {
         let settings = providers::setting_names().map(|name| (name, Setting));
-        // A provider's setting of the name comes first.
-        let mut names: Vec<_> = settings.chain(CALLS.iter().copied()).collect();
+        let documented = providers::documented_parameters().iter().map(|name| (*name, Documented));
+        // A provider's setting of the name comes first, and a refusal before what some provider documents.
+        let mut names: Vec<_> = settings.chain(CALLS.iter().copied()).chain(documented).collect();
         names.sort_by_key(|(name, _)| *name);
         names.dedup_by_key(|(name, _)| *name);
         names
     });
-    let Ok(index) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(Meaning::Param) };
+    let Ok(index) = NAMES.binary_search_by_key(&name, |(name, _)| name) else { return Ok(Meaning::Unknown) };
     let (known, fate) = NAMES[index];
     match fate {
+        Documented => Ok(Meaning::Param),
         Setting => Ok(Meaning::Setting(known)),
         Means(ours) => Ok(Meaning::Ours(ours)),
         Ignored => Ok(Meaning::Nothing),
@@ -295,6 +307,56 @@ pub(crate) fn meaning(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Meaning>
                  extra_body={{\"{known}\": …}})"
             ),
         )),
+    }
+}
+
+/// Names of our own arguments of calls.
+const OURS: &[&str] = &[
+    "additional_params",
+    "allow_http",
+    "api_base",
+    "api_key",
+    "api_version",
+    "base_url",
+    "drop_params",
+    "extra_body",
+    "extra_headers",
+    "extra_query",
+    "headers",
+    "max_retries",
+    "max_retry_after",
+    "num_retries",
+    "output",
+    "stream",
+    "timeout",
+];
+
+/// Decides on an argument of a call that nobody documents: it may be a parameter that is younger than this version, or a
+/// misspelling.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` if the name is close to one of ours or OpenAI's, and for every such name if `refuse_all`.
+#[cold]
+pub(crate) fn check_unknown(
+    operation: Operation,
+    name: &str,
+    refuse_all: bool,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let settings = providers::setting_names();
+    let names = OURS.iter().copied().chain(providers::openai_parameters(operation)).chain(settings);
+    let around = format!("extra_body={{{name:?}: …}} sends it in any case");
+    match (nearest(name, names), refuse_all) {
+        (Some(near), _) => Err(argument(
+            value.py(),
+            format!("{name} is no argument of a call that is known here: did you mean {near}? ({around})"),
+        )),
+        (None, true) => Err(argument(
+            value.py(),
+            format!("{name} is no argument of a call that is known here, and unknown_params is \"error\" ({around})"),
+        )),
+        (None, false) => Ok(()),
     }
 }
 

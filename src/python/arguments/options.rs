@@ -34,6 +34,8 @@ pub(super) struct CallOptions {
     pub allow_http: bool,
     /// True if vectors are to be rows of a numpy array.
     pub numpy: bool,
+    /// True if a parameter that nobody documents is refused.
+    refuses_unknown: bool,
     /// The request, without parameters.
     pub request: Request,
 }
@@ -52,6 +54,7 @@ impl CallOptions {
             max_retry_after: defaults.max_retry_after.unwrap_or(MAX_RETRY_AFTER),
             allow_http: defaults.allow_http,
             numpy: false,
+            refuses_unknown: defaults.refuses_unknown,
             request: Request {
                 operation,
                 extra_headers: defaults.headers.clone(),
@@ -96,6 +99,10 @@ impl CallOptions {
             "extra_query" => self.request.extra_query.extend(pairs(name, value)?),
             _ => match foreign::meaning(name, value)? {
                 Meaning::Param => return Ok(false),
+                Meaning::Unknown => {
+                    foreign::check_unknown(self.request.operation, name, self.refuses_unknown, value)?;
+                    return Ok(false);
+                }
                 Meaning::Nothing => {}
                 Meaning::Ours(ours) => return self.take(ours, value),
                 Meaning::Setting(setting) => {

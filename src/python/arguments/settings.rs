@@ -15,6 +15,7 @@ use crate::python::errors::{argument, wrong};
 use crate::python::intern::intern;
 use crate::python::json::decode;
 use crate::transport::Trust;
+use crate::types::nearest::nearest;
 
 /// A keyword argument of `Client`.
 pub(super) struct Setting {
@@ -58,7 +59,8 @@ pub(crate) const OPTIONS: &str = "_options";
 pub(crate) const ROUTER: &str = "_router";
 
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
-pub(crate) const CALL_OPTIONS: &[&str] = &["timeout", "max_retries", "max_retry_after", "drop_params", "priority"];
+pub(crate) const CALL_OPTIONS: &[&str] =
+    &["timeout", "max_retries", "max_retry_after", "drop_params", "unknown_params", "priority"];
 
 const fn setting(
     name: &'static str,
@@ -115,6 +117,10 @@ const SETTINGS: &[Setting] = &[
     }),
     setting("drop_params", Always, |client, name, value| {
         client.defaults.drop_params = readers::flag(name, value)?;
+        Ok(())
+    }),
+    setting("unknown_params", Always, |client, name, value| {
+        client.defaults.refuses_unknown = unknown_params(name, value)?;
         Ok(())
     }),
     setting("http2", Always, |client, name, value| {
@@ -211,6 +217,11 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
+/// Returns the names of the settings that are for users.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.name).filter(|name| !name.starts_with('_'))
+}
+
 /// Reads the keyword arguments of a client. `None` is the same as not given. Those with another library's name get ours.
 ///
 /// # Errors
@@ -240,7 +251,11 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
             Some(setting) => (setting.read)(&mut client, name, &value)?,
             None => {
                 foreign::refuse_setting(name, &value)?;
-                return Err(PyTypeError::new_err(format!("Client() got an unexpected keyword argument '{name}'")));
+                let near = nearest(name, names()).map(|near| format!(". Did you mean '{near}'?"));
+                let near = near.unwrap_or_default();
+                return Err(PyTypeError::new_err(format!(
+                    "Client() got an unexpected keyword argument '{name}'{near}"
+                )));
             }
         }
     }
@@ -264,6 +279,16 @@ fn priority(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Priority> {
     match readers::str_of(name, value, RIGHT)? {
         "interactive" => Ok(Priority::Interactive),
         "bulk" => Ok(Priority::Bulk),
+        other => Err(argument(value.py(), format!("{name} is {other:?}: {RIGHT} would be right"))),
+    }
+}
+
+/// Reads what becomes of parameters that nobody documents. Returns true if they are refused.
+fn unknown_params(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    const RIGHT: &str = "\"send\" or \"error\"";
+    match readers::str_of(name, value, RIGHT)? {
+        "send" => Ok(false),
+        "error" => Ok(true),
         other => Err(argument(value.py(), format!("{name} is {other:?}: {RIGHT} would be right"))),
     }
 }
