@@ -1,7 +1,7 @@
 //! Many calls from the rows of a table: reading, identity, scheduling, the journal, resuming. No Python.
 //!
 //! - `row`: one row of the input; `input`: where rows come from; `template`: from a row to the call that it asks for
-//! - `identity`: the key by which a row is known again
+//! - `identity`: the key by which a row is known again; `scan`: one reading of the input before the first call
 //! - `outcome`: what became of a row, as a line of the journal; `journal`: the segments of a job's folder, which are journal
 //!   and output at once
 //! - `schedule`: which rows may run now, as a state machine without I/O and without a clock; `run`: the driver
@@ -9,4 +9,7 @@
 //! Rows go from the input to the provider and from there to the journal as bytes.
 
 pub mod identity;
+pub mod input;
 pub mod row;
+pub mod scan;
+pub mod template;

@@ -1,10 +1,11 @@
 //! One row of the input, and the call that it asks for.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::types::operation::Operation;
 use crate::types::params::Params;
 
@@ -13,11 +14,39 @@ use crate::types::params::Params;
 pub struct Row {
     /// Number of the row in the input, from 0.
     pub number: u64,
+    /// Where the row is, for messages.
+    pub place: Place,
     /// The row as a JSON object: its columns, or a line in OpenAI's batch format.
     ///
-    /// An error is that of a row that cannot be read, such as one with broken UTF-8. It names the file and the line, becomes
-    /// the outcome of this row and touches no other.
+    /// It is UTF-8 that begins with a brace; whether all of it is JSON is found out by the template, which has to read it
+    /// anyway. An error is that of a row that cannot be read, such as one with broken UTF-8. It names the file and the line,
+    /// becomes the outcome of this row and touches no other.
     pub json: Result<Bytes>,
+}
+
+/// Place of a row in its input: a line of a file, or the number of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's path; `None` if the rows come from a program.
+    pub file: Option<Arc<str>>,
+    /// Number of the line in the file, from 1; of the row, from 0, if there is no file.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{file}, line {}", self.line),
+            None => write!(f, "row {}", self.line),
+        }
+    }
+}
+
+impl Place {
+    /// Creates the error of a row that cannot be used; `message` goes on after the place: "is no JSON".
+    pub fn error(&self, message: impl fmt::Display) -> Box<Error> {
+        Error::new(ErrorKind::InvalidArgument, format!("{self} {message}")).unsent()
+    }
 }
 
 /// A place where rows come from.

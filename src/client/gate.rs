@@ -14,6 +14,7 @@ use crate::limits::{self, Refusal};
 use crate::providers::Deployment;
 use crate::transport::{Admission, ConnectionStats};
 use crate::types::operation::Operation;
+use crate::types::params::Params;
 use crate::types::rate_limit::{FailureClass, Signals, TokenRules, Tokens};
 use crate::types::usage::Usage;
 
@@ -118,13 +119,18 @@ impl<'a> Gate<'a> {
 /// Returns what a quota needs to know of a call at a deployment.
 pub(super) fn limits_call(call: &Call, deployment: &Deployment) -> limits::Call {
     let params = &call.request.params;
-    let max_tokens = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
     limits::Call {
         priority: call.priority,
         bytes: params.len() as u64,
-        max_tokens: max_tokens.iter().find_map(|name| serde_json::from_slice(params.get(name)?).ok()),
+        max_tokens: max_tokens(params),
         rules: deployment.provider.token_rules(&deployment.model),
     }
+}
+
+/// Returns the maximum number of tokens of a call's answer, if it sets one.
+pub fn max_tokens(params: &Params) -> Option<u64> {
+    let names = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+    names.iter().find_map(|name| serde_json::from_slice(params.get(name)?).ok())
 }
 
 /// Returns a call's tokens as its provider counts them towards its limits.

@@ -8,12 +8,15 @@ use crate::catalog::Catalog;
 use crate::providers::Deployment;
 use crate::types::answer::Meta;
 use crate::types::operation::Operation;
+use crate::types::params::Params;
 use crate::types::usage::Usage;
 
 /// Number of bytes of a request's JSON for each token of its prompt, on average. Deployments are only compared by it.
 const BYTES_PER_TOKEN: u64 = 4;
 /// Number of tokens of an answer whose maximum is not set.
 const USUAL_OUTPUT: u64 = 500;
+/// Number of tokens of a prompt with media.
+const USUAL_MEDIA_INPUT: u64 = 1000;
 
 /// Writes the usage and the cost of a call into its record.
 pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, meta: &mut Meta) {
@@ -27,9 +30,8 @@ pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, meta: 
     (record.usage, record.cost) = (usage, cost);
 }
 
-/// Returns an estimate of the number of tokens of a call's prompt; `None` if it has media, whose bytes say little.
-fn prompt_tokens(call: &Call) -> Option<u64> {
-    let params = &call.request.params;
+/// Returns an estimate of the number of tokens of a prompt; `None` if it has media, whose bytes say little.
+fn prompt_tokens(params: &Params) -> Option<u64> {
     let is_media = |(name, value): (&str, &[u8])| {
         matches!(name, "messages" | "input")
             && [&b";base64,"[..], b"\"input_audio\"", b"\"file_data\""]
@@ -39,7 +41,14 @@ fn prompt_tokens(call: &Call) -> Option<u64> {
     let bytes = params.len() as u64;
     // Short ones fit everywhere: they are not searched.
     let has_media = bytes > 4096 && params.iter().any(is_media);
-    (!has_media && call.request.upload.is_none()).then_some(bytes / BYTES_PER_TOKEN)
+    (!has_media).then_some(bytes / BYTES_PER_TOKEN)
+}
+
+/// Returns an estimate of the usage of a call, for comparing deployments and for saying beforehand what a job will cost.
+pub fn expected_usage(operation: Operation, params: &Params, max_tokens: Option<u64>) -> Usage {
+    let has_output = !matches!(operation, Operation::Embedding | Operation::Rerank);
+    let output = if has_output { max_tokens.unwrap_or(USUAL_OUTPUT).min(USUAL_OUTPUT) } else { 0 };
+    Usage { input: prompt_tokens(params).unwrap_or(USUAL_MEDIA_INPUT), output, ..Usage::default() }
 }
 
 /// Returns an estimate of the cost of a call at a deployment, in US dollars; `None` if a price is not known.
@@ -50,15 +59,16 @@ pub(super) fn expected_cost(
     max_tokens: Option<u64>,
 ) -> Option<f64> {
     let model = catalog.find(deployment.provider.row().name, &deployment.model)?;
-    let has_output = !matches!(call.request.operation, Operation::Embedding | Operation::Rerank);
-    let output = if has_output { max_tokens.unwrap_or(USUAL_OUTPUT).min(USUAL_OUTPUT) } else { 0 };
-    let input = prompt_tokens(call).unwrap_or(1000);
-    model.cost(&Usage { input, output, ..Usage::default() }, unix_seconds())
+    let usage = expected_usage(call.request.operation, &call.request.params, max_tokens);
+    model.cost(&usage, unix_seconds())
 }
 
 /// Returns the size of a model's context window and that of a call's prompt, in tokens, if the prompt is too large for it.
 pub(super) fn too_small_window(catalog: &Catalog, call: &Call, deployment: &Deployment) -> Option<(u64, u64)> {
     let model = catalog.find(deployment.provider.row().name, &deployment.model)?;
-    let prompt = prompt_tokens(call)?;
+    if call.request.upload.is_some() {
+        return None;
+    }
+    let prompt = prompt_tokens(&call.request.params)?;
     if model.is_too_small_for(prompt) { Some((model.context_window?, prompt)) } else { None }
 }

@@ -1,0 +1,137 @@
+//! A file of rows that is open: what it holds, decompressed, and whether it is still what it was.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::error::{Error, Result};
+
+/// Size of the blocks that are read from a file.
+const BLOCK: usize = 256 << 10;
+
+/// Form of the rows in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Lines,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+/// Size and time of change of a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Version {
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Version {
+    /// Returns the version of a file; `None` for a pipe, which has none.
+    pub fn of(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self { size: metadata.len(), modified: metadata.modified().ok() })
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// Signatures of what files of rows are not, with the words for the error.
+const FOREIGN: &[(&[u8], &str)] = &[
+    (b"PAR1", "is Parquet, which this reader does not know: pyarrow or polars read it, in Python"),
+    (b"ARROW1", "is an Arrow file, which this reader does not know: pyarrow reads it, in Python"),
+    (b"PK\x03\x04", "is a zip archive or an Excel sheet: JSONL, CSV, or gzip or zstd of them would be right"),
+    (b"BZh", "is compressed with bzip2: gzip or zstd would be right"),
+    (b"\xfd7zXZ\0", "is compressed with xz: gzip or zstd would be right"),
+    (b"\xff\xfe", "is UTF-16: UTF-8 would be right"),
+    (b"\xfe\xff", "is UTF-16: UTF-8 would be right"),
+];
+
+/// A file's content, decompressed, from its first byte behind a byte order mark on.
+pub(super) type Content = BufReader<Box<dyn Read + Send>>;
+
+/// Opens a file of rows. `read` counts the bytes that have been read of the file itself.
+///
+/// # Errors
+///
+/// The file cannot be opened, is not the `version` that was expected, or has a format that is not known.
+pub(super) fn open(path: &Path, version: Option<Version>, read: Arc<AtomicU64>) -> Result<Content> {
+    let name = path.display();
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let raw = Watched { file, version, read };
+    raw.check().map_err(|error| unreadable(path, &error))?;
+    let mut raw = BufReader::with_capacity(BLOCK, raw);
+    let magic = raw.fill_buf().map_err(|error| unreadable(path, &error))?;
+    let content: Box<dyn Read + Send> = match magic {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        // The second is a frame that decoders skip, with which parallel compressors begin.
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
+            Box::new(zstd::stream::read::Decoder::with_buffer(raw).map_err(|error| unreadable(path, &error))?)
+        }
+        _ => Box::new(raw),
+    };
+    let mut content = BufReader::with_capacity(BLOCK, content);
+    let start = content.fill_buf().map_err(|error| unreadable(path, &error))?;
+    if let Some((_, what)) = FOREIGN.iter().find(|(signature, _)| start.starts_with(signature)) {
+        return Err(Error::argument(format!("{name} {what}")));
+    }
+    if start.starts_with(b"\xef\xbb\xbf") {
+        content.consume(3);
+    }
+    Ok(content)
+}
+
+/// Returns the format that a file's name tells, else the one that its content looks like.
+pub(super) fn format_of(path: &Path, start: &[u8]) -> Format {
+    let name = path.to_string_lossy().to_ascii_lowercase();
+    let name = [".gz", ".zst", ".zstd"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    if [".csv", ".tsv", ".tab"].iter().any(|end| name.ends_with(end)) {
+        return Format::Csv;
+    }
+    if [".jsonl", ".ndjson", ".json"].iter().any(|end| name.ends_with(end)) {
+        return Format::Lines;
+    }
+    match start.trim_ascii_start().first() {
+        None | Some(b'{' | b'[') => Format::Lines,
+        Some(_) => Format::Csv,
+    }
+}
+
+/// Creates the error of a file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Box<Error> {
+    Error::argument(format!("{} cannot be read: {error}", path.display()))
+}
+
+/// A file that is read once, and must not change meanwhile.
+struct Watched {
+    file: File,
+    version: Option<Version>,
+    read: Arc<AtomicU64>,
+}
+
+impl Watched {
+    fn check(&self) -> io::Result<()> {
+        let Some(expected) = self.version else { return Ok(()) };
+        match Version::of(&self.file.metadata()?) {
+            Some(version) if version == expected => Ok(()),
+            Some(version) if version.size != expected.size => Err(io::Error::other(format!(
+                "it has changed since the job began to read it, from {} to {} bytes",
+                expected.size, version.size
+            ))),
+            _ => Err(io::Error::other("it has been written since the job began to read it")),
+        }
+    }
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        // After the read: what it returned is of the version that is checked here. A call a block costs nothing.
+        self.check()?;
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

@@ -1,0 +1,60 @@
+//! A source whose first rows are looked at before they are taken.
+
+use std::collections::VecDeque;
+
+use crate::bulk::row::{Row, Source};
+use crate::error::Result;
+use crate::types::members::Members;
+
+/// Number of bytes of the first rows after which no further one is looked at.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A source, and the rows of it that were looked at already.
+#[derive(Debug)]
+pub struct Peeked<S> {
+    source: S,
+    first: VecDeque<Row>,
+}
+
+impl<S: Source> Peeked<S> {
+    /// Creates a source of which nothing was looked at.
+    pub fn new(source: S) -> Self {
+        Self { source, first: VecDeque::new() }
+    }
+
+    /// Returns the names of the columns of the first rows, in the order in which they come. Rows need not have all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source.
+    pub fn columns(&mut self, rows: usize) -> Result<Vec<String>> {
+        let mut columns: Vec<String> = Vec::new();
+        let mut bytes = 0;
+        while self.first.len() < rows && bytes < MAX_BYTES {
+            let Some(row) = self.source.next()? else { break };
+            if let Ok(json) = &row.json {
+                bytes += json.len();
+                for (name, _) in Members::of(json).unwrap_or_default().0 {
+                    if !columns.iter().any(|column| *column == name) {
+                        columns.push(name.into_owned());
+                    }
+                }
+            }
+            self.first.push_back(row);
+        }
+        Ok(columns)
+    }
+}
+
+impl<S: Source> Source for Peeked<S> {
+    fn next(&mut self) -> Result<Option<Row>> {
+        match self.first.pop_front() {
+            Some(row) => Ok(Some(row)),
+            None => self.source.next(),
+        }
+    }
+
+    fn progress(&self) -> Option<f64> {
+        self.source.progress()
+    }
+}
