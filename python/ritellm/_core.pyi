@@ -121,6 +121,9 @@ class Client:
         | Mapping[str, Any]
         | Sequence[str | PathLike[str] | Mapping[str, Any]]
         | None = None,
+        providers: Mapping[str, Mapping[str, Any]] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
     ) -> Self: ...
     def with_options(
         self,
@@ -130,6 +133,7 @@ class Client:
         max_retry_after: float | None = None,
         drop_params: bool | None = None,
         unknown_params: Literal["send", "error"] | None = None,
+        headers: Mapping[str, str | bytes | float | None] | None = None,
         priority: Literal["interactive", "bulk"] | None = None,
     ) -> Self:
         """Returns a client with other options for its calls.
@@ -147,12 +151,14 @@ class Client:
             max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
             drop_params: leave out parameters that the provider lacks.
             unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
+            headers: header fields that are added to those of the client, or replace them.
             priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
 
         Raises:
             InvalidArgumentError: an option that cannot be used, or that only a new client can have.
         """
 
+    def __repr__(self) -> str: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: Any, /) -> Self: ...
     def start(

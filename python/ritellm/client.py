@@ -162,6 +162,14 @@ class Client(_core.Client):
             ``"provider/model"`` to a dict, the path of a TOML or JSON file of the same form, or ``"genai-prices"`` for the
             data of that package (``pip install 'ritellm[prices]'``); or a list of these, of which the last that has a
             model counts. See docs/catalog.md.
+        providers: what the client knows of each provider, a dict of dicts: ``api_key`` (or ``api_key_env``, the name of its
+            environment variable), ``base_url``, ``api_version``, ``headers``, and the provider's own settings
+            (``aws_region_name`` …). A name that is no known provider is a host of your own with OpenAI's format: its
+            ``base_url`` is required, and it may have ``like`` (the provider whose row it takes), ``renamed_params`` (a dict of
+            OpenAI's names to the host's) and ``unsupported_params``. See docs/configuration.md.
+        aliases: names for models: ``{"fast": "openai/gpt-4o-mini"}``.
+        defaults: parameters of calls that do not give their own: ``{"temperature": 0}``. Each is sent with the operations
+            that have it; a call that gives it as ``None`` goes without.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.

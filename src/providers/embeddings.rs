@@ -28,7 +28,7 @@ use crate::types::request::Request;
 use vectors::Packed;
 
 /// Differences of a host's embeddings from OpenAI's.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct EmbeddingRow {
     /// True if the host documents `encoding_format: "base64"`.
     pub base64: bool,

@@ -19,6 +19,7 @@ mod bedrock;
 mod bytes_stream;
 mod chat;
 mod cohere;
+mod custom;
 mod delta_cache;
 mod edit;
 mod embeddings;
@@ -67,10 +68,11 @@ use crate::types::rate_limit::{Signals, TokenRules};
 use crate::types::request::Request;
 use crate::types::secret::Secret;
 
+pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
 pub use embeddings::EmbeddingRow;
 pub use parameter_names::{documented_parameters, openai_parameters};
 pub use rate_limits::failure_class;
-pub use resolve::{DeploymentArgs, check_segments, resolve, resolve_account};
+pub use resolve::{DeploymentArgs, check_segments, provider_of, resolve, resolve_account, resolve_at};
 pub use row::{About, Key, Row};
 pub use state::{binding, created_ids};
 pub use table::TABLE;
@@ -302,6 +304,12 @@ pub fn setting_names() -> impl Iterator<Item = &'static str> {
     let names: BTreeSet<&str> =
         all().flat_map(|provider| provider.row().settings).map(|setting| setting.name).collect();
     names.into_iter()
+}
+
+/// Returns true for the name of a setting that is a credential at some provider.
+pub fn is_secret_setting(name: &str) -> bool {
+    let settings = || all().flat_map(|provider| provider.row().settings);
+    settings().any(|setting| setting.name == name && setting.about == About::Secret)
 }
 
 /// Returns every provider, in the order of the documentation.

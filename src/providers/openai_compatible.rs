@@ -14,14 +14,24 @@ use crate::error::Error;
 use crate::types::http::HttpResponse;
 
 /// A provider that is nothing but its row.
-struct OpenAiCompatible {
+pub(super) struct OpenAiCompatible {
     row: &'static Row,
     endpoints: Endpoints,
 }
 
-static PROVIDERS: LazyLock<Vec<OpenAiCompatible>> = LazyLock::new(|| {
-    TABLE.iter().map(|row| OpenAiCompatible { row, endpoints: endpoints(row, &Chat { row }, destination) }).collect()
-});
+impl OpenAiCompatible {
+    /// Returns the provider of a row.
+    pub fn of(row: &'static Row) -> Self {
+        Self { row, endpoints: endpoints(row, &Chat { row }, destination) }
+    }
+}
+
+static PROVIDERS: LazyLock<Vec<OpenAiCompatible>> = LazyLock::new(|| TABLE.iter().map(OpenAiCompatible::of).collect());
+
+/// Returns the row of this name.
+pub(super) fn row(name: &str) -> Option<&'static Row> {
+    TABLE.iter().find(|row| row.name == name)
+}
 
 /// Endpoint of each operation that a row has.
 pub(super) type Endpoints = Vec<(Operation, &'static dyn Endpoint)>;

@@ -23,7 +23,7 @@ use crate::types::object::ObjectWriter;
 use crate::types::request::Request;
 
 /// Differences of a host's reranking from Cohere's.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct RerankRow {
     /// The path below the base URL.
     pub path: &'static str,

@@ -49,7 +49,7 @@ pub(super) fn is_provider(name: &str, provider: &str) -> bool {
 /// `InvalidArgument` for an unknown provider and for an argument that cannot be used; `Authentication` if there is no key.
 pub fn resolve(model: &str, args: &DeploymentArgs, environment: &dyn Fn(&str) -> Option<String>) -> Result<Deployment> {
     let (provider, model) = provider_of(model)?;
-    deployment(provider, model, args, environment)
+    resolve_at(provider, model, args, environment)
 }
 
 /// Returns the deployment for operations of an account: `name` is a provider's, or that of one of its models.
@@ -67,10 +67,14 @@ pub fn resolve_account(
         let shown: String = name.chars().take(100).collect();
         Error::argument(format!("provider is {shown:?}: one of these would be right: {}", names.join(", ")))
     })?;
-    deployment(provider, "", args, environment)
+    resolve_at(provider, "", args, environment)
 }
 
-fn deployment(
+/// Returns the deployment of a model at a provider; the model is empty for operations of an account.
+///
+/// # Errors
+/// As for [`resolve`].
+pub fn resolve_at(
     provider: &'static dyn Provider,
     model: &str,
     args: &DeploymentArgs,
@@ -196,7 +200,11 @@ fn checked_base_url(provider: &'static dyn Provider, url: &str) -> Result<Arc<st
     })
 }
 
-fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
+/// Returns the provider that a model's name begins with, and the rest of the name.
+///
+/// # Errors
+/// `InvalidArgument` for an unknown provider.
+pub fn provider_of(model: &str) -> Result<(&'static dyn Provider, &str)> {
     let Some((name, rest)) = model.split_once('/') else {
         let family = FAMILIES.iter().find(|(prefix, _)| model.starts_with(prefix));
         let provider = family.and_then(|(_, name)| lookup(name));

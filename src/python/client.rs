@@ -66,7 +66,7 @@ struct State {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None)")]
+    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, providers=None, aliases=None, defaults=None)")]
     fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
         let given = settings.map_or_else(|| values::dict(py), Ok)?;
         let (core, routing) = shared(&given)?;
@@ -91,11 +91,12 @@ impl Client {
     ///     max_retry_after: the longest pause in seconds that is accepted from a provider's ``Retry-After``.
     ///     drop_params: leave out parameters that the provider lacks.
     ///     unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
+    ///     headers: header fields that are added to those of the client, or replace them.
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
-    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, priority=None)")]
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -139,6 +140,12 @@ impl Client {
         values::tuple(py, [make, arguments.into_any(), attributes])
     }
 
+    /// Returns the class and its settings, without credentials.
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let members = pickling::shown(slf.get().state().given.bind(slf.py()))?;
+        Ok(format!("{}({})", slf.get_type().name()?, members.join(", ")))
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(self.state.as_ref().map(|state| &state.given))
     }
@@ -154,10 +161,12 @@ impl Client {
         arguments: &Bound<'py, Arguments>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
+        let client = slf.get();
+        let configured = client.configured_model(model)?;
+        let model = configured.as_ref().unwrap_or(model);
         if is_local(model) && arguments.get().needs_base_url(py)? {
             return start_locally(slf, operation, model, input, arguments);
         }
-        let client = slf.get();
         let operation: OperationName = operation.extract()?;
         let arguments = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
@@ -181,6 +190,8 @@ impl Client {
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let guard = FinalizeGuard::enter(py);
+        let configured = self.configured_model(model)?;
+        let model = configured.as_ref().unwrap_or(model);
         let (prepared, log) = self.prepare(operation, false, model, input, arguments)?;
         drop(guard);
         let core = self.core(py)?;
@@ -402,6 +413,18 @@ impl FromPyObject<'_, '_> for OperationName {
 impl Client {
     fn state(&self) -> &State {
         self.state.as_ref().expect("a client that was made")
+    }
+
+    /// Returns the model that the client's configuration has under a name.
+    #[inline]
+    fn configured_model<'py>(&self, model: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match &self.state().defaults.configuration {
+            None => Ok(None),
+            Some(configuration) => match model.cast::<PyString>() {
+                Ok(name) => Ok(configuration.alias(model.py(), name.to_str()?)),
+                Err(_) => Ok(None),
+            },
+        }
     }
 
     /// Makes another client of the same class from keyword arguments, with the attributes of this one as `copied` returns

@@ -1,9 +1,11 @@
 //! The defaults that a client gives its calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::configuration::Configuration;
 use super::functions::CallbackArgs;
 use crate::limits::Priority;
 use crate::providers::DeploymentArgs;
@@ -25,6 +27,8 @@ pub(crate) struct Defaults {
     pub priority: Priority,
     /// Number of levels of nesting that an answer may have.
     pub deepest: usize,
+    /// Providers, aliases and parameters of the client's own.
+    pub configuration: Option<Arc<Configuration>>,
     /// Names of the arguments that an unpickled client was made with before and did not get back.
     pub withheld: Vec<String>,
     /// Functions that give the credentials and header fields of each attempt.

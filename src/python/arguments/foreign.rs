@@ -331,6 +331,11 @@ const OURS: &[&str] = &[
     "timeout",
 ];
 
+/// Returns true for a name of our own arguments of calls.
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.contains(&name)
+}
+
 /// Decides on an argument of a call that nobody documents: it may be a parameter that is younger than this version, or a
 /// misspelling.
 ///

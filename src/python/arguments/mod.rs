@@ -3,6 +3,7 @@
 mod body;
 mod catalog;
 pub(crate) mod concealed;
+pub(crate) mod configuration;
 pub(crate) mod connection;
 pub(crate) mod defaults;
 pub(crate) mod foreign;
@@ -16,3 +17,4 @@ pub(crate) mod router;
 pub(crate) mod routing;
 pub(crate) mod settings;
 pub(crate) mod upload;
+mod withheld;

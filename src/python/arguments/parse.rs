@@ -7,12 +7,13 @@ use pyo3::types::{PyDict, PyString};
 use smallvec::SmallVec;
 
 use super::body::{self, Argument};
+use super::configuration::{Destination, Given};
 use super::defaults::Defaults;
 use super::functions::{CallbackArgs, CallbackContext};
 use super::options::CallOptions;
-use super::pickling;
 use super::readers::str_of;
 use super::routing::Routing;
+use super::withheld::refuse_without;
 use crate::client::{Call, Callbacks};
 use crate::providers::{Deployment, resolve, resolve_account};
 use crate::python::call::log;
@@ -45,7 +46,10 @@ pub(crate) fn parse_args(
     };
     let mut options = CallOptions::of(defaults, operation);
     body::check(&mut options.request, input)?;
-    let (params, merged) = take_options(&mut options, arguments)?;
+    let (mut params, merged) = take_options(&mut options, arguments)?;
+    if let Some(configuration) = defaults.configuration.as_deref() {
+        configuration.add_params(operation, arguments, &mut |param| params.push(param))?;
+    }
     let group = routing.map(|routing| routing.group(py, &options, model)).transpose()?;
     let mut deployment = match (routing, group) {
         (Some(routing), Some(group)) => routing.placeholder(group),
@@ -114,16 +118,37 @@ fn find_deployment(
     model: &str,
 ) -> PyResult<Deployment> {
     if !defaults.withheld.is_empty() {
-        pickling::refuse_without(py, &defaults.withheld, options.has_api_key)?;
+        refuse_without(py, &defaults.withheld, options.has_api_key)?;
     }
     // A key that the client was made with is for the address that the client was made with.
     if options.has_base_url && !options.has_api_key && defaults.given.base_url.is_some() {
         options.deployment.api_key = None;
         options.functions.key = None;
     }
-    let find = if options.request.operation.spec().has_model { resolve } else { resolve_account };
-    let deployment =
-        find(model, &options.deployment, &|name| std::env::var(name).ok()).map_err(|error| exception(py, error))?;
+    let deployment = match defaults.configuration.as_deref() {
+        Some(configuration) => {
+            let given = Given {
+                base_url: options.has_base_url,
+                api_key: options.has_api_key,
+                api_version: options.has_api_version,
+            };
+            let destination = Destination {
+                has_model: options.request.operation.spec().has_model,
+                args: &mut options.deployment,
+                functions: &mut options.functions,
+                fields: &mut options.request.extra_headers,
+                given,
+                client: &defaults.given,
+                client_fields: &defaults.headers,
+            };
+            configuration.find(destination, model)
+        }
+        None => {
+            let find = if options.request.operation.spec().has_model { resolve } else { resolve_account };
+            find(model, &options.deployment, &|name| std::env::var(name).ok())
+        }
+    };
+    let deployment = deployment.map_err(|error| exception(py, error))?;
     let row = deployment.provider.row();
     if options.has_api_version && !row.api_versions {
         return Err(argument(

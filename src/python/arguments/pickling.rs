@@ -4,8 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::limits::Limits;
-use super::settings::{self, Pickled, WITHHELD};
-use crate::python::errors::argument;
+use super::settings::{self, Pickled};
+use super::withheld::WITHHELD;
+use crate::providers;
 use crate::python::intern::intern;
 use crate::python::values;
 use crate::types::secrets::is_credential;
@@ -31,16 +32,120 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
             Pickled::UnlessString if value.cast::<PyString>().is_ok() => withheld.append(name)?,
             Pickled::UnlessPassword if has_password(&value) => withheld.append(name)?,
             Pickled::WithoutCredentials if !value.is_none() => {
-                let fields = values::dict(py)?;
-                for pair in value.cast::<PyMapping>()?.items()?.iter() {
-                    let (field, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
-                    match is_credential(&field.to_string()) {
-                        true => withheld.append(values::string(py, &format!("headers[{:?}]", field.to_string()))?)?,
-                        false => fields.set_item(field, content)?,
-                    }
-                }
+                let fields = without_credentials(&value, |field| withheld.append(values::string(py, &field)?))?;
                 kept.set_item(name, fields)?;
             }
+            Pickled::WithoutSecrets if !value.is_none() => {
+                let entries = values::dict(py)?;
+                for pair in value.cast::<PyMapping>()?.items()?.iter() {
+                    let (entry, members): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+                    entries.set_item(entry, entry_without_secrets(members.cast::<PyMapping>()?)?)?;
+                }
+                kept.set_item(name, entries)?;
+            }
+            Pickled::Options => {
+                let options = value.try_iter()?.map(|options| {
+                    let kept = values::dict(py)?;
+                    for (option, value) in options?.cast::<PyDict>()?.iter() {
+                        match option.to_string() == "headers" && !value.is_none() {
+                            true => {
+                                let add = |field: String| withheld.append(values::string(py, &field)?);
+                                kept.set_item(option, without_credentials(&value, add)?)?;
+                            }
+                            false => kept.set_item(option, value)?,
+                        }
+                    }
+                    Ok(kept.into_any())
+                });
+                let options = options.collect::<PyResult<Vec<_>>>()?;
+                kept.set_item(name, values::tuple(py, options)?)?;
+            }
+            _ => kept.set_item(name, value)?,
+        }
+    }
+    if !withheld.is_empty() {
+        values::set(&kept, WITHHELD, values::tuple(py, withheld.iter())?.as_any())?;
+    }
+    Ok(kept)
+}
+
+/// Returns the arguments of a client as they may be shown: `name=value`, with `…` for credentials.
+pub(crate) fn shown(given: &Bound<'_, PyDict>) -> PyResult<Vec<String>> {
+    let py = given.py();
+    let all = without_secrets(given)?;
+    let mut members = Vec::new();
+    // A router's own arguments, then those of a client, then those of `with_options`, which replace them.
+    let mut groups = vec![all.clone()];
+    if let Some(router) = all.get_item(intern!(py, settings::ROUTER))? {
+        groups.insert(0, router.cast_into()?);
+    }
+    if let Some(options) = all.get_item(intern!(py, settings::OPTIONS))? {
+        for option in options.try_iter()? {
+            groups.push(option?.cast_into()?);
+        }
+    }
+    for group in &groups {
+        for (name, value) in group.iter() {
+            let name = name.to_string();
+            let is_internal = name.starts_with('_') || name == "allow_circles";
+            if is_internal || value.is_none() {
+                continue;
+            }
+            if name == "providers" {
+                for entry in value.cast::<PyDict>()?.values() {
+                    let entry = entry.cast::<PyDict>()?;
+                    if let Some(withheld) = entry.get_item(intern!(py, WITHHELD))? {
+                        entry.del_item(intern!(py, WITHHELD))?;
+                        withheld.try_iter()?.try_for_each(|name| entry.set_item(name?, intern!(py, "…")))?;
+                    }
+                }
+            }
+            members.retain(|(known, _)| *known != name);
+            members.push((name, value.repr()?.to_string()));
+        }
+    }
+    if let Some(withheld) = all.get_item(intern!(py, WITHHELD))? {
+        for name in withheld.try_iter()? {
+            members.push((name?.to_string(), "…".to_owned()));
+        }
+    }
+    Ok(members.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+}
+
+/// Returns header fields without those that are credentials, whose places are given to `withhold`.
+fn without_credentials<'py>(
+    fields: &Bound<'py, PyAny>,
+    withhold: impl Fn(String) -> PyResult<()>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let kept = values::dict(fields.py())?;
+    for pair in fields.cast::<PyMapping>()?.items()?.iter() {
+        let (field, content): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        match is_credential(&field.to_string()) {
+            true => withhold(format!("headers[{:?}]", field.to_string()))?,
+            false => kept.set_item(field, content)?,
+        }
+    }
+    Ok(kept)
+}
+
+/// Returns what is known of a provider without credentials, of which the names stand under [`WITHHELD`].
+fn entry_without_secrets<'py>(members: &Bound<'py, PyMapping>) -> PyResult<Bound<'py, PyDict>> {
+    let py = members.py();
+    let kept = values::dict(py)?;
+    let withheld = values::list(py)?;
+    for pair in members.items()?.iter() {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+        let text = name.to_string();
+        match text.as_str() {
+            WITHHELD => value.try_iter()?.try_for_each(|name| withheld.append(name?))?,
+            "headers" if !value.is_none() => {
+                let add = |field: String| withheld.append(values::string(py, &field)?);
+                kept.set_item(name, without_credentials(&value, add)?)?;
+            }
+            // Functions are pickled by name, and what locates a provider is no secret.
+            _ if value.is_callable() => kept.set_item(name, value)?,
+            "api_key" => withheld.append(name)?,
+            _ if providers::is_secret_setting(&text) || has_password(&value) => withheld.append(name)?,
             _ => kept.set_item(name, value)?,
         }
     }
@@ -54,26 +159,4 @@ pub(crate) fn without_secrets<'py>(given: &Bound<'py, PyDict>) -> PyResult<Bound
 fn has_password(value: &Bound<'_, PyAny>) -> bool {
     let is_in_address = value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@'));
     is_in_address || value.cast::<Limits>().is_ok_and(|limits| limits.get().has_password())
-}
-
-/// Refuses a call of a client whose credentials were not pickled: those of the environment may be another's.
-///
-/// # Errors
-///
-/// `InvalidArgumentError` that names what is missing, unless that is the key and the call has one.
-pub(crate) fn refuse_without(py: Python<'_>, withheld: &[String], has_key: bool) -> PyResult<()> {
-    let missing: Vec<&str> =
-        withheld.iter().map(String::as_str).filter(|name| *name != "api_key" || !has_key).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(argument(
-        py,
-        format!(
-            "this client was pickled, and its {} was not: keys are never pickled. Make the client with api_key=a function \
-             that gives the key (functions are pickled by name), or without a key, so that each process takes it from its \
-             environment, or pass api_key= to the call",
-            missing.join(", ")
-        ),
-    ))
 }

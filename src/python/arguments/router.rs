@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 
+use super::defaults::Defaults;
 use super::functions::{self, CallbackArgs};
 use super::readers::{headers, limit, seconds, str_of, text, timeouts};
 use super::{foreign, limits};
@@ -18,7 +19,7 @@ use crate::router::config::{Config, DeploymentConfig, GroupConfig};
 use crate::router::options::{Hedge, HedgeAfter};
 use crate::router::plan::Plan;
 use crate::router::target::Target;
-use crate::transport::deadline::Timeouts;
+use crate::types::nearest::nearest;
 use crate::types::secret::Secret;
 
 /// Number of bytes of a prompt's JSON that count as its prefix.
@@ -50,12 +51,12 @@ struct Deployments {
     withheld: Vec<String>,
 }
 
-/// Reads the arguments of a router. `before` are the timeouts of its client.
+/// Reads the arguments of a router. `client` are the defaults of its client.
 ///
 /// # Errors
 ///
 /// `InvalidArgumentError` that names the argument; `AuthenticationError` for a deployment without a key.
-pub(super) fn read(given: &Bound<'_, PyAny>, before: Timeouts) -> PyResult<RouterArgs> {
+pub(super) fn read(given: &Bound<'_, PyAny>, client: &Defaults) -> PyResult<RouterArgs> {
     let py = given.py();
     let given = given.cast::<PyDict>()?;
     let mut config = Config::default();
@@ -66,7 +67,7 @@ pub(super) fn read(given: &Bound<'_, PyAny>, before: Timeouts) -> PyResult<Route
         let name = name.cast_into::<PyString>()?;
         let name = name.to_str()?;
         match name {
-            "groups" => config.groups = groups(&mut found, value.cast::<PyDict>()?, before)?,
+            "groups" => config.groups = groups(&mut found, value.cast::<PyDict>()?, client)?,
             "strategy" if value.is_callable() => {
                 choose = Some(value.unbind());
                 config.strategy = Some(CUSTOM.into());
@@ -147,7 +148,7 @@ pub(super) fn read(given: &Bound<'_, PyAny>, before: Timeouts) -> PyResult<Route
     Ok(RouterArgs { plan: Arc::new(plan), targets: targets.into(), functions, choose, prefix, withheld })
 }
 
-fn groups(found: &mut Deployments, groups: &Bound<'_, PyDict>, before: Timeouts) -> PyResult<Vec<GroupConfig>> {
+fn groups(found: &mut Deployments, groups: &Bound<'_, PyDict>, client: &Defaults) -> PyResult<Vec<GroupConfig>> {
     let mut configs = Vec::new();
     for (name, deployments) in groups.iter() {
         let name = text("a key of groups", &name, "a group's name")?;
@@ -157,12 +158,32 @@ fn groups(found: &mut Deployments, groups: &Bound<'_, PyDict>, before: Timeouts)
             let model = given.getattr(intern!(given.py(), "model"))?;
             let model = text(&format!("{at}.model"), &model, "\"provider/model\"")?;
             let options = given.getattr(intern!(given.py(), "options"))?;
-            group.deployments.push(deployment(found, &at, &model, options.cast::<PyDict>()?, before)?);
+            group.deployments.push(deployment(found, &at, &model, options.cast::<PyDict>()?, client)?);
         }
         configs.push(group);
     }
     Ok(configs)
 }
+
+/// Names of the arguments of a deployment.
+const OPTIONS: &[&str] = &[
+    "account",
+    "api_key",
+    "api_version",
+    "base_model",
+    "base_url",
+    "headers",
+    "limits",
+    "max_in_flight",
+    "name",
+    "order",
+    "params",
+    "quota_group",
+    "rpm",
+    "timeout",
+    "tpm",
+    "weight",
+];
 
 /// Reads one deployment. `at` is its place, for errors.
 fn deployment(
@@ -170,7 +191,7 @@ fn deployment(
     at: &str,
     model: &str,
     options: &Bound<'_, PyDict>,
-    before: Timeouts,
+    client: &Defaults,
 ) -> PyResult<DeploymentConfig> {
     let py = options.py();
     let mut config = DeploymentConfig::default();
@@ -200,7 +221,7 @@ fn deployment(
             "order" => config.order = value.extract().map_err(|_| wrong(&of, &value, "a whole number"))?,
             "limits" => own.add(&limits::spec(&of, &value)?),
             "rpm" | "tpm" | "max_in_flight" => short.push((name.to_owned(), value)),
-            "timeout" => own_timeouts = Some(timeouts(before, &value)?),
+            "timeout" => own_timeouts = Some(timeouts(client.timeouts, &value)?),
             "headers" => fields = headers(&of, &value)?,
             "params" => {
                 let values = value.cast::<PyDict>().map_err(|_| wrong(&of, &value, "a dict of parameters"))?;
@@ -224,9 +245,13 @@ fn deployment(
                     args.settings.push((setting, given));
                 }
                 _ => {
+                    let near = nearest(other, OPTIONS.iter().copied()).map(|near| format!("did you mean {near}? "));
                     return Err(argument(
                         py,
-                        format!("{of} is no argument of a deployment: a parameter of its calls belongs into params"),
+                        format!(
+                            "{of} is no argument of a deployment: {}a parameter of its calls belongs into params",
+                            near.unwrap_or_default()
+                        ),
                     ));
                 }
             },
@@ -237,7 +262,10 @@ fn deployment(
         short.iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
         own.add(&limits::spec(at, dict.as_any())?);
     }
-    let resolved = resolve(model, &args, &|name| std::env::var(name).ok());
+    let resolved = match client.configuration.as_deref() {
+        Some(configuration) => configuration.find_deployment(py, &mut args, &mut functions, &mut fields, model)?,
+        None => resolve(model, &args, &|name| std::env::var(name).ok()),
+    };
     let resolved = resolved.map_err(|mut error| {
         error.message = format!("{at}: {}", error.message);
         exception(py, error)

@@ -8,8 +8,8 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::functions::CallbackArgs;
 use super::options::CallOptions;
-use super::pickling;
 use super::router::RouterArgs;
+use super::withheld::refuse_without;
 use crate::client::Callbacks;
 use crate::providers::{Deployment, binding};
 use crate::python::errors::{argument, wrong};
@@ -55,7 +55,7 @@ impl Routing {
             return Err(argument(py, format!("{name} belongs to a deployment: a router's calls do not take it")));
         }
         if !self.args.withheld.is_empty() {
-            pickling::refuse_without(py, &self.args.withheld, false)?;
+            refuse_without(py, &self.args.withheld, false)?;
         }
         self.args.plan.group(model).ok_or_else(|| {
             let names: Vec<&str> = self.args.plan.groups.iter().map(|group| &*group.name).collect();

@@ -8,7 +8,8 @@ use pyo3::types::{PyDict, PyString};
 
 use super::defaults::Defaults;
 use super::router::RouterArgs;
-use super::{catalog, connection, foreign, functions, limits, readers, router};
+use super::withheld::WITHHELD;
+use super::{catalog, configuration, connection, foreign, functions, limits, readers, router};
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
@@ -35,9 +36,13 @@ pub(super) enum Pickled {
     UnlessPassword,
     /// Header fields are pickled without credentials.
     WithoutCredentials,
+    /// A dict of dicts is pickled without the credentials of each.
+    WithoutSecrets,
+    /// Options of `with_options` are pickled as the settings of their names are.
+    Options,
 }
 
-use Pickled::{Always, UnlessPassword, UnlessString, WithoutCredentials};
+use Pickled::{Always, UnlessPassword, UnlessString, WithoutCredentials, WithoutSecrets};
 
 /// The settings of a client, as far as they have been read.
 struct ClientSettings {
@@ -49,9 +54,6 @@ struct ClientSettings {
     router: Option<Py<PyAny>>,
 }
 
-/// The keyword under which an unpickled client gets the names of the arguments that were not pickled with it.
-pub(super) const WITHHELD: &str = "_withheld";
-
 /// The keyword under which a client that `with_options` made gets the options, a tuple of dicts.
 pub(crate) const OPTIONS: &str = "_options";
 
@@ -60,7 +62,7 @@ pub(crate) const ROUTER: &str = "_router";
 
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
 pub(crate) const CALL_OPTIONS: &[&str] =
-    &["timeout", "max_retries", "max_retry_after", "drop_params", "unknown_params", "priority"];
+    &["timeout", "max_retries", "max_retry_after", "drop_params", "unknown_params", "headers", "priority"];
 
 const fn setting(
     name: &'static str,
@@ -105,7 +107,11 @@ const SETTINGS: &[Setting] = &[
         Ok(())
     }),
     setting("headers", WithoutCredentials, |client, name, value| {
-        client.defaults.headers = readers::headers(name, value)?;
+        // Those of `with_options` are read after those of the client, and are added to them.
+        for (field, content) in readers::headers(name, value)? {
+            client.defaults.headers.retain(|(known, _)| *known != field);
+            client.defaults.headers.push((field, content));
+        }
         Ok(())
     }),
     setting("request_headers", Always, |client, name, value| {
@@ -192,11 +198,20 @@ const SETTINGS: &[Setting] = &[
         client.settings.catalog = Some(catalog::read(name, value)?);
         Ok(())
     }),
+    setting("providers", WithoutSecrets, |client, name, value| {
+        configuration::part(&mut client.defaults.configuration).read_providers(name, value)
+    }),
+    setting("aliases", Always, |client, name, value| {
+        configuration::part(&mut client.defaults.configuration).read_aliases(name, value)
+    }),
+    setting("defaults", Always, |client, name, value| {
+        configuration::part(&mut client.defaults.configuration).read_defaults(name, value, |key| find(key).is_some())
+    }),
     setting(ROUTER, Always, |client, _, value| {
         client.router = Some(value.clone().unbind());
         Ok(())
     }),
-    setting(OPTIONS, Always, |client, _, value| {
+    setting(OPTIONS, Pickled::Options, |client, _, value| {
         for options in value.try_iter()? {
             for (name, value) in options?.cast::<PyDict>()?.iter() {
                 let name = name.cast_into::<PyString>()?;
@@ -259,6 +274,9 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
             }
         }
     }
+    if let Some(configuration) = &client.defaults.configuration {
+        configuration.check(given.py())?;
+    }
     match (client.verify, client.ca_bundle) {
         (false, Some(_)) => {
             return Err(argument(given.py(), "verify=False and ca_bundle exclude each other: give one"));
@@ -268,8 +286,7 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
         (true, None) => {}
     }
     // Last: the deployments begin with the client's timeouts.
-    let router =
-        client.router.map(|router| router::read(router.bind(given.py()), client.defaults.timeouts)).transpose()?;
+    let router = client.router.map(|router| router::read(router.bind(given.py()), &client.defaults)).transpose()?;
     Ok((client.defaults, client.settings, router))
 }
 
