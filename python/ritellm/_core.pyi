@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "Meta",
     "Object",
+    "RowQueue",
     "Stream",
     "__version__",
     "accumulate",
@@ -456,6 +457,42 @@ class Object(dict[str, Any]):
     def __getattribute__(self, name: str, /) -> Any: ...
     def __setattr__(self, name: str, value: Any, /) -> None: ...
     def __delattr__(self, name: str, /) -> None: ...
+
+# row_queue.rs
+
+@final
+class RowQueue:
+    """Queue of a job's rows. One thread puts them in; the job takes them out."""
+
+    def __new__(cls) -> Self: ...
+    def wait(self) -> bool:
+        """Waits without the GIL until a row is wanted. False if no more are."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """True if a row is wanted now."""
+
+    @property
+    def is_closed(self) -> bool:
+        """True if no more rows are wanted."""
+
+    def put(self, row: object, /) -> str | None:
+        """Puts a row in. Returns None, or why it has no form in JSON; then it is not in the queue."""
+
+    def put_error(self, message: str, /) -> None:
+        """Puts in a row that has an error. ``message`` goes on after the row's number: "holds a set"."""
+
+    def fail(self, exception: BaseException, /) -> None:
+        """Ends the rows with an exception, which the job raises again after the rows before it."""
+
+    def end(self) -> None:
+        """Ends the rows."""
+
+    def take(self) -> bytes | None:
+        """Takes the next row out, for tests: its JSON, or its error raised. None after the last."""
+
+    def close(self) -> None:
+        """Says that no more rows are wanted."""
 
 # bridge.rs
 

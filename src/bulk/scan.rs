@@ -83,7 +83,7 @@ pub fn scan(
             break;
         };
         scan.rows += 1;
-        if scan.rows % 4096 == 0 && !progress(scan.rows) {
+        if scan.rows.is_multiple_of(4096) && !progress(scan.rows) {
             return Err(Error::argument("reading the rows was ended").unsent());
         }
         match row.json.and_then(|json| template.call(&json, &row.place)) {

@@ -26,6 +26,7 @@ mod meta;
 mod object;
 mod quota_status;
 mod router_status;
+mod row_queue;
 mod runtime;
 mod stack;
 mod streams;
@@ -61,6 +62,8 @@ mod native {
     use super::meta::Meta;
     #[pymodule_export]
     use super::object::Object;
+    #[pymodule_export]
+    use super::row_queue::RowQueue;
     #[pymodule_export]
     use super::streams::chunk_iterator::ChunkIterator;
     #[pymodule_export]

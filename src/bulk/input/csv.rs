@@ -17,6 +17,14 @@ pub(super) struct Records {
     has_crlf: bool,
 }
 
+/// A record that was read.
+pub(super) struct Record {
+    /// Line on which it begins, from 1.
+    pub line: u64,
+    /// What is wrong with it, if it is no row.
+    pub is_row: Result<(), String>,
+}
+
 impl Records {
     /// Reads the header. The separator is the comma, or what stands between the names of a header without a comma: a tab, a
     /// semicolon or a bar.
@@ -46,13 +54,12 @@ impl Records {
         Ok(Self { reader, names, record: ByteRecord::new(), has_crlf })
     }
 
-    /// Reads the next record as a JSON object into `json`; `None` after the last. Returns its line, and what is wrong with
-    /// it if it is no row.
+    /// Reads the next record as a JSON object into `json`; `None` after the last.
     ///
     /// # Errors
     ///
-    /// The file cannot be read any further.
-    pub fn next(&mut self, json: &mut Vec<u8>) -> Result<Option<(u64, Result<(), String>)>, (u64, String)> {
+    /// The file cannot be read any further than to a line.
+    pub fn next(&mut self, json: &mut Vec<u8>) -> Result<Option<Record>, (u64, String)> {
         let before = self.reader.position().line();
         self.reader.get_mut().read = 0;
         let is_some = self.reader.read_byte_record(&mut self.record).map_err(|error| (before, error.to_string()))?;
@@ -60,7 +67,7 @@ impl Records {
             return Ok(None);
         }
         json.clear();
-        Ok(Some((self.line(), self.write(json))))
+        Ok(Some(Record { line: self.line(), is_row: self.write(json) }))
     }
 
     /// Returns the line on which the last record begins: the reader's own is that of the blank lines before it.

@@ -121,6 +121,17 @@ impl Feeder {
         }
     }
 
+    /// Returns true if rows are no longer wanted.
+    pub fn is_closed(&self) -> bool {
+        self.0.lock().closed
+    }
+
+    /// Ends the input.
+    pub fn end(&self) {
+        self.0.lock().ended = true;
+        self.0.filled.notify_one();
+    }
+
     /// Ends the input with an error, which the taker gets after the rows before it.
     pub fn fail(&self, error: Box<Error>) {
         let mut queue = self.0.lock();
@@ -132,8 +143,7 @@ impl Feeder {
 
 impl Drop for Feeder {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
-        self.0.filled.notify_one();
+        self.end();
     }
 }
 

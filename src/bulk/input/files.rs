@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::MAX_ROW;
-use super::csv::Records;
+use super::csv::{Record, Records};
 use super::file::{self, Format, Version};
 use super::lines::{self, Line, Lines};
 use crate::bulk::row::{Place, Row, Source};
@@ -179,7 +179,7 @@ impl Source for FileSource {
                             self.open = None;
                             continue;
                         }
-                        Some((line, is_row)) => (line, is_row.map(|()| Bytes::copy_from_slice(&self.json))),
+                        Some(Record { line, is_row }) => (line, is_row.map(|()| Bytes::copy_from_slice(&self.json))),
                     }
                 }
             };
