@@ -55,6 +55,12 @@ pub enum ErrorKind {
     ApiResponseValidation,
     /// A stream ended without its final event.
     IncompleteStream,
+    /// The folder of a bulk job cannot be read or written.
+    Journal,
+    /// Another process runs this bulk job; the error's code is its number.
+    JobLocked,
+    /// There is no room for the outcomes of a bulk job.
+    DiskFull,
     /// A fault of this library.
     Internal,
 }
@@ -96,6 +102,9 @@ impl ErrorKind {
             Self::ServiceUnavailable => "ServiceUnavailableError",
             Self::ApiResponseValidation => "APIResponseValidationError",
             Self::IncompleteStream => "IncompleteStreamError",
+            Self::Journal => "JournalError",
+            Self::JobLocked => "JobLocked",
+            Self::DiskFull => "DiskFullError",
             Self::Internal => "RiteLLMError",
         }
     }

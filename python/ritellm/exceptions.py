@@ -5,6 +5,9 @@
     │   ├── Timeout                    a time limit passed, or the provider reported a timeout (408, 504)
     │   └── IncompleteStreamError      a stream ended before its final event; .completion is what arrived
     ├── APIResponseValidationError     the response does not follow the wire format
+    ├── JournalError                   the folder of a bulk job cannot be read or written
+    │   ├── JobLocked                  another process runs the job; .pid is its number
+    │   └── DiskFullError              there is no room for the job's outcomes; it resumes when there is
     └── APIStatusError                 the provider returned an error status
         ├── BadRequestError            400 and other 4xx
         │   ├── InvalidArgumentError          an argument is invalid; also a TypeError and ValueError
@@ -47,9 +50,12 @@ __all__ = [
     "ConflictError",
     "ContentPolicyViolationError",
     "ContextWindowExceededError",
+    "DiskFullError",
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidArgumentError",
+    "JobLocked",
+    "JournalError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -128,6 +134,23 @@ class IncompleteStreamError(APIConnectionError):
 
 class APIResponseValidationError(RiteLLMError):
     """The response does not follow the wire format."""
+
+
+class JournalError(RiteLLMError):
+    """The folder of a bulk job cannot be read or written; the message names the path."""
+
+
+class JobLocked(JournalError):
+    """Another process runs this bulk job, or another job of this process has the same folder."""
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the other process, if it is known."""
+        return int(self.code) if self.code else None
+
+
+class DiskFullError(JournalError):
+    """There is no room for the outcomes of a bulk job. Those of calls in flight are kept; the job resumes when there is room."""
 
 
 class APIStatusError(RiteLLMError):

@@ -18,7 +18,7 @@ use crate::error::Error;
 /// The key of a row: which row it is, and what it asks for.
 ///
 /// An outcome of the journal belongs to a row if both are the same, so that exactly those rows run again that were changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key {
     /// Hash of the row's own id; without one, of what it asks for and of how many rows before it ask for the same.
     pub row: u64,

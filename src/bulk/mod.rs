@@ -2,14 +2,20 @@
 //!
 //! - `row`: one row of the input; `input`: where rows come from; `template`: from a row to the call that it asks for
 //! - `identity`: the key by which a row is known again; `scan`: one reading of the input before the first call
-//! - `outcome`: what became of a row, as a line of the journal; `journal`: the segments of a job's folder, which are journal
-//!   and output at once
+//! - `outcome`: what became of a row, as a line of the journal; `line`: the end of such a line
+//! - `journal`: the segments of a job's folder, which are journal and output at once; `export`: in the input's order
 //! - `schedule`: which rows may run now, as a state machine without I/O and without a clock; `run`: the driver
 //!
 //! Rows go from the input to the provider and from there to the journal as bytes.
 
+pub mod export;
 pub mod identity;
 pub mod input;
+pub mod journal;
+mod line;
+pub mod outcome;
 pub mod row;
 pub mod scan;
 pub mod template;
+
+pub use line::{State, Totals};

@@ -1,11 +1,13 @@
 //! Systems without what [`platform`](crate::platform) offers: the types exist and have no values.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::{ClockId, OpenError};
+use super::{ClockId, LockError, OpenError};
 
 /// A file in shared memory; there is none on this system.
 #[derive(Debug)]
@@ -14,6 +16,34 @@ pub enum SharedFile {}
 /// The content of a file in shared memory; there is none on this system.
 #[derive(Debug)]
 pub enum Mapping {}
+
+/// A file that one process has locked; there is none on this system.
+#[derive(Debug)]
+pub enum LockFile {}
+
+#[allow(missing_docs, clippy::missing_errors_doc)]
+impl LockFile {
+    pub fn lock(_path: &Path, _text: &str) -> Result<Self, LockError> {
+        Err(LockError::Unsupported(std::env::consts::OS))
+    }
+    pub fn owner(_path: &Path) -> Result<Option<String>, LockError> {
+        Err(LockError::Unsupported(std::env::consts::OS))
+    }
+    pub fn is_held(&self) -> bool {
+        match *self {}
+    }
+}
+
+/// Returns false: this system cannot take room for a file without writing it.
+#[allow(clippy::missing_errors_doc)]
+pub fn preallocate(_file: &File, _length: u64) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Returns `None`; what a path is on is not known.
+pub fn network_file_system(_path: &Path) -> Option<&'static str> {
+    None
+}
 
 /// Returns 0; the clock belongs to files that are not there.
 pub fn clock() -> Duration {

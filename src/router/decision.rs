@@ -147,7 +147,10 @@ fn class_of(error: &Error) -> FailureClass {
         | ErrorKind::ContextWindowExceeded
         | ErrorKind::ContentPolicyViolation
         | ErrorKind::UnprocessableEntity
-        | ErrorKind::Internal => FailureClass::BadRequest,
+        | ErrorKind::Internal
+        | ErrorKind::Journal
+        | ErrorKind::JobLocked
+        | ErrorKind::DiskFull => FailureClass::BadRequest,
     }
 }
 

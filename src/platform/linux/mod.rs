@@ -1,14 +1,19 @@
 //! The Linux side of [`platform`](crate::platform).
 
+mod file_system;
 mod forks;
+mod lock_file;
 mod mapping;
+mod owned_file;
 mod shared_file;
 
 use std::time::Duration;
 
 use super::ClockId;
 
+pub use file_system::{network_file_system, preallocate};
 pub use forks::fork_epoch;
+pub use lock_file::LockFile;
 pub use mapping::Mapping;
 pub use shared_file::SharedFile;
 

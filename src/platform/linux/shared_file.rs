@@ -3,30 +3,24 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::forks::{Registration, fork_epoch, identity};
+use super::forks::identity;
 use super::mapping::Mapping;
+use super::owned_file::OwnedFile;
 use crate::platform::OpenError;
 
 const DIRECTORY: &str = "/dev/shm";
 
-/// A file that only this user can open, with a lock on each of its bytes.
-///
-/// The locks are those of the open file ("OFD locks", `fcntl(2)`): the kernel releases them when the process ends in any
-/// way, and two openings of one file exclude each other within one process too. A stopped process keeps them.
+/// A file that only this user can open, with a lock on each of its bytes, which ends with this process.
 #[derive(Debug)]
 pub struct SharedFile {
-    /// Taken when this is dropped.
-    file: Option<File>,
+    owned: OwnedFile,
     path: String,
-    registration: Option<Registration>,
-    identity: (u64, u64),
-    epoch: u64,
 }
 
 impl SharedFile {
@@ -43,14 +37,7 @@ impl SharedFile {
             Errno::ISDIR => OpenError::Refused("it is not a regular file"),
             error => OpenError::Io(error.into()),
         })?;
-        let registration = Registration::new(&descriptor)?;
-        let file = Self {
-            identity: identity(descriptor.as_fd())?,
-            file: Some(File::from(descriptor)),
-            path,
-            registration: Some(registration),
-            epoch: fork_epoch(),
-        };
+        let file = Self { owned: OwnedFile::new(descriptor)?, path };
         let metadata = file.file().metadata()?;
         let refused = if !metadata.is_file() {
             "it is not a regular file"
@@ -122,7 +109,7 @@ impl SharedFile {
         // A mapping keeps its open file, a forked child has the mapping, and the locks end when nobody has the open file
         // any more: so it gets one of its own.
         let second = open(&self.path, OFlags::empty())?;
-        if identity(second.as_fd())? != self.identity {
+        if identity(second.as_fd())? != self.owned.identity() {
             return Err(io::Error::other("the file was replaced while it was opened"));
         }
         Mapping::new(&File::from(second), words, length)
@@ -134,11 +121,7 @@ impl SharedFile {
     ///
     /// The system call failed.
     pub fn try_lock(&self, byte: u32) -> io::Result<bool> {
-        match self.lock(libc::F_OFD_SETLK, libc::F_WRLCK, byte..byte + 1) {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
-            Err(error) => Err(error),
-        }
+        self.owned.try_lock(byte..byte + 1)
     }
 
     /// Unlocks one byte.
@@ -147,7 +130,7 @@ impl SharedFile {
     ///
     /// The system call failed.
     pub fn unlock(&self, byte: u32) -> io::Result<()> {
-        self.lock(libc::F_OFD_SETLK, libc::F_UNLCK, byte..byte + 1).map(drop)
+        self.owned.unlock(byte..byte + 1)
     }
 
     /// Returns true if another opening of the file has locked one of these bytes.
@@ -156,41 +139,17 @@ impl SharedFile {
     ///
     /// The system call failed.
     pub fn is_locked(&self, bytes: Range<u32>) -> io::Result<bool> {
-        Ok(self.lock(libc::F_OFD_GETLK, libc::F_WRLCK, bytes)? != libc::F_UNLCK)
-    }
-
-    fn lock(&self, command: i32, kind: i32, bytes: Range<u32>) -> io::Result<i32> {
-        let mut lock = libc::flock {
-            l_type: kind as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: libc::off_t::from(bytes.start),
-            l_len: libc::off_t::from(bytes.end - bytes.start),
-            l_pid: 0,
-        };
-        loop {
-            // SAFETY: the descriptor is this file's, and these commands read and write one `flock` each.
-            if unsafe { libc::fcntl(self.file().as_raw_fd(), command, &raw mut lock) } >= 0 {
-                return Ok(lock.l_type.into());
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
+        self.owned.is_locked(bytes)
     }
 
     /// Returns true if the descriptor is open and stands for this file: a program can close all descriptors, as daemons do
     /// when they begin, and the locks are gone then.
     pub fn is_open(&self) -> bool {
-        self.epoch == fork_epoch() && self.is_this(self.file())
-    }
-
-    fn is_this(&self, file: &File) -> bool {
-        identity(file.as_fd()).is_ok_and(|identity| identity == self.identity)
+        self.owned.is_open()
     }
 
     fn file(&self) -> &File {
-        self.file.as_ref().expect("a file is there until it is dropped")
+        self.owned.file()
     }
 
     /// Returns true if the file still has its name: others find it.
@@ -200,7 +159,7 @@ impl SharedFile {
 
     /// Returns true if both are one file.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.identity == other.identity
+        self.owned.identity() == other.owned.identity()
     }
 }
 
@@ -208,20 +167,4 @@ impl SharedFile {
 fn open(path: &str, create: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     rustix::fs::open(path, flags | create, Mode::RUSR | Mode::WUSR)
-}
-
-impl Drop for SharedFile {
-    fn drop(&mut self) {
-        let file = self.file.take();
-        if self.epoch != fork_epoch() {
-            // In a forked child the descriptor is closed already, and the place of the registration may be another file's.
-            std::mem::forget(self.registration.take());
-            file.map(IntoRawFd::into_raw_fd);
-            return;
-        }
-        self.registration = None;
-        if !file.as_ref().is_some_and(|file| self.is_this(file)) {
-            file.map(IntoRawFd::into_raw_fd);
-        }
-    }
 }
