@@ -1,5 +1,6 @@
 //! Calls from end to end: (credentials →) encode → attempt (repeated where that helps) → decode.
 
+mod admission_progress;
 mod attempt;
 mod attempt_log;
 mod budget_source;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
 
+pub use admission_progress::{AdmissionProgress, Stage};
 pub use attempt_log::AttemptLog;
 pub use call::Call;
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
@@ -132,6 +134,13 @@ impl Client {
         quotas.iter().map(|quota| quota.expected_wait(&asked)).max().unwrap_or_default()
     }
 
+    /// Has an attempt that waits elsewhere told when one of a deployment's quotas has become free.
+    pub fn watch(&self, deployment: &Deployment, own: Option<&OwnLimits>, progress: &Arc<AdmissionProgress>) {
+        if let Ok(quotas) = self.quotas.of(deployment, own) {
+            quotas.iter().for_each(|quota| quota.watch(progress));
+        }
+    }
+
     /// Returns the part of the budget of a deployment's quotas that is left, from 0 to 1; `None` if it has none.
     pub fn budget_left(&self, deployment: &Deployment, own: Option<&OwnLimits>) -> Option<f64> {
         if !self.quotas.are_declared() && own.is_none() {
@@ -233,7 +242,8 @@ impl Client {
         state.gate = gate.map(Box::new);
         state.admit(call).await?;
         let answers = parts.into_iter().map(|request| {
-            let mut part = Call { request, ..call.clone() };
+            // The call as a whole was admitted.
+            let mut part = Call { request, progress: None, ..call.clone() };
             let mut state = CallState::start(&self.transport, &part, state.stats.clone());
             let gate = self.has_quotas(&part).then(|| self.gate(&part, None)).transpose();
             async move {

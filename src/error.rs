@@ -163,7 +163,8 @@ impl Error {
             retries: 0,
             should_retry: None,
             record: None,
-            was_sent: true,
+            // Found here, before anything is sent.
+            was_sent: kind != ErrorKind::InvalidArgument,
             raised: None,
         })
     }

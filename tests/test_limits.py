@@ -12,7 +12,16 @@ from server import KEY, MESSAGES, Answer, Server, Stall, chunks_of, completion_o
 from test_admission import until
 
 import ritellm
-from ritellm import AuthenticationError, Client, InvalidArgumentError, Limit, Limits, Timeout
+from ritellm import (
+    AuthenticationError,
+    Client,
+    InvalidArgumentError,
+    Limit,
+    Limits,
+    NotFoundError,
+    PermissionDeniedError,
+    Timeout,
+)
 
 MODEL = "openai/m"
 
@@ -123,12 +132,17 @@ class TestRefusals:
         response = await client.acompletion(MODEL, MESSAGES)
         assert response.meta.retries == 4
 
-    async def test_a_refused_key_stops_the_quota_until_it_is_enabled(self, server: Server) -> None:
-        server.answer(Answer(401), plain())
+    @pytest.mark.parametrize(
+        ("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError), (404, NotFoundError)]
+    )
+    async def test_a_refused_key_stops_the_quota_until_it_is_enabled(
+        self, server: Server, status: int, error: type[Exception]
+    ) -> None:
+        server.answer(Answer(status), plain())
         client = client_of(server, {"openai/m": {"rpm": 100}}, max_retries=0)
-        with pytest.raises(AuthenticationError):
+        with pytest.raises(error):
             await client.acompletion(MODEL, MESSAGES)
-        with pytest.raises(AuthenticationError, match=r"quota openai/m .*is stopped"):
+        with pytest.raises(error, match=r"quota openai/m .*is stopped"):
             await client.acompletion(MODEL, MESSAGES)
         assert len(server.requests) == 1
         assert quota(client)["stopped_by"] == "auth"

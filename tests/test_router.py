@@ -6,12 +6,13 @@ import asyncio
 import copy
 import os
 import pickle
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from server import (
     Answer,
     Close,
     Gate,
+    Request,
     Reset,
     Server,
     Stall,
@@ -34,7 +36,9 @@ from server import (
     plain,
     refusal,
     stream_of,
+    streamed,
 )
+from test_admission import until
 
 from ritellm import (
     AuthenticationError,
@@ -45,6 +49,7 @@ from ritellm import (
     IncompleteStreamError,
     InternalServerError,
     InvalidArgumentError,
+    NotFoundError,
     RateLimitError,
     Router,
     Timeout,
@@ -330,6 +335,63 @@ class TestOperations:
         with pytest.raises(InvalidArgumentError, match="resp_unknown"):
             router.responses("group", "Go on", previous_response_id="resp_unknown")
 
+    @pytest.mark.parametrize("rows", ["of a file", "given"])
+    def test_files_and_batches_bind_to_their_account(self, server: Server, other: Server, rows: str) -> None:
+        file = {"object": "file", "bytes": 3, "created_at": 1, "filename": "a", "purpose": "batch"}
+        batch = {"object": "batch", "endpoint": "/v1/chat/completions", "status": "completed", "created_at": 1}
+
+        def script(name: str) -> Callable[[Request], Answer]:
+            def answer(request: Request) -> Answer:
+                if request.path.endswith("/content"):
+                    return Answer(body=dumped({"custom_id": "1", "response": {"status_code": 200, "body": {}}}) + b"\n")
+                made = batch | {"id": f"batch-{name}", "output_file_id": f"out-{name}"}
+                return Answer(body=dumped(made if "/batches" in request.path else file | {"id": f"file-{name}"}))
+
+            return answer
+
+        server.script, other.script = script("a"), script("b")
+        router = Router({"group": [at(server, "a"), at(other, "b")]}, strategy="ordered")
+        row = {"custom_id": "1", "body": {"model": "m", "messages": MESSAGES}}
+        # One that the second deployment has made.
+        for _ in range(2):
+            made = router.files.create("group", b"{}", purpose="batch")
+            server.script = lambda _: Answer(429)
+        assert made.id == "file-b"
+        server.script = script("a")
+        assert router.enable("a")
+        if rows == "given":
+            started = router.batches.create("group", requests=[row])
+            upload = server.requests[-2]
+            assert upload.path.endswith("/files")
+            assert b'"url": "/v1/chat/completions"' in upload.body or b'"url":"/v1/chat/completions"' in upload.body
+            name, asked = "a", server
+        else:
+            started = router.batches.create("group", input_file_id=made.id)
+            name, asked = "b", other
+        assert (started.id, started.output_file_id) == (f"batch-{name}", f"out-{name}")
+        seen = [len(server.requests), len(other.requests)]
+        assert router.batches.retrieve("group", started.id).id == started.id
+        assert [row["custom_id"] for row in router.batches.results("group", started)] == ["1"]
+        assert router.batches.cancel("group", started.id).id == started.id
+        assert router.files.retrieve("group", f"file-{name}").id == f"file-{name}"
+        assert [len(server.requests), len(other.requests)] == (
+            [seen[0] + 4, seen[1]] if asked is server else [seen[0], seen[1] + 4]
+        )
+        with pytest.raises(InvalidArgumentError, match="file-unknown"):
+            router.files.retrieve("group", "file-unknown")
+
+    async def test_files_without_blocking(self, server: Server, other: Server) -> None:
+        file = {"object": "file", "bytes": 3, "created_at": 1, "filename": "a", "purpose": "batch", "id": "file-1"}
+        server.answer(Answer(404, body=dumped({"error": {"message": "no such file"}})))
+        other.answer(Answer(body=dumped(file)))
+        router = Router({"group": [at(server, "a"), at(other, "b")]}, strategy="ordered")
+        with pytest.raises(NotFoundError):
+            await router.files.acreate("group", b"{}", purpose="batch")
+        # What is not there says nothing of the deployment.
+        assert router.status()["a"]["breaker"] == "closed"
+        server.answer(Answer(429))
+        assert (await router.files.acreate("group", b"{}", purpose="batch")).id == "file-1"
+
     @pytest.mark.parametrize("stream", [False, True])
     def test_a_response_that_has_failed_is_made_elsewhere(self, server: Server, other: Server, stream: bool) -> None:
         response = {"id": "resp_1", "object": "response", "status": "completed", "output": [], "model": "m"}
@@ -376,6 +438,66 @@ class TestLimits:
         router = Router({"group": [at(server, f"w{time.monotonic_ns()}", limits=limit)]})
         answers = await asyncio.gather(*(router.acompletion("group", MESSAGES) for _ in range(20)))
         assert answers == [completion_of()] * 20
+
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_who_waits_goes_where_it_is_free(self, server: Server, other: Server, stream: bool) -> None:
+        server.answer(Answer(before=[Stall()]))
+        gate = Gate()
+        answer = streamed("b") if stream else plain("b")
+        other.answer(replace(answer, before=[gate]), answer)
+        names = [f"{name}{time.monotonic_ns()}" for name in "ab"]
+        first, second = (at(one, name, max_in_flight=1) for one, name in ((server, names[0]), (other, names[1])))
+        router = Router({"group": [first, second]})
+
+        async def call() -> tuple[str, str, float]:
+            response = await router.acompletion("group", MESSAGES, stream=stream)
+            if stream:
+                async for _ in response:
+                    pass
+            (attempt,) = response.meta.attempts
+            return attempt.deployment, attempt.outcome, attempt.waited
+
+        tasks = [asyncio.create_task(call()) for _ in range(12)]
+        await until(lambda: router.stats()["waiting"] == 10)
+        gate.open()
+        while len(done := [task for task in tasks if task.done()]) < 11:
+            await asyncio.wait([task for task in tasks if not task.done()], return_when="FIRST_COMPLETED")
+        # One hangs; the others that were in its line are answered by the other deployment.
+        assert [task.result()[:2] for task in done] == 11 * [(names[1], "success")]
+        # The time in the line that was left counts.
+        assert sorted(task.result()[2] > 0 for task in done) == [False, *10 * [True]]
+        assert (len(server.requests), len(other.requests)) == (1, 11)
+        status = router.status()
+        assert [status[name]["calls"] for name in names] == [1, 11]
+        (hangs,) = (task for task in tasks if not task.done())
+        hangs.cancel()
+        await asyncio.wait([hangs])
+        await until(lambda: not any(quota["in_flight"] or quota["waiting"] for quota in router.limits().values()))
+
+    async def test_the_share_of_an_attempt_begins_when_it_is_admitted(self, server: Server, other: Server) -> None:
+        gates = [Gate(), Gate()]
+        server.answer(Answer(before=[gates[0]], body=dumped(completion_of())), Answer(before=[Stall()]))
+        other.answer(Answer(before=[gates[1]], body=dumped(OTHER)), plain("from the other"))
+        named = [
+            at(one, f"s{number}{time.monotonic_ns()}", max_in_flight=1) for number, one in enumerate((server, other))
+        ]
+        router = Router({"group": named}, strategy="ordered")
+        before = [asyncio.create_task(router.acompletion("group", MESSAGES)) for _ in named]
+        for one in (server, other):
+            await asyncio.to_thread(one.wait_for_requests, 1)
+        call = asyncio.create_task(router.acompletion("group", MESSAGES, timeout=1))
+        await asyncio.sleep(0.3)
+        gates[0].open()
+        await asyncio.to_thread(server.wait_for_requests, 2)
+        gates[1].open()
+        assert await asyncio.gather(*before) == [completion_of(), OTHER]
+        response = await call
+        assert response == OTHER
+        hung, answered = response.meta.attempts
+        assert (hung.outcome, answered.outcome, hung.waited > 0.2) == ("failed", "success", True)
+        found = re.search(r"no answer within (.*) s, the time of this attempt", hung.message)
+        # Half of what was left after the wait.
+        assert found and float(found[1]) < 0.4
 
     def test_all_cooling(self, server: Server, other: Server) -> None:
         for one in (server, other):
@@ -606,6 +728,50 @@ class TestArguments:
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         with pytest.raises((InvalidArgumentError, TypeError), match=message):
             Router(groups, **options)
+
+    @pytest.mark.parametrize(
+        ("file", "message"),
+        [
+            ("startegy = 'ordered'", r"router.toml: startegy is no argument of Router: strategy would be right"),
+            ("_router = {}", r"router.toml: _router is no argument of Router"),
+            ("cls = 3", r"cls is no argument of Router"),
+            (
+                "[client]\nmax_retry = 1",
+                r"router.toml: client.max_retry is no argument of Client: max_retries would be",
+            ),
+            ("[client]\nfoo = 1", r"client.foo is no argument of Client: .*, max_retries, .* or verify would be right"),
+            ("client = 3", r"client is of type int: a table would be right"),
+            ("router_settings = 3", r"router_settings is of type int: a table would be right"),
+        ],
+    )
+    def test_a_file_with_an_unknown_entry(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, message: str
+    ) -> None:
+        pytest.importorskip("tomllib")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        path = tmp_path / "router.toml"
+        path.write_text(f"groups = {{g = ['openai/m']}}\n{file}\n")
+        with pytest.raises(InvalidArgumentError, match=message):
+            Router.from_file(path)
+
+    def test_a_function_of_a_key_that_raises_leaves_the_call_to_a_sibling(self, server: Server, other: Server) -> None:
+        def key() -> str:
+            raise error
+
+        error: BaseException = OSError("no token")
+        first = Deployment("openai/m", name="a", base_url=server.base_url, api_key=key)
+        router = Router({"group": [first, at(other, "b")]}, strategy="ordered")
+        response = router.completion("group", MESSAGES)
+        assert response == OTHER
+        attempts = [(attempt.deployment, attempt.outcome) for attempt in response.meta.attempts]
+        assert attempts == [("a", "failed"), ("b", "success")]
+        alone = Router({"group": [first]}, max_retries=0)
+        with pytest.raises(OSError, match="no token"):
+            alone.completion("group", MESSAGES)
+        error = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            router.completion("group", MESSAGES)
+        assert not server.requests
 
     def test_a_deployment_without_a_key(self) -> None:
         with pytest.raises(AuthenticationError, match=r"groups\[\"g\"\]\[0\]: no key for openai"):

@@ -260,8 +260,8 @@ class Batches:
             InvalidArgumentError: no rows, both ``requests`` and ``input_file_id``, or a row that cannot be used.
         """
         try:
-            if requests is not None and _has_files(provider, input_file_id):
-                content = ("requests.jsonl", _lines(provider, endpoint, requests))
+            if requests is not None and _has_files(named := self._provider(provider), input_file_id):
+                content = ("requests.jsonl", _lines(named, endpoint, requests))
                 shared = {name: value for name, value in options.items() if name not in OF_THE_BATCH}
                 input_file_id = self._client.files.create(provider, content, purpose="batch", **shared).id
                 del shared
@@ -271,6 +271,11 @@ class Batches:
             return batch
         finally:
             del options
+
+    def _provider(self, name: str) -> str:
+        """Returns the provider that a name means: for a router it is that of a group."""
+        models = [state["model"] for state in self._client.router_status().values() if state["group"] == name]
+        return models[0] if models else name
 
     @_coroutine_function
     def acreate(
@@ -301,8 +306,8 @@ class Batches:
     ) -> Batch:
         options = arguments.reveal()
         try:
-            if requests is not None and _has_files(provider, input_file_id):
-                content = ("requests.jsonl", _lines(provider, endpoint, requests))
+            if requests is not None and _has_files(named := self._provider(provider), input_file_id):
+                content = ("requests.jsonl", _lines(named, endpoint, requests))
                 shared = {name: value for name, value in options.items() if name not in OF_THE_BATCH}
                 input_file_id = (await self._client.files.acreate(provider, content, purpose="batch", **shared)).id
                 shared.clear()

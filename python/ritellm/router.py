@@ -264,13 +264,16 @@ class Router(Client):
             raise InvalidArgumentError(f"path: {os.fspath(path)} holds no table of settings")
         settings = _with_environment(content, "")
         client = settings.pop("client", None)
-        settings.update(_router_settings(settings.pop("router_settings", None) or {}))
+        foreign = settings.pop("router_settings", None)
         for name in ("litellm_settings", "general_settings", "environment_variables"):
             settings.pop(name, None)
-        settings.update(options)
+        file = os.fspath(path)
+        if foreign is not None:
+            settings.update(_router_settings(_table(file, "router_settings", foreign)))
         if client is not None and "client" not in options:
-            settings["client"] = Client(**client)
-        return cls(**settings)
+            settings["client"] = _made(file, "client", Client, _table(file, "client", client), {})
+        router: Router = _made(file, "", cls, settings, options)
+        return router
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Returns the state of each deployment, by its name.
@@ -403,6 +406,36 @@ def _fallbacks(argument: str, fallbacks: Any) -> dict[str, list[str]] | None:
         if isinstance(names, str) or not isinstance(names, Iterable) or not all(isinstance(to, str) for to in names):
             raise InvalidArgumentError(f"{argument}[{name!r}] must be a list of groups' names")
     return {name: list(names) for name, names in pairs.items()}
+
+
+def _table(file: str, name: str, given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidArgumentError(f"path: {file}: {name} is of type {type(given).__name__}: a table would be right")
+    return given
+
+
+def _made(file: str, table: str, kind: Any, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Calls a class with the entries of a table of a file, and with ``options`` that replace them."""
+    try:
+        return kind(**{**settings, **options})
+    except TypeError as error:
+        # Imported for errors only.
+        import difflib
+        import inspect
+
+        names = {name for one in {kind, Client} for name in inspect.signature(one).parameters} - {"options"}
+        unknown = next((name for name in settings if name not in names and name not in options), None)
+        if unknown is None:
+            raise
+        right = difflib.get_close_matches(unknown, names, 1) or sorted(names)
+        entry = f"{table}.{unknown}" if table else unknown
+        raise InvalidArgumentError(
+            f"path: {file}: {entry} is no argument of {kind.__name__}: {_either(right)} would be right"
+        ) from error
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 #: LiteLLM's names of strategies.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::admission_progress::AdmissionProgress;
 use super::attempt_log::AttemptLog;
 use super::callbacks::Callbacks;
 use super::settings::OwnLimits;
@@ -34,6 +35,8 @@ pub struct Call {
     pub is_routed: bool,
     /// Limits of the deployment, beside those of the client.
     pub own_limits: Option<Arc<OwnLimits>>,
+    /// Progress of its admission, for a router.
+    pub progress: Option<Arc<AdmissionProgress>>,
     /// Name of the deployment, if a router chose it.
     pub deployment_name: Option<Arc<str>>,
     /// Queue of the attempts for the log, if logging is on.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::admission_progress::{AdmissionProgress, Stage};
 use super::call::Call;
 use super::in_flight_limiter::{InFlightLimiter, InFlightPermit};
 use super::quotas::QuotaList;
@@ -51,7 +52,7 @@ impl<'a> Gate<'a> {
         !self.quotas.is_empty()
     }
 
-    /// Acquires the permits of an attempt.
+    /// Acquires the permits of an attempt, and notes its progress.
     ///
     /// # Errors
     ///
@@ -59,9 +60,11 @@ impl<'a> Gate<'a> {
     pub async fn admit(
         &mut self,
         queue: Option<Duration>,
+        progress: Option<&Arc<AdmissionProgress>>,
         admission: &Admission,
         stats: &ConnectionStats,
     ) -> Result<()> {
+        let rest = queue.map(|queue| queue.saturating_sub(progress.map_or(Duration::ZERO, |progress| progress.waited)));
         loop {
             self.permits.clear();
             for quota in self.quotas.iter() {
@@ -70,7 +73,10 @@ impl<'a> Gate<'a> {
                     None => {
                         // A call that waits for its quota keeps no other from being made.
                         self.in_flight = None;
-                        match admission.wait(queue, stats, quota.acquire(self.call)).await {
+                        if let Some(progress) = progress {
+                            progress.set_stage(Stage::Waiting);
+                        }
+                        match admission.wait(rest, stats, quota.acquire(self.call, progress)).await {
                             Some(permit) => permit.map_err(|refusal| refused(quota, refusal))?,
                             None => return Err(not_admitted(quota, queue.unwrap_or_default())),
                         }
@@ -79,7 +85,12 @@ impl<'a> Gate<'a> {
                 self.permits.push(permit);
             }
             if let (Some(limiter), None) = (self.limiter, &self.in_flight) {
-                self.in_flight = Some(limiter.take(queue, admission, stats).await?);
+                if let Some(progress) = progress
+                    && limiter.is_full()
+                {
+                    progress.set_stage(Stage::Waiting);
+                }
+                self.in_flight = Some(limiter.take(rest, admission, stats).await?);
             }
             // What was admitted earlier and is sent only now could exceed a limit together with what is admitted now.
             if self.permits.iter_mut().all(|permit| permit.renew(&self.call)) {
@@ -106,10 +117,20 @@ impl<'a> Gate<'a> {
         drop(self.settle(usage.as_ref(), signals));
     }
 
+    /// Ends the attempt that is under way with what its failure says.
+    ///
+    /// Returns the reason why the call must not be repeated, if there is one.
+    pub fn failed(&mut self, kind: ErrorKind, signals: &Signals) -> Option<Box<Error>> {
+        if signals.failure == Some(FailureClass::Auth) {
+            self.quotas.iter().for_each(|quota| quota.note_stop(kind));
+        }
+        self.settle(None, signals)
+    }
+
     /// Ends the attempt that is under way with what its answer or failure says, and what it used.
     ///
     /// Returns the reason why the call must not be repeated, if there is one.
-    pub fn settle(&mut self, usage: Option<&Usage>, signals: &Signals) -> Option<Box<Error>> {
+    fn settle(&mut self, usage: Option<&Usage>, signals: &Signals) -> Option<Box<Error>> {
         let used = usage.map(|usage| counted(usage, &self.call.rules));
         let settled = std::mem::take(&mut self.permits).into_iter().zip(self.quotas.iter());
         settled.filter_map(|(permit, quota)| Some(refused(quota, permit.settle(used, signals)?))).last()
@@ -198,7 +219,10 @@ fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
         Refusal::Stopped { class, since, probe } => {
             let now = quota.snapshot().map_or(since, |(_, now)| now);
             let (kind, why) = match class {
-                FailureClass::Auth => (ErrorKind::Authentication, "the key was refused, or has no access to the model"),
+                FailureClass::Auth => {
+                    let kind = quota.stopped_by().unwrap_or(ErrorKind::Authentication);
+                    (kind, "the key was refused, or has no access to the model, or there is no such model")
+                }
                 _ => (ErrorKind::RateLimit, "there is no credit or no quota"),
             };
             let mut error = Error::new(

@@ -23,6 +23,11 @@ impl InFlightLimiter {
         Self { limit, free: Arc::new(Semaphore::new(limit)) }
     }
 
+    /// True if the next call has to wait.
+    pub fn is_full(&self) -> bool {
+        self.free.available_permits() == 0
+    }
+
     /// Acquires a permit.
     ///
     /// # Errors

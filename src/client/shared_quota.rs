@@ -1,14 +1,15 @@
 //! A quota that the calls of this process share: waiting for it, and the permits of those that were admitted.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::admission_progress::{AdmissionProgress, Stage};
 use super::budget_source::BudgetSource;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::limits::budget::WindowState;
 use crate::limits::{Admission, Budget, Call, Limit, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time};
 use crate::types::rate_limit::{Signals, Tokens};
@@ -32,8 +33,12 @@ struct State {
     /// Everything that was declared for the quota.
     declared: QuotaSpec,
     waiters: HashMap<Ticket, Arc<Notify>>,
+    /// Attempts that wait elsewhere and would rather be made here.
+    watchers: Vec<Weak<AdmissionProgress>>,
     /// Permits that have ended while another process used the budget.
     pending: Vec<Ending>,
+    /// Kind of the last error of a call of this process that stopped the quota.
+    stopped_by: Option<ErrorKind>,
 }
 
 /// A permit that has ended, and how.
@@ -78,10 +83,12 @@ impl State {
         })
     }
 
-    /// Wakes the call whose turn it is.
-    fn wake_next(&self) {
-        if let Some(woken) = self.quota.next().and_then(|ticket| self.waiters.get(&ticket)) {
-            woken.notify_one();
+    /// Wakes the call whose turn it is; if none waits, those that wait elsewhere.
+    fn wake_next(&mut self) {
+        match self.quota.next() {
+            Some(ticket) => self.waiters.get(&ticket).into_iter().for_each(|woken| woken.notify_one()),
+            None if self.watchers.is_empty() => {}
+            None => self.watchers.drain(..).filter_map(|watcher| watcher.upgrade()).for_each(|it| it.notice()),
         }
     }
 }
@@ -93,7 +100,9 @@ impl SharedQuota {
             source,
             declared: QuotaSpec::default(),
             waiters: HashMap::new(),
+            watchers: Vec::new(),
             pending: Vec::new(),
+            stopped_by: None,
         };
         Self { name, state: Mutex::new(state) }
     }
@@ -124,12 +133,16 @@ impl SharedQuota {
         }
     }
 
-    /// Waits in line until a call is admitted. Dropping the future leaves the line.
+    /// Waits in line until a call is admitted, and notes when it is the first. Dropping the future leaves the line.
     ///
     /// # Errors
     ///
     /// The reason why the call is not sent at all.
-    pub async fn acquire(self: &Arc<Self>, call: Call) -> std::result::Result<QuotaPermit, Refusal> {
+    pub async fn acquire(
+        self: &Arc<Self>,
+        call: Call,
+        progress: Option<&Arc<AdmissionProgress>>,
+    ) -> std::result::Result<QuotaPermit, Refusal> {
         let place = Place::take(self, call);
         loop {
             let pause = match self.poll(place.ticket) {
@@ -139,6 +152,10 @@ impl SharedQuota {
                 Some((Admission::Blocked, _)) => LONGEST_SLEEP,
                 None => BUSY_PAUSE,
             };
+            if let Some(progress) = progress {
+                let is_first = self.lock().quota.next() == Some(place.ticket);
+                progress.set_stage(if is_first { Stage::First } else { Stage::Waiting });
+            }
             // Woken earlier if another call ends.
             drop(timeout(pause, place.woken.notified()).await);
         }
@@ -177,6 +194,14 @@ impl SharedQuota {
         first.unwrap_or(BUSY_PAUSE).saturating_add(each.saturating_mul(waiting))
     }
 
+    /// Has an attempt that waits elsewhere told once when a permit has ended and nobody waits here.
+    pub fn watch(&self, progress: &Arc<AdmissionProgress>) {
+        let mut state = self.lock();
+        let known = Arc::downgrade(progress);
+        state.watchers.retain(|watcher| watcher.strong_count() > 0 && !watcher.ptr_eq(&known));
+        state.watchers.push(known);
+    }
+
     /// Returns the part of the windows that is left, from 0 to 1; `None` if there are none.
     pub fn budget_left(&self) -> Option<f64> {
         let (snapshot, _) = self.snapshot()?;
@@ -188,6 +213,16 @@ impl SharedQuota {
     /// Wakes the call whose turn it is.
     pub fn wake_next(&self) {
         self.lock().wake_next();
+    }
+
+    /// Notes the kind of an error that stops the quota: 401, 403 and 404 do, and the ledger tells only their class.
+    pub fn note_stop(&self, kind: ErrorKind) {
+        self.lock().stopped_by = Some(kind);
+    }
+
+    /// Returns the kind of the last error that stopped the quota, if it was a call of this process.
+    pub fn stopped_by(&self) -> Option<ErrorKind> {
+        self.lock().stopped_by
     }
 
     /// Ends a pause or a stop by hand.

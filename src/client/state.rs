@@ -68,9 +68,20 @@ impl<'a> CallState<'a> {
     /// The call was not admitted within its queue timeout, or is refused by a quota; as the caller gets it.
     pub async fn admit(&mut self, call: &Call) -> Result<()> {
         let Some(gate) = &mut self.gate else { return Ok(()) };
-        let admitted = gate.admit(call.timeouts.queue, &self.admission, &self.stats.connection_stats);
+        let progress = call.progress.as_ref();
+        let admitted = gate.admit(call.timeouts.queue, progress, &self.admission, &self.stats.connection_stats);
         let admitted = self.deadline.run(&self.admission, pin!(admitted)).await;
+        if let (Some(progress), Ok(())) = (progress, &admitted)
+            && let Some(total) = progress.admitted().await
+        {
+            self.set_end(total.and_then(|total| Instant::now().checked_add(total)));
+        }
         admitted.map_err(|error| self.finished(call, error))
+    }
+
+    /// Moves the total deadline.
+    pub fn set_end(&mut self, end: Option<Instant>) {
+        self.deadline.set_end(end, &self.admission);
     }
 
     /// Calls the caller's functions for the keys and header fields of the next attempt, and returns the request with them.
@@ -239,7 +250,7 @@ impl<'a> CallState<'a> {
         if let Some(gate) = &mut self.gate {
             let signals = call.deployment.provider.failure_signals(&error, unix_seconds());
             self.retry.waits_for_quota = gate.has_quotas() && !call.is_routed;
-            if let Some(refusal) = gate.settle(None, &signals) {
+            if let Some(refusal) = gate.failed(error.kind, &signals) {
                 self.record_failure(call, now, &error, None);
                 is_recorded = true;
                 error = refusal;

@@ -204,6 +204,16 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Returns the time that the call has waited for admission before its first attempt.
+    pub fn waited(&self) -> Duration {
+        self.state.admission.waited_first()
+    }
+
+    /// Moves the total deadline.
+    pub fn set_end(&mut self, end: Option<tokio::time::Instant>) {
+        self.state.set_end(end);
+    }
+
     /// Records the time of the first chunk and, at the end, the usage and the cost.
     #[cold]
     fn record(&mut self, chunks: &[Chunk], more: bool) {

@@ -29,6 +29,7 @@ fn call(max_retries: u32) -> Call {
         is_routed: false,
         own_limits: None,
         deployment_name: None,
+        progress: None,
         attempt_log: None,
         callbacks: None,
     }

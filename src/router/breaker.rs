@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::decision::Time;
 use super::options::Breaker as Thresholds;
+use crate::error::ErrorKind;
 use crate::types::rate_limit::FailureClass;
 
 /// Number of bins of the window in which the share of failures is counted.
@@ -32,6 +33,8 @@ pub enum Phase {
     Out {
         /// Class of the failure.
         class: FailureClass,
+        /// Kind of the failure.
+        kind: ErrorKind,
         /// Time of the next probe.
         until: Time,
     },
@@ -118,9 +121,9 @@ impl Breaker {
                 self.open(now, thresholds, random);
                 None
             }
-            Phase::Out { class, .. } => {
+            Phase::Out { class, kind, .. } => {
                 self.is_probing = false;
-                self.phase = Phase::Out { class, until: now + Duration::from_secs_f64(thresholds.probe_every) };
+                self.phase = Phase::Out { class, kind, until: now + Duration::from_secs_f64(thresholds.probe_every) };
                 None
             }
             Phase::Closed => {
@@ -142,7 +145,7 @@ impl Breaker {
         &mut self,
         now: Time,
         is_probe: bool,
-        class: FailureClass,
+        (class, kind): (FailureClass, ErrorKind),
         thresholds: &Thresholds,
     ) -> Option<Change> {
         self.cancel(is_probe);
@@ -150,7 +153,7 @@ impl Breaker {
         if was_out && !is_probe {
             return None;
         }
-        self.phase = Phase::Out { class, until: now + Duration::from_secs_f64(thresholds.probe_every) };
+        self.phase = Phase::Out { class, kind, until: now + Duration::from_secs_f64(thresholds.probe_every) };
         (!was_out).then_some(Change::Out(class))
     }
 
@@ -286,21 +289,25 @@ mod tests {
     fn what_is_refused_is_probed_every_five_minutes() {
         let mut breaker = Breaker::default();
         let is_probe = breaker.begin();
-        let out = breaker.put_out(at(1.0), is_probe, FailureClass::Auth, &THRESHOLDS);
+        let out = breaker.put_out(at(1.0), is_probe, (FailureClass::Auth, ErrorKind::NotFound), &THRESHOLDS);
         assert_eq!((out, breaker.ready_at()), (Some(Change::Out(FailureClass::Auth)), at(301.0)));
         // Other attempts that were under way.
-        assert_eq!(breaker.put_out(at(2.0), false, FailureClass::Auth, &THRESHOLDS), None);
+        assert_eq!(breaker.put_out(at(2.0), false, (FailureClass::Auth, ErrorKind::NotFound), &THRESHOLDS), None);
         assert_eq!(breaker.fail(at(2.0), false, &THRESHOLDS, 1.0), None);
         assert_eq!(breaker.ready_at(), at(301.0));
         assert!(breaker.begin());
-        assert_eq!(breaker.put_out(at(302.0), true, FailureClass::Auth, &THRESHOLDS), None, "said once");
+        assert_eq!(
+            breaker.put_out(at(302.0), true, (FailureClass::Auth, ErrorKind::NotFound), &THRESHOLDS),
+            None,
+            "said once"
+        );
         assert_eq!(breaker.ready_at(), at(602.0));
         // A probe that finds the server down says nothing of the key.
         assert_eq!(fail(&mut breaker, 602.0), None);
         assert_eq!(breaker.ready_at(), at(902.0));
         assert_eq!(succeed(&mut breaker, 902.0), Some(Change::Closed));
         breaker.begin();
-        breaker.put_out(at(903.0), false, FailureClass::QuotaFatal, &THRESHOLDS);
+        breaker.put_out(at(903.0), false, (FailureClass::QuotaFatal, ErrorKind::RateLimit), &THRESHOLDS);
         breaker.enable();
         assert_eq!(breaker.ready_at(), Time::ZERO);
     }

@@ -4,6 +4,7 @@
 //! failure, or the time that was decided on. A decision replaces the timer of the one before. What a decision does not name
 //! any more (the loser of a race, everything after `Done` and `Fail`) is accounted for; the driver only has to drop it.
 
+mod admission;
 mod binding;
 mod failure;
 mod search;
@@ -82,7 +83,7 @@ pub struct RoutedCall {
     pause: Option<(Time, Pause)>,
     /// Number of pauses before a repetition.
     pauses: u32,
-    /// Sum of the pauses for which there was no deployment.
+    /// Sum of the pauses for which there was no deployment, and of the times in line for one.
     waited: Duration,
     /// Attempt whose answer the caller gets.
     answered: Option<AttemptId>,
@@ -122,16 +123,14 @@ impl RoutedCall {
         &self.refused
     }
 
+    /// Returns the deployments of the groups that the call goes to.
+    pub fn deployments(&self) -> impl Iterator<Item = DeploymentIndex> {
+        self.visits.iter().flat_map(|visit| self.plan.groups[visit.group].deployments.iter().copied())
+    }
+
     /// Takes what is worth a line in the log.
     pub fn take_notices(&mut self) -> SmallVec<[Notice; 1]> {
         std::mem::take(&mut self.notices)
-    }
-
-    /// Notes that an attempt was admitted by its quota and is being sent: its latency counts from now.
-    pub fn admitted(&mut self, now: Time, id: AttemptId) {
-        if let Some((_, ticket)) = self.running.iter_mut().find(|(running, _)| *running == id) {
-            ticket.started = now;
-        }
     }
 
     /// Takes an event that happened at `now`, and returns the next step.
@@ -170,6 +169,8 @@ impl RoutedCall {
                 Decision::Done
             }
             Event::Failed(id, failure) => self.failed(now, id, failure, outlook),
+            Event::Unadmitted(id) => self.unadmitted(now, id, outlook),
+            Event::Admitted(id) => self.admitted(now, id, outlook),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct CallSpec {
     pub tags: Vec<String>,
     /// Identifiers of state at a provider that the call names.
     pub bindings: Vec<String>,
+    /// Identifiers of what the call holds and only the account that made it can read.
+    pub sealed: Vec<String>,
 }
 
 /// What the driver knows of deployments at the moment of a decision. Each method has a default for what is not known.
@@ -55,6 +57,12 @@ pub trait Outlook {
     /// Returns the time before which a deployment's quota admits nothing.
     fn ready_at(&self, _deployment: DeploymentIndex) -> Time {
         Time::ZERO
+    }
+
+    /// True if an attempt can wait in line for a deployment's quota. The driver then reports [`Event::Unadmitted`] while the
+    /// attempt waits, and [`Event::Admitted`] afterwards.
+    fn has_line(&self, _deployment: DeploymentIndex) -> bool {
+        false
     }
 
     /// Returns the part of a deployment's budget that is left, from 0 to 1.
@@ -167,6 +175,11 @@ pub enum Event {
     Succeeded(AttemptId),
     /// The time that was decided on has come: the end of a pause, or that of a race's start.
     Due,
+    /// The attempt is the first of those that wait for its quota. Reported when it becomes so, and again whenever another
+    /// deployment may have become free.
+    Unadmitted(AttemptId),
+    /// The attempt has waited for its quota, was admitted, and is about to be sent.
+    Admitted(AttemptId),
 }
 
 /// An attempt to be made.
@@ -176,12 +189,21 @@ pub struct Attempt {
     pub id: AttemptId,
     /// Deployment to ask.
     pub deployment: DeploymentIndex,
+    /// Its limits if it is admitted at once.
+    pub limits: AttemptLimits,
+    /// Maximum time that it may wait to be admitted.
+    pub max_wait: Option<Duration>,
+    /// Reason for which this deployment is asked.
+    pub reason: Reason,
+}
+
+/// Limits of an attempt that is being sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AttemptLimits {
     /// Maximum time from admission to the answer, or to the first chunk of a stream; the call's deadline holds besides.
     pub limit: Option<Duration>,
     /// Time from admission after which [`Event::Due`] is reported if there is no answer.
     pub race_after: Option<Duration>,
-    /// Reason for which this deployment is asked.
-    pub reason: Reason,
 }
 
 /// Reason for an attempt.
@@ -215,7 +237,7 @@ impl Reason {
 /// The next step of a routed call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Decision {
-    /// Make an attempt. None other is under way.
+    /// Make an attempt, and drop one that waits to be admitted: this takes its place and its number. None other is under way.
     Attempt(Attempt),
     /// Make an attempt besides the one that is under way.
     Race(Attempt),
@@ -224,6 +246,8 @@ pub enum Decision {
         /// Time from now.
         due_after: Option<Duration>,
     },
+    /// Send the attempt that was admitted, within these limits.
+    Send(AttemptLimits),
     /// Give the answer of this attempt to the caller, and abort the other one if there is one: it is accounted for.
     Deliver(AttemptId),
     /// Do nothing until this time, then report [`Event::Due`].
@@ -270,8 +294,8 @@ pub enum Why {
     Open(Time),
     /// Its breaker is half open, and another call probes it.
     Probing,
-    /// It is out because of this class of failure; it is probed at this time.
-    Out(FailureClass, Time),
+    /// It is out because of a failure of this class and kind; it is probed at this time.
+    Out(FailureClass, ErrorKind, Time),
     /// Its quota has no budget before this time.
     Limited(Time),
     /// It cannot take this call.
@@ -338,10 +362,10 @@ impl Why {
             Self::Open(until) => format!("failed too often and is not asked for {:.1} s", left(*until)),
             Self::Full => "has as many calls in flight as its rate limit allows".into(),
             Self::Probing => "failed too often and is being probed".into(),
-            Self::Out(FailureClass::QuotaFatal, until) => {
+            Self::Out(FailureClass::QuotaFatal, _, until) => {
                 format!("is out of quota; it is probed in {:.0} s", left(*until))
             }
-            Self::Out(_, until) => format!("refuses its key or model; it is probed in {:.0} s", left(*until)),
+            Self::Out(_, _, until) => format!("refuses its key or model; it is probed in {:.0} s", left(*until)),
             Self::Limited(until) => format!("has no budget for {:.1} s", left(*until)),
             Self::Refused(refusal) => refusal.text(),
         }

@@ -163,7 +163,7 @@ impl Deployment {
                 self.breaker.succeed(now, is_probe, thresholds)
             }
             FailureClass::QuotaFatal | FailureClass::Auth => {
-                self.breaker.put_out(now, is_probe, failure.class, thresholds)
+                self.breaker.put_out(now, is_probe, (failure.class, failure.kind), thresholds)
             }
             FailureClass::Overload | FailureClass::Transient => {
                 if let Some(pause) = failure.retry_after {

@@ -13,16 +13,17 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::call::RoutedCall;
-use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failure, Outlook, Pause, Refusal, Time};
+use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failure, Outlook, Refusal, Time};
 use super::options::FallbackKind;
-use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::plan::{DeploymentIndex, Plan};
 use super::state::State;
 use super::target::{Target, failed_response, has_content, refused_content};
-use crate::client::{self, Call, Callbacks, Client, Stream, StreamObserver};
+use crate::client::{self, AdmissionProgress, Call, Callbacks, Client, Stage, Stream, StreamObserver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{created_ids, failure_class};
 use crate::types::answer::{Answer, Meta};
 use crate::types::operation::{Operation, Streaming};
+use crate::types::rate_limit::FailureClass;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 
 /// A router: deployments, and what its calls have learnt of them.
@@ -87,7 +88,7 @@ impl Route {
     /// The failure of the attempt that decided, or the reasons why no deployment was asked.
     pub async fn call(self: Box<Self>, client: &Client, call: &Call) -> Result<Answer> {
         let failed_content = self.failed_content(call.request.operation);
-        let make = |mut attempt: Call, _: Duration| -> Running<'_, Answer> {
+        let make = |mut attempt: Call, _: Bounds| -> Future<'_, Answer> {
             Box::pin(async move {
                 let answer = client.call(&mut attempt).await?;
                 failed_content(&answer.body).map_or(Ok(answer), Err)
@@ -110,31 +111,25 @@ impl Route {
     pub async fn stream<'a>(self: Box<Self>, client: &'a Client, call: Call) -> Result<Box<Stream<'a>>> {
         let operation = call.request.operation;
         let failed_content = self.failed_content(operation);
-        let make = |attempt: Call, limit: Duration| -> Running<'_, (Box<Stream<'a>>, Vec<String>)> {
+        let make = |attempt: Call, bounds: Bounds| -> Future<'_, (Box<Stream<'a>>, Vec<String>)> {
             Box::pin(async move {
-                let open = async {
-                    let mut stream = client.stream(attempt).await?;
-                    // The first event of a response tells its id.
-                    let mut ids = Vec::new();
-                    let has_content = |chunk: &[u8]| {
-                        ids.extend(created_ids(operation, chunk));
-                        has_content(chunk)
-                    };
-                    let first = stream.read_ahead(has_content).await?.unwrap_or_default();
-                    let is_json = operation.spec().streaming != Streaming::Bytes;
-                    if is_json && !first.is_empty() && serde_json::from_slice::<IgnoredAny>(&first).is_err() {
-                        let message = "the first chunk of the stream is not valid JSON";
-                        return Err(Error::new(ErrorKind::ApiResponseValidation, message));
-                    }
-                    failed_content(&first).map_or(Ok((stream, ids)), Err)
+                let begun = Instant::now();
+                let mut stream = client.stream(attempt).await?;
+                // The first event of a response tells its id.
+                let mut ids = Vec::new();
+                let has_content = |chunk: &[u8]| {
+                    ids.extend(created_ids(operation, chunk));
+                    has_content(chunk)
                 };
-                match tokio::time::timeout(limit, open).await {
-                    Ok(opened) => opened,
-                    Err(_) => Err(Error::timeout(format!(
-                        "the stream had no chunk within {:.3} s, the time of this attempt",
-                        limit.as_secs_f64()
-                    ))),
+                let first = stream.read_ahead(has_content).await?.unwrap_or_default();
+                // It goes on for as long as the call may take.
+                stream.set_end(bounds.end(begun + stream.waited()));
+                let is_json = operation.spec().streaming != Streaming::Bytes;
+                if is_json && !first.is_empty() && serde_json::from_slice::<IgnoredAny>(&first).is_err() {
+                    let message = "the first chunk of the stream is not valid JSON";
+                    return Err(Error::new(ErrorKind::ApiResponseValidation, message));
                 }
+                failed_content(&first).map_or(Ok((stream, ids)), Err)
             })
         };
         let mut driver = Driver::start(self, client, &call);
@@ -159,7 +154,50 @@ impl Route {
 }
 
 /// Future of an attempt.
-type Running<'a, O> = Pin<Box<dyn Future<Output = Result<O>> + Send + 'a>>;
+type Future<'a, O> = Pin<Box<dyn std::future::Future<Output = Result<O>> + Send + 'a>>;
+
+/// An attempt that is under way.
+struct Running<'a, O> {
+    id: AttemptId,
+    future: Future<'a, O>,
+    /// Progress of its admission, if it may have to wait.
+    progress: Option<Arc<AdmissionProgress>>,
+    /// Stage that was seen last.
+    stage: Stage,
+    bounds: Bounds,
+}
+
+impl<O> Running<'_, O> {
+    /// Lets the admitted attempt be sent within a limit.
+    fn send(&mut self, limit: Option<Duration>) {
+        if let Some(progress) = &self.progress {
+            progress.send(self.bounds.total(limit));
+        }
+    }
+}
+
+/// What bounds an attempt besides its share of the time.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Total timeout of its deployment.
+    total: Option<Duration>,
+    /// End of the call.
+    end: Option<Instant>,
+}
+
+impl Bounds {
+    /// Returns the end of an attempt that was sent at `sent`.
+    fn end(&self, sent: Instant) -> Option<Instant> {
+        let own = self.total.and_then(|total| sent.checked_add(total));
+        [own, self.end].into_iter().flatten().min()
+    }
+
+    /// Returns the total timeout of an attempt that is sent now with this limit.
+    fn total(&self, limit: Option<Duration>) -> Option<Duration> {
+        let rest = self.end.map(|end| end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        [self.total, rest, limit].into_iter().flatten().min()
+    }
+}
 
 /// A routed call under way.
 struct Driver<'a> {
@@ -172,6 +210,8 @@ struct Driver<'a> {
     begun: SmallVec<[Instant; 2]>,
     /// Their limits, if they have one of their own.
     limits: SmallVec<[Option<Duration>; 2]>,
+    /// Times that they have waited in lines which they left.
+    lines: SmallVec<[Duration; 2]>,
 }
 
 /// Inputs of the decisions and the attempts of a call.
@@ -179,8 +219,6 @@ struct Context<'a> {
     client: &'a Client,
     call: &'a Call,
     route: Box<Route>,
-    /// Deployment in whose line the call waits, since none has budget at once.
-    queue: Option<DeploymentIndex>,
     /// End of the call, if it has a total timeout.
     end: Option<Time>,
 }
@@ -194,11 +232,12 @@ impl<'a> Driver<'a> {
         let routed = RoutedCall::new(&route.router.state, spec);
         Self {
             routed,
-            context: Context { client, call, route, queue: None, end },
+            context: Context { client, call, route, end },
             errors: SmallVec::new(),
             started: Instant::now(),
             begun: SmallVec::new(),
             limits: SmallVec::new(),
+            lines: SmallVec::new(),
         }
     }
 
@@ -221,8 +260,8 @@ impl<'a> Driver<'a> {
     }
 
     /// Makes attempts until one is answered. Returns its output and its number.
-    async fn run<O>(&mut self, make: impl Fn(Call, Duration) -> Running<'a, O>) -> Result<(O, AttemptId)> {
-        let mut running: SmallVec<[(AttemptId, Running<'a, O>); 2]> = SmallVec::new();
+    async fn run<O>(&mut self, make: impl Fn(Call, Bounds) -> Future<'a, O>) -> Result<(O, AttemptId)> {
+        let mut running: SmallVec<[Running<'a, O>; 2]> = SmallVec::new();
         let mut answered = None;
         let mut due: Option<Pin<Box<Sleep>>> = None;
         // An attempt's own deadline begins when it is admitted, the call's before.
@@ -231,13 +270,21 @@ impl<'a> Driver<'a> {
         loop {
             match self.tell(event) {
                 Decision::Attempt(attempt) | Decision::Race(attempt) => {
-                    due = attempt.race_after.map(|after| Box::pin(sleep(after)));
-                    self.begun.push(Instant::now());
-                    self.limits.push(attempt.limit);
+                    // One that waits leaves its line first.
+                    running.retain(|running| running.id != attempt.id);
+                    due = attempt.limits.race_after.map(|after| Box::pin(sleep(after)));
+                    self.begins(&attempt);
                     if end.is_none() && self.context.may_wait(attempt.deployment) {
-                        end = self.end_of_call().map(|end| Box::pin(sleep_until(end)));
+                        end = self.context.end_of_call().map(|end| Box::pin(sleep_until(end)));
                     }
-                    running.push((attempt.id, self.context.begin(&attempt, &make)));
+                    running.push(self.context.begin(&attempt, &make));
+                }
+                Decision::Send(limits) => {
+                    due = limits.race_after.map(|after| Box::pin(sleep(after)));
+                    if let Some(sent) = running.iter_mut().find(|running| running.stage == Stage::Admitted) {
+                        self.limits[sent.id] = limits.limit;
+                        sent.send(limits.limit);
+                    }
                 }
                 Decision::Continue { due_after } => due = due_after.map(|after| Box::pin(sleep(after))),
                 Decision::Deliver(id) => {
@@ -248,14 +295,9 @@ impl<'a> Driver<'a> {
                         return Ok((output, id));
                     }
                 }
-                Decision::Wait { until, why } => {
+                Decision::Wait { until, .. } => {
                     event = Event::Due;
-                    let is_first = why == Pause::Unavailable && self.context.queue.is_none();
-                    let group = self.routed.spec.group;
-                    self.context.queue = if is_first { self.context.shortest_line(group) } else { None };
-                    if self.context.queue.is_none() {
-                        sleep_until(self.context.route.router.started + until).await;
-                    }
+                    sleep_until(self.context.route.router.started + until).await;
                     continue;
                 }
                 Decision::Fail(fail) => return Err(self.failed(&fail)),
@@ -265,15 +307,19 @@ impl<'a> Driver<'a> {
             event = match next(&mut running, &mut due, &mut end).await {
                 Next::Due => {
                     due = None;
-                    Event::Due
+                    match running.iter().find(|running| running.stage == Stage::First) {
+                        Some(waiting) => self.unadmitted(waiting),
+                        None => Event::Due,
+                    }
                 }
+                Next::Unadmitted(index) => self.unadmitted(&running[index]),
+                Next::Admitted(id) => Event::Admitted(id),
                 Next::End => return Err(self.ended()),
                 Next::Ended(id, Ok(output)) => {
                     answered = Some((id, output));
                     Event::Answered(id)
                 }
                 Next::Ended(id, Err(mut error)) => {
-                    self.context.queue = None;
                     if is_unadmitted(&error) && running.is_empty() {
                         // The call has waited for as long as it may.
                         let record = self.record(None);
@@ -289,9 +335,29 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Returns the end of the call, if it has a total timeout.
-    fn end_of_call(&self) -> Option<Instant> {
-        self.context.route.router.started.checked_add(self.context.end?)
+    /// Notes an attempt that begins, or goes to another line.
+    fn begins(&mut self, attempt: &Attempt) {
+        self.limits.truncate(attempt.id);
+        self.limits.push(attempt.limits.limit);
+        match self.begun.get(attempt.id) {
+            Some(begun) => self.lines[attempt.id] = begun.elapsed(),
+            None => {
+                self.begun.push(Instant::now());
+                self.lines.push(Duration::ZERO);
+            }
+        }
+    }
+
+    /// Has an attempt that waits told when another deployment has become free, and returns the event that looks for one.
+    fn unadmitted<O>(&self, waiting: &Running<'_, O>) -> Event {
+        if let Some(progress) = &waiting.progress {
+            let own = self.routed.attempts()[waiting.id].deployment;
+            for deployment in self.routed.deployments().filter(|deployment| *deployment != own) {
+                let target = &self.context.route.router.targets[deployment];
+                self.context.client.watch(&target.deployment, target.limits.as_deref(), progress);
+            }
+        }
+        Event::Unadmitted(waiting.id)
     }
 
     /// Returns the error of a call whose total timeout has passed.
@@ -340,9 +406,10 @@ impl<'a> Driver<'a> {
         error
     }
 
-    /// Records all attempts in the metadata of an answer, if there were others than this one.
+    /// Records all attempts in the metadata of an answer, if the attempt's own record is not all there is to tell.
     fn record_answer(&self, id: AttemptId, meta: &mut Meta) {
-        if self.routed.attempts().len() == 1 && self.routed.skipped().is_empty() {
+        let has_left_line = self.lines.iter().any(|waited| !waited.is_zero());
+        if self.routed.attempts().len() == 1 && self.routed.skipped().is_empty() && !has_left_line {
             return;
         }
         let record = self.record(meta.attempts().pop().map(|attempt| (id, attempt)));
@@ -378,8 +445,10 @@ impl<'a> Driver<'a> {
             };
             let attempt = known.unwrap_or_else(|| self.attempt(made.deployment, Outcome::Aborted));
             let started = self.begun.get(id).map(|begun| begun.saturating_duration_since(self.started));
-            record.waited += attempt.waited;
+            let waited = attempt.waited + self.lines.get(id).copied().unwrap_or_default();
+            record.waited += waited;
             record.push(AttemptRecord {
+                waited,
                 number: id as u32 + 1,
                 deployment: Some(self.context.route.router.plan.deployments[made.deployment].name.clone()),
                 reason: Some(made.reason.name().into()),
@@ -407,34 +476,30 @@ impl<'a> Driver<'a> {
 
 impl<'a> Context<'a> {
     /// Returns the future of an attempt.
-    fn begin<O>(&self, attempt: &Attempt, make: &impl Fn(Call, Duration) -> Running<'a, O>) -> Running<'a, O> {
+    fn begin<O>(&self, attempt: &Attempt, make: &impl Fn(Call, Bounds) -> Future<'a, O>) -> Running<'a, O> {
         let mut call = self.route.router.targets[attempt.deployment].attempt(self.call);
         if let Some(callbacks) = self.route.callbacks.get(attempt.deployment) {
             call.callbacks.clone_from(callbacks);
         }
-        let now = self.route.router.now();
-        let rest = self.end.map(|end| end.saturating_sub(now).max(Duration::from_millis(1)));
-        let limit = attempt.limit.unwrap_or(Duration::MAX);
-        // A stream goes on after its first chunk for as long as the call may take.
-        let total = if self.call.request.stream { Duration::MAX } else { limit };
-        call.timeouts.total = [call.timeouts.total, rest, Some(total)].into_iter().flatten().min();
+        let bounds = Bounds { total: call.timeouts.total, end: self.end_of_call() };
+        call.timeouts.total = bounds.total(attempt.limits.limit);
         // All waiting of a routed call is bounded, by the router's `max_wait` if by nothing else.
-        call.timeouts.queue = self.call.timeouts.queue.or(self.route.router.plan.max_wait);
-        make(call, limit.min(Duration::from_secs(365 * 86_400)))
+        let queue = self.call.timeouts.queue.or(self.route.router.plan.max_wait);
+        call.timeouts.queue = queue;
+        let progress = self.may_wait(attempt.deployment).then(|| {
+            let waited = queue.unwrap_or_default().saturating_sub(attempt.max_wait.unwrap_or_default());
+            Arc::new(AdmissionProgress::new(waited))
+        });
+        call.progress.clone_from(&progress);
+        Running { id: attempt.id, future: make(call, bounds), progress, stage: Stage::Direct, bounds }
     }
 
-    /// Returns the deployment of the call's group whose quota would admit it first, of those that are well.
-    fn shortest_line(&self, group: GroupIndex) -> Option<DeploymentIndex> {
-        let router = &self.route.router;
-        let now = router.now();
-        let state = router.lock();
-        let deployments = router.plan.groups[group].deployments.iter().copied();
-        let well = deployments.filter(|deployment| state.slot(*deployment).ready_at <= now);
-        let waits = well.map(|deployment| (self.expected_wait(deployment), deployment));
-        let longest = router.plan.max_wait.unwrap_or(Duration::MAX);
-        waits.filter(|(wait, _)| *wait <= longest && !wait.is_zero()).min().map(|(_, deployment)| deployment)
+    /// Returns the end of the call, if it has a total timeout.
+    fn end_of_call(&self) -> Option<Instant> {
+        self.route.router.started.checked_add(self.end?)
     }
 
+    /// True if an attempt may have to wait to be admitted.
     fn may_wait(&self, deployment: DeploymentIndex) -> bool {
         self.client.may_wait(self.route.router.targets[deployment].limits.as_deref())
     }
@@ -449,6 +514,10 @@ impl<'a> Context<'a> {
 enum Next<O> {
     /// An attempt has ended.
     Ended(AttemptId, Result<O>),
+    /// The attempt at this position is the first that waits, and another deployment may be free.
+    Unadmitted(usize),
+    /// An attempt that has waited was admitted.
+    Admitted(AttemptId),
     /// The time that was decided on has come.
     Due,
     /// The total timeout of the call has passed.
@@ -457,14 +526,26 @@ enum Next<O> {
 
 /// Waits for what happens first.
 async fn next<O>(
-    running: &mut SmallVec<[(AttemptId, Running<'_, O>); 2]>,
+    running: &mut SmallVec<[Running<'_, O>; 2]>,
     due: &mut Option<Pin<Box<Sleep>>>,
     end: &mut Option<Pin<Box<Sleep>>>,
 ) -> Next<O> {
     std::future::poll_fn(|context| {
         for index in 0..running.len() {
-            if let Poll::Ready(output) = running[index].1.as_mut().poll(context) {
-                return Poll::Ready(Next::Ended(running.remove(index).0, output));
+            let Running { id, future, progress, stage, .. } = &mut running[index];
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(Next::Ended(running.remove(index).id, output));
+            }
+            let Some(progress) = progress else { continue };
+            let before = std::mem::replace(stage, progress.stage());
+            match *stage {
+                Stage::Admitted => return Poll::Ready(Next::Admitted(*id)),
+                // Its race begins when it is admitted.
+                Stage::Waiting if before != Stage::Waiting => *due = None,
+                Stage::First if progress.take_notice(context) || before != Stage::First => {
+                    return Poll::Ready(Next::Unadmitted(index));
+                }
+                _ => {}
             }
         }
         let mut is_over = |timer: &mut Option<Pin<Box<Sleep>>>| {
@@ -492,9 +573,11 @@ fn is_unadmitted(error: &Error) -> bool {
 fn failure(error: &Error) -> Failure {
     // A server that is too busy to read, or that waited in vain (408), may have begun.
     let was_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
+    // A deployment's function that gives its key has failed: others have keys of their own.
+    let has_no_key = error.raised.is_some() && error.kind == ErrorKind::InvalidArgument;
     Failure {
         kind: error.kind,
-        class: failure_class(error),
+        class: if has_no_key { FailureClass::Transient } else { failure_class(error) },
         retry_after: error.retry_after,
         is_repeatable: client::is_retryable(error),
         had_no_effect: !error.was_sent || was_refused || is_found_here(error),
@@ -523,13 +606,14 @@ impl Outlook for View<'_, '_> {
     }
 
     fn ready_at(&self, deployment: DeploymentIndex) -> Time {
-        match self.context.queue {
-            Some(queue) if queue == deployment => Time::ZERO,
-            _ => match self.context.expected_wait(deployment) {
-                Duration::ZERO => Time::ZERO,
-                wait => self.now.saturating_add(wait),
-            },
+        match self.context.expected_wait(deployment) {
+            Duration::ZERO => Time::ZERO,
+            wait => self.now.saturating_add(wait),
         }
+    }
+
+    fn has_line(&self, deployment: DeploymentIndex) -> bool {
+        self.context.may_wait(deployment)
     }
 
     fn budget(&self, deployment: DeploymentIndex) -> Option<f64> {

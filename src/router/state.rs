@@ -76,6 +76,8 @@ pub struct Query<'a> {
     pub group: GroupIndex,
     /// Deployments that are left out, and until when.
     pub left_out: &'a [(DeploymentIndex, Time)],
+    /// End of the call, if it has a total timeout.
+    pub end: Option<Time>,
     /// True if those are chosen whose time has come.
     pub is_again: bool,
     /// True if a probe may be chosen though others are well.
@@ -164,7 +166,7 @@ impl State {
     }
 
     /// Appends the deployments of a group that a call may go to now: of those that are available, the ones that precede.
-    /// Returns the number of all that are available.
+    /// Returns the number of all that are available, or will be before the end of the call when their quota has budget again.
     pub fn candidates<O: Outlook + ?Sized>(
         &self,
         now: Time,
@@ -173,22 +175,22 @@ impl State {
         allows: impl Fn(DeploymentIndex) -> bool,
         candidates: &mut Candidates,
     ) -> usize {
-        let (mut lowest, mut available) = (i64::MAX, 0);
+        let (mut lowest, mut expected) = (i64::MAX, 0);
         let (mut probe, mut healthy) = (None, 0);
         for &deployment in &self.plan.groups[query.group].deployments {
             let slot = &self.slots[deployment];
-            let is_available = slot.ready_at <= now
-                && outlook.ready_at(deployment) <= now
+            let is_well = slot.ready_at <= now
                 && !query
                     .left_out
                     .iter()
                     .any(|&(left_out, until)| left_out == deployment && !(query.is_again && until <= now))
                 && allows(deployment);
-            if !is_available {
+            if !is_well {
                 continue;
             }
-            available += 1;
-            if slot.order > lowest {
+            let ready_at = outlook.ready_at(deployment);
+            expected += usize::from(ready_at <= now || query.end.is_none_or(|end| ready_at < end));
+            if ready_at > now || slot.order > lowest {
                 continue;
             }
             if slot.order < lowest {
@@ -203,7 +205,7 @@ impl State {
             }
             candidates.push(deployment);
         }
-        let Some(probe) = probe else { return available };
+        let Some(probe) = probe else { return expected };
         if healthy > 0 && !query.may_probe {
             candidates.retain(|deployment| !self.slots[*deployment].needs_probe);
         } else if !matches!(self.plan.strategy, StrategyKind::Ordered | StrategyKind::Cost | StrategyKind::Custom) {
@@ -211,7 +213,7 @@ impl State {
             candidates.clear();
             candidates.push(probe);
         }
-        available
+        expected
     }
 
     /// Chooses one of the candidates by the plan's strategy, and returns its position.
@@ -306,6 +308,16 @@ impl State {
         self.changed(deployment, change).or(answered)
     }
 
+    /// Takes back an attempt that was not admitted, as if it had never begun.
+    pub fn withdraw(&mut self, ticket: Ticket) {
+        let Ticket { deployment, started, is_probe, .. } = ticket;
+        let _ = self.end(ticket, started, &Outcome::Cancelled(None), 0.0);
+        let counts = &mut self.deployments[deployment].counts;
+        counts.attempts -= 1;
+        counts.cancelled -= 1;
+        counts.probes -= u64::from(is_probe);
+    }
+
     /// Makes a quota group pause until a time.
     pub fn cool(&mut self, quota_group: usize, now: Time, until: Time) {
         self.quota_groups[quota_group].pause(now, until);
@@ -349,7 +361,7 @@ impl State {
         let cooling = self.quota_groups[self.plan.deployments[deployment].quota_group].until.max(*pause_until);
         match breaker.phase() {
             Phase::Open { .. } | Phase::Out { .. } if breaker.is_probing() => Some(Why::Probing),
-            Phase::Out { class, until } if until > now => Some(Why::Out(class, until)),
+            Phase::Out { class, kind, until } if until > now => Some(Why::Out(class, kind, until)),
             Phase::Open { until } if until > now.max(cooling) => Some(Why::Open(until)),
             _ if cooling > now => Some(Why::Cooling(cooling)),
             _ => (self.slots[deployment].ready_at > now).then_some(Why::Full),

@@ -340,6 +340,7 @@ impl Simulation {
                     self.after(delay.as_secs_f64(), call, Happening::Due(underway.timer));
                 }
             }
+            Decision::Send(_) => panic!("none waits in a line"),
             Decision::Deliver(id) => assert_eq!(underway.answered, Some(id)),
             Decision::Wait { until, .. } => {
                 assert!(underway.attempts.is_empty());
@@ -392,11 +393,11 @@ impl Simulation {
         observed.in_flight += 1;
         self.tally.attempts += 1;
         underway.attempts.push((attempt.id, deployment, is_probe));
-        if let Some(delay) = attempt.race_after {
+        if let Some(delay) = attempt.limits.race_after {
             self.after(delay.as_secs_f64(), call, Happening::Due(underway.timer));
         }
         let (delay, result) = self.serve(deployment);
-        let longest = (underway.end - self.now).min(attempt.limit.unwrap_or(Duration::MAX)).as_secs_f64();
+        let longest = (underway.end - self.now).min(attempt.limits.limit.unwrap_or(Duration::MAX)).as_secs_f64();
         if delay > longest {
             let failure = Failure::new(&Error::new(ErrorKind::Timeout, ""), true, true);
             return self.after(longest, call, Happening::Attempt(Event::Failed(attempt.id, failure)));
@@ -511,7 +512,7 @@ fn latencies(hedge: Option<Hedge>, is_stream: bool, calls: usize, seed: u64) -> 
         };
         let Decision::Attempt(first) = call.next(start, Event::Started, &mut random) else { panic!("an attempt") };
         let mut answers = vec![serve(start, &first, &mut random)];
-        let mut due = first.race_after.map(|delay| start + delay);
+        let mut due = first.limits.race_after.map(|delay| start + delay);
         let (end, id) = loop {
             let earliest = *answers.iter().min().unwrap();
             let Some(time) = due.filter(|due| *due < earliest.0) else { break earliest };

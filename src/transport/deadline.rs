@@ -83,6 +83,16 @@ impl Deadline {
         self.end().map(|end| end.saturating_duration_since(Instant::now()))
     }
 
+    /// Moves the deadline to `end`. Time that the call may wait for its first admission from now on postpones it.
+    pub fn set_end(&mut self, end: Option<Instant>, admission: &Admission) {
+        let waited = admission.waited_first();
+        self.total = end.map(|end| end.saturating_duration_since(self.started).saturating_sub(waited));
+        match (&mut self.timer, end) {
+            (Some(timer), Some(end)) => timer.as_mut().reset(end),
+            (timer, end) => *timer = end.map(|end| Box::pin(sleep_until(end))),
+        }
+    }
+
     /// Marks the first attempt: time that the call waited before it does not count, all later time does.
     pub fn admit(&mut self, admission: &Admission) {
         admission.admit();

@@ -9,12 +9,12 @@ pub struct Binding {
     /// False if the request must not be sent again, or to two deployments, once it was sent: it runs or stores something
     /// there.
     pub repeatable: bool,
-    /// True if it has reasoning that only the organisation that made it can decrypt. It has no id.
-    pub sealed: bool,
+    /// Ids of encrypted reasoning. It is in the request, but only the organisation that made it can decrypt it.
+    pub sealed: Vec<String>,
 }
 
 impl Default for Binding {
     fn default() -> Self {
-        Self { ids: Vec::new(), repeatable: true, sealed: false }
+        Self { ids: Vec::new(), repeatable: true, sealed: Vec::new() }
     }
 }

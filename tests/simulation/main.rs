@@ -584,8 +584,11 @@ impl World {
         underway.number = number;
         let (host, end) = (underway.host, underway.end);
         let attempt = underway.attempt.as_ref().expect("an attempt");
-        underway.routed.admitted(now, attempt.id);
         let deployment = attempt.deployment;
+        let ready = [now; 5];
+        let mut view = View { random: &mut self.random, group: host / 2, ready };
+        let decision = underway.routed.next(now, Event::Admitted(attempt.id), &mut view);
+        let Decision::Send(limits) = decision else { panic!("{decision:?}") };
         let quota = QUOTA_OF[deployment % 5];
         let shared = &mut self.hosts[host].quotas[quota];
         let reserved = underway.used.input + underway.call.max_tokens.unwrap_or_default();
@@ -598,7 +601,7 @@ impl World {
         if condition == Condition::Well && now >= shared.observer.disturbed_until {
             shared.observer.steady.1 += 1;
         }
-        let longest = (end - now).min(attempt.limit.unwrap_or(Duration::MAX));
+        let longest = (end - now).min(limits.limit.unwrap_or(Duration::MAX));
         let delay = answer.delay.min(longest);
         underway.flying = Some(Flying { permit, quota, deployment, entry, answer });
         self.at(now + delay, Happening::Answer { call: index, number });

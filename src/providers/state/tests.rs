@@ -74,7 +74,7 @@ fn responses_name_every_kind_of_state() {
 fn encrypted_reasoning_is_sealed() {
     let sealed =
         r#"{"store":false,"input":[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA","summary":[]}]}"#;
-    assert_eq!(bound(Operation::Responses, sealed), Binding { sealed: true, ..Binding::default() });
+    assert_eq!(bound(Operation::Responses, sealed), Binding { sealed: vec!["rs_1".into()], ..Binding::default() });
     let open = r#"{"store":false,"input":[{"type":"reasoning","id":"rs_1","encrypted_content":null,"summary":[]}]}"#;
     assert_eq!(ids(Operation::Responses, open), ["rs_1"]);
 }

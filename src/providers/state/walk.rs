@@ -90,8 +90,8 @@ pub(super) fn mentions_state(json: &[u8]) -> bool {
 pub(super) struct Found {
     /// The ids, in their order.
     pub ids: Vec<String>,
-    /// True if there is encrypted reasoning.
-    pub sealed: bool,
+    /// The ids of encrypted reasoning.
+    pub sealed: Vec<String>,
 }
 
 impl Found {
@@ -118,7 +118,7 @@ impl Found {
                     Some("item_reference") => self.push(members.get("id")),
                     // Without its content, a reasoning item stands for one that is stored.
                     Some("reasoning") => match members.get("encrypted_content").and_then(Value::as_str) {
-                        Some(_) => self.sealed = true,
+                        Some(_) => self.sealed.extend(members.get("id").and_then(Value::as_str).map(str::to_owned)),
                         None => self.push(members.get("id")),
                     },
                     _ => {}

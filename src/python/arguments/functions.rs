@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use pyo3::exceptions::PyMemoryError;
+use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use tokio::sync::oneshot;
@@ -203,8 +203,10 @@ impl CallbackContext {
         match answered {
             Ok(value) => Ok(value),
             Err(raised) => {
-                let mut error =
-                    Error::new(ErrorKind::InvalidArgument, "a function of the caller's raised an exception");
+                // An interrupt is no failure of a deployment: a router asks no other one.
+                let is_failure = Python::attach(|py| raised.is_instance_of::<PyException>(py));
+                let kind = if is_failure { ErrorKind::InvalidArgument } else { ErrorKind::Internal };
+                let mut error = Error::new(kind, "a function of the caller's raised an exception").unsent();
                 error.raised = Some(Box::new(raised));
                 error.should_retry = Some(false);
                 Err(error)

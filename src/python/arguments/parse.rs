@@ -77,6 +77,7 @@ pub(crate) fn parse_args(
         is_routed: false,
         own_limits: None,
         deployment_name: None,
+        progress: None,
         attempt_log: None,
         callbacks,
     };

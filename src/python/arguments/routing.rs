@@ -91,6 +91,7 @@ impl Routing {
             is_stream: request.stream,
             is_repeatable: binding.repeatable,
             bindings: binding.ids,
+            sealed: binding.sealed,
             is_embedding: operation == Operation::Embedding,
             is_of_account: !operation.spec().has_model,
             affinity: (args.plan.strategy == StrategyKind::Affinity).then(|| key(request, args.prefix)),

@@ -17,10 +17,16 @@ impl RoutedCall {
             state.hedger(group).count_call(hedge);
         }
         self.visits = smallvec![Visit { group, kind: None, attempts: 0, closed: None }];
+        // An account that cannot be asked is as good as an unknown one: the provider has the word then.
+        let known = self.spec.sealed.iter().find_map(|id| state.owner(id));
+        let deployments = &self.plan.groups[group].deployments;
+        self.account = known.filter(|account| {
+            deployments.iter().any(|deployment| self.plan.deployments[*deployment].account == *account)
+        });
         if self.spec.bindings.is_empty() {
             return Ok(());
         }
-        let deployments = &self.plan.groups[group].deployments;
+        self.account = None;
         let account_of = |deployment: &DeploymentIndex| self.plan.deployments[*deployment].account;
         let invalid = |message: String, verdicts| {
             let kind = ErrorKind::InvalidArgument;

@@ -78,8 +78,8 @@ fn kind_of(verdicts: &[Verdict]) -> ErrorKind {
     let rank = |verdict: &Verdict| match verdict.why {
         Why::Cooling(_) | Why::Limited(_) | Why::Full => (4, ErrorKind::RateLimit),
         Why::Open(_) | Why::Probing | Why::Failed(_) => (3, ErrorKind::ServiceUnavailable),
-        Why::Out(FailureClass::QuotaFatal, _) => (2, ErrorKind::RateLimit),
-        Why::Out(..) => (1, ErrorKind::Authentication),
+        Why::Out(FailureClass::QuotaFatal, ..) => (2, ErrorKind::RateLimit),
+        Why::Out(_, kind, _) => (1, kind),
         Why::Refused(_) => (0, ErrorKind::InvalidArgument),
     };
     verdicts.iter().map(rank).max_by_key(|(rank, _)| *rank).map_or(ErrorKind::RateLimit, |(_, kind)| kind)

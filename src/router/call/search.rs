@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::decision::{Attempt, Decision, Outlook, Pause, Reason, Refusal, Time, Verdict, Why};
+use super::super::decision::{
+    Attempt, AttemptId, AttemptLimits, Decision, Outlook, Pause, Reason, Refusal, Time, Verdict, Why,
+};
 use super::super::options::{FallbackKind, StrategyKind};
 use super::super::plan::DeploymentIndex;
 use super::super::state::{Candidates, Query, State};
@@ -17,13 +19,21 @@ const MAX_SPREAD: Duration = Duration::from_millis(250);
 
 /// What a choice is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// Deployments that were not asked yet.
     Untried,
     /// Those, and the ones whose pause is over.
     Again,
     /// A second attempt beside another.
     Hedge,
+    /// Those of `Again`, in place of an attempt that waits to be admitted.
+    Instead(AttemptId),
+}
+
+impl Mode {
+    fn is_again(self) -> bool {
+        matches!(self, Self::Again | Self::Instead(_))
+    }
 }
 
 impl RoutedCall {
@@ -81,7 +91,13 @@ impl RoutedCall {
     }
 
     /// Chooses a deployment of a visit's group, and begins the attempt.
-    fn choose<O: Outlook + ?Sized>(&mut self, now: Time, visit: usize, mode: Mode, outlook: &mut O) -> Option<Attempt> {
+    pub(super) fn choose<O: Outlook + ?Sized>(
+        &mut self,
+        now: Time,
+        visit: usize,
+        mode: Mode,
+        outlook: &mut O,
+    ) -> Option<Attempt> {
         let shared = self.shared.clone();
         let group = self.visits[visit].group;
         loop {
@@ -90,15 +106,16 @@ impl RoutedCall {
             let query = Query {
                 group,
                 left_out: &self.left_out,
-                is_again: mode == Mode::Again,
+                end: self.spec.end,
+                is_again: mode.is_again(),
                 may_probe: self.spec.is_repeatable && mode != Mode::Hedge,
             };
             let is_filtered = self.is_filtered();
             let allows = |deployment| !is_filtered || self.filter(deployment).is_none();
-            let mut available = state.candidates(now, &query, outlook, allows, &mut candidates);
+            let mut expected = state.candidates(now, &query, outlook, allows, &mut candidates);
             if mode == Mode::Hedge {
                 candidates.retain(|deployment| !state.slot(*deployment).needs_probe);
-                available = candidates.len();
+                expected = candidates.len();
             }
             if candidates.is_empty() {
                 return None;
@@ -124,12 +141,15 @@ impl RoutedCall {
                 self.leave_out(deployment, Time::MAX);
                 continue;
             }
-            return Some(self.begin(now, visit, deployment, mode, available - 1, &mut state));
+            if let Mode::Instead(id) = mode {
+                self.withdraw(now, id, &mut state);
+            }
+            return Some(self.begin(now, visit, deployment, mode, expected - 1, &mut state));
         }
     }
 
     /// Begins an attempt. `siblings` is the number of others that could be asked in its place.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         now: Time,
         visit: usize,
@@ -139,7 +159,7 @@ impl RoutedCall {
         state: &mut State,
     ) -> Attempt {
         let ticket = state.begin(deployment, now, self.spec.is_stream);
-        let Visit { group, kind, attempts, .. } = self.visits[visit];
+        let Visit { kind, .. } = self.visits[visit];
         let is_new_here = self.made.iter().all(|made| made.visit != visit);
         let reason = match (mode, kind) {
             (Mode::Hedge, _) => Reason::Hedge,
@@ -148,10 +168,29 @@ impl RoutedCall {
             _ if self.made.iter().any(|made| made.deployment == deployment) => Reason::Retry,
             _ => Reason::Sibling,
         };
-        let attempts_left = self.spec.max_retries.saturating_sub(attempts) as usize;
+        let limits = self.limits(now, visit, mode, siblings, state);
         if mode != Mode::Hedge {
             self.visits[visit].attempts += 1;
         }
+        let max_wait = self.spec.max_wait.or(self.plan.max_wait).map(|max| max.saturating_sub(self.waited));
+        let id = self.made.len();
+        self.made.push(Made { deployment, reason, failure: None, visit });
+        self.running.push((id, ticket));
+        self.leave_out(deployment, Time::MAX);
+        Attempt { id, deployment, limits, max_wait, reason }
+    }
+
+    /// Returns the limits of an attempt that is sent now and is not counted yet.
+    pub(super) fn limits(
+        &self,
+        now: Time,
+        visit: usize,
+        mode: Mode,
+        siblings: usize,
+        state: &mut State,
+    ) -> AttemptLimits {
+        let Visit { group, attempts, .. } = self.visits[visit];
+        let attempts_left = self.spec.max_retries.saturating_sub(attempts) as usize;
         let may_fall_back = self.account.is_none()
             && (self.visits.len() > visit + 1
                 || self.plan.groups[group].fallbacks[FallbackKind::General as usize]
@@ -170,11 +209,7 @@ impl RoutedCall {
             Some(hedge) if may_race => state.hedger(group).delay(hedge, self.spec.is_stream),
             _ => None,
         };
-        let id = self.made.len();
-        self.made.push(Made { deployment, reason, failure: None, visit });
-        self.running.push((id, ticket));
-        self.leave_out(deployment, Time::MAX);
-        Attempt { id, deployment, limit, race_after, reason }
+        AttemptLimits { limit, race_after }
     }
 
     /// Begins a second attempt beside the one under way, if the budget allows it and a sibling is free.
@@ -235,6 +270,12 @@ impl RoutedCall {
                 Pause::Unavailable => self.fail(Some(pause), now, outlook),
                 Pause::Backoff => self.fail(None, now, outlook),
             };
+        }
+        if why == Pause::Unavailable
+            && let Some((visit, deployment)) = self.shortest_line(now, outlook)
+        {
+            let shared = self.shared.clone();
+            return Decision::Attempt(self.begin(now, visit, deployment, Mode::Again, 0, &mut lock(&shared)));
         }
         let spread = match why {
             Pause::Unavailable => (pause / 10).min(MAX_SPREAD).mul_f64(outlook.random()),

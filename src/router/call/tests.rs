@@ -1,7 +1,7 @@
 use super::*;
 use crate::router::breaker::Change;
 use crate::router::config::{Config, DeploymentConfig, GroupConfig};
-use crate::router::decision::{Fail, Refusal, Why};
+use crate::router::decision::{AttemptLimits, Fail, Refusal, Why};
 use crate::router::options::{Hedge, HedgeAfter};
 
 /// What the tests know of deployments.
@@ -9,6 +9,7 @@ use crate::router::options::{Hedge, HedgeAfter};
 struct Known {
     refusals: Vec<(DeploymentIndex, Refusal)>,
     ready: Vec<(DeploymentIndex, Time)>,
+    has_lines: bool,
     choice: Option<usize>,
     asked: Vec<Vec<DeploymentIndex>>,
 }
@@ -24,6 +25,10 @@ impl Outlook for Known {
 
     fn ready_at(&self, deployment: DeploymentIndex) -> Time {
         self.ready.iter().find(|(limited, _)| *limited == deployment).map_or(Time::ZERO, |(_, time)| *time)
+    }
+
+    fn has_line(&self, _: DeploymentIndex) -> bool {
+        self.has_lines
     }
 
     fn choose(&mut self, candidates: &[DeploymentIndex]) -> Option<usize> {
@@ -135,7 +140,7 @@ fn attempt(decision: &Decision) -> (DeploymentIndex, Reason) {
 #[track_caller]
 fn limit(decision: &Decision) -> Option<f64> {
     let Decision::Attempt(attempt) = decision else { panic!("no attempt: {decision:?}") };
-    attempt.limit.map(|limit| limit.as_secs_f64())
+    attempt.limits.limit.map(|limit| limit.as_secs_f64())
 }
 
 #[track_caller]
@@ -580,6 +585,40 @@ fn what_is_refused_goes_out_is_said_once_and_is_probed() {
 }
 
 #[test]
+fn a_deployment_that_is_out_fails_calls_with_the_kind_of_its_failure() {
+    for kind in [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::Authentication] {
+        let shared = shared(&config(&[("fast", 1)]));
+        let mut call = Call::new(&shared, spec());
+        call.start(0.0);
+        assert_eq!(fail(call.fails(0.0, failure(kind))).kind, kind);
+        let fail = fail(Call::new(&shared, spec()).start(1.0));
+        assert_eq!((fail.kind, fail.attempt, fail.retry_after), (kind, None, Some(at(299.0))));
+    }
+}
+
+#[test]
+fn what_only_its_account_can_read_goes_there_if_that_is_known() {
+    let mut config = config(&[("fast", 2), ("slow", 1)]);
+    for (deployment, account) in config.groups[0].deployments.iter_mut().zip(["a", "b"]) {
+        deployment.account = Some(account.into());
+    }
+    config.fallbacks = falls_back("fast", &["slow"]);
+    let shared = shared(&config);
+    lock(&shared).remember("rs_1", 1);
+    let sealed = |id: &str| CallSpec { sealed: vec![id.into()], ..spec() };
+    let mut call = Call::new(&shared, sealed("rs_1"));
+    assert_eq!(attempt(&call.start(0.0)), (1, Reason::First));
+    assert_eq!(wait(&call.fails(0.0, failure(ErrorKind::InternalServer))).1, Pause::Backoff);
+    // Unknown, or of an account that the group does not have: anywhere.
+    lock(&shared).remember("rs_3", 2);
+    for id in ["rs_2", "rs_3"] {
+        let mut call = Call::new(&shared, sealed(id));
+        assert_eq!(attempt(&call.start(0.0)), (0, Reason::First));
+        assert_eq!(attempt(&call.fails(0.0, failure(ErrorKind::InternalServer))), (1, Reason::Sibling));
+    }
+}
+
+#[test]
 fn an_open_breaker_lets_one_probe_through_and_closes() {
     let mut config = config(&[("fast", 2)]);
     config.strategy = Some("weighted".into());
@@ -633,14 +672,14 @@ fn a_second_request_races_the_first() {
     let shared = shared(&config);
     let mut call = Call::new(&shared, spec());
     let Decision::Attempt(first) = call.start(0.0) else { panic!("an attempt") };
-    assert_eq!(first.race_after, Some(at(1.0)));
+    assert_eq!(first.limits.race_after, Some(at(1.0)));
     // Half a second request: looked at again later.
     assert_eq!(call.next(1.0, Event::Due), Decision::Continue { due_after: Some(at(0.5)) });
     let mut other = Call::new(&shared, spec());
     other.start(1.0);
     other.succeeds(1.0);
     let Decision::Race(second) = call.next(1.5, Event::Due) else { panic!("a race") };
-    assert_eq!((second.deployment, second.reason, second.race_after), (1, Reason::Hedge, None));
+    assert_eq!((second.deployment, second.reason, second.limits.race_after), (1, Reason::Hedge, None));
     // The second fails, the first goes on; no third.
     assert_eq!(call.next(1.6, Event::Failed(1, failure(ErrorKind::InternalServer))), GO_ON);
     assert_eq!(call.next(1.7, Event::Due), GO_ON);
@@ -659,7 +698,7 @@ fn a_second_request_races_the_first() {
     // No races of calls that must not be repeated.
     let mut call = Call::new(&shared, CallSpec { is_repeatable: false, ..spec() });
     let Decision::Attempt(first) = call.start(6.0) else { panic!("an attempt") };
-    assert_eq!(first.race_after, None);
+    assert_eq!(first.limits.race_after, None);
 }
 
 #[test]
@@ -727,4 +766,128 @@ fn a_dropped_call_gives_back_what_it_holds() {
     drop(call);
     assert_eq!(in_flight(&shared), [0, 0]);
     assert_eq!([0, 1].map(|deployment| lock(&shared).counts(deployment).cancelled), [1, 1]);
+}
+
+/// A group of two, and a call that finds both without budget: the first has some in a second, the other one in two.
+fn in_line(edit: impl FnOnce(&mut Config), spec: CallSpec) -> (Arc<Mutex<State>>, Call) {
+    let mut config = config(&[("fast", 2), ("slow", 1)]);
+    edit(&mut config);
+    let shared = shared(&config);
+    let mut call = Call::new(&shared, spec);
+    call.known.has_lines = true;
+    call.known.ready = vec![(0, at(1.0)), (1, at(2.0)), (2, at(9.0))];
+    let Decision::Attempt(attempt) = call.start(0.0) else { panic!("it waits in a line") };
+    assert_eq!((attempt.id, attempt.deployment, attempt.reason), (0, 0, Reason::First));
+    (shared, call)
+}
+
+const LOOK_AGAIN: Decision = Decision::Continue { due_after: Some(Duration::from_millis(50)) };
+
+#[test]
+fn a_call_that_waits_goes_to_a_deployment_that_is_free() {
+    let (shared, mut call) = in_line(|_| {}, spec());
+    assert_eq!(in_flight(&shared), [1, 0, 0]);
+    assert_eq!(call.next(0.5, Event::Unadmitted(0)), LOOK_AGAIN);
+    call.known.ready = vec![(0, at(9.0))];
+    let Decision::Attempt(attempt) = call.next(3.0, Event::Unadmitted(0)) else { panic!("the other one is free") };
+    assert_eq!((attempt.id, attempt.deployment, attempt.reason), (0, 1, Reason::First));
+    // As if it had never been in the first line.
+    assert_eq!(in_flight(&shared), [0, 1, 0]);
+    let counts = lock(&shared).counts(0);
+    assert_eq!((counts.attempts, counts.cancelled), (0, 0));
+    assert_eq!(call.call.attempts().len(), 1);
+    // It may go back there after a failure.
+    call.known.ready.clear();
+    assert_eq!(attempt_of(call.fails(4.0, failure(ErrorKind::InternalServer))), (1, 0, Reason::Sibling));
+    call.succeeds(5.0);
+    assert_eq!(in_flight(&shared), [0, 0, 0]);
+}
+
+fn attempt_of(decision: Decision) -> (AttemptId, DeploymentIndex, Reason) {
+    let Decision::Attempt(attempt) = decision else { panic!("no attempt: {decision:?}") };
+    (attempt.id, attempt.deployment, attempt.reason)
+}
+
+#[test]
+fn a_call_that_waits_goes_to_a_fallback_that_is_free() {
+    let fall_back = |config: &mut Config| config.fallbacks = falls_back("fast", &["slow"]);
+    let (shared, mut call) = in_line(fall_back, spec());
+    call.known.ready.pop();
+    assert_eq!(attempt_of(call.next(0.5, Event::Unadmitted(0))), (0, 2, Reason::Fallback(FallbackKind::General)),);
+    assert_eq!(in_flight(&shared), [0, 0, 1]);
+}
+
+#[test]
+fn all_waiting_counts_towards_its_maximum() {
+    let (_, mut call) = in_line(|_| {}, CallSpec { max_wait: Some(at(10.0)), ..spec() });
+    call.known.ready.remove(1);
+    let Decision::Attempt(attempt) = call.next(4.0, Event::Unadmitted(0)) else { panic!("the other one is free") };
+    assert_eq!(attempt.max_wait, Some(at(6.0)));
+    // Another one took the place: it waits there, and goes back.
+    call.known.ready = vec![(1, at(9.0))];
+    let Decision::Attempt(attempt) = call.next(7.0, Event::Unadmitted(0)) else { panic!("the first one is free") };
+    assert_eq!((attempt.id, attempt.deployment, attempt.max_wait), (0, 0, Some(at(3.0))));
+    call.known.ready = vec![(0, at(12.0)), (1, at(12.0))];
+    call.next(9.0, Event::Admitted(0));
+    // A second was left.
+    let fail = fail(call.fails(10.0, failure(ErrorKind::InternalServer)));
+    assert_eq!((fail.attempt, fail.retry_after), (Some(0), Some(at(2.0))));
+}
+
+#[test]
+fn latency_and_the_share_of_the_time_count_from_admission() {
+    let (shared, mut call) = in_line(|_| {}, CallSpec { end: Some(at(10.0)), ..spec() });
+    call.known.ready = vec![(1, at(5.0))];
+    // The other one will have budget before the end: half of what is left.
+    let limits = AttemptLimits { limit: Some(at(3.0)), race_after: None };
+    assert_eq!(call.next(4.0, Event::Admitted(0)), Decision::Send(limits));
+    call.succeeds(4.5);
+    assert_eq!(lock(&shared).status(at(5.0))[0].mean, [Some(0.5), None]);
+
+    let (_, mut call) =
+        in_line(|config| config.attempt_timeout = Some(1.0), CallSpec { end: Some(at(10.0)), ..spec() });
+    let limits = AttemptLimits { limit: Some(at(1.0)), race_after: None };
+    assert_eq!(call.next(1.0, Event::Admitted(0)), Decision::Send(limits));
+
+    // None within the deadline: it has all the time.
+    let (_, mut call) = in_line(|_| {}, CallSpec { end: Some(at(10.0)), ..spec() });
+    call.known.ready = vec![(1, at(50.0))];
+    assert_eq!(call.next(4.0, Event::Admitted(0)), Decision::Send(AttemptLimits::default()));
+}
+
+#[test]
+fn a_race_begins_after_admission() {
+    let hedge = |config: &mut Config| config.hedge = Some(Hedge { after: HedgeAfter::Time(at(2.0)), budget: 1.0 });
+    let (shared, mut call) = in_line(hedge, CallSpec { end: None, ..spec() });
+    call.known.ready.clear();
+    let limits = AttemptLimits { limit: None, race_after: Some(at(2.0)) };
+    assert_eq!(call.next(3.0, Event::Admitted(0)), Decision::Send(limits));
+    let Decision::Race(second) = call.next(5.0, Event::Due) else { panic!("the first one takes long") };
+    // The second one has to wait all the same: it stays where it is.
+    assert_eq!(call.next(5.0, Event::Unadmitted(second.id)), GO_ON);
+    assert_eq!(call.next(6.0, Event::Admitted(second.id)), Decision::Send(AttemptLimits::default()));
+    assert_eq!(call.next(6.5, Event::Succeeded(second.id)), Decision::Done);
+    // The loser took 3.5 s at least.
+    let [first, second, _] = &lock(&shared).status(at(7.0))[..] else { panic!("there are three") };
+    assert_eq!((first.in_flight, second.in_flight, second.mean), (0, 0, [Some(0.5), None]));
+}
+
+#[test]
+fn a_probe_that_waits_is_given_back() {
+    let mut config = config(&[("fast", 2)]);
+    config.breaker.failures = 1;
+    let shared = shared(&config);
+    let mut call = Call::new(&shared, CallSpec { max_retries: 0, ..spec() });
+    call.start(0.0);
+    call.fails(0.0, failure(ErrorKind::InternalServer));
+    let probe_at = lock(&shared).slot(0).ready_at.as_secs_f64();
+    let mut call = Call::new(&shared, spec());
+    call.known.has_lines = true;
+    call.known.ready = vec![(0, at(probe_at + 1.0)), (1, at(probe_at + 2.0))];
+    assert_eq!(attempt(&call.start(probe_at)), (0, Reason::First));
+    assert_eq!(lock(&shared).status(at(probe_at))[0].breaker, "half_open");
+    call.known.ready.pop();
+    assert_eq!(attempt(&call.next(probe_at, Event::Unadmitted(0))), (1, Reason::First));
+    let state = lock(&shared);
+    assert_eq!((state.slot(0).ready_at, state.counts(0).probes), (at(probe_at), 0));
 }

@@ -46,7 +46,7 @@ fn state(strategy: &str, weights: &[f64], change: impl Fn(&mut Config)) -> State
     State::new(Arc::new(config.compile().unwrap()), || 0.0)
 }
 
-const QUERY: Query<'static> = Query { group: 0, left_out: &[], is_again: false, may_probe: true };
+const QUERY: Query<'static> = Query { group: 0, left_out: &[], end: None, is_again: false, may_probe: true };
 
 fn pick(state: &mut State, now: Time, known: &mut Known) -> DeploymentIndex {
     let mut candidates = Candidates::new();
