@@ -225,7 +225,7 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
-        state.settle(call, &response.headers, &body);
+        state.settle(call, &response, &body);
         Ok(Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) })
     }
 

@@ -84,7 +84,7 @@ impl Attempt for Exchange<'_, '_> {
     }
 
     async fn prepare(&mut self) -> Result<()> {
-        if self.state.gate.is_some() {
+        if self.state.gate.is_some() && !self.state.try_admit(self.call)? {
             Box::pin(self.state.admit(self.call)).await?;
         }
         if self.call.callbacks.is_some() {

@@ -28,6 +28,11 @@ impl InFlightLimiter {
         self.free.available_permits() == 0
     }
 
+    /// Acquires a permit that is free.
+    pub fn try_take(&self) -> Option<InFlightPermit> {
+        self.free.clone().try_acquire_owned().ok()
+    }
+
     /// Acquires a permit.
     ///
     /// # Errors
@@ -39,7 +44,7 @@ impl InFlightLimiter {
         admission: &Admission,
         connection_stats: &ConnectionStats,
     ) -> Result<InFlightPermit> {
-        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+        if let Some(permit) = self.try_take() {
             return Ok(permit);
         }
         match admission.wait(limit, connection_stats, self.free.clone().acquire_owned()).await {

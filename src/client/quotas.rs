@@ -12,8 +12,10 @@ use super::settings::{LimitSettings, OwnLimits, Share};
 use super::shared_quota::SharedQuota;
 use crate::error::Result;
 use crate::limits::{QuotaSpec, Snapshot, Time};
-use crate::providers::Deployment;
+use crate::providers::{Deployment, Row};
 use crate::transport;
+use crate::types::secret::Secret;
+use crate::types::shared::is_same;
 
 /// Number of a client's quotas above which those that no call uses are forgotten: a gateway may have a key for each of its
 /// users.
@@ -29,7 +31,56 @@ pub(super) struct Quotas {
     /// Settings of the connection to a store.
     transport: transport::Settings,
     hasher: RandomState,
-    known: Mutex<HashMap<u64, QuotaList>>,
+    known: Mutex<Known>,
+}
+
+/// The quotas that calls have used.
+#[derive(Default)]
+struct Known {
+    /// By the hash of what identifies them.
+    lists: HashMap<u64, QuotaList>,
+    /// Those of recent calls: most calls are like one of the last, and comparing is faster than hashing.
+    recent: Vec<Option<Box<Recent>>>,
+}
+
+/// Number of recent calls whose quotas are remembered, a power of two.
+const RECENT: usize = 128;
+
+/// A deployment whose quotas are remembered, without what is not part of their identity.
+struct Recent {
+    provider: &'static Row,
+    name: String,
+    model: Arc<str>,
+    base_url: Arc<str>,
+    api_key: Option<Secret>,
+    settings: Vec<(&'static str, Secret)>,
+    list: QuotaList,
+}
+
+impl Recent {
+    fn new(name: &str, deployment: &Deployment, list: QuotaList) -> Box<Self> {
+        let Deployment { provider, model, base_url, api_key, settings, .. } = deployment.clone();
+        Box::new(Self { provider: provider.row(), name: name.to_owned(), model, base_url, api_key, settings, list })
+    }
+
+    /// Returns the place of a deployment. Calls share the memory of equal names and addresses, but not always of keys.
+    fn place(name: &str, deployment: &Deployment) -> usize {
+        let key = deployment.api_key.as_ref().and_then(|key| key.expose().as_bytes().last_chunk());
+        let key = u64::from_le_bytes(*key.unwrap_or(&[0; 8]));
+        let texts = [name, &deployment.model, &deployment.base_url].map(|text| text.as_ptr().addr() as u64);
+        // A multiplication by a large odd number mixes the low bits into the high ones.
+        let mixed = texts.into_iter().fold(key, |mixed, part| (mixed ^ part).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        (mixed >> 32) as usize % RECENT
+    }
+
+    fn is_of(&self, name: &str, deployment: &Deployment) -> bool {
+        std::ptr::eq(self.provider, deployment.provider.row())
+            && self.name == name
+            && is_same(&self.model, &deployment.model)
+            && is_same(&self.base_url, &deployment.base_url)
+            && self.api_key == deployment.api_key
+            && self.settings == deployment.settings
+    }
 }
 
 impl Quotas {
@@ -49,17 +100,38 @@ impl Quotas {
     /// The store of the quotas cannot be opened.
     pub fn of(&self, deployment: &Deployment, own: Option<&OwnLimits>) -> Result<QuotaList> {
         let name = own.map_or("", |own| &own.name);
-        // Only the hash is kept, not the key.
-        let key = self.hasher.hash_one(Id::Model(name, &deployment.model, Account(deployment)));
+        let place = Recent::place(name, deployment);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = known.get(&key) {
+        let Known { lists, recent } = &mut *known;
+        if let Some(Some(recent)) = recent.get(place)
+            && recent.is_of(name, deployment)
+        {
+            return Ok(recent.list.clone());
+        }
+        let list = self.look_up(lists, name, deployment, own)?;
+        recent.resize_with(RECENT, || None);
+        recent[place] = Some(Recent::new(name, deployment, list.clone()));
+        Ok(list)
+    }
+
+    #[cold]
+    fn look_up(
+        &self,
+        lists: &mut HashMap<u64, QuotaList>,
+        name: &str,
+        deployment: &Deployment,
+        own: Option<&OwnLimits>,
+    ) -> Result<QuotaList> {
+        // Only the hash is kept, not the keys of all users of a gateway.
+        let key = self.hasher.hash_one(Id::Model(name, &deployment.model, Account(deployment)));
+        if let Some(list) = lists.get(&key) {
             return Ok(list.clone());
         }
-        if known.len() >= MAX_KNOWN {
-            known.retain(|_, list| Arc::strong_count(list) > 1);
+        if lists.len() >= MAX_KNOWN {
+            lists.retain(|_, list| Arc::strong_count(list) > 1);
         }
         let list = self.find(deployment, own)?;
-        known.insert(key, list.clone());
+        lists.insert(key, list.clone());
         Ok(list)
     }
 
@@ -115,7 +187,7 @@ impl Quotas {
     /// Returns what `status()` shows of each quota that a call has used, and the time to which its times are relative.
     pub fn snapshots(&self) -> Vec<(String, Snapshot, Time)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: Vec<&Arc<SharedQuota>> = known.values().flat_map(|list| list.iter()).collect();
+        let mut found: Vec<&Arc<SharedQuota>> = known.lists.values().flat_map(|list| list.iter()).collect();
         found.sort_by(|a, b| (&a.name, Arc::as_ptr(a)).cmp(&(&b.name, Arc::as_ptr(b))));
         found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let snapshot = |quota: &Arc<SharedQuota>| {
@@ -128,7 +200,7 @@ impl Quotas {
     /// Ends the pauses and stops of the quotas whose name is or begins with `name`. Returns false if there are none.
     pub fn enable(&self, name: &str) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = known.values().flat_map(|list| list.iter()).filter(|quota| quota.name.starts_with(name));
+        let named = known.lists.values().flat_map(|list| list.iter()).filter(|quota| quota.name.starts_with(name));
         named.map(|quota| quota.enable()).count() > 0
     }
 }

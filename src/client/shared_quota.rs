@@ -1,5 +1,6 @@
 //! A quota that the calls of this process share: waiting for it, and the permits of those that were admitted.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -36,37 +37,38 @@ struct State {
     /// Attempts that wait elsewhere and would rather be made here.
     watchers: Vec<Weak<AdmissionProgress>>,
     /// Permits that have ended while another process used the budget.
-    pending: Vec<Ending>,
+    pending: Vec<(Permit, End<'static>)>,
     /// Kind of the last error of a call of this process that stopped the quota.
     stopped_by: Option<ErrorKind>,
 }
 
-/// A permit that has ended, and how.
-struct Ending {
-    permit: Permit,
-    end: End,
-}
-
-#[expect(clippy::large_enum_variant, reason = "nearly all are settled, and a box would cost them an allocation")]
-enum End {
+/// How a permit ends.
+enum End<'a> {
     /// With an outcome.
-    Settled(Option<Tokens>, Signals),
+    Settled(Option<Tokens>, Cow<'a, Signals>),
     /// Its request was sent and has no outcome.
     Cancelled,
     /// Its request was never sent.
     Unused,
 }
 
-impl Ending {
-    /// Ends the permit. Returns the reason why the call must not be repeated, if there is one.
-    fn apply(self, quota: &mut Quota, budget: &mut dyn Budget, now: Time) -> Option<Refusal> {
-        let Self { permit, end } = self;
-        match end {
-            End::Settled(used, signals) => return quota.settle(budget, now, permit, used, &signals),
-            End::Cancelled => quota.cancel_permit(budget, now, permit),
-            End::Unused => quota.give_back(budget, now, permit),
+impl End<'_> {
+    /// Ends a permit. Returns the reason why the call must not be repeated, if there is one.
+    fn apply(&self, permit: Permit, quota: &mut Quota, budget: &mut dyn Budget, now: Time) -> Option<Refusal> {
+        match self {
+            Self::Settled(used, signals) => return quota.settle(budget, now, permit, *used, signals),
+            Self::Cancelled => quota.cancel_permit(budget, now, permit),
+            Self::Unused => quota.give_back(budget, now, permit),
         }
         None
+    }
+
+    fn into_owned(self) -> End<'static> {
+        match self {
+            Self::Settled(used, signals) => End::Settled(used, Cow::Owned(signals.into_owned())),
+            Self::Cancelled => End::Cancelled,
+            Self::Unused => End::Unused,
+        }
     }
 }
 
@@ -76,8 +78,8 @@ impl State {
     fn with<T>(&mut self, function: impl FnOnce(&mut Quota, &mut dyn Budget, Time) -> T) -> Option<T> {
         let Self { quota, source, pending, .. } = self;
         source.with(|budget, now| {
-            for ending in pending.drain(..) {
-                let _ = ending.apply(quota, budget, now);
+            for (permit, end) in pending.drain(..) {
+                let _ = end.apply(permit, quota, budget, now);
             }
             function(quota, budget, now)
         })
@@ -240,12 +242,12 @@ impl SharedQuota {
 
     /// Ends a permit, and wakes the call whose turn it is then. Returns the reason why the call must not be repeated, if there
     /// is one.
-    fn end(self: &Arc<Self>, permit: Permit, end: End) -> Option<Refusal> {
-        let mut ending = Some(Ending { permit, end });
+    fn end(self: &Arc<Self>, permit: Permit, end: End<'_>) -> Option<Refusal> {
+        let mut permit = Some(permit);
         let mut state = self.lock();
-        let ended = state.with(|quota, budget, now| ending.take()?.apply(quota, budget, now));
-        if let Some(ending) = ending {
-            state.pending.push(ending);
+        let ended = state.with(|quota, budget, now| end.apply(permit.take()?, quota, budget, now));
+        if let Some(permit) = permit {
+            state.pending.push((permit, end.into_owned()));
             self.clone().end_later();
         }
         state.wake_next();
@@ -348,7 +350,7 @@ impl QuotaPermit {
     /// Returns the reason why the call must not be repeated, if there is one.
     pub fn settle(mut self, used: Option<Tokens>, signals: &Signals) -> Option<Refusal> {
         let permit = self.permit.take()?;
-        self.quota.end(permit, End::Settled(used, signals.clone()))
+        self.quota.end(permit, End::Settled(used, Cow::Borrowed(signals)))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::providers::{Endpoint, failure_class};
 use crate::transport::deadline::Deadline;
 use crate::transport::{Admission, Transport};
 use crate::types::answer::Meta;
-use crate::types::http::{Headers, HttpRequest};
+use crate::types::http::{Headers, HttpRequest, HttpResponse};
 use crate::types::rate_limit::Signals;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 use crate::types::redact::Redactor;
@@ -59,6 +59,17 @@ impl<'a> CallState<'a> {
         let attempt_started = deadline.started();
         let admission = Admission::default();
         Self { transport, deadline, admission, retry, stats, gate: None, attempt_started, record: None }
+    }
+
+    /// Admits the next attempt if nothing has to be waited for; most attempts need no future that waits. If it returns false,
+    /// the attempt is to be [admitted](Self::admit).
+    ///
+    /// # Errors
+    ///
+    /// The call is refused by a quota; as the caller gets it.
+    pub fn try_admit(&mut self, call: &Call) -> Result<bool> {
+        let Some(gate) = &mut self.gate else { return Ok(true) };
+        gate.try_admit(call.progress.as_ref()).map_err(|error| self.finished(call, error))
     }
 
     /// Waits until the next attempt is admitted by the call's quotas and by the client's limit of calls in flight.
@@ -204,10 +215,10 @@ impl<'a> CallState<'a> {
         }
     }
 
-    /// Settles the permits of an attempt whose whole answer is `body`.
-    pub fn settle(&mut self, call: &Call, headers: &Headers, body: &[u8]) {
+    /// Settles the permits of an attempt whose whole answer is `body`, as OpenAI writes it.
+    pub fn settle(&mut self, call: &Call, response: &HttpResponse, body: &[u8]) {
         let Some(gate) = &mut self.gate else { return };
-        let signals = call.deployment.provider.signals(headers, unix_seconds());
+        let signals = call.deployment.provider.signals(&response.headers, response.received);
         gate.answered(body, &signals);
     }
 

@@ -375,7 +375,7 @@ impl Attempt for Stream<'_> {
     }
 
     async fn prepare(&mut self) -> Result<()> {
-        if self.state.gate.is_some() {
+        if self.state.gate.is_some() && !self.state.try_admit(&self.call)? {
             Box::pin(self.state.admit(&self.call)).await?;
         }
         if self.call.callbacks.is_some() {

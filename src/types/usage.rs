@@ -37,12 +37,12 @@ impl Usage {
     /// Reads the usage of an answer in OpenAI's format. Returns `None` if it has none, or the operation counts no tokens.
     ///
     /// The answer is not parsed: the last `"usage"` is looked for from the end, and what follows it shows whether it is a
-    /// member of the answer itself. That takes 0.4 µs for an answer of any length whose usage is among its last members; all
+    /// member of the answer itself. That takes 0.2 µs for an answer of any length whose usage is among its last members; all
     /// others are read once from the beginning.
     pub fn of(operation: Operation, answer: &[u8]) -> Option<Self> {
         match operation {
             Operation::Chat | Operation::Embedding | Operation::Responses | Operation::Rerank => {
-                Counts::of(member(answer)?)?.usage(operation)
+                counts(answer)?.usage(operation)
             }
             _ => None,
         }
@@ -101,42 +101,41 @@ fn last(json: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns the value of the member `usage` of an object; of the last one if there are several, as JSON parsers do. A name
+/// Returns the counts of the member `usage` of an object; of the last one if there are several, as JSON parsers do. A name
 /// that is written with escapes is not recognised.
-fn member(json: &[u8]) -> Option<&[u8]> {
+fn counts(json: &[u8]) -> Option<Counts> {
     let at = last(json)?;
-    if let Some(value) = member_at(json, at) {
-        return Some(value);
+    if let Some(counts) = counts_at(json, at) {
+        return counts;
     }
     let mut found = None;
     Cursor::new(json, 0).members(|name, cursor| {
-        let value = cursor.value()?;
-        if name == b"usage" {
-            found = Some(value);
+        match name == b"usage" {
+            true => found = Counts::read(cursor)?,
+            false => drop(cursor.value()?),
         }
         Some(())
     })?;
     found
 }
 
-/// Returns the value behind the name at `at`, if the rest of the text shows that this is a member of the object that is the
+/// Returns the counts behind the name at `at`, if the rest of the text shows that this is a member of the object that is the
 /// whole text: further members follow, and then one brace and the end. In a nested object there are more braces, and a text
 /// that looks like a member has its quotes escaped.
-fn member_at(json: &[u8], at: usize) -> Option<&[u8]> {
+fn counts_at(json: &[u8], at: usize) -> Option<Option<Counts>> {
     if at > 0 && json[at - 1] == b'\\' {
         return None;
     }
-    let mut cursor = Cursor::new(json, at);
-    cursor.string()?;
+    let mut cursor = Cursor::new(json, at + NAME.len());
     cursor.take(b':')?;
-    let value = cursor.value()?;
+    let counts = Counts::read(&mut cursor)?;
     while cursor.take(b',').is_some() {
         cursor.string()?;
         cursor.take(b':')?;
         cursor.value()?;
     }
     cursor.take(b'}')?;
-    cursor.peek().is_none().then_some(value)
+    cursor.peek().is_none().then_some(counts)
 }
 
 /// The counts of a `usage` as they are told: of most hosts, parts are contained in the whole.
@@ -157,24 +156,33 @@ struct Counts {
 /// Count above which a number is no number of tokens.
 const ABSURD: u64 = 1 << 48;
 
+#[inline]
 fn count(cursor: &mut Cursor<'_>) -> Option<Option<u64>> {
-    let text = cursor.value()?;
-    if text.len() < 10 && text.iter().all(u8::is_ascii_digit) {
-        return Some(Some(text.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'))));
+    match cursor.small_integer() {
+        Some(count) => Some(Some(count)),
+        None => count_of(cursor),
     }
-    let text = std::str::from_utf8(text).ok()?;
+}
+
+#[cold]
+fn count_of(cursor: &mut Cursor<'_>) -> Option<Option<u64>> {
+    let text = std::str::from_utf8(cursor.value()?).ok()?;
     Some(Option::<u64>::of(text).filter(|count| *count < ABSURD))
 }
 
 impl Counts {
-    /// Reads a usage. Returns `None` if it is no object.
-    fn of(json: &[u8]) -> Option<Self> {
+    /// Reads a usage and moves behind it. The inner value is `None` if it is no object.
+    fn read(cursor: &mut Cursor<'_>) -> Option<Option<Self>> {
+        if cursor.peek()? != b'{' {
+            cursor.value()?;
+            return Some(None);
+        }
         let mut counts = Self::default();
-        Cursor::new(json, 0).members(|name, cursor| counts.read(name, cursor))?;
-        Some(counts)
+        cursor.members(|name, cursor| counts.read_member(name, cursor))?;
+        Some(Some(counts))
     }
 
-    fn read(&mut self, name: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
+    fn read_member(&mut self, name: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {
         match name {
             b"prompt_tokens" | b"input_tokens" => self.input = count(cursor)?.or(self.input),
             b"completion_tokens" | b"output_tokens" => self.output = count(cursor)?.or(self.output),

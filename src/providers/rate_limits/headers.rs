@@ -8,21 +8,18 @@ use std::time::{Duration, SystemTime};
 use smallvec::SmallVec;
 
 use super::{MAX_WINDOWS, Period, Window, values};
-use crate::types::http::{Headers, field_of};
+use crate::types::http::Headers;
 use crate::types::rate_limit::{Reset, WindowSignal};
 use crate::types::retry_after::answered_at;
 
-/// Values of the fields of a window.
+/// Values of the fields of a window, with white space around them.
 #[derive(Clone, Copy, Default)]
 struct Fields<'a> {
-    limit: Option<&'a str>,
-    remaining: Option<&'a str>,
-    reset: Option<&'a str>,
-    period: Option<&'a str>,
+    limit: Option<&'a [u8]>,
+    remaining: Option<&'a [u8]>,
+    reset: Option<&'a [u8]>,
+    period: Option<&'a [u8]>,
 }
-
-/// Length of the longest name in the tables.
-const MAX_NAME: usize = 48;
 
 /// Returns the limits that an answer tells.
 pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> SmallVec<[WindowSignal; 4]> {
@@ -31,47 +28,42 @@ pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> Sma
         return signals;
     }
     let mut found = [Fields::default(); MAX_WINDOWS];
-    let (mut is_told, mut date) = (false, None);
-    let mut lower = [0; MAX_NAME];
+    let mut is_told = false;
     for line in headers.lines() {
-        // All of these fields begin with one of four letters, and few others do.
-        if !matches!(line.first(), Some(b'x' | b'a' | b'd' | b'r' | b'X' | b'A' | b'D' | b'R')) {
+        // All of these fields begin with one of three letters, and few others do.
+        if !matches!(line.first(), Some(b'x' | b'a' | b'r' | b'X' | b'A' | b'R')) {
             continue;
         }
-        let Some((name, value)) = field_of(line) else { continue };
-        // Lower case once, so that each comparison is one of memory.
-        let Some(lower) = lower.get_mut(..name.len()) else { continue };
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        if lower == b"date" {
-            date = std::str::from_utf8(value).ok();
-            continue;
-        }
-        let named = table.iter().zip(&mut found).find_map(|(window, fields)| window.field(lower, fields));
-        if let Some(field) = named {
-            *field = std::str::from_utf8(value).ok();
-            is_told = true;
-        }
+        is_told |= table.iter().zip(&mut found).any(|(window, fields)| window.takes(line, fields));
     }
     if is_told {
         // Most resets are no dates, and the dates of an answer are compared with the same one.
         let answered = OnceCell::new();
-        let answered_at = || *answered.get_or_init(|| answered_at(date, received));
-        signals.extend(table.iter().zip(&found).filter_map(|(window, fields)| window.signal(fields, answered_at)));
+        let answered_at = || *answered.get_or_init(|| answered_at(headers.get("date"), received));
+        for (window, fields) in table.iter().zip(&found) {
+            signals.extend(window.signal(fields, answered_at));
+        }
     }
     signals
 }
 
+/// Returns the value of a line, if it is the field of this name. The colon behind it is compared first: few lines have one at
+/// that place, so that few are compared at all.
+#[inline]
+fn value<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (field, value) = line.split_at_checked(name.len()).filter(|_| !name.is_empty())?;
+    let (b':', value) = value.split_first()? else { return None };
+    field.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+}
+
 impl Window {
-    /// Returns the place of the field with this name, if it is one of the window's.
-    fn field<'f, 'a>(&self, name: &[u8], fields: &'f mut Fields<'a>) -> Option<&'f mut Option<&'a str>> {
-        match name {
-            name if name == self.limit.as_bytes() => Some(&mut fields.limit),
-            name if name == self.remaining.as_bytes() => Some(&mut fields.remaining),
-            name if name == self.reset.as_bytes() => Some(&mut fields.reset),
-            name if matches!(self.period, Period::Told(told, _) if name == told.as_bytes()) => Some(&mut fields.period),
-            _ => None,
-        }
+    /// Keeps the value of a line, if it is one of the window's fields.
+    fn takes<'a>(&self, line: &'a [u8], fields: &mut Fields<'a>) -> bool {
+        let takes = |name, field: &mut Option<&'a [u8]>| value(line, name).map(|value| *field = Some(value)).is_some();
+        takes(self.limit, &mut fields.limit)
+            || takes(self.remaining, &mut fields.remaining)
+            || takes(self.reset, &mut fields.reset)
+            || matches!(self.period, Period::Told(told, _) if takes(told, &mut fields.period))
     }
 
     /// Returns what its fields tell, if they tell anything.

@@ -21,7 +21,9 @@ const DATE_WORDS: &str = "regain access on ";
 /// Returns the pause that an answer asks for: in a header field, or in the message of a refusal for a limit.
 pub(in crate::providers) fn pause(headers: &Headers, received: u64, message: Option<&str>) -> Option<Duration> {
     retry_after(headers, received)
-        .or_else(|| FIELDS.iter().find_map(|name| values::reset(headers.get(name)?, || answered_at(None, received))))
+        .or_else(|| {
+            FIELDS.iter().find_map(|name| values::reset(headers.get(name)?.as_bytes(), || answered_at(None, received)))
+        })
         .or_else(|| in_message(message?, || Some(answered_at(headers.get("date"), received))))
 }
 

@@ -11,8 +11,13 @@ const MAX_RESET: Duration = Duration::from_secs(32 * 86_400);
 const MAX_COUNT: f64 = 1e15;
 
 /// Parses a number of requests or tokens; some hosts write them with a fraction.
-pub(super) fn count(text: &str) -> Option<u64> {
-    let text = text.trim();
+pub(super) fn count(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii();
+    // What all hosts write but a few, and no number of so few digits is absurd.
+    if text.len() <= EXACT && !text.is_empty() && text.iter().all(u8::is_ascii_digit) {
+        return Some(text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    }
+    let text = std::str::from_utf8(text).ok()?;
     let number: f64 = match text.parse::<u64>() {
         Ok(number) => return ((number as f64) <= MAX_COUNT).then_some(number),
         Err(_) => text.parse().ok()?,
@@ -22,22 +27,39 @@ pub(super) fn count(text: &str) -> Option<u64> {
 
 /// Parses the time to a reset: a duration as Go writes it (`6m0s`, `1.5s`, `20ms`), a number of seconds, or a date: seconds
 /// or milliseconds since 1970, or a text. A date is compared with the answer's own, which `answered_at` returns.
-pub(super) fn reset(text: &str, answered_at: impl FnOnce() -> SystemTime) -> Option<Duration> {
-    let text = text.trim();
+pub(super) fn reset(text: &[u8], answered_at: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(text.trim_ascii()).ok()?;
     let until = |date: SystemTime| date.duration_since(answered_at()).unwrap_or_default();
     let since_1970 = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::try_from_secs_f64(seconds).ok()?);
-    let reset = match text.parse::<f64>() {
+    // A unit is behind the number of most, which is then none.
+    let number = if text.ends_with('s') { None } else { text.parse::<f64>().ok() };
+    let reset = match number {
         // A thousand million seconds is September 2001.
-        Ok(number) if number >= 1e16 => return None,
-        Ok(number) if number >= 1e11 => until(since_1970(number / 1000.0)?),
-        Ok(number) if number >= 1e9 => until(since_1970(number)?),
-        Ok(number) => Duration::try_from_secs_f64(number).ok()?,
-        Err(_) => match duration(text) {
+        Some(number) if number >= 1e16 => return None,
+        Some(number) if number >= 1e11 => until(since_1970(number / 1000.0)?),
+        Some(number) if number >= 1e9 => until(since_1970(number)?),
+        Some(number) => Duration::try_from_secs_f64(number).ok()?,
+        None => match duration(text) {
             Some((reset, "")) => reset,
             _ => until(date(text)?),
         },
     };
     (reset <= MAX_RESET).then_some(reset)
+}
+
+/// Number of decimal digits that a `f64` holds exactly.
+const EXACT: usize = 15;
+
+/// Parses the number that a text begins with, without a sign or an exponent, and returns it with the rest of the text.
+fn number(text: &str) -> Option<(f64, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    // Most have no fraction, for which the parser of fractions is slow.
+    let number = match digits.len() {
+        1..=EXACT if !digits.contains('.') => digits.parse::<u64>().ok()? as f64,
+        _ => digits.parse().ok()?,
+    };
+    Some((number, rest))
 }
 
 /// Units of time, the most frequent first.
@@ -69,11 +91,7 @@ const UNITS: &[(&str, f64)] = &[
 /// has its unit.
 pub(super) fn duration(text: &str) -> Option<(Duration, &str)> {
     let (mut seconds, mut rest) = (None, text);
-    loop {
-        let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-        let Some((number, after)) = rest[..digits].parse::<f64>().ok().map(|number| (number, &rest[digits..])) else {
-            break;
-        };
+    while let Some((number, after)) = number(rest) {
         let word = after.trim_start();
         // A unit ends before a digit or a mark: `m` is no part of `ms`, and `mo` is none.
         let is_end = |after: &&str| !after.starts_with(char::is_alphabetic);
