@@ -49,7 +49,7 @@ use crate::catalog::Catalog;
 use crate::credentials::Keyring;
 use crate::error::Result;
 use crate::limits::{Snapshot, Time};
-use crate::providers::{Deployment, Encoded, Endpoint};
+use crate::providers::{Deployment, Encoded, Endpoint, ask_for_structured_output};
 use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
@@ -198,6 +198,9 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
+        if call.request.structured.is_some() {
+            ask_for_structured_output(&call.deployment, &mut call.request);
+        }
         let (mut state, _in_flight) = self.begin(call)?;
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
@@ -272,6 +275,9 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn stream(&self, mut call: Call) -> Result<Box<Stream<'_>>> {
+        if call.request.structured.is_some() {
+            ask_for_structured_output(&call.deployment, &mut call.request);
+        }
         let (mut state, in_flight) = self.begin(&call)?;
         self.find_credentials(&mut call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(&call, error))?;

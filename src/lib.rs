@@ -6,7 +6,7 @@
 //! python → bulk → router → client → { providers, credentials } → { types, error }
 //!                            ├→ transport ←┘       transport   → { types, error }
 //!                            └→ store → { limits, transport, platform, types, error }
-//! limits, catalog → { types, error }
+//! limits, catalog, schema → { types, error }
 //! ```
 //!
 //! - [`bulk`]: many calls from the rows of a table, with a journal that survives the process.
@@ -14,6 +14,7 @@
 //! - [`catalog`]: limits and prices of models, from tables that a client is given. No I/O, no clock, no vendor.
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
 //! - [`providers`]: the vendors' formats and rules. No sockets, no clock, no Python.
+//! - [`schema`]: checks of JSON values against JSON schemas. No I/O, no vendor.
 //! - [`limits`]: budgets and pacing of quotas, as state machines. No I/O, no clock, no vendor.
 //! - [`platform`]: what only some systems have: memory that processes share, locks that end with their process.
 //! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
@@ -36,6 +37,7 @@ pub mod providers;
 #[cfg(feature = "python")]
 mod python;
 pub mod router;
+pub mod schema;
 pub mod store;
 pub mod transport;
 pub mod types;

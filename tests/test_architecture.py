@@ -3,7 +3,7 @@
 python → bulk → router → client → { providers, credentials } → { types, error }
                            ├→ transport ←┘       transport   → { types, error }
                            └→ store → { limits, transport, platform, types, error }
-limits, catalog → { types, error }
+limits, catalog, schema → { types, error }
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ ARROWS = {
         "providers",
         "python",
         "router",
+        "schema",
         "store",
         "transport",
         "types",
     },
-    "python": {"bulk", "catalog", "client", "error", "limits", "providers", "router", "transport", "types"},
-    "bulk": {"catalog", "client", "error", "limits", "platform", "providers", "router", "transport", "types"},
+    "python": {"bulk", "catalog", "client", "error", "limits", "providers", "router", "schema", "transport", "types"},
+    "bulk": {"catalog", "client", "error", "limits", "platform", "providers", "router", "schema", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
     "client": {"catalog", "credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
     "limits": {"error", "types"},
     "catalog": {"error", "types"},
+    "schema": {"types"},
     "store": {"error", "limits", "platform", "transport", "types"},
     "platform": {"error", "types"},
     "credentials": {"error", "transport", "types"},
@@ -61,6 +63,7 @@ FORBIDDEN = {
     "store": r"\b(pyo3|libc|rustix|hyper|hyper_util|rustls)\b",
     "router": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread)\b",
     "catalog": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread)\b",
+    "schema": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread)\b",
     "limits": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime\b|\bstd::(env|fs|process|thread|sync)\b",
     # Of Python it knows nothing; of the network neither. It is the only folder but `python` that may use libc.
     "platform": r"\b(tokio|hyper|hyper_util|rustls|pyo3)\b|\bstd::net\b",

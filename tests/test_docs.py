@@ -144,8 +144,11 @@ def response_of(asked: Json) -> Answer:
     return stream_of(*events([delta, {"type": "response.completed", "response": response}], done=False))
 
 
-def example_of(schema: Json) -> Any:
+def example_of(schema: Json, root: Json | None = None) -> Any:
     """A value that a JSON schema allows."""
+    root = root or schema
+    if "$ref" in schema:
+        return example_of(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):
@@ -156,9 +159,9 @@ def example_of(schema: Json) -> Any:
         case "boolean":
             return True
         case "array":
-            return [example_of(schema.get("items") or {})]
+            return [example_of(schema.get("items") or {}, root)]
         case _:
-            return {name: example_of(inner) for name, inner in (schema.get("properties") or {}).items()}
+            return {name: example_of(inner, root) for name, inner in (schema.get("properties") or {}).items()}
 
 
 @dataclass

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import pickle
 import re
 import ssl
-from typing import Any, TypedDict
+from typing import Any
 
 import anthropic
 import cohere
 import httpx
 import ollama
 import openai
-import pydantic
 import pytest
 from conftest import Call
 from google import genai
@@ -193,34 +191,6 @@ class TestMisspellings:
             Client(unknown_params="ignore")  # type: ignore[arg-type]
         with pytest.raises(InvalidArgumentError, match="with_options takes no max_retires: did you mean max_retries"):
             client.with_options(max_retires=3)  # type: ignore[call-arg]
-
-
-class Model(pydantic.BaseModel):
-    x: int
-
-
-@dataclasses.dataclass
-class Data:
-    x: int
-
-
-class Typed(TypedDict):
-    x: int
-
-
-@pytest.mark.parametrize(
-    ("given", "right"),
-    [
-        (Model, "Model.model_json_schema()"),
-        (Data, "TypeAdapter(Data).json_schema()"),
-        (Typed, "TypeAdapter(Typed).json_schema()"),
-        (list[Model], "TypeAdapter("),
-    ],
-)
-def test_a_class_as_response_format(call: Call, at_openai: Server, given: Any, right: str) -> None:
-    with pytest.raises(InvalidArgumentError) as caught:
-        call(response_format=given)
-    assert right in str(caught.value) and '"json_schema"' in str(caught.value)
 
 
 class TestClients:

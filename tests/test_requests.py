@@ -545,7 +545,11 @@ BAD: list[tuple[str, dict[str, Any], list[str]]] = [
     ),
     ("temperature is NaN", {"temperature": float("nan")}, ["temperature", "NaN", "finite"]),
     ("a parameter is a function", {"tools": [print]}, ["tools[0]", "builtin_function_or_method"]),
-    ("a parameter is a class", {"response_format": Pydantic}, ["response_format", "class Pydantic", "schema"]),
+    (
+        "a parameter is a class",
+        {"response_format": Pydantic},
+        ["response_format is Pydantic", "a pydantic model, dataclass"],
+    ),
     ("stream is a string", {"stream": "yes"}, ["stream", "str", "True or False"]),
     ("stream is a number", {"stream": 1}, ["stream", "int", "True or False"]),
     ("drop_params is a list", {"drop_params": []}, ["drop_params", "list", "True or False"]),

@@ -40,10 +40,14 @@ from ritellm.exceptions import (
     JobLocked,
     JournalError,
     NotFoundError,
+    OutputIncompleteError,
+    OutputRefusedError,
+    OutputValidationError,
     PermissionDeniedError,
     RateLimitError,
     RiteLLMError,
     ServiceUnavailableError,
+    StructuredOutputError,
     Timeout,
     UnprocessableEntityError,
     UnsupportedParamsError,
@@ -108,6 +112,11 @@ __all__ = [
     "Meta",
     "NotFoundError",
     "Object",
+    "OutputIncompleteError",
+    "OutputRefusedError",
+    "OutputValidationError",
+    "ParsedChatCompletion",
+    "ParsedResponse",
     "PermissionDeniedError",
     "RateLimitError",
     "RerankResponse",
@@ -118,6 +127,7 @@ __all__ = [
     "Router",
     "ServiceUnavailableError",
     "Stream",
+    "StructuredOutputError",
     "Timeout",
     "ToolCall",
     "UnprocessableEntityError",
@@ -144,6 +154,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ritellm._structured import ParsedChatCompletion, ParsedResponse
     from ritellm.resources import Batches, Files
     from ritellm.router import Deployment, Router
 
@@ -159,10 +170,11 @@ def __getattr__(name: str) -> object:
         from ritellm.client import _default
 
         return getattr(_default, name)
-    if name in ("Deployment", "Router"):
-        from ritellm import router
+    if name in ("Deployment", "Router", "ParsedChatCompletion", "ParsedResponse"):
+        from importlib import import_module
 
-        value: object = getattr(router, name)
+        module = import_module("ritellm.router" if name in ("Deployment", "Router") else "ritellm._structured")
+        value: object = getattr(module, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,6 +18,7 @@ __all__ = [
     "Limits",
     "Meta",
     "Object",
+    "ResponseFormat",
     "RowQueue",
     "Stream",
     "__version__",
@@ -360,6 +361,15 @@ class Stream(Generic[_Chunk, _Accumulated]):
         """The response accumulated so far, in the form that the call without ``stream=True`` returns."""
 
     @property
+    def parsed(self) -> Any:
+        """The answer, of a call whose ``response_format`` is a type or a JSON schema.
+
+        While it is streamed, this is the JSON value as far as it has arrived (an `Object` for an object, ``None`` before there
+        is any), and afterwards the value of the type. Raises `StructuredOutputError` if the whole answer has none.
+        """
+
+    def _set_format(self, format: Any) -> None: ...
+    @property
     def text(self) -> str:
         """The text accumulated so far: the content of the first choice, or of the response's messages; ``""`` at first."""
 
@@ -435,6 +445,19 @@ class Meta:
         """
 
     @property
+    def structured_output(self) -> str | None:
+        """How the model was asked for the type or the schema that ``response_format`` is, or `None` if it is neither.
+
+        ``"json_schema"``, ``"tool"`` (a tool whose parameters are the schema), ``"json_object"`` (JSON mode, with the schema in
+        the prompt) or ``"prompt"`` (the schema in the prompt).
+        """
+
+    @property
+    def validation_retries(self) -> int:
+        """The number of times that the model was asked again because its answer did not fit the schema."""
+
+    def _after(self, earlier: Meta) -> Meta: ...
+    @property
     def usage(self) -> Any:
         """Numbers of tokens by class, each token in one class; `None` if the client has no catalog, or there are none.
 
@@ -499,3 +522,23 @@ class RowQueue:
 @final
 class Bridge:
     """Delivers results from the network thread to one event loop."""
+
+# response_format.rs
+
+@final
+class ResponseFormat:
+    """A JSON schema that answers have to follow. A call takes it as ``response_format``."""
+
+    def __new__(cls, name: str, schema: dict[str, Any]) -> Self: ...
+    @property
+    def name(self) -> str:
+        """The name of the schema."""
+
+    def json(self, text: str) -> str | None:
+        """Returns the JSON value in the text of an answer, or `None` if there is none."""
+
+    def violations(self, json: str) -> list[str]:
+        """Returns why a JSON text does not fit the schema; an empty list if it fits."""
+
+    def partial(self, text: str) -> Any:
+        """Returns the value that the beginning of an answer's text holds, or `None` before there is one."""

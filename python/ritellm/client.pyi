@@ -605,6 +605,12 @@ Args:
     messages: the conversation so far, a list of dicts in OpenAI's format. Messages of earlier responses can be
         included as they are.
     stream: return a `Stream` of chunks instead of the whole completion.
+    response_format: what the answer has to be. A type (a pydantic model, a dataclass, a TypedDict, an Enum, a Literal, or a
+        list or union of such) or a JSON schema: ``response.parsed`` is the answer as a value of it, and
+        ``StructuredOutputError`` is raised if there is none. A dict in OpenAI's form, ``{"type": "json_schema", …}``,
+        is sent as it is. See docs/structured-output.md.
+    validation_retries: how often the model is asked again, with the reasons, if its answer does not fit the type or the
+        schema; 0 by default.
     timeout: seconds for the whole call, or a mapping with any of ``queue``, ``connect``, ``first_token``, ``idle``
         and ``total``, in seconds: see `Client`.
     max_retries: maximum number of retries after a transient failure; 2 by default. Also ``num_retries``.
@@ -619,12 +625,13 @@ Args:
     additional_params: the same as ``extra_body``, as a mapping or a JSON string.
     drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
     allow_http: allow the key to be sent to another machine over plain ``http://``.
-    **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``,
-        ``response_format`` …). A name that OpenAI does not define is passed to the provider unchanged, unless it is
+    **params: every chat parameter of OpenAI's API by its own name (``temperature``, ``max_tokens``, ``tools``
+        …). A name that OpenAI does not define is passed to the provider unchanged, unless it is
         close to a known one and no provider documents it. ``None`` counts as not given.
 
 Returns:
-    `ChatCompletion`, or `Stream` with ``stream=True``.
+    `ChatCompletion`, or `Stream` with ``stream=True``. `ParsedChatCompletion` with a ``response_format`` that is a type or a
+    JSON schema.
 
 Raises:
     RiteLLMError: see `ritellm.exceptions` for the hierarchy.
@@ -681,11 +688,13 @@ Args:
     model: ``provider/model``, such as ``"openai/gpt-4o-mini"``.
     input: a string or a list of input items; can be left out with a stored ``prompt``.
     stream: return a `Stream` of events; its ``completion`` is the response that the last event contains.
+    response_format: a type or a JSON schema that the answer has to fit, as for `completion`. Also ``text_format``.
+    validation_retries: how often the model is asked again if its answer does not fit.
     **params: every parameter of the Responses API by its own name (``instructions``, ``tools``,
         ``previous_response_id`` …), and the parameters that every call accepts: see `completion`.
 
 Returns:
-    `Response`, or `Stream` with ``stream=True``.
+    `Response`, or `Stream` with ``stream=True``; `ParsedResponse` with a ``response_format``.
 
 Raises:
     RiteLLMError: see `ritellm.exceptions` for the hierarchy.

@@ -8,6 +8,10 @@
     ├── JournalError                   the folder of a bulk job cannot be read or written
     │   ├── JobLocked                  another process runs the job; .pid is its number
     │   └── DiskFullError              there is no room for the job's outcomes; it resumes when there is
+    ├── StructuredOutputError          the answer has no value of the type that response_format is; .response has it
+    │   ├── OutputRefusedError         the model refused
+    │   ├── OutputIncompleteError      the answer was cut off, by the limit of tokens or by a content filter
+    │   └── OutputValidationError      the answer does not fit the schema; .errors says why
     └── APIStatusError                 the provider returned an error status
         ├── BadRequestError            400 and other 4xx
         │   ├── InvalidArgumentError          an argument is invalid; also a TypeError and ValueError
@@ -37,9 +41,10 @@ from __future__ import annotations
 # Only type checkers import `typing`: the import takes longer than importing the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 else:
-    Any = object
+    Any = Sequence = object
 
 __all__ = [
     "APIConnectionError",
@@ -57,10 +62,14 @@ __all__ = [
     "JobLocked",
     "JournalError",
     "NotFoundError",
+    "OutputIncompleteError",
+    "OutputRefusedError",
+    "OutputValidationError",
     "PermissionDeniedError",
     "RateLimitError",
     "RiteLLMError",
     "ServiceUnavailableError",
+    "StructuredOutputError",
     "Timeout",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
@@ -151,6 +160,36 @@ class JobLocked(JournalError):
 
 class DiskFullError(JournalError):
     """There is no room for the outcomes of a bulk job. Those of calls in flight are kept; the job resumes when there is room."""
+
+
+class StructuredOutputError(RiteLLMError):
+    """The answer has no value of the type, or of the JSON schema, that ``response_format`` is.
+
+    Attributes:
+        response: the response as it came, with its ``meta`` and usage.
+        text: the text of the answer, or ``None``.
+        errors: why it does not fit, a sequence of str.
+        refusal: the model's refusal, or ``None``.
+        finish_reason: why the answer ended: ``"stop"``, ``"length"``, ``"content_filter"`` …
+    """
+
+    response: Any = None
+    text: str | None = None
+    errors: Sequence[str] = ()
+    refusal: str | None = None
+    finish_reason: str | None = None
+
+
+class OutputRefusedError(StructuredOutputError):
+    """The model refused to answer."""
+
+
+class OutputIncompleteError(StructuredOutputError):
+    """The answer was cut off, by the limit of tokens or by a content filter."""
+
+
+class OutputValidationError(StructuredOutputError):
+    """The answer does not fit the schema, or a validator of the type refuses it; ``errors`` says why."""
 
 
 class APIStatusError(RiteLLMError):

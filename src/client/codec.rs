@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::call::Call;
 use crate::error::{Error, ErrorKind, MAX_BODY, Result};
-use crate::providers::{Encoded, Endpoint};
+use crate::providers::{Encoded, Endpoint, untooled};
 use crate::transport::{Transport, is_loopback};
 use crate::types::dot_segments::has_dot_segment;
 use crate::types::http::HttpResponse;
@@ -96,6 +96,7 @@ pub(super) fn decode(
         }
         200..300 => values::check(&response.body, max_values)
             .and_then(|()| endpoint.decode(&call.request, response))
+            .map(|body| if call.request.structured.is_some() { untooled(&call.request, body) } else { body })
             .map_err(|error| answered(error, response)),
         _ => {
             // The rest is cut off before anything reads it.

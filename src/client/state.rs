@@ -227,6 +227,11 @@ impl<'a> CallState<'a> {
         if self.record.is_some() || call.attempt_log.is_some() || !self.admission.waited().is_zero() {
             self.record_answer(call, status, &headers);
         }
+        let mut record = self.record.clone();
+        if let Some(structured) = &call.request.structured {
+            let form = structured.form.map(|form| form.name().into());
+            record.get_or_insert_default().structured_output = form;
+        }
         Meta {
             provider: call.deployment.provider.row().name.into(),
             model: call.deployment.model.clone(),
@@ -237,7 +242,7 @@ impl<'a> CallState<'a> {
             latency: self.deadline.elapsed(),
             dropped_params,
             deployment: call.deployment_name.clone(),
-            record: self.record.clone(),
+            record,
         }
     }
 

@@ -15,7 +15,7 @@ use super::state::CallState;
 use super::stats::InFlight;
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
-use crate::providers::{Encoded, Endpoint, StreamDecoder};
+use crate::providers::{Encoded, Endpoint, StreamDecoder, untooled_stream};
 use crate::transport::deadline::within_rest;
 use crate::transport::{Body, Response, SendOptions, framing};
 use crate::types::answer::Meta;
@@ -76,6 +76,12 @@ struct Ahead {
     is_over: bool,
 }
 
+/// Makes a decoder for a stream that begins now.
+fn decoder_of(endpoint: &dyn Endpoint, call: &Call) -> Box<dyn StreamDecoder> {
+    let decoder = endpoint.stream_decoder(&call.request, unix_seconds());
+    if call.request.structured.is_some() { untooled_stream(&call.request, decoder) } else { decoder }
+}
+
 /// Observer of a stream's end. It is dropped without a call if the caller leaves the stream.
 pub trait StreamObserver: Send {
     /// The stream has ended, well or with this error.
@@ -94,7 +100,7 @@ impl<'a> Stream<'a> {
         let is_json = endpoint.framing() != Framing::Raw;
         Self {
             max_values: if is_json { state.transport.max_values } else { usize::MAX },
-            decoder: endpoint.stream_decoder(&call.request, unix_seconds()),
+            decoder: decoder_of(endpoint, &call),
             endpoint,
             call,
             request,
@@ -433,7 +439,7 @@ impl Attempt for Stream<'_> {
         }
         // Owned: borrowed header fields would keep the whole read buffer alive as long as the stream.
         self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
-        self.decoder = self.endpoint.stream_decoder(&self.call.request, unix_seconds());
+        self.decoder = decoder_of(self.endpoint, &self.call);
         self.events.clear();
         self.ended = None;
         self.received = 0;

@@ -17,6 +17,7 @@ use super::openai_compatible::{Endpoints, endpoints};
 use super::rate_limits::table as limits;
 use super::resolve::check_url;
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, SPEECH, Setting};
+use super::structured::support as structured;
 use super::table::REASONING;
 use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, chat, errors};
@@ -55,6 +56,7 @@ const AZURE: Row = Row {
         // A setting of its own, since a token argument wins over a key, and a key over this token.
         Setting::secret(ENVIRONMENT_TOKEN, &["AZURE_OPENAI_AD_TOKEN", "AZURE_AD_TOKEN"]),
     ],
+    structured: structured::OPENAI_MODELS,
     rate_limits: &limits::AZURE,
     ..HOSTED
 };

@@ -9,6 +9,7 @@
 //! - `chat`, `embeddings`, `responses`, `rerank`, `speech`, `resources`: the endpoints of OpenAI's format
 //! - `anthropic`, `azure`, `bedrock`, `cohere`, `gemini`, `ollama`: wires of their own
 //! - `rate_limits`: what answers and failures say about quotas
+//! - `structured`: the forms in which models are asked for answers that follow a schema
 //! - `state`: the state at providers that requests and answers name
 //! - `families`, `tools`, `batches`: the parts that several wires share
 
@@ -45,6 +46,7 @@ mod responses;
 mod row;
 mod speech;
 mod state;
+mod structured;
 mod table;
 mod too_long;
 mod tools;
@@ -75,6 +77,8 @@ pub use rate_limits::failure_class;
 pub use resolve::{DeploymentArgs, check_segments, provider_of, resolve, resolve_account, resolve_at};
 pub use row::{About, Key, Row};
 pub use state::{binding, created_ids};
+pub use structured::support::Support;
+pub use structured::{ask as ask_for_structured_output, untooled, untooled_stream};
 pub use table::TABLE;
 
 /// A provider's wire format.
@@ -115,6 +119,11 @@ pub trait Provider: Send + Sync {
     /// Returns the rules by which the tokens of a model's calls count towards its limits.
     fn token_rules(&self, _model: &str) -> TokenRules {
         self.row().rate_limits.tokens
+    }
+
+    /// Returns the structured output of a model.
+    fn structured_output(&self, model: &str) -> Support {
+        structured::support::of(self.row().structured, model)
     }
 
     /// Returns the kind of credentials that have to be read from files, programs or other servers; `None` if the key and the

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::embeddings::{self, EmbeddingRow};
 use super::rate_limits::{RateLimits, table};
 use super::rerank::{self, RerankRow};
+use super::structured::support as structured;
 use super::tools::grammar::Grammar;
 use super::{Deployment, Operation};
 
@@ -64,6 +65,8 @@ pub struct Row {
     pub embedding: EmbeddingRow,
     /// Differences of its reranking from Cohere's.
     pub rerank: RerankRow,
+    /// Structured output of its models.
+    pub(super) structured: &'static [structured::Rule],
     /// Header fields that tell its rate limits, and how it counts tokens.
     pub rate_limits: &'static RateLimits,
 }
@@ -92,6 +95,7 @@ pub(super) const HOSTED: Row = Row {
     operations: &[MODELS],
     embedding: embeddings::PLAIN,
     rerank: rerank::PLAIN,
+    structured: structured::ANY,
     rate_limits: &table::SILENT,
 };
 

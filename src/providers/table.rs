@@ -9,6 +9,7 @@ use super::embeddings::{EmbeddingRow, PLAIN};
 use super::rate_limits::table as limits;
 use super::rerank::{self, RerankRow};
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH};
+use super::structured::support as structured;
 use super::tools::grammar::{Grammar, Words};
 
 /// Embeddings of a host that documents base64 for them.
@@ -72,6 +73,7 @@ pub const TABLE: &[Row] = &[
         embedding: BASE64,
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
         rate_limits: &limits::OPENAI,
+        structured: structured::OPENAI_MODELS,
         ..HOSTED
     },
     Row {
@@ -89,6 +91,7 @@ pub const TABLE: &[Row] = &[
         // https://console.groq.com/docs/text-to-speech, https://console.groq.com/docs/batch
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
         rate_limits: &limits::GROQ,
+        structured: structured::GROQ,
         ..HOSTED
     },
     Row {
@@ -124,6 +127,7 @@ pub const TABLE: &[Row] = &[
         },
         embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
         rate_limits: &limits::MISTRAL,
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -136,6 +140,7 @@ pub const TABLE: &[Row] = &[
         // The usage then comes on the last chunk that has a choice, not on one of its own.
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
     Row {
@@ -148,6 +153,7 @@ pub const TABLE: &[Row] = &[
         // Parameters that only its reasoning models refuse (`stop`, the penalties) depend on the model.
         unsupported: &["logit_bias"],
         rate_limits: &limits::XAI,
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -176,6 +182,7 @@ pub const TABLE: &[Row] = &[
         // `Extra inputs are not permitted, field: 'messages[8].reasoning'`; its own name is `reasoning_content`.
         refused_in_history: &["reasoning", "reasoning_details", "refusal", "annotations", "audio"],
         rate_limits: &limits::FIREWORKS,
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -188,6 +195,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         has_developer_role: true,
         rate_limits: &limits::OPENROUTER,
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -206,6 +214,7 @@ pub const TABLE: &[Row] = &[
         },
         usage_unasked: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -220,6 +229,7 @@ pub const TABLE: &[Row] = &[
         // since entered its reference.
         refused_in_history: OTHERS_ANSWERS,
         rate_limits: &limits::CEREBRAS,
+        structured: structured::CEREBRAS,
         ..HOSTED
     },
     Row {
@@ -267,6 +277,7 @@ pub const TABLE: &[Row] = &[
         has_developer_role: true,
         tools: Grammar::OPENAI,
         rate_limits: &limits::GITHUB,
+        structured: structured::GITHUB,
         ..HOSTED
     },
     Row {
@@ -278,6 +289,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["MOONSHOT_API_BASE"],
         stream_usage: true,
         rate_limits: &limits::MOONSHOT,
+        structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
     Row {
@@ -289,6 +301,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["ZAI_BASE_URL", "ZAI_API_BASE"],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
     Row {
@@ -302,6 +315,7 @@ pub const TABLE: &[Row] = &[
         root_url_variables: &[("DASHSCOPE_API_BASE", "/compatible-mode/v1")],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
     Row {
@@ -312,6 +326,7 @@ pub const TABLE: &[Row] = &[
         key_variables: &["MINIMAX_API_KEY"],
         base_url_variables: &["MINIMAX_API_BASE"],
         stream_usage: true,
+        structured: structured::ALL_TOOL,
         ..HOSTED
     },
     Row {
@@ -325,6 +340,7 @@ pub const TABLE: &[Row] = &[
         // `stream_options` is a 400 here: unknown field.
         usage_unasked: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_STRICT,
         ..HOSTED
     },
     Row {
@@ -336,6 +352,7 @@ pub const TABLE: &[Row] = &[
         // Its streams end with the usage, asked or not, on the chunk with the finish reason.
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
     Row {

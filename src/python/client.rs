@@ -8,7 +8,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use super::arguments::concealed::Arguments;
+use super::arguments::concealed::{Arguments, conceal};
 use super::arguments::defaults::Defaults;
 use super::arguments::routing::Routing;
 use super::arguments::{parse, pickling, settings};
@@ -168,9 +168,11 @@ impl Client {
             return start_locally(slf, operation, model, input, arguments);
         }
         let operation: OperationName = operation.extract()?;
-        let arguments = arguments.get().values(py);
+        let values = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
-        let (prepared, log) = client.prepare(operation, true, model, input, arguments)?;
+        let Some((prepared, log)) = client.prepare(operation, true, model, input, values)? else {
+            return structured(slf, "acall", operation.0, model, input, arguments);
+        };
         let bridge = Bridge::current(py)?;
         let core = client.core(py)?;
         let handle = CallHandle { cancel: CancelHandle::default(), log };
@@ -182,23 +184,27 @@ impl Client {
 
     /// Makes a call and waits for the answer or the stream, without the GIL. The arguments are those of `start`.
     fn call(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         operation: OperationName,
         model: &Bound<'_, PyAny>,
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
+        let (py, client) = (slf.py(), slf.get());
         let guard = FinalizeGuard::enter(py);
-        let configured = self.configured_model(model)?;
-        let model = configured.as_ref().unwrap_or(model);
-        let (prepared, log) = self.prepare(operation, false, model, input, arguments)?;
+        let configured = client.configured_model(model)?;
+        let resolved = configured.as_ref().unwrap_or(model);
+        let Some((prepared, log)) = client.prepare(operation, false, resolved, input, arguments)? else {
+            drop(guard);
+            let arguments = conceal(arguments.clone())?;
+            return structured(slf, "call", operation.0, model, input, &arguments).map(Bound::unbind);
+        };
         drop(guard);
-        let core = self.core(py)?;
+        let core = client.core(py)?;
         let handle = CallHandle { cancel: CancelHandle::default(), log };
         let waiter = BlockingWaiter::new();
         let caller = Caller::Thread(waiter.clone());
-        self.spawn(py, Job { core, prepared, handle: handle.clone(), caller })?;
+        client.spawn(py, Job { core, prepared, handle: handle.clone(), caller })?;
         wait_for_result(py, &waiter, &handle)
     }
 
@@ -396,7 +402,27 @@ fn start_locally<'py>(
     start.call1((client, operation, model, input, arguments))
 }
 
+/// Makes a call whose `response_format` is a type or a JSON schema, through the package's module for them.
+#[cold]
+#[inline(never)]
+fn structured<'py>(
+    client: &Bound<'py, Client>,
+    function: &str,
+    operation: Operation,
+    model: &Bound<'py, PyAny>,
+    input: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, Arguments>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = client.py();
+    let function = py.import(intern!(py, "ritellm._structured"))?.getattr(values::string(py, function)?)?;
+    function.call1((client, operation.spec().name, model, input, arguments))
+}
+
+/// A call that is ready, and its log.
+type Prepared = (Box<PreparedCall>, Option<Arc<Log>>);
+
 /// Argument of an entry point that names an operation.
+#[derive(Clone, Copy)]
 struct OperationName(Operation);
 
 impl FromPyObject<'_, '_> for OperationName {
@@ -486,7 +512,8 @@ impl Client {
         thread::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
     }
 
-    /// Reads the arguments of a call, and begins its log if someone reads it.
+    /// Reads the arguments of a call, and begins its log if someone reads it; `None` if `response_format` is a type or a JSON
+    /// schema, which `_structured` reads.
     fn prepare(
         &self,
         operation: OperationName,
@@ -494,7 +521,7 @@ impl Client {
         model: &Bound<'_, PyAny>,
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
-    ) -> PyResult<(Box<PreparedCall>, Option<Arc<Log>>)> {
+    ) -> PyResult<Option<Prepared>> {
         let prepared = parse::parse_args(
             &self.state().defaults,
             self.state().routing.as_ref(),
@@ -504,16 +531,19 @@ impl Client {
             input,
             arguments,
         );
+        if let Ok(None) = prepared {
+            return Ok(None);
+        }
         // The dict is a local variable of the caller's frame, and local variables are shown in tracebacks, where key and
         // headers must not appear.
         arguments.clear();
-        let mut prepared = prepared?;
+        let Some(mut prepared) = prepared? else { return Ok(None) };
         prepared.call.attempt_log = log::attempt_log(model.py())?;
-        let Some(attempt_log) = prepared.call.attempt_log.clone() else { return Ok((prepared, None)) };
+        let Some(attempt_log) = prepared.call.attempt_log.clone() else { return Ok(Some((prepared, None))) };
         let deployment = &prepared.call.deployment;
         let context = log::context(model.py())?;
         let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
         let log = Log { attempt_log, context, provider, model };
-        Ok((prepared, Some(Arc::new(log))))
+        Ok(Some((prepared, Some(Arc::new(log)))))
     }
 }

@@ -138,6 +138,26 @@ impl Meta {
         self.meta.record.as_ref().and_then(|record| record.cost).map(|cost| values::float(py, cost)).transpose()
     }
 
+    /// Form in which structured output was asked for: ``"json_schema"``, ``"tool"``, ``"json_object"`` or ``"prompt"``; ``None``
+    /// for a call without a type or a JSON schema as ``response_format``.
+    #[getter]
+    fn structured_output<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        let form = self.meta.record.as_ref().and_then(|record| record.structured_output.as_deref());
+        form.map(|form| values::string(py, form)).transpose()
+    }
+
+    /// Number of times that the model was asked again because its answer did not fit the schema.
+    #[getter]
+    fn validation_retries(&self) -> u32 {
+        self.meta.record.as_ref().map_or(0, |record| record.validation_retries)
+    }
+
+    /// Returns this metadata with that of the answer before, after which the model was asked again.
+    #[pyo3(name = "_after")]
+    fn after(&self, earlier: &Self) -> Self {
+        Self::of(self.meta.after(&earlier.meta))
+    }
+
     fn __repr__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let meta = &self.meta;
         let shown = format!(

@@ -25,6 +25,7 @@ mod memory;
 mod meta;
 mod object;
 mod quota_status;
+mod response_format;
 mod router_status;
 mod row_queue;
 mod runtime;
@@ -62,6 +63,8 @@ mod native {
     use super::meta::Meta;
     #[pymodule_export]
     use super::object::Object;
+    #[pymodule_export]
+    use super::response_format::ResponseFormat;
     #[pymodule_export]
     use super::row_queue::RowQueue;
     #[pymodule_export]

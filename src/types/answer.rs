@@ -69,6 +69,29 @@ impl Meta {
         }
     }
 
+    /// Returns this metadata with that of an earlier answer, which did not fit the schema that was asked for: the attempts, the
+    /// retries, the times, the usage and the cost of both.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        let (before, mut record) = (earlier.whole_record(), self.whole_record());
+        let count = before.attempts.last().map_or(0, |last| last.number);
+        let attempts = std::mem::take(&mut record.attempts).into_iter();
+        record.attempts = before.attempts;
+        attempts.for_each(|attempt| record.push(AttemptRecord { number: attempt.number + count, ..attempt }));
+        record.total += before.total;
+        record.waited += before.waited;
+        record.usage = record.usage.zip(before.usage).map(|(usage, before)| usage.plus(&before));
+        record.cost = record.cost.zip(before.cost).map(|(cost, before)| cost + before);
+        record.retries += before.retries;
+        record.validation_retries = before.validation_retries + 1;
+        Self {
+            retries: record.retries,
+            latency: self.latency + earlier.latency,
+            record: Some(Box::new(record)),
+            ..self.clone()
+        }
+    }
+
     /// Returns the record of the call, whole.
     pub fn whole_record(&self) -> CallRecord {
         let record = self.record.as_deref().cloned().unwrap_or_default();

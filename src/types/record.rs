@@ -98,6 +98,17 @@ pub struct CallRecord {
     pub retries: u32,
     /// Names of the parameters that were dropped because the provider lacks them.
     pub dropped_params: Vec<String>,
+    /// Form in which structured output was asked for: `json_schema`, `tool`, `json_object` or `prompt`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structured_output: Option<Cow<'static, str>>,
+    /// Number of times that the model was asked again, since its answer did not fit the schema.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub validation_retries: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl CallRecord {

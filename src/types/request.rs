@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::http::Upload;
 use super::operation::Operation;
 use super::params::Params;
+use super::structured::StructuredOutput;
 
 /// A request for one operation, as the caller makes it.
 #[derive(Debug, Clone, Default)]
@@ -27,4 +28,6 @@ pub struct Request {
     pub extra_query: Vec<(String, String)>,
     /// File to upload with the request.
     pub upload: Option<Arc<Upload>>,
+    /// Structured output that is asked for, beside what the parameters say.
+    pub structured: Option<StructuredOutput>,
 }

@@ -66,6 +66,22 @@ impl Usage {
         Self::of(operation, response?)
     }
 
+    /// Returns the sum of two usages.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input: self.input + other.input,
+            cached_read: self.cached_read + other.cached_read,
+            cache_write: self.cache_write + other.cache_write,
+            cache_write_hour: self.cache_write_hour + other.cache_write_hour,
+            output: self.output + other.output,
+            reasoning: self.reasoning + other.reasoning,
+            audio_input: self.audio_input + other.audio_input,
+            audio_output: self.audio_output + other.audio_output,
+            image_input: self.image_input + other.image_input,
+        }
+    }
+
     /// Returns the number of all input tokens.
     pub fn all_input(&self) -> u64 {
         self.input + self.cached_read + self.cache_write + self.cache_write_hour + self.audio_input + self.image_input

@@ -25,13 +25,15 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
+use super::families::claude::Model;
 use super::http::{accepted, bearer, headers};
 use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
+use super::structured::support as structured;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES};
 use super::visibility::asks_for_usage;
-use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, Support, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
@@ -119,6 +121,11 @@ pub(super) struct Anthropic;
 impl Provider for Anthropic {
     fn row(&self) -> &'static Row {
         &ROW
+    }
+
+    fn structured_output(&self, model: &str) -> Support {
+        let model = Model::of(model);
+        structured::claude(model.has_output_format(), model)
     }
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {

@@ -38,9 +38,10 @@ use bytes::Bytes;
 use super::families::claude;
 use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
+use super::structured::support as structured;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{Grammar, NAMES, Words};
-use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, Support};
 use crate::error::{Error, Result};
 use crate::types::credentials::Kind;
 use crate::types::http::{Framing, HttpRequest, HttpResponse};
@@ -90,6 +91,10 @@ static CHAT: WithTools<Bedrock> = WithTools { row: &ROW, wire: &Bedrock };
 impl Provider for Bedrock {
     fn row(&self) -> &'static Row {
         &ROW
+    }
+
+    fn structured_output(&self, model: &str) -> Support {
+        structured::on_bedrock(model)
     }
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {

@@ -34,6 +34,7 @@ use super::rate_limits::table as limits;
 use super::rerank::{self, Rerank, RerankRow};
 use super::resolve::check_url;
 use super::row::HOSTED;
+use super::structured::support as structured;
 use super::tools::endpoint::WithTools;
 use super::visibility::asks_for_usage;
 use super::{Deployment, Encoded, Endpoint, Operation, Provider, Row, StreamDecoder, errors};
@@ -82,6 +83,7 @@ static ROW: Row = Row {
     ],
     // Version 2 answers without the documents.
     rerank: RerankRow { returns_documents: false, ..rerank::PLAIN },
+    structured: structured::COHERE_MODELS,
     rate_limits: &limits::COHERE,
     ..HOSTED
 };

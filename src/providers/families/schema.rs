@@ -1,12 +1,7 @@
-//! Adapts JSON schemas to structured output of Claude and of Bedrock.
+//! Adapts JSON schemas to what models take for structured output.
 //!
-//! - <https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations>
-//! - <https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html>
-//!
-//! Both refuse objects that are open for further members, and most of what bounds numbers, strings and lists. Anthropic's
-//! own SDK closes the objects and moves what is refused into the description, where the model still reads it
-//! (`anthropic.lib._parse._transform`). This module does the same, and keeps the patterns and defaults that the
-//! documentation allows.
+//! A [`Dialect`] has the keywords that are taken. What is not goes into the description, where the model still reads it:
+//! `{minimum: 1}`, the form that Anthropic's own SDK gives it (`anthropic.lib._parse._transform`).
 
 use std::borrow::Cow;
 
@@ -14,64 +9,379 @@ use serde_json::{Map, Value};
 
 use crate::types::members::Members;
 use crate::types::object::object;
+use crate::types::structured::resolve;
 
-/// Keywords that are accepted whatever their value.
-const ACCEPTED: &[&str] = &[
-    "$defs",
-    "$ref",
-    "additionalProperties",
-    "allOf",
-    "anyOf",
-    "default",
-    "definitions",
-    "description",
-    "items",
-    "properties",
-    "required",
-    "title",
-    "type",
-];
+/// Schemas that a model or a host takes.
+#[derive(Debug)]
+pub(in crate::providers) struct Dialect {
+    /// Keywords that are accepted whatever their value.
+    accepted: &'static [&'static str],
+    /// Formats of strings that are accepted.
+    formats: &'static [&'static str],
+    /// True if patterns are accepted that are regular expressions in the strict sense.
+    patterns: bool,
+    /// Maximum value of `minItems`.
+    max_min_items: u64,
+    /// True if objects have to be closed.
+    closed: bool,
+    /// True if each property has to be required.
+    all_required: bool,
+    /// True if what stands beside a reference is merged into a copy of what it refers to, and otherwise dropped.
+    merges_references: bool,
+    /// True if schemas may refer to themselves.
+    recursive: bool,
+}
+
+/// Structured output of Claude and of Bedrock.
+///
+/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations>,
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html>
+pub(in crate::providers) static CLAUDE: Dialect = Dialect {
+    accepted: &[
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "default",
+        "definitions",
+        "description",
+        "items",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ],
+    formats: FORMATS,
+    patterns: true,
+    // A schema may only say whether a list can be empty.
+    max_min_items: 1,
+    closed: true,
+    all_required: false,
+    merges_references: false,
+    recursive: false,
+};
+
+/// OpenAI's strict schemas: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>. A `default` is
+/// refused (<https://github.com/567-labs/instructor/issues/1074>), as is anything beside a reference
+/// (<https://github.com/vectorize-io/hindsight/pull/3944>).
+pub(in crate::providers) static OPENAI: Dialect = Dialect {
+    accepted: &[
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "definitions",
+        "description",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "items",
+        "maximum",
+        "maxItems",
+        "minimum",
+        "multipleOf",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ],
+    // As Claude's, without addresses on the web.
+    formats: &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"],
+    patterns: true,
+    max_min_items: u64::MAX,
+    closed: true,
+    all_required: true,
+    merges_references: true,
+    recursive: true,
+};
+
+/// The keywords that every host with strict schemas takes: <https://inference-docs.cerebras.ai/capabilities/structured-outputs>.
+pub(in crate::providers) static BARE: Dialect = Dialect {
+    accepted: &[
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "definitions",
+        "description",
+        "items",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ],
+    formats: &[],
+    patterns: false,
+    max_min_items: 0,
+    recursive: false,
+    ..OPENAI
+};
+
+/// Gemini's `responseJsonSchema`: <https://ai.google.dev/api/generate-content#FIELDS.response_json_schema>.
+pub(in crate::providers) static GEMINI: Dialect = Dialect {
+    accepted: &[
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "description",
+        "items",
+        "maxItems",
+        "maximum",
+        "minimum",
+        "prefixItems",
+        "properties",
+        "propertyOrdering",
+        "required",
+        "title",
+        "type",
+    ],
+    formats: &["date-time", "date", "time"],
+    patterns: false,
+    max_min_items: u64::MAX,
+    closed: false,
+    all_required: false,
+    merges_references: true,
+    recursive: true,
+};
+
+/// Cohere's: <https://docs.cohere.com/docs/parameter-types-in-json>.
+pub(in crate::providers) static COHERE: Dialect = Dialect {
+    accepted: &[
+        "$defs",
+        "$ref",
+        "additionalProperties",
+        "anyOf",
+        "definitions",
+        "description",
+        "items",
+        "properties",
+        "required",
+        "title",
+        "type",
+    ],
+    formats: &["date-time", "date", "time", "uuid"],
+    patterns: true,
+    max_min_items: 0,
+    closed: false,
+    all_required: false,
+    merges_references: true,
+    recursive: false,
+};
+
+/// Formats of strings that Claude accepts.
+const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
 /// Keywords that restrict no value.
 const ANNOTATIONS: &[&str] = &["$anchor", "$comment", "$id", "$schema", "$vocabulary"];
-
-/// Formats of strings that are accepted.
-const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
 
 /// Beginnings of pattern syntax that structured output does not support: look-around groups, back-references, word
 /// boundaries.
 const BEYOND_REGULAR: &[&str] = &["(?=", "(?!", "(?<", "(?P", "\\b", "\\B", "\\k"];
 
-/// Changes a schema to one that is accepted.
+/// Changes a schema to one that Claude and Bedrock accept.
 pub(in crate::providers) fn tighten(schema: &mut Value) {
-    let Value::Object(schema) = schema else { return };
-    for inside in ["$defs", "definitions"] {
-        if let Some(Value::Object(named)) = schema.get_mut(inside) {
-            named.values_mut().for_each(tighten);
+    fit(schema, &CLAUDE);
+}
+
+/// Changes a schema to one of a dialect.
+pub(in crate::providers) fn fit(schema: &mut Value, dialect: &Dialect) {
+    let root = if dialect.merges_references { schema.clone() } else { Value::Null };
+    Fitting { dialect, root: &root, merging: Vec::new() }.fit(schema);
+}
+
+/// The change of one schema.
+struct Fitting<'a> {
+    dialect: &'a Dialect,
+    /// The schema as it was, in which references are looked up.
+    root: &'a Value,
+    /// References that are being merged, so that one that leads to itself is merged once.
+    merging: Vec<String>,
+}
+
+impl Fitting<'_> {
+    fn fit(&mut self, schema: &mut Value) {
+        let Value::Object(schema) = schema else { return };
+        for inside in ["$defs", "definitions"] {
+            if let Some(Value::Object(named)) = schema.get_mut(inside) {
+                named.values_mut().for_each(|inner| self.fit(inner));
+            }
+        }
+        // A list of one, as pydantic writes a reference with a description.
+        if self.dialect.merges_references
+            && let Some(Value::Array(parts)) = schema.get("allOf")
+            && let [Value::Object(part)] = parts.as_slice()
+        {
+            let part = part.clone();
+            schema.shift_remove("allOf");
+            part.into_iter().for_each(|(name, value)| {
+                schema.entry(name).or_insert(value);
+            });
+        }
+        let mut merged = None;
+        if let Some(Value::String(reference)) = schema.get("$ref") {
+            let reference = reference.clone();
+            let target = self.merged(&reference, schema);
+            // Beside a reference only definitions are accepted.
+            schema.retain(|name, _| {
+                matches!(name.as_str(), "$defs" | "definitions") || target.is_none() && name == "$ref"
+            });
+            let Some(target) = target else { return };
+            schema.extend(target);
+            merged = Some(reference);
+        }
+        self.merging.extend(merged.clone());
+        self.fit_keywords(schema);
+        if merged.is_some() {
+            self.merging.pop();
         }
     }
-    if schema.contains_key("$ref") {
-        // Beside a reference only definitions are accepted.
-        schema.retain(|name, _| matches!(name.as_str(), "$ref" | "$defs" | "definitions"));
-        return;
+
+    /// Returns what a reference refers to, with the keywords that stand beside the reference; `None` if there are none that
+    /// matter, or the reference leads to itself.
+    fn merged(&self, reference: &str, beside: &Map<String, Value>) -> Option<Map<String, Value>> {
+        let matters = |name: &str| !matches!(name, "$ref" | "$defs" | "definitions" | "default" | "title");
+        if !self.dialect.merges_references
+            || self.merging.iter().any(|known| known == reference)
+            || !beside.keys().any(|name| matters(name))
+        {
+            return None;
+        }
+        let mut target = resolve(self.root, reference)?.as_object()?.clone();
+        target.retain(|name, _| !matches!(name.as_str(), "$defs" | "definitions"));
+        target
+            .extend(beside.iter().filter(|(name, _)| matters(name)).map(|(name, value)| (name.clone(), value.clone())));
+        Some(target)
     }
-    if let Some(choices) = schema.shift_remove("oneOf") {
-        schema.entry("anyOf").or_insert(choices);
-    }
-    move_into_description(schema);
-    if is_object(schema) {
-        schema.insert("additionalProperties".into(), false.into());
-    } else {
-        schema.shift_remove("additionalProperties");
-    }
-    for (name, inner) in schema.iter_mut() {
-        match (name.as_str(), inner) {
-            ("properties", Value::Object(named)) => named.values_mut().for_each(tighten),
-            ("anyOf" | "allOf", Value::Array(schemas)) => schemas.iter_mut().for_each(tighten),
-            ("items", inner) => tighten(inner),
-            _ => {}
+
+    fn fit_keywords(&mut self, schema: &mut Map<String, Value>) {
+        if let Some(choices) = schema.shift_remove("oneOf") {
+            schema.entry("anyOf").or_insert(choices);
+        }
+        // OpenAI and Gemini have no constants.
+        if self.dialect.merges_references
+            && let Some(constant) = schema.shift_remove("const")
+        {
+            schema.insert("enum".into(), vec![constant].into());
+        }
+        self.move_into_description(schema);
+        if self.dialect.closed && is_object(schema) {
+            schema.insert("additionalProperties".into(), false.into());
+            if self.dialect.all_required
+                && let Some(Value::Object(properties)) = schema.get("properties")
+            {
+                let names: Vec<Value> = properties.keys().map(|name| name.as_str().into()).collect();
+                schema.insert("required".into(), names.into());
+            }
+        } else if self.dialect.closed {
+            schema.shift_remove("additionalProperties");
+        }
+        for (name, inner) in schema.iter_mut() {
+            match (name.as_str(), inner) {
+                ("properties", Value::Object(named)) => named.values_mut().for_each(|inner| self.fit(inner)),
+                ("anyOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
+                    schemas.iter_mut().for_each(|inner| self.fit(inner));
+                }
+                ("items" | "additionalProperties", inner) => self.fit(inner),
+                _ => {}
+            }
         }
     }
+
+    /// Returns true if a keyword is accepted with this value.
+    fn is_accepted(&self, name: &str, value: &Value) -> bool {
+        let is_primitive = |value: &Value| !value.is_array() && !value.is_object();
+        match name {
+            // A schema of further members goes into the description.
+            "additionalProperties" if self.dialect.closed => value.as_object().is_none_or(|schema| schema.is_empty()),
+            "enum" => value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_primitive)),
+            "const" => is_primitive(value),
+            "format" => value.as_str().is_some_and(|format| self.dialect.formats.contains(&format)),
+            "pattern" => self.dialect.patterns && value.as_str().is_some_and(is_regular),
+            "minItems" => value.as_u64().is_some_and(|min| min <= self.dialect.max_min_items),
+            _ => self.dialect.accepted.contains(&name),
+        }
+    }
+
+    fn move_into_description(&self, schema: &mut Map<String, Value>) {
+        schema.retain(|name, _| !ANNOTATIONS.contains(&name.as_str()));
+        let names: Vec<String> = schema
+            .iter()
+            .filter(|(name, value)| !self.is_accepted(name, value))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if names.is_empty() {
+            return;
+        }
+        let moved: Vec<String> =
+            names.iter().filter_map(|name| Some(format!("{name}: {}", schema.shift_remove(name)?))).collect();
+        describe(schema, &moved);
+    }
+}
+
+/// Maximum depth of objects and lists in a strict schema, without the references' own:
+/// <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>.
+const MAX_DEPTH: usize = 10;
+
+/// Returns true if each answer that a schema allows is also one that its closed form in a dialect allows: not so a dict with
+/// any keys, anything at all, or, where schemas may not refer to themselves, a tree.
+pub(in crate::providers) fn is_expressible(schema: &Value, dialect: &Dialect) -> bool {
+    expressible(schema, schema, dialect, &mut Vec::new(), 0)
+}
+
+fn expressible<'a>(
+    schema: &'a Value,
+    root: &'a Value,
+    dialect: &Dialect,
+    referred: &mut Vec<&'a str>,
+    depth: usize,
+) -> bool {
+    let Value::Object(members) = schema else { return !dialect.closed };
+    if depth > MAX_DEPTH {
+        return !dialect.closed;
+    }
+    if let Some(Value::String(reference)) = members.get("$ref") {
+        if referred.contains(&reference.as_str()) {
+            return dialect.recursive;
+        }
+        let Some(target) = resolve(root, reference) else { return false };
+        referred.push(reference);
+        let fits = expressible(target, root, dialect, referred, if dialect.recursive { 0 } else { depth });
+        referred.pop();
+        return fits;
+    }
+    let mut inner = |schema: &'a Value, deeper: usize| expressible(schema, root, dialect, referred, depth + deeper);
+    if members.contains_key("patternProperties") || members.contains_key("not") || members.contains_key("if") {
+        return !dialect.closed;
+    }
+    if let Some(Value::Array(parts)) = members.get("allOf")
+        && parts.len() > 1
+        && !dialect.accepted.contains(&"allOf")
+    {
+        return !dialect.closed;
+    }
+    if dialect.closed {
+        let is_typed = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "properties"];
+        let is_open = match members.get("additionalProperties") {
+            Some(Value::Object(schema)) => !schema.is_empty() || !members.contains_key("properties"),
+            Some(Value::Bool(false)) => false,
+            // Other members may come, and need not.
+            _ => members.get("properties").is_none_or(|known| known.as_object().is_some_and(Map::is_empty)),
+        };
+        let is_list = members.get("type").is_some_and(|kind| kind == "array");
+        if !is_typed.iter().any(|name| members.contains_key(*name))
+            || is_object(members) && is_open
+            || is_list && !members.contains_key("items")
+        {
+            return false;
+        }
+    }
+    members.iter().all(|(name, value)| match (name.as_str(), value) {
+        ("properties", Value::Object(named)) => named.values().all(|schema| inner(schema, 1)),
+        ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(parts)) => parts.iter().all(|part| inner(part, 0)),
+        ("items", schema) => inner(schema, 1),
+        _ => true,
+    })
 }
 
 fn is_object(schema: &Map<String, Value>) -> bool {
@@ -85,40 +395,12 @@ fn is_object(schema: &Map<String, Value>) -> bool {
     schema.contains_key("properties") || says_so && !has_alternatives
 }
 
-/// Returns true if a keyword is accepted with this value.
-fn is_accepted(name: &str, value: &Value) -> bool {
-    let is_primitive = |value: &Value| !value.is_array() && !value.is_object();
-    match name {
-        // A schema of further members goes into the description.
-        "additionalProperties" => value.as_object().is_none_or(|schema| schema.is_empty()),
-        "enum" => value.as_array().is_some_and(|values| !values.is_empty() && values.iter().all(is_primitive)),
-        "const" => is_primitive(value),
-        "format" => value.as_str().is_some_and(|format| FORMATS.contains(&format)),
-        "pattern" => value.as_str().is_some_and(is_regular),
-        // A schema may only say whether a list can be empty.
-        "minItems" => value.as_u64().is_some_and(|min| min <= 1),
-        _ => ACCEPTED.contains(&name),
-    }
-}
-
 /// Returns true if a pattern is a regular expression in the strict sense, without back-references.
 fn is_regular(pattern: &str) -> bool {
     let refers_back = pattern.as_bytes().windows(2).any(|two| two[0] == b'\\' && matches!(two[1], b'1'..=b'9'));
     // A backslash that is itself escaped begins no sequence.
     let pattern = pattern.replace("\\\\", "");
     !refers_back && !BEYOND_REGULAR.iter().any(|beyond| pattern.contains(beyond))
-}
-
-fn move_into_description(schema: &mut Map<String, Value>) {
-    schema.retain(|name, _| !ANNOTATIONS.contains(&name.as_str()));
-    let names: Vec<String> =
-        schema.iter().filter(|(name, value)| !is_accepted(name, value)).map(|(name, _)| name.clone()).collect();
-    if names.is_empty() {
-        return;
-    }
-    let moved: Vec<String> =
-        names.iter().filter_map(|name| Some(format!("{name}: {}", schema.shift_remove(name)?))).collect();
-    describe(schema, &moved);
 }
 
 /// Appends keywords of a schema to its description, in the form that Anthropic's SDK gives them.

@@ -35,13 +35,15 @@ use memchr::memmem;
 
 use self::reader::Reader;
 use self::stream::GeminiChunks;
+use super::families::claude::Model;
 use super::http::{accepted, headers};
 use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
+use super::structured::support as structured;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::{ANY, Grammar, NAMES, Words};
 use super::visibility::asks_for_usage;
-use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, errors};
+use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, Support, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::accumulate::Accumulator;
 use crate::types::completion::{self, Completion};
@@ -81,6 +83,7 @@ static GEMINI_ROW: Row = Row {
     key_variables: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
     base_url_variables: &["GOOGLE_GEMINI_BASE_URL"],
     tools: TOOLS,
+    structured: structured::GEMINI_MODELS,
     rate_limits: &limits::GEMINI,
     ..HOSTED
 };
@@ -102,6 +105,7 @@ static VERTEX_ROW: Row = Row {
         // The path of a file, or its content.
         Setting::caller("vertex_credentials", &["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"]),
     ],
+    structured: structured::GEMINI_MODELS,
     rate_limits: &limits::GEMINI,
     ..HOSTED
 };
@@ -109,6 +113,14 @@ static VERTEX_ROW: Row = Row {
 impl Provider for Gemini {
     fn row(&self) -> &'static Row {
         self.row
+    }
+
+    fn structured_output(&self, model: &str) -> Support {
+        let claude = Model::of(model);
+        match self.is_vertex && claude.is_claude() {
+            true => structured::claude(claude.has_output_format_on_vertex(), claude),
+            false => structured::of(self.row.structured, model),
+        }
     }
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {

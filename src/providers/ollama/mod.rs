@@ -30,6 +30,7 @@ use super::http::{JSON, destination};
 use super::rate_limits::table as limits;
 use super::resolve::check_url;
 use super::row::HOSTED;
+use super::structured::support as structured;
 use super::tools::endpoint::WithTools;
 use super::tools::grammar::Grammar;
 use super::unsupported::without_unsupported;
@@ -81,6 +82,7 @@ static ROW: Row = Row {
     ],
     // A model's template writes names and ids into the prompt.
     tools: Grammar::ANY,
+    structured: structured::OLLAMA,
     rate_limits: &limits::OWN,
     ..HOSTED
 };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 
-use super::foreign;
 use super::upload;
 use crate::providers::{Deployment, check_segments};
 use crate::python::errors::{argument, exception, unencodable, wrong};
@@ -79,10 +78,7 @@ pub(super) fn write(
 
 /// Sets a parameter.
 fn set(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-    params.set_with(name, |out| encode::encode(value, out)).map_err(|error| match foreign::schema_hint(name, value) {
-        Some(hint) => argument(value.py(), hint),
-        None => unencodable(value.py(), name, error),
-    })
+    params.set_with(name, |out| encode::encode(value, out)).map_err(|error| unencodable(value.py(), name, error))
 }
 
 /// Merges a mapping, or an object's JSON in a string, into the body.

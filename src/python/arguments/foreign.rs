@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyString};
 
 use crate::providers;
 use crate::python::errors::argument;
@@ -171,7 +171,7 @@ const CALLS: &[(&str, Fate)] = &[
     ("assistant_continue_message", Refused(NO_PROMPTS)),
     ("disable_add_transform_inline_image_block", Refused(NO_PROMPTS)),
     ("merge_reasoning_content_in_choices", Refused("reasoning stands in message.reasoning_content")),
-    ("enable_json_schema_validation", Refused("check the answer with a schema library of your own")),
+    ("enable_json_schema_validation", Refused("an answer is checked where response_format is a type or a JSON schema")),
     ("hf_model_name", Refused(NO_PROMPTS)),
     ("provider_specific_header", Refused("write extra_headers=")),
     ("region_name", Means("aws_region_name")),
@@ -325,6 +325,7 @@ const OURS: &[&str] = &[
     "headers",
     "max_retries",
     "max_retry_after",
+    "validation_retries",
     "num_retries",
     "output",
     "stream",
@@ -424,28 +425,6 @@ pub(crate) fn refuse_ssl_context(name: &str, value: &Bound<'_, PyAny>) -> PyResu
         true => Err(argument(value.py(), format!("{name} is an SSLContext: {CONTEXT}"))),
         false => Ok(()),
     }
-}
-
-/// Returns what would be right in place of a class as a response format, if the argument is that.
-pub(crate) fn schema_hint(name: &str, value: &Bound<'_, PyAny>) -> Option<String> {
-    let is_type = value.is_instance_of::<PyType>() || value.hasattr("__origin__").unwrap_or(false);
-    if name != "response_format" || !is_type {
-        return None;
-    }
-    let class = value.getattr("__name__").map_or_else(|_| "…".to_owned(), |name| name.to_string());
-    let is_model = value.hasattr("model_json_schema").unwrap_or(false);
-    let (schema, read) = match is_model {
-        true => (format!("{class}.model_json_schema()"), format!("{class}.model_validate_json")),
-        false => (
-            format!("pydantic.TypeAdapter({class}).json_schema()"),
-            format!("pydantic.TypeAdapter({class}).validate_json"),
-        ),
-    };
-    Some(format!(
-        "{name} is the class {class}: its schema would be right, {name}={{\"type\": \"json_schema\", \"json_schema\": \
-         {{\"name\": \"{class}\", \"strict\": True, \"schema\": {schema}}}}}; \
-         {read}(response.choices[0].message.content) reads the answer"
-    ))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 use super::defaults::Defaults;
 use super::foreign::{self, Meaning};
@@ -12,6 +13,8 @@ use crate::client::MAX_RETRY_AFTER;
 use crate::providers::DeploymentArgs;
 use crate::python::errors::argument;
 use crate::python::intern::intern;
+use crate::python::response_format::ResponseFormat;
+use crate::python::values;
 use crate::transport::deadline::Timeouts;
 use crate::types::operation::Operation;
 use crate::types::request::Request;
@@ -36,6 +39,10 @@ pub(super) struct CallOptions {
     pub numpy: bool,
     /// True if a parameter that nobody documents is refused.
     refuses_unknown: bool,
+    /// True if `response_format` is a type or a JSON schema, whose answers the package's `_structured` reads.
+    pub is_structured: bool,
+    /// True if `validation_retries` was given.
+    pub has_validation_retries: bool,
     /// The request, without parameters.
     pub request: Request,
 }
@@ -55,6 +62,8 @@ impl CallOptions {
             allow_http: defaults.allow_http,
             numpy: false,
             refuses_unknown: defaults.refuses_unknown,
+            is_structured: false,
+            has_validation_retries: false,
             request: Request {
                 operation,
                 extra_headers: defaults.headers.clone(),
@@ -72,6 +81,12 @@ impl CallOptions {
     pub fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         match name {
             "output" if self.request.operation == Operation::Embedding => self.numpy = output(value)?,
+            "response_format" | "text_format"
+                if matches!(self.request.operation, Operation::Chat | Operation::Responses) =>
+            {
+                return self.take_response_format(name, value);
+            }
+            "validation_retries" => self.has_validation_retries = true,
             "stream" => self.request.stream = flag(name, value)?,
             "allow_http" => self.allow_http = flag(name, value)?,
             "drop_params" => self.request.drop_params = flag(name, value)?,
@@ -115,6 +130,65 @@ impl CallOptions {
         }
         Ok(true)
     }
+
+    /// Takes `response_format`. Returns false for a format that is sent as it is.
+    fn take_response_format(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if let Ok(format) = value.cast::<ResponseFormat>() {
+            self.request.structured = Some(format.get().asked());
+            return Ok(true);
+        }
+        self.is_structured = match value.cast::<PyDict>() {
+            Ok(format) => name == "text_format" || is_schema(format)?,
+            Err(_) => is_type(value)?,
+        };
+        Ok(self.is_structured)
+    }
+}
+
+/// Words of a format in OpenAI's form that JSON schemas do not have.
+const SCHEMA_TYPES: &[&str] = &["object", "array", "string", "integer", "number", "boolean", "null"];
+
+/// Keywords of which a JSON schema without `type` has one.
+const SCHEMA_KEYWORDS: &[&str] =
+    &["$schema", "$ref", "$defs", "properties", "anyOf", "oneOf", "allOf", "enum", "const"];
+
+/// Returns true for a JSON schema, and false for a format in OpenAI's form or a provider's own.
+fn is_schema(format: &Bound<'_, PyDict>) -> PyResult<bool> {
+    let py = format.py();
+    match format.get_item(intern!(py, "type"))? {
+        Some(kind) => match kind.cast::<PyString>() {
+            Ok(kind) => Ok(SCHEMA_TYPES.contains(&kind.to_str()?)),
+            Err(_) => Ok(kind.is_instance_of::<PyList>()),
+        },
+        None => {
+            for keyword in SCHEMA_KEYWORDS {
+                if format.contains(values::string(py, keyword)?)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Returns true for a type, of any of Python's kinds, and for an adapter of pydantic's.
+fn is_type(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if value.is_instance_of::<PyType>() {
+        return Ok(true);
+    }
+    let py = value.py();
+    // `list[int]` and `Literal[…]`; `type Name = …` and `NewType`; `TypeAdapter(…)`; `int | None`.
+    for name in [
+        intern!(py, "__origin__"),
+        intern!(py, "__value__"),
+        intern!(py, "__supertype__"),
+        intern!(py, "validate_json"),
+    ] {
+        if value.hasattr(name)? {
+            return Ok(true);
+        }
+    }
+    Ok(value.get_type().name()?.to_str()? == "UnionType")
 }
 
 /// Reads `output`. Returns true if vectors are to be rows of an array, which takes numpy.

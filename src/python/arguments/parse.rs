@@ -24,7 +24,10 @@ use crate::python::json::vectors::Form;
 use crate::types::operation::Operation;
 use crate::types::request::Request;
 
-/// Reads the arguments of a call. `model` is the name of a provider where the operation has no model; `awaited` is true for
+const VALIDATION_RETRIES: &str = "validation_retries belongs to a response_format that is checked here: a type, such as a pydantic \
+                                  model, or a JSON schema";
+
+/// Reads the arguments of a call; `None` if `response_format` is a type or a JSON schema. `model` is the name of a provider where the operation has no model; `awaited` is true for
 /// a call that a task of the running event loop awaits.
 ///
 /// # Errors
@@ -38,7 +41,7 @@ pub(crate) fn parse_args(
     model: &Bound<'_, PyAny>,
     input: &Bound<'_, PyAny>,
     arguments: &Bound<'_, PyDict>,
-) -> PyResult<Box<PreparedCall>> {
+) -> PyResult<Option<Box<PreparedCall>>> {
     let py = model.py();
     let model = match operation.spec().has_model {
         true => str_of("model", model, "\"provider/model\"")?,
@@ -47,6 +50,12 @@ pub(crate) fn parse_args(
     let mut options = CallOptions::of(defaults, operation);
     body::check(&mut options.request, input)?;
     let (mut params, merged) = take_options(&mut options, arguments)?;
+    if options.is_structured {
+        return Ok(None);
+    }
+    if options.has_validation_retries {
+        return Err(argument(py, VALIDATION_RETRIES));
+    }
     if let Some(configuration) = defaults.configuration.as_deref() {
         configuration.add_params(operation, arguments, &mut |param| params.push(param))?;
     }
@@ -81,7 +90,7 @@ pub(crate) fn parse_args(
         attempt_log: None,
         callbacks,
     };
-    Ok(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route }))
+    Ok(Some(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route })))
 }
 
 /// Parameters of a request. Most calls have no more than this many.

@@ -74,16 +74,38 @@ impl Stream {
     /// The response accumulated so far, as the call without ``stream=True`` would have given it.
     #[getter]
     fn completion<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        if !slf.get().accumulates() {
-            return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
+        let completion = Self::unparsed(slf)?;
+        match slf.get().format(slf.py()) {
+            Some(format) if slf.get().local.lock(slf.py()).over => {
+                structured(slf.py())?.call_method1(intern!(slf.py(), "completion"), (format, completion))
+            }
+            _ => Ok(completion),
         }
-        let so_far = {
-            let mut local = slf.get().local.lock(slf.py());
-            stack::with_room(|| local.so_far.completion())
+    }
+
+    /// The answer so far, with ``response_format`` a type or a JSON schema: partial while it is streamed, read as the type when
+    /// the stream is over.
+    #[getter]
+    fn parsed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let Some(format) = slf.get().format(py) else {
+            return Err(PyAttributeError::new_err(
+                "only a stream whose response_format is a type or a JSON schema has the attribute parsed",
+            ));
         };
-        let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
-        set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
-        Ok(completion)
+        if slf.get().local.lock(py).over {
+            let completion = Self::unparsed(slf)?;
+            let completion = structured(py)?.call_method1(intern!(py, "completion"), (format, completion))?;
+            return completion.getattr(intern!(py, "parsed"));
+        }
+        format.getattr(intern!(py, "core"))?.call_method1(intern!(py, "partial"), (slf.get().text(py)?,))
+    }
+
+    /// Sets the type that the answer is read as.
+    #[pyo3(name = "_set_format")]
+    fn set_format(&self, py: Python<'_>, format: Py<PyAny>) {
+        let earlier = self.format.lock(py).replace(format);
+        drop(earlier);
     }
 
     /// The text accumulated so far: the content of the first choice, or of a response's messages. ``""`` before there is
@@ -107,6 +129,9 @@ impl Stream {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Some(format) = self.format.visit(&visit) {
+            visit.call(&*format)?;
+        }
         if let Some(decoded) = self.decoded.visit(&visit) {
             decoded.first.iter().chain(decoded.rest.iter().flatten()).try_for_each(|chunk| visit.call(chunk))?;
         }
@@ -128,4 +153,30 @@ impl Stream {
             if self.local.lock(py).over { ", over" } else { "" }
         )
     }
+}
+
+impl Stream {
+    /// Returns the response accumulated so far, not read as a type.
+    fn unparsed<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if !slf.get().accumulates() {
+            return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
+        }
+        let so_far = {
+            let mut local = slf.get().local.lock(slf.py());
+            stack::with_room(|| local.so_far.completion())
+        };
+        let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
+        set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
+        Ok(completion)
+    }
+
+    /// Returns the type that the answer is read as.
+    fn format<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.format.lock(py).as_ref().map(|format| format.bind(py).clone())
+    }
+}
+
+/// Returns the module that reads answers as types.
+fn structured(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    py.import(intern!(py, "ritellm._structured"))
 }

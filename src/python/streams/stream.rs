@@ -53,6 +53,8 @@ pub(crate) struct Stream {
     deepest: usize,
     /// Epoch in which the stream was opened.
     pub(super) fork_epoch: u64,
+    /// Type that the answer is read as, of `_structured`.
+    pub(super) format: GilCell<Option<Py<PyAny>>>,
 }
 
 /// Chunks that are decoded and not given out yet.
@@ -134,6 +136,7 @@ impl Stream {
             loops: AtomicUsize::new(0),
             deepest,
             fork_epoch: fork_epoch(),
+            format: GilCell::default(),
         }
     }
 
