@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 HERE = pathlib.Path(__file__).parent
-RECORD = struct.Struct("<dIII")
+RECORD = struct.Struct("<dIIIQ")
+ADMITTED = struct.Struct("<Qd")
 PATIENCE = 60
 KEY = "sk-limited-5e2f8c1a7b"
 
@@ -70,7 +71,19 @@ class LimitedServer:
         """Returns the time, the size and the status of each request, in order."""
         self.tell()
         records = RECORD.iter_unpack(self.log.read_bytes())
-        return [(at, size, status) for at, index, size, status in records if index == listener]
+        return [(at, size, status) for at, index, size, status, _ in records if index == listener]
+
+    def admissions(self, log: pathlib.Path) -> tuple[list[tuple[float, int]], float]:
+        """Returns the time of admission and the size of each request, in order, and the longest time from there to arrival.
+
+        The workers wrote the times into `log`. The few calls of a process that was killed before it wrote theirs have the
+        time of their arrival.
+        """
+        self.tell()
+        told = dict(ADMITTED.iter_unpack(log.read_bytes()))
+        records = list(RECORD.iter_unpack(self.log.read_bytes()))
+        found = sorted((told.get(number, at), size) for at, _, size, _, number in records)
+        return found, max((at - told.get(number, at) for at, *_, number in records), default=0.0)
 
 
 class Worker:

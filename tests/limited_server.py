@@ -4,7 +4,8 @@
                                                "latency": [least, most], "retry_after": "exact" | "coarse" | "none"}
 
 It prints the ports. A line on its standard input, `{"listener": 0, "limit": 30}`, changes a limit. The log has a record for
-each request: time.monotonic() at its arrival, the listener's index, its size in tokens, the status of its answer.
+each request: time.monotonic() at its arrival, the listener's index, its size in tokens, the status of its answer, and the
+number in its text, if there is one.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-RECORD = struct.Struct("<dIII")
+RECORD = struct.Struct("<dIIIQ")
 SIZE = re.compile(rb"size=(\d+)")
+NUMBER = re.compile(rb"number=(\d+)")
 
 
 class Rule:
@@ -137,8 +139,10 @@ class Connection(asyncio.Protocol):
         listener = self.listener
         found = SIZE.search(request)
         size = int(found.group(1)) if found else 1
+        number = NUMBER.search(request)
         wait = listener.rule.ask(now)
-        listener.log.write(RECORD.pack(now, listener.index, size, 200 if wait is None else 429))
+        status = 200 if wait is None else 429
+        listener.log.write(RECORD.pack(now, listener.index, size, status, int(number[1]) if number else 0))
         if wait is not None:
             asyncio.get_running_loop().call_later(0.01, self.transport.write, listener.refusal(wait))
             return

@@ -2,6 +2,9 @@
 
     python limited_worker.py OPTIONS          as JSON: see `main`
 
+With the option `log`, it appends the number and the time of admission (time.monotonic()) of each call that was answered to
+that file.
+
 It prints `ready`, begins with a line on its standard input, and ends with a line of JSON: the outcomes of its calls, the longest
 one, and its log.
 """
@@ -15,12 +18,15 @@ import json
 import logging
 import os
 import random
+import struct
 import sys
 import threading
 import time
 from typing import Any
 
 from ritellm import Client, Limit, Limits
+
+RECORD = struct.Struct("<Qd")
 
 
 def make(options: dict[str, Any], base_url: str) -> Client:
@@ -71,16 +77,25 @@ async def main() -> None:
     least, most = options.get("sizes", [1, 1])
     clients = [make(options, base_url) for base_url in options["base_urls"]]
     end = time.monotonic() + options["seconds"]
+    log = os.open(options["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if "log" in options else None
+    # Numbers of calls differ from those of other processes.
+    count = os.getpid() << 32
 
     async def caller(client: Client) -> None:
-        nonlocal longest
+        nonlocal longest, count
         while time.monotonic() < end:
             size = chance.randint(least, most)
-            messages = [{"role": "user", "content": f"size={size} " + "x" * (4 * size)}]
+            count += 1
+            number = count
+            text = f"size={size} number={number} " if log is not None else f"size={size} "
+            messages = [{"role": "user", "content": text + "x" * (4 * size)}]
             begun = time.monotonic()
             try:
-                await client.acompletion("openai/m", messages, timeout=options.get("timeout", 60))
+                response = await client.acompletion("openai/m", messages, timeout=options.get("timeout", 60))
                 outcomes["ok"] += 1
+                if log is not None:
+                    last = response.meta.attempts[-1]
+                    os.write(log, RECORD.pack(number, begun + last.started + last.waited))
             except asyncio.CancelledError:
                 raise
             except Exception as error:

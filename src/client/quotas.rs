@@ -170,9 +170,10 @@ impl Quotas {
         }
         let settings = self.settings.as_deref();
         let share = settings.map(|settings| &settings.share).unwrap_or(&Share::Process);
-        // Exchanges with a Redis are tasks of one runtime.
-        let runtime = matches!(share, Share::Redis { .. }).then(|| tokio::runtime::Handle::current().id());
-        let key = registry.hasher.hash_one((&id, share, runtime));
+        // Exchanges with a Redis are tasks of one runtime, over a connection with this client's settings of TLS.
+        let connection = matches!(share, Share::Redis { .. })
+            .then(|| (tokio::runtime::Handle::current().id(), self.transport.tls_fingerprint()));
+        let key = registry.hasher.hash_one((&id, share, connection));
         let quota = match registry.quotas.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {

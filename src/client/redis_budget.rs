@@ -58,9 +58,9 @@ impl Drop for Tasks {
     }
 }
 
-/// Returns the client of a Redis: one connection for all quotas of a runtime.
+/// Returns the client of a Redis: one connection for all quotas of a runtime with the same settings of TLS.
 fn client(settings: &RedisSettings<'_>) -> Result<Client> {
-    type Clients = (u32, HashMap<(tokio::runtime::Id, Secret), Client>);
+    type Clients = (u32, HashMap<(tokio::runtime::Id, Secret, [u8; 32]), Client>);
     static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
     let address = Address::parse("share", settings.url.expose())?;
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,7 +69,7 @@ fn client(settings: &RedisSettings<'_>) -> Result<Client> {
         std::mem::forget(std::mem::take(&mut clients.1));
         clients.0 = std::process::id();
     }
-    let key = (Handle::current().id(), settings.url.clone());
+    let key = (Handle::current().id(), settings.url.clone(), settings.transport.tls_fingerprint());
     let client = clients.1.entry(key).or_insert_with(|| {
         let place = address.peer.to_string();
         let client = Client::start(address, settings.transport);

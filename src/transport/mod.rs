@@ -83,6 +83,13 @@ pub struct Settings {
     pub max_values: usize,
 }
 
+impl Settings {
+    /// Returns a hash of the settings of TLS: connections with equal ones may be shared.
+    pub fn tls_fingerprint(&self) -> [u8; 32] {
+        trust::fingerprint(&self.trust, self.identity.as_deref())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -10,6 +10,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -192,6 +193,29 @@ fn is_directory(variable: &str, path: &Path) -> Result<bool> {
 
 fn refused(variable: &str, path: &Path, why: &dyn std::fmt::Display) -> Box<Error> {
     Error::argument(format!("the environment variable {variable} names {}, {why}", path.display()))
+}
+
+/// Returns a hash of what decides about a TLS connection: equal ones may share it.
+pub(super) fn fingerprint(trust: &Trust, identity: Option<&Identity>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let mut add = |part: &[u8]| {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    };
+    match trust {
+        Trust::System => add(b"system"),
+        Trust::NoVerification => add(b"none"),
+        Trust::Authorities(store) => {
+            for root in &store.roots {
+                add(&root.subject);
+                add(&root.subject_public_key_info);
+            }
+        }
+    }
+    // Its end, so that no authority can stand for a certificate.
+    add(b"identity");
+    identity.iter().flat_map(|identity| &identity.chain).for_each(|certificate| add(certificate));
+    digest.finalize().into()
 }
 
 /// A client certificate and its private key.
