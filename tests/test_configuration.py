@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,3 +254,139 @@ class TestCopies:
         for part in ("headers={'x-team': 'a'}", 'headers["authorization"]=…', "api_key=…", "proxy=…"):
             assert part in shown
         assert repr(Client()) == "Client()"
+
+
+FILE = """
+aliases = { fast = "corp/m" }
+
+[defaults]
+temperature = 0.5
+
+[providers.corp]
+base_url = "${CORP_URL}"
+"""
+
+
+class TestFiles:
+    @pytest.fixture(autouse=True)
+    def corp_url(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CORP_URL", server.base_url)
+
+    @pytest.mark.parametrize("table", ["", "client"])
+    def test_a_client_of_a_file(self, server: Server, tmp_path: Path, table: str) -> None:
+        path = tmp_path / "ritellm.toml"
+        in_table = "[client]\n" + FILE.replace("[defaults]", "[client.defaults]").replace("[prov", "[client.prov")
+        path.write_text(in_table if table else FILE)
+        server.answer(plain())
+        Client.from_file(path, max_retries=0).completion("fast", MESSAGES)
+        assert server.last.json == {"model": "m", "messages": MESSAGES, "temperature": 0.5}
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("a =", r"is no TOML: line 1: "),
+            ('timeout = "x"', "timeout is of type str"),
+            ('api_key = "${NOT_SET_AT_ALL}"', "api_key names the variable NOT_SET_AT_ALL, which is not set"),
+            ("client = 3", "client in .* is of type int: a table would be right"),
+        ],
+    )
+    def test_a_file_that_cannot_be_used(self, tmp_path: Path, content: str, message: str) -> None:
+        path = tmp_path / "ritellm.toml"
+        path.write_text(content)
+        with pytest.raises(InvalidArgumentError, match=message):
+            Client.from_file(path)
+
+    def test_the_environment_names_a_file_for_the_functions(self, server: Server, tmp_path: Path) -> None:
+        """It is read by the first call, not at import; `configure` comes before it."""
+        path = tmp_path / "ritellm.toml"
+        program = """
+import os, sys, ritellm
+if sys.argv[2] == "late":
+    os.rename(sys.argv[1] + ".later", sys.argv[1])
+if sys.argv[2] == "configured":
+    ritellm.configure(aliases={"fast": "openai_compatible/other"}, base_url=os.environ["CORP_URL"])
+try:
+    ritellm.completion("fast", [{"role": "user", "content": "hi"}])
+except ritellm.InvalidArgumentError as error:
+    print(error)
+"""
+
+        def run(how: str) -> str:
+            command = [sys.executable, "-c", program, str(path), how]
+            environment = {"RITELLM_CONFIG": str(path), "CORP_URL": server.base_url}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+            return done.stdout
+
+        assert "RITELLM_CONFIG: " in run("missing")
+        path.with_name("ritellm.toml.later").write_text(FILE)
+        server.answer(plain(), plain())
+        assert run("late") == ""
+        assert server.last.json["temperature"] == 0.5
+        assert run("configured") == ""
+        assert server.last.json == {"model": "other", "messages": MESSAGES}
+
+
+class TestConfigure:
+    def test_settings_are_added_to_those_before(self, server: Server) -> None:
+        program = f"""
+import ritellm
+from ritellm import completion
+ask = lambda **params: completion("fast", [{{"role": "user", "content": "hi"}}], **params)
+ritellm.configure(aliases={{"fast": "corp/m"}}, providers={{"corp": {{"base_url": {server.base_url!r}}}}})
+ask()
+ritellm.configure(defaults={{"temperature": 0}})
+ask()
+print(ritellm.stats()["calls"], ritellm.stats()["connections_open"])
+ritellm.configure(defaults=None, max_in_flight=3)
+ask()
+print(ritellm.stats()["calls"])
+try:
+    ritellm.configure(max_retires=3)
+except TypeError as error:
+    print(error)
+ask()
+"""
+        server.answer(plain(), plain(), plain(), plain())
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.splitlines() == [
+            "2 1",
+            "3",
+            "Client() got an unexpected keyword argument 'max_retires'. Did you mean 'max_retries'?",
+        ]
+        assert [request.json.get("temperature") for request in server.requests] == [None, 0, None, None]
+
+
+class Tenant(Client):
+    """A subclass with arguments of its own."""
+
+    def __init__(self, tenant: str, *, region: str = "eu", **settings: Any) -> None:
+        super().__init__(headers={"x-tenant": tenant}, **settings)
+        self.region = region
+
+
+class WithoutSuper(Client):
+    def __init__(self, **settings: Any) -> None:
+        self.extra = 1
+
+
+class TestSubclasses:
+    def test_a_subclass_with_its_own_init(self, server: Server) -> None:
+        client = Tenant("a", region="us", base_url=server.base_url, max_retries=0)
+        for other in (client, pickle.loads(pickle.dumps(client)), copy.copy(client), client.with_options(timeout=3)):
+            server.answer(plain())
+            other.completion("openai_compatible/m", MESSAGES)
+            assert server.last.headers["x-tenant"] == "a"
+            assert (type(other), other.region) == (Tenant, "us")
+        assert repr(client).startswith("Tenant(headers={'x-tenant': 'a'}, base_url=")
+        with pytest.raises(InvalidArgumentError, match="timeout is of type str"):
+            Tenant("a", timeout="x")
+        with pytest.raises(TypeError, match="takes no positional arguments"):
+            Client("a")  # type: ignore[misc]
+
+    def test_one_that_does_not_call_ours_has_the_settings_nevertheless(self, server: Server) -> None:
+        server.answer(plain())
+        WithoutSuper(base_url=server.base_url).completion("openai_compatible/m", MESSAGES)
+        assert server.requests
+
+    def test_the_signature_lists_every_setting(self) -> None:
+        assert {"providers", "aliases", "defaults", "timeout", "limits"} <= set(inspect.signature(Client).parameters)

@@ -83,6 +83,7 @@ NAMES = [
     "batches",
     "close",
     "completion",
+    "configure",
     "embedding",
     "files",
     "rerank",

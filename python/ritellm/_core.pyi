@@ -30,6 +30,7 @@ __all__ = [
     "host_quotas",
     "providers",
     "to_json",
+    "toml_to_json",
 ]
 
 # mod.rs
@@ -79,13 +80,20 @@ def act_as_dict(class_: type[Object], /) -> None:
 def to_json(value: object) -> bytes:
     """Encodes a value as JSON in UTF-8."""
 
+def toml_to_json(text: str, /) -> str: ...
 def from_json(json: bytes) -> Any:
     """Decodes a JSON text; objects become instances of `Object`. Raises `ValueError` with the position of an error."""
 
 # client.rs
 
+@type_check_only
+class _Initialised:
+    """A base of its own, so that type checkers take the arguments of a new client from `Client.__new__`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None: ...
+
 @disjoint_base
-class Client:
+class Client(_Initialised):
     """Settings and a connection pool. The package's ``Client`` adds the public methods."""
 
     def __new__(
@@ -161,6 +169,7 @@ class Client:
         """
 
     def __repr__(self) -> str: ...
+    def reconfigure(self, settings: dict[str, Any], keep: bool) -> None: ...
     def __copy__(self) -> Self: ...
     def __deepcopy__(self, memo: Any, /) -> Self: ...
     def start(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 
+from ritellm import _core
 from ritellm.exceptions import InvalidArgumentError
 
 TYPE_CHECKING = False
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 else:
     Any = object
 
-__all__ = ["read"]
+__all__ = ["client_settings", "read", "settings", "with_environment"]
 
 
 def read(argument: str, path: str | os.PathLike[str], kinds: tuple[str, ...]) -> Any:
@@ -50,24 +53,69 @@ def _reader(argument: str, kind: str) -> tuple[Any, Any]:
 
         return json.loads, ValueError
     if kind == "toml":
-        # Python 3.10 has no reader of TOML.
-        toml = _first_of("tomllib", "tomli")
-        if toml is None:
-            raise InvalidArgumentError(f"{argument}: Python 3.10 reads TOML with tomli: pip install tomli")
-        return toml.loads, ValueError
-    yaml = _first_of("yaml")
-    if yaml is None:
-        raise InvalidArgumentError(f"{argument}: YAML is read with PyYAML: pip install pyyaml")
+        import json
+
+        return lambda text: json.loads(_core.toml_to_json(text)), ValueError
+    from importlib import import_module
+
+    try:
+        yaml = import_module("yaml")
+    except ImportError as error:
+        raise InvalidArgumentError(f"{argument}: YAML is read with PyYAML: pip install pyyaml") from error
     return yaml.safe_load, (ValueError, yaml.YAMLError)
 
 
-def _first_of(*names: str) -> Any:
-    """Imports the first of some modules that is installed."""
-    from importlib import import_module
+def with_environment(value: Any, at: str) -> Any:
+    """Replaces ``${NAME}`` and ``os.environ/NAME`` in the texts of a value by the variables of the environment.
 
-    for name in names:
-        try:
-            return import_module(name)
-        except ImportError:
-            continue
-    return None
+    Args:
+        value: the content of a file.
+        at: the place of the value, for errors.
+
+    Raises:
+        InvalidArgumentError: a variable that is not set.
+    """
+    if isinstance(value, Mapping):
+        return {name: with_environment(item, f"{at}.{name}" if at else str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [with_environment(item, f"{at}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+    if value.startswith("os.environ/"):
+        return _variable(value.removeprefix("os.environ/"), at)
+    return re.sub(r"\$\{(\w+)\}", lambda found: _variable(found[1], at), value)
+
+
+def settings(argument: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the table of settings in a TOML or YAML file, with the environment's variables.
+
+    Raises:
+        InvalidArgumentError: a file that cannot be read, holds no table, or names a variable that is not set.
+    """
+    content = read(argument, path, ("toml", "yaml"))
+    if not isinstance(content, dict):
+        raise InvalidArgumentError(f"{argument}: {os.fspath(path)} holds no table of settings")
+    found: dict[str, Any] = with_environment(content, "")
+    return found
+
+
+def client_settings(argument: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the arguments of a client in a file: its table ``[client]``, or the whole file if there is none.
+
+    Raises:
+        InvalidArgumentError: as for `settings`.
+    """
+    content = settings(argument, path)
+    found = content.get("client", content)
+    if not isinstance(found, dict):
+        raise InvalidArgumentError(
+            f"{argument}: client in {os.fspath(path)} is of type {type(found).__name__}: a table would be right"
+        )
+    return found
+
+
+def _variable(name: str, at: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise InvalidArgumentError(f"{at} names the variable {name}, which is not set")
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ritellm import _core
@@ -31,6 +32,7 @@ __all__ = [
     "aspeech",
     "close",
     "completion",
+    "configure",
     "embedding",
     "rerank",
     "responses",
@@ -174,6 +176,24 @@ class Client(_core.Client):
     Raises:
         InvalidArgumentError: a setting that cannot be used.
     """
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **settings: Any) -> Self:
+        """Makes a client with the settings in a TOML file, or in YAML where PyYAML is installed.
+
+        The file has the arguments of `Client` by their names, or in a table ``[client]`` (so that one file serves `Router` as
+        well). ``${NAME}`` in a value stands for the variable of the environment.
+
+        Args:
+            path: the file; its name ends in ``.toml``, ``.yaml`` or ``.yml``.
+            **settings: arguments that replace those of the file.
+
+        Raises:
+            InvalidArgumentError: a file that cannot be read, or a setting that cannot be used.
+        """
+        from ritellm import _files
+
+        return cls(**{**_files.client_settings("path", path), **settings})
 
     def close(self, timeout: float | None = 5.0) -> None:
         """Closes the client: idle connections at once, the others when their calls are done.
@@ -540,7 +560,7 @@ class _DefaultClient(Client):
         return self
 
 
-_default = _DefaultClient()
+_default = _DefaultClient(_file="RITELLM_CONFIG") if "RITELLM_CONFIG" in os.environ else _DefaultClient()
 completion = _default.completion
 acompletion = _default.acompletion
 embedding = _default.embedding
@@ -553,6 +573,41 @@ speech = _default.speech
 aspeech = _default.aspeech
 close = _default.close
 aclose = _default.aclose
+
+
+def configure(path: str | os.PathLike[str] | None = None, /, **settings: Any) -> None:
+    """Configures the package's functions: they are the methods of one client, which gets these settings.
+
+    >>> import ritellm
+    >>> ritellm.configure(timeout=60, aliases={"fast": "openai/gpt-4o-mini"}, defaults={"temperature": 0})
+
+    Settings that are not named stay as they are. Calls in flight go on with those that they began with. If the environment has
+    ``RITELLM_CONFIG``, the path of a file, the first call is made with its settings, unless `configure` was called before.
+
+    Args:
+        path: a file with settings, as `Client.from_file` reads it.
+        **settings: the arguments of `Client`; they replace those of the file. ``None`` is the default.
+
+    Raises:
+        InvalidArgumentError: a file that cannot be read, or a setting that cannot be used; nothing is changed.
+    """
+    if path is not None:
+        from ritellm import _files
+
+        settings = {**_files.client_settings("path", path), **settings}
+    try:
+        _default.reconfigure(settings, True)
+    finally:
+        # Local variables are shown in tracebacks.
+        del settings
+
+
+def _configure_from(variable: str) -> None:
+    """Configures the package's functions from the file that a variable of the environment names."""
+    from ritellm import _files
+
+    path = os.environ.get(variable)
+    _default.reconfigure(_files.client_settings(variable, path) if path else {}, True)
 
 
 def stats() -> dict[str, Any]:

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -259,10 +258,7 @@ class Router(Client):
         Raises:
             InvalidArgumentError: a file that cannot be read, or an argument that cannot be used.
         """
-        content = _files.read("path", path, ("toml", "yaml"))
-        if not isinstance(content, dict):
-            raise InvalidArgumentError(f"path: {os.fspath(path)} holds no table of settings")
-        settings = _with_environment(content, "")
+        settings = _files.settings("path", path)
         client = settings.pop("client", None)
         foreign = settings.pop("router_settings", None)
         for name in ("litellm_settings", "general_settings", "environment_variables"):
@@ -331,7 +327,7 @@ def _groups_of_model_list(model_list: Any) -> dict[str, list[Deployment]]:
             raise InvalidArgumentError(f'{at} must be a dict with "model_name" and "litellm_params"')
         if not isinstance(entry.get("model_name"), str):
             raise InvalidArgumentError(f"{at} has no model_name: the name of its group would be right")
-        params = dict(_with_environment(entry["litellm_params"], at))
+        params = dict(_files.with_environment(entry["litellm_params"], at))
         info = entry.get("model_info") or {}
         options: dict[str, Any] = {"name": info.get("id"), "base_model": info.get("base_model")}
         # Limits may stand beside or inside of the parameters.
@@ -459,26 +455,3 @@ def _router_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     if strategy is not None:
         settings["strategy"] = _STRATEGIES.get(strategy, strategy)
     return settings
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-def _with_environment(value: Any, at: str) -> Any:
-    """Replaces ``${NAME}`` and ``os.environ/NAME`` by variables of the environment."""
-    if isinstance(value, Mapping):
-        return {name: _with_environment(item, f"{at}.{name}" if at else str(name)) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_with_environment(item, f"{at}[{index}]") for index, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    if value.startswith("os.environ/"):
-        return _variable(value.removeprefix("os.environ/"), at)
-    return _VARIABLE.sub(lambda found: _variable(found[1], at), value)
-
-
-def _variable(name: str, at: str) -> str:
-    value = os.environ.get(name)
-    if value is None:
-        raise InvalidArgumentError(f"{at} names the variable {name}, which is not set")
-    return value

@@ -1,12 +1,12 @@
 //! Entry points: hand a call from Python to the network thread, which answers on the caller's event loop or thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use super::arguments::concealed::{Arguments, conceal};
 use super::arguments::defaults::Defaults;
@@ -61,19 +61,95 @@ struct State {
     core: Arc<PerProcess<Core>>,
     /// Groups of deployments, for a router.
     routing: Option<Routing>,
+    /// The state that replaced this one. Calls in flight keep the one that they began with.
+    next: OnceLock<Box<State>>,
+}
+
+impl State {
+    /// Reads the arguments of a client.
+    fn read(given: Bound<'_, PyDict>) -> PyResult<Box<Self>> {
+        let (core, routing) = shared(&given)?;
+        let (defaults, settings, router) = settings::read(&given)?;
+        let routing = routing.or(router.map(Routing::new));
+        Ok(Box::new(Self { defaults, settings, given: given.unbind(), core, routing, next: OnceLock::new() }))
+    }
 }
 
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (**settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, providers=None, aliases=None, defaults=None)")]
-    fn new(py: Python<'_>, settings: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
-        let given = settings.map_or_else(|| values::dict(py), Ok)?;
-        let (core, routing) = shared(&given)?;
-        let (defaults, settings, router) = settings::read(&given)?;
-        let routing = routing.or(router.map(Routing::new));
-        let state = State { defaults, settings, given: given.unbind(), core, routing };
-        Ok(Self { state: Some(Box::new(state)) })
+    #[classmethod]
+    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, providers=None, aliases=None, defaults=None)")]
+    fn new(
+        class: &Bound<'_, PyType>,
+        args: &Bound<'_, PyTuple>,
+        settings: Option<Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = class.py();
+        let mut given = settings.map_or_else(|| values::dict(py), Ok)?;
+        let are_settings = args.is_empty() && settings::are_known(&given)?;
+        if !are_settings && has_own_init(class)? {
+            // The arguments are those of a subclass, whose own `__init__` calls ours with the settings.
+            given = values::dict(py)?;
+        } else if !args.is_empty() {
+            return Err(PyTypeError::new_err(format!(
+                "Client() takes no positional arguments, but {} were given",
+                args.len()
+            )));
+        }
+        Ok(Self { state: Some(State::read(given)?) })
+    }
+
+    /// Takes the settings that the `__init__` of a subclass passes on. For other classes `__new__` has read them.
+    #[pyo3(signature = (*args, **settings))]
+    fn __init__(
+        slf: &Bound<'_, Self>,
+        args: &Bound<'_, PyTuple>,
+        settings: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<()> {
+        match settings {
+            _ if !has_own_init(&slf.get_type())? => Ok(()),
+            _ if !args.is_empty() => Err(PyTypeError::new_err("Client.__init__() takes no positional arguments")),
+            None => Ok(()),
+            Some(settings) => slf.get().reconfigure(settings, false),
+        }
+    }
+
+    /// Gives the client other settings. Calls in flight go on with those that they began with. With ``keep``, settings that are
+    /// not named stay as they are, and so do the connections unless a setting concerns them; ``None`` is the default.
+    fn reconfigure(&self, settings: &Bound<'_, PyDict>, keep: bool) -> PyResult<()> {
+        let py = settings.py();
+        let last = self.state();
+        let given = if keep { last.given.bind(py).copy()? } else { values::dict(py)? };
+        if given.contains(intern!(py, settings::FILE))? {
+            given.del_item(intern!(py, settings::FILE))?;
+        }
+        let mut keeps_connections = keep;
+        for (name, value) in settings.iter() {
+            keeps_connections &= !settings::OF_CONNECTIONS.contains(&name.cast::<PyString>()?.to_str()?);
+            given.set_item(name, value)?;
+        }
+        let mut next = State::read(given)?;
+        if keeps_connections {
+            next.core = last.core.clone();
+        } else if let Some(core) = last.core.known() {
+            // The statistics go on.
+            next.core.get(|| Core::new(core.client.renewed(&next.settings)));
+        }
+        let mut next = Some(next);
+        let mut last = last;
+        loop {
+            if let Some(fresh) = next.take()
+                && let Err(fresh) = last.next.set(fresh)
+            {
+                // Another thread was first.
+                next = Some(fresh);
+            }
+            match next {
+                Some(_) => last = last.next.get().expect("just found to be set"),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Returns a client with other options for its calls.
@@ -147,7 +223,12 @@ impl Client {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.state.as_ref().map(|state| &state.given))
+        let mut state = self.state.as_ref();
+        while let Some(own) = state {
+            visit.call(&own.given)?;
+            state = own.next.get();
+        }
+        Ok(())
     }
 
     /// Starts a call; a task of the running event loop awaits the answer or the stream. ``operation`` is the name of a row in
@@ -321,6 +402,13 @@ impl Client {
     }
 }
 
+/// Returns true for a subclass with an `__init__` of its own.
+fn has_own_init(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    let py = class.py();
+    let name = intern!(py, "__init__");
+    Ok(!class.getattr(name)?.is(&py.get_type::<Client>().getattr(name)?))
+}
+
 /// Takes the client whose connections a new one shares out of its arguments: under [`SHARED`] for a client with other options,
 /// under [`BASE`] for a router, which takes the client's settings, too. Returns its core and, of a router with other options,
 /// its routing.
@@ -437,19 +525,31 @@ impl FromPyObject<'_, '_> for OperationName {
 }
 
 impl Client {
+    #[inline]
     fn state(&self) -> &State {
-        self.state.as_ref().expect("a client that was made")
+        let mut state = self.state.as_ref().expect("a client that was made");
+        while let Some(next) = state.next.get() {
+            state = next;
+        }
+        state
     }
 
     /// Returns the model that the client's configuration has under a name.
     #[inline]
     fn configured_model<'py>(&self, model: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match &self.state().defaults.configuration {
-            None => Ok(None),
-            Some(configuration) => match model.cast::<PyString>() {
-                Ok(name) => Ok(configuration.alias(model.py(), name.to_str()?)),
-                Err(_) => Ok(None),
-            },
+        if self.state().defaults.configuration.is_some() { self.alias(model) } else { Ok(None) }
+    }
+
+    #[cold]
+    fn alias<'py>(&self, model: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = model.py();
+        if let Some(file) = self.state().given.bind(py).get_item(intern!(py, settings::FILE))? {
+            let configure = py.import(intern!(py, "ritellm.client"))?.getattr(intern!(py, "_configure_from"))?;
+            configure.call1((file,))?;
+        }
+        match (&self.state().defaults.configuration, model.cast::<PyString>()) {
+            (Some(configuration), Ok(name)) => Ok(configuration.alias(py, name.to_str()?)),
+            _ => Ok(None),
         }
     }
 

@@ -165,6 +165,14 @@ mod native {
         })
     }
 
+    /// Reads a TOML document and returns it as JSON. Raises `ValueError` with the line of an error.
+    #[pyfunction]
+    #[pyo3(signature = (text, /))]
+    fn toml_to_json(text: &str) -> PyResult<String> {
+        let json = crate::types::toml::to_json(text).map_err(pyo3::exceptions::PyValueError::new_err)?;
+        Ok(json.to_string())
+    }
+
     /// Decodes a JSON text; objects become instances of `Object`. Raises `ValueError` with the position of an error.
     #[pyfunction]
     fn from_json<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {

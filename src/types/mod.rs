@@ -31,6 +31,7 @@ pub mod shared;
 pub mod snapshot;
 pub mod strict;
 pub mod structured;
+pub mod toml;
 pub mod unix_socket;
 pub mod usage;
 pub mod values;

@@ -394,6 +394,11 @@ pub(crate) fn rename_settings(given: &Bound<'_, PyDict>) -> PyResult<()> {
     Ok(())
 }
 
+/// Returns true for the name of a setting of another library's client.
+pub(crate) fn is_setting(name: &str) -> bool {
+    CLIENTS.iter().any(|(known, _)| *known == name)
+}
+
 /// Refuses a setting of another library's client, or an argument of a call.
 ///
 /// # Errors

@@ -57,12 +57,34 @@ struct ClientSettings {
 /// The keyword under which a client that `with_options` made gets the options, a tuple of dicts.
 pub(crate) const OPTIONS: &str = "_options";
 
+/// The keyword under which the client of the package's functions gets the environment variable with the path of its
+/// settings, which are read by the first call.
+pub(crate) const FILE: &str = "_file";
+
 /// The keyword under which a router gets its arguments, a dict.
 pub(crate) const ROUTER: &str = "_router";
 
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
 pub(crate) const CALL_OPTIONS: &[&str] =
     &["timeout", "max_retries", "max_retry_after", "drop_params", "unknown_params", "headers", "priority"];
+
+/// Names of the settings that concern connections, or what all calls of a client share.
+pub(crate) const OF_CONNECTIONS: &[&str] = &[
+    "http2",
+    "ca_bundle",
+    "client_cert",
+    "verify",
+    "proxy",
+    "max_connections",
+    "max_in_flight",
+    "limits",
+    "max_header_size",
+    "max_body_size",
+    "max_event_size",
+    "max_stream_size",
+    "max_values",
+    "catalog",
+];
 
 const fn setting(
     name: &'static str,
@@ -207,6 +229,10 @@ const SETTINGS: &[Setting] = &[
     setting("defaults", Always, |client, name, value| {
         configuration::part(&mut client.defaults.configuration).read_defaults(name, value, |key| find(key).is_some())
     }),
+    setting(FILE, Always, |client, _, _| {
+        configuration::part(&mut client.defaults.configuration);
+        Ok(())
+    }),
     setting(ROUTER, Always, |client, _, value| {
         client.router = Some(value.clone().unbind());
         Ok(())
@@ -235,6 +261,18 @@ pub(super) fn find(name: &str) -> Option<&'static Setting> {
 /// Returns the names of the settings that are for users.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().map(|setting| setting.name).filter(|name| !name.starts_with('_'))
+}
+
+/// Returns true if every name is that of a setting, ours or another library's.
+pub(crate) fn are_known(names: &Bound<'_, PyDict>) -> PyResult<bool> {
+    for (name, _) in names.iter() {
+        let name = name.cast::<PyString>()?.to_str()?;
+        // Ours alone begin with an underscore.
+        if !name.starts_with('_') && find(name).is_none() && !foreign::is_setting(name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads the keyword arguments of a client. `None` is the same as not given. Those with another library's name get ours.
