@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import os
 import pathlib
 import signal
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(longest(item)))
+
+
+def pytest_collection_finish() -> None:
+    # The 440,000 objects of 5,300 collected tests are no test's garbage: `gc.collect()` would take 0.3 s to look through them.
+    gc.collect()
+    gc.freeze()
 
 
 def longest(item: pytest.Item) -> int:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from server import free_port
 
 HERE = pathlib.Path(__file__).parent
 RECORD = struct.Struct("<dIIIQ")
@@ -234,13 +235,6 @@ class Proxy:
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        assert isinstance(port, int)
-        return port
 
 
 @contextlib.contextmanager

@@ -7,7 +7,9 @@ came, and whether the client went away before its answer was done.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import secrets
 import socket
 import struct
 import threading
@@ -20,6 +22,18 @@ from urllib.parse import parse_qsl, unquote
 
 PATIENCE = 30.0
 """Seconds after which something that should have happened is taken not to: generous, since the machine may be busy."""
+
+FREE_PORTS = range(10_000, 32_000)
+"""Below the ports that Linux (32,768), macOS and Windows (49,152) give to sockets that ask for none."""
+
+
+def free_port() -> int:
+    """Returns a port that nothing listens on. No server or connection of a test that runs beside gets it by chance."""
+    while True:
+        port = secrets.choice(FREE_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
 
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 Json = dict[str, Any]
@@ -274,6 +288,9 @@ class Server:
             self._loop.run_forever()
         finally:
             listening.close()
+            # A connection that was accepted last gets its transport in the next turn, and its protocol in the one after.
+            for _ in range(2):
+                self._loop.run_until_complete(asyncio.sleep(0))
             for protocol in list(self._protocols):
                 protocol.transport.abort()
             tasks = asyncio.all_tasks(self._loop)

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import json
 import pickle
-import socket
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +28,7 @@ from server import (
     dumped,
     event,
     events,
+    free_port,
     plain,
     refusal,
     stream_of,
@@ -333,8 +333,7 @@ class TestConnections:
         assert len(at_openai.requests) == 1
 
     def test_nobody_listens(self, call: Call) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
+        port = free_port()
         with pytest.raises(APIConnectionError, match=f"127.0.0.1:{port}") as caught:
             call(base_url=f"http://127.0.0.1:{port}", api_key=KEY, max_retries=1)
         assert caught.value.retries == 1

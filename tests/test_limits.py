@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import pickle
 import time
 from typing import Any
 
 import pytest
-from server import KEY, MESSAGES, Answer, Server, Stall, chunks_of, completion_of, events, plain, stream_of
+from server import KEY, MESSAGES, Answer, Gate, Server, Stall, chunks_of, completion_of, events, plain, stream_of
 from test_admission import until
 
 import ritellm
@@ -153,12 +154,16 @@ class TestRefusals:
 
 class TestPriority:
     async def test_interactive_calls_pass_bulk_calls(self, server: Server) -> None:
-        server.answer(plain())
+        gate = Gate()
+        server.answer(dataclasses.replace(plain(), before=[gate]), plain())
         client = client_of(server, {"openai": {"max_in_flight": 1}})
         bulk = client.with_options(priority="bulk")
         calls = [bulk.acompletion(MODEL, MESSAGES, user="bulk") for _ in range(20)]
         calls += [client.acompletion(MODEL, MESSAGES, user="interactive") for _ in range(5)]
-        await asyncio.gather(*calls)
+        ended = asyncio.gather(*calls)
+        await until(lambda: [state["waiting"] for state in client.limits().values()] == [24])
+        gate.open()
+        await ended
         users = [request.json["user"] for request in server.requests]
         # The first one found nobody before it.
         assert users[:6] == ["bulk"] + ["interactive"] * 5

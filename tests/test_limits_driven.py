@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import trustme
-from limited import KEY, Processes, Proxy, free_port, host_files, host_share, most_in
+from limited import KEY, Processes, Proxy, host_files, host_share, most_in
+from server import free_port
 
 from ritellm import Client, Limit, Limits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from server import KEY, MESSAGES, Answer, Server, completion_of, plain, streamed
+from server import KEY, MESSAGES, Answer, Server, completion_of, free_port, plain, streamed
 
 from ritellm import APIConnectionError, Client, InvalidArgumentError
 
@@ -89,11 +89,10 @@ def test_https_goes_through_a_tunnel(proxy: Server, monkeypatch: pytest.MonkeyPa
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
 
 
-def test_a_proxy_that_is_not_there(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.close()
-
-    monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-word@127.0.0.1:{server.port}")
-    with pytest.raises(APIConnectionError, match=f"through the proxy 127.0.0.1:{server.port}") as caught:
+def test_a_proxy_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:s3cret-word@127.0.0.1:{port}")
+    with pytest.raises(APIConnectionError, match=f"through the proxy 127.0.0.1:{port}") as caught:
         Client(base_url=ELSEWHERE, api_key=KEY, allow_http=True, max_retries=0).completion("openai/m", MESSAGES)
     assert "s3cret-word" not in str(caught.value) + repr(vars(caught.value))
 

@@ -7,7 +7,6 @@ import copy
 import os
 import pickle
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from server import (
     dumped,
     event,
     events,
+    free_port,
     plain,
     refusal,
     stream_of,
@@ -126,9 +126,7 @@ class Fault:
 
 
 def unused_address(_: Server) -> str:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 FAULTS = {

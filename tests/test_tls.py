@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from server import free_port
 
 APP = """
 import asyncio, hashlib, json
@@ -101,9 +102,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def port(certificates: Path) -> Iterator[int]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "hypercorn", "app:app", "--bind", f"127.0.0.1:{port}", "--keyfile", "key.pem"]
     server = subprocess.Popen(
         [*command, "--certfile", "chain.pem"], cwd=certificates, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -11,7 +11,6 @@ import copy
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server import free_port
 
 import ritellm
 
@@ -69,12 +69,6 @@ CASES: list[tuple[int, Case]] = [
 PROVIDERS = sorted({case["provider"] for _, case in CASES if case["status"] < 400})
 NATIVE = ("anthropic", "bedrock", "cohere", "gemini", "vertex")
 """Providers in the recordings that have a wire of their own."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Replay:

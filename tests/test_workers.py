@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from server import PATIENCE, Server, plain_or_streamed
+from server import PATIENCE, Server, free_port, plain_or_streamed
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() on this system")
 
@@ -99,9 +99,7 @@ def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]
 def test_gunicorn(at_openai: Server, tmp_path: Path, worker: str) -> None:
     at_openai.script = plain_or_streamed("Hello!")
     (tmp_path / "app.py").write_text(textwrap.dedent(GUNICORN))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--preload", "--workers", "4", "--worker-class", worker, "--threads", "4", "--graceful-timeout", "20"]
     command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", "app:application"]
 

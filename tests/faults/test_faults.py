@@ -11,6 +11,7 @@ import h2.settings
 import pytest
 from raw import Connection, RawServer
 from raw_http2 import Authority, ErrorCodes, Session, Stream, http2, wants_stream
+from server import free_port
 from table import BODY, EVENTS, FAULTS, FIRST, PAGE, STREAM, TEXT, Answers, Fault, Raises, good, page
 
 import ritellm
@@ -131,7 +132,7 @@ def test_fault(
         server = stack.enter_context(server_of(fault, authority))
         base_url = server.base_url
         if fault.server == "nothing listens":
-            server.stop_listening()
+            base_url = f"http://127.0.0.1:{free_port()}/v1"
         elif fault.server == "backlog full":
             base_url = f"http://127.0.0.1:{request.getfixturevalue('full')}/v1"
         elif fault.server in ("https stalls", "plain as https"):
