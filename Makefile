@@ -22,8 +22,9 @@ export PIP_ROOT_USER_ACTION := ignore
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYO3_PYTHON := $(VIRTUAL_ENV)/bin/python
 unexport CONDA_PREFIX
-# The timestamp in the wheel and in its list of components: two builds of a commit give the same bytes.
-export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
+# The timestamp in the wheel and in its list of components: two builds of a commit give the same bytes. For nothing else,
+# as a new value compiles every C library anew.
+dist/.done-wheel reproducible: export SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),315532800)
 # Keeps the paths of the build machine out of the wheel.
 REMAP_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=ritellm
 # The PGO profile of a wheel: execution counts that `make profile` recorded. It refers to symbol names that one compiler for
@@ -61,12 +62,7 @@ demo: $(DEMO_VENV)/.done-demo ## build the release wheel and run 64 concurrent c
 
 .PHONY: test
 test: $(VENV)/.done-build $(VENV)/.done-test ## run every test in Rust and Python, including those with the real model
-	if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --locked --workspace --no-default-features --status-level slow; \
-	else \
-		cargo test --locked --workspace --no-default-features; \
-	fi
-	$(VENV)/bin/pytest
+	tests/run.sh $(VENV)/bin/python
 
 .PHONY: check
 check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check formatting, lints, types, stubs, architecture and licences
