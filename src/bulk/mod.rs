@@ -16,6 +16,7 @@ mod line;
 pub mod outcome;
 pub mod row;
 pub mod scan;
+pub mod schedule;
 pub mod template;
 
 pub use line::{State, Totals};
