@@ -31,7 +31,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 
 pub use admission_progress::{AdmissionProgress, Stage};
 pub use attempt_log::AttemptLog;
-pub use call::Call;
+pub use call::{AdmissionObserver, Call};
 pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use gate::max_tokens;
 pub use host_budget::{HostQuotas, host_quotas};

@@ -39,6 +39,7 @@ from ritellm.exceptions import (
     InternalServerError,
     InvalidArgumentError,
     JobLocked,
+    JobPaused,
     JournalError,
     NotFoundError,
     OutputIncompleteError,
@@ -105,7 +106,9 @@ __all__ = [
     "IncompleteStreamError",
     "InternalServerError",
     "InvalidArgumentError",
+    "Job",
     "JobLocked",
+    "JobPaused",
     "JournalError",
     "Limit",
     "Limits",
@@ -142,6 +145,7 @@ __all__ = [
     "aresponses",
     "aspeech",
     "batches",
+    "bulk",
     "close",
     "completion",
     "configure",
@@ -156,6 +160,7 @@ __all__ = [
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ritellm._bulk import Job, bulk
     from ritellm._structured import ParsedChatCompletion, ParsedResponse
     from ritellm.resources import Batches, Files
     from ritellm.router import Deployment, Router
@@ -166,17 +171,27 @@ if TYPE_CHECKING:
 del TYPE_CHECKING
 
 
+_LAZY = {
+    "Deployment": "ritellm.router",
+    "Job": "ritellm._bulk",
+    "ParsedChatCompletion": "ritellm._structured",
+    "ParsedResponse": "ritellm._structured",
+    "Router": "ritellm.router",
+    "bulk": "ritellm._bulk",
+}
+
+
 def __getattr__(name: str) -> object:
     # Imported on first use: most programs need none of these, and the imports take time.
     if name in ("batches", "files"):
         from ritellm.client import _default
 
         return getattr(_default, name)
-    if name in ("Deployment", "Router", "ParsedChatCompletion", "ParsedResponse"):
+    module = _LAZY.get(name)
+    if module is not None:
         from importlib import import_module
 
-        module = import_module("ritellm.router" if name in ("Deployment", "Router") else "ritellm._structured")
-        value: object = getattr(module, name)
+        value: object = getattr(import_module(module), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

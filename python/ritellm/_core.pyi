@@ -12,6 +12,8 @@ from ritellm.types import ChatCompletion, ChatCompletionChunk
 __all__ = [
     "Arguments",
     "Bridge",
+    "BulkJob",
+    "BulkResults",
     "ChunkIterator",
     "Client",
     "Limit",
@@ -493,6 +495,56 @@ class Object(dict[str, Any]):
 # row_queue.rs
 
 @final
+class BulkJob:
+    """A job: rows, a folder, and a thread while it runs. The package's ``Job`` has the public methods."""
+
+    def __new__(
+        cls,
+        client: Client,
+        rows: list[str] | Callable[[], RowQueue],
+        options: dict[str, Any],
+        params: dict[str, Any],
+    ) -> Self: ...
+    def start(self, retry_failed: bool) -> None:
+        """Begins a run on a thread of its own."""
+
+    def wait(self, seconds: float) -> bool:
+        """Waits for the end of the run, without the GIL, for ``seconds`` at most. True if it is over."""
+
+    @property
+    def is_running(self) -> bool:
+        """True while the job runs."""
+
+    def stop(self, now: bool) -> None:
+        """Ends the run: when the calls in flight have landed or, with ``now``, at once."""
+
+    def pause(self) -> tuple[str, Exception | None] | None:
+        """Returns why the last run has ended although rows are pending: the kind of reason and the exception, or None."""
+
+    def status(self) -> dict[str, Any]:
+        """Returns the numbers of the job."""
+
+    def estimate(self, rows: int) -> dict[str, Any]:
+        """Returns what the rows will need: see the package's ``Job.estimate``."""
+
+    def results(self, ordered: bool, follow: bool) -> BulkResults:
+        """Returns an iterator over the rows that have an outcome. With ``follow`` it waits for further ones while the job runs."""
+
+    def export(self, path: str) -> tuple[int, int, int]:
+        """Writes the outcomes as lines in the order of the input. Returns the numbers of rows: done, failed, without one."""
+
+    def counts(self) -> tuple[int, int, float]:
+        """Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs."""
+
+class BulkResults:
+    """Iterator over the rows of a job that have an outcome.
+
+    Its items are the row, its number, its id, whether it succeeded, and the answer or the exception of its failure.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[dict[str, Any] | None, int, str | None, bool, Any]: ...
+
 class RowQueue:
     """Queue of a job's rows. One thread puts them in; the job takes them out."""
 

@@ -5,6 +5,7 @@
     │   ├── Timeout                    a time limit passed, or the provider reported a timeout (408, 504)
     │   └── IncompleteStreamError      a stream ended before its final event; .completion is what arrived
     ├── APIResponseValidationError     the response does not follow the wire format
+    ├── JobPaused                      a bulk job has rows that are pending, and cannot go on by itself
     ├── JournalError                   the folder of a bulk job cannot be read or written
     │   ├── JobLocked                  another process runs the job; .pid is its number
     │   └── DiskFullError              there is no room for the job's outcomes; it resumes when there is
@@ -60,6 +61,7 @@ __all__ = [
     "InternalServerError",
     "InvalidArgumentError",
     "JobLocked",
+    "JobPaused",
     "JournalError",
     "NotFoundError",
     "OutputIncompleteError",
@@ -143,6 +145,14 @@ class IncompleteStreamError(APIConnectionError):
 
 class APIResponseValidationError(RiteLLMError):
     """The response does not follow the wire format."""
+
+
+class JobPaused(RiteLLMError):
+    """Rows of a bulk job are pending, and it cannot go on by itself; the message says why. Running it again goes on.
+
+    ``code`` is ``"stopped"``, ``"refused"`` (a refused key or a used-up quota; ``__cause__`` is the provider's error) or
+    ``"cost"`` (``max_cost`` is reached).
+    """
 
 
 class JournalError(RiteLLMError):

@@ -5,16 +5,20 @@
 //! - `outcome`: what became of a row, as a line of the journal; `line`: the end of such a line
 //! - `journal`: the segments of a job's folder, which are journal and output at once; `export`: in the input's order
 //! - `schedule`: which rows may run now, as a state machine without I/O and without a clock; `run`: the driver
+//! - `job`: from a folder, rows and a template to a run; `results`: rows with their outcomes
 //!
 //! Rows go from the input to the provider and from there to the journal as bytes.
 
 pub mod export;
 pub mod identity;
 pub mod input;
+pub mod job;
 pub mod journal;
 mod line;
 pub mod outcome;
+pub mod results;
 pub mod row;
+pub mod run;
 pub mod scan;
 pub mod schedule;
 pub mod template;

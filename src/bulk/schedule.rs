@@ -314,17 +314,18 @@ impl Schedule {
         self.spent
     }
 
-    /// Returns the next step. `waiting` is the number of calls in flight that wait for their quota.
-    pub fn next(&mut self, now: Time, waiting: usize) -> Step {
-        let step = self.step(now, waiting);
-        if step == Step::Wait(None) && self.in_flight == 0 && !self.doubtful.is_empty() {
+    /// Returns the next step. `waiting` is the number of calls in flight that wait for their quota, `unlanded` that of outcomes
+    /// that would be lost if the process ended now: both count as in flight.
+    pub fn next(&mut self, now: Time, waiting: usize, unlanded: usize) -> Step {
+        let step = self.step(now, waiting, unlanded);
+        if step == Step::Wait(None) && self.in_flight + unlanded == 0 && !self.doubtful.is_empty() {
             self.settle_doubts(now);
-            return self.step(now, waiting);
+            return self.step(now, waiting, unlanded);
         }
         step
     }
 
-    fn step(&mut self, now: Time, waiting: usize) -> Step {
+    fn step(&mut self, now: Time, waiting: usize, unlanded: usize) -> Step {
         if let Some(row) = self.over.pop_front() {
             return Step::GiveUp(row);
         }
@@ -341,7 +342,7 @@ impl Schedule {
             return self.pick(now, Time::MAX).unwrap_or_else(|| self.read(None));
         }
         let due = self.growth.tick(now, waiting);
-        if self.in_flight >= self.allowed() || self.in_flight > 0 && waiting >= self.longest_line() {
+        if self.in_flight + unlanded >= self.allowed() || self.in_flight > 0 && waiting >= self.longest_line() {
             return Step::Wait(due);
         }
         if !self.is_affordable() {
@@ -426,7 +427,8 @@ impl Schedule {
         }
     }
 
-    fn is_finished(&self) -> bool {
+    /// Returns true if every row has ended.
+    pub fn is_finished(&self) -> bool {
         self.is_exhausted && self.rows.is_empty()
     }
 
@@ -608,8 +610,7 @@ impl Schedule {
     /// Decides on rows that have failed as often as they may when nothing else is left to do.
     fn settle_doubts(&mut self, now: Time) {
         // Without further rows, an answer that came after a failure has to do, though it may have been sent before it.
-        let is_unanswered =
-            |(failed_at, _): &&(Time, RowId)| !self.is_exhausted || self.answered_at < Some(*failed_at);
+        let is_unanswered = |(failed_at, _): &&(Time, RowId)| !self.is_exhausted || self.answered_at < Some(*failed_at);
         match self.doubtful.iter().filter(is_unanswered).count() {
             0..FEWEST_LAST_FAILED => self.confirm_all(),
             _ => self.begin_outage(now),

@@ -1,5 +1,6 @@
 //! One call: its destination, its content, and the limits it is made within.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,17 @@ pub struct Call {
     pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that give keys and header fields for each attempt.
     pub callbacks: Option<Box<Callbacks>>,
+    /// Observer of the call's admission.
+    pub admission_observer: Option<Arc<dyn AdmissionObserver>>,
+}
+
+/// Learns whether a call waits for its limits. Its methods are called on the network thread and must not wait.
+pub trait AdmissionObserver: Send + Sync + fmt::Debug {
+    /// Notes that the next attempt asks for admission. A call that has no limits does not.
+    fn waits(&self);
+
+    /// Notes that an attempt begins.
+    fn begins(&self);
 }
 
 impl Call {

@@ -79,6 +79,9 @@ impl<'a> CallState<'a> {
     /// The call was not admitted within its queue timeout, or is refused by a quota; as the caller gets it.
     pub async fn admit(&mut self, call: &Call) -> Result<()> {
         let Some(gate) = &mut self.gate else { return Ok(()) };
+        if let Some(observer) = &call.admission_observer {
+            observer.waits();
+        }
         let progress = call.progress.as_ref();
         let admitted = gate.admit(call.timeouts.queue, progress, &self.admission, &self.stats.connection_stats);
         let admitted = self.deadline.run(&self.admission, pin!(admitted)).await;
@@ -122,8 +125,11 @@ impl<'a> CallState<'a> {
         request.map_err(|error| self.finished(call, error))
     }
 
-    /// Records the start of an attempt in the log.
+    /// Tells the log and the observer of the start of an attempt.
     pub fn begin_attempt(&self, call: &Call) {
+        if let Some(observer) = &call.admission_observer {
+            observer.begins();
+        }
         if let Some(attempt_log) = &call.attempt_log {
             attempt_log.begin(self.attempt(call, self.attempt_started));
         }

@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use super::arguments::concealed::{Arguments, conceal};
 use super::arguments::defaults::Defaults;
 use super::arguments::routing::Routing;
-use super::arguments::{parse, pickling, settings};
+use super::arguments::{limits, parse, pickling, settings};
 use super::asyncio::done::Done;
 use super::asyncio::waiter::Bridge;
 use super::call::caller::Caller;
@@ -36,6 +36,7 @@ use super::values;
 use super::{quota_status, router_status};
 use crate::client::{Settings, StatsSnapshot};
 use crate::error::Error;
+use crate::limits::Priority;
 use crate::types::nearest::nearest;
 use crate::types::operation::Operation;
 
@@ -525,6 +526,37 @@ impl FromPyObject<'_, '_> for OperationName {
 }
 
 impl Client {
+    /// Returns the defaults of its calls.
+    pub(super) fn defaults(&self) -> &Defaults {
+        &self.state().defaults
+    }
+
+    /// Returns the routing of a router.
+    pub(super) fn routing(&self) -> Option<&Routing> {
+        self.state().routing.as_ref()
+    }
+
+    /// Returns the settings of the client of a job, which has connections of its own. Limits that are not declared are learnt.
+    pub(super) fn bulk_settings(&self, py: Python<'_>) -> PyResult<Settings> {
+        let mut settings = self.state().settings.clone();
+        if settings.limits.is_none() {
+            settings.limits = Some(limits::settings(intern!(py, "adaptive").as_any())?);
+        }
+        Ok(settings)
+    }
+
+    /// Returns the priority of a job's calls: the one that the client was given, else that of bulk calls.
+    pub(super) fn bulk_priority(&self, py: Python<'_>) -> PyResult<Priority> {
+        let given = self.state().given.bind(py);
+        let mut is_given = given.contains(intern!(py, "priority"))?;
+        if let Some(options) = given.get_item(intern!(py, settings::OPTIONS))? {
+            for options in options.try_iter()? {
+                is_given |= options?.contains(intern!(py, "priority"))?;
+            }
+        }
+        Ok(if is_given { self.state().defaults.priority } else { Priority::Bulk })
+    }
+
     #[inline]
     fn state(&self) -> &State {
         let mut state = self.state.as_ref().expect("a client that was made");

@@ -13,6 +13,7 @@
 mod adopt;
 mod arguments;
 mod asyncio;
+mod bulk;
 mod call;
 mod client;
 mod errors;
@@ -57,6 +58,8 @@ mod native {
     use super::arguments::limits::{Limit, Limits};
     #[pymodule_export]
     use super::asyncio::waiter::Bridge;
+    #[pymodule_export]
+    use super::bulk::{BulkJob, BulkResults};
     #[pymodule_export]
     use super::client::Client;
     #[pymodule_export]

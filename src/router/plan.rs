@@ -84,6 +84,11 @@ pub struct Fallback {
 }
 
 impl Plan {
+    /// Returns the deployment that a call of a group is written for before one is chosen.
+    pub fn placeholder(&self, group: GroupIndex) -> DeploymentIndex {
+        self.groups[group].deployments[0]
+    }
+
     /// Returns the group of this name.
     pub fn group(&self, name: &str) -> Option<GroupIndex> {
         self.groups.iter().position(|group| group.name == name)

@@ -3,6 +3,7 @@
 //! The client makes one attempt at a time without retries of its own; what is repeated, and where, is decided in
 //! [`RoutedCall`].
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -14,17 +15,18 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::call::RoutedCall;
 use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failure, Outlook, Refusal, Time};
-use super::options::FallbackKind;
-use super::plan::{DeploymentIndex, Plan};
+use super::options::{FallbackKind, StrategyKind};
+use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use super::state::State;
 use super::target::{Target, failed_response, has_content, refused_content};
 use crate::client::{self, AdmissionProgress, Call, Callbacks, Client, Stage, Stream, StreamObserver};
 use crate::error::{Error, ErrorKind, Result};
-use crate::providers::{created_ids, failure_class};
+use crate::providers::{Deployment, binding, created_ids, failure_class};
 use crate::types::answer::{Answer, Meta};
 use crate::types::operation::{Operation, Streaming};
 use crate::types::rate_limit::FailureClass;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
+use crate::types::request::Request;
 
 /// A router: deployments, and what its calls have learnt of them.
 pub struct Router {
@@ -52,6 +54,39 @@ impl Router {
         &self.targets[deployment]
     }
 
+    /// Returns a call as the router sees it. `prefix` is the number of bytes of a prompt that the strategy `affinity` looks at.
+    pub fn spec(&self, group: GroupIndex, request: &Request, max_retries: u32, prefix: usize) -> CallSpec {
+        let operation = request.operation;
+        let binding = binding(request);
+        CallSpec {
+            group,
+            max_retries,
+            is_stream: request.stream,
+            is_repeatable: binding.repeatable,
+            bindings: binding.ids,
+            sealed: binding.sealed,
+            is_embedding: operation == Operation::Embedding,
+            is_of_account: !operation.spec().has_model,
+            affinity: (self.plan.strategy == StrategyKind::Affinity).then(|| affinity_key(request, prefix)),
+            ..CallSpec::default()
+        }
+    }
+
+    /// Returns the group of this name.
+    pub fn group(&self, name: &str) -> Option<GroupIndex> {
+        self.plan.group(name)
+    }
+
+    /// Returns the names of the groups.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.plan.groups.iter().map(|group| &*group.name)
+    }
+
+    /// Returns the deployment that a call of a group is written for before one is chosen.
+    pub fn placeholder(&self, group: GroupIndex) -> &Deployment {
+        &self.targets[self.plan.placeholder(group)].deployment
+    }
+
     /// Puts what a call has changed for all into the log.
     fn note(&self, routed: &mut RoutedCall, now: Time) {
         for notice in routed.take_notices() {
@@ -66,6 +101,23 @@ impl Router {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the key by which calls with the same prompt prefix, or of the same user, go to the same deployment.
+fn affinity_key(request: &Request, prefix: usize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let named = ["prompt_cache_key", "user"].iter().find_map(|name| request.params.get(name));
+    let input = request.operation.spec().input;
+    let prompt = || {
+        // The instructions of a response come before its input.
+        let parts = ["instructions", input].into_iter().filter_map(|name| request.params.get(name));
+        parts.flatten().copied().take(prefix).collect::<Vec<u8>>()
+    };
+    match named {
+        Some(name) => name.hash(&mut hasher),
+        None => prompt().hash(&mut hasher),
+    }
+    hasher.finish()
 }
 
 /// The deployments that one call may go to.

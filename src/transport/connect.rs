@@ -223,7 +223,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>> {
 }
 
 fn connection_failed(what: &str, error: &std::io::Error) -> Box<Error> {
-    let mut failure = Error::connection(format!("{what}: {}", causes(error)));
+    let mut failure = Error::connection(format!("{what}: {}", causes(error))).unsent();
     if is_exhaustion(error) {
         failure.code = Some(EXHAUSTED.into());
     }

@@ -75,7 +75,7 @@ impl<S: FnMut(Time, u64) -> Reply> Job<S> {
     /// Runs until nothing is left to do, or until `end`. Returns true if the job is done.
     fn run_until(&mut self, end: Time) -> bool {
         for _ in 0..10_000_000 {
-            match self.schedule.next(self.now, 0) {
+            match self.schedule.next(self.now, 0, 0) {
                 Step::Start(row) => {
                     let number = self.numbers[&row];
                     self.calls.push((self.now, number));
@@ -374,9 +374,9 @@ fn rows_take_no_more_memory_than_allowed() {
 fn few_calls_wait_for_a_quota() {
     let mut schedule = Schedule::new(Options::default(), 0.0, 0);
     let row = schedule.add(1, None);
-    assert_eq!(schedule.next(seconds(0.1), 0), Step::Start(row));
-    assert!(matches!(schedule.next(seconds(0.1), 8), Step::Wait(_)));
-    assert!(matches!(schedule.next(seconds(0.1), 7), Step::Read(_)));
+    assert_eq!(schedule.next(seconds(0.1), 0, 0), Step::Start(row));
+    assert!(matches!(schedule.next(seconds(0.1), 8, 0), Step::Wait(_)));
+    assert!(matches!(schedule.next(seconds(0.1), 7, 0), Step::Read(_)));
 }
 
 /// Returns the rows a second of a job without a limit of its own, in its second half.
@@ -409,7 +409,7 @@ fn the_first_row_of_a_prefix_warms_the_cache() {
     let rows: Vec<RowId> = (0..20).map(|row| schedule.add(1, Some(row % 2))).collect();
     let start = |schedule: &mut Schedule, now: f64| {
         let mut started = Vec::new();
-        while let Step::Start(row) = schedule.next(seconds(now), 0) {
+        while let Step::Start(row) = schedule.next(seconds(now), 0, 0) {
             started.push(row);
         }
         started

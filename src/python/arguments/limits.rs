@@ -250,7 +250,7 @@ fn without_password(url: &str) -> String {
 /// # Errors
 ///
 /// `InvalidArgumentError` that names the value.
-pub(super) fn settings(value: &Bound<'_, PyAny>) -> PyResult<Arc<LimitSettings>> {
+pub(crate) fn settings(value: &Bound<'_, PyAny>) -> PyResult<Arc<LimitSettings>> {
     match value.cast::<Limits>() {
         Ok(limits) => Ok(limits.get().settings.clone()),
         Err(_) => Ok(Arc::new(read(value.py(), Some(value), &values::dict(value.py())?)?)),

@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod defaults;
 pub(crate) mod foreign;
 pub(crate) mod functions;
+pub(crate) mod job;
 pub(crate) mod limits;
 mod options;
 pub(crate) mod parse;

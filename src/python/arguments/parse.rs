@@ -89,6 +89,7 @@ pub(crate) fn parse_args(
         progress: None,
         attempt_log: None,
         callbacks,
+        admission_observer: None,
     };
     Ok(Some(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route })))
 }
@@ -121,7 +122,7 @@ fn take_options<'py>(
 }
 
 /// Finds the deployment that a call goes to.
-fn find_deployment(
+pub(super) fn find_deployment(
     py: Python<'_>,
     defaults: &Defaults,
     options: &mut CallOptions,
@@ -198,7 +199,7 @@ fn form_of_vectors(py: Python<'_>, request: &Request, numpy: bool) -> PyResult<F
 }
 
 /// Returns the functions of the caller's that a call needs, with the context and the event loop in which they run.
-fn callbacks(
+pub(super) fn callbacks(
     py: Python<'_>,
     request: &Request,
     functions: CallbackArgs,

@@ -1,6 +1,5 @@
 //! Calls of a router: from a group's name to the deployments that a call may go to.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -11,15 +10,12 @@ use super::options::CallOptions;
 use super::router::RouterArgs;
 use super::withheld::refuse_without;
 use crate::client::Callbacks;
-use crate::providers::{Deployment, binding};
+use crate::providers::Deployment;
 use crate::python::errors::{argument, wrong};
 use crate::python::runtime::per_process::PerProcess;
 use crate::python::values;
-use crate::router::decision::CallSpec;
-use crate::router::options::StrategyKind;
 use crate::router::plan::{DeploymentIndex, GroupIndex};
 use crate::router::route::{Route, Router};
-use crate::types::operation::Operation;
 use crate::types::request::Request;
 
 /// A router as its client has it: its arguments, and its state in this process.
@@ -65,7 +61,7 @@ impl Routing {
 
     /// Returns the deployment that a call is written for before one is chosen.
     pub(super) fn placeholder(&self, group: GroupIndex) -> Deployment {
-        self.args.targets[self.args.plan.groups[group].deployments[0]].deployment.clone()
+        self.args.targets[self.args.plan.placeholder(group)].deployment.clone()
     }
 
     /// Returns the deployments that a call may go to. `callbacks` makes the functions of a call from those of a deployment.
@@ -83,23 +79,9 @@ impl Routing {
     ) -> PyResult<Box<Route>> {
         let args = &self.args;
         let Some(router) = self.router() else { return Err(argument(py, "this router is closed")) };
-        let operation = request.operation;
-        let binding = binding(request);
-        let spec = CallSpec {
-            group,
-            max_retries,
-            is_stream: request.stream,
-            is_repeatable: binding.repeatable,
-            bindings: binding.ids,
-            sealed: binding.sealed,
-            is_embedding: operation == Operation::Embedding,
-            is_of_account: !operation.spec().has_model,
-            affinity: (args.plan.strategy == StrategyKind::Affinity).then(|| key(request, args.prefix)),
-            ..CallSpec::default()
-        };
         Ok(Box::new(Route {
+            spec: router.spec(group, request, max_retries, args.prefix),
             router,
-            spec,
             preference: self.preference(py, group)?,
             callbacks: args.functions.iter().map(callbacks).collect::<PyResult<_>>()?,
         }))
@@ -131,21 +113,4 @@ impl Routing {
             _ => Ok(vec![find(&chosen)?]),
         }
     }
-}
-
-/// Returns the key by which calls with the same prompt prefix, or of the same user, go to the same deployment.
-fn key(request: &Request, prefix: usize) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let named = ["prompt_cache_key", "user"].iter().find_map(|name| request.params.get(name));
-    let input = request.operation.spec().input;
-    let prompt = || {
-        // The instructions of a response come before its input.
-        let parts = ["instructions", input].into_iter().filter_map(|name| request.params.get(name));
-        parts.flatten().copied().take(prefix).collect::<Vec<u8>>()
-    };
-    match named {
-        Some(name) => name.hash(&mut hasher),
-        None => prompt().hash(&mut hasher),
-    }
-    hasher.finish()
 }

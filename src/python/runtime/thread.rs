@@ -102,8 +102,8 @@ thread_local! {
     static OWN: Cell<Option<&'static Runtime>> = const { Cell::new(None) };
 }
 
-fn run(runtime: &'static Runtime, tokio: tokio::runtime::Runtime) {
-    // Signals are for the interpreter's threads.
+/// Leaves signals to the interpreter's threads.
+pub(crate) fn block_signals() {
     #[cfg(unix)]
     // SAFETY: plain libc calls on a set that lives on this stack.
     unsafe {
@@ -111,6 +111,10 @@ fn run(runtime: &'static Runtime, tokio: tokio::runtime::Runtime) {
         libc::sigfillset(&mut all);
         libc::pthread_sigmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
     }
+}
+
+fn run(runtime: &'static Runtime, tokio: tokio::runtime::Runtime) {
+    block_signals();
     OWN.set(Some(runtime));
     fork::enter_work();
     let serve = std::panic::AssertUnwindSafe(|| serve(runtime, &tokio));

@@ -1,0 +1,492 @@
+"""Jobs: many calls from the rows of a table, with answers in a folder that survives the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ritellm import _core
+from ritellm._progress import Progress, progress_for
+from ritellm._rows import Files, Rows, open_rows
+from ritellm.client import Client
+from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Failure", "Job", "bulk"]
+
+_LOOK = 0.1
+"""Seconds between two looks at a job that runs."""
+
+
+def bulk(
+    rows: Any,
+    *,
+    model: str | None = None,
+    prompt: str | Callable[[Any], Any] | None = None,
+    messages: Any = None,
+    input: Any = None,
+    endpoint: str = "chat",
+    response_format: Any = None,
+    out: str | os.PathLike[str] | None = None,
+    client: Client | None = None,
+    max_cost: float | None = None,
+    max_attempts: int = 5,
+    max_in_flight: int | None = None,
+    max_in_flight_bytes: int | None = None,
+    durability: str = "process",
+    dedupe: bool = False,
+    warm_prefix: bool = False,
+    on_change: str = "error",
+    id_column: str | None = None,
+    format: str | None = None,
+    **params: Any,
+) -> Job:
+    """Makes a job that calls a model for each row of a table. Nothing is sent before `Job.run`.
+
+    >>> import ritellm
+    >>> job = ritellm.bulk(
+    ...     "prompts.jsonl", model="openai/gpt-4o-mini", prompt="Classify: {text}", out="labels/"
+    ... )  # doctest: +SKIP
+    >>> job.run()  # doctest: +SKIP
+    >>> for row, answer in job.results():  # doctest: +SKIP
+    ...     print(row["text"], answer.choices[0].message.content)
+
+    The answers are in the folder ``out``, one line for each row, as soon as they are there. A job that was interrupted, by
+    whatever, goes on when it is made and run again with the same ``out``: rows that have an outcome are not called again.
+    Rows that were in flight are called twice.
+
+    Args:
+        rows: the path of a JSONL or CSV file (also gzip or zstd), of a Parquet file, or a pattern or list of such; a data frame
+            of pandas or polars; an Arrow table; a list of dicts; any iterator or async iterator of dicts. Without ``prompt``,
+            ``messages`` and ``input`` the rows are requests themselves: lines in OpenAI's batch format, or bodies with
+            ``messages`` or ``input``.
+        model: ``provider/model``, or a group of the router; without one, each row names its own.
+        prompt: the text of the user's message, with ``{column}`` for the value of a column; other braces stay as they are. Or
+            a function that is given a row (a dict) and returns a text, a list of messages, or a dict with the call's parameters.
+        messages: a list of messages with ``{column}`` in their texts, or such a function.
+        input: the same for ``endpoint="embedding"`` and ``endpoint="responses"``.
+        endpoint: ``"chat"``, ``"embedding"`` or ``"responses"``.
+        response_format: the form of the answers, as for `completion`.
+        out: the folder of the job; it is created. Without one the answers are in a temporary folder that goes with the `Job`:
+            nothing is left of them afterwards.
+        client: the `Client` or `Router` whose settings, limits and deployments are used. The job has connections of its own,
+            but shares all limits. Limits that it does not declare are learnt.
+        max_cost: cost in US dollars, over all runs together, at which no further call is made; those in flight may exceed it.
+            It needs a client with a ``catalog``.
+        max_attempts: number of failures of its own after which a row ends as an error. Refusals by rate limits and failures of
+            all rows alike (an outage) do not count.
+        max_in_flight: number of calls in flight; by default as many as the limits allow and get more rows done.
+        max_in_flight_bytes: maximum size of the rows in memory, 256 MiB by default.
+        durability: ``"process"``: outcomes survive the end of the process; ``"power"``: a power cut as well.
+        dedupe: rows that ask for the same are one call, with an outcome for each.
+        warm_prefix: of rows with the same beginning, one goes first, so that the provider's prompt cache serves the others.
+        on_change: what happens if ``out`` belongs to a job with other parameters: ``"error"``, or ``"rerun"`` to call all rows
+            again.
+        id_column: the column that identifies a row; ``custom_id`` by default, where there is one. Without an id a row is known
+            by what it asks for.
+        format: ``"jsonl"`` or ``"csv"`` for files whose names do not tell.
+        **params: parameters of all calls (``temperature=0``), and options such as ``timeout`` or ``base_url``.
+
+    Raises:
+        InvalidArgumentError: an argument that cannot be used, or a folder of a job with other parameters.
+        AuthenticationError: there is no key for the model.
+    """
+    return Job(
+        rows,
+        _options={
+            "model": model,
+            "prompt": prompt,
+            "messages": messages,
+            "input": input,
+            "endpoint": endpoint,
+            "response_format": response_format,
+            "out": out,
+            "max_cost": max_cost,
+            "max_attempts": max_attempts,
+            "max_in_flight": max_in_flight,
+            "max_in_flight_bytes": max_in_flight_bytes,
+            "durability": durability,
+            "dedupe": dedupe,
+            "warm_prefix": warm_prefix,
+            "on_change": on_change,
+            "id_column": id_column,
+            "format": format,
+        },
+        _client=client,
+        _params=params,
+    )
+
+
+class Failure(Mapping[str, Any]):
+    """A row whose outcome is an error.
+
+    Attributes:
+        row: the row, a dict, or ``None`` if the rows came from an iterator.
+        number: the row's number in the input, from 0.
+        id: the row's own id, if it has one.
+        error: the exception.
+    """
+
+    __slots__ = ("error", "id", "number", "row")
+
+    def __init__(self, row: Any, number: int, id: str | None, error: RiteLLMError) -> None:
+        self.row, self.number, self.id, self.error = row, number, id, error
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.__slots__:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("number", "id", "row", "error"))
+
+    def __len__(self) -> int:
+        return 4
+
+    def __repr__(self) -> str:
+        name = f"row {self.number}" if self.id is None else f"row {self.number} ({self.id!r})"
+        return f"<{name}: {type(self.error).__name__}: {self.error}>"
+
+
+class Job:
+    """A job: the rows of a table, the calls that they ask for, and a folder with the outcomes. `ritellm.bulk` makes it."""
+
+    def __init__(self, rows: Any, *, _options: dict[str, Any], _client: Client | None, _params: dict[str, Any]) -> None:
+        options = {name: value for name, value in _options.items() if value is not None}
+        _check(options)
+        self._is_temporary = "out" not in options
+        if self._is_temporary:
+            folder = options["out"] = tempfile.mkdtemp(prefix="ritellm-")
+            weakref.finalize(self, _remove, folder, os.getpid())
+        self._out = options["out"] = os.fspath(options["out"])
+        self._model = options.get("model")
+        self._use_form(options, _params)
+        opened = open_rows(rows)
+        self._client = _client if _client is not None else _default_client()
+        if isinstance(opened, Files):
+            source: Any = opened.paths
+            options["kind"] = "files"
+        else:
+            source = _opener(opened)
+            options["kind"] = type(rows).__name__
+            options["again"] = opened.can_rescan
+            options["columns"] = opened.columns
+        if str(self._model).startswith("local/") and not {"base_url", "api_base"} & _params.keys():
+            from ritellm import local
+
+            _params["base_url"] = local.base_url(str(self._model))
+        self._core = _core.BulkJob(self._client, source, options, _params)
+        self._has_run = False
+
+    def _use_form(self, options: dict[str, Any], params: dict[str, Any]) -> None:
+        """Makes what the core takes of ``prompt``, ``messages``, ``input`` and ``response_format``."""
+        endpoint = options["endpoint"]
+        functions = [name for name in ("prompt", "messages", "input") if callable(options.get(name))]
+        if functions:
+            name = functions[0]
+            others = [other for other in ("prompt", "messages", "input") if other != name and other in options]
+            if others:
+                raise InvalidArgumentError(f"{name} and {others[0]} are both given: one would be right")
+            options["map"] = _mapper(options.pop(name), endpoint, options.pop("id_column", None))
+        for name in ("messages", "input"):
+            if name in options:
+                options[name] = options[name] if isinstance(options[name], str) else json.dumps(options[name])
+        if "response_format" in options:
+            params["response_format"] = options.pop("response_format")
+
+    @property
+    def out(self) -> str:
+        """The job's folder."""
+        return str(self._out)
+
+    def run(self, *, progress: bool | None = None, retry_failed: bool = False) -> Self:
+        """Runs the job until every row has an outcome.
+
+        Ctrl-C lets the calls in flight land and raises ``KeyboardInterrupt``; a second one ends it at once. Either way,
+        running it again goes on.
+
+        Args:
+            progress: show the progress: a bar where tqdm is installed, and lines elsewhere. ``None``: if there is a terminal.
+            retry_failed: call rows again whose outcome is an error.
+
+        Returns:
+            The job itself.
+
+        Raises:
+            JobPaused: rows are pending, and the job cannot go on by itself: a key that is refused, a used-up quota, a reached
+                ``max_cost``, rows that raised an exception.
+            DiskFullError: there is no room for further outcomes.
+            JournalError: the folder cannot be read or written; ``JobLocked`` if another process runs the job.
+        """
+        shown = progress_for(progress)
+        self._core.start(retry_failed)
+        self._has_run = True
+        interrupted = False
+        try:
+            while True:
+                try:
+                    if self._core.wait(_LOOK):
+                        break
+                    shown.update(self.status())
+                except KeyboardInterrupt:
+                    if interrupted:
+                        self._core.stop(True)
+                        raise
+                    interrupted = True
+                    self._core.stop(False)
+                    shown.note(self._stopping())
+            shown.update(self.status())
+        finally:
+            shown.close()
+        self._finish(interrupted, shown)
+        return self
+
+    async def arun(self, *, progress: bool | None = None, retry_failed: bool = False) -> Self:
+        """Runs the job as `run` does, without blocking the event loop.
+
+        If the task is cancelled, no further rows are called; the calls in flight land in the background.
+        """
+        shown = progress_for(progress)
+        self._core.start(retry_failed)
+        self._has_run = True
+        try:
+            while self._core.is_running:
+                shown.update(self.status())
+                await asyncio.sleep(_LOOK)
+            shown.update(self.status())
+        except BaseException:
+            self._core.stop(False)
+            raise
+        finally:
+            shown.close()
+        self._finish(False, shown)
+        return self
+
+    def start(self, *, retry_failed: bool = False) -> Self:
+        """Begins to run the job in the background; `wait` waits for its end, and `results` can be read meanwhile."""
+        self._core.start(retry_failed)
+        self._has_run = True
+        return self
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for the end of a job that `start` began. Returns false if it has not ended within ``timeout`` seconds.
+
+        Raises:
+            JobPaused, JournalError: as for `run`.
+        """
+        if not self._core.wait(float("inf") if timeout is None else timeout):
+            return False
+        self._finish(False, progress_for(False))
+        return True
+
+    def cancel(self, *, now: bool = False) -> None:
+        """Ends the run: no further rows are called, and those in flight land or, with ``now``, stay pending."""
+        self._core.stop(now)
+
+    def _stopping(self) -> str:
+        calls = self.status()["in_flight"]
+        return f"ritellm: no further rows; {calls} calls in flight land (Ctrl-C again ends at once). {self._how_to_go_on()}"
+
+    def _how_to_go_on(self) -> str:
+        if self._is_temporary:
+            return "run() again goes on."
+        return f"Go on with run() again, or with the same job and out={self.out!r}."
+
+    def _finish(self, interrupted: bool, shown: Progress) -> None:
+        """Raises what the end of a run means for its caller."""
+        pause = self._core.pause()
+        if interrupted:
+            raise KeyboardInterrupt
+        if pause is None:
+            return
+        kind, error = pause
+        if kind == "stopped":
+            raise JobPaused(f"the job was stopped, and rows are pending. {self._how_to_go_on()}", code="stopped")
+        if kind == "cost":
+            why = str(error) if error is not None else f"max_cost is reached: ${self.status()['cost']:,.2f}"
+            raise JobPaused(f"{why}. Rows are pending.", code="cost") from error
+        if kind == "refused":
+            message = f"the job pauses, and rows are pending: {error} {self._how_to_go_on()}"
+            raise JobPaused(message, code="refused") from error
+        # The journal's failures, and those of the rows, as they are.
+        raise error if error is not None else JobPaused("rows are pending", code=kind)
+
+    def results(self, *, ordered: bool = False) -> Iterator[tuple[Any, Any]]:
+        """Iterates over the rows that have an answer, while the job runs and afterwards.
+
+        Rows whose outcome is an error are in `failures`.
+
+        Args:
+            ordered: keep the order of the input, so that a row waits for those before it.
+
+        Returns:
+            Tuples of the row and its answer. The row is a dict of its columns; if the rows came from an iterator, which cannot
+            be read again, it has only ``row`` (its number, from 0) and ``custom_id``. The answer is what `completion`,
+            `embedding` or `responses` return; ``answer.meta`` has attempts, usage and cost.
+        """
+        for row, number, own_id, is_done, answer in self._core.results(ordered, True):
+            if is_done:
+                yield (row if row is not None else {"row": number, "custom_id": own_id}), answer
+
+    def failures(self) -> list[Failure]:
+        """Returns the rows whose outcome is an error, in the order of the input."""
+        found = self._core.results(True, False)
+        return [Failure(row, number, own_id, error) for row, number, own_id, is_done, error in found if not is_done]
+
+    def retry_failed(self, *, progress: bool | None = None) -> Self:
+        """Runs the job again, with the rows whose outcome is an error."""
+        return self.run(progress=progress, retry_failed=True)
+
+    def status(self) -> dict[str, Any]:
+        """Returns the numbers of the job as a dict.
+
+        Returns:
+            ``state`` (``"new"``, ``"scanning"``, ``"running"``, ``"outage"``, ``"stopping"``, ``"paused"`` or ``"done"``),
+            ``reason`` (why it pauses), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
+            ``repeated`` (rows that share the outcome of an equal one), ``pending``, ``read``, ``in_flight``, ``waiting`` (for
+            their quota), ``retries``, ``rate_limited``, ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
+            runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds).
+        """
+        status = self._core.status()
+        if status["state"] == "new" and not self._has_run and os.path.isdir(self.out):
+            # A job of an earlier process.
+            done, failed, cost = self._core.counts()
+            status.update(done=done, failed=failed, cost=cost or None)
+        return status
+
+    def estimate(self, sample: int = 1000) -> dict[str, Any]:
+        """Estimates what the job takes, from the first rows. Nothing is sent.
+
+        Args:
+            sample: number of rows that are looked at.
+
+        Returns:
+            ``rows``, ``input_tokens`` and ``output_tokens`` (guessed: four bytes a token, 500 tokens an answer or ``max_tokens``),
+            ``cost`` in US dollars (``None`` without the client's ``catalog``), ``seconds`` (``None`` if no rates are declared as
+            limits), ``bad`` (rows of the sample that cannot be used), ``sampled`` and ``models`` (the same for each model).
+
+        Raises:
+            InvalidArgumentError: the rows came from an iterator, which cannot be read twice.
+        """
+        found = self._core.estimate(sample)
+        models = found["models"]
+
+        def all_of(name: str, join: Any) -> Any:
+            values = [model[name] for model in models]
+            return None if not values or any(value is None for value in values) else join(values)
+
+        return {
+            "rows": found["rows"],
+            "input_tokens": sum(model["input_tokens"] for model in models),
+            "output_tokens": sum(model["output_tokens"] for model in models),
+            "cost": all_of("cost", sum),
+            "seconds": all_of("seconds", max),
+            "bad": found["bad"],
+            "sampled": found["sampled"],
+            "models": models,
+        }
+
+    def export(self, path: str | os.PathLike[str]) -> dict[str, int]:
+        """Writes the outcomes as JSONL in the order of the input, in OpenAI's batch output format.
+
+        Returns:
+            The number of rows: ``done``, ``failed``, and ``missing``, which have no outcome and are left out.
+        """
+        done, failed, missing = self._core.export(os.fspath(path))
+        return {"done": done, "failed": failed, "missing": missing}
+
+    def __repr__(self) -> str:
+        status = self.status()
+        total = "" if status["rows"] is None else f" of {status['rows']:,}"
+        parts = [status["state"], f"{status['done']:,}{total} rows done"]
+        if status["failed"]:
+            parts.append(f"{status['failed']:,} failed")
+        if status["cost"]:
+            parts.append(f"${status['cost']:,.4f}")
+        if status["reason"] and status["state"] != "running":
+            parts.append(status["reason"])
+        model = f" {self._model}" if self._model else ""
+        return f"<Job{model} → {self.out}: {', '.join(parts)}>"
+
+
+def _check(options: dict[str, Any]) -> None:
+    def wrong(name: str, right: str) -> InvalidArgumentError:
+        return InvalidArgumentError(f"{name} is {options[name]!r}: {right} would be right")
+
+    for name in ("max_attempts", "max_in_flight", "max_in_flight_bytes"):
+        value = options.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise wrong(name, "a whole number from 1 on")
+    cost = options.get("max_cost", 0)
+    if not isinstance(cost, (int, float)) or isinstance(cost, bool) or not 0 <= cost < float("inf"):
+        raise wrong("max_cost", "a number of US dollars")
+    for name in ("dedupe", "warm_prefix"):
+        if not isinstance(options.get(name, False), bool):
+            raise wrong(name, "True or False")
+    for name in ("model", "endpoint", "durability", "on_change", "id_column", "format"):
+        if not isinstance(options.get(name, ""), str):
+            raise wrong(name, "a str")
+    if "out" in options and not isinstance(options["out"], (str, os.PathLike)):
+        raise wrong("out", "the path of a folder")
+    prompt = options.get("prompt", "")
+    if not isinstance(prompt, str) and not callable(prompt):
+        raise wrong("prompt", 'a text such as "Classify: {text}", or a function')
+
+
+_default: Client | None = None
+_default_lock = threading.Lock()
+
+
+def _default_client() -> Client:
+    """Returns the client of jobs that are given none: it learns its limits, and has prices where they are installed."""
+    global _default
+    with _default_lock:
+        if _default is None:
+            from importlib.util import find_spec
+
+            _default = Client(limits="adaptive", catalog="genai-prices" if find_spec("genai_prices") else None)
+        return _default
+
+
+def _opener(rows: Rows) -> Callable[[], _core.RowQueue]:
+    def open_queue() -> _core.RowQueue:
+        queue = _core.RowQueue()
+        rows.start(queue)
+        return queue
+
+    return open_queue
+
+
+def _mapper(function: Callable[[Any], Any], endpoint: str, id_column: str | None) -> Callable[[Any], dict[str, Any]]:
+    """Returns the function from a row to the body of its request."""
+    member = "messages" if endpoint == "chat" else "input"
+
+    def body_of(row: Any) -> dict[str, Any]:
+        made = function(row)
+        if isinstance(made, str):
+            made = {member: [{"role": "user", "content": made}] if endpoint == "chat" else made}
+        elif isinstance(made, (list, tuple)):
+            made = {member: list(made)}
+        elif not isinstance(made, Mapping):
+            raise TypeError(
+                f"the function returned {type(made).__name__}: a str, a list of messages or a dict is right"
+            )
+        own_id = row.get(id_column or "custom_id")
+        return dict(made) if own_id is None else {**made, "custom_id": own_id}
+
+    return body_of
+
+
+def _remove(folder: str, pid: int) -> None:
+    """Removes the folder of a job without ``out``, unless this is a fork of the process that made it."""
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,300 @@
+//! A job: its folder, its rows and what they ask for; from there to a run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::identity::{Identities, Key, key_of_bad};
+use super::journal::{self, Change, Durability, Journal, Manifest, Reader};
+use super::row::{Row, Source};
+use super::run::{Calls, Input, Pause, Prepare, Run, State, Status, Stop};
+use super::scan::{Extent, Scan, scan};
+use super::schedule::{self, Halt};
+use super::template::Template;
+use crate::client::Settings;
+use crate::error::{Error, Result};
+
+/// Opens the rows of a job from the beginning.
+pub type OpenRows = Arc<dyn Fn() -> Result<Box<dyn Source>> + Send + Sync>;
+
+/// Returns the body that a row's JSON asks for.
+pub type MapRow = Arc<dyn Fn(&[u8]) -> Result<Bytes, String> + Send + Sync>;
+
+/// A job.
+pub struct Job {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its rows, if they can be read more than once.
+    pub rows: Option<OpenRows>,
+    /// The user's function from a row to the one that the template gets, if there is one.
+    pub map: Option<MapRow>,
+    /// What they ask for.
+    pub template: Arc<Template>,
+    /// The parameters that its answers depend on.
+    pub parameters: Map<String, Value>,
+    /// Description of the input for the manifest.
+    pub input: Value,
+    /// What an outcome that has landed survives.
+    pub durability: Durability,
+    /// True if rows that ask for the same are one call.
+    pub dedupe: bool,
+    /// True if rows run again when the parameters are not as they were.
+    pub reruns: bool,
+}
+
+/// How a job is run.
+pub struct RunOptions {
+    /// Settings of its client.
+    pub settings: Settings,
+    /// Bounds.
+    pub schedule: schedule::Options,
+    /// True if rows that ended as errors run again.
+    pub retry_failed: bool,
+}
+
+/// Where a run gets its rows from.
+pub enum Rows {
+    /// They are read from the beginning. What is done is left out.
+    Again(Calls),
+    /// They go on where the last run has stopped.
+    Rest(Box<Input>),
+}
+
+/// End of a run.
+pub struct Ended {
+    /// What is left of rows that can be read only once.
+    pub rest: Option<Input>,
+    /// Why rows are pending, if some are.
+    pub pause: Option<Pause>,
+}
+
+impl Job {
+    /// Runs the job on this thread. `opened` gets a reader of the outcomes that come.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be used, the parameters are not as they were, the input cannot be read, or two of its rows have the
+    /// same id. No call was made.
+    pub fn run(
+        &self,
+        rows: Rows,
+        options: RunOptions,
+        status: &Arc<Status>,
+        stop: &Arc<Stop>,
+        opened: impl FnOnce(Reader),
+    ) -> Result<Ended> {
+        let options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
+        let journal = Arc::new(Journal::open(&self.folder, &options_of_journal)?);
+        opened(journal.reader());
+        let counts = journal.counts();
+        if let Some(manifest) = journal.manifest() {
+            self.check(manifest, counts.done + counts.failed)?;
+        }
+        let mut manifest = match journal.manifest() {
+            Some(manifest) => Manifest { parameters: self.parameters.clone(), ..manifest.clone() },
+            None => Manifest::new(self.parameters.clone(), self.input.clone(), now()),
+        };
+        let input = match rows {
+            Rows::Rest(input) => *input,
+            Rows::Again(calls) => {
+                let scan = self.scan(Extent::Whole, |rows| {
+                    status.update(|status| (status.state, status.read) = (State::Scanning, rows));
+                    !stop.is_stopped()
+                });
+                let scan = match scan {
+                    Err(_) if stop.is_stopped() => return Ok(Ended { rest: None, pause: Some(Pause::stopped()) }),
+                    scan => scan?,
+                };
+                manifest.rows = Some(scan.rows);
+                let rows = scan.rows;
+                status.update(|status| (status.state, status.read, status.rows) = (State::Running, 0, Some(rows)));
+                self.input(self.open()?, calls, scan.identities())
+            }
+        };
+        manifest.store(&self.folder)?;
+        let run = Run {
+            settings: options.settings,
+            input,
+            journal: journal.clone(),
+            options: options.schedule,
+            retry_failed: options.retry_failed,
+            dedupe: self.dedupe,
+        };
+        let (rest, pause) = run.run(status, stop)?;
+        let counts = journal.counts();
+        (manifest.done, manifest.failed, manifest.totals) = (counts.done, counts.failed, journal.totals());
+        manifest.written = now();
+        let stored = manifest.store(&self.folder);
+        let closed = Arc::into_inner(journal).map_or(Ok(()), Journal::close);
+        let pause = match pause {
+            // The first reason stays.
+            Some(pause) => Some(pause),
+            None => closed.and(stored).err().map(Pause::journal),
+        };
+        // An iterator that has raised an exception gives no more rows: they would be taken for all.
+        let can_go_on = self.rows.is_none() && !pause.as_ref().is_some_and(|pause| pause.halt == Halt::Input);
+        Ok(Ended { rest: rest.filter(|_| can_go_on), pause })
+    }
+
+    /// Returns the rows of a job that are read for the first time.
+    pub fn input(&self, source: Box<dyn Source>, calls: Calls, identities: Identities) -> Input {
+        Input::new(self.mapped(source), prepare(self.template.clone(), identities), calls)
+    }
+
+    /// Looks whether the folder belongs to a job with these parameters.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another one, or cannot be read.
+    pub fn check_folder(&self) -> Result<()> {
+        let Some(manifest) = Manifest::load(&self.folder)? else { return Ok(()) };
+        match self.changes(&manifest).is_empty() {
+            true => Ok(()),
+            false => {
+                let counts = Reader::open(&self.folder)?.counts();
+                self.check(&manifest, counts.done + counts.failed)
+            }
+        }
+    }
+
+    fn changes(&self, manifest: &Manifest) -> Vec<Change> {
+        if self.reruns { Vec::new() } else { manifest.changes(&self.parameters) }
+    }
+
+    fn check(&self, manifest: &Manifest, rows: u64) -> Result<()> {
+        let changes = self.changes(manifest);
+        if changes.is_empty() || rows == 0 {
+            return Ok(());
+        }
+        let shown = |value: &Option<Value>| value.as_ref().map_or_else(|| "not set".to_owned(), short);
+        let changes: Vec<String> = changes
+            .iter()
+            .map(|change| format!("{} was {} and is {}", change.name, shown(&change.old), shown(&change.new)))
+            .collect();
+        let message = format!(
+            "the job in {} has other parameters: {}. With them, {rows} rows that have outcomes run again: on_change=\"rerun\" \
+             does that; another out= keeps both",
+            self.folder.display(),
+            changes.join("; "),
+        );
+        Err(Error::argument(message).unsent())
+    }
+
+    /// Reads the rows, or the first of them, before any call.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read, two have the same id and ask for different things, or `progress` returned false.
+    pub fn scan(&self, extent: Extent, progress: impl FnMut(u64) -> bool) -> Result<Scan> {
+        scan(&mut *self.mapped(self.open()?), &self.template, self.dedupe, extent, progress)
+    }
+
+    /// Returns the keys of the rows, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The rows cannot be read again.
+    pub fn keys(&self) -> Result<impl Iterator<Item = Result<Key>> + Send + use<>> {
+        let mut source = self.open()?;
+        let mut key_of = self.key_of();
+        Ok(std::iter::from_fn(move || source.next().map(|row| row.map(|row| key_of(&row))).transpose()))
+    }
+
+    /// Returns the function from a row to its key.
+    pub(super) fn key_of(&self) -> KeyOf {
+        let (template, map) = (self.template.clone(), self.map.clone());
+        let mut identities = Identities::new(self.dedupe);
+        Box::new(move |row: &Row| {
+            let mapped = |json: &Bytes| match &map {
+                Some(map) => map(json).ok(),
+                None => Some(json.clone()),
+            };
+            let json = row.json.as_ref().ok().and_then(mapped);
+            let call = json.and_then(|json| template.call(&json, &row.place).ok());
+            call.and_then(|call| identities.key(&call).ok()).unwrap_or_else(|| key_of_bad(&row.place))
+        })
+    }
+
+    /// Returns rows as the template gets them.
+    fn mapped(&self, source: Box<dyn Source>) -> Box<dyn Source> {
+        match &self.map {
+            Some(map) => Box::new(Mapped { source, map: map.clone() }),
+            None => source,
+        }
+    }
+
+    /// Opens the rows from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read again.
+    pub fn open(&self) -> Result<Box<dyn Source>> {
+        match &self.rows {
+            Some(open) => open(),
+            None => Err(Error::argument("the rows of an iterator can be read only once").unsent()),
+        }
+    }
+
+    /// Returns a reader of the outcomes as they are now.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn reader(&self) -> Result<Reader> {
+        Reader::open(&self.folder)
+    }
+}
+
+/// Returns the function from a row to its key and to what it asks for.
+fn prepare(template: Arc<Template>, mut identities: Identities) -> Prepare {
+    Box::new(move |row: Row| {
+        let Row { place, json, .. } = row;
+        let call = match json.and_then(|json| template.call(&json, &place)) {
+            Ok(call) => call,
+            Err(error) => return (key_of_bad(&place), Err(error)),
+        };
+        match identities.key(&call) {
+            Ok(key) => (key, Ok(call)),
+            Err(conflict) => (key_of_bad(&place), Err(conflict.error(&call, &place))),
+        }
+    })
+}
+
+/// Function from a row to its key.
+pub(super) type KeyOf = Box<dyn FnMut(&Row) -> Key + Send>;
+
+/// Rows that a user's function has changed.
+struct Mapped {
+    source: Box<dyn Source>,
+    map: MapRow,
+}
+
+impl Source for Mapped {
+    fn next(&mut self) -> Result<Option<Row>> {
+        let Some(row) = self.source.next()? else { return Ok(None) };
+        let json = row.json.and_then(|json| (self.map)(&json).map_err(|what| row.place.error(what)));
+        Ok(Some(Row { json, ..row }))
+    }
+
+    fn progress(&self) -> Option<f64> {
+        self.source.progress()
+    }
+}
+
+/// Returns the time in seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// Returns a value for a message.
+fn short(value: &Value) -> String {
+    const LONGEST: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,141 @@
+//! The driver of a job: reads rows on a thread, makes their calls on another, and puts the outcomes into the journal.
+//!
+//! - `calls`: from what a row asks for to a call of the job's client
+//! - `reader`: the thread that reads rows, no faster than they are needed
+//! - `driver`: carries out the decisions of the [schedule](super::schedule)
+//! - `status`: what is known of a job while it runs
+
+mod calls;
+mod driver;
+mod reader;
+mod status;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::Notify;
+
+pub use calls::{Calls, Destination, FindModel, Models};
+pub use reader::{Input, Prepare, Prepared};
+pub use status::{Snapshot, State, Status};
+
+use super::journal::Journal;
+use super::schedule::{Halt, Options};
+use crate::client::{Client, Settings};
+use crate::error::{Error, Result};
+use driver::Driver;
+use reader::{Queue, Skip};
+
+/// A job, ready to be run.
+pub struct Run {
+    /// Settings of the job's client, which has connections of its own.
+    pub settings: Settings,
+    /// The rows.
+    pub input: Input,
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// Bounds.
+    pub options: Options,
+    /// True if rows that ended as errors run again.
+    pub retry_failed: bool,
+    /// True if rows with the same key are one call.
+    pub dedupe: bool,
+}
+
+/// Why a run has ended although rows are pending.
+#[derive(Debug)]
+pub struct Pause {
+    /// The kind of reason.
+    pub halt: Halt,
+    /// What happened, if it was not the user who stopped it.
+    pub error: Option<Box<Error>>,
+}
+
+impl Pause {
+    /// The pause of a job that its user stopped.
+    pub fn stopped() -> Self {
+        Self { halt: Halt::Stopped, error: None }
+    }
+
+    /// The pause of a job whose journal cannot be written.
+    pub fn journal(error: Box<Error>) -> Self {
+        Self { halt: Halt::Journal, error: Some(error) }
+    }
+}
+
+/// Stops a job that runs.
+#[derive(Debug, Default)]
+pub struct Stop {
+    level: AtomicU8,
+    /// Wakes the driver.
+    wake: Arc<Notify>,
+}
+
+impl Stop {
+    /// Admits no further rows; calls in flight land.
+    pub fn drain(&self) {
+        self.raise(1);
+    }
+
+    /// Ends the job at once; rows in flight stay pending.
+    pub fn abort(&self) {
+        self.raise(2);
+    }
+
+    fn raise(&self, level: u8) {
+        self.level.fetch_max(level, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Returns true if the job is to end, at once or when its calls have landed.
+    pub fn is_stopped(&self) -> bool {
+        self.level.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_aborted(&self) -> bool {
+        self.level.load(Ordering::Relaxed) > 1
+    }
+}
+
+impl Run {
+    /// Runs the job on this thread until every row has an outcome, or the job pauses. Returns the input, with the rows that
+    /// were read and have no outcome, unless the job was aborted while a row was read; and why it pauses, if it does.
+    ///
+    /// # Errors
+    ///
+    /// The runtime or the thread that reads cannot be started.
+    pub fn run(self, status: &Arc<Status>, stop: &Arc<Stop>) -> Result<(Option<Input>, Option<Pause>)> {
+        let failed = |error: std::io::Error| Error::connection(format!("a job cannot be started: {error}")).unsent();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let Self { settings, input, journal, options, retry_failed, dedupe } = self;
+        let queue = Arc::new(Queue::new(stop.wake.clone()));
+        let skip = Skip {
+            retry_failed,
+            dedupe,
+            is_resumed: {
+                let counts = journal.counts();
+                counts.done + counts.failed > 0
+            },
+        };
+        let reader = reader::start(input, journal.clone(), queue.clone(), status.clone(), skip).map_err(failed)?;
+        let spent = journal.totals();
+        let mut driver = Driver::new(options, journal, queue.clone(), status.clone(), stop.clone(), &spent);
+        let client = Arc::new(Client::new(&settings));
+        runtime.block_on(driver.run(&client));
+        if driver.is_refused() {
+            // When the job is run again, something has been done about it.
+            client.enable("");
+        }
+        queue.close();
+        runtime.block_on(async {
+            client.close();
+            if !stop.is_aborted() {
+                client.ended().await;
+            }
+        });
+        // Calls that were aborted end with their runtime.
+        drop(runtime);
+        let (pending, pause) = driver.into_rest();
+        Ok((reader.end(pending, || stop.is_aborted()), pause))
+    }
+}

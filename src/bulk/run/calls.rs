@@ -1,0 +1,146 @@
+//! From what a row asks for to a call of the job's client.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::bulk::row::RowCall;
+use crate::client::{Call, Callbacks};
+use crate::error::{Error, Result};
+use crate::router::decision::CallSpec;
+use crate::router::route::{Route, Router};
+
+/// Number of a job's models that are remembered.
+const MAX_MODELS: usize = 1000;
+
+/// Where the calls of a job go.
+pub struct Calls {
+    /// Where they go.
+    pub destination: Destination,
+    /// True if rows name their models, not the job.
+    pub rows_name_models: bool,
+}
+
+/// Where the calls of a job go.
+pub enum Destination {
+    /// To the model that each names.
+    Models(Models),
+    /// To the deployments of a router's groups.
+    Router {
+        /// A call without parameters, with the options of all.
+        options: Box<Call>,
+        /// Maximum number of attempts after the first, for each group that a call asks.
+        max_retries: u32,
+        /// The router, which other clients of the process may use too.
+        router: Arc<Router>,
+        /// Number of bytes of a prompt that count as its prefix.
+        prefix: usize,
+        /// The functions of each deployment's keys, by index; empty if there are none.
+        callbacks: Vec<Option<Box<Callbacks>>>,
+    },
+}
+
+/// Finds the models of a job.
+pub struct Models {
+    find: FindModel,
+    known: HashMap<Arc<str>, Call>,
+}
+
+/// Returns a call of a model, without parameters.
+pub type FindModel = Box<dyn FnMut(&str) -> Result<Call> + Send>;
+
+impl Models {
+    /// Creates it from the function that looks a model up.
+    pub fn new(find: FindModel) -> Self {
+        Self { find, known: HashMap::new() }
+    }
+
+    fn call(&mut self, model: &Arc<str>) -> Result<&Call> {
+        if !self.known.contains_key(model) {
+            let found = (self.find)(model)?;
+            if self.known.len() >= MAX_MODELS {
+                self.known.clear();
+            }
+            self.known.insert(model.clone(), found);
+        }
+        Ok(&self.known[model])
+    }
+}
+
+/// A row's call.
+pub(super) struct RowWork {
+    pub call: Call,
+    /// True if the row named its model, not the job.
+    pub names_model: bool,
+    /// The call as a router sees it.
+    pub routed: Option<Box<Routed>>,
+}
+
+/// What a router needs for each attempt at a row.
+#[derive(Clone)]
+pub(super) struct Routed {
+    router: Arc<Router>,
+    spec: CallSpec,
+    callbacks: Vec<Option<Box<Callbacks>>>,
+}
+
+impl Routed {
+    /// Returns the deployments that the next attempt may go to.
+    pub fn route(&self) -> Box<Route> {
+        Box::new(Route {
+            router: self.router.clone(),
+            spec: self.spec.clone(),
+            preference: Vec::new(),
+            callbacks: self.callbacks.clone(),
+        })
+    }
+}
+
+impl Calls {
+    /// Returns the names of a model's provider and of the model there, or those of the first deployment of a group.
+    pub fn model(&mut self, name: &str) -> Option<(String, String)> {
+        let deployment = match &mut self.destination {
+            Destination::Models(models) => &models.call(&name.into()).ok()?.deployment,
+            Destination::Router { router, .. } => router.placeholder(router.group(name)?),
+        };
+        Some((deployment.provider.row().name.to_owned(), deployment.model.to_string()))
+    }
+
+    /// Returns the call that a row asks for.
+    ///
+    /// # Errors
+    ///
+    /// The row names no model, or one that there is not.
+    pub(super) fn make(&mut self, row: RowCall) -> Result<RowWork> {
+        let RowCall { id: _, operation, model, mut params } = row;
+        let Some(model) = model else {
+            return Err(
+                Error::argument("the row names no model: model= would be right, or a member of the row").unsent()
+            );
+        };
+        params.close();
+        let names_model = self.rows_name_models;
+        let with_params = |call: &Call| {
+            let mut call = call.clone();
+            (call.request.operation, call.request.params) = (operation, params);
+            call
+        };
+        match &mut self.destination {
+            Destination::Models(models) => {
+                Ok(RowWork { call: with_params(models.call(&model)?), names_model, routed: None })
+            }
+            Destination::Router { options, max_retries, router, prefix, callbacks } => {
+                let Some(group) = router.group(&model) else {
+                    let groups = router.groups().collect::<Vec<_>>().join(", ");
+                    let message = format!("model is {model:?}: the name of a group would be right: {groups}");
+                    return Err(Error::argument(message).unsent());
+                };
+                let mut call = with_params(options);
+                call.deployment = router.placeholder(group).clone();
+                call.request.model = call.deployment.model.clone();
+                let spec = router.spec(group, &call.request, *max_retries, *prefix);
+                let routed = Routed { router: router.clone(), spec, callbacks: callbacks.clone() };
+                Ok(RowWork { call, names_model, routed: Some(Box::new(routed)) })
+            }
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! Carries out the decisions of a job's schedule.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::calls::RowWork;
+use super::reader::{End, Prepared, Queue, Taken};
+use super::status::{Snapshot, State, Status};
+use super::{Pause, Stop};
+use crate::bulk::identity::Key;
+use crate::bulk::journal::{Journal, Progress};
+use crate::bulk::line::Totals;
+use crate::bulk::outcome::Outcome;
+use crate::bulk::schedule::{Failure, Halt, Options, RowId, Schedule, Step, Verdict};
+use crate::client::{AdmissionObserver, Client, is_retryable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::providers::failure_class;
+use crate::types::answer::Answer;
+use crate::types::operation::Operation;
+use crate::types::rate_limit::FailureClass;
+use crate::types::usage::Usage;
+
+/// Time between two updates of the status.
+const STATUS_EVERY: Duration = Duration::from_millis(100);
+
+/// A row in memory.
+struct Row {
+    number: u64,
+    key: Key,
+    id: Option<Box<str>>,
+    bytes: u64,
+    work: Work,
+    /// Number of calls so far.
+    calls: u32,
+    /// Start of the last call, since 1970.
+    started: Duration,
+    /// The last failure.
+    error: Option<Box<Error>>,
+    /// The call in flight.
+    flight: Option<Flight>,
+}
+
+/// The call of a row.
+enum Work {
+    Ready(RowWork),
+    /// There is none: the error is the row's outcome.
+    Unusable(Box<Error>),
+    /// It is in flight.
+    Away,
+}
+
+struct Flight {
+    task: AbortHandle,
+    place: Arc<Place>,
+}
+
+/// Number of calls that wait for their quota.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: AtomicUsize,
+    /// The driver is woken up when so few wait.
+    wake_at: AtomicUsize,
+    wake: Arc<Notify>,
+}
+
+/// Place of a call before or behind the admission.
+#[derive(Debug)]
+struct Place {
+    line: Arc<Line>,
+    is_waiting: AtomicBool,
+}
+
+impl Place {
+    fn new(line: &Arc<Line>) -> Arc<Self> {
+        line.waiting.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { line: line.clone(), is_waiting: AtomicBool::new(true) })
+    }
+
+    fn leave(&self) {
+        if self.is_waiting.swap(false, Ordering::Relaxed) {
+            let before = self.line.waiting.fetch_sub(1, Ordering::Relaxed);
+            if before == self.line.wake_at.load(Ordering::Relaxed) {
+                self.line.wake.notify_one();
+            }
+        }
+    }
+}
+
+impl AdmissionObserver for Place {
+    fn waits(&self) {
+        if !self.is_waiting.swap(true, Ordering::Relaxed) {
+            self.line.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn begins(&self) {
+        self.leave();
+    }
+}
+
+/// Calls that have ended.
+#[derive(Default)]
+struct Ended {
+    calls: Mutex<Vec<EndedCall>>,
+    wake: Arc<Notify>,
+}
+
+struct EndedCall {
+    row: RowId,
+    work: RowWork,
+    /// The result; `None` if the call was cancelled.
+    result: Option<Result<Answer>>,
+}
+
+impl Ended {
+    fn take(&self) -> Vec<EndedCall> {
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn push(&self, call: EndedCall) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.push(call);
+        if calls.len() == 1 {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Gives the call of a row back at its end, also if its task is dropped.
+struct Report {
+    ended: Arc<Ended>,
+    place: Arc<Place>,
+    row: RowId,
+    work: Option<RowWork>,
+    result: Option<Result<Answer>>,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.place.leave();
+        let Some(work) = self.work.take() else { return };
+        let fault = || {
+            let message = "a fault of RiteLLM's own ended this call: please report what it wrote to stderr";
+            Err(Error::new(ErrorKind::Internal, message))
+        };
+        let result = self.result.take().or_else(|| std::thread::panicking().then(fault));
+        self.ended.push(EndedCall { row: self.row, work, result });
+    }
+}
+
+/// The driver of a job.
+pub(super) struct Driver {
+    schedule: Schedule,
+    rows: HashMap<RowId, Row>,
+    journal: Arc<Journal>,
+    progress: watch::Receiver<Progress>,
+    queue: Arc<Queue>,
+    ended: Arc<Ended>,
+    line: Arc<Line>,
+    status: Arc<Status>,
+    stop: Arc<Stop>,
+    started: Instant,
+    /// Outcomes that were appended to the journal, and of these those that have landed.
+    appended: u64,
+    landed: u64,
+    has_max_cost: bool,
+    /// Why the job pauses.
+    reason: Option<Box<Error>>,
+    /// Why the input cannot be read any further.
+    input_error: Option<Box<Error>>,
+    /// Counts since the last update of the status.
+    counts: Counts,
+    status_due: Instant,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: u64,
+    failed: u64,
+    retries: u64,
+    rate_limited: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    has_unknown_cost: bool,
+}
+
+impl Driver {
+    pub fn new(
+        options: Options,
+        journal: Arc<Journal>,
+        queue: Arc<Queue>,
+        status: Arc<Status>,
+        stop: Arc<Stop>,
+        before: &Totals,
+    ) -> Self {
+        let started = Instant::now();
+        let wake = stop.wake.clone();
+        Self {
+            schedule: Schedule::new(options, before.cost, before.outcomes),
+            rows: HashMap::new(),
+            progress: journal.progress(),
+            journal,
+            queue,
+            ended: Arc::new(Ended { calls: Mutex::default(), wake: wake.clone() }),
+            line: Arc::new(Line { wake, ..Line::default() }),
+            status,
+            stop,
+            started,
+            appended: 0,
+            landed: 0,
+            has_max_cost: options.max_cost.is_some(),
+            reason: None,
+            input_error: None,
+            counts: Counts::default(),
+            status_due: started,
+        }
+    }
+
+    /// Runs until nothing is in flight and nothing more will be.
+    pub async fn run(&mut self, client: &Arc<Client>) {
+        tokio::spawn(tell_of_landings(self.journal.progress(), self.stop.wake.clone()));
+        loop {
+            if self.stop.is_aborted() {
+                self.schedule.halt(Halt::Stopped);
+                break;
+            }
+            if self.stop.is_stopped() {
+                self.schedule.halt(Halt::Stopped);
+                self.leave_line();
+            }
+            self.land();
+            self.take_ended();
+            let step = self.advance(client);
+            if Instant::now() >= self.status_due {
+                self.tell();
+            }
+            match step {
+                None if self.landed == self.appended || self.progress.borrow().has_ended => {
+                    if let Some(error) = self.input_error.take() {
+                        self.pause(Halt::Input, error);
+                    }
+                    break;
+                }
+                None => self.wait(None).await,
+                Some(until) => self.wait(until).await,
+            }
+        }
+        self.tell();
+    }
+
+    /// Returns true if the job pauses because the provider refuses its key, or has no quota for it.
+    pub fn is_refused(&self) -> bool {
+        self.schedule.halted() == Some(Halt::Refused)
+    }
+
+    /// Returns the rows that have no outcome, when all calls have ended, and why they have none.
+    pub fn into_rest(mut self) -> (Vec<Prepared>, Option<Pause>) {
+        for EndedCall { row, work, .. } in self.ended.take() {
+            if let Some(row) = self.rows.get_mut(&row) {
+                row.work = Work::Ready(work);
+            }
+        }
+        let prepared = |row: Row| {
+            let Row { number, key, id, bytes, work, .. } = row;
+            let work = match work {
+                Work::Ready(work) => Ok(work),
+                Work::Unusable(error) => Err(error),
+                Work::Away => return None,
+            };
+            Some(Prepared { number, key, id, work, bytes })
+        };
+        let pause = self.schedule.halted().map(|halt| Pause { halt, error: self.reason });
+        (self.rows.into_values().filter_map(prepared).collect(), pause)
+    }
+
+    /// Takes steps until there is something to wait for. Returns how long, or `None` if the job is over.
+    fn advance(&mut self, client: &Arc<Client>) -> Option<Option<Instant>> {
+        loop {
+            let waiting = self.line.waiting.load(Ordering::Relaxed);
+            let unlanded = (self.appended - self.landed) as usize;
+            match self.schedule.next(self.started.elapsed(), waiting, unlanded) {
+                Step::Start(row) => self.start(client, row),
+                Step::GiveUp(row) => self.give_up(row),
+                Step::Read(until) => match self.queue.take(self.schedule.read_ahead()) {
+                    Taken::Row(prepared) => self.add(*prepared),
+                    Taken::End(End::Whole) => self.schedule.exhausted(),
+                    Taken::End(End::Failed(error)) => {
+                        // The rows before it are done first.
+                        self.schedule.exhausted();
+                        self.input_error = Some(error);
+                    }
+                    Taken::Later if until.is_some_and(|until| until <= self.started.elapsed()) => {}
+                    Taken::Later => return Some(until.map(|until| self.started + until)),
+                },
+                Step::Wait(until) => {
+                    let longest = self.schedule.longest_line();
+                    self.line.wake_at.store(longest, Ordering::Relaxed);
+                    return Some(until.map(|until| self.started + until));
+                }
+                Step::Done => return None,
+            }
+        }
+    }
+
+    /// Waits for an event, until `until` at most.
+    async fn wait(&mut self, until: Option<Instant>) {
+        let until = until.unwrap_or_else(|| Instant::now() + STATUS_EVERY).min(Instant::now() + STATUS_EVERY);
+        // Woken up by calls that end, rows that arrive, outcomes that land, and by a stop.
+        let _ = timeout_at(until, self.stop.wake.notified()).await;
+    }
+
+    fn add(&mut self, prepared: Prepared) {
+        let Prepared { number, key, id, work, bytes } = prepared;
+        let row = self.schedule.add(bytes, None);
+        let work = work.map_or_else(Work::Unusable, Work::Ready);
+        let row_in_memory =
+            Row { number, key, id, bytes, work, calls: 0, started: Duration::ZERO, error: None, flight: None };
+        self.rows.insert(row, row_in_memory);
+    }
+
+    /// Begins the call of a row.
+    fn start(&mut self, client: &Arc<Client>, id: RowId) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        row.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        row.calls += 1;
+        match std::mem::replace(&mut row.work, Work::Away) {
+            Work::Ready(work) => {
+                let place = Place::new(&self.line);
+                let ended = self.ended.clone();
+                let report = Report { ended, place: place.clone(), row: id, work: Some(work), result: None };
+                let task = tokio::spawn(call(client.clone(), report));
+                row.flight = Some(Flight { task: task.abort_handle(), place });
+            }
+            Work::Unusable(error) => {
+                row.work = Work::Unusable(Error::new(error.kind, error.message.clone()));
+                self.failed(id, error, false);
+            }
+            Work::Away => {}
+        }
+    }
+
+    fn take_ended(&mut self) {
+        for EndedCall { row: id, work, result } in self.ended.take() {
+            let Some(row) = self.rows.get_mut(&id) else { continue };
+            row.flight = None;
+            let (operation, is_of_row) = (work.call.request.operation, work.names_model);
+            row.work = Work::Ready(work);
+            match result {
+                Some(Ok(answer)) => self.answered(id, operation, answer),
+                Some(Err(error)) => self.failed(id, error, is_of_row),
+                None => self.schedule.cancelled(self.started.elapsed(), id),
+            }
+        }
+    }
+
+    fn answered(&mut self, id: RowId, operation: Operation, answer: Answer) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer);
+        if outcome.usage.is_none() {
+            outcome.usage = outcome.response.as_ref().and_then(|response| Usage::of(operation, &response.body));
+        }
+        outcome.attempts = row.calls;
+        if let Some(usage) = &outcome.usage {
+            self.counts.input_tokens += usage.all_input();
+            self.counts.output_tokens += usage.all_output();
+        }
+        self.counts.done += 1;
+        self.counts.has_unknown_cost |= outcome.cost.is_none();
+        let (now, cost) = (self.started.elapsed(), outcome.cost);
+        self.schedule.succeeded(now, id, cost);
+        if self.has_max_cost && cost.is_none() {
+            let model = &outcome.model;
+            self.pause(
+                Halt::Cost,
+                Error::argument(format!(
+                    "the price of {model} is not known, so max_cost cannot be kept: a catalog that has it would be right"
+                )),
+            );
+        }
+        self.append(outcome);
+    }
+
+    /// Takes a failure. `is_of_row` is true if the row itself named the model.
+    fn failed(&mut self, id: RowId, error: Box<Error>, is_of_row: bool) {
+        let Some(row) = self.rows.get_mut(&id) else { return };
+        let failure = Failure { is_of_row: is_of_row && error.kind != ErrorKind::Authentication, ..failure(&error) };
+        let is_rate = matches!(failure.class, FailureClass::Rate | FailureClass::DayQuota);
+        let now = self.started.elapsed();
+        let verdict = self.schedule.failed(now, id, &failure, fastrand::f64());
+        if verdict == Verdict::Final {
+            row.error = Some(error);
+            self.finish(id);
+            return;
+        }
+        self.counts.retries += 1;
+        self.counts.rate_limited += u64::from(is_rate);
+        if verdict == Verdict::Halt {
+            self.pause(Halt::Refused, error);
+        } else {
+            row.error = Some(error);
+        }
+    }
+
+    fn give_up(&mut self, id: RowId) {
+        self.schedule.forget(id);
+        self.finish(id);
+    }
+
+    /// Ends a row with its last failure.
+    fn finish(&mut self, id: RowId) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        let error = row.error.unwrap_or_else(|| Error::new(ErrorKind::Internal, "the row has no failure"));
+        let mut outcome = Outcome::failed(row.number, row.key, row.id, row.started, *error);
+        outcome.attempts = row.calls;
+        self.counts.failed += 1;
+        self.append(outcome);
+    }
+
+    fn append(&mut self, outcome: Outcome) {
+        match self.journal.append(outcome) {
+            Ok(number) => self.appended = number,
+            Err(error) => self.pause(Halt::Journal, error),
+        }
+    }
+
+    /// Notes which outcomes have landed.
+    fn land(&mut self) {
+        let progress = self.progress.borrow_and_update();
+        self.landed = progress.landed;
+        if let Some(failure) = &progress.failure {
+            let error = failure.error();
+            drop(progress);
+            self.pause(Halt::Journal, error);
+        }
+    }
+
+    fn pause(&mut self, halt: Halt, error: Box<Error>) {
+        self.schedule.halt(halt);
+        self.reason.get_or_insert(error);
+        self.leave_line();
+    }
+
+    /// Gives up the calls that wait for their quota: their rows stay pending.
+    fn leave_line(&mut self) {
+        for row in self.rows.values_mut() {
+            if let Some(flight) = &row.flight
+                && flight.place.is_waiting.load(Ordering::Relaxed)
+            {
+                flight.task.abort();
+            }
+        }
+    }
+
+    /// Updates the status.
+    fn tell(&mut self) {
+        self.status_due = Instant::now() + STATUS_EVERY;
+        let counts = std::mem::take(&mut self.counts);
+        let is_over = self.schedule.halted().is_some() || self.schedule.is_finished();
+        let state = match self.schedule.halted() {
+            Some(_) if self.schedule.in_flight() == 0 => State::Paused,
+            Some(_) => State::Stopping,
+            None if is_over => State::Done,
+            None if self.schedule.outage().is_some() => State::Outage,
+            None => State::Running,
+        };
+        let of_outage = || self.rows.values().find_map(|row| row.error.as_deref());
+        let reason = match state {
+            State::Outage => of_outage(),
+            _ => self.reason.as_deref(),
+        };
+        let cost = self.schedule.spent();
+        let (in_flight, waiting) = (self.schedule.in_flight(), self.line.waiting.load(Ordering::Relaxed));
+        self.status.update(|status: &mut Snapshot| {
+            status.state = state;
+            status.reason = reason.map(|error| error.message.clone());
+            status.reason_class = reason.map(|error| error.kind.class_name());
+            status.done += counts.done;
+            status.failed += counts.failed;
+            status.retries += counts.retries;
+            status.rate_limited += counts.rate_limited;
+            status.input_tokens += counts.input_tokens;
+            status.output_tokens += counts.output_tokens;
+            status.has_unknown_cost |= counts.has_unknown_cost;
+            (status.cost, status.in_flight, status.waiting) = (cost, in_flight, waiting);
+        });
+    }
+}
+
+/// Wakes the driver up when outcomes have landed.
+async fn tell_of_landings(mut progress: watch::Receiver<Progress>, wake: Arc<Notify>) {
+    while progress.changed().await.is_ok() {
+        wake.notify_one();
+    }
+}
+
+/// Makes the call of a row.
+async fn call(client: Arc<Client>, mut report: Report) {
+    let place = report.place.clone();
+    let Some(work) = &mut report.work else { return };
+    work.call.admission_observer = Some(place);
+    let answered = match &work.routed {
+        None => client.call(&mut work.call).await,
+        Some(routed) => Box::pin(routed.route().call(&client, &work.call)).await,
+    };
+    work.call.admission_observer = None;
+    report.result = Some(answered);
+}
+
+/// Returns what a failure says, as far as decisions depend on it.
+fn failure(error: &Error) -> Failure {
+    let class = match failure_class(error) {
+        // A quota that is stopped tells when it is tried again; one that is too small for the call does not.
+        FailureClass::Rate if !error.was_sent && error.kind == ErrorKind::RateLimit => match error.retry_after {
+            Some(_) => FailureClass::QuotaFatal,
+            None => FailureClass::BadRequest,
+        },
+        class => class,
+    };
+    let is_connection = error.kind == ErrorKind::ApiConnection;
+    Failure {
+        class,
+        retry_after: error.retry_after,
+        is_retryable: is_retryable(error) || !error.was_sent && (is_connection || error.kind == ErrorKind::Timeout),
+        may_be_outage: is_connection || error.status.is_some_and(|status| status >= 500),
+        was_sent: error.was_sent,
+        was_answered: error.status.is_some_and(|status| status < 500),
+        is_of_row: false,
+    }
+}

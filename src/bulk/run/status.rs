@@ -1,0 +1,141 @@
+//! What is known of a job while it runs.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// State of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// It has not been run by this process.
+    #[default]
+    New,
+    /// Its rows are read before the first call.
+    Scanning,
+    /// It runs.
+    Running,
+    /// It runs, and no server answers: a row a second is tried.
+    Outage,
+    /// No further rows are admitted; calls in flight land.
+    Stopping,
+    /// Rows are pending, and the job has to be run again.
+    Paused,
+    /// Every row has an outcome.
+    Done,
+}
+
+impl State {
+    /// Returns its name in statuses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Scanning => "scanning",
+            Self::Running => "running",
+            Self::Outage => "outage",
+            Self::Stopping => "stopping",
+            Self::Paused => "paused",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// Numbers of a job's run. Rows that were done by earlier runs are in `done` and `failed` as well.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// State of the job.
+    pub state: State,
+    /// Why it pauses, or the failure of the outage.
+    pub reason: Option<String>,
+    /// Name of the class of the exception that says so.
+    pub reason_class: Option<&'static str>,
+    /// Number of rows read so far, those that had an outcome included.
+    pub read: u64,
+    /// Number of all rows, if it is known.
+    pub rows: Option<u64>,
+    /// Part of the input that has been read, if it is known.
+    pub progress: Option<f64>,
+    /// Number of rows that were answered.
+    pub done: u64,
+    /// Number of rows whose outcome is an error.
+    pub failed: u64,
+    /// Number of rows that are the same as an earlier one, and share its outcome.
+    pub repeated: u64,
+    /// Number of rows that needed no call in this run.
+    pub before: u64,
+    /// Number of calls in flight, those that wait for their quota included.
+    pub in_flight: usize,
+    /// Number of calls that wait for their quota.
+    pub waiting: usize,
+    /// Number of calls that failed and are repeated.
+    pub retries: u64,
+    /// Number of refusals by a rate limit that reached the job.
+    pub rate_limited: u64,
+    /// Tokens of all answers of this run.
+    pub input_tokens: u64,
+    /// Tokens of all answers of this run.
+    pub output_tokens: u64,
+    /// Cost in US dollars of all runs.
+    pub cost: f64,
+    /// True if the cost of some answer is not known.
+    pub has_unknown_cost: bool,
+    /// Time since the start of the run.
+    pub elapsed: Duration,
+}
+
+/// The status of a job, which several threads look at.
+#[derive(Debug, Default)]
+pub struct Status {
+    shared: Mutex<Shared>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    snapshot: Snapshot,
+    started: Option<Instant>,
+    is_over: bool,
+}
+
+impl Status {
+    /// Returns the numbers.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = self.lock();
+        let mut snapshot = shared.snapshot.clone();
+        if let Some(started) = shared.started.filter(|_| !shared.is_over) {
+            snapshot.elapsed = started.elapsed();
+        }
+        snapshot
+    }
+
+    /// Waits until the run is over, for `limit` at most. Returns true if it is.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let wait = |shared: &mut Shared| !shared.is_over;
+        let (shared, _) =
+            self.changed.wait_timeout_while(self.lock(), limit, wait).unwrap_or_else(PoisonError::into_inner);
+        shared.is_over
+    }
+
+    /// Notes the begin of a run.
+    pub fn begin(&self) {
+        let mut shared = self.lock();
+        let snapshot = &mut shared.snapshot;
+        *snapshot = Snapshot { state: State::Running, rows: snapshot.rows, ..Snapshot::default() };
+        (shared.started, shared.is_over) = (Some(Instant::now()), false);
+    }
+
+    /// Notes the end of a run.
+    pub fn end(&self) {
+        let mut shared = self.lock();
+        shared.is_over = true;
+        shared.snapshot.elapsed = shared.started.map(|started| started.elapsed()).unwrap_or_default();
+        self.changed.notify_all();
+    }
+
+    /// Changes the numbers.
+    pub fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.lock().snapshot);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,708 @@
+//! Jobs: the native half of the package's ``Job``.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyTuple};
+
+use super::arguments::job::{self, CallArguments};
+use super::client::Client;
+use super::errors::{argument, exception, unencodable};
+use super::intern::intern;
+use super::json::classes::Class;
+use super::json::{decode, encode};
+use super::meta::Meta;
+use super::object::set_slot;
+use super::row_queue::RowQueue;
+use super::runtime::fork::fork_epoch;
+use super::runtime::thread::block_signals;
+use super::values;
+use crate::bulk::export;
+use crate::bulk::identity::Identities;
+use crate::bulk::input::{Fed, Files, Format, Peeked};
+use crate::bulk::job::{Ended, Job, MapRow, OpenRows, Rows, RunOptions};
+use crate::bulk::journal::{Durability, Reader};
+use crate::bulk::outcome::Outcome;
+use crate::bulk::results::{NextResult, ResultRow, Results};
+use crate::bulk::row::Source;
+use crate::bulk::run::{Calls, Input, Snapshot, State, Status, Stop};
+use crate::bulk::scan::Extent;
+use crate::bulk::schedule::{self, Halt};
+use crate::bulk::template::{Template, TemplateSpec};
+use crate::error::{Error, ErrorKind};
+use crate::types::answer;
+use crate::types::operation::Operation;
+use crate::types::record::CallRecord;
+
+/// Number of an input's first rows whose columns are looked at.
+const LOOKED_AT: usize = 100;
+
+/// Time between two looks for Ctrl-C.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A job: rows, a folder, and a thread while it runs.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct BulkJob {
+    /// Always `Some`: see `Client`. Dropped by no other process than the one that made it.
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    epoch: u64,
+    job: Arc<Job>,
+    client: Py<Client>,
+    arguments: CallArguments,
+    model: Option<String>,
+    operation: Operation,
+    schedule: schedule::Options,
+    status: Arc<Status>,
+    run: Mutex<RunState>,
+}
+
+/// What changes while a job runs.
+#[derive(Default)]
+struct RunState {
+    stop: Arc<Stop>,
+    is_running: bool,
+    /// The rows, if they can be read only once: those that have not been read, and those that are pending.
+    rest: Option<Rest>,
+    /// Why the last run has ended although rows are pending.
+    pause: Option<(Halt, Option<Box<Error>>)>,
+    reader: Option<Reader>,
+}
+
+enum Rest {
+    Unread(Box<dyn Source>),
+    Read(Box<Input>),
+}
+
+impl Drop for BulkJob {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take()
+            && inner.epoch != fork_epoch()
+        {
+            std::mem::forget(inner);
+        }
+    }
+}
+
+/// Reads an item of the options.
+fn item<'py>(options: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(options.get_item(values::string(options.py(), name)?)?.filter(|value| !value.is_none()))
+}
+
+fn text(options: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<String>> {
+    item(options, name)?.map(|value| value.extract()).transpose()
+}
+
+fn number<T: for<'a, 'py> FromPyObject<'a, 'py, Error = PyErr>>(
+    options: &Bound<'_, PyDict>,
+    name: &str,
+) -> PyResult<Option<T>> {
+    item(options, name)?.map(|value| value.extract()).transpose()
+}
+
+fn flag(options: &Bound<'_, PyDict>, name: &str) -> PyResult<bool> {
+    Ok(number(options, name)?.unwrap_or(false))
+}
+
+#[pymethods]
+impl BulkJob {
+    /// Makes a job. ``rows`` is a list of paths, or a function that returns a `RowQueue` which is being filled; ``options`` has
+    /// been checked by the package.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        client: Bound<'_, Client>,
+        rows: &Bound<'_, PyAny>,
+        options: &Bound<'_, PyDict>,
+        params: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let failed = |error: Box<Error>| exception(py, error);
+        let endpoint = text(options, "endpoint")?.unwrap_or_else(|| "chat".into());
+        let operation = Operation::named(&endpoint).ok_or_else(|| {
+            argument(py, format!("endpoint is {endpoint:?}: \"chat\", \"embedding\" or \"responses\" would be right"))
+        })?;
+        let arguments = job::split(client.get().defaults(), operation, params)?;
+        let (open, source, mut columns, description) = rows_of(py, rows, options)?;
+        if item(options, "map")?.is_some() {
+            // The template gets what the function returns.
+            columns.clear();
+        }
+        let model = text(options, "model")?;
+        let params_json = (!arguments.params.is_empty()).then(|| {
+            let mut json = vec![b'{'];
+            arguments.params.write_members(&[], &mut json);
+            // Members are written with a comma in front.
+            json.remove(1);
+            json.push(b'}');
+            String::from_utf8_lossy(&json).into_owned()
+        });
+        let spec = TemplateSpec {
+            operation,
+            model: model.as_deref().map(Into::into),
+            prompt: text(options, "prompt")?,
+            messages: text(options, "messages")?,
+            input: text(options, "input")?,
+            params: params_json,
+            id_column: text(options, "id_column")?,
+        };
+        let parameters = parameters(&spec);
+        let template = Arc::new(Template::new(spec, &columns).map_err(failed)?);
+        let durability = match text(options, "durability")?.as_deref() {
+            None | Some("process") => Durability::Process,
+            Some("power") => Durability::Power,
+            Some(other) => {
+                return Err(argument(py, format!("durability is {other:?}: \"process\" or \"power\" would be right")));
+            }
+        };
+        let reruns = match text(options, "on_change")?.as_deref() {
+            None | Some("error") => false,
+            Some("rerun") => true,
+            Some(other) => {
+                return Err(argument(py, format!("on_change is {other:?}: \"error\" or \"rerun\" would be right")));
+            }
+        };
+        let defaults = schedule::Options::default();
+        let schedule = schedule::Options {
+            max_in_flight: number(options, "max_in_flight")?,
+            max_in_flight_bytes: number(options, "max_in_flight_bytes")?.unwrap_or(defaults.max_in_flight_bytes),
+            max_attempts: number(options, "max_attempts")?.unwrap_or(defaults.max_attempts),
+            max_cost: number(options, "max_cost")?,
+            warm_prefix: flag(options, "warm_prefix")?,
+        };
+        if schedule.max_cost.is_some() && client.get().bulk_settings(py)?.catalog.is_none() {
+            return Err(argument(
+                py,
+                "max_cost needs prices: client=Client(catalog=\"genai-prices\") has them (see docs/catalog.md)",
+            ));
+        }
+        let folder = PathBuf::from(text(options, "out")?.unwrap_or_default());
+        let job = Job {
+            folder,
+            rows: open,
+            map: item(options, "map")?.map(|function| map_of(function.unbind())),
+            template,
+            parameters,
+            input: description,
+            durability,
+            dedupe: flag(options, "dedupe")?,
+            reruns,
+        };
+        py.detach(|| job.check_folder()).map_err(failed)?;
+        let inner = Inner {
+            epoch: fork_epoch(),
+            job: Arc::new(job),
+            client: client.unbind(),
+            arguments,
+            model,
+            operation,
+            schedule,
+            status: Arc::default(),
+            run: Mutex::new(RunState { rest: source.map(Rest::Unread), ..RunState::default() }),
+        };
+        // What is wrong with the model or the key is said at once.
+        inner.calls(py)?;
+        Ok(Self { inner: Some(Arc::new(inner)) })
+    }
+
+    /// Begins a run on a thread of its own.
+    fn start(&self, py: Python<'_>, retry_failed: bool) -> PyResult<()> {
+        let inner = self.inner(py)?;
+        let calls = inner.calls(py)?;
+        let settings = inner.client.get().bulk_settings(py)?;
+        let options = RunOptions { settings, schedule: inner.schedule, retry_failed };
+        let mut run = inner.run();
+        if run.is_running {
+            return Err(argument(py, "the job runs already"));
+        }
+        let rows = match (&inner.job.rows, run.rest.take()) {
+            (Some(_), _) => Rows::Again(calls),
+            (None, Some(Rest::Unread(source))) => {
+                Rows::Rest(Box::new(inner.job.input(source, calls, Identities::new(inner.job.dedupe))))
+            }
+            (None, Some(Rest::Read(mut input))) => {
+                input.calls = calls;
+                Rows::Rest(input)
+            }
+            (None, None) => {
+                return Err(argument(
+                    py,
+                    "the rows came from an iterator, which is used up: make the job again with a new one. Rows that are done \
+                     are not called again",
+                ));
+            }
+        };
+        run.stop = Arc::new(Stop::default());
+        run.pause = None;
+        inner.status.begin();
+        let (work, stop) = (inner.clone(), run.stop.clone());
+        let thread = std::thread::Builder::new().name("ritellm-bulk".into()).spawn(move || {
+            block_signals();
+            work.work(rows, options, &stop);
+        });
+        if let Err(error) = thread {
+            inner.status.end();
+            return Err(exception(py, Error::connection(format!("the job's thread cannot be started: {error}"))));
+        }
+        run.is_running = true;
+        Ok(())
+    }
+
+    /// Waits for the end of the run, without the GIL, for ``seconds`` at most. True if it is over.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
+        let inner = self.inner(py)?;
+        let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let over = py.detach(|| inner.status.wait(limit.min(LOOK)));
+        let mut waited = LOOK;
+        let mut over = over;
+        while !over && waited < limit {
+            py.check_signals()?;
+            over = py.detach(|| inner.status.wait(LOOK.min(limit - waited)));
+            waited += LOOK;
+        }
+        py.check_signals()?;
+        Ok(over)
+    }
+
+    /// True while the job runs.
+    #[getter]
+    fn is_running(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.inner(py)?.run().is_running)
+    }
+
+    /// Ends the run: when the calls in flight have landed or, with ``now``, at once.
+    fn stop(&self, py: Python<'_>, now: bool) -> PyResult<()> {
+        let inner = self.inner(py)?;
+        let stop = inner.run().stop.clone();
+        if now {
+            stop.abort()
+        } else {
+            stop.drain()
+        }
+        Ok(())
+    }
+
+    /// Returns why the last run has ended although rows are pending: the kind of reason and the exception, or None.
+    fn pause<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let inner = self.inner(py)?;
+        let pause = inner.run().pause.take();
+        let Some((halt, error)) = pause else { return Ok(None) };
+        let kind = match halt {
+            Halt::Stopped => "stopped",
+            Halt::Refused => "refused",
+            Halt::Cost => "cost",
+            Halt::Journal => "journal",
+            Halt::Input => "input",
+        };
+        let error = match error {
+            Some(error) => exception(py, error).into_value(py).into_bound(py).into_any(),
+            None => py.None().into_bound(py),
+        };
+        values::tuple(py, [values::string(py, kind)?.into_any(), error]).map(Some)
+    }
+
+    /// Returns the numbers of the job.
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let inner = self.inner(py)?;
+        status(py, &inner.status.snapshot())
+    }
+
+    /// Returns what the rows will need: see the package's ``Job.estimate``.
+    fn estimate<'py>(&self, py: Python<'py>, rows: u64) -> PyResult<Bound<'py, PyDict>> {
+        let inner = self.inner(py)?;
+        let scan = py.detach(|| inner.job.scan(Extent::First(rows), |_| true));
+        let scan = scan.map_err(|error| exception(py, error))?;
+        let dict = values::dict(py)?;
+        values::set(&dict, "rows", scan.estimated_rows())?;
+        values::set(&dict, "sampled", scan.rows)?;
+        values::set(&dict, "bad", scan.bad)?;
+        values::set(&dict, "part", scan.part)?;
+        let loads = values::list(py)?;
+        let settings = inner.client.get().bulk_settings(py)?;
+        for (model, load) in &scan.loads {
+            let load = load.of_whole(scan.part);
+            let one = values::dict(py)?;
+            values::set(&one, "model", model.as_deref())?;
+            values::set(&one, "rows", load.rows)?;
+            values::set(&one, "input_tokens", load.usage.all_input())?;
+            values::set(&one, "output_tokens", load.usage.all_output())?;
+            let place = model.as_deref().and_then(|model| inner.provider_of(py, model));
+            let (mut cost, mut seconds) = (None, None);
+            if let Some((provider, name)) = place {
+                let entry = settings.catalog.as_ref().and_then(|catalog| catalog.find(&provider, &name));
+                cost = entry.and_then(|entry| entry.cost(&load.usage, 0));
+                if let Some(limits) = &settings.limits {
+                    let (of_model, of_account) = limits.rules.specs(&provider, &name);
+                    let quotas = of_model.into_iter().chain(of_account);
+                    seconds = quotas.filter_map(|quota| load.seconds(&quota)).reduce(f64::max);
+                }
+            }
+            values::set(&one, "cost", cost)?;
+            values::set(&one, "seconds", seconds)?;
+            loads.append(one)?;
+        }
+        values::set(&dict, "models", loads.as_any())?;
+        Ok(dict)
+    }
+
+    /// Returns an iterator over the rows that have an outcome: tuples of the row, its number, its id and its answer, or the
+    /// exception of its failure. With ``follow`` it waits for further ones while the job runs.
+    fn results(&self, py: Python<'_>, ordered: bool, follow: bool) -> PyResult<BulkResults> {
+        let inner = self.inner(py)?;
+        let reader = inner.reader(py)?;
+        let results = py.detach(|| Results::of(&inner.job, reader, ordered));
+        let results = results.map_err(|error| exception(py, error))?;
+        Ok(BulkResults { inner, results: Mutex::new(results), follow })
+    }
+
+    /// Writes the outcomes as lines in the order of the input. Returns the numbers of rows: done, failed, without an outcome.
+    fn export(&self, py: Python<'_>, path: PathBuf) -> PyResult<(u64, u64, u64)> {
+        let inner = self.inner(py)?;
+        let reader = inner.reader(py)?;
+        let exported = py.detach(|| {
+            let unwritable = |error: std::io::Error| {
+                Error::new(ErrorKind::Journal, format!("cannot write {}: {error}", path.display())).unsent()
+            };
+            let file = std::fs::File::create(&path).map_err(unwritable)?;
+            let mut out = std::io::BufWriter::new(file);
+            export::to_jsonl(&reader, inner.job.keys()?, &mut out)
+        });
+        let exported = exported.map_err(|error| exception(py, error))?;
+        Ok((exported.done, exported.failed, exported.missing))
+    }
+
+    /// Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs.
+    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, f64)> {
+        let inner = self.inner(py)?;
+        let reader = inner.reader(py)?;
+        let counts = reader.counts();
+        Ok((counts.done, counts.failed, reader.totals().cost))
+    }
+}
+
+impl BulkJob {
+    /// Returns the job, if this process made it.
+    fn inner(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
+        let inner = self.inner.as_ref().ok_or_else(|| PyRuntimeError::new_err("the job was not made"))?;
+        match inner.epoch == fork_epoch() {
+            true => Ok(inner.clone()),
+            false => Err(argument(
+                py,
+                "the job belongs to the process that made it, of which this one is a fork: make it again",
+            )),
+        }
+    }
+}
+
+impl Inner {
+    fn run(&self) -> MutexGuard<'_, RunState> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn calls(&self, py: Python<'_>) -> PyResult<Calls> {
+        let client = self.client.get();
+        let priority = client.bulk_priority(py)?;
+        let model = self.model.as_deref();
+        job::calls(py, client.defaults(), client.routing(), self.operation, model, &self.arguments, priority)
+    }
+
+    /// Runs the job on this thread.
+    fn work(&self, rows: Rows, options: RunOptions, stop: &Arc<Stop>) {
+        let opened = |reader: Reader| self.run().reader = Some(reader);
+        let run = || self.job.run(rows, options, &self.status, stop, opened);
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Internal, "the job has panicked: please report what it wrote to stderr"))
+        });
+        let mut state = self.run();
+        state.is_running = false;
+        match ended {
+            Ok(Ended { rest, pause }) => {
+                state.rest = rest.map(|rest| Rest::Read(Box::new(rest)));
+                state.pause = pause.map(|pause| (pause.halt, pause.error));
+            }
+            Err(error) => {
+                self.status.update(|status| status.state = State::Paused);
+                state.pause = Some((Halt::Input, Some(error)));
+            }
+        }
+        drop(state);
+        self.status.end();
+    }
+
+    /// Returns a reader of the outcomes.
+    fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
+        let known = self.run().reader.clone();
+        match known {
+            Some(reader) => Ok(reader),
+            None => py.detach(|| self.job.reader()).map_err(|error| exception(py, error)),
+        }
+    }
+
+    /// Returns the provider and the name of a model.
+    fn provider_of(&self, py: Python<'_>, model: &str) -> Option<(String, String)> {
+        let client = self.client.get();
+        let mut calls = job::calls(
+            py,
+            client.defaults(),
+            client.routing(),
+            self.operation,
+            Some(model),
+            &self.arguments,
+            client.bulk_priority(py).ok()?,
+        )
+        .ok()?;
+        calls.model(model)
+    }
+}
+
+/// Opens the rows of a job. Returns how to open them again, or their source if they can be read only once; the names of their
+/// columns; and their description.
+#[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
+fn rows_of(
+    py: Python<'_>,
+    rows: &Bound<'_, PyAny>,
+    options: &Bound<'_, PyDict>,
+) -> PyResult<(Option<OpenRows>, Option<Box<dyn Source>>, Vec<String>, serde_json::Value)> {
+    let failed = |error: Box<Error>| exception(py, error);
+    let kind = text(options, "kind")?.unwrap_or_else(|| "iterator".into());
+    if rows.is_callable() {
+        let open = rows.clone().unbind();
+        let is_again = flag(options, "again")?;
+        let fed = move |py: Python<'_>| -> PyResult<Fed> {
+            let queue = open.bind(py).call0()?;
+            let fed = queue.cast::<RowQueue>()?.get().source();
+            fed.ok_or_else(|| PyRuntimeError::new_err("the rows were taken before"))
+        };
+        let known: Option<Vec<String>> = number(options, "columns")?;
+        let mut first = Peeked::new(fed(py)?);
+        let columns = match known {
+            Some(columns) => columns,
+            // A row of an iterator is not read before it is needed, but for the first.
+            None => py.detach(|| first.columns(if is_again { LOOKED_AT } else { 1 })).map_err(failed)?,
+        };
+        let description = serde_json::json!({"kind": kind});
+        if !is_again {
+            return Ok((None, Some(Box::new(first)), columns, description));
+        }
+        let open: OpenRows = Arc::new(move || {
+            let opened = Python::try_attach(|py| fed(py).map_err(|error| raised(py, error)));
+            let opened = opened.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "the interpreter has ended")));
+            Ok(Box::new(opened?))
+        });
+        return Ok((Some(open), None, columns, description));
+    }
+    let paths: Vec<PathBuf> = rows.extract()?;
+    let format = match text(options, "format")?.as_deref() {
+        Some("csv") => Some(Format::Csv),
+        Some("jsonl") => Some(Format::Lines),
+        _ => None,
+    };
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    let opened = py.detach(|| {
+        let files = Files::new(paths, format)?;
+        let mut first = Peeked::new(files.open());
+        let columns = first.columns(LOOKED_AT)?;
+        Ok((files, first, columns))
+    });
+    let (files, first, columns) = opened.map_err(failed)?;
+    let description = serde_json::json!({"kind": "files", "paths": names});
+    if !files.can_rescan() {
+        return Ok((None, Some(Box::new(first)), columns, description));
+    }
+    let open: OpenRows = Arc::new(move || Ok(Box::new(files.open())));
+    Ok((Some(open), None, columns, description))
+}
+
+/// Returns the user's function from a row to the body of its request, for the thread that reads.
+fn map_of(function: Py<PyAny>) -> MapRow {
+    Arc::new(move |json: &[u8]| {
+        let map = |py: Python<'_>| -> PyResult<Bytes> {
+            let made = function.bind(py).call1((decode::decode(py, json, Class::Object)?,))?;
+            let mut body = Vec::new();
+            encode::encode(&made, &mut body).map_err(|error| unencodable(py, "what the function returned", error))?;
+            Ok(body.into())
+        };
+        let mapped = Python::try_attach(|py| {
+            map(py).map_err(|error| format!("makes the function raise {}: {}", name_of(py, &error), error.value(py)))
+        });
+        mapped.unwrap_or_else(|| Err("cannot be used: the interpreter has ended".into()))
+    })
+}
+
+/// Returns the name of an exception's class.
+fn name_of(py: Python<'_>, error: &PyErr) -> String {
+    error.get_type(py).name().map_or_else(|_| "an exception".into(), |name| name.to_string())
+}
+
+/// Returns the core's error for an exception of the caller's.
+fn raised(py: Python<'_>, error: PyErr) -> Box<Error> {
+    let mut failed = Error::argument(format!("the rows cannot be read: {}", error.value(py))).unsent();
+    failed.raised = Some(Box::new(error));
+    failed
+}
+
+/// Returns the parameters that a job's answers depend on, for its manifest.
+fn parameters(spec: &TemplateSpec) -> serde_json::Map<String, serde_json::Value> {
+    use serde_json::Value;
+    let json = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+    let mut parameters = serde_json::Map::new();
+    parameters.insert("endpoint".into(), spec.operation.spec().name.into());
+    if let Some(model) = &spec.model {
+        parameters.insert("model".into(), Value::String(model.to_string()));
+    }
+    for (name, value) in [("prompt", &spec.prompt), ("id_column", &spec.id_column)] {
+        if let Some(text) = value {
+            parameters.insert(name.into(), Value::String(text.clone()));
+        }
+    }
+    for (name, value) in [("messages", &spec.messages), ("input", &spec.input)] {
+        if let Some(text) = value {
+            parameters.insert(name.into(), json(text));
+        }
+    }
+    if let Some(Value::Object(params)) = spec.params.as_ref().map(json) {
+        parameters.insert("params".into(), Value::Object(params));
+    }
+    parameters
+}
+
+/// Makes a dict of a job's numbers.
+fn status<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyDict>> {
+    let dict = values::dict(py)?;
+    let of_run = (snapshot.done + snapshot.failed + snapshot.repeated).saturating_sub(snapshot.before);
+    let seconds = snapshot.elapsed.as_secs_f64();
+    let rate = if seconds > 0.0 { of_run as f64 / seconds } else { 0.0 };
+    let all_done = snapshot.done + snapshot.failed + snapshot.repeated;
+    let left = snapshot.rows.map(|rows| rows.saturating_sub(all_done));
+    values::set(&dict, "state", snapshot.state.name())?;
+    values::set(&dict, "reason", snapshot.reason.as_deref())?;
+    values::set(&dict, "rows", snapshot.rows)?;
+    values::set(&dict, "done", snapshot.done)?;
+    values::set(&dict, "failed", snapshot.failed)?;
+    values::set(&dict, "repeated", snapshot.repeated)?;
+    values::set(&dict, "pending", left)?;
+    values::set(&dict, "read", snapshot.read)?;
+    values::set(&dict, "progress", snapshot.progress)?;
+    values::set(&dict, "before", snapshot.before)?;
+    values::set(&dict, "in_flight", snapshot.in_flight as u64)?;
+    values::set(&dict, "waiting", snapshot.waiting as u64)?;
+    values::set(&dict, "retries", snapshot.retries)?;
+    values::set(&dict, "rate_limited", snapshot.rate_limited)?;
+    values::set(&dict, "input_tokens", snapshot.input_tokens)?;
+    values::set(&dict, "output_tokens", snapshot.output_tokens)?;
+    values::set(&dict, "cost", (!snapshot.has_unknown_cost || snapshot.cost > 0.0).then_some(snapshot.cost))?;
+    values::set(&dict, "elapsed", seconds)?;
+    values::set(&dict, "rate", rate)?;
+    let time_left = left.filter(|_| rate > 0.0).map(|left| left as f64 / rate);
+    values::set(&dict, "time_left", time_left)?;
+    Ok(dict)
+}
+
+/// Iterator over the rows of a job that have an outcome.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct BulkResults {
+    inner: Arc<Inner>,
+    results: Mutex<Results>,
+    follow: bool,
+}
+
+#[pymethods]
+impl BulkResults {
+    fn __iter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        loop {
+            // Before the look: what lands in between is seen by it.
+            let is_over = !self.follow || !self.inner.run().is_running;
+            let next = py.detach(|| self.results.lock().unwrap_or_else(PoisonError::into_inner).next(is_over));
+            match next.map_err(|error| exception(py, error))? {
+                NextResult::Row(row) => return row_of(py, *row, self.inner.operation).map(Some),
+                NextResult::End => return Ok(None),
+                NextResult::Later => {
+                    py.check_signals()?;
+                    py.detach(|| self.inner.status.wait(LOOK));
+                }
+            }
+        }
+    }
+}
+
+/// Makes a tuple of a row: the row, its number, its id, whether it succeeded, and the answer or the exception.
+fn row_of<'py>(py: Python<'py>, row: ResultRow, operation: Operation) -> PyResult<Bound<'py, PyTuple>> {
+    let ResultRow { json, outcome } = row;
+    let columns = match json {
+        Some(json) => decode::decode(py, &json, Class::Object)?,
+        None => py.None().into_bound(py),
+    };
+    let number = values::int(py, outcome.number.try_into().unwrap_or(i64::MAX))?;
+    let id = match &outcome.id {
+        Some(id) => values::string(py, id)?.into_any(),
+        None => py.None().into_bound(py),
+    };
+    let is_done = PyBool::new(py, outcome.failure.is_none()).to_owned().into_any();
+    let answer = if outcome.failure.is_none() { answer_of(py, outcome, operation)? } else { failure_of(py, outcome)? };
+    values::tuple(py, [columns, number, id, is_done, answer])
+}
+
+/// Makes the object of a row's answer.
+fn answer_of<'py>(py: Python<'py>, outcome: Outcome, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
+    let response = outcome.response.unwrap_or_default();
+    let object = decode::decode(py, &response.body, Class::of_answer(operation))?;
+    let record = CallRecord {
+        attempts: outcome.calls,
+        total: outcome.latency,
+        waited: outcome.waited,
+        usage: outcome.usage,
+        cost: outcome.cost,
+        retries: outcome.attempts.saturating_sub(1),
+        ..CallRecord::default()
+    };
+    let meta = answer::Meta {
+        provider: outcome.provider,
+        model: outcome.model,
+        status: response.status,
+        retries: outcome.attempts.saturating_sub(1),
+        latency: outcome.latency,
+        deployment: outcome.deployment,
+        record: Some(Box::new(record)),
+        ..answer::Meta::default()
+    };
+    set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
+    Ok(object)
+}
+
+/// Makes the exception of a row's failure.
+fn failure_of(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
+    let failure = outcome.failure.unwrap_or_default();
+    let module = py.import(intern!(py, "ritellm.exceptions"))?;
+    let class = match module.getattr_opt(values::string(py, &failure.class)?)? {
+        Some(class) => class,
+        None => module.getattr(intern!(py, "RiteLLMError"))?,
+    };
+    let fields = values::dict(py)?;
+    let response = outcome.response.as_ref();
+    values::set(&fields, "status_code", response.map(|response| u64::from(response.status)))?;
+    values::set(&fields, "provider", Some(&*outcome.provider).filter(|name| !name.is_empty()))?;
+    values::set(&fields, "model", Some(&*outcome.model).filter(|name| !name.is_empty()))?;
+    values::set(&fields, "code", failure.code.as_deref())?;
+    values::set(&fields, "request_id", response.and_then(|response| response.request_id.as_deref()))?;
+    values::set(&fields, "retries", u64::from(outcome.attempts.saturating_sub(1)))?;
+    if !outcome.calls.is_empty() {
+        values::set(&fields, "attempts", &super::meta::attempts(py, &outcome.calls)?)?;
+    }
+    if let Some(response) = response.filter(|response| !response.body.is_empty()) {
+        let body = match decode::decode(py, &response.body, Class::Object) {
+            Ok(body) => body,
+            Err(_) => values::string(py, &String::from_utf8_lossy(&response.body))?.into_any(),
+        };
+        values::set(&fields, "body", &body)?;
+    }
+    class.call((values::string(py, &failure.message)?,), Some(&fields))
+}

@@ -1,0 +1,22 @@
+"""Runs a job in a process of its own, for tests that kill it: `python bulk_worker.py ROWS OUT BASE_URL MAX_IN_FLIGHT`."""
+
+from __future__ import annotations
+
+import sys
+
+import ritellm
+
+
+def main(rows: str, out: str, base_url: str, max_in_flight: str) -> None:
+    # Limits that are learnt would begin slowly after each kill.
+    client = ritellm.Client(limits={"openai": {"rpm": 10_000_000}}, base_url=base_url, api_key="key-of-a-test")
+    job = ritellm.bulk(
+        rows, model="openai/m", prompt="Say: {text}", out=out, client=client, max_in_flight=int(max_in_flight)
+    )
+    print("ready", flush=True)
+    job.run(progress=False)
+    print("done", job.status()["done"], flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

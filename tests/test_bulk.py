@@ -1,0 +1,247 @@
+"""Jobs, end to end, against a server that counts."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import PATIENCE, Answer, Pause, Request, Server, eventually
+
+import ritellm
+from ritellm import Client, JobPaused
+
+KEY = "key-of-a-test"
+WORKER = Path(__file__).with_name("bulk_worker.py")
+
+
+def completion(text: str, **usage: int) -> bytes:
+    usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12} | usage
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    whole = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    return json.dumps(whole).encode()
+
+
+def refusal(status: int, code: str) -> Answer:
+    body = {"error": {"message": f"refused: {code}", "type": code, "code": code}}
+    return Answer(status, body=json.dumps(body).encode())
+
+
+def asked(request: Request) -> str:
+    """The text of the row that a request asks for."""
+    return str(request.json["messages"][-1]["content"])
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    server.script = lambda request: Answer(body=completion(asked(request).upper()))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Client:
+    return Client(limits={"openai": {"rpm": 10_000_000}}, base_url=server.base_url, api_key=KEY)
+
+
+@pytest.fixture
+def make(tmp_path: Path, client: Client) -> Callable[..., ritellm.Job]:
+    """Makes a job of these texts in a file."""
+
+    def make(texts: Any = 20, **arguments: Any) -> ritellm.Job:
+        texts = [f"row {number}" for number in range(texts)] if isinstance(texts, int) else texts
+        rows = tmp_path / "rows.jsonl"
+        content = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        # A file that is written again is not the one that another job has read.
+        if not rows.exists() or rows.read_text() != content:
+            rows.write_text(content)
+        given = {"model": "openai/m", "prompt": "{text}", "out": tmp_path / "job", "client": client}
+        return ritellm.bulk(rows, **given | arguments)
+
+    return make
+
+
+def answers(job: ritellm.Job, *, ordered: bool = True) -> list[str]:
+    return [answer.choices[0].message.content for _, answer in job.results(ordered=ordered)]
+
+
+def test_from_file_to_folder(make: Any, server: Server, tmp_path: Path) -> None:
+    job = make(20, temperature=0).run()
+    assert answers(job) == [f"ROW {number}" for number in range(20)]
+    assert [row for row, _ in job.results(ordered=True)] == [{"text": f"row {number}"} for number in range(20)]
+    status = job.status()
+    assert (status["state"], status["done"], status["pending"], status["input_tokens"]) == ("done", 20, 0, 200)
+    assert all(request.json["temperature"] == 0 and request.json["model"] == "m" for request in server.requests)
+    # Made again, it has nothing to do.
+    again = make(20, temperature=0)
+    assert again.status()["done"] == 20
+    assert answers(again.run()) == answers(job)
+    assert len(server.requests) == 20
+    lines = [json.loads(line) for line in (tmp_path / "job/segments/00001.jsonl").read_text().splitlines()]
+    assert Counter(line["custom_id"] for line in lines) == Counter(f"row-{number}" for number in range(20))
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in (tmp_path / "job").rglob("*") if path.is_file())
+
+
+def test_a_poison_row_is_an_outcome(make: Any, server: Server) -> None:
+    server.script = lambda request: (
+        refusal(400, "bad") if "row 7" in asked(request) else Answer(body=completion(asked(request)))
+    )
+    job = make(20).run()
+    [failure] = job.failures()
+    assert (failure.number, failure.row, type(failure.error)) == (7, {"text": "row 7"}, ritellm.BadRequestError)
+    assert (len(answers(job)), job.status()["failed"], len(server.requests)) == (19, 1, 20)
+    # It is an outcome: only who asks for it has it called again.
+    assert len(server.requests) == 20 and make(20).run().status()["failed"] == 1
+    server.script = lambda request: Answer(body=completion(asked(request)))
+    assert job.retry_failed().failures() == []
+    assert (len(server.requests), len(answers(job))) == (21, 20)
+
+
+def test_edits_run_exactly_the_changed_rows(make: Any, server: Server) -> None:
+    make(["a", "b", "c", "d", "b"]).run()
+    server.requests.clear()
+    job = make(["d", "new", "b", "b", "changed", "b", "a"]).run()
+    assert sorted(map(asked, server.requests)) == ["b", "changed", "new"]
+    assert answers(job) == ["D", "NEW", "B", "B", "CHANGED", "B", "A"]
+
+
+def test_other_parameters_are_an_error(make: Any, server: Server) -> None:
+    make(3, temperature=0).run()
+    with pytest.raises(ritellm.InvalidArgumentError, match=r"temperature was 0 and is 1\. .*3 rows"):
+        make(3, temperature=1)
+    job = make(3, temperature=1, on_change="rerun").run()
+    assert (len(server.requests), len(answers(job))) == (6, 3)
+
+
+def test_dedupe_makes_one_call_with_two_outcomes(make: Any, server: Server) -> None:
+    job = make(["a", "b", "a", "a"], dedupe=True).run()
+    assert sorted(map(asked, server.requests)) == ["a", "b"]
+    assert answers(job) == ["A", "B", "A", "A"]
+    assert (job.status()["done"], job.status()["repeated"], job.status()["pending"]) == (2, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("refused", "cause"),
+    [
+        (refusal(401, "invalid_api_key"), ritellm.AuthenticationError),
+        (refusal(429, "insufficient_quota"), ritellm.RateLimitError),
+    ],
+)
+def test_what_concerns_the_account_pauses_the_job(make: Any, server: Server, refused: Answer, cause: type) -> None:
+    server.script = lambda request: refused if "row 30" in asked(request) else Answer(body=completion(asked(request)))
+    job = make(100, max_in_flight=4)
+    with pytest.raises(JobPaused, match="rows are pending") as raised:
+        job.run()
+    assert isinstance(raised.value.__cause__, cause) and KEY not in str(raised.value)
+    status = job.status()
+    assert (status["state"], status["failed"], status["done"] + status["pending"]) == ("paused", 0, 100)
+    assert status["done"] < 60 and "refused" in status["reason"]
+    server.script = lambda request: Answer(body=completion(asked(request)))
+    assert len(answers(job.run())) == 100
+    assert Counter(map(asked, server.requests))["row 30"] <= 2
+
+
+def test_rows_of_an_iterator_are_read_no_faster_than_needed(client: Client, server: Server, tmp_path: Path) -> None:
+    read = 0
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.05)])
+
+    def rows() -> Iterator[dict[str, str]]:
+        nonlocal read
+        for number in range(30):
+            read = number + 1
+            yield {"text": f"row {number}"}
+            assert number < len(server.requests) + 8
+
+    job = ritellm.bulk(rows(), model="openai/m", prompt="{text}", client=client, max_in_flight=2).run()
+    assert read == 30
+    assert Counter(answers(job)) == Counter(f"row {number}" for number in range(30))
+    assert {row["row"] for row, _ in job.results()} == set(range(30))
+    assert (job.run().status()["state"], len(server.requests)) == ("done", 30)
+
+
+def test_an_exception_of_the_rows_pauses_the_job(client: Client, tmp_path: Path) -> None:
+    def rows(broken: bool) -> Iterator[dict[str, str]]:
+        for number in range(10):
+            if broken and number == 5:
+                raise ZeroDivisionError("of the rows")
+            yield {"text": f"row {number}"}
+
+    given: dict[str, Any] = {"model": "openai/m", "prompt": "{text}", "client": client, "out": tmp_path / "job"}
+    job = ritellm.bulk(rows(True), **given)
+    with pytest.raises(ZeroDivisionError, match="of the rows"):
+        job.run()
+    assert len(answers(job)) == 5
+    with pytest.raises(ritellm.InvalidArgumentError, match="iterator"):
+        job.run()
+    assert len(answers(ritellm.bulk(rows(False), **given).run())) == 10
+
+
+def test_a_function_makes_the_calls(make: Any, server: Server) -> None:
+    def body(row: dict[str, str]) -> Any:
+        if row["text"] == "row 3":
+            raise KeyError("of the function")
+        return {"messages": [{"role": "user", "content": f"F {row['text']}"}], "max_tokens": 5}
+
+    job = make(5, prompt=body).run()
+    assert answers(job) == ["F ROW 0", "F ROW 1", "F ROW 2", "F ROW 4"]
+    assert server.last.json["max_tokens"] == 5
+    [failure] = job.failures()
+    assert failure.number == 3 and "KeyError" in str(failure.error) and "line 4" in str(failure.error)
+
+
+def test_a_killed_job_goes_on(server: Server, tmp_path: Path) -> None:
+    kill(server, tmp_path, rows=400, kills=6, max_in_flight=8, seed=1)
+
+
+@pytest.mark.long
+def test_two_hundred_kills(server: Server, tmp_path: Path) -> None:
+    kill(server, tmp_path, rows=20_000, kills=200, max_in_flight=32, seed=2)
+
+
+def wait_for(server: Server, worker: subprocess.Popen[str], requests: int) -> None:
+    """Waits until so many requests have come, or the worker has ended."""
+    eventually(lambda: len(server.requests) >= requests or worker.poll() is not None, "the row before the kill")
+
+
+def kill(server: Server, folder: Path, *, rows: int, kills: int, max_in_flight: int, seed: int) -> None:
+    """Kills a job at random points. In the end each row has one outcome, and few were called twice."""
+    source, out = folder / "rows.jsonl", folder / "job"
+    source.write_text("".join(json.dumps({"text": f"row {number}"}) + "\n" for number in range(rows)))
+    chance = random.Random(seed)
+    server.script = lambda request: Answer(
+        body=completion(asked(request)), before=[Pause(chance.expovariate(1 / 0.005))]
+    )
+    killed = 0
+    # The last run is not killed.
+    for points in [*sorted(chance.sample(range(rows), kills)), None]:
+        worker = subprocess.Popen(
+            [sys.executable, str(WORKER), str(source), str(out), server.base_url, str(max_in_flight)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if points is None:
+            output, _ = worker.communicate(timeout=PATIENCE * 20)
+            assert worker.returncode == 0 and output.split()[-2:] == ["done", str(rows)]
+            continue
+        wait_for(server, worker, points)
+        time.sleep(chance.random() / 100)
+        worker.send_signal(signal.SIGKILL)
+        killed += worker.wait() == -signal.SIGKILL
+        worker.stdout.close()
+    assert killed > kills / 2
+    calls = Counter(map(asked, server.requests))
+    assert calls.keys() == {f"Say: row {number}" for number in range(rows)}
+    assert calls.total() - rows <= killed * max_in_flight, f"{calls.total() - rows} calls too many after {killed} kills"
+    client = Client(base_url=server.base_url, api_key=KEY)
+    job = ritellm.bulk(source, model="openai/m", prompt="Say: {text}", out=out, client=client)
+    assert answers(job) == [f"Say: row {number}" for number in range(rows)]
