@@ -6,24 +6,48 @@ use bytes::Bytes;
 
 use super::identity::Key;
 use super::journal::{Lines, Reader};
-use super::line::State;
+use super::line::{self, State};
 use super::outcome::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Outcomes in the order of the input, of which the keys are given. Nothing is kept in memory.
-pub struct Ordered<K> {
+/// Name of a row of the input.
+#[derive(Debug, Clone)]
+pub struct RowName {
+    /// Its key.
+    pub key: Key,
+    /// Its own id, which is not that of the outcome if one call is for several rows; with `None` the outcome's stays.
+    pub id: Option<RowId>,
+}
+
+/// The id of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowId {
+    /// It has one of its own.
+    Own(Box<str>),
+    /// It is named by its number.
+    Numbered,
+}
+
+impl From<Key> for RowName {
+    fn from(key: Key) -> Self {
+        Self { key, id: None }
+    }
+}
+
+/// Outcomes in the order of the input, of which the names are given. Nothing is kept in memory.
+pub struct Ordered<R> {
     reader: Reader,
     lines: Lines,
-    keys: K,
+    rows: R,
     /// Number of the next row.
     number: u64,
 }
 
-impl<K: Iterator<Item = Result<Key>>> Ordered<K> {
-    /// Creates an iterator over the last outcome of each key, which belongs to the row of this number in the order of the
-    /// keys: a row may have moved since it ran.
-    pub fn new(reader: &Reader, keys: impl IntoIterator<IntoIter = K>) -> Self {
-        Self { reader: reader.clone(), lines: reader.lines(), keys: keys.into_iter(), number: 0 }
+impl<N: Into<RowName>, R: Iterator<Item = Result<N>>> Ordered<R> {
+    /// Creates an iterator over the last outcome of each row. Its number is that of the row in this order: a row may have
+    /// moved since it ran.
+    pub fn new(reader: &Reader, rows: impl IntoIterator<IntoIter = R>) -> Self {
+        Self { reader: reader.clone(), lines: reader.lines(), rows: rows.into_iter(), number: 0 }
     }
 
     /// Calls `use_it` with the next row's state and line without a newline; `None` if the row has no outcome, or a damaged one.
@@ -33,25 +57,35 @@ impl<K: Iterator<Item = Result<Key>>> Ordered<K> {
     ///
     /// The input or a segment cannot be read, or what `use_it` returns.
     fn next_line<T>(&mut self, use_it: impl FnOnce(Option<(State, &[u8])>) -> Result<T>) -> Result<Option<T>> {
-        let Some(key) = self.keys.next().transpose()? else { return Ok(None) };
+        let Some(row) = self.rows.next().transpose()? else { return Ok(None) };
+        let RowName { key, id } = row.into();
         let number = self.number;
         self.number += 1;
         let Some((state, place)) = self.reader.find(&key) else { return use_it(None).map(Some) };
         let Some(line) = self.lines.read(&key, place)? else { return use_it(None).map(Some) };
-        if super::line::row_number(line) == Some(number) {
+        let is_same = |named: &RowId| match named {
+            RowId::Own(id) => Outcome::is_named(line, Some(id)),
+            RowId::Numbered => Outcome::is_named(line, None),
+        };
+        if line::row_number(line) == Some(number) && id.as_ref().is_none_or(is_same) {
             return use_it(Some((state, line))).map(Some);
         }
-        let renumbered = Outcome::decode(&Bytes::copy_from_slice(line)).map(|outcome| {
+        let renamed = Outcome::decode(&Bytes::copy_from_slice(line)).map(|outcome| {
             let mut line = Vec::with_capacity(outcome.size_hint());
-            Outcome { number, ..outcome }.encode(&mut line);
+            let id = match id {
+                Some(RowId::Own(id)) => Some(id),
+                Some(RowId::Numbered) => None,
+                None => outcome.id,
+            };
+            Outcome { number, id, ..outcome }.encode(&mut line);
             line.pop();
             line
         });
-        use_it(renumbered.as_deref().map(|line| (state, line))).map(Some)
+        use_it(renamed.as_deref().map(|line| (state, line))).map(Some)
     }
 }
 
-impl<K: Iterator<Item = Result<Key>>> Iterator for Ordered<K> {
+impl<N: Into<RowName>, R: Iterator<Item = Result<N>>> Iterator for Ordered<R> {
     /// The outcome of a row; `None` if it has none yet.
     type Item = Result<Option<Outcome>>;
 
@@ -76,8 +110,12 @@ pub struct Exported {
 /// # Errors
 ///
 /// The input or a segment cannot be read, or the lines cannot be written.
-pub fn to_jsonl(reader: &Reader, keys: impl IntoIterator<Item = Result<Key>>, out: &mut dyn Write) -> Result<Exported> {
-    let mut rows = Ordered::new(reader, keys);
+pub fn to_jsonl<N: Into<RowName>>(
+    reader: &Reader,
+    rows: impl IntoIterator<Item = Result<N>>,
+    out: &mut dyn Write,
+) -> Result<Exported> {
+    let mut rows = Ordered::new(reader, rows);
     let mut exported = Exported::default();
     let failed = |error: std::io::Error| {
         let kind =

@@ -15,13 +15,16 @@ pub(super) const START: &[u8] = b"{\"id\":\"row_";
 /// Beginning of the member that is not of OpenAI's format.
 pub(super) const OWN: &[u8] = b",\"ritellm\":{\"row\":";
 
+/// The member behind its number of a row that has no id of its own.
+pub(super) const NUMBERED: &[u8] = b",\"numbered\":true";
+
 const OUTCOME: &[u8] = b",\"outcome\":\"";
 const KEY: &[u8] = b"\",\"key\":\"";
 const CHECKSUM: &[u8] = b"\",\"crc32\":\"";
 const END: &[u8] = b"\"}}";
 /// Length of a checksum and of half a key, in hexadecimal digits.
 const CHECKSUM_DIGITS: usize = 8;
-const HASH_DIGITS: usize = 16;
+pub(super) const HASH_DIGITS: usize = 16;
 /// Length that the numbers before the key have at most.
 const MAX_NUMBERS: usize = 512;
 
@@ -162,10 +165,18 @@ fn count(text: &[u8]) -> Option<u64> {
 
 /// Returns the number of the row in an intact line.
 pub(super) fn row_number(line: &[u8]) -> Option<u64> {
-    // The last one: others are within the answer's body or in strings, where quotes are escaped.
-    let at = memmem::rfind(line, OWN)? + OWN.len();
-    let length = line[at..].iter().position(|byte| !byte.is_ascii_digit())?;
-    count(&line[at..at + length])
+    count(number_and_rest(line)?.0)
+}
+
+/// Returns true if an intact line is that of a row without an id of its own.
+pub(super) fn is_numbered(line: &[u8]) -> bool {
+    number_and_rest(line).is_some_and(|(_, rest)| rest.starts_with(NUMBERED))
+}
+
+fn number_and_rest(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    // The last one: others are within the answer's body, or in strings, where quotes are escaped.
+    let rest = &line[memmem::rfind(line, OWN)? + OWN.len()..];
+    rest.split_at_checked(rest.iter().position(|byte| !byte.is_ascii_digit())?)
 }
 
 /// Splits what is not a line, because a newline in it was damaged or a line was cut and another one follows, into what may

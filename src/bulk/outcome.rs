@@ -22,6 +22,7 @@ use crate::types::usage::Usage;
 
 /// Beginning of the `custom_id` of a row that has none of its own; the number of the row follows.
 const NUMBERED: &str = "row-";
+const CUSTOM_ID: &[u8] = b"\",\"custom_id\":";
 
 /// What became of a row.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -168,9 +169,9 @@ impl Outcome {
     /// Appends the outcome as a line.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(b"{\"id\":\"row_");
+        out.extend_from_slice(line::START);
         line::hex(out, self.key.row);
-        out.extend_from_slice(b"\",\"custom_id\":");
+        out.extend_from_slice(CUSTOM_ID);
         string(out, &self.custom_id());
         out.extend_from_slice(b",\"response\":");
         match &self.response {
@@ -207,7 +208,7 @@ impl Outcome {
         out.extend_from_slice(line::OWN);
         integer(out, self.number);
         if self.id.is_none() {
-            out.extend_from_slice(b",\"numbered\":true");
+            out.extend_from_slice(line::NUMBERED);
         }
         out.extend_from_slice(b",\"provider\":");
         string(out, &self.provider);
@@ -236,6 +237,15 @@ impl Outcome {
         }
         out.extend_from_slice(b",\"cost\":");
         json(out, &self.cost.filter(|cost| cost.is_finite()));
+    }
+
+    /// Returns true if an intact line is that of a row with this id of its own, or without one.
+    pub(super) fn is_named(line: &[u8], id: Option<&str>) -> bool {
+        let Some(id) = id else { return line::is_numbered(line) };
+        let mut custom_id = Vec::with_capacity(id.len() + 2);
+        string(&mut custom_id, id);
+        let at = line::START.len() + line::HASH_DIGITS + CUSTOM_ID.len();
+        line.get(at..).is_some_and(|rest| rest.starts_with(&custom_id)) && !line::is_numbered(line)
     }
 
     /// Reads a line. `None` if it is not one of [`encode`](Self::encode), or is damaged.

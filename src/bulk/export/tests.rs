@@ -44,3 +44,25 @@ fn in_the_order_of_the_input() {
     let broken = [Ok(key(1)), Err(Error::new(ErrorKind::InvalidArgument, "x"))];
     assert!(to_jsonl(&reader, broken, &mut Vec::new()).is_err());
 }
+
+#[test]
+fn one_call_for_several_rows() {
+    let folder = Folder::new();
+    let journal = Journal::open(&folder.0.join("job"), &Options::default()).unwrap();
+    let own = |id: &str| Some(RowId::Own(id.into()));
+    journal.append(Outcome { id: Some("a\"1".into()), ..answered(0) }).unwrap();
+    journal.append(answered(1)).unwrap();
+    journal.flush().unwrap();
+    let names =
+        [(0, own("a\"1")), (0, own("b")), (0, Some(RowId::Numbered)), (1, own("row-1")), (1, None), (1, own("c"))];
+    let rows = names.map(|(number, id)| Ok(RowName { key: key(number), id }));
+    let ids: Vec<(u64, Option<Box<str>>, String)> = Ordered::new(&journal.reader(), rows)
+        .map(|row| row.unwrap().unwrap())
+        .map(|outcome| (outcome.number, outcome.id.clone(), outcome.custom_id().into_owned()))
+        .collect();
+    let expected = [Some("a\"1"), Some("b"), None, Some("row-1"), None, Some("c")];
+    let shown = ["a\"1", "b", "row-2", "row-1", "row-4", "c"];
+    for (number, (id, shown)) in expected.into_iter().zip(shown).enumerate() {
+        assert_eq!(ids[number], (number as u64, id.map(Box::from), shown.to_owned()));
+    }
+}

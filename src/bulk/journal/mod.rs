@@ -121,14 +121,14 @@ impl Journal {
             Some(segment::Summary { number, is_whole: true, ..segment::Summary::default() })
         });
         let writer = Writer::open(job, storage, shared.clone(), options, last).map_err(in_segments)?;
+        let of_writer = shared.clone();
         let thread = std::thread::Builder::new().name("ritellm-journal".to_owned()).spawn(move || {
-            let shared = writer.shared.clone();
             let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
             if ran.is_err() {
                 let message = "the journal's thread panicked".to_owned();
-                shared.fail(JournalFailure { kind: ErrorKind::Internal, message, is_fatal: true });
+                of_writer.fail(JournalFailure { kind: ErrorKind::Internal, message, is_fatal: true });
             }
-            shared.end();
+            of_writer.end();
         });
         let thread = thread.map_err(|error| failure::of_io("start a thread for", job, &error))?;
         let process = std::process::id();
@@ -283,7 +283,8 @@ fn load(job: &Path, storage: Option<&dyn Storage>) -> io::Result<(Known, Option<
         if let Some(storage) = storage.filter(|_| was_read && Some(number) != numbers.last()) {
             // An index file only saves time.
             let stored = storage.append_to(&segment::path_of(job, *number)).and_then(|mut file| file.stamp());
-            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, &known.index));
+            let content = stored.map(|modified| segment::index_file(&summary, modified, &known.index));
+            let _ = content.and_then(|content| segment::store_index_file(job, *number, &content));
         }
     }
     Ok((known, last))

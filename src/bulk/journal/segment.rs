@@ -174,8 +174,8 @@ struct Header {
     is_whole: u64,
 }
 
-/// Writes the index file of a segment that has this time of change.
-pub(super) fn store_index_file(job: &Path, summary: &Summary, modified: u64, index: &Index) -> io::Result<()> {
+/// Returns the content of the index file of a segment that has this time of change.
+pub(super) fn index_file(summary: &Summary, modified: u64, index: &Index) -> Vec<u8> {
     let Totals { outcomes, attempts, input_tokens, output_tokens, cost } = summary.totals;
     let header = Header {
         magic: MAGIC,
@@ -193,7 +193,12 @@ pub(super) fn store_index_file(job: &Path, summary: &Summary, modified: u64, ind
     index.of_segment(summary.number).for_each(|entry| content.extend_from_slice(bytemuck::bytes_of(&entry)));
     let checksum = crc32fast::hash(&content);
     content.extend_from_slice(&checksum.to_ne_bytes());
-    storage::replace(&index_path_of(job, summary.number), &content)
+    content
+}
+
+/// Writes the index file of a segment.
+pub(super) fn store_index_file(job: &Path, number: u32, content: &[u8]) -> io::Result<()> {
+    storage::replace(&index_path_of(job, number), content)
 }
 
 /// Removes the index file of a segment in which something is not as it says.

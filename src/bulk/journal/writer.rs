@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use super::failure::{JournalFailure, is_full};
 use super::index::{Entry, Location, MAX_OFFSET, MAX_SEGMENT};
-use super::queue::{CHUNK, Known, Shared};
+use super::queue::{CHUNK, Shared};
 use super::segment::{self, Summary};
 use super::storage::{AppendFile, Storage};
 use super::{Durability, Options};
@@ -35,7 +36,7 @@ struct Line {
 pub(super) struct Writer {
     job: PathBuf,
     storage: Arc<dyn Storage>,
-    pub(super) shared: Arc<Shared>,
+    shared: Arc<Shared>,
     durability: Durability,
     segment_size: u64,
     file: Box<dyn AppendFile>,
@@ -45,6 +46,8 @@ pub(super) struct Writer {
     lines: Vec<Line>,
     /// True if the reserve has not been used.
     has_reserve: bool,
+    /// The thread that ends the segment before.
+    sealing: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -82,27 +85,34 @@ impl Writer {
             buffer: Vec::new(),
             lines: Vec::new(),
             has_reserve: options.reserve > 0,
+            sealing: None,
         })
     }
 
     /// Writes outcomes until there will be no more.
     pub(super) fn run(mut self) {
+        // A failure has been told.
+        let written = self.write_all();
+        self.wait_for_sealing();
+        if written.is_ok() && self.segment.length > 0 {
+            seal(&self.job, &self.shared, self.file, &self.segment);
+        }
+        let _ = std::fs::remove_file(reserve_path(&self.job));
+    }
+
+    fn write_all(&mut self) -> Result<(), Ended> {
         let mut batch = Vec::new();
-        // The failure has been told.
-        let _: Result<(), Ended> = (|| {
-            while self.shared.take(&mut batch) {
-                for outcome in batch.drain(..) {
-                    self.add(&outcome)?;
-                }
-                self.commit()?;
+        while self.shared.take(&mut batch) {
+            for outcome in batch.drain(..) {
+                self.add(&outcome)?;
             }
-            self.finish();
-            Ok(())
-        })();
+            self.commit()?;
+        }
+        Ok(())
     }
 
     /// Adds a line to the buffer; writes it out if there is enough.
-    pub(super) fn add(&mut self, outcome: &Outcome) -> Result<(), Ended> {
+    fn add(&mut self, outcome: &Outcome) -> Result<(), Ended> {
         let length = self.segment.length + self.buffer.len() as u64;
         if length > 0 && length + outcome.size_hint() as u64 > self.segment_size {
             self.commit()?;
@@ -119,7 +129,7 @@ impl Writer {
     }
 
     /// Writes the buffer out, makes it durable if that was asked for, and tells that its lines have landed.
-    pub(super) fn commit(&mut self) -> Result<(), Ended> {
+    fn commit(&mut self) -> Result<(), Ended> {
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -168,8 +178,12 @@ impl Writer {
             let next = self.segment.number + 1;
             let path = segment::path_of(&self.job, next);
             let opened = self.storage.rename(&reserve_path(&self.job), &path).and_then(|()| self.open_next(next));
-            if opened.is_ok() {
+            if let Ok((file, segment)) = opened {
                 self.shared.fail(failure);
+                if what != SYNC {
+                    self.wait_for_sealing();
+                    self.seal(file, segment);
+                }
                 return Ok(());
             }
         }
@@ -178,48 +192,66 @@ impl Writer {
         Err(Ended)
     }
 
-    fn open_next(&mut self, number: u32) -> std::io::Result<()> {
+    /// Goes on with another segment, and returns the one before.
+    fn open_next(&mut self, number: u32) -> std::io::Result<(Box<dyn AppendFile>, Summary)> {
         let file = self.storage.append_to(&segment::path_of(&self.job, number))?;
         if self.durability == Durability::Power {
             self.storage.sync_folder(&segment::folder_of(&self.job))?;
         }
-        self.file = file;
-        self.segment = Summary { number, is_whole: true, ..Summary::default() };
-        Ok(())
+        let segment = Summary { number, is_whole: true, ..Summary::default() };
+        Ok((std::mem::replace(&mut self.file, file), std::mem::replace(&mut self.segment, segment)))
     }
 
     /// Ends the segment and begins the next one. The buffer is empty.
     fn rotate(&mut self) -> Result<(), Ended> {
-        if let Err(error) = self.seal() {
-            return self.use_reserve(SYNC, &error);
-        }
+        self.wait_for_sealing();
         let next = self.segment.number + 1;
         if next > MAX_SEGMENT {
             let error = std::io::Error::other("there are too many segments; a larger segment_size makes fewer");
             return self.use_reserve("go on after", &error);
         }
-        self.open_next(next).or_else(|error| self.use_reserve("begin the segment after", &error))
+        match self.open_next(next) {
+            Err(error) => self.use_reserve("begin the segment after", &error),
+            Ok((file, segment)) => {
+                self.seal(file, segment);
+                Ok(())
+            }
+        }
     }
 
-    /// Makes the segment durable and writes its index file. The buffer is empty.
-    fn seal(&mut self) -> std::io::Result<()> {
-        self.file.sync()?;
+    /// Ends a segment on a thread of its own: an fsync takes a second where the disk is slow.
+    fn seal(&mut self, file: Box<dyn AppendFile>, segment: Summary) {
+        let (job, shared) = (self.job.clone(), self.shared.clone());
+        let seal = move || seal(&job, &shared, file, &segment);
+        match std::thread::Builder::new().name("ritellm-journal".to_owned()).spawn(seal) {
+            Ok(thread) => self.sealing = Some(thread),
+            Err(error) => self.shared.fail(describe("start a thread to fsync", &self.job, &error)),
+        }
+    }
+
+    fn wait_for_sealing(&mut self) {
+        if let Some(thread) = self.sealing.take() {
+            // A panic leaves a segment without an index file.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes a segment durable and writes its index file.
+fn seal(job: &Path, shared: &Shared, mut file: Box<dyn AppendFile>, segment: &Summary) {
+    let sealed = file.sync().and_then(|()| {
+        // Gives back the room that it has if it was the reserve.
+        let _ = file.truncate(segment.length);
+        file.stamp()
+    });
+    match sealed {
         // An index can be made again.
-        if let Ok(modified) = self.file.stamp() {
-            let store = |known: &Known| segment::store_index_file(&self.job, &self.segment, modified, &known.index);
-            let _ = self.shared.with_known(store);
+        Ok(modified) => {
+            let content = shared.with_known(|known| segment::index_file(segment, modified, &known.index));
+            let _ = segment::store_index_file(job, segment.number, &content);
         }
-        Ok(())
-    }
-
-    /// Ends the journal. The buffer is empty.
-    pub(super) fn finish(&mut self) {
-        if self.segment.length > 0
-            && let Err(error) = self.seal()
-        {
-            self.shared.fail(describe(SYNC, &segment::path_of(&self.job, self.segment.number), &error));
-        }
-        let _ = std::fs::remove_file(reserve_path(&self.job));
+        // All of it has landed as far as a process can tell; there must be no new rows on such a disk.
+        Err(error) => shared.fail(describe(SYNC, &segment::path_of(job, segment.number), &error)),
     }
 }
 
