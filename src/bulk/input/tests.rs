@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 
 use super::*;
-use crate::bulk::row::Source;
+use crate::bulk::identity::Identities;
+use crate::bulk::row::{Place, Source};
+use crate::bulk::template::{Template, TemplateSpec};
 use crate::error::Error;
 
 /// A folder that is removed at the end.
@@ -349,20 +351,63 @@ fn a_feeder_learns_that_rows_are_no_longer_wanted() {
     assert!(fed.next().unwrap().is_none());
 }
 
-/// Speed of reading plain lines of 500 bytes, of CSV, and of a template and keys:
-/// `cargo test --release --no-default-features speed_of -- --ignored --nocapture`.
+/// CPU time of this thread, of the kernel's own clock: other programs are running.
+fn cpu_nanoseconds() -> f64 {
+    let schedule = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    schedule.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Speed of reading, of templates and of keys, with lines of 500 bytes:
+/// `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib --no-default-features speed_of_reading -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures"]
 fn speed_of_reading() {
     let folder = Folder::new();
-    let line = format!("{{\"id\":12,\"text\":\"{}\"}}\n", "lorem ipsum é ".repeat(33));
-    let path = folder.file("a.jsonl", line.repeat(400_000));
-    let start = std::time::Instant::now();
-    let mut source = Files::new([path.clone()], None).unwrap().open();
-    let mut bytes = 0;
-    while let Some(row) = source.next().unwrap() {
-        bytes += row.json.unwrap().len();
+    let text = "lorem ipsum é \\n".repeat(28);
+    let lines: String = (0..400_000).map(|index| format!("{{\"id\":{index},\"text\":\"{text}\"}}\n")).collect();
+    let records: String = (0..400_000).map(|index| format!("{index},\"{text}\"\n")).collect();
+    let body = |index| {
+        format!(
+            "{{\"custom_id\":\"{index}\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{{\"model\":\"m\",\"messages\":[{{\"role\":\"user\",\"content\":\"{text}\"}}]}}}}\n"
+        )
+    };
+    let paths = [
+        folder.file("lines.jsonl", &lines),
+        folder.file("zstd.jsonl.zst", zstd::encode_all(lines.as_bytes(), 1).unwrap()),
+        folder.file("records.csv", format!("id,text\n{records}")),
+        folder.file("batch.jsonl", (0..400_000).map(body).collect::<String>()),
+    ];
+    for (index, path) in paths.into_iter().enumerate() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let measure = |work: &mut dyn FnMut(&Bytes)| {
+            let mut source = Files::new([path.clone()], None).unwrap().open();
+            let (mut bytes, mut rows) = (0, 0);
+            let start = cpu_nanoseconds();
+            while let Some(row) = source.next().unwrap() {
+                let json = row.json.unwrap();
+                bytes += json.len();
+                rows += 1;
+                work(&json);
+            }
+            let seconds = (cpu_nanoseconds() - start) / 1e9;
+            println!(
+                "{name}: {:.0} MB/s, {:.2} µs a row",
+                bytes as f64 / seconds / 1e6,
+                seconds / f64::from(rows) * 1e6
+            );
+        };
+        measure(&mut |_| {});
+        let spec = match index {
+            3 => TemplateSpec::default(),
+            _ => TemplateSpec { prompt: Some("Classify: {text}".into()), ..TemplateSpec::default() },
+        };
+        let template = Template::new(spec, &if index == 3 { vec![] } else { vec!["text".to_owned()] }).unwrap();
+        let place = Place { file: None, line: 0 };
+        measure(&mut |json| drop(template.call(json, &place).unwrap()));
+        let mut identities = Identities::new(false);
+        measure(&mut |json| {
+            identities.key(&template.call(json, &place).unwrap()).unwrap();
+        });
+        println!("{} bytes a row for keys", identities.size() as f64 / 400_000.0);
     }
-    let seconds = start.elapsed().as_secs_f64();
-    println!("lines: {:.0} MB/s", bytes as f64 / seconds / 1e6);
 }

@@ -107,6 +107,11 @@ fn finish(
         return Err(what);
     }
     let spec = operation.spec();
+    if body.some(spec.input).is_none() && body.some("params").is_some() {
+        return Err(
+            "has \"params\", as Anthropic's batches do: the \"body\" of OpenAI's batch lines would be right".to_owned()
+        );
+    }
     if body.some(spec.input).is_none() && !(spec.input_optional && body.some("prompt").is_some()) {
         return Err(format!("has no {:?}", spec.input));
     }

@@ -176,7 +176,14 @@ impl Pieces {
                     self.push_json(&serde_json::to_string(name).expect("a string is JSON"));
                     self.push_json(":");
                     match (media::Form::of(name, members), value) {
-                        (Some(form), serde_json::Value::String(text)) => self.push_media(text, form, columns)?,
+                        (Some(form), serde_json::Value::String(text)) => {
+                            self.push_media(text, form, columns)?;
+                            // OpenAI takes no data of a file without a name.
+                            if name == "file_data" && !members.contains_key("filename") {
+                                self.push_json(",\"filename\":");
+                                self.push_media(text, media::Form::Name, columns)?;
+                            }
+                        }
                         _ => self.push_value(value, columns)?,
                     }
                 }
@@ -192,7 +199,7 @@ impl Pieces {
         pieces.push_string(text, columns);
         if pieces.columns().is_empty() {
             let mut json = Vec::new();
-            form.write(text, &mut json).map_err(|what| format!("names a file: the row {what}"))?;
+            form.write(text, &mut json)?;
             self.push_json(std::str::from_utf8(&json).expect("it is JSON"));
         } else {
             self.0.push(Piece::Media { text: pieces, form });

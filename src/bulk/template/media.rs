@@ -7,7 +7,7 @@ use std::path::Path;
 use base64_simd::STANDARD;
 use serde_json::{Map, Value};
 
-use crate::types::media::type_of_name;
+use crate::types::media::{DataUrl, type_of_name};
 
 /// Maximum size of a file in bytes, which OpenAI's requests have as well:
 /// <https://platform.openai.com/docs/guides/images-vision>.
@@ -31,7 +31,12 @@ pub(super) enum Form {
     Url,
     /// As base64 alone.
     Base64,
+    /// By its name only, which stands beside the file itself.
+    Name,
 }
+
+/// Length from which a text can be no path: `PATH_MAX` of Linux.
+const MAX_PATH: usize = 4096;
 
 impl Form {
     /// Returns how the member `name` of an object holds a file, if it does.
@@ -51,14 +56,23 @@ impl Form {
         }
     }
 
-    /// Appends a string for a URL, which is passed on, or a path, whose file is read.
+    /// Appends a string for a URL or base64, which are passed on, or for a path, whose file is read.
     pub fn write(self, text: &str, out: &mut Vec<u8>) -> Result<(), String> {
-        let path = match text.split_once("://") {
-            Some(("file", path)) => path,
-            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => return push(text, out),
-            _ if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) => return push(text, out),
-            _ => text,
+        let Some(path) = path_of(text) else {
+            return push(
+                match (self, DataUrl::of(text)) {
+                    (Self::Url, _) | (Self::Base64, None) => text,
+                    (Self::Base64, Some(url)) => url.data,
+                    (Self::Name, Some(url)) if url.media_type == "application/pdf" => "document.pdf",
+                    (Self::Name, Some(_)) => "document",
+                    (Self::Name, None) => name_of(text.split(['?', '#']).next().unwrap_or_default()),
+                },
+                out,
+            );
         };
+        if self == Self::Name {
+            return push(name_of(path), out);
+        }
         let content = read(Path::new(path)).map_err(|what| format!("names the file {path:?}, which {what}"))?;
         let kind = media_type(path, &content).ok_or_else(|| {
             format!(
@@ -72,6 +86,23 @@ impl Form {
         STANDARD.encode_append(&content, out);
         out.push(b'"');
         Ok(())
+    }
+}
+
+/// Returns the path that a text is, unless it is a URL or too long for a path.
+fn path_of(text: &str) -> Option<&str> {
+    match text.split_once("://") {
+        Some(("file", path)) => Some(path),
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => None,
+        _ if DataUrl::of(text).is_some() || text.len() >= MAX_PATH => None,
+        _ => Some(text),
+    }
+}
+
+fn name_of(path: &str) -> &str {
+    match path.rsplit(['/', '\\']).next() {
+        Some(name) if !name.is_empty() => name,
+        _ => "document",
     }
 }
 

@@ -195,6 +195,7 @@ fn rows_that_ask_for_what_a_job_cannot_do_have_errors() {
         (r#"{"body": {"messages": [], "api_key": "k"}}"#, "has \"api_key\": keys belong to the client"),
         (r#"{"body": {"messages": [], "model": 5}}"#, "has the model 5"),
         (r#"{"body": {"input": []}}"#, "has no \"messages\""),
+        (r#"{"custom_id": "a", "params": {"messages": []}}"#, "has \"params\", as Anthropic's batches do"),
         (r#"{"body": []}"#, "has a body that is no JSON object"),
         (r#"{"body": {}"#, "is no JSON: EOF while parsing an object"),
         (r#"{"a": 1} {"b": 2}"#, "is no JSON: trailing characters"),
@@ -272,5 +273,90 @@ fn a_path_becomes_a_data_url() {
         let error = url(path).unwrap_err();
         assert!(error.message.contains(right), "{}", error.message);
     }
+    // Files have names, and sounds are base64 alone.
+    let pdf = folder.join("b c.bin");
+    std::fs::write(&pdf, b"%PDF-1").unwrap();
+    let messages = json!([{"role": "user", "content": [
+        {"type": "file", "file": {"file_data": "{p}"}},
+        {"type": "input_file", "filename": "mine", "file_data": "{p}"},
+        {"type": "input_audio", "input_audio": {"data": "{p}", "format": "wav"}},
+        {"type": "image_url", "image_url": {"url": picture.to_str().unwrap()}},
+    ]}]);
+    let spec = TemplateSpec { messages: Some(messages.to_string()), ..TemplateSpec::default() };
+    let template = Template::new(spec, &columns(&["p"])).unwrap();
+    assert_eq!(template.columns().unwrap(), ["p", "custom_id"]);
+    let base64 = "A".repeat(5000);
+    let of_base64 = format!("data:application/pdf;base64,{base64}");
+    for (path, url, name, data) in [
+        (pdf.to_str().unwrap(), "data:application/pdf;base64,JVBERi0x", "b c.bin", "JVBERi0x"),
+        (&of_base64[..], &of_base64[..], "document.pdf", &base64[..]),
+        ("https://h/x/y.pdf?z=1", "https://h/x/y.pdf?z=1", "y.pdf", "https://h/x/y.pdf?z=1"),
+        (&base64[..], &base64[..], &base64[..], &base64[..]),
+    ] {
+        let call = template.call(json!({"p": path}).to_string().as_bytes(), &place()).unwrap();
+        let right = json!([
+            {"type": "file", "file": {"file_data": url, "filename": name}},
+            {"type": "input_file", "filename": "mine", "file_data": url},
+            {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}},
+            {"type": "image_url", "image_url": {"url": written}},
+        ]);
+        assert_eq!(body(&call)["messages"][0]["content"], right);
+    }
+    // A file of the template itself is read once, before the first call.
+    let messages = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/no/such/file.png"}}, {"type": "text", "text": "{p}"}]}]);
+    let spec = TemplateSpec { messages: Some(messages.to_string()), ..TemplateSpec::default() };
+    let error = Template::new(spec, &columns(&["p"])).unwrap_err();
+    assert!(
+        error.message.starts_with("messages names the file \"/no/such/file.png\", which cannot be read"),
+        "{}",
+        error.message
+    );
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// Whatever the rows and the templates are, a call is JSON, and no text of a row becomes anything but text.
+#[test]
+fn calls_are_json_whatever_the_rows_are() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let alphabet =
+        ["{", "}", "\"", "\\", "a", "é", "\n", "\u{2028}", "\0", "{a}", "{b}", "{{", "}}", "😀", ":", ",", "[", "null"];
+    let text = |random: &mut fastrand::Rng| -> String {
+        (0..random.usize(..8)).map(|_| alphabet[random.usize(..alphabet.len())]).collect()
+    };
+    for _ in 0..3000 {
+        let row = json!({"a": text(&mut random), "b": [text(&mut random), 1], "c": null, "d": 1.5e300});
+        let template = format!("{}{{a}}{}{{b}}{}", text(&mut random), text(&mut random), text(&mut random));
+        let filled = match filled(&template, &row) {
+            Ok(filled) => filled,
+            Err(error) => panic!("{template}: {}", error.message),
+        };
+        // As a plain replacement from left to right gives it.
+        let (mut right, mut rest) = (String::new(), &template[..]);
+        while let Some(first) = rest.chars().next() {
+            let field = [("{a}", row["a"].as_str().unwrap().to_owned()), ("{b}", row["b"].to_string())];
+            match field.iter().find(|(field, _)| rest.starts_with(field)) {
+                Some((field, value)) => {
+                    right.push_str(value);
+                    rest = &rest[field.len()..];
+                }
+                None => {
+                    right.push(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
+        }
+        assert_eq!(filled, right, "{template}");
+        // Damaged rows give a call or an error, and never anything else.
+        let mut damaged = row.to_string().into_bytes();
+        let at = random.usize(..damaged.len());
+        damaged[at] = random.u8(..);
+        let by_prompt = Template::new(prompt("{a}"), &columns(&["a"])).unwrap();
+        let by_body = Template::new(TemplateSpec::default(), &[]).unwrap();
+        for template in [by_prompt, by_body] {
+            if let Ok(call) = template.call(&damaged, &place()) {
+                body(&call);
+                crate::bulk::identity::content(&call);
+            }
+        }
+    }
 }
