@@ -12,7 +12,7 @@ use super::admission_progress::{AdmissionProgress, Stage};
 use super::budget_source::BudgetSource;
 use crate::error::{ErrorKind, Result};
 use crate::limits::budget::WindowState;
-use crate::limits::{Admission, Budget, Call, Limit, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time};
+use crate::limits::{Admission, Budget, Call, Limit, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time, Wait};
 use crate::types::rate_limit::{Signals, Tokens};
 
 /// Longest time that a waiting call sleeps before it asks again.
@@ -34,6 +34,8 @@ struct State {
     /// Everything that was declared for the quota.
     declared: QuotaSpec,
     waiters: HashMap<Ticket, Arc<Notify>>,
+    /// The last call that had its turn and was not admitted, and the time at which it asks again by itself.
+    asleep: Option<(Ticket, Time)>,
     /// Attempts that wait elsewhere and would rather be made here.
     watchers: Vec<Weak<AdmissionProgress>>,
     /// Permits that have ended while another process used the budget.
@@ -85,6 +87,20 @@ impl State {
         })
     }
 
+    /// Calls a function that may free budget, and wakes the call whose turn it is if it can go on then: one that has to sleep
+    /// on is not woken with each call that ends.
+    fn release<T>(&mut self, function: impl FnOnce(&mut Quota, &mut dyn Budget, Time) -> T) -> Option<T> {
+        let asleep = self.asleep;
+        let (output, is_to_wake) = self.with(|quota, budget, now| {
+            let output = function(quota, budget, now);
+            (output, quota.is_to_wake(budget, now, asleep))
+        })?;
+        if is_to_wake {
+            self.wake_next();
+        }
+        Some(output)
+    }
+
     /// Wakes the call whose turn it is; if none waits, those that wait elsewhere.
     fn wake_next(&mut self) {
         match self.quota.next() {
@@ -102,6 +118,7 @@ impl SharedQuota {
             source,
             declared: QuotaSpec::default(),
             waiters: HashMap::new(),
+            asleep: None,
             watchers: Vec::new(),
             pending: Vec::new(),
             stopped_by: None,
@@ -169,8 +186,11 @@ impl SharedQuota {
         let waiting = state.waiters.len();
         state.source.wait(waiting);
         let answer = state.with(|quota, budget, now| (quota.poll(budget, ticket, now), now))?;
-        if matches!(answer.0, Admission::Admitted(_) | Admission::Refused(_)) {
-            state.wake_next();
+        match answer.0 {
+            Admission::Admitted(_) | Admission::Refused(_) => state.wake_next(),
+            Admission::Until(time) => state.asleep = Some((ticket, time)),
+            Admission::Blocked if state.quota.next() == Some(ticket) => state.asleep = Some((ticket, Time::MAX)),
+            Admission::Blocked => {}
         }
         Some(answer)
     }
@@ -181,15 +201,12 @@ impl SharedQuota {
     pub fn expected_wait(&self, call: &Call) -> Duration {
         let mut state = self.lock();
         let waiting = state.waiters.len() as u32;
-        let first = state.with(|quota, budget, now| match quota.probe(budget, now, call) {
-            Admission::Admitted(permit) => {
-                quota.give_back(budget, now, permit);
-                Duration::ZERO
-            }
-            Admission::Until(time) => time.saturating_sub(now).max(Duration::from_nanos(1)),
+        let first = state.with(|quota, budget, now| match quota.check(budget, now, call) {
+            Ok(()) => Duration::ZERO,
+            Err(Wait::Until(time)) => time.saturating_sub(now).max(Duration::from_nanos(1)),
             // A call has to end first.
-            Admission::Blocked => BUSY_PAUSE,
-            Admission::Refused(_) => LONGEST_SLEEP,
+            Err(Wait::Release) => BUSY_PAUSE,
+            Err(Wait::Never(_)) => LONGEST_SLEEP,
         });
         let interval = |limit: &Limit| limit.per.checked_div(u32::try_from(limit.requests?).unwrap_or(u32::MAX));
         let each = state.declared.limits.iter().filter_map(interval).max().unwrap_or(BUSY_PAUSE);
@@ -245,12 +262,11 @@ impl SharedQuota {
     fn end(self: &Arc<Self>, permit: Permit, end: End<'_>) -> Option<Refusal> {
         let mut permit = Some(permit);
         let mut state = self.lock();
-        let ended = state.with(|quota, budget, now| end.apply(permit.take()?, quota, budget, now));
+        let ended = state.release(|quota, budget, now| end.apply(permit.take()?, quota, budget, now));
         if let Some(permit) = permit {
             state.pending.push((permit, end.into_owned()));
             self.clone().end_later();
         }
-        state.wake_next();
         ended.flatten()
     }
 
@@ -295,10 +311,11 @@ impl<'a> Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.quota.lock();
-        state.quota.cancel(self.ticket);
         state.waiters.remove(&self.ticket);
         // It may have been woken for its turn.
-        state.wake_next();
+        if state.quota.cancel(self.ticket) {
+            state.wake_next();
+        }
     }
 }
 
@@ -341,8 +358,7 @@ impl QuotaPermit {
     pub fn observe(&self, signals: &Signals) {
         let Some(permit) = &self.permit else { return };
         let mut state = self.quota.lock();
-        let _ = state.with(|quota, budget, now| quota.observe(budget, now, permit, signals));
-        state.wake_next();
+        let _ = state.release(|quota, budget, now| quota.observe(budget, now, permit, signals));
     }
 
     /// Ends the permit with what the request used, and what its answer or failure says.

@@ -16,6 +16,12 @@ pub trait Budget {
     /// When to try again, or why that is useless.
     fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait>;
 
+    /// Returns whether [`try_take`](Self::try_take) would take the budget of one request now. Nothing is taken.
+    ///
+    /// # Errors
+    /// When to try, or why that is useless. Turns of others are not considered.
+    fn check(&mut self, now: Time, tokens: Tokens) -> Result<(), Wait>;
+
     /// Notes what the head of an answer says. For a stream that is long before its end.
     fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals);
 

@@ -246,6 +246,35 @@ impl Ledger {
         }
     }
 
+    /// Returns when the windows and the controller allow a request of these tokens.
+    fn earliest(&mut self, now: u64, tokens: Tokens) -> Earliest {
+        let burst = self.burst();
+        let mut earliest = Earliest { time: now, is_large: false, alone: None };
+        for window in &mut self.windows {
+            let Some(unit) = window.unit() else { continue };
+            let (amount, limit) = (amount(unit, tokens), window.limit());
+            window.expire(now);
+            earliest.time = earliest.time.max(window.earliest(now, amount, burst));
+            earliest.is_large |= amount > limit / LARGE;
+            if amount > limit {
+                let period = Time::from_nanos(window.period());
+                earliest.alone = Some(Refusal::TooLarge { unit, limit, period, tokens: amount });
+            }
+        }
+        if self.adaptive == 1 {
+            let tokens = amount(Unit::Tokens, tokens);
+            let paced = self.controller.earliest_for(Time::from_nanos(now), Some(tokens));
+            earliest.time = earliest.time.max(nanoseconds(paced));
+        }
+        earliest
+    }
+
+    /// True if all requests that may be in flight are.
+    fn is_full(&self, now: u64) -> bool {
+        let limit = self.max_in_flight(Time::from_nanos(now));
+        limit < u64::MAX && self.in_flight() >= limit
+    }
+
     fn in_flight(&self) -> u64 {
         self.members.iter().fold(0, |sum, seats| sum.saturating_add(seats.count))
     }
@@ -321,6 +350,16 @@ impl Ledger {
     }
 }
 
+/// When the windows allow a request.
+struct Earliest {
+    /// The earliest time, not before now.
+    time: u64,
+    /// True if it is large for one of them.
+    is_large: bool,
+    /// A [`Refusal::TooLarge`] if it is larger than one of them.
+    alone: Option<Refusal>,
+}
+
 /// Returns what a request of these tokens uses of a dimension.
 fn amount(unit: Unit, tokens: Tokens) -> u64 {
     match unit {
@@ -364,35 +403,15 @@ impl Budget for Member<'_> {
         if let Some(time) = ledger.claim.holds_up(nanos, self.number) {
             return Err(Wait::Until(Time::from_nanos(time)));
         }
-        let limit = ledger.max_in_flight(now);
-        if limit < u64::MAX && ledger.in_flight() >= limit {
+        if ledger.is_full(nanos) {
             return Err(soon(Wait::Release));
         }
-
-        let burst = ledger.burst();
-        let mut earliest = nanos;
-        let mut is_large = false;
-        let mut alone = None;
-        for window in &mut ledger.windows {
-            let Some(unit) = window.unit() else { continue };
-            let (amount, limit) = (amount(unit, tokens), window.limit());
-            window.expire(nanos);
-            earliest = earliest.max(window.earliest(nanos, amount, burst));
-            is_large |= amount > limit / LARGE;
-            if amount > limit {
-                let period = Time::from_nanos(window.period());
-                alone = Some(Refusal::TooLarge { unit, limit, period, tokens: amount });
-            }
-        }
-        if ledger.adaptive == 1 {
-            let tokens = amount(Unit::Tokens, tokens);
-            earliest = earliest.max(nanoseconds(ledger.controller.earliest_for(now, Some(tokens))));
-        }
-        if earliest > nanos {
+        let Earliest { time, is_large, alone } = ledger.earliest(nanos, tokens);
+        if time > nanos {
             if is_shared {
                 ledger.claim.make(nanos, self.number, is_large);
             }
-            return Err(soon(Wait::Until(Time::from_nanos(earliest))));
+            return Err(soon(Wait::Until(Time::from_nanos(time))));
         }
 
         for window in &mut ledger.windows {
@@ -414,6 +433,18 @@ impl Budget for Member<'_> {
         seats.count = seats.count.saturating_add(1);
         seats.reserved = seats.reserved.saturating_add(sum);
         Ok(Taken { at: now, tokens, alone, probe })
+    }
+
+    fn check(&mut self, now: Time, tokens: Tokens) -> Result<(), Wait> {
+        let now = self.ledger.tick(now);
+        self.ledger.pause.check(now)?;
+        if self.ledger.is_full(now) {
+            return Err(Wait::Release);
+        }
+        match self.ledger.earliest(now, tokens).time {
+            time if time > now => Err(Wait::Until(Time::from_nanos(time))),
+            _ => Ok(()),
+        }
     }
 
     fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals) {

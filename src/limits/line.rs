@@ -87,11 +87,12 @@ impl Line {
                 self.owed -= 1.0;
             }
         }
-        self.remove(ticket);
+        let _ = self.remove(ticket);
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) {
-        self.queue(ticket.priority).remove(ticket.number);
+    /// Returns false if the call was not there.
+    pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
+        self.queue(ticket.priority).remove(ticket.number)
     }
 
     fn queue(&mut self, priority: Priority) -> &mut Queue {
@@ -120,16 +121,18 @@ impl Queue {
         Some((*number, call.as_ref()?))
     }
 
-    fn remove(&mut self, number: u64) {
-        let Ok(index) = self.places.binary_search_by_key(&number, |place| place.0) else { return };
-        if self.places[index].1.take().is_some() {
-            self.waiting -= 1;
+    fn remove(&mut self, number: u64) -> bool {
+        let Ok(index) = self.places.binary_search_by_key(&number, |place| place.0) else { return false };
+        if self.places[index].1.take().is_none() {
+            return false;
         }
+        self.waiting -= 1;
         while self.places.front().is_some_and(|place| place.1.is_none()) {
             self.places.pop_front();
         }
         if self.places.len() > 2 * self.waiting + 16 {
             self.places.retain(|place| place.1.is_some());
         }
+        true
     }
 }

@@ -53,8 +53,9 @@ pub struct Snapshot {
 ///
 /// A call asks with [`try_acquire`](Self::try_acquire). If it is not admitted at once, it takes a place in the line with
 /// [`enqueue`](Self::enqueue) and asks again with [`poll`](Self::poll). Only the call whose turn it is
-/// ([`next`](Self::next)) is admitted; it is to be woken after each `poll` that admitted or refused a call, and after each
-/// `settle`, `cancel`, `cancel_permit`, `give_back` and `enable`.
+/// ([`next`](Self::next)) is admitted; it is to be woken after each `poll` that admitted or refused a call, after each
+/// `cancel` and `enable`, and after each `observe`, `settle`, `cancel_permit` and `give_back` with which its time has come
+/// earlier ([`is_to_wake`](Self::is_to_wake)).
 #[derive(Debug)]
 pub struct Quota {
     line: Line,
@@ -74,10 +75,26 @@ impl Quota {
         if self.line.is_empty() { self.take(budget, now, call) } else { Admission::Blocked }
     }
 
-    /// Admits a call at once if the budget allows it, whoever waits: to learn when it would be admitted. An admitted call is
-    /// to be given back.
-    pub fn probe(&mut self, budget: &mut (impl Budget + ?Sized), now: Time, call: &Call) -> Admission {
-        self.take(budget, now, call)
+    /// Returns whether the budget allows a call now, whoever waits. Nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// When to try, or why that is useless.
+    pub fn check(&self, budget: &mut (impl Budget + ?Sized), now: Time, call: &Call) -> Result<(), Wait> {
+        budget.check(now, self.estimate(call))
+    }
+
+    /// Returns true if there is no call whose turn it is, or if that call is to be woken. `asleep` is the last call that had
+    /// its turn and was not admitted, and the time at which it asks again by itself.
+    pub fn is_to_wake(&self, budget: &mut (impl Budget + ?Sized), now: Time, asleep: Option<(Ticket, Time)>) -> bool {
+        match (self.line.next(), asleep) {
+            (Some((next, call)), Some((ticket, until))) if next == ticket => match self.check(budget, now, call) {
+                Ok(()) | Err(Wait::Never(_)) => true,
+                Err(Wait::Until(time)) => time < until,
+                Err(Wait::Release) => false,
+            },
+            _ => true,
+        }
     }
 
     /// Takes a place in the line, behind all calls of the same priority.
@@ -95,15 +112,15 @@ impl Quota {
         let admission = self.take(budget, now, &call);
         match admission {
             Admission::Admitted(_) => self.line.admitted(ticket),
-            Admission::Refused(_) => self.line.remove(ticket),
+            Admission::Refused(_) => drop(self.line.remove(ticket)),
             Admission::Until(_) | Admission::Blocked => {}
         }
         admission
     }
 
-    /// Leaves the line.
-    pub fn cancel(&mut self, ticket: Ticket) {
-        self.line.remove(ticket);
+    /// Leaves the line. Returns false if the call was not in it any more.
+    pub fn cancel(&mut self, ticket: Ticket) -> bool {
+        self.line.remove(ticket)
     }
 
     /// Returns the ticket of the call whose turn it is.
@@ -111,9 +128,12 @@ impl Quota {
         self.line.next().map(|(ticket, _)| ticket)
     }
 
+    fn estimate(&self, call: &Call) -> Tokens {
+        self.estimates.estimate(call.bytes, call.max_tokens, &call.rules)
+    }
+
     fn take(&mut self, budget: &mut (impl Budget + ?Sized), now: Time, call: &Call) -> Admission {
-        let tokens = self.estimates.estimate(call.bytes, call.max_tokens, &call.rules);
-        match budget.try_take(now, tokens) {
+        match budget.try_take(now, self.estimate(call)) {
             Ok(taken) => {
                 self.permits += 1;
                 Admission::Admitted(Permit { taken, bytes: call.bytes })

@@ -19,7 +19,7 @@ use fastrand::Rng;
 use observer::Observer;
 use picture::GROUPS;
 use provider::{Account, Answer, Condition, DAY, MINUTE, Rule};
-use ritellm::limits::{self, Admission, Ledger, Limit, Permit, Priority, Quota, QuotaSpec, Ticket, Time};
+use ritellm::limits::{self, Admission, Ledger, Limit, Permit, Priority, Quota, QuotaSpec, Ticket, Time, Wait};
 use ritellm::router::call::RoutedCall;
 use ritellm::router::config::{Config, DeploymentConfig, GroupConfig};
 use ritellm::router::decision::{Attempt, CallSpec, Decision, Event, Failure, Outlook, Pause};
@@ -433,14 +433,11 @@ impl World {
         std::array::from_fn(|index| {
             let shared = &mut quotas[index];
             let budget = &mut shared.ledger.member(worker);
-            let first = match of_host.quotas[index].probe(budget, now, call) {
-                Admission::Admitted(permit) => {
-                    of_host.quotas[index].give_back(budget, now, permit);
-                    Duration::ZERO
-                }
-                Admission::Until(time) => time.saturating_sub(now).max(Duration::from_nanos(1)),
-                Admission::Blocked => Duration::from_millis(1),
-                Admission::Refused(_) => DAY,
+            let first = match of_host.quotas[index].check(budget, now, call) {
+                Ok(()) => Duration::ZERO,
+                Err(Wait::Until(time)) => time.saturating_sub(now).max(Duration::from_nanos(1)),
+                Err(Wait::Release) => Duration::from_millis(1),
+                Err(Wait::Never(_)) => DAY,
             };
             let each = if shared.is_adaptive { Duration::from_millis(1) } else { seconds(60.0 / shared.account.limit) };
             first + each * of_host.lines[index].len() as u32

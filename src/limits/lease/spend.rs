@@ -112,8 +112,9 @@ pub(super) fn apply(ledger: &mut Ledger, event: &Event) {
     }
 }
 
-impl Budget for LeaseState {
-    fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait> {
+impl LeaseState {
+    /// Returns what a request takes of the slices, if they are enough. Otherwise it notes that more is wanted.
+    fn fitting(&mut self, now: Time, tokens: Tokens) -> Result<Amount, Wait> {
         self.advance(now);
         let amount = self.amount(tokens);
         match (self.link, self.when_down) {
@@ -132,6 +133,13 @@ impl Budget for LeaseState {
                 }
             }
         }
+        Ok(amount)
+    }
+}
+
+impl Budget for LeaseState {
+    fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait> {
+        let amount = self.fitting(now, tokens)?;
         let shifted = self.shifted(now);
         let taken = self.ledger.member(0).try_take(shifted, tokens).map_err(|wait| self.unshifted_wait(wait))?;
         let taken = Taken { alone: self.too_large(tokens), ..taken };
@@ -149,6 +157,12 @@ impl Budget for LeaseState {
         self.in_flight += 1;
         self.count(now, amount.map(|amount| amount as i64));
         Ok(taken)
+    }
+
+    fn check(&mut self, now: Time, tokens: Tokens) -> Result<(), Wait> {
+        self.fitting(now, tokens)?;
+        let shifted = self.shifted(now);
+        self.ledger.member(0).check(shifted, tokens).map_err(|wait| self.unshifted_wait(wait))
     }
 
     fn observe(&mut self, now: Time, taken: &Taken, signals: &Signals) {

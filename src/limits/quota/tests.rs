@@ -47,9 +47,8 @@ fn calls_wait_in_order_and_leave_it() {
     assert_eq!(quota.next(), Some(a));
     assert!(matches!(quota.try_acquire(budget, DAY, &interactive), Admission::Blocked), "others wait");
     assert!(matches!(quota.poll(budget, b, DAY), Admission::Blocked), "another one's turn");
-    quota.cancel(a);
-    quota.cancel(c);
-    quota.cancel(c);
+    assert!(quota.cancel(a) && quota.cancel(c));
+    assert!(!quota.cancel(c));
     let permit = admitted(quota.poll(budget, b, DAY));
     assert!(matches!(quota.poll(budget, b, DAY), Admission::Blocked), "a void ticket");
     quota.cancel_permit(budget, DAY, permit);
@@ -79,12 +78,58 @@ fn a_call_that_is_sent_late_counts_from_then_on() {
     let soon = now + Duration::from_millis(90);
     let first = quota.renew(budget, soon, &interactive, first).unwrap();
     assert_eq!(first.taken.at, now, "not late enough to matter");
-    quota.cancel(waiting);
+    assert!(quota.cancel(waiting));
     for permit in [first, third] {
         let _ = quota.settle(budget, soon, permit, None, &Signals::default());
     }
     let snapshot = quota.snapshot(budget, soon);
     assert_eq!((snapshot.permits, snapshot.budget.in_flight, snapshot.budget.windows[0].used), (0, 0, 2));
+}
+
+#[test]
+fn a_call_that_waits_is_woken_only_if_it_can_go_on() {
+    let minute = Limit { requests: Some(100), tokens: Some(10_000), ..Limit::per(MINUTE) };
+    let mut ledger = ledger(&QuotaSpec { limits: vec![minute], burst: Some(1.0), ..QuotaSpec::default() });
+    let mut quota = Quota::new(0.05);
+    let budget = &mut ledger.member(0);
+    let call = Call { max_tokens: Some(256), ..call(Priority::Interactive) };
+    assert!(quota.is_to_wake(budget, DAY, None), "those who wait elsewhere may come");
+    let mut permits: Vec<_> = (0..28).map(|_| admitted(quota.try_acquire(budget, DAY, &call))).collect();
+    let waiting = quota.enqueue(call);
+    assert!(quota.is_to_wake(budget, DAY, None), "it was not told anything yet");
+    let Admission::Until(until) = quota.poll(budget, waiting, DAY) else { panic!("10,000 tokens are used up") };
+    let asleep = Some((waiting, until));
+    // What the call used is what was reserved: no budget comes back.
+    let used = permits[0].taken.tokens;
+    assert_eq!(quota.settle(budget, DAY + SECOND, permits.remove(0), Some(used), &Signals::default()), None);
+    assert!(!quota.is_to_wake(budget, DAY + SECOND, asleep));
+    let used = Tokens { output: 0, ..used };
+    permits.drain(..3).for_each(|permit| {
+        assert_eq!(quota.settle(budget, DAY + SECOND, permit, Some(used), &Signals::default()), None);
+    });
+    assert!(quota.is_to_wake(budget, DAY + SECOND, asleep));
+    let another = quota.enqueue(call);
+    assert!(quota.is_to_wake(budget, DAY, Some((another, until))), "it was another one's turn");
+}
+
+#[test]
+fn a_check_takes_and_teaches_nothing() {
+    for adaptive in [false, true] {
+        let spec = QuotaSpec { limits: vec![Limit { requests: Some(9), ..Limit::per(MINUTE) }], ..in_flight(3) };
+        let mut ledger = ledger(&QuotaSpec { adaptive, ..spec });
+        let quota = Quota::new(0.05);
+        let check = |ledger: &mut Ledger| quota.check(&mut ledger.member(0), DAY, &call(Priority::Bulk));
+        for _ in 0..3 {
+            assert_eq!(check(&mut ledger), Ok(()));
+            let before = *ledger;
+            assert_eq!(check(&mut ledger), Ok(()));
+            assert_eq!(bytemuck::bytes_of(&before), bytemuck::bytes_of(&*ledger));
+            if ledger.member(0).try_take(DAY, Tokens::default()).is_err() {
+                break;
+            }
+        }
+        assert!(matches!(check(&mut ledger), Err(Wait::Release | Wait::Until(_))));
+    }
 }
 
 #[test]
@@ -203,6 +248,8 @@ fn most(log: &mut [(Duration, u64)], period: Duration) -> u64 {
 struct Process {
     quota: Quota,
     waiting: Vec<Ticket>,
+    /// The last call that had its turn and was not admitted.
+    asleep: Option<(Ticket, Time)>,
     flying: Vec<(Time, Permit)>,
     /// Time at which the call whose turn it is asks again.
     wake: Time,
@@ -218,7 +265,13 @@ fn random_outcomes(seed: u64, outcomes: u32) {
     spec.adaptive = seed % 4 == 3;
     spec.burst = (seed % 2 == 1).then_some(1.0);
     let mut ledger = ledger(&spec);
-    let new = |_| Process { quota: Quota::new(0.1), waiting: Vec::new(), flying: Vec::new(), wake: Duration::MAX };
+    let new = |_| Process {
+        quota: Quota::new(0.1),
+        waiting: Vec::new(),
+        asleep: None,
+        flying: Vec::new(),
+        wake: Duration::MAX,
+    };
     let mut processes: [Process; 3] = std::array::from_fn(new);
     let (mut requests, mut tokens, mut output) = (Vec::new(), Vec::new(), Vec::new());
     let (mut now, mut ended, mut idle) = (DAY, 0, 0);
@@ -239,7 +292,7 @@ fn random_outcomes(seed: u64, outcomes: u32) {
         assert!(now < DAY + MINUTE * 600, "seed {seed}: someone waits for ever");
         for (number, process) in processes.iter_mut().enumerate() {
             let budget = &mut ledger.member(number);
-            let Process { quota, waiting, flying, wake } = process;
+            let Process { quota, waiting, asleep, flying, wake } = process;
             let fly = |permit: Permit, random: &mut fastrand::Rng| {
                 (now + Duration::from_millis(random.u64(..2_000) * random.u64(1..5) / 4), permit)
             };
@@ -247,7 +300,6 @@ fn random_outcomes(seed: u64, outcomes: u32) {
             while let Some(index) = flying.iter().position(|flying| flying.0 <= now) {
                 let (_, permit) = flying.swap_remove(index);
                 ended += 1;
-                *wake = now;
                 let Taken { at, tokens: reserved, .. } = permit.taken;
                 let used = Tokens { input: random.u64(..=reserved.input), output: random.u64(..=reserved.output) };
                 let kind = random.u32(..1_000);
@@ -295,6 +347,9 @@ fn random_outcomes(seed: u64, outcomes: u32) {
                         })
                     }
                 };
+                if quota.is_to_wake(budget, now, *asleep) {
+                    *wake = now;
+                }
                 if let Some(counts) = counts {
                     requests.push((at, 1));
                     tokens.push((at, (counts.input + counts.output).min(150_000)));
@@ -312,7 +367,15 @@ fn random_outcomes(seed: u64, outcomes: u32) {
                         max_tokens: random.bool().then(|| random.u64(..500)),
                         rules: TokenRules { reserves_max_tokens: random.bool(), ..RULES },
                     };
-                    match quota.try_acquire(budget, now, &call) {
+                    let check = quota.check(budget, now, &call);
+                    let admission = quota.try_acquire(budget, now, &call);
+                    match (check, &admission) {
+                        (Ok(()), Admission::Admitted(_)) | (Err(Wait::Never(_)), Admission::Refused(_)) => {}
+                        // Others are before it, or another process has a claim.
+                        (_, Admission::Blocked | Admission::Until(_)) => {}
+                        other => panic!("seed {seed}: {other:?}"),
+                    }
+                    match admission {
                         Admission::Admitted(permit) => flying.push(fly(permit, random)),
                         Admission::Refused(_) => {}
                         Admission::Until(_) | Admission::Blocked => {
@@ -322,7 +385,7 @@ fn random_outcomes(seed: u64, outcomes: u32) {
                     }
                 }
                 while !waiting.is_empty() && (random.u32(..200) == 0 || waiting.len() > 300) {
-                    quota.cancel(waiting.swap_remove(random.usize(..waiting.len())));
+                    assert!(quota.cancel(waiting.swap_remove(random.usize(..waiting.len()))));
                     *wake = now;
                 }
                 if random.u32(..2_000) == 0 {
@@ -342,11 +405,12 @@ fn random_outcomes(seed: u64, outcomes: u32) {
                     Admission::Refused(_) => *wake = now,
                     Admission::Until(time) => {
                         assert!(time > now, "seed {seed}");
-                        *wake = time;
+                        (*asleep, *wake) = (Some((ticket, time)), time);
                         break;
                     }
                     Admission::Blocked => {
                         assert!(!flying.is_empty(), "seed {seed}: nobody will wake it");
+                        *asleep = Some((ticket, Time::MAX));
                         break;
                     }
                 }
