@@ -24,6 +24,11 @@ use rows::Rows;
 
 /// Time after which a request without an answer means that the ledger is down.
 pub const PATIENCE: Time = Duration::from_millis(250);
+/// Time for which a member that has lost the ledger sends nothing: most are back within it, and what is used meanwhile is what
+/// the others do not know of.
+const PAUSE: Time = PATIENCE;
+/// Number of steps in which what a member may use grows to its part of the limits while the ledger is down.
+const STEPS: u32 = 64;
 /// Time between attempts while it is down.
 const RETRY: Time = Duration::from_millis(100);
 /// Shortest and longest lease, unless the ledger is far away.
@@ -77,6 +82,17 @@ enum Link {
     Down(Time),
 }
 
+/// What a member knew of its own use when it lost the ledger.
+#[derive(Debug, Default)]
+struct Alone {
+    /// What it had used of each window.
+    used: Vec<(Unit, Time, u64)>,
+    /// Time from which on it uses its part.
+    from: Time,
+    /// Time of the next step, if it has not grown to the end.
+    next: Option<Time>,
+}
+
 /// A request without an answer.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
@@ -110,6 +126,7 @@ pub struct LeaseState {
     /// The ledger's time less ours, in nanoseconds.
     offset: i128,
     link: Link,
+    alone: Alone,
     sent: Option<Sent>,
     last_sent: Option<Time>,
     number: u64,
@@ -164,6 +181,7 @@ impl LeaseState {
             ledger: Box::new(bytemuck::Zeroable::zeroed()),
             offset: wall.as_nanos() as i128 - now.as_nanos() as i128,
             link: Link::Joining(None),
+            alone: Alone::default(),
             sent: None,
             last_sent: None,
             number: 0,
@@ -196,7 +214,7 @@ impl LeaseState {
             version: 0,
             events: Vec::new(),
         };
-        state.declare(4.0);
+        state.declare(4.0, None);
         state
     }
 
@@ -241,7 +259,8 @@ impl LeaseState {
         self.transit = None;
         if self.link != Link::Up {
             self.link = Link::Up;
-            self.declare(4.0);
+            self.alone = Alone::default();
+            self.declare(4.0, None);
         }
         for (credit, granted) in self.credit.iter_mut().zip(grant.amount) {
             *credit = credit.saturating_add(granted);
@@ -270,11 +289,33 @@ impl LeaseState {
         self.retry_at = now + RETRY;
         self.is_plenty = false;
         if !matches!(self.link, Link::Down(_)) {
+            let was_up = self.link == Link::Up;
             self.link = Link::Down(now);
-            if let WhenDown::Share(part) = self.when_down {
-                self.declare(part);
+            match self.when_down {
+                // What others use is not known, but there was nothing that they could have used together.
+                WhenDown::Share(part) if !was_up => self.declare(part, None),
+                WhenDown::Share(_) => {
+                    let windows = self.ledger.state(self.shifted(now)).windows;
+                    let used = windows.iter().map(|window| (window.unit, window.period, window.used)).collect();
+                    self.alone = Alone { used, from: now + PAUSE, next: Some(now) };
+                    self.grow(now);
+                }
+                WhenDown::Wait | WhenDown::Error => {}
             }
         }
+    }
+
+    /// Lets the limits of this member grow from what it had used when it lost the ledger to its part of them: the others may have
+    /// used all the rest in windows that are not over. If each used more only at once, together they would exceed a limit.
+    fn grow(&mut self, now: Time) {
+        let (Link::Down(since), WhenDown::Share(part)) = (self.link, self.when_down) else { return };
+        if self.alone.next.is_none_or(|next| now < next) {
+            return;
+        }
+        let periods = || self.spec.limits.iter().map(|limit| limit.per);
+        let (shortest, longest) = (periods().min().unwrap_or_default(), periods().max().unwrap_or_default());
+        self.alone.next = (now < since + longest).then(|| now + shortest / STEPS);
+        self.declare(part, Some(now.saturating_sub(since)));
     }
 
     /// Notes that time has passed.
@@ -287,6 +328,7 @@ impl LeaseState {
         if waits_since.is_some_and(|since| now >= since + PATIENCE) {
             self.lose(now);
         }
+        self.grow(now);
     }
 
     /// Brings together what this member and others learnt.
@@ -318,7 +360,7 @@ impl LeaseState {
             *self.ledger = bytemuck::Zeroable::zeroed();
             self.events.clear();
             self.offset = offset;
-            self.declare(if self.link == Link::Up { 4.0 } else { self.share() });
+            self.declare(if self.link == Link::Up { 4.0 } else { self.share() }, None);
         }
         self.offset = offset;
     }
@@ -349,13 +391,28 @@ impl LeaseState {
     }
 
     /// Sets the limits of this member's own ledger to a part of the quota's. With more than the whole they do not limit, and its
-    /// windows only know what was used.
-    fn declare(&mut self, part: f64) {
+    /// windows only know what was used. `lost_for` is the time since it lost the ledger, while they
+    /// grow to this part.
+    fn declare(&mut self, part: f64, lost_for: Option<Time>) {
         let scaled = |limit: u64| ((limit as f64 * part) as u64).max(1);
         let mut spec = self.spec.clone();
         for limit in &mut spec.limits {
-            for limit in [&mut limit.requests, &mut limit.tokens, &mut limit.input_tokens, &mut limit.output_tokens] {
-                *limit = limit.map(scaled);
+            let per = limit.per;
+            let units = [
+                (Unit::Requests, &mut limit.requests),
+                (Unit::Tokens, &mut limit.tokens),
+                (Unit::InputTokens, &mut limit.input_tokens),
+                (Unit::OutputTokens, &mut limit.output_tokens),
+            ];
+            for (unit, limit) in units {
+                let used = self.alone.used.iter().find(|used| (used.0, used.1) == (unit, per)).map_or(0, |used| used.2);
+                let grow = |part: u64| match (part.checked_sub(used), lost_for) {
+                    (Some(more), Some(time)) if time < per => {
+                        used + (more as f64 * time.as_secs_f64() / per.as_secs_f64()) as u64
+                    }
+                    _ => part,
+                };
+                *limit = limit.map(|limit| grow(scaled(limit)).max(1));
             }
         }
         if part < 1.0 {

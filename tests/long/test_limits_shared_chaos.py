@@ -21,8 +21,11 @@ pytestmark = [
 
 JITTER = 0.05
 """Seconds by which an arrival may be later than its admission; windows are judged that much shorter."""
-CLOCKS = 0.01
+CLOCKS = 0.02
 """Seconds by which two processes may differ about the time of an admission: each tells it from the start of the call."""
+ESTIMATES = 1.02
+"""What tokens may exceed a limit by: the estimates of the 40 calls that may be in flight are wrong by 30 tokens each, since the
+bytes around a prompt are no tokens."""
 
 
 @pytest.fixture
@@ -137,8 +140,8 @@ def test_calls_of_unequal_size(
     record_property("figure", f"{kind}, {count} processes, tokens: {found}")
     print(kind, count, found)
     # At first a token is four bytes, which is wrong by the bytes around the text.
-    assert found["admitted"] <= 1.02
-    assert found["most"] <= 1.02
+    assert found["admitted"] <= ESTIMATES
+    assert found["most"] <= ESTIMATES
     assert found["used"] >= 0.95
 
 
@@ -231,8 +234,7 @@ def test_faults(
     (found,) = run.judge(begin=6)
     record_property("figure", f"{kind}, {fault.__name__}, {unit}: {found}")
     print(kind, fault.__name__, unit, found)
-    # Tokens may exceed the limit by the error of the estimates of the calls in flight.
-    most = 1 if unit == "requests" else 1.01
+    most = 1 if unit == "requests" else ESTIMATES
     assert found["admitted"] <= most
     assert found["most"] <= most
     # With a store that is away for 2 s each of four keeps to a quarter; one that came back empty trusts nobody for a second.

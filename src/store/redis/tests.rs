@@ -67,6 +67,8 @@ struct Simulation {
     exchanges: u64,
     /// Times in which the server does not answer; with `true` it answers later.
     outages: Vec<(Time, Time, bool)>,
+    /// A member whose requests are lost between two times.
+    cut: Option<(usize, Time, Time)>,
     /// Seconds that the server's wall clock is set forward by.
     clock: i64,
     latency: Time,
@@ -104,6 +106,7 @@ impl Simulation {
             admissions: Vec::new(),
             exchanges: 0,
             outages: Vec::new(),
+            cut: None,
             clock: 0,
             latency: MILLISECOND,
             call: |_| (200 * MILLISECOND, Tokens::default(), None),
@@ -181,6 +184,9 @@ impl Simulation {
                 Event::Arrive(number, request) => {
                     let outage = self.outages.iter().find(|(from, until, _)| (*from..*until).contains(&time)).copied();
                     match outage {
+                        _ if self
+                            .cut
+                            .is_some_and(|(cut, from, until)| cut == number && (from..until).contains(&time)) => {}
                         Some((_, until, true)) => self.at(until, Event::Arrive(number, request)),
                         Some((_, _, false)) => {
                             self.at(time + self.latency, Event::Answer(number, request.number, None))
@@ -400,6 +406,39 @@ async fn each_member_keeps_to_its_share_while_redis_is_frozen_or_gone() {
     assert!((0.45..=0.5).contains(&half), "{half}");
     // Nobody ever waited for the Redis, and it is joined again by itself.
     assert!(simulation.members.iter().all(|member| member.state.down_since().is_none()));
+}
+
+/// A member that has used little does not use its whole share at once when the Redis is lost: others have used the rest.
+#[tokio::test]
+async fn who_has_used_little_grows_slowly_while_redis_is_gone() {
+    for (outage, is_emptied) in [(300 * MILLISECOND, true), (SECOND, true), (SECOND * 7, false)] {
+        let Some(mut simulation) = Simulation::start().await else { return };
+        let spec = spec(&[requests(600, 6)]);
+        simulation.add_many(3, &spec, WhenDown::Share(0.25));
+        simulation.add(&spec, WhenDown::Share(0.25), 500 * MILLISECOND, SECOND, Time::MAX);
+        simulation.at(SECOND * 9, Event::Do(|simulation| simulation.members[3].every = Time::ZERO));
+        simulation.outages.push((SECOND * 9, SECOND * 9 + outage, false));
+        if is_emptied {
+            simulation.at(SECOND * 9 + MILLISECOND, Event::Command(vec!["FLUSHALL"]));
+        }
+        simulation.run(SECOND * 28).await;
+        let most = simulation.most(SECOND * 6, false, Time::ZERO);
+        let before = simulation.used(600, SECOND * 6, SECOND * 6, SECOND * 9);
+        let after = simulation.used(600, SECOND * 6, SECOND * 22, SECOND * 28);
+        println!("away for {outage:?}: most {most}, used {before:.3}, then {after:.3}");
+        assert!(most <= 600, "{most}");
+        assert!(before >= 0.95 && after >= 0.95, "{before} {after}");
+        // It gets its share all the same.
+        assert!(simulation.admissions.iter().filter(|(at, _, member)| *member == 3 && *at > SECOND * 22).count() > 100);
+    }
+}
+
+/// One member's connection is lost for a moment while the others go on: they get what leaves the windows.
+#[tokio::test]
+async fn a_member_that_is_cut_off_for_a_moment_spends_nothing() {
+    let cut = |simulation: &mut Simulation| simulation.cut = Some((0, SECOND * 9, SECOND * 9 + 500 * MILLISECOND));
+    let Some(simulation) = disturbed(WhenDown::Share(0.25), cut).await else { return };
+    holds(&simulation);
 }
 
 #[tokio::test]
