@@ -499,7 +499,10 @@ fn page() -> String {
         - **not needed**: nothing is sent, because the provider behaves in this way by default.\n\
         - **–**: not available. The call raises `UnsupportedParamsError` before anything is sent; with `drop_params=True` \
         the parameter is left out and listed in `response.meta.dropped_params`.\n\n\
-        A parameter that OpenAI does not define is passed to the provider unchanged. The values of a parameter marked \
+        A parameter that OpenAI does not define is passed to the provider unchanged. A name that is close \
+        to one of OpenAI's or RiteLLM's (`max_retires`, `maxTokens`) raises `InvalidArgumentError`, which says which one was \
+        probably meant, unless some provider documents it; `Client(unknown_params=\"error\")` refuses every name that no \
+        provider documents. `extra_body={…}` sends any name in any case. The values of a parameter marked \
         **same** are passed on unchanged too; whether a model accepts them depends on the model.\n\n\
         The page is generated: `tests/parameters.rs` compares requests with and without each parameter, so that the page \
         always matches the code. After a change, run `UPDATE_DOCS=1 cargo test --no-default-features --test parameters`.\n\n\
