@@ -258,13 +258,18 @@ impl<'a> Check<'a> {
             if let Some(schema) = keywords.get("propertyNames") {
                 self.inside(name, schema, &name.as_str().into());
             }
-            if let Some(Value::Array(needed)) = keywords.get("dependentRequired").and_then(|of| of.get(name)) {
-                for needed in needed.iter().filter_map(Value::as_str).filter(|needed| !members.contains_key(*needed)) {
-                    self.fail(|| format!("has {name:?} and lacks {needed:?}"));
+            // The last is draft 7's word for both.
+            for keyword in ["dependentRequired", "dependentSchemas", "dependencies"] {
+                match keywords.get(keyword).and_then(|of| of.get(name)) {
+                    Some(Value::Array(needed)) => {
+                        let needed = needed.iter().filter_map(Value::as_str);
+                        for needed in needed.filter(|needed| !members.contains_key(*needed)) {
+                            self.fail(|| format!("has {name:?} and lacks {needed:?}"));
+                        }
+                    }
+                    Some(schema) => self.apply(schema, &Value::Object(members.clone())),
+                    None => {}
                 }
-            }
-            if let Some(schema) = keywords.get("dependentSchemas").and_then(|of| of.get(name)) {
-                self.apply(schema, &Value::Object(members.clone()));
             }
         }
     }
