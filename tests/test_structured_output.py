@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import datetime
 import enum
+import json
 import pickle
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 import pydantic
 import pytest
 from conftest import Call
-from server import MESSAGES, Json, Server, dumped, plain, streamed
+from server import MESSAGES, Answer, Json, Server, dumped, event, plain, stream_of, streamed
 from typing_extensions import NotRequired, TypedDict
 
 import ritellm
@@ -256,6 +257,86 @@ class TestStreams:
         _, stream = read()
         with pytest.raises(AttributeError, match="response_format"):
             stream.parsed  # noqa: B018
+
+
+def anthropic_stream(*pieces: str) -> Answer:
+    """A streamed answer of Claude that calls the tool of a ticket."""
+    block = {"type": "tool_use", "id": "t", "name": "Ticket", "input": {}}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [], "usage": {}}
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    chunks: list[Json] = [
+        {"type": "message_start", "message": message},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 9}},
+        {"type": "message_stop"},
+    ]
+    return stream_of(*(f"event: {chunk['type']}\n".encode() + event(chunk) for chunk in chunks))
+
+
+def anthropic(*content: Json, stop_reason: str = "end_turn") -> Answer:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    body = {"id": "m", "type": "message", "role": "assistant", "model": "c", "content": content, "usage": usage}
+    return Answer(body=dumped({**body, "stop_reason": stop_reason}))
+
+
+class TestOtherProviders:
+    OLD = "anthropic/claude-3-5-haiku-latest"
+
+    def test_a_tool_of_an_older_claude(self, call: Call, at_openai: Server) -> None:
+        use = {"type": "tool_use", "id": "t", "name": "Ticket", "input": json.loads(BAD)}
+        text = {"type": "text", "text": "Here it is:\n```json\n" + GOOD + "\n```"}
+        at_openai.answer(anthropic(use, stop_reason="tool_use"), anthropic(text))
+        where = {"base_url": at_openai.url, "api_key": "k"}
+        response = call(self.OLD, response_format=Ticket, validation_retries=1, **where)
+        assert response.parsed.title == "Fix" and response.meta.structured_output == "tool"
+        first, second = at_openai.requests
+        assert first.json["tool_choice"] == {"type": "tool", "name": "Ticket"}
+        # The earlier answer is a text, as it was shown to the caller: no call without a result.
+        assert [message["role"] for message in second.json["messages"]] == ["user", "assistant", "user"]
+        assert "tool_use" not in json.dumps(second.json["messages"])
+
+    def test_a_stream_of_a_tool(self, at_openai: Server) -> None:
+        at_openai.answer(anthropic_stream('{"title": "F', 'ix", "tags', '": ["a"]}'))
+        where = {"base_url": at_openai.url, "api_key": "k"}
+        stream = ritellm.completion(self.OLD, MESSAGES, response_format=Ticket, stream=True, **where)
+        seen = []
+        for chunk in stream:
+            assert not chunk.choices[0].delta.tool_calls
+            seen.append(stream.parsed)
+        assert {"title": "F"} in seen and stream.parsed == Ticket(title="Fix", tags=["a"])
+        assert stream.completion.choices[0].finish_reason == "stop"
+        assert stream.completion.choices[0].message.tool_calls is None
+
+    def test_a_schema_of_claude(self, call: Call, at_openai: Server) -> None:
+        at_openai.answer(anthropic({"type": "text", "text": GOOD}), anthropic(stop_reason="refusal"))
+        where = {"base_url": at_openai.url, "api_key": "k"}
+        response = call("anthropic/claude-sonnet-4-5", response_format=Ticket, **where)
+        assert response.parsed.title == "Fix" and response.meta.structured_output == "json_schema"
+        assert at_openai.last.json["output_config"]["format"]["schema"]["additionalProperties"] is False
+        with pytest.raises(ritellm.OutputRefusedError, match="it gave no reason"):
+            call("anthropic/claude-sonnet-4-5", response_format=Ticket, **where)
+
+    def test_json_mode(self, call: Call, at_openai: Server) -> None:
+        at_openai.answer(plain(GOOD))
+        response = call("deepseek/deepseek-chat", response_format=Ticket, base_url=at_openai.url, api_key="k")
+        assert response.parsed.title == "Fix" and response.meta.structured_output == "json_object"
+        assert '"minLength":2' in at_openai.last.json["messages"][0]["content"]
+
+    def test_each_deployment_of_a_router_in_its_own_form(self, at_openai: Server) -> None:
+        at_openai.answer(Answer(500), plain(GOOD))
+        where = {"api_key": "k", "base_url": at_openai.url}
+        first = ritellm.Deployment("openai/gpt-4o-mini", order=1, **where)
+        router = ritellm.Router({"g": [first, ritellm.Deployment("deepseek/deepseek-chat", order=2, **where)]})
+        response = router.completion("g", MESSAGES, response_format=Ticket)
+        assert response.parsed.title == "Fix" and response.meta.structured_output == "json_object"
+        forms = [request.json["response_format"]["type"] for request in at_openai.requests]
+        assert forms == ["json_schema", "json_object"]
+        assert [attempt["deployment"] for attempt in response.meta.attempts] == [
+            "openai/gpt-4o-mini",
+            "deepseek/deepseek-chat",
+        ]
 
 
 class TestResponses:

@@ -162,6 +162,10 @@ class _Answer:
         content = message.get("content")
         self.text = content if isinstance(content, str) else None
         self.refusal = message.get("refusal")
+        own = (response.get("provider_specific_fields") or {}).values()
+        if not self.refusal and any(isinstance(one, dict) and one.get("stop_reason") == "refusal" for one in own):
+            # OpenAI's format has only "content_filter" for it.
+            self.refusal = self.text or "it gave no reason"
         self.finish_reason = choice.get("finish_reason")
         self.has_calls = bool(message.get("tool_calls") or message.get("function_call"))
 

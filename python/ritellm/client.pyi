@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload, type_check_only
+from types import UnionType
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, _SpecialForm, overload, type_check_only
 
 from typing_extensions import Never, Self
 
 from ritellm import _core
 from ritellm._core import Stream
+from ritellm._structured import ParsedChatCompletion, ParsedResponse
 from ritellm.resources import Batches, Files
 from ritellm.types import (
     BinaryResponse,
@@ -48,18 +50,34 @@ class _Model(Protocol):
 _Members: TypeAlias = Mapping[str, Any] | _Model
 _Pairs: TypeAlias = Mapping[str, str | bytes | float | None]
 
+@type_check_only
+class _Adapter(Protocol):
+    """A pydantic `TypeAdapter`."""
+
+    def json_schema(self) -> dict[str, Any]: ...
+    def validate_json(self, data: str, /) -> Any: ...
+
+# A format in OpenAI's form, a JSON schema, or a type. Type checkers know the values of classes; those of `Literal[...]`, of
+# unions, of adapters and of schemas are `Any`.
+_Format: TypeAlias = _Members | type[Any] | UnionType | _SpecialForm | _Adapter
+
+_T = TypeVar("_T")
 _Plain = TypeVar("_Plain", covariant=True)
 _Streamed = TypeVar("_Streamed", covariant=True)
 _Either = TypeVar("_Either", covariant=True)
 
-@type_check_only
-class _Chat(Protocol[_Plain, _Streamed, _Either]):
-    """The signature of a chat call, shared by its four names.
+_ChatStream: TypeAlias = Stream[ChatCompletionChunk, ChatCompletion]
+_ResponseStream: TypeAlias = Stream[ResponseEvent, Response]
+_SpeechStream: TypeAlias = Stream[bytes, Never]
 
-    The keywords are repeated for each type of ``stream``. With a TypedDict (PEP 692) they would be written once, but mypy
-    would then reject names that only a provider defines, until it supports PEP 728's ``extra_items``.
-    tests/typing/test_stubs.py checks that the three lists are equal. ``Literal[...] | str`` lists OpenAI's values, which
-    editors offer for completion, and accepts the values of other providers.
+@type_check_only
+class _Completion(Protocol):
+    """The signature of a chat call that waits, shared by its two names.
+
+    The keywords are repeated for each type of ``stream`` and of the result. With a TypedDict (PEP 692) they would be written
+    once, but mypy would then reject names that only a provider defines, until it supports PEP 728's ``extra_items``.
+    tests/typing/test_stubs.py checks that the lists are equal. ``Literal[...] | str`` lists OpenAI's values, which editors
+    offer for completion, and accepts the values of other providers.
     """
 
     @overload
@@ -89,7 +107,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         prompt_cache_options: _Members | None = None,
         prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
         reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
-        response_format: _Members | None = None,
+        response_format: type[_T],
         safety_identifier: str | None = None,
         seed: int | None = None,
         service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
@@ -105,6 +123,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -122,7 +141,70 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Plain:
+    ) -> ParsedChatCompletion[_T]:
+        """Makes a chat completion call whose answer is read as a type; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[False] | None = None,
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: _Format | None = None,
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> ChatCompletion:
         """Makes a chat completion call; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
@@ -151,7 +233,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         prompt_cache_options: _Members | None = None,
         prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
         reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
-        response_format: _Members | None = None,
+        response_format: _Format | None = None,
         safety_identifier: str | None = None,
         seed: int | None = None,
         service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
@@ -167,6 +249,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -184,7 +267,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Streamed:
+    ) -> _ChatStream:
         """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
@@ -213,7 +296,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         prompt_cache_options: _Members | None = None,
         prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
         reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
-        response_format: _Members | None = None,
+        response_format: _Format | None = None,
         safety_identifier: str | None = None,
         seed: int | None = None,
         service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
@@ -229,6 +312,7 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         verbosity: Literal["low", "medium", "high"] | str | None = None,
         web_search_options: _Members | None = None,
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -246,19 +330,265 @@ class _Chat(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Either:
+    ) -> ChatCompletion | _ChatStream:
         """Makes a chat completion call, streamed if ``stream`` is true; `ritellm.completion` documents the arguments."""
 
-_ChatStream: TypeAlias = Stream[ChatCompletionChunk, ChatCompletion]
-_ResponseStream: TypeAlias = Stream[ResponseEvent, Response]
-_SpeechStream: TypeAlias = Stream[bytes, Never]
+@type_check_only
+class _Acompletion(Protocol):
+    """The signature of a chat call that is awaited, shared by its two names; see `_Completion`."""
 
-_Completion: TypeAlias = _Chat[ChatCompletion, _ChatStream, ChatCompletion | _ChatStream]
-_Acompletion: TypeAlias = _Chat[
-    Coroutine[Any, Any, ChatCompletion],
-    Coroutine[Any, Any, _ChatStream],
-    Coroutine[Any, Any, ChatCompletion | _ChatStream],
-]
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[False] | None = None,
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: type[_T],
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, ParsedChatCompletion[_T]]:
+        """Makes a chat completion call whose answer is read as a type; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[False] | None = None,
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: _Format | None = None,
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, ChatCompletion]:
+        """Makes a chat completion call; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[True],
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: _Format | None = None,
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, _ChatStream]:
+        """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: bool | None,
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: _Format | None = None,
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, ChatCompletion | _ChatStream]:
+        """Makes a chat completion call, streamed if ``stream`` is true; `ritellm.completion` documents the arguments."""
 
 @type_check_only
 class _Embedding(Protocol[_Plain]):
@@ -295,8 +625,8 @@ class _Embedding(Protocol[_Plain]):
         """Returns the embedding vectors of texts; `ritellm.embedding` documents the arguments."""
 
 @type_check_only
-class _Responses(Protocol[_Plain, _Streamed, _Either]):
-    """The signature of a Responses API call, shared by its four names."""
+class _Respond(Protocol):
+    """The signature of a Responses API call that waits, shared by its two names."""
 
     @overload
     def __call__(
@@ -305,7 +635,9 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: Literal[False] | None = None,
+        response_format: type[_T],
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -323,7 +655,36 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Plain:
+    ) -> ParsedResponse[_T]:
+        """Calls OpenAI's Responses API and reads the answer as a type; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[False] | None = None,
+        response_format: _Format | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Response:
         """Calls OpenAI's Responses API; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
@@ -332,7 +693,9 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: Literal[True],
+        response_format: _Format | None = None,
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -350,7 +713,7 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Streamed:
+    ) -> _ResponseStream:
         """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
@@ -359,7 +722,9 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         input: Any = None,
         *,
         stream: bool | None,
+        response_format: _Format | None = None,
         # parameters of RiteLLM itself
+        validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
         max_retries: int | None = None,
         max_retry_after: float | None = None,
@@ -377,17 +742,132 @@ class _Responses(Protocol[_Plain, _Streamed, _Either]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Either:
+    ) -> Response | _ResponseStream:
+        """Calls OpenAI's Responses API, streamed if ``stream`` is true; `ritellm.responses` documents the arguments."""
+
+@type_check_only
+class _Arespond(Protocol):
+    """The signature of a Responses API call that is awaited, shared by its two names."""
+
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[False] | None = None,
+        response_format: type[_T],
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, ParsedResponse[_T]]:
+        """Calls OpenAI's Responses API and reads the answer as a type; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[False] | None = None,
+        response_format: _Format | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, Response]:
+        """Calls OpenAI's Responses API; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[True],
+        response_format: _Format | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, _ResponseStream]:
+        """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: bool | None,
+        response_format: _Format | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> Coroutine[Any, Any, Response | _ResponseStream]:
         """Calls OpenAI's Responses API, streamed if ``stream`` is true; `ritellm.responses` documents the arguments."""
 
 _Embed: TypeAlias = _Embedding[EmbeddingResponse]
 _Aembed: TypeAlias = _Embedding[Coroutine[Any, Any, EmbeddingResponse]]
-_Respond: TypeAlias = _Responses[Response, _ResponseStream, Response | _ResponseStream]
-_Arespond: TypeAlias = _Responses[
-    Coroutine[Any, Any, Response],
-    Coroutine[Any, Any, _ResponseStream],
-    Coroutine[Any, Any, Response | _ResponseStream],
-]
 
 @type_check_only
 class _Reranking(Protocol[_Plain]):

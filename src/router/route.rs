@@ -467,7 +467,10 @@ impl<'a> Driver<'a> {
         let record = self.record(meta.attempts().pop().map(|attempt| (id, attempt)));
         meta.retries = record.retries;
         meta.latency = self.started.elapsed();
-        meta.record = Some(Box::new(record));
+        // What the answer itself told.
+        let CallRecord { usage, cost, structured_output, .. } =
+            meta.record.take().map_or_else(Default::default, |own| *own);
+        meta.record = Some(Box::new(CallRecord { usage, cost, structured_output, ..record }));
     }
 
     /// Returns the record of the call: its attempts, `answered` among them, and the deployments that were passed over.

@@ -14,6 +14,16 @@ const MAX_DEPTH: usize = 512;
 /// Maximum length of a value in a message, in bytes.
 const MAX_SHOWN: usize = 80;
 
+/// Bound of a number: the keyword, the comparison of value and bound, and its words.
+type Bound = (&'static str, fn(f64, f64) -> bool, &'static str);
+
+const BOUNDS: [Bound; 4] = [
+    ("minimum", |value, bound| value >= bound, "at least"),
+    ("maximum", |value, bound| value <= bound, "at most"),
+    ("exclusiveMinimum", |value, bound| value > bound, "more than"),
+    ("exclusiveMaximum", |value, bound| value < bound, "less than"),
+];
+
 /// Returns why a value does not fit.
 pub(super) fn violations(validator: &Validator, value: &Value) -> Vec<Violation> {
     let mut check =
@@ -154,13 +164,7 @@ impl<'a> Check<'a> {
 
     fn apply_to_number(&mut self, keywords: &'a Map<String, Value>, number: &Number) {
         let value = number.as_f64().unwrap_or(f64::NAN);
-        let bounds: [(&str, fn(f64, f64) -> bool, &str); 4] = [
-            ("minimum", |value, bound| value >= bound, "at least"),
-            ("maximum", |value, bound| value <= bound, "at most"),
-            ("exclusiveMinimum", |value, bound| value > bound, "more than"),
-            ("exclusiveMaximum", |value, bound| value < bound, "less than"),
-        ];
-        for (name, holds, words) in bounds {
+        for (name, holds, words) in BOUNDS {
             if let Some(bound) = keywords.get(name)
                 && bound.as_f64().is_some_and(|bound| !holds(value, bound))
             {

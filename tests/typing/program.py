@@ -6,11 +6,13 @@ A ``type: ignore`` says that mypy must object there: one that is not needed is a
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import enum
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any
 
-from typing_extensions import assert_type
+from typing_extensions import TypedDict, assert_type
 
 import ritellm
 from ritellm import (
@@ -27,6 +29,8 @@ from ritellm import (
     Limits,
     Message,
     Meta,
+    ParsedChatCompletion,
+    ParsedResponse,
     RateLimitError,
     Response,
     ResponseEvent,
@@ -304,3 +308,42 @@ async def aclosed() -> None:
         assert_type(client, Client)
     await client.aclose(timeout=0.5)
     await ritellm.aclose()
+
+
+class Ticket(TypedDict):
+    title: str
+
+
+@dataclasses.dataclass
+class Line:
+    text: str
+
+
+class Mood(enum.Enum):
+    GOOD = "good"
+
+
+async def structured() -> None:
+    response = completion(MODEL, QUESTION, response_format=Line, validation_retries=1, temperature=0)
+    assert_type(response, ParsedChatCompletion[Line])
+    assert_type(response.parsed.text, str)
+    assert_type(response.choices[0].message, Message)
+    assert_type(response.meta.validation_retries, int)
+    assert_type(completion(MODEL, QUESTION, response_format=Ticket).parsed, Ticket)
+    assert_type(completion(MODEL, QUESTION, response_format=list[Line]).parsed, list[Line])
+    assert_type(Client().completion(MODEL, QUESTION, response_format=Mood).parsed, Mood)
+    assert_type((await acompletion(MODEL, QUESTION, response_format=Line)).parsed, Line)
+    assert_type((await ritellm.aresponses(MODEL, "Hi", response_format=Line)).parsed, Line)
+    assert_type(ritellm.responses(MODEL, "Hi", response_format=Line), ParsedResponse[Line])
+    assert_type(completion(MODEL, QUESTION, response_format={"type": "json_object"}), ChatCompletion)
+    assert_type(completion(MODEL, QUESTION, response_format={"type": "object"}).parsed, Any)
+    completion(MODEL, QUESTION, response_format=int | None)
+    completion(MODEL, QUESTION, response_format="json")  # type: ignore[call-overload]
+    completion(MODEL, QUESTION, response_format=Line, temperature="0")  # type: ignore[call-overload]
+    with completion(MODEL, QUESTION, response_format=Line, stream=True) as stream:
+        assert_type(stream, Stream[ChatCompletionChunk, ChatCompletion])
+        assert_type(stream.parsed, Any)
+    try:
+        await acompletion(MODEL, QUESTION, response_format=Line)
+    except ritellm.StructuredOutputError as error:
+        assert_type(error.text, str | None)

@@ -9,6 +9,8 @@ import pydoc
 from pathlib import Path
 from typing import get_args, get_origin
 
+import pytest
+
 import ritellm
 
 ROOT = Path(__file__).parents[2]
@@ -40,27 +42,25 @@ def keywords(call: str) -> list[dict[str, str]]:
     return [{arg.arg: ast.unparse(arg.annotation) for arg in f.args.kwonlyargs if arg.annotation} for f in overloads]
 
 
-def test_the_overloads_differ_in_stream_only() -> None:
-    one, *others = keywords("_Chat")
-    assert others
-    for other in others:
-        assert one.pop("stream", None) != other.pop("stream")
-        assert other == one
+@pytest.mark.parametrize(("sync", "awaited"), [("_Completion", "_Acompletion"), ("_Respond", "_Arespond")])
+def test_the_overloads_differ_in_stream_and_response_format_only(sync: str, awaited: str) -> None:
+    assert keywords(sync) == keywords(awaited)
+    typed, *others = keywords(sync)
+    assert typed.pop("response_format") == "type[_T]"
+    assert [other.pop("response_format") for other in others] == 3 * ["_Format | None"]
+    streams = [other.pop("stream") for other in others]
+    assert len(set(streams)) == 3 and typed.pop("stream") == streams[0]
+    assert all(other == typed for other in others)
 
 
 def test_every_call_takes_our_options() -> None:
-    """Checks that every call has the options of a chat call with the same types; `_Chat` explains why they are repeated."""
-    stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
-    ours = keywords("_Chat")[0]
+    """Checks that every call has the options of a chat call with the same types; `_Completion` explains the repetition."""
+    ours = keywords("_Completion")[0]
     ours = {name: ours[name] for name in OPTIONS}
-    calls = [
-        node.name
-        for node in stub.body
-        if isinstance(node, ast.ClassDef) and any("_Plain" in ast.unparse(base) for base in node.bases)
-    ]
-    assert len(calls) == 5
-    for call in calls:
-        for overload in keywords(call):
+    for call in ("_Completion", "_Acompletion", "_Respond", "_Arespond", "_Embedding", "_Reranking", "_Speaking"):
+        overloads = keywords(call)
+        assert overloads
+        for overload in overloads:
             assert {name: overload[name] for name in OPTIONS} == ours
 
 
