@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import isfinite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ SIGNATURES = (
 def plain(value: Any, path: str, depth: int) -> Any:
     """Returns a value as what JSON has.
 
-    Values of numpy, pandas and Arrow become Python's; times ISO 8601; decimals, UUIDs and paths text; NaN, NaT and NA None;
-    images and the bytes of images and PDFs data URLs, and other bytes text if they are UTF-8.
+    Values of numpy, pandas and Arrow become Python's; times ISO 8601; decimals, UUIDs and paths text; NaN, NaT and NA, and
+    infinite numbers, None; images and the bytes of images and PDFs data URLs, and other bytes text if they are UTF-8.
 
     Raises:
         Unplain: a value that has no form in JSON; the message begins with its path.
@@ -49,7 +50,7 @@ def plain(value: Any, path: str, depth: int) -> Any:
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
-        return None if value != value else value
+        return value if isfinite(value) else None
     if depth > 100:
         raise Unplain(f"{path} is nested more than 100 deep")
     if isinstance(value, dict):

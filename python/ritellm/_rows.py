@@ -77,7 +77,7 @@ class Rows:
         if self.is_async:
             import asyncio
 
-            target, arguments = asyncio.run, (self.feed(queue),)
+            target, arguments = asyncio.run, (self.feed(queue, columns),)
         else:
             target, arguments = self._put_all, (queue, columns)  # type: ignore[assignment]
         # A daemon: a generator that waits for ever must not keep the program from ending.
@@ -95,7 +95,7 @@ class Rows:
                     row = next(iterator)
                 except StopIteration:
                     break
-                put(queue, row)
+                put(queue, row, columns)
                 number += 1
         except BaseException as error:
             queue.fail(with_number(error, number))
@@ -108,7 +108,7 @@ class Rows:
                     queue.fail(with_number(error, number))
             queue.end()
 
-    async def feed(self, queue: RowQueue) -> None:
+    async def feed(self, queue: RowQueue, columns: list[str] | None = None) -> None:
         """Puts the rows of an async iterator into a queue, on the running event loop."""
         import asyncio
 
@@ -121,7 +121,7 @@ class Rows:
                     row = await iterator.__anext__()
                 except StopAsyncIteration:
                     break
-                put(queue, row)
+                put(queue, row, columns)
                 number += 1
         except asyncio.CancelledError:
             raise
@@ -144,18 +144,28 @@ def with_number(error: BaseException, number: int) -> BaseException:
     return error
 
 
-def put(queue: RowQueue, row: object) -> None:
-    """Puts a row into a queue; one that has no form in JSON becomes a row with an error."""
+def put(queue: RowQueue, row: object, columns: list[str] | None) -> None:
+    """Puts a row into a queue; one that has no form in JSON becomes a row with an error.
+
+    Of such a row only ``columns`` are looked at, if it is known which ones are needed.
+    """
     if isinstance(row, dict) and queue.put(row) is None:
         return
-    try:
-        wrong = (
-            queue.put(plain(row, "", 0)) if is_row(row) else f"is of type {type(row).__name__}: a dict would be right"
-        )
-    except Unplain as error:
-        wrong = str(error)
+    if not is_row(row):
+        queue.put_error(f"is of type {type(row).__name__}: a dict would be right")
+        return
+    wrong = _put_plain(queue, row)
+    if wrong is not None and columns and isinstance(row, dict):
+        wrong = _put_plain(queue, {name: row[name] for name in columns if name in row})
     if wrong is not None:
         queue.put_error(wrong)
+
+
+def _put_plain(queue: RowQueue, row: Any) -> str | None:
+    try:
+        return queue.put(plain(row, "", 0))
+    except Unplain as error:
+        return str(error)
 
 
 def open_rows(rows: Any) -> Files | Rows:

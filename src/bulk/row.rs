@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memchr::{memchr2, memmem};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::operation::Operation;
@@ -66,6 +67,43 @@ pub trait Source: Send {
     }
 }
 
+/// Returns a row with null in place of the numbers that JSON lacks, `NaN`, `Infinity` and `-Infinity`; `None` if it has none.
+///
+/// Python's `json` and pandas write them for missing values, and only for columns that nobody asks for in most files.
+pub(super) fn without_nan(json: &[u8]) -> Option<Vec<u8>> {
+    const WORDS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    WORDS[..2].iter().find(|word| memmem::find(json, word).is_some())?;
+    let mut written = Vec::with_capacity(json.len());
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let rest = &json[at..];
+        let (text, length): (&[u8], usize) = match WORDS.iter().find(|word| rest.starts_with(word)) {
+            Some(word) => (b"null", word.len()),
+            // A string is copied as a whole.
+            None if byte == b'"' => {
+                let end = end_of_string(rest)?;
+                (&rest[..end], end)
+            }
+            None => (&rest[..1], 1),
+        };
+        written.extend_from_slice(text);
+        at += length;
+    }
+    Some(written)
+}
+
+/// Returns the position behind the string that a text begins with.
+fn end_of_string(text: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
 /// The call that a row asks for.
 #[derive(Debug, Clone)]
 pub struct RowCall {
@@ -77,4 +115,25 @@ pub struct RowCall {
     pub model: Option<Arc<str>>,
     /// The members of the request's body but for `model` and `stream`.
     pub params: Params,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_json_lacks_become_null() {
+        let of = |json: &str| without_nan(json.as_bytes()).map(|json| String::from_utf8(json).unwrap());
+        for (json, right) in [
+            (
+                r#"{"a": NaN, "b": [Infinity, -Infinity], "NaN": "NaN \"NaN\" \\"}"#,
+                Some(r#"{"a": null, "b": [null, null], "NaN": "NaN \"NaN\" \\"}"#),
+            ),
+            (r#"{"a": 1}"#, None),
+            (r#"{"a": NaN, "b": "x"#, None),
+            (r#"{"a": NaN, "b": "x\"#, None),
+        ] {
+            assert_eq!(of(json).as_deref(), right, "{json}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::bulk::row::{Row, Source};
+use crate::bulk::row::{Row, Source, without_nan};
 use crate::error::Result;
 use crate::types::members::Members;
 
@@ -34,7 +34,8 @@ impl<S: Source> Peeked<S> {
             let Some(row) = self.source.next()? else { break };
             if let Ok(json) = &row.json {
                 bytes += json.len();
-                for (name, _) in Members::of(json).unwrap_or_default().0 {
+                let strict = without_nan(json);
+                for (name, _) in Members::of(strict.as_deref().unwrap_or(json)).unwrap_or_default().0 {
                     if !columns.iter().any(|column| *column == name) {
                         columns.push(name.into_owned());
                     }

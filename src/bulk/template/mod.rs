@@ -11,7 +11,7 @@ mod media;
 use std::sync::Arc;
 
 use self::fields::Pieces;
-use super::row::{Place, RowCall};
+use super::row::{Place, RowCall, without_nan};
 use crate::error::{Error, Result};
 use crate::types::members::Members;
 use crate::types::operation::Operation;
@@ -146,7 +146,14 @@ impl Template {
     ///
     /// The row is no JSON object, lacks a column, or asks for what a job cannot do. The message names the row's place.
     pub fn call(&self, json: &[u8], place: &Place) -> Result<RowCall> {
-        let row = Members::of(json).map_err(|error| place.error(format!("is no JSON: {error}")))?;
+        let strict;
+        let row = match Members::of(json) {
+            Ok(row) => row,
+            Err(error) => {
+                strict = without_nan(json).unwrap_or_default();
+                Members::of(&strict).map_err(|_| place.error(format!("is no JSON: {error}")))?
+            }
+        };
         let id = self.id(&row).map_err(|what| place.error(what))?;
         match &self.form {
             Form::Body => body::call(self, id, &row),

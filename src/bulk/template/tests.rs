@@ -57,6 +57,15 @@ fn escapes_of_a_row_are_passed_on() {
 }
 
 #[test]
+fn numbers_that_json_lacks_are_missing_values() {
+    let template = Template::new(prompt("{a} {b}"), &columns(&["a", "b"])).unwrap();
+    let call = template.call(br#"{"a": "NaN", "b": NaN, "c": [-Infinity]}"#, &place()).unwrap();
+    assert_eq!(body(&call)["messages"][0]["content"], "NaN ");
+    let error = template.call(br#"{"a": "NaN", "b": nan}"#, &place()).unwrap_err();
+    assert!(error.message.contains("is no JSON: expected ident"), "{}", error.message);
+}
+
+#[test]
 fn a_slip_in_a_columns_name_is_found_before_the_first_call() {
     let row = json!({"text": "a", "label": "b"});
     for (text, right) in [
