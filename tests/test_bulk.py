@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import random
 import signal
 import subprocess
@@ -18,6 +20,7 @@ from server import PATIENCE, Answer, Pause, Request, Server, eventually
 
 import ritellm
 from ritellm import Client, JobPaused
+from ritellm.__main__ import main as command
 
 KEY = "key-of-a-test"
 WORKER = Path(__file__).with_name("bulk_worker.py")
@@ -197,6 +200,190 @@ def test_a_function_makes_the_calls(make: Any, server: Server) -> None:
     assert server.last.json["max_tokens"] == 5
     [failure] = job.failures()
     assert failure.number == 3 and "KeyError" in str(failure.error) and "line 4" in str(failure.error)
+
+
+def answer_with(*texts: str) -> Callable[[Request], Answer]:
+    """Answers each question of a conversation with the next of these texts."""
+    return lambda request: Answer(body=completion(texts[len(request.json["messages"]) // 2]))
+
+
+SCHEMA = {"type": "object", "properties": {"label": {"enum": ["a", "b"]}}, "required": ["label"]}
+
+
+def test_answers_that_do_not_fit_are_asked_for_again(make: Any, server: Server) -> None:
+    server.script = answer_with('{"label": "c"}', '{"label": "a"}')
+    job = make(3, response_format=SCHEMA).run()
+    assert [answer.parsed for _, answer in job.results()] == [{"label": "a"}] * 3
+    assert server.requests[0].json["response_format"]["type"] == "json_schema"
+    [again] = [request for request in server.requests if "row 1" in str(request.json["messages"])][1:]
+    assert [message["role"] for message in again.json["messages"]] == ["user", "assistant", "user"]
+    assert "label" in asked(again)
+    # Both answers were paid.
+    assert (job.status()["input_tokens"], len(server.requests)) == (60, 6)
+    assert make(3, response_format=SCHEMA).run().status()["done"] == 3 and len(server.requests) == 6
+    with pytest.raises(ritellm.InvalidArgumentError, match="response_format"):
+        make(3, response_format=SCHEMA | {"required": []})
+
+
+def test_an_answer_that_never_fits_is_a_failure(make: Any, server: Server) -> None:
+    server.script = lambda request: Answer(body=completion('{"label": "c"}'))
+    [failure] = make(1, response_format=SCHEMA, validation_retries=2).run().failures()
+    assert isinstance(failure.error, ritellm.OutputValidationError) and "label" in str(failure.error)
+    assert len(server.requests) == 3
+
+
+def test_validators_of_a_type_are_run(make: Any, server: Server) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Ticket(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        label: str
+
+        @pydantic.field_validator("label")  # type: ignore[untyped-decorator, unused-ignore]
+        @classmethod
+        def check(cls, label: str) -> str:
+            if label != "even":
+                raise ValueError("not even")
+            return label
+
+    server.script = answer_with('{"label": "odd"}', '{"label": "even"}')
+    job = make(100, response_format=Ticket).run()
+    assert {answer.parsed.label for _, answer in job.results()} == {"even"}
+    assert len(server.requests) == 200 and "not even" in asked(server.last)
+
+
+def test_the_cost_is_kept(make: Any, server: Server) -> None:
+    catalog = {"openai/m": {"input": 1.0, "output": 0.0}}
+    client = Client(limits={"openai": {"rpm": 10_000_000}}, base_url=server.base_url, api_key=KEY, catalog=catalog)
+    server.script = lambda request: Answer(body=completion(asked(request), prompt_tokens=1_000_000))
+    job = make(30, client=client, max_cost=10.0, max_in_flight=2)
+    with pytest.raises(JobPaused, match="max_cost"):
+        job.run()
+    assert 9 <= job.status()["cost"] <= 12 and job.status()["cost"] == job.status()["done"] == len(server.requests)
+    with pytest.raises(JobPaused, match="max_cost"):
+        make(30, client=client, max_cost=10.0).run()
+    assert len(server.requests) <= 12
+    assert make(30, client=client, max_cost=100.0).run().status()["cost"] == 30
+    with pytest.raises(ritellm.InvalidArgumentError, match="catalog"):
+        make(30, max_cost=10.0)
+
+
+def test_a_router_makes_the_calls(make: Any, server: Server) -> None:
+    broken = Server()
+    broken.answer(refusal(500, "broken"))
+    given = {"api_key": KEY, "limits": {"rpm": 10_000_000}}
+    deployments = [
+        ritellm.Deployment("openai/m", base_url=server.base_url, name="well", **given),
+        ritellm.Deployment("openai/m", base_url=broken.base_url, name="broken", **given),
+    ]
+    client = Client(limits={"openai": {"rpm": 10_000_000}})
+    router = ritellm.Router({"fast": deployments}, strategy="ordered", client=client)
+    job = make(50, client=router, model="fast").run()
+    assert len(answers(job)) == 50 and job.failures() == []
+    assert {answer.meta.attempts[-1]["deployment"] for _, answer in job.results()} == {"well"}
+    with pytest.raises(ritellm.InvalidArgumentError, match="fast"):
+        make(1, client=router, model="slow")
+    broken.close()
+
+
+def test_an_outage_is_waited_for(make: Any, server: Server) -> None:
+    down = True
+    server.script = lambda request: refusal(503, "down") if down else Answer(body=completion(asked(request)))
+    job = make(20, max_attempts=1).start()
+    eventually(lambda: job.status()["state"] == "outage", "the outage")
+    assert "down" in job.status()["reason"]
+    down = False
+    assert job.wait(PATIENCE)
+    assert (len(answers(job)), job.failures()) == (20, [])
+
+
+def test_results_come_while_the_job_runs(make: Any, server: Server) -> None:
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.02)])
+    job = make(20, max_in_flight=1).start()
+    first, _ = next(iter(job.results()))
+    assert first == {"text": "row 0"} and job.status()["state"] == "running"
+    assert len(answers(job)) == 20
+    assert job.wait()
+    job.cancel()
+
+
+async def test_awaited_and_cancelled(make: Any, server: Server) -> None:
+    job = await make(20).arun(progress=False)
+    assert job.status()["done"] == 20
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.05)])
+    job = make(100, max_in_flight=2, on_change="rerun", temperature=1)
+    task = asyncio.ensure_future(job.arun(progress=False))
+    while job.status()["state"] == "new" or not job.status()["done"]:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(JobPaused):
+        job.wait(PATIENCE)
+    assert job.status()["state"] == "paused"
+    assert job.status()["done"] == len(server.requests) - 20 < 100
+
+
+def test_a_second_process_is_told_who_has_the_job(make: Any, server: Server) -> None:
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.2)])
+    job = make(4, max_in_flight=1).start()
+    eventually(lambda: bool(server.requests), "the first call")
+    with pytest.raises(ritellm.JobLocked) as raised:
+        make(4).run()
+    assert raised.value.pid == os.getpid()
+    assert job.wait(PATIENCE)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_job_belongs_to_its_process(make: Any) -> None:
+    job = make(3).run()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            job.status()
+        except ritellm.InvalidArgumentError:
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert job.status()["done"] == 3
+
+
+def test_ctrl_c_lets_calls_land(server: Server, tmp_path: Path) -> None:
+    source, out = tmp_path / "rows.jsonl", tmp_path / "job"
+    source.write_text("".join(json.dumps({"text": f"row {number}"}) + "\n" for number in range(200)))
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.1)])
+    command = [sys.executable, str(WORKER), str(source), str(out), server.base_url, "4"]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    server.wait_for_requests(10)
+    worker.send_signal(signal.SIGINT)
+    _, errors = worker.communicate(timeout=PATIENCE)
+    assert worker.returncode == -signal.SIGINT or worker.returncode == 1
+    assert "Go on with" in errors and "KeyboardInterrupt" in errors
+    made = len(server.requests)
+    assert made < 30 and all(request.done.is_set() and not request.gone.is_set() for request in server.requests)
+    server.script = lambda request: Answer(body=completion(asked(request)))
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    # What was in flight has landed: no row was called twice.
+    assert len(server.requests) == 200
+
+
+def test_the_command(server: Server, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "labels"
+    rows.write_text('{"text": "a"}\n{"text": "b"}\n')
+    run = ["bulk", str(rows), "-m", "openai/m", "--prompt", "{text}", "-o", str(out), "--param", "temperature=0"]
+    assert command(["bulk", "estimate", str(rows), "-m", "openai/m", "--prompt", "{text}", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["rows"] == 2
+    assert command([*run, "-q"]) == 0 and "done:" in capfd.readouterr().out
+    assert server.last.json["temperature"] == 0
+    assert command(run) == 0 and len(server.requests) == 2
+    assert command(["bulk", "status", str(out), "--json"]) == 0
+    capfd.readouterr()
+    assert command(["bulk", "export", str(out), str(tmp_path / "out.jsonl")]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["response"]["body"]["choices"][0]["message"]["content"] for line in lines] == ["A", "B"]
+    assert command(["bulk", "retry", str(out), "--param", "temperature=0"]) == 0
+    assert command(["bulk", "status", str(tmp_path)]) == 1
 
 
 def test_a_killed_job_goes_on(server: Server, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@
     ritellm chat --json "Hi" | jq .usage            the whole response
     ritellm chat -c ritellm.toml -m fast "Hi"       ask a group of a router's file
     ritellm providers                               list the providers, and whether their keys are set
+    ritellm bulk rows.jsonl -m openai/gpt-4o-mini --prompt 'Classify: {text}' -o labels/
+                                                    call a model for each row; goes on if labels/ is there
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
@@ -131,6 +133,52 @@ def parser() -> argparse.ArgumentParser:
     providers_parser.set_defaults(run=providers)
     providers_parser.add_argument("--json", action="store_true", help="print the table as JSON")
 
+    bulk_parser = commands.add_parser(
+        "bulk",
+        help="call a model for each row of a table",
+        description="Call a model for each row of a table; answers go to a folder, and what is in it is not called again.\n\n"
+        "  ritellm bulk FILE... -m MODEL --prompt 'Classify: {text}' -o OUT   run a job, or go on with it\n"
+        "  ritellm bulk estimate FILE... -m MODEL --prompt …                  rows, tokens, cost and time, before a call\n"
+        "  ritellm bulk status OUT                                            how far it is\n"
+        "  ritellm bulk retry OUT                                             call the rows again that have failed\n"
+        "  ritellm bulk export OUT [FILE]                                     the outcomes in the order of the input\n",
+        epilog=EPILOG,
+        formatter_class=formatter,
+    )
+    bulk_parser.set_defaults(run=bulk)
+    add = bulk_parser.add_argument
+    add("words", nargs="+", metavar="FILE", help="JSONL, CSV or Parquet files; or estimate, status, retry or export")
+    add("-m", "--model", help="as provider/model, or a group of the router; without it, each row names its own")
+    add("-c", "--config", metavar="FILE", help="a router's TOML or YAML file")
+    add("-p", "--prompt", help="text of the message, with {column} for the value of a column")
+    add("-o", "--out", metavar="OUT", help="the job's folder")
+    add("--endpoint", default="chat", help="chat, embedding or responses")
+    add("--input", help="text of the input of embeddings and responses, with {column}")
+    add("--schema", metavar="FILE", help="a JSON schema that the answers have to follow")
+    add(
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of all calls; VALUE is JSON or text",
+    )
+    add("--max-cost", type=float, metavar="DOLLARS", help="end when the job has cost as much")
+    add("--max-attempts", type=int, metavar="N", help="failures of its own after which a row ends as an error")
+    add("--max-in-flight", type=int, metavar="N", help="number of calls in flight")
+    add("--durability", choices=("process", "power"), help="what outcomes survive")
+    add("--dedupe", action="store_true", default=None, help="rows that ask for the same are one call")
+    add(
+        "--warm-prefix",
+        action="store_true",
+        default=None,
+        help="rows with the same beginning wait for the first of them",
+    )
+    add("--on-change", choices=("error", "rerun"), help="what to do if the folder's job has other parameters")
+    add("--id-column", help="the column that identifies a row")
+    add("--parquet", action="store_true", help="export to a Parquet file")
+    add("--json", action="store_true", help="print the status or the estimate as JSON")
+    add("-q", "--quiet", action="store_true", help="show no progress")
+
     limits_parser = commands.add_parser(
         "limits",
         help="show the limits that the processes of this machine share",
@@ -179,6 +227,78 @@ def chat(arguments: argparse.Namespace) -> int:
         print(text_of(answer, "message"), end="")
     print(json.dumps(answer, indent=2, ensure_ascii=False) if arguments.json else "")
     return 0
+
+
+def bulk(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm bulk`: a job, or a look at one."""
+    from ._bulk import Job, bulk
+
+    action, *rest = arguments.words
+    if action not in ("estimate", "status", "retry", "export") or os.path.exists(action):
+        action, rest = "run", arguments.words
+    client: Any = None if arguments.config is None else Router.from_file(arguments.config)
+    names = ("max_cost", "max_attempts", "max_in_flight", "durability", "dedupe", "warm_prefix", "on_change")
+    options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    params = dict(map(param_of, arguments.param))
+    if action in ("run", "estimate"):
+        if action == "run" and arguments.out is None:
+            return fail("-o names the folder of the job: it has to be given", EXIT_USAGE)
+        if not rest:
+            return fail("a file of rows has to be given", EXIT_USAGE)
+        for name in ("model", "prompt", "input", "endpoint", "id_column"):
+            if getattr(arguments, name) is not None:
+                options[name] = getattr(arguments, name)
+        if arguments.schema is not None:
+            with open(arguments.schema, encoding="utf-8") as file:
+                options["response_format"] = json.load(file)
+        job = bulk(rest, out=arguments.out, client=client, **options, **params)
+    else:
+        if not rest:
+            return fail(f"ritellm bulk {action} needs the folder of a job", EXIT_USAGE)
+        job = Job.open(rest[0], client=client, **options, **params)
+    progress = not arguments.quiet
+    if action == "run":
+        job.run(progress=progress)
+    elif action == "retry":
+        job.retry_failed(progress=progress)
+    elif action == "export":
+        return bulk_export(job, rest[1:], arguments.parquet)
+    if action == "estimate":
+        show(job.estimate(), arguments.json)
+    else:
+        show(job.status(), arguments.json)
+    return EXIT_ERROR if action in ("run", "retry") and job.status()["failed"] else 0
+
+
+def bulk_export(job: Any, rest: Sequence[str], parquet: bool) -> int:
+    """Runs `ritellm bulk export`."""
+    path = rest[0] if rest else f"{job.out.rstrip('/')}.{'parquet' if parquet else 'jsonl'}"
+    if parquet:
+        print(f"{job.to_parquet(path):,} rows in {path}")
+    else:
+        counts = job.export(path)
+        missing = f", {counts['missing']:,} have no outcome" if counts["missing"] else ""
+        print(f"{counts['done'] + counts['failed']:,} rows in {path}{missing}")
+    return 0
+
+
+def param_of(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of `--param NAME=VALUE`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def show(numbers: Mapping[str, Any], as_json: bool) -> None:
+    """Prints the numbers of a job, one a line."""
+    if as_json:
+        print(json.dumps(numbers, indent=2))
+        return
+    for name, value in numbers.items():
+        if value is not None and not isinstance(value, (list, dict)):
+            print(f"{name + ':':15} {value:,.2f}" if isinstance(value, float) else f"{name + ':':15} {value}")
 
 
 def read_prompt(words: Sequence[str]) -> str:

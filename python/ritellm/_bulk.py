@@ -36,6 +36,7 @@ def bulk(
     input: Any = None,
     endpoint: str = "chat",
     response_format: Any = None,
+    validation_retries: int = 1,
     out: str | os.PathLike[str] | None = None,
     client: Client | None = None,
     max_cost: float | None = None,
@@ -75,7 +76,9 @@ def bulk(
         messages: a list of messages with ``{column}`` in their texts, or such a function.
         input: the same for ``endpoint="embedding"`` and ``endpoint="responses"``.
         endpoint: ``"chat"``, ``"embedding"`` or ``"responses"``.
-        response_format: the form of the answers, as for `completion`.
+        response_format: the type or the JSON schema that answers have to follow, as for `completion`. Each is checked;
+            ``answer.parsed`` is its value. A row whose answer does not fit ends as an ``OutputValidationError``.
+        validation_retries: number of times that the model is asked again, with what is wrong, if its answer does not fit.
         out: the folder of the job; it is created. Without one the answers are in a temporary folder that goes with the `Job`:
             nothing is left of them afterwards.
         client: the `Client` or `Router` whose settings, limits and deployments are used. The job has connections of its own,
@@ -109,6 +112,7 @@ def bulk(
             "input": input,
             "endpoint": endpoint,
             "response_format": response_format,
+            "validation_retries": validation_retries,
             "out": out,
             "max_cost": max_cost,
             "max_attempts": max_attempts,
@@ -200,8 +204,50 @@ class Job:
         for name in ("messages", "input"):
             if name in options:
                 options[name] = options[name] if isinstance(options[name], str) else json.dumps(options[name])
-        if "response_format" in options:
-            params["response_format"] = options.pop("response_format")
+        self._format: Any = None
+        target = options.pop("response_format", None)
+        if target is None:
+            if "validation_retries" in options:
+                options.pop("validation_retries")
+            return
+        if endpoint == "embedding":
+            raise InvalidArgumentError("response_format has no place in embeddings")
+        if isinstance(target, dict) and target.get("type") in ("json_schema", "json_object", "text"):
+            # In OpenAI's form: it is sent as it is.
+            params["response_format"] = target
+            return
+        from ritellm._schemas import format_of
+
+        self._format = format_of(target)
+        params["response_format"] = options["response_format"] = self._format.core
+        if not isinstance(target, dict):
+            options["read"] = _reader(self._format)
+
+    @classmethod
+    def open(cls, out: str | os.PathLike[str], *, client: Client | None = None, **options: Any) -> Job:
+        """Makes the job of a folder again, from what its manifest says: to look at it, or to go on with it.
+
+        Args:
+            out: the folder of a job whose rows came from files.
+            client: the client, as for `ritellm.bulk`.
+            **options: further arguments of `ritellm.bulk`, such as ``max_cost``; keys are in no file.
+
+        Raises:
+            InvalidArgumentError: there is no job in the folder, or its rows did not come from files.
+        """
+        folder = os.fspath(out)
+        try:
+            with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+                manifest = json.load(file)
+            found, kind = manifest["parameters"], manifest["input"]["kind"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise InvalidArgumentError(f"out is {folder!r}, which is not the folder of a job: {error}") from None
+        if kind != "files":
+            message = f"the rows of the job in {folder} came from a program ({kind}): make it again with ritellm.bulk"
+            raise InvalidArgumentError(message)
+        names = ("endpoint", "model", "prompt", "messages", "input", "id_column", "response_format")
+        given = {name: found[name] for name in names if name in found} | found.get("params", {})
+        return bulk(manifest["input"]["paths"], out=folder, client=client, **given | options)
 
     @property
     def out(self) -> str:
@@ -333,9 +379,14 @@ class Job:
             be read again, it has only ``row`` (its number, from 0) and ``custom_id``. The answer is what `completion`,
             `embedding` or `responses` return; ``answer.meta`` has attempts, usage and cost.
         """
+        read: Any = None
+        if self._format is not None:
+            from ritellm._structured import completion as read
+
         for row, number, own_id, is_done, answer in self._core.results(ordered, True):
             if is_done:
-                yield (row if row is not None else {"row": number, "custom_id": own_id}), answer
+                value = answer if read is None else read(self._format, answer)
+                yield (row if row is not None else {"row": number, "custom_id": own_id}), value
 
     def failures(self) -> list[Failure]:
         """Returns the rows whose outcome is an error, in the order of the input."""
@@ -404,6 +455,49 @@ class Job:
         done, failed, missing = self._core.export(os.fspath(path))
         return {"done": done, "failed": failed, "missing": missing}
 
+    def to_parquet(self, path: str | os.PathLike[str]) -> int:
+        """Writes rows and outcomes to a Parquet file, in the order of the input, and returns their number.
+
+        The columns are those of the rows, then ``answer`` (its text; of embeddings ``embedding``, a list of 32-bit floats),
+        ``finish_reason``, ``error``, ``error_class``, ``input_tokens``, ``output_tokens`` and ``cost``.
+
+        Raises:
+            InvalidArgumentError: neither pyarrow nor polars is installed.
+        """
+        from ritellm import _tables
+
+        return _tables.to_parquet(self._outcomes, path)
+
+    def to_arrow(self) -> Any:
+        """Returns rows and outcomes as a `pyarrow.Table`, with the columns of `to_parquet`."""
+        from ritellm import _tables
+
+        return _tables.to_arrow(self._outcomes)
+
+    def to_pandas(self) -> Any:
+        """Returns rows and outcomes as a `pandas.DataFrame`, with the columns of `to_parquet`."""
+        from ritellm import _tables
+
+        return _tables.to_pandas(self._outcomes)
+
+    def to_polars(self) -> Any:
+        """Returns rows and outcomes as a `polars.DataFrame`, with the columns of `to_parquet`."""
+        from ritellm import _tables
+
+        return _tables.to_polars(self._outcomes)
+
+    def to_npy(self, path: str | os.PathLike[str]) -> tuple[int, int]:
+        """Writes the vectors of embeddings to an ``.npy`` file, one for each row, and returns its shape.
+
+        Rows without an answer are NaN. ``numpy.load(path, mmap_mode="r")`` reads the file without its size in memory.
+        """
+        from ritellm import _tables
+
+        return _tables.to_npy(self._outcomes, path)
+
+    def _outcomes(self) -> Iterator[tuple[Any, int, str | None, bool, Any]]:
+        return iter(self._core.results(True, False))
+
     def __repr__(self) -> str:
         status = self.status()
         total = "" if status["rows"] is None else f" of {status['rows']:,}"
@@ -422,6 +516,9 @@ def _check(options: dict[str, Any]) -> None:
     def wrong(name: str, right: str) -> InvalidArgumentError:
         return InvalidArgumentError(f"{name} is {options[name]!r}: {right} would be right")
 
+    retries = options.get("validation_retries", 0)
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise wrong("validation_retries", "a whole number from 0 on")
     for name in ("max_attempts", "max_in_flight", "max_in_flight_bytes"):
         value = options.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -484,6 +581,20 @@ def _mapper(function: Callable[[Any], Any], endpoint: str, id_column: str | None
         return dict(made) if own_id is None else {**made, "custom_id": own_id}
 
     return body_of
+
+
+def _reader(format: Any) -> Callable[[str], list[str]]:
+    """Returns the function that tells why a JSON text is not a value of a type."""
+    from ritellm._schemas import Violations
+
+    def reasons(text: str) -> list[str]:
+        try:
+            format.read(text)
+        except Violations as violations:
+            return violations.reasons
+        return []
+
+    return reasons
 
 
 def _remove(folder: str, pid: int) -> None:

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+use super::export::{RowId, RowName};
 use super::identity::{Identities, Key, key_of_bad};
 use super::journal::{self, Change, Durability, Journal, Manifest, Reader};
 use super::row::{Row, Source};
@@ -41,6 +42,8 @@ pub struct Job {
     pub durability: Durability,
     /// True if rows that ask for the same are one call.
     pub dedupe: bool,
+    /// Hash of what rows ask for beside what is in their calls, such as a schema.
+    pub salt: u64,
     /// True if rows run again when the parameters are not as they were.
     pub reruns: bool,
 }
@@ -141,7 +144,7 @@ impl Job {
 
     /// Returns the rows of a job that are read for the first time.
     pub fn input(&self, source: Box<dyn Source>, calls: Calls, identities: Identities) -> Input {
-        Input::new(self.mapped(source), prepare(self.template.clone(), identities), calls)
+        Input::new(self.mapped(source), prepare(self.template.clone(), identities, self.salt), calls)
     }
 
     /// Looks whether the folder belongs to a job with these parameters.
@@ -192,21 +195,25 @@ impl Job {
         scan(&mut *self.mapped(self.open()?), &self.template, self.dedupe, extent, progress)
     }
 
-    /// Returns the keys of the rows, in their order.
+    /// Returns the names of the rows, in their order.
     ///
     /// # Errors
     ///
     /// The rows cannot be read again.
-    pub fn keys(&self) -> Result<impl Iterator<Item = Result<Key>> + Send + use<>> {
+    pub fn names(&self) -> Result<impl Iterator<Item = Result<RowName>> + Send + use<>> {
         let mut source = self.open()?;
-        let mut key_of = self.key_of();
-        Ok(std::iter::from_fn(move || source.next().map(|row| row.map(|row| key_of(&row))).transpose()))
+        let mut name_of = self.name_of();
+        let mut name = move |row: Row| {
+            let (key, id) = name_of(&row);
+            RowName { key, id: Some(id.map_or(RowId::Numbered, RowId::Own)) }
+        };
+        Ok(std::iter::from_fn(move || source.next().map(|row| row.map(&mut name)).transpose()))
     }
 
-    /// Returns the function from a row to its key.
-    pub(super) fn key_of(&self) -> KeyOf {
+    /// Returns the function from a row to its key and its own id.
+    pub(super) fn name_of(&self) -> NameOf {
         let (template, map) = (self.template.clone(), self.map.clone());
-        let mut identities = Identities::new(self.dedupe);
+        let (mut identities, salt) = (Identities::new(self.dedupe), self.salt);
         Box::new(move |row: &Row| {
             let mapped = |json: &Bytes| match &map {
                 Some(map) => map(json).ok(),
@@ -214,7 +221,9 @@ impl Job {
             };
             let json = row.json.as_ref().ok().and_then(mapped);
             let call = json.and_then(|json| template.call(&json, &row.place).ok());
-            call.and_then(|call| identities.key(&call).ok()).unwrap_or_else(|| key_of_bad(&row.place))
+            let named = call.and_then(|call| Some((identities.key(&call).ok()?, call.id)));
+            let (key, id) = named.unwrap_or_else(|| (key_of_bad(&row.place), None));
+            (salted(key, salt), id)
         })
     }
 
@@ -249,22 +258,27 @@ impl Job {
 }
 
 /// Returns the function from a row to its key and to what it asks for.
-fn prepare(template: Arc<Template>, mut identities: Identities) -> Prepare {
+fn prepare(template: Arc<Template>, mut identities: Identities, salt: u64) -> Prepare {
     Box::new(move |row: Row| {
         let Row { place, json, .. } = row;
         let call = match json.and_then(|json| template.call(&json, &place)) {
             Ok(call) => call,
-            Err(error) => return (key_of_bad(&place), Err(error)),
+            Err(error) => return (salted(key_of_bad(&place), salt), Err(error)),
         };
         match identities.key(&call) {
-            Ok(key) => (key, Ok(call)),
-            Err(conflict) => (key_of_bad(&place), Err(conflict.error(&call, &place))),
+            Ok(key) => (salted(key, salt), Ok(call)),
+            Err(conflict) => (salted(key_of_bad(&place), salt), Err(conflict.error(&call, &place))),
         }
     })
 }
 
-/// Function from a row to its key.
-pub(super) type KeyOf = Box<dyn FnMut(&Row) -> Key + Send>;
+/// Returns the key of a row that asks for something more than its call says.
+fn salted(key: Key, salt: u64) -> Key {
+    Key { content: key.content ^ salt, ..key }
+}
+
+/// Function from a row to its key and its own id.
+pub(super) type NameOf = Box<dyn FnMut(&Row) -> (Key, Option<Box<str>>) + Send>;
 
 /// Rows that a user's function has changed.
 struct Mapped {

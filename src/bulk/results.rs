@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::identity::Key;
-use super::job::{Job, KeyOf};
+use super::job::{Job, NameOf};
 use super::journal::{Lines, Outcomes, Reader};
 use super::outcome::Outcome;
 use super::row::Source;
@@ -29,7 +29,7 @@ enum Rows {
 
 struct InputRows {
     source: Box<dyn Source>,
-    key_of: KeyOf,
+    name_of: NameOf,
     lines: Lines,
     is_ordered: bool,
     is_exhausted: bool,
@@ -42,6 +42,7 @@ struct InputRows {
 struct Waiting {
     key: Key,
     number: u64,
+    id: Option<Box<str>>,
     json: Option<Bytes>,
 }
 
@@ -74,7 +75,7 @@ impl Results {
             None => Rows::Outcomes(reader.outcomes()),
             Some(_) => Rows::Input(Box::new(InputRows {
                 source: job.open()?,
-                key_of: job.key_of(),
+                name_of: job.name_of(),
                 lines: reader.lines(),
                 is_ordered,
                 is_exhausted: false,
@@ -117,8 +118,8 @@ impl Results {
                 break;
             };
             let number = row.number;
-            let key = (rows.key_of)(&row);
-            let waiting = Waiting { key, number, json: row.json.ok() };
+            let (key, id) = (rows.name_of)(&row);
+            let waiting = Waiting { key, number, id, json: row.json.ok() };
             match rows.outcome(&self.reader, waiting)? {
                 Ok(row) => return Ok(NextResult::Row(row)),
                 Err(_) if is_over => {}
@@ -151,9 +152,9 @@ impl InputRows {
         let Some((_, place)) = reader.find(&row.key) else { return Ok(Err(row)) };
         let line = self.lines.read(&row.key, place)?.map(Bytes::copy_from_slice);
         match line.and_then(|line| Outcome::decode(&line)) {
-            // A row may have moved since it ran.
+            // A row may have moved since it ran, or be one of several of one call.
             Some(outcome) => {
-                let outcome = Outcome { number: row.number, ..outcome };
+                let outcome = Outcome { number: row.number, id: row.id, ..outcome };
                 Ok(Ok(Box::new(ResultRow { json: row.json, outcome })))
             }
             None => Ok(Err(row)),

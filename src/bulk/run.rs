@@ -1,11 +1,13 @@
 //! The driver of a job: reads rows on a thread, makes their calls on another, and puts the outcomes into the journal.
 //!
 //! - `calls`: from what a row asks for to a call of the job's client
+//! - `check`: answers that have to follow a schema
 //! - `reader`: the thread that reads rows, no faster than they are needed
 //! - `driver`: carries out the decisions of the [schedule](super::schedule)
 //! - `status`: what is known of a job while it runs
 
 mod calls;
+mod check;
 mod driver;
 mod reader;
 mod status;
@@ -16,6 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::Notify;
 
 pub use calls::{Calls, Destination, FindModel, Models};
+pub use check::{Check, ReadTexts};
 pub use reader::{Input, Prepare, Prepared};
 pub use status::{Snapshot, State, Status};
 

@@ -1,13 +1,16 @@
 //! Jobs: the native half of the package's ``Job``.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
+use tokio::sync::oneshot;
+use twox_hash::XxHash3_64;
 
 use super::arguments::job::{self, CallArguments};
 use super::client::Client;
@@ -17,6 +20,7 @@ use super::json::classes::Class;
 use super::json::{decode, encode};
 use super::meta::Meta;
 use super::object::set_slot;
+use super::response_format::ResponseFormat;
 use super::row_queue::RowQueue;
 use super::runtime::fork::fork_epoch;
 use super::runtime::thread::block_signals;
@@ -29,7 +33,7 @@ use crate::bulk::journal::{Durability, Reader};
 use crate::bulk::outcome::Outcome;
 use crate::bulk::results::{NextResult, ResultRow, Results};
 use crate::bulk::row::Source;
-use crate::bulk::run::{Calls, Input, Snapshot, State, Status, Stop};
+use crate::bulk::run::{Calls, Check, Input, ReadTexts, Snapshot, State, Status, Stop};
 use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
@@ -59,6 +63,7 @@ struct Inner {
     model: Option<String>,
     operation: Operation,
     schedule: schedule::Options,
+    check: Option<Arc<Check>>,
     status: Arc<Status>,
     run: Mutex<RunState>,
 }
@@ -151,7 +156,14 @@ impl BulkJob {
             params: params_json,
             id_column: text(options, "id_column")?,
         };
-        let parameters = parameters(&spec);
+        let mut parameters = parameters(&spec);
+        let check = check_of(options)?;
+        let mut salt = 0;
+        if let Some(check) = &check {
+            let schema = check.validator.schema();
+            salt = XxHash3_64::oneshot(schema.to_string().as_bytes());
+            parameters.insert("response_format".into(), schema.clone());
+        }
         let template = Arc::new(Template::new(spec, &columns).map_err(failed)?);
         let durability = match text(options, "durability")?.as_deref() {
             None | Some("process") => Durability::Process,
@@ -191,6 +203,7 @@ impl BulkJob {
             input: description,
             durability,
             dedupe: flag(options, "dedupe")?,
+            salt,
             reruns,
         };
         py.detach(|| job.check_folder()).map_err(failed)?;
@@ -202,6 +215,7 @@ impl BulkJob {
             model,
             operation,
             schedule,
+            check,
             status: Arc::default(),
             run: Mutex::new(RunState { rest: source.map(Rest::Unread), ..RunState::default() }),
         };
@@ -370,7 +384,7 @@ impl BulkJob {
             };
             let file = std::fs::File::create(&path).map_err(unwritable)?;
             let mut out = std::io::BufWriter::new(file);
-            export::to_jsonl(&reader, inner.job.keys()?, &mut out)
+            export::to_jsonl(&reader, inner.job.names()?, &mut out)
         });
         let exported = exported.map_err(|error| exception(py, error))?;
         Ok((exported.done, exported.failed, exported.missing))
@@ -408,7 +422,9 @@ impl Inner {
         let client = self.client.get();
         let priority = client.bulk_priority(py)?;
         let model = self.model.as_deref();
-        job::calls(py, client.defaults(), client.routing(), self.operation, model, &self.arguments, priority)
+        let (defaults, routing) = (client.defaults(), client.routing());
+        let calls = job::calls(py, defaults, routing, self.operation, model, &self.arguments, priority)?;
+        Ok(Calls { check: self.check.clone(), ..calls })
     }
 
     /// Runs the job on this thread.
@@ -436,11 +452,19 @@ impl Inner {
 
     /// Returns a reader of the outcomes.
     fn reader(&self, py: Python<'_>) -> PyResult<Reader> {
-        let known = self.run().reader.clone();
-        match known {
-            Some(reader) => Ok(reader),
-            None => py.detach(|| self.job.reader()).map_err(|error| exception(py, error)),
+        loop {
+            let state = self.run();
+            match (&state.reader, state.is_running) {
+                (Some(reader), _) => return Ok(reader.clone()),
+                (None, false) => break,
+                // It opens its journal.
+                (None, true) => {}
+            }
+            drop(state);
+            py.check_signals()?;
+            py.detach(|| self.status.wait(Duration::from_millis(2)));
         }
+        py.detach(|| self.job.reader()).map_err(|error| exception(py, error))
     }
 
     /// Returns the provider and the name of a model.
@@ -516,6 +540,90 @@ fn rows_of(
     }
     let open: OpenRows = Arc::new(move || Ok(Box::new(files.open())));
     Ok((Some(open), None, columns, description))
+}
+
+/// Returns the check of a job's answers: `response_format` is a `ResponseFormat`, `read` the function that reads texts as the
+/// user's type, if it is no schema.
+fn check_of(options: &Bound<'_, PyDict>) -> PyResult<Option<Arc<Check>>> {
+    let Some(format) = item(options, "response_format")? else { return Ok(None) };
+    let format = format.cast::<ResponseFormat>()?.get();
+    let reader = item(options, "read")?.map(|read| Arc::new(TextReader::new(read.unbind())) as Arc<dyn ReadTexts>);
+    Ok(Some(Arc::new(Check {
+        schema: format.schema().clone(),
+        validator: format.validator().clone(),
+        reader,
+        retries: number(options, "validation_retries")?.unwrap_or(0),
+    })))
+}
+
+/// Number of texts that are read while the GIL is held.
+const TEXTS_AT_ONCE: usize = 64;
+
+/// Reads texts as the user's type, in batches on a thread of its own.
+struct TextReader {
+    read: Arc<Py<PyAny>>,
+    queue: Mutex<Option<mpsc::Sender<Text>>>,
+}
+
+/// A text, and where the reasons go for which it is not a value of the type.
+type Text = (String, oneshot::Sender<Vec<String>>);
+
+impl TextReader {
+    fn new(read: Py<PyAny>) -> Self {
+        Self { read: Arc::new(read), queue: Mutex::new(None) }
+    }
+
+    /// Hands a text to the thread, which is started if there is none.
+    fn send(&self, text: Text) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match &*queue {
+            Some(queue) => match queue.send(text) {
+                Ok(()) => return,
+                Err(mpsc::SendError(text)) => text,
+            },
+            None => text,
+        };
+        let (sender, texts) = mpsc::channel();
+        let read = self.read.clone();
+        let thread = std::thread::Builder::new().name("ritellm-check".into()).spawn(move || {
+            block_signals();
+            read_texts(&read, &texts);
+        });
+        // Without a thread the text is dropped, and the row has a reason that says so.
+        if thread.is_ok() && sender.send(text).is_ok() {
+            *queue = Some(sender);
+        }
+    }
+}
+
+fn read_texts(read: &Py<PyAny>, texts: &mpsc::Receiver<Text>) {
+    let mut batch = Vec::new();
+    while let Ok(first) = texts.recv() {
+        batch.push(first);
+        batch.extend(texts.try_iter().take(TEXTS_AT_ONCE - 1));
+        let attached = Python::try_attach(|py| {
+            for (text, reply) in batch.drain(..) {
+                let reasons =
+                    || -> PyResult<Vec<String>> { read.bind(py).call1((values::string(py, &text)?,))?.extract() };
+                let reasons = reasons().unwrap_or_else(|error| vec![error.value(py).to_string()]);
+                // A row that was given up does not wait for it.
+                let _ = reply.send(reasons);
+            }
+        });
+        if attached.is_none() {
+            return;
+        }
+    }
+}
+
+impl ReadTexts for TextReader {
+    fn read(&self, text: String) -> BoxFuture<'static, Vec<String>> {
+        let (sender, reasons) = oneshot::channel();
+        self.send((text, sender));
+        Box::pin(async move {
+            reasons.await.unwrap_or_else(|_| vec!["could not be read: the interpreter has ended".to_owned()])
+        })
+    }
 }
 
 /// Returns the user's function from a row to the body of its request, for the thread that reads.

@@ -19,10 +19,20 @@ use crate::types::structured::{ResponseSchema, StructuredOutput};
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct ResponseFormat {
     schema: Arc<ResponseSchema>,
-    validator: Validator,
+    validator: Arc<Validator>,
 }
 
 impl ResponseFormat {
+    /// Returns the schema that is asked for.
+    pub fn schema(&self) -> &Arc<ResponseSchema> {
+        &self.schema
+    }
+
+    /// Returns the check of a value without a wrapper.
+    pub fn validator(&self) -> &Arc<Validator> {
+        &self.validator
+    }
+
     /// Returns what a call asks for.
     pub fn asked(&self) -> StructuredOutput {
         StructuredOutput { schema: self.schema.clone(), form: None }
@@ -47,7 +57,7 @@ impl ResponseFormat {
                 ),
             )
         })?;
-        Ok(Self { schema: Arc::new(ResponseSchema::new(name, schema)), validator })
+        Ok(Self { schema: Arc::new(ResponseSchema::new(name, schema)), validator: Arc::new(validator) })
     }
 
     /// Name of the schema.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::check::Check;
 use crate::bulk::row::RowCall;
 use crate::client::{Call, Callbacks};
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ pub struct Calls {
     pub destination: Destination,
     /// True if rows name their models, not the job.
     pub rows_name_models: bool,
+    /// The check of the answers, if they have to follow a schema.
+    pub check: Option<Arc<Check>>,
 }
 
 /// Where the calls of a job go.
@@ -73,6 +76,7 @@ pub(super) struct RowWork {
     pub names_model: bool,
     /// The call as a router sees it.
     pub routed: Option<Box<Routed>>,
+    pub check: Option<Arc<Check>>,
 }
 
 /// What a router needs for each attempt at a row.
@@ -118,7 +122,7 @@ impl Calls {
             );
         };
         params.close();
-        let names_model = self.rows_name_models;
+        let (names_model, check) = (self.rows_name_models, self.check.clone());
         let with_params = |call: &Call| {
             let mut call = call.clone();
             (call.request.operation, call.request.params) = (operation, params);
@@ -126,7 +130,7 @@ impl Calls {
         };
         match &mut self.destination {
             Destination::Models(models) => {
-                Ok(RowWork { call: with_params(models.call(&model)?), names_model, routed: None })
+                Ok(RowWork { call: with_params(models.call(&model)?), names_model, routed: None, check })
             }
             Destination::Router { options, max_retries, router, prefix, callbacks } => {
                 let Some(group) = router.group(&model) else {
@@ -139,7 +143,7 @@ impl Calls {
                 call.request.model = call.deployment.model.clone();
                 let spec = router.spec(group, &call.request, *max_retries, *prefix);
                 let routed = Routed { router: router.clone(), spec, callbacks: callbacks.clone() };
-                Ok(RowWork { call, names_model, routed: Some(Box::new(routed)) })
+                Ok(RowWork { call, names_model, routed: Some(Box::new(routed)), check })
             }
         }
     }

@@ -9,7 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::calls::RowWork;
+use super::calls::{Routed, RowWork};
+use super::check::{self, Check, Checked, sum_of};
 use super::reader::{End, Prepared, Queue, Taken};
 use super::status::{Snapshot, State, Status};
 use super::{Pause, Stop};
@@ -18,7 +19,7 @@ use crate::bulk::journal::{Journal, Progress};
 use crate::bulk::line::Totals;
 use crate::bulk::outcome::Outcome;
 use crate::bulk::schedule::{Failure, Halt, Options, RowId, Schedule, Step, Verdict};
-use crate::client::{AdmissionObserver, Client, is_retryable};
+use crate::client::{AdmissionObserver, Call, Client, is_retryable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::failure_class;
 use crate::types::answer::Answer;
@@ -115,7 +116,7 @@ struct EndedCall {
     row: RowId,
     work: RowWork,
     /// The result; `None` if the call was cancelled.
-    result: Option<Result<Answer>>,
+    result: Option<Result<Checked>>,
 }
 
 impl Ended {
@@ -138,7 +139,7 @@ struct Report {
     place: Arc<Place>,
     row: RowId,
     work: Option<RowWork>,
-    result: Option<Result<Answer>>,
+    result: Option<Result<Checked>>,
 }
 
 impl Drop for Report {
@@ -359,18 +360,27 @@ impl Driver {
         }
     }
 
-    fn answered(&mut self, id: RowId, operation: Operation, answer: Answer) {
+    fn answered(&mut self, id: RowId, operation: Operation, checked: Checked) {
         let Some(row) = self.rows.remove(&id) else { return };
+        let Checked { answer, failure, earlier, usage, cost } = checked;
         let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer);
         if outcome.usage.is_none() {
             outcome.usage = outcome.response.as_ref().and_then(|response| Usage::of(operation, &response.body));
         }
-        outcome.attempts = row.calls;
+        outcome.usage = sum_of(outcome.usage, usage);
+        if earlier > 0 {
+            outcome.cost = outcome.cost.zip(cost).map(|(one, other)| one + other);
+        }
+        outcome.failure = failure;
+        outcome.attempts = row.calls + earlier;
         if let Some(usage) = &outcome.usage {
             self.counts.input_tokens += usage.all_input();
             self.counts.output_tokens += usage.all_output();
         }
-        self.counts.done += 1;
+        match outcome.failure {
+            None => self.counts.done += 1,
+            Some(_) => self.counts.failed += 1,
+        }
         self.counts.has_unknown_cost |= outcome.cost.is_none();
         let (now, cost) = (self.started.elapsed(), outcome.cost);
         self.schedule.succeeded(now, id, cost);
@@ -504,12 +514,48 @@ async fn call(client: Arc<Client>, mut report: Report) {
     let place = report.place.clone();
     let Some(work) = &mut report.work else { return };
     work.call.admission_observer = Some(place);
-    let answered = match &work.routed {
-        None => client.call(&mut work.call).await,
-        Some(routed) => Box::pin(routed.route().call(&client, &work.call)).await,
-    };
+    report.result = Some(match &work.check {
+        None => make(&client, &mut work.call, work.routed.as_deref()).await.map(Checked::of),
+        Some(check) => Box::pin(checked(&client, work, check)).await,
+    });
     work.call.admission_observer = None;
-    report.result = Some(answered);
+}
+
+/// Makes a call.
+async fn make(client: &Client, call: &mut Call, routed: Option<&Routed>) -> Result<Answer> {
+    match routed {
+        None => client.call(call).await,
+        Some(routed) => Box::pin(routed.route().call(client, call)).await,
+    }
+}
+
+/// Makes a call whose answer has to follow a schema. One that does not is asked for again, with what is wrong.
+async fn checked(client: &Client, work: &RowWork, check: &Check) -> Result<Checked> {
+    // The schema is written into the call when it is made.
+    let mut asked = work.call.clone();
+    let operation = asked.request.operation;
+    let mut earlier: Option<Checked> = None;
+    let mut retries = check.retries;
+    loop {
+        let answer = make(client, &mut asked.clone(), work.routed.as_deref()).await?;
+        let verdict = check.check(operation, &answer.body).await;
+        let mut found = Checked::of(answer);
+        if let Some(earlier) = earlier.take() {
+            found = found.after(earlier, operation);
+        }
+        match verdict {
+            check::Verdict::Fits => return Ok(found),
+            check::Verdict::Fails(failure) => return Ok(Checked { failure: Some(failure), ..found }),
+            check::Verdict::Unfit { reasons, .. } if retries == 0 => {
+                return Ok(Checked { failure: Some(check::unfit(&reasons)), ..found });
+            }
+            check::Verdict::Unfit { text, reasons } => {
+                retries -= 1;
+                check::ask_again(&mut asked, &text, &reasons);
+                earlier = Some(found);
+            }
+        }
+    }
 }
 
 /// Returns what a failure says, as far as decisions depend on it.

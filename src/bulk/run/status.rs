@@ -92,7 +92,7 @@ pub struct Status {
 struct Shared {
     snapshot: Snapshot,
     started: Option<Instant>,
-    is_over: bool,
+    is_running: bool,
 }
 
 impl Status {
@@ -100,7 +100,7 @@ impl Status {
     pub fn snapshot(&self) -> Snapshot {
         let shared = self.lock();
         let mut snapshot = shared.snapshot.clone();
-        if let Some(started) = shared.started.filter(|_| !shared.is_over) {
+        if let Some(started) = shared.started.filter(|_| shared.is_running) {
             snapshot.elapsed = started.elapsed();
         }
         snapshot
@@ -108,10 +108,10 @@ impl Status {
 
     /// Waits until the run is over, for `limit` at most. Returns true if it is.
     pub fn wait(&self, limit: Duration) -> bool {
-        let wait = |shared: &mut Shared| !shared.is_over;
+        let wait = |shared: &mut Shared| shared.is_running;
         let (shared, _) =
             self.changed.wait_timeout_while(self.lock(), limit, wait).unwrap_or_else(PoisonError::into_inner);
-        shared.is_over
+        !shared.is_running
     }
 
     /// Notes the begin of a run.
@@ -119,13 +119,13 @@ impl Status {
         let mut shared = self.lock();
         let snapshot = &mut shared.snapshot;
         *snapshot = Snapshot { state: State::Running, rows: snapshot.rows, ..Snapshot::default() };
-        (shared.started, shared.is_over) = (Some(Instant::now()), false);
+        (shared.started, shared.is_running) = (Some(Instant::now()), true);
     }
 
     /// Notes the end of a run.
     pub fn end(&self) {
         let mut shared = self.lock();
-        shared.is_over = true;
+        shared.is_running = false;
         shared.snapshot.elapsed = shared.started.map(|started| started.elapsed()).unwrap_or_default();
         self.changed.notify_all();
     }

@@ -112,7 +112,7 @@ pub(crate) fn calls(
                 None => Err(Error::new(ErrorKind::Internal, "the interpreter has ended")),
             };
         let destination = Destination::Models(Models::new(Box::new(find)));
-        return Ok(Calls { destination, rows_name_models });
+        return Ok(Calls { destination, rows_name_models, check: None });
     };
     let args = &routing.args;
     if args.choose.is_some() {
@@ -135,7 +135,7 @@ pub(crate) fn calls(
     let call = make(options, routing.placeholder(group), None, priority);
     let destination =
         Destination::Router { options: Box::new(call), max_retries, router, prefix: args.prefix, callbacks };
-    Ok(Calls { destination, rows_name_models })
+    Ok(Calls { destination, rows_name_models, check: None })
 }
 
 /// Reads the options of a job's calls.
