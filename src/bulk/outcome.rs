@@ -66,7 +66,7 @@ pub struct Response {
     pub status: u16,
     /// The provider's id for the request.
     pub request_id: Option<Box<str>>,
-    /// The body: JSON, or any bytes, which are written as a string.
+    /// The body: JSON as a rule, or any text. Bytes that are not UTF-8 are replaced in a line.
     pub body: Bytes,
 }
 
@@ -174,6 +174,7 @@ impl Outcome {
         out.extend_from_slice(CUSTOM_ID);
         string(out, &self.custom_id());
         out.extend_from_slice(b",\"response\":");
+        let mut is_text = false;
         match &self.response {
             Some(response) => {
                 out.extend_from_slice(b"{\"status_code\":");
@@ -181,7 +182,7 @@ impl Outcome {
                 out.extend_from_slice(b",\"request_id\":");
                 optional(out, response.request_id.as_deref());
                 out.extend_from_slice(b",\"body\":");
-                body(out, &response.body);
+                is_text = body(out, &response.body);
                 out.push(b'}');
             }
             None => out.extend_from_slice(b"null"),
@@ -199,16 +200,20 @@ impl Outcome {
             }
             None => out.extend_from_slice(b"null"),
         }
-        self.encode_own(out);
+        self.encode_own(out, is_text);
+        escape_separators(out, start);
         line::seal(out, start, self.key, self.state());
     }
 
     /// Appends the member `ritellm` without its end. What [`line::check`] reads comes last.
-    fn encode_own(&self, out: &mut Vec<u8>) {
+    fn encode_own(&self, out: &mut Vec<u8>, is_text: bool) {
         out.extend_from_slice(line::OWN);
         integer(out, self.number);
         if self.id.is_none() {
             out.extend_from_slice(line::NUMBERED);
+        }
+        if is_text {
+            out.extend_from_slice(b",\"body\":\"text\"");
         }
         out.extend_from_slice(b",\"provider\":");
         string(out, &self.provider);
@@ -256,7 +261,13 @@ impl Outcome {
         let response = read.response.map(|response| Response {
             status: response.status_code,
             request_id: response.request_id.map(|id| id.into_owned().into_boxed_str()),
-            body: line.slice_ref(response.body.get().as_bytes()),
+            body: match response.body.get() {
+                "null" => Bytes::new(),
+                text if own.body.is_some() => {
+                    serde_json::from_str(text).map(|Text { text }| text.into()).unwrap_or_default()
+                }
+                json => line.slice_ref(json.as_bytes()),
+            },
         });
         Some(Self {
             number: own.row,
@@ -303,6 +314,12 @@ struct LineResponse<'a> {
     body: &'a RawValue,
 }
 
+/// A body that is not JSON. Programs that read lines expect an object there.
+#[derive(Deserialize, serde::Serialize)]
+struct Text {
+    text: String,
+}
+
 #[derive(Deserialize)]
 struct LineError<'a> {
     #[serde(borrow, rename = "type")]
@@ -318,6 +335,8 @@ struct Own<'a> {
     row: u64,
     #[serde(default)]
     numbered: bool,
+    #[serde(default)]
+    body: Option<String>,
     #[serde(borrow)]
     provider: Cow<'a, str>,
     model: String,
@@ -391,17 +410,48 @@ fn usage(out: &mut Vec<u8>, counts: &Usage) {
     out.push(b'}');
 }
 
-/// Appends a body: JSON as it is, but on one line; anything else as a string.
-fn body(out: &mut Vec<u8>, body: &[u8]) {
+/// Appends a body: JSON as it is, but on one line; anything else as an object with its text, for which it returns true.
+fn body(out: &mut Vec<u8>, body: &[u8]) -> bool {
+    if body.is_empty() {
+        out.extend_from_slice(b"null");
+        return false;
+    }
     let is_json = std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<&RawValue>(text).is_ok());
     if !is_json {
-        return string(out, &String::from_utf8_lossy(body));
+        json(out, &Text { text: String::from_utf8_lossy(body).into_owned() });
+        return true;
     }
-    // A raw newline in JSON is white space, and so is what follows it. That of a carriage return looks like one in a terminal.
+    // A raw newline in JSON is white space, and so is what follows it. A carriage return looks like one in a terminal.
     let mut rest = body.trim_ascii();
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         out.extend_from_slice(&rest[..at]);
         rest = rest[at..].trim_ascii_start();
+    }
+    out.extend_from_slice(rest);
+    false
+}
+
+/// Characters that are no newlines in JSON lines, but are for `str.splitlines` of Python and `readline` of Node: models write
+/// them, and readers made with these break: <https://github.com/PrimeIntellect-ai/verifiers/pull/1644>. In JSON they can only
+/// stand in strings.
+const SEPARATORS: [(&[u8], &[u8]); 3] =
+    [(b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029")];
+
+/// Escapes them in a line that begins at `start`.
+fn escape_separators(out: &mut Vec<u8>, start: usize) {
+    let next = |text: &[u8]| {
+        memchr::memchr2_iter(0xc2, 0xe2, text).find_map(|at| {
+            let (raw, escaped) = SEPARATORS.into_iter().find(|(raw, _)| text[at..].starts_with(raw))?;
+            Some((at, at + raw.len(), escaped))
+        })
+    };
+    let Some((first, ..)) = next(&out[start..]) else { return };
+    let tail = out.split_off(start + first);
+    let mut rest = &tail[..];
+    while let Some((at, end, escaped)) = next(rest) {
+        out.extend_from_slice(&rest[..at]);
+        out.extend_from_slice(escaped);
+        rest = &rest[end..];
     }
     out.extend_from_slice(rest);
 }

@@ -100,7 +100,7 @@ fn line_of_a_failure() {
     let line = line(&failed(8));
     let value: Value = serde_json::from_slice(&line).unwrap();
     assert_eq!(value["custom_id"], "own,\"attempts\":8");
-    assert_eq!(value["response"]["body"], "<html>\r\nbad\n</html>\n");
+    assert_eq!(value["response"]["body"], json!({"text": "<html>\r\nbad\n</html>\n"}));
     assert_eq!(
         value["error"],
         json!({"code": "bad_gateway", "message": "the host\nis \"down\"", "type": "ServiceUnavailableError"})
@@ -108,10 +108,7 @@ fn line_of_a_failure() {
     assert_eq!((&value["ritellm"]["attempts"], &value["ritellm"]["usage"]), (&json!(3), &Value::Null));
     let tail = line::check(&line).unwrap();
     assert_eq!((tail.key, tail.state, tail.totals), (key(8), State::Failed, failed(8).totals()));
-    let body: Bytes = "\"<html>\\r\\nbad\\n</html>\\n\"".into();
-    let mut expected = failed(8);
-    expected.response.as_mut().unwrap().body = body;
-    assert_eq!(decoded(&line), Some(expected));
+    assert_eq!(decoded(&line), Some(failed(8)));
     // Without an answer there is none.
     let unsent = Outcome { response: None, ..failed(9) };
     assert_eq!(decoded(&self::line(&unsent)), Some(unsent));
@@ -141,16 +138,21 @@ fn bodies_are_on_one_line() {
         (b"\n[]\r\n", "[]"),
         (b"{}", "{}"),
         (b"null", "null"),
-        (b"", "\"\""),
-        (b"{\"a\":", "\"{\\\"a\\\":\""),
-        (b"{\"a\":\"\xff\"}", "\"{\\\"a\\\":\\\"\u{fffd}\\\"}\""),
-        (b"\"a\nb\"", "\"\\\"a\\nb\\\"\""),
-        (b"{} {}", "\"{} {}\""),
+        (b"", "null"),
+        (b"{\"a\":", r#"{"text":"{\"a\":"}"#),
+        (b"{\"a\":\"\xff\"}", "{\"text\":\"{\\\"a\\\":\\\"\u{fffd}\\\"}\"}"),
+        (b"\"a\nb\"", r#"{"text":"\"a\nb\""}"#),
+        (b"{} {}", r#"{"text":"{} {}"}"#),
     ];
     for (bytes, expected) in cases {
         let mut out = Vec::new();
         body(&mut out, bytes);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+    for body in ["", "{", "{\"text\":\"x\"}", "\"x\""] {
+        let mut outcome = answered(1);
+        outcome.response.as_mut().unwrap().body = body.into();
+        assert_eq!(decoded(&line(&outcome)), Some(outcome));
     }
     let deep = [b"[".repeat(5000), b"]".repeat(5000)].concat();
     let mut outcome = answered(1);
@@ -171,4 +173,31 @@ fn from_what_a_client_returns() {
     assert_eq!(outcome.state(), State::Failed);
     assert_eq!(outcome.failure.unwrap().class, "RateLimitError");
     assert_eq!(outcome.response, Some(Response { status: 429, request_id: None, body: "{}".into() }));
+}
+
+/// Readers that split at more than newlines: huggingface/tau#354, PrimeIntellect-ai/verifiers#1644, modaic-ai/modaic#188.
+#[test]
+fn only_newlines_separate_lines() {
+    let mut outcome = Outcome { id: Some("a\u{2028}b".into()), ..failed(3) };
+    outcome.failure.as_mut().unwrap().message = "\u{2029}\u{85}”Â".into();
+    outcome.response.as_mut().unwrap().body = "{\"a\": \"…\u{2028}\u{2029}\u{85}é\u{85}\"}".into();
+    let line = line(&outcome);
+    let text = String::from_utf8(line.clone()).unwrap();
+    assert!(!text.contains(['\u{85}', '\u{2028}', '\u{2029}']), "{text}");
+    assert!(text.contains("\"body\":{\"a\": \"…\\u2028\\u2029\\u0085é\\u0085\"}"), "{text}");
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["response"]["body"]["a"], "…\u{2028}\u{2029}\u{85}é\u{85}");
+    let read = decoded(&line).unwrap();
+    assert_eq!((read.id, read.failure), (outcome.id, outcome.failure));
+}
+
+/// The example of the documentation is a line as it is written.
+#[test]
+fn line_of_the_documentation() {
+    let body = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1764337200,"model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"billing"},"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":5,"total_tokens":25}}"#;
+    let mut outcome = answered(7);
+    outcome.response = Some(Response { status: 200, request_id: Some("req_1".into()), body: body.into() });
+    let line = String::from_utf8(line(&outcome)).unwrap();
+    let page = include_str!("../../../docs/bulk-journal.md");
+    assert!(page.contains(&line), "{line}");
 }
