@@ -39,6 +39,7 @@ pub use reader::{Outcomes, Reader};
 use super::identity::Key;
 use super::line::{State, Totals};
 use super::outcome::Outcome;
+use crate::client::notify;
 use crate::error::{Error, ErrorKind, Result};
 use lock::Lock;
 use queue::{Known, Shared};
@@ -115,6 +116,7 @@ impl Journal {
         let manifest = Manifest::load(job)?;
         let in_segments = |error: io::Error| failure::of_io("use", &segment::folder_of(job), &error);
         let (known, last) = load(job, Some(&*storage)).map_err(in_segments)?;
+        tell(job, lock.network, known.damaged);
         let shared = Arc::new(Shared::new(known));
         let last = last.filter(|last| last.length < options.segment_size).or_else(|| {
             let number = last?.number + 1;
@@ -241,6 +243,20 @@ impl Drop for Journal {
 impl Known {
     fn counts(&self) -> Counts {
         Counts { done: self.index.len(State::Done), failed: self.index.len(State::Failed), damaged: self.damaged }
+    }
+}
+
+/// Tells what the user of a job should know of its folder.
+fn tell(job: &Path, network: Option<&str>, damaged: u64) {
+    let job = job.display();
+    if let Some(name) = network {
+        notify(format!(
+            "{job} is on a network file system ({name}): whether its lock keeps processes of other machines out depends on the \
+             server"
+        ));
+    }
+    if damaged > 0 {
+        notify(format!("lines at {damaged} places of {job} are cut or damaged: their rows run again"));
     }
 }
 
