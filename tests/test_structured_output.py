@@ -340,6 +340,18 @@ class TestOtherProviders:
 
 
 class TestResponses:
+    def test_a_stream(self, at_openai: Server) -> None:
+        deltas: list[Json] = [
+            {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "item_id": "m", "delta": text}
+            for text in ('{"title": "F', 'ix"}')
+        ]
+        whole = json.loads(self.answer('{"title": "Fix"}').body)
+        at_openai.answer(stream_of(*map(event, [*deltas, {"type": "response.completed", "response": whole}])))
+        stream = ritellm.responses("openai/gpt-5-mini", "Hi", response_format=Ticket, stream=True)
+        seen = [stream.parsed for _ in stream]
+        assert seen[0] == {"title": "F"}
+        assert stream.parsed == Ticket(title="Fix") and type(stream.completion) is ritellm.ParsedResponse
+
     def answer(self, text: str, **more: Any) -> Any:
         content = [{"type": "output_text", "text": text, "annotations": []}]
         output = [{"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": content}]
@@ -480,6 +492,12 @@ class TestTypes:
         with pytest.raises(Violations) as caught:
             format_of(target).read(f'{{"value": {text}}}')
         assert caught.value.reasons == reasons
+
+    @pytest.mark.parametrize("text", ["\n \n", "[" * 100_000, "[" * 5000 + "]" * 5000, "9" * 10_000, '"\ud83d"'])
+    def test_answers_that_nothing_can_read(self, text: str) -> None:
+        for target in (list[Any], {"type": "array"}, int, list[Ticket]):
+            with pytest.raises(Violations):
+                format_of(target).read(text)
 
     @pytest.mark.parametrize("target", [print, int.__class__, Literal[b"x"], TestAnswers, lambda: 1])
     def test_what_is_no_type_of_json(self, call: Call, at_openai: Server, target: Any) -> None:

@@ -51,7 +51,11 @@ class Format:
         Raises:
             Violations: the text has no JSON, or its JSON does not fit the type.
         """
-        found = self.core.json(text)
+        try:
+            found = self.core.json(text)
+        except UnicodeEncodeError:
+            # Half of a surrogate pair.
+            found = None
         if found is None:
             raise Violations([f"is not valid JSON: {_shown(text)}"])
         return self._read(found)
@@ -74,11 +78,19 @@ def format_of(target: Any) -> Format:
     return _format_of_type(target)
 
 
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        # A number with thousands of digits, or thousands of lists.
+        raise Violations([f"cannot be read: {error}"]) from error
+
+
 def _format_of_schema(schema: dict[str, Any]) -> Format:
     def read(text: str) -> Any:
         if reasons := made.core.violations(text):
             raise Violations(reasons)
-        return json.loads(text)
+        return _decoded(text)
 
     made = Format(str(schema.get("title") or "response"), schema, read)
     return made
@@ -100,7 +112,7 @@ def _format_of_type(target: Any) -> Format:
 
     def read_json(text: str) -> Any:
         reasons: list[str] = []
-        value = read(json.loads(text), "", reasons)
+        value = read(_decoded(text), "", reasons)
         if reasons:
             raise Violations(reasons)
         return value

@@ -504,7 +504,8 @@ fn structured<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = client.py();
     let function = py.import(intern!(py, "ritellm._structured"))?.getattr(values::string(py, function)?)?;
-    function.call1((client, operation.spec().name, model, input, arguments))
+    let operation = values::string(py, operation.spec().name)?;
+    function.call1((client, operation, model, input, arguments))
 }
 
 /// A call that is ready, and its log.

@@ -366,7 +366,7 @@ fn expressible<'a>(
             Some(Value::Object(schema)) => !schema.is_empty() || !members.contains_key("properties"),
             Some(Value::Bool(false)) => false,
             // Other members may come, and need not.
-            _ => members.get("properties").is_none_or(|known| known.as_object().is_some_and(Map::is_empty)),
+            _ => !members.contains_key("properties"),
         };
         let is_list = members.get("type").is_some_and(|kind| kind == "array");
         if !is_typed.iter().any(|name| members.contains_key(*name))

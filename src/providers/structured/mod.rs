@@ -25,9 +25,10 @@ use crate::types::structured::{Form, ResponseSchema, StructuredOutput};
 pub use answer::untooled;
 use support::Support;
 
-/// Asks for the structured output of a request in the form that suits its model, and notes the form in the request.
+/// Asks for the structured output of a request in the form that suits its model, and notes the form in the request. A request
+/// that has its form stays as it is.
 pub fn ask(deployment: &Deployment, request: &mut Request) {
-    let Some(StructuredOutput { schema, .. }) = &request.structured else { return };
+    let Some(StructuredOutput { schema, form: None }) = &request.structured else { return };
     let schema = schema.clone();
     let support = deployment.provider.structured_output(&deployment.model);
     let form = form_of(&support, &schema, request);

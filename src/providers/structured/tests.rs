@@ -73,6 +73,8 @@ fn each_model_is_asked_in_its_best_form() {
         ("openai/gpt-4o-mini", map(), json!({}), Form::Schema),
         ("openai/gpt-4o-mini", tree(), json!({}), Form::Strict),
         ("openai/gpt-4.1", json!({"type": "object", "properties": {"x": {}}}), json!({}), Form::Schema),
+        ("openai/gpt-4.1", json!({"type": "object", "properties": {}}), json!({}), Form::Strict),
+        ("openai/gpt-4.1", json!({"type": "array", "items": {"type": "object"}}), json!({}), Form::Schema),
         ("openai/gpt-4-turbo", closed(), json!({}), Form::Tool),
         ("openai/gpt-4", closed(), tools.clone(), Form::Prompt),
         ("openai/gpt-3.5-turbo-0125", closed(), json!({}), Form::Tool),
