@@ -86,7 +86,10 @@ class TestLogging:
             await asyncio.gather(*(ritellm.acompletion(f"openai/m{number}", MESSAGES) for number in range(50)))
 
         asyncio.run(main())
-        assert sorted(line.model for line in lines()) == sorted(f"m{number}" for number in range(50))
+        # On a busy machine, attempts that take long say so meanwhile.
+        ended = [line.model for line in lines() if line.status == 200]
+        assert sorted(ended) == sorted(f"m{number}" for number in range(50))
+        assert {line.model for line in lines()} == set(ended)
 
     async def test_each_record_is_made_in_its_calls_context(self, at_openai: Server) -> None:
         at_openai.answer(refusal(503, headers={"retry-after-ms": "1"}), plain(), plain(), streamed("Hi"), plain())
