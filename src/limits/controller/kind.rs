@@ -6,8 +6,8 @@ use bytemuck::{Pod, Zeroable};
 
 /// Logarithm of the likelihood ratio from which the limit is taken for one of requests in flight, and below which it no
 /// longer is.
-const IN_FLIGHT: f64 = 3.2;
-const NOT_IN_FLIGHT: f64 = -4.0;
+const IN_FLIGHT: f64 = 3.8;
+const NOT_IN_FLIGHT: f64 = 2.0;
 
 /// The same for a limit of tokens in place of requests, and the other way round.
 const TOKENS: f64 = 1.5;
@@ -23,6 +23,11 @@ pub(super) struct Shown {
     pub(super) rate: f64,
     /// Number of requests that were in flight.
     pub(super) count: f64,
+    /// The highest number that were in flight since the refusal before when one more was taken, and the time since then.
+    pub(super) peak: f64,
+    pub(super) since: f64,
+    /// True if the rate was growing, and the number with it.
+    pub(super) grown: bool,
     /// Mean latency of an answer.
     pub(super) latency: f64,
     /// Number of requests on their way to the server or back, roughly.
@@ -80,7 +85,7 @@ impl Kind {
 
     /// Returns true if the next refusal is wanted soon, because it will tell what is limited.
     pub(super) fn is_open(&self) -> bool {
-        self.in_flight == 0 && (self.evidence > 1.0 || self.refusals < 4 && self.evidence > -2.0)
+        self.in_flight == 0 && self.refusals < 12 && (self.evidence > 1.0 || self.refusals < 4 && self.evidence > -2.0)
     }
 
     /// Counts a refusal that came soon after another one, or not.
@@ -111,14 +116,33 @@ impl Kind {
             self.spread_rate += 0.3 * (square(shown.rate, self.last_rate) - self.spread_rate);
             let squared = square(count.max(0.5), self.last_in_flight.max(0.5));
             self.spread_in_flight += 0.3 * (squared - self.spread_in_flight);
-            // Variance of the difference of two counts where a rate is limited and latencies vary, and where the
-            // count is limited.
-            let (by_rate, by_count) = (0.6 * count.max(1.0), 0.05 + 0.3 * shown.on_the_way);
-            let difference = count - self.last_in_flight;
-            let likelihood =
-                0.5 * (by_rate / by_count).ln() - 0.5 * difference * difference * (1.0 / by_count - 1.0 / by_rate);
-            let likelihood = if count < 1.0 || shown.contradicts { -2.5 } else { likelihood };
-            self.evidence = (self.evidence + likelihood.clamp(-2.5, 2.5)).clamp(-8.0, 8.0);
+            // If the number is limited, none was taken at as many or more. If a rate is, the number at a refusal is one of
+            // many that occurred, and hardly ever the highest one.
+            let independent = shown.since / shown.latency.max(0.01);
+            let slack = (2.0 * shown.on_the_way.sqrt()).round();
+            let likelihood = if count < 1.0 || shown.contradicts {
+                -2.5
+            } else if self.in_flight == 1 {
+                1.5
+            } else {
+                let same = (count - self.last_in_flight).abs() <= slack.max(0.02 * count);
+                let over = shown.peak - (count - 1.0) - slack;
+                let peak = if shown.grown && over <= 1.0 {
+                    // The highest number is the last one anyway.
+                    0.0
+                } else if over <= 0.0 {
+                    (1.0 + independent).ln().min(2.0)
+                } else if over <= 1.0 {
+                    // The answer that made room was on its way.
+                    0.0
+                } else if independent > 3.0 {
+                    -2.0
+                } else {
+                    -1.0
+                };
+                peak + if same { 0.8 } else { -0.8 }
+            };
+            self.evidence = (self.evidence + likelihood).clamp(-8.0, 8.0);
         }
         self.last_rate = shown.rate;
         self.last_in_flight = shown.count;

@@ -3,6 +3,7 @@
 //! - `rate`: the search for a rate, in requests or in tokens
 //! - `in_flight`: the search for a number of requests in flight
 //! - `kind`: which of these is limited
+//! - `replay`: the limit of a slow server, from its last outcomes
 //! - `window`: counts in bins of time
 //!
 //! Only a refusal cuts. Latency is no signal, because it follows the length of the answer.
@@ -11,6 +12,7 @@
 mod in_flight;
 mod kind;
 mod rate;
+mod replay;
 mod window;
 
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::types::rate_limit::{Reset, Unit, WindowSignal};
 use in_flight::InFlight;
 use kind::{Kind, Shown};
 use rate::Rate;
+use replay::Log;
 
 /// The first pause after a refusal, in seconds; each probe that is refused doubles it.
 const PAUSE: f64 = 0.1;
@@ -31,6 +34,9 @@ const LONGEST_PAUSE: f64 = 4.0;
 
 /// Time by which a clock may go back without being another clock, in seconds.
 const LARGEST_STEP: f64 = 60.0;
+
+/// Lengths of windows that providers use, in seconds.
+const USUAL_PERIODS: [f64; 4] = [1.0, 6.0, 10.0, 60.0];
 
 /// Time for which a refusal only pauses after a window has opened, in seconds.
 const SETTLE: f64 = 20.0;
@@ -128,6 +134,8 @@ pub struct Controller {
     opened: f64,
     /// Time at which the window before it opened.
     opened_before: f64,
+    /// Length of the windows; 0 if it is not known.
+    period: f64,
     /// Time until which a window that has just opened may refuse without a cut.
     settle: f64,
     /// Time since which all is refused.
@@ -136,6 +144,7 @@ pub struct Controller {
     shown_requests: f64,
     shown_tokens: f64,
     kind: Kind,
+    log: Log,
     /// `OPEN`, `PAUSED` or `PROBING`.
     state: u32,
     /// 1 if at least one request was admitted.
@@ -222,10 +231,11 @@ impl Controller {
             _ => {}
         }
         self.requests.admitted(now, 1.0);
+        self.log.admitted(now);
         if let Some(tokens) = tokens {
             self.tokens.admitted(now, tokens as f64);
         }
-        self.in_flight.admitted(now);
+        self.in_flight.admitted(now, self.delay);
     }
 
     /// Counts the end of a request that was admitted at `admitted_at`, with the numbers of tokens that it was admitted
@@ -247,13 +257,16 @@ impl Controller {
         }
         match outcome {
             Finish::Taken => {
-                self.latency += 0.05 * ((now - admitted_at).max(0.0) - self.latency);
+                let latency = (now - admitted_at).max(0.0);
+                self.latency =
+                    if self.latency > 0.0 { self.latency + 0.05 * (latency - self.latency) } else { latency };
                 if is_probe {
                     self.resume(now);
                 }
             }
             Finish::Refused { retry_after } => {
                 self.requests.correct(admitted_at, -1.0);
+                self.log.refused(admitted_at);
                 if let Some(tokens) = used.or(reserved) {
                     self.tokens.correct(admitted_at, -(tokens as f64));
                 }
@@ -314,6 +327,14 @@ impl Controller {
         (1.5 * self.delay + 0.02).clamp(0.1, 3.0)
     }
 
+    /// Returns the time at which the next window opens, as far as it is known.
+    fn next_opening(&self, now: f64) -> f64 {
+        if self.period <= 0.0 {
+            return now;
+        }
+        self.opened + self.period * ((now - self.opened) / self.period).ceil()
+    }
+
     /// Returns the rate that is limited.
     fn limited(&mut self) -> &mut Rate {
         if self.kind.is_tokens() { &mut self.tokens } else { &mut self.requests }
@@ -331,9 +352,23 @@ impl Controller {
             // An outage: what was learnt before it is as good as anything.
             self.requests.mark(opened);
             self.tokens.mark(opened);
+            self.requests.hurry(false);
+            self.tokens.hurry(false);
         } else if closed > 2.0 || closed > 0.2 && windowed {
-            self.requests.opened(opened, self.opened);
-            self.tokens.opened(opened, self.opened);
+            let since = opened - self.opened;
+            let first = self.period <= 0.0;
+            // Of the window in which the first refusals came the beginning is not known. A guess that is too short is mended
+            // by the next opening, one that is too long wastes a minute.
+            let guess = USUAL_PERIODS.into_iter().find(|&period| period > 1.25 * closed).unwrap_or(60.0);
+            self.period = if first {
+                guess
+            } else if since > 0.5 && since < 40.0 {
+                since
+            } else {
+                60.0
+            };
+            self.requests.opened(opened, self.opened, self.period, first);
+            self.tokens.opened(opened, self.opened, self.period, first);
             (self.opened_before, self.opened) = (self.opened, opened);
             self.settle = opened + SETTLE;
             (self.shown_requests, self.shown_tokens) = (self.requests.ceiling(), self.tokens.ceiling());
@@ -360,6 +395,10 @@ impl Controller {
             self.pause = (2.0 * self.pause).clamp(PAUSE, LONGEST_PAUSE);
             self.state = PAUSED;
             self.until = now + if retry_after > 0.0 { retry_after.max(PAUSE) } else { self.pause };
+            let opening = self.next_opening(now);
+            if retry_after <= 0.0 && opening - now < 2.0 * LONGEST_PAUSE && self.limited().is_windowed() {
+                self.until = self.until.max(opening);
+            }
             return;
         }
         if admitted_at <= self.cut || self.state != OPEN {
@@ -373,6 +412,7 @@ impl Controller {
             self.tokens.not_opened();
         }
         let again = now - self.cut < 10.0 && self.requests.known();
+        let since = now - self.cut;
         self.cut = now;
         self.kind.count(again);
         let successive = self.kind.successive;
@@ -381,6 +421,12 @@ impl Controller {
         self.pause = (PAUSE * f64::from(1 << successive.min(3))).max(least).min(LONGEST_PAUSE);
         self.state = PAUSED;
         self.until = now + retry_after.max(self.pause);
+        let opening = self.next_opening(now);
+        let opened = opening - self.period;
+        if retry_after <= 0.0 && opening - now < 4.0 * gap && self.limited().is_used_up(now, opened) {
+            self.until = self.until.max(opening);
+            self.closed = now;
+        }
         if retry_after > (4.0 * gap).max(1.0) {
             // Longer than a bucket would need: a window is used up, and opens then.
             self.closed = now;
@@ -388,8 +434,12 @@ impl Controller {
         let count = self.in_flight.count as f64;
         let contradicts = self.kind.is_in_flight() && !again && self.in_flight.holds();
         // Those on their way make the count too high, more so in a burst.
-        let less = if again { 0.003 * f64::from(1 << successive.min(5)) } else { 0.0 };
-        self.in_flight.cut(count * (1.0 - less));
+        let less = if again { 0.01 * f64::from(1 << successive.min(5)) } else { 0.0 };
+        let peak = self.in_flight.peak();
+        let grown = self.requests.has_left();
+        let on_the_way = if self.kind.is_in_flight() { count / self.latency.max(0.001) } else { self.requests.rate() }
+            * self.delay.min(0.1);
+        self.in_flight.cut((count * (1.0 - less)).round(), if again { 0.0 } else { on_the_way });
         if now >= self.settle {
             self.cut_rates(now, again);
         }
@@ -397,12 +447,16 @@ impl Controller {
             now,
             rate: self.requests.ceiling(),
             count,
+            peak,
+            grown,
+            since,
             latency: self.latency,
-            on_the_way: self.requests.rate() * self.delay.min(0.1),
+            on_the_way,
             contradicts,
         };
         self.kind.compare(shown);
         let hurry = self.kind.is_open();
+        let hurry = hurry && !self.requests.is_windowed();
         self.requests.hurry(hurry);
         self.tokens.hurry(hurry);
     }
@@ -416,12 +470,24 @@ impl Controller {
             self.shown_requests = if enough { self.requests.mean(now) } else { 0.0 };
             self.shown_tokens = self.tokens.mean(now);
         }
+        let range = (self.requests.is_slow() && !self.requests.is_windowed())
+            .then(|| {
+                // Several in a row say that the limit has changed.
+                let cuts = if successive >= 2 { successive as usize } else { replay::CUTS };
+                self.log.range(cuts)
+            })
+            .flatten();
+        if range.is_some_and(|range| range.smallest > 1.0) {
+            self.requests.saves_up();
+        }
         for (rate, is_limited) in
             [(&mut self.requests, !in_flight && !by_tokens), (&mut self.tokens, !in_flight && by_tokens)]
         {
             rate.compare_minute(now);
             if !is_limited {
                 rate.follow(now);
+            } else if let Some(range) = range.filter(|range| range.size <= 2.0 && !by_tokens) {
+                rate.cut_slow(now, range);
             } else if again {
                 rate.cut_again(now, successive);
             } else {

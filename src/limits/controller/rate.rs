@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::replay::Range;
 use super::window::Window;
 
 /// Rate of a fresh search, in requests a second; it doubles with each second of full use until something is refused.
@@ -10,13 +11,27 @@ const START: f64 = 10.0;
 /// Part of the limit that is used between two attempts to use more.
 const HOLD: f64 = 0.985;
 
+/// The same where not even one request is saved up, so that one that arrives a little early is refused.
+const HOLD_SINGLE: f64 = 0.98;
+
 /// Multiple of the ceiling that is tried then, seconds of the way there, and seconds for which it is tried.
 const EXCESS: f64 = 1.03;
 const RISE: f64 = 5.0;
 const PROBE: f64 = 30.0;
 
+/// Number of requests in a window from which each window is used up.
+const WINDOWED: f64 = 360.0;
+
 /// Time that may be saved up while less is used than the rate allows, in seconds. Pauses after a refusal are shorter.
 const SAVED: f64 = 0.25;
+
+/// Number of refusals at the same amount of the last minute from which the limit surely is one of any 60 seconds, and the
+/// time in seconds after which a request is tried until then.
+const SURE: f64 = 4.0;
+const TRY: f64 = 4.0;
+
+/// Time after which a request that was not refused was taken, in seconds.
+const TAKEN: f64 = 1.0;
 
 /// The highest rate, in units a second.
 const MOST: f64 = 1e9;
@@ -47,13 +62,22 @@ pub(super) struct Rate {
     opened_before: f64,
     /// 1 if the next refusal is wanted soon, because it will tell which dimension is limited.
     hurry: f64,
-    /// 1 if used up windows were seen.
+    /// 1 if used up windows were seen, and their length.
     windowed: f64,
+    period: f64,
     /// Amount of the last minute at the last refusal, and the number of successive refusals at which it was the same.
     minute: f64,
     agreed: f64,
+    /// Time of the last of these refusals that counted.
+    compared: f64,
+    /// Time of a request that was admitted although the last minute was used up, until its outcome is known; 0 if none is.
+    trial: f64,
     /// Number of times that a sliding window was ruled out.
     ruled_out: f64,
+    /// 1 if the server seems not to save up anything.
+    single: f64,
+    /// Number of successive refusals at which the ceiling was a guess.
+    unsure: f64,
     /// Mean amount of a request; 0 before the first.
     size: f64,
     /// The same by time of admission.
@@ -88,23 +112,52 @@ impl Rate {
     /// A server that counts in windows refuses only when a window is used up, which costs nothing but the probes until
     /// the next one: there the rate begins above the ceiling and stays near it for a whole window.
     fn factor(&self) -> f64 {
-        if self.windowed > 0.0 {
-            let over = self.age - 55.0;
+        self.factor_at(self.age)
+    }
+
+    fn factor_at(&self, age: f64) -> f64 {
+        if self.uses_windows() {
+            let over = age - 55.0;
             let grown = ((over - 10.0).max(0.0) / 8.0).min(100.0);
             return 1.04 + 0.06 * (over / 10.0).clamp(0.0, 1.0) + 0.02 * grown * grown * grown;
         }
         let hold = (90.0 * self.size() / self.ceiling).clamp(20.0, 70.0);
         // Where few requests are made, refusals are rarer in time, and what follows is faster.
         let slow = 20.0 / hold;
-        let (hold, probe) = if self.hurry > 0.0 { (4.0, 4.0) } else { (hold, PROBE * (0.5 + 0.5 * slow)) };
-        let over = self.age - hold;
-        let grown = ((over - RISE - probe).max(0.0) / (5.0 + 3.0 * slow)).min(100.0);
-        HOLD + (EXCESS - HOLD) * (over / RISE).clamp(0.0, 1.0) + 0.02 * grown * grown * grown
+        let gap = self.size() / self.ceiling;
+        let (hold, rise, probe, unit) = if self.unsure > 0.0 && self.is_slow() {
+            (3.0_f64.max(3.0 * gap), 2.0 * gap, 0.0, 3.0)
+        } else if self.hurry > 0.0 {
+            (3.0, 2.0, 3.0, 4.0)
+        } else {
+            (hold, RISE, PROBE * (0.5 + 0.5 * slow), 5.0 + 3.0 * slow)
+        };
+        let over = age - hold;
+        let growth = |seconds: f64| {
+            let grown = (seconds.max(0.0) / unit).min(100.0);
+            // Where few requests are made, each is only a little earlier than the one before.
+            let requests = seconds.max(0.0) * self.ceiling / self.size();
+            let most = (if self.unsure > 0.0 { 0.03 } else { 0.06 } * requests).min(20.0).exp() - 1.0;
+            (0.02 * grown * grown * grown).min(most)
+        };
+        let seconds = over - rise - probe;
+        let mut grown = growth(seconds);
+        if grown > 1.2 && self.is_slow() {
+            // What a server has saved up since its limit doubled is used first.
+            grown = growth(seconds - 60.0).max(1.2);
+        }
+        let least = if self.single > 0.0 && self.is_slow() { HOLD_SINGLE } else { HOLD };
+        least + (EXCESS - least) * (over / rise).clamp(0.0, 1.0) + grown
+    }
+
+    /// Returns true if the limit is used up in each window; where few requests are made, that refuses too many of them.
+    fn uses_windows(&self) -> bool {
+        self.windowed > 0.0 && self.ceiling * self.period > WINDOWED * self.size()
     }
 
     /// Returns true if the rate has left the ceiling, which the limit seems to have done too.
-    fn left(&self) -> bool {
-        self.factor() > if self.windowed > 0.0 { 1.11 } else { 1.01 * EXCESS }
+    pub(super) fn has_left(&self) -> bool {
+        self.factor() > if self.uses_windows() { 1.11 } else { 1.01 * EXCESS }
     }
 
     /// Returns the time that is saved up at most, at this rate.
@@ -118,9 +171,11 @@ impl Rate {
     pub(super) fn earliest(&self, now: f64, amount: Option<f64>) -> f64 {
         let rate = self.rate();
         let paced = self.next - self.saved(rate) + amount.map_or(0.0, |amount| self.excess(amount, rate));
-        if self.sliding() && paced <= now && self.full(now) {
-            // As much as one request needs is free in a part of a second.
-            return now + (0.5 * self.size() / rate).clamp(0.005, 0.5);
+        if self.sliding(now) && paced <= now && self.full(now) {
+            // As much as one request needs is free in a part of a second. While it is a guess, one is tried from time to
+            // time.
+            let soon = now + (0.5 * self.size() / rate).clamp(0.005, 0.5);
+            return if self.agreed < SURE { soon.min((self.last + TRY).max(now)) } else { soon };
         }
         paced
     }
@@ -132,25 +187,33 @@ impl Rate {
 
     /// Returns true if the last minute is used up, were the limit one of any 60 seconds.
     fn full(&self, now: f64) -> bool {
-        let most = self.minute.max(60.0 * self.ceiling) * self.factor().max(1.0);
-        self.window.minute(now) > most - self.size()
+        self.window.minute(now) > self.most() - self.size()
+    }
+
+    /// Returns the amount that is admitted in any minute, were the limit one of any 60 seconds.
+    fn most(&self) -> f64 {
+        self.minute.max(60.0 * self.ceiling) * self.factor().max(1.0)
     }
 
     /// Returns true if the limit seems to be one of any 60 seconds.
-    fn sliding(&self) -> bool {
-        self.agreed >= 2.0
+    fn sliding(&self, now: f64) -> bool {
+        self.agreed >= 2.0 && (self.trial <= 0.0 || now - self.trial <= TAKEN)
     }
 
     /// Compares the amount of the last minute with what it was at the last refusal.
     pub(super) fn compare_minute(&mut self, now: f64) {
         let minute = self.window.minute(now);
         let same = (minute - self.minute).abs() <= (0.02 * minute).max(1.01 * self.size());
-        if self.sliding() && self.factor() <= 1.0 && minute < 0.97 * self.minute {
+        if self.sliding(now) && self.factor() <= 1.0 && minute < 0.97 * self.minute {
             // Refused although a sliding window had room.
             self.agreed = 0.0;
             self.ruled_out += 1.0;
         } else if same && self.ruled_out < 3.0 {
-            self.agreed += 1.0;
+            // Of refusals that follow each other closely the amount is the same anyway.
+            if self.agreed < 2.0 || now - self.compared > 20.0 {
+                self.agreed += 1.0;
+                self.compared = now;
+            }
         } else {
             self.agreed = 0.0;
         }
@@ -162,7 +225,14 @@ impl Rate {
         let rate = self.rate();
         let gap = self.size() / rate;
         let excess = self.excess(amount, rate);
-        if now <= self.next + excess + 0.05 * gap + 0.005 || self.sliding() && self.full(now) {
+        if self.trial > 0.0 && now - self.trial > TAKEN {
+            // It was not refused: more is taken in a minute.
+            (self.agreed, self.trial) = (0.0, 0.0);
+        }
+        if self.sliding(now) && self.full(now) {
+            self.trial = now;
+        }
+        if now <= self.next + excess + 0.05 * gap + 0.005 || self.sliding(now) && self.full(now) {
             self.age += (now - self.last).clamp(0.0, (2.0 * gap).max(1.0));
         }
         self.size = if self.size > 0.0 { self.size + (amount - self.size) * 0.02 } else { amount };
@@ -174,6 +244,9 @@ impl Rate {
 
     /// Corrects the amount of a request that was admitted at `at`: it was refused, or its size is known by now.
     pub(super) fn correct(&mut self, at: f64, difference: f64) {
+        if difference < 0.0 && at >= self.trial {
+            self.trial = 0.0;
+        }
         self.taken += difference;
         self.window.add(at, difference);
         if difference > 0.0 {
@@ -206,20 +279,56 @@ impl Rate {
         self.hurry = f64::from(u8::from(hurry));
     }
 
-    /// Sets the ceiling after a first refusal and returns it.
+    /// Sets the ceiling after a refusal.
     pub(super) fn cut(&mut self, now: f64) {
         let rate = self.rate();
         let mean = self.mean(now);
         let ceiling = if self.ceiling <= 0.0 {
             let seconds = (now - self.anchor).clamp(0.5, 2.0);
             rate.min((self.window.sum(now, seconds) / seconds).max(1.0 / 60.0))
-        } else if self.left() {
-            rate * 0.98
+        } else if self.single > 0.0 && self.is_slow() {
+            self.accepted()
+        } else if self.has_left() && mean > 1.03 * self.ceiling {
+            if self.is_slow() { (mean * rate).sqrt() } else { rate * 0.98 }
+        } else if self.has_left() {
+            mean.max(0.95 * self.ceiling)
+        } else if self.factor() > 1.0 && !self.is_slow() {
+            // A little less was used for some time before.
+            mean.max(0.998 * self.ceiling).min(rate)
         } else {
             mean.max(0.95 * rate).min(rate)
         };
         self.set(now, ceiling);
         self.mark(now);
+    }
+
+    /// Returns the ceiling where the request before the last one was taken, and nothing is saved up.
+    fn accepted(&self) -> f64 {
+        0.99 * self.ceiling * self.factor_at(self.age - 2.0 * self.gap())
+    }
+
+    /// Remembers that the server saves up something.
+    pub(super) fn saves_up(&mut self) {
+        self.single = 0.0;
+    }
+
+    /// Sets the ceiling of few requests to the rates that agree with the last ones.
+    pub(super) fn cut_slow(&mut self, now: f64, range: Range) {
+        self.single = f64::from(u8::from(range.size == 1.0));
+        self.unsure = if range.most > 1.15 * range.least { self.unsure + 1.0 } else { 0.0 };
+        if self.unsure > 5.0 {
+            // It will not become more exact.
+            self.unsure = 0.0;
+        }
+        let upper = if range.size == 1.0 { 0.4 } else { 0.5 };
+        let ceiling = range.least * (range.most / range.least).powf(upper);
+        self.set(now, ceiling.max(0.6 * self.ceiling));
+        self.mark(now);
+    }
+
+    /// Returns true if so few requests are made that each refusal matters.
+    pub(super) fn is_slow(&self) -> bool {
+        self.ceiling < 4.0 * self.size()
     }
 
     /// Sets the ceiling after a refusal that came soon after another one.
@@ -236,20 +345,21 @@ impl Rate {
             _ => 0.5,
         };
         let ceiling = mean.max(least * self.ceiling).min(0.97 * self.ceiling);
-        self.set(now, if self.sliding() { ceiling.max(self.minute / 60.0) } else { ceiling });
+        self.set(now, if self.sliding(now) { ceiling.max(self.minute / 60.0) } else { ceiling });
     }
 
     /// Sets the ceiling after a window was used up and has opened again: what was taken in the window.
     ///
-    /// `before` is the time at which the window before had opened. A window of about a minute is taken as a minute,
-    /// because a probe finds its opening up to four seconds late.
-    pub(super) fn opened(&mut self, now: f64, before: f64) {
+    /// `before` is the time at which the window before had opened, `period` the length of a window, which is a guess at the
+    /// first one. A window of about a minute is taken as a minute, because a probe finds its opening up to four seconds late.
+    pub(super) fn opened(&mut self, now: f64, before: f64, period: f64, first: bool) {
         let since = now - before;
-        let first = self.opened_taken == 0.0;
-        self.windowed = 1.0;
-        let (taken, seconds) = if since < if first { 12.0 } else { 40.0 } {
+        (self.windowed, self.period) = (1.0, period);
+        let (taken, seconds) = if first {
+            (self.window.sum(now, period), period)
+        } else if since < 40.0 {
             (self.taken - self.opened_taken, since.max(0.5))
-        } else if since < 75.0 && !first {
+        } else if since < 75.0 {
             (self.taken - self.opened_taken, 60.0)
         } else {
             (self.window.minute(now), 60.0)
@@ -275,6 +385,12 @@ impl Rate {
         self.windowed > 0.0
     }
 
+    /// Returns true if the window that opened at a time is used up, so that its end is to be waited for.
+    pub(super) fn is_used_up(&self, now: f64, opened: f64) -> bool {
+        let seconds = now - opened;
+        self.is_windowed() && seconds < 60.0 && self.window.sum(now, seconds) > 0.9 * self.ceiling * seconds
+    }
+
     /// Remembers that the limit is not one of windows.
     pub(super) fn not_windowed(&mut self) {
         self.windowed = 0.0;
@@ -289,6 +405,7 @@ impl Rate {
     /// Forgets all times.
     pub(super) fn new_clock(&mut self, now: f64) {
         self.window = Window::zeroed();
+        (self.trial, self.compared) = (0.0, now);
         self.last = now;
         self.restart(now);
         self.mark(now);

@@ -14,10 +14,10 @@ use super::{Controller, Finish};
 pub(super) enum Rule {
     /// Token bucket that saves up this many seconds of its limit.
     Bucket(f64),
-    /// Counter that begins anew with each minute of the clock.
-    Minute,
-    /// At most the limit in any 60 seconds.
-    AnyMinute,
+    /// Counter that begins anew with each window of the clock of this many seconds.
+    Window(f64),
+    /// At most the limit in any window of this many seconds.
+    Sliding(f64),
     /// Requests in flight: as many as the limit is at the mean latency.
     InFlight,
 }
@@ -108,7 +108,8 @@ impl Server {
         server.set(rate, seats);
         match rule {
             Rule::Bucket(_) => server.level = server.capacity(),
-            _ => server.at = (now / 60.0).floor(),
+            Rule::Window(period) => server.at = (now / period).floor(),
+            Rule::Sliding(_) | Rule::InFlight => {}
         }
         server
     }
@@ -116,7 +117,8 @@ impl Server {
     fn capacity(&self) -> f64 {
         match self.rule {
             Rule::Bucket(saves) => (self.rate * saves).max(1.0),
-            _ => self.rate * 60.0,
+            Rule::Window(period) | Rule::Sliding(period) => (self.rate * period).round().max(1.0),
+            Rule::InFlight => self.seats as f64,
         }
     }
 
@@ -139,19 +141,19 @@ impl Server {
                 }
                 Err((needed - self.level) / self.rate)
             }
-            Rule::Minute => {
-                let minute = (now / 60.0).floor();
-                if minute > self.at {
-                    (self.at, self.level) = (minute, 0.0);
+            Rule::Window(period) => {
+                let window = (now / period).floor();
+                if window > self.at {
+                    (self.at, self.level) = (window, 0.0);
                 }
                 if self.level + cost <= self.capacity() {
                     self.level += cost;
                     return Ok(());
                 }
-                Err((minute + 1.0) * 60.0 - now)
+                Err((window + 1.0) * period - now)
             }
-            Rule::AnyMinute => {
-                while self.log.front().is_some_and(|&(at, _)| at <= now - 60.0) {
+            Rule::Sliding(period) => {
+                while self.log.front().is_some_and(|&(at, _)| at <= now - period) {
                     self.logged -= self.log.pop_front().unwrap().1;
                 }
                 if self.logged + cost <= self.capacity() {
@@ -159,7 +161,7 @@ impl Server {
                     self.log.push_back((now, cost));
                     return Ok(());
                 }
-                Err(self.log.front().map_or(1.0, |&(at, _)| at + 60.0 - now))
+                Err(self.log.front().map_or(1.0, |&(at, _)| at + period - now))
             }
             Rule::InFlight => {
                 if self.busy < self.seats {
