@@ -98,7 +98,7 @@ const NAME: &[u8] = b"\"usage\"";
 static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(NAME));
 
 /// Length of the end of an answer that is searched first, in bytes; each further part is four times as long.
-const TAIL: usize = 1024;
+const TAIL: usize = 512;
 
 /// Returns the position of the last `"usage"`. Parts are searched forwards, from the last one on: that uses vector
 /// instructions, which the search backwards does not.

@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 use std::time::{Duration, SystemTime};
 
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 
 use super::{MAX_WINDOWS, Period, Window, values};
@@ -29,12 +30,14 @@ pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> Sma
     }
     let mut found = [Fields::default(); MAX_WINDOWS];
     let mut is_told = false;
-    for line in headers.lines() {
-        // All of these fields begin with one of three letters, and few others do.
-        if !matches!(line.first(), Some(b'x' | b'a' | b'r' | b'X' | b'A' | b'R')) {
-            continue;
+    let lines = headers.lines().0;
+    let mut start = 0;
+    for end in memchr_iter(b'\n', lines).chain([lines.len()]) {
+        let line = &lines[start..end];
+        start = end + 1;
+        if may_tell(line) {
+            is_told |= table.iter().zip(&mut found).any(|(window, fields)| window.takes(line, fields));
         }
-        is_told |= table.iter().zip(&mut found).any(|(window, fields)| window.takes(line, fields));
     }
     if is_told {
         // Most resets are no dates, and the dates of an answer are compared with the same one.
@@ -47,13 +50,19 @@ pub(super) fn windows(table: &[Window], headers: &Headers, received: u64) -> Sma
     signals
 }
 
+/// Returns false if a line begins like none of the fields, which is so for most lines.
+#[inline]
+pub(super) fn may_tell(line: &[u8]) -> bool {
+    matches!(line, [b'x' | b'X', b'-', b'r' | b'R' | b't' | b'T' | b'e' | b'E', ..] | [b'a' | b'A', b'n' | b'N', ..])
+}
+
 /// Returns the value of a line, if it is the field of this name. The colon behind it is compared first: few lines have one at
 /// that place, so that few are compared at all.
 #[inline]
 fn value<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (field, value) = line.split_at_checked(name.len()).filter(|_| !name.is_empty())?;
     let (b':', value) = value.split_first()? else { return None };
-    field.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+    (field == name.as_bytes() || field.eq_ignore_ascii_case(name.as_bytes())).then_some(value)
 }
 
 impl Window {

@@ -13,9 +13,8 @@ const MAX_COUNT: f64 = 1e15;
 /// Parses a number of requests or tokens; some hosts write them with a fraction.
 pub(super) fn count(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii();
-    // What all hosts write but a few, and no number of so few digits is absurd.
-    if text.len() <= EXACT && !text.is_empty() && text.iter().all(u8::is_ascii_digit) {
-        return Some(text.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')));
+    if let Some(number) = digits(text) {
+        return Some(number);
     }
     let text = std::str::from_utf8(text).ok()?;
     let number: f64 = match text.parse::<u64>() {
@@ -50,14 +49,28 @@ pub(super) fn reset(text: &[u8], answered_at: impl FnOnce() -> SystemTime) -> Op
 /// Number of decimal digits that a `f64` holds exactly.
 const EXACT: usize = 15;
 
+/// Returns the number that a text of digits alone stands for; `None` if there are too many to be exact. All hosts but a few
+/// write such numbers, and none of them is absurd.
+fn digits(text: &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for byte in text.get(..=EXACT).unwrap_or(text) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + u64::from(digit);
+    }
+    (1..=EXACT).contains(&text.len()).then_some(number)
+}
+
 /// Parses the number that a text begins with, without a sign or an exponent, and returns it with the rest of the text.
 fn number(text: &str) -> Option<(f64, &str)> {
     let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
+    let (number, rest) = text.split_at(end);
     // Most have no fraction, for which the parser of fractions is slow.
-    let number = match digits.len() {
-        1..=EXACT if !digits.contains('.') => digits.parse::<u64>().ok()? as f64,
-        _ => digits.parse().ok()?,
+    let number = match digits(number.as_bytes()) {
+        Some(number) => number as f64,
+        None => number.parse().ok()?,
     };
     Some((number, rest))
 }
