@@ -14,6 +14,7 @@ from ritellm.client import (
     aembedding,
     arerank,
     aresponses,
+    arun_tools,
     aspeech,
     close,
     completion,
@@ -21,6 +22,7 @@ from ritellm.client import (
     embedding,
     rerank,
     responses,
+    run_tools,
     speech,
     stats,
     stream_chunk_builder,
@@ -41,6 +43,7 @@ from ritellm.exceptions import (
     JobLocked,
     JobPaused,
     JournalError,
+    MaxStepsError,
     NotFoundError,
     OutputIncompleteError,
     OutputRefusedError,
@@ -112,6 +115,7 @@ __all__ = [
     "JournalError",
     "Limit",
     "Limits",
+    "MaxStepsError",
     "Message",
     "Meta",
     "NotFoundError",
@@ -129,11 +133,19 @@ __all__ = [
     "ResponseEvent",
     "RiteLLMError",
     "Router",
+    "RunAnswer",
+    "RunCall",
+    "RunChunk",
+    "RunOutput",
     "ServiceUnavailableError",
     "Stream",
     "StructuredOutputError",
     "Timeout",
+    "Tool",
     "ToolCall",
+    "ToolRun",
+    "ToolRunStream",
+    "ToolStep",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
     "Usage",
@@ -143,6 +155,7 @@ __all__ = [
     "aembedding",
     "arerank",
     "aresponses",
+    "arun_tools",
     "aspeech",
     "batches",
     "bulk",
@@ -153,15 +166,20 @@ __all__ = [
     "files",
     "rerank",
     "responses",
+    "run_tools",
     "speech",
     "stats",
     "stream_chunk_builder",
+    "tool",
 ]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ritellm._bulk import Job, bulk
     from ritellm._structured import ParsedChatCompletion, ParsedResponse
+    from ritellm._tool_loops import ToolRunStream
+    from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
+    from ritellm._tools import Tool, tool
     from ritellm.resources import Batches, Files
     from ritellm.router import Deployment, Router
 
@@ -177,7 +195,16 @@ _LAZY = {
     "ParsedChatCompletion": "ritellm._structured",
     "ParsedResponse": "ritellm._structured",
     "Router": "ritellm.router",
+    "RunAnswer": "ritellm._tool_runs",
+    "RunCall": "ritellm._tool_runs",
+    "RunChunk": "ritellm._tool_runs",
+    "RunOutput": "ritellm._tool_runs",
+    "Tool": "ritellm._tools",
+    "ToolRun": "ritellm._tool_runs",
+    "ToolRunStream": "ritellm._tool_loops",
+    "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
+    "tool": "ritellm._tools",
 }
 
 

@@ -13,6 +13,7 @@ import enum
 import functools
 import inspect
 import json
+import math
 import types
 import typing
 import uuid
@@ -121,6 +122,71 @@ def _format_of_type(target: Any) -> Format:
 
 
 _kept_format_of_type = functools.lru_cache(maxsize=256)(_format_of_type)
+
+
+def parameters_of(function: Callable[..., Any]) -> tuple[dict[str, Any], Callable[[str], dict[str, Any]]]:
+    """Returns the JSON schema of a function's parameters, and the function that reads its arguments from JSON.
+
+    Raises:
+        InvalidArgumentError: a parameter whose type has no JSON form, or that cannot be passed by name.
+    """
+    hints = _hints(function)
+    found: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise InvalidArgumentError(f"response_format has the parameter {name}, which has to be passed by position")
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            found[name] = parameter
+    types = {name: hints.get(name, Any) for name in found}
+    required = {name for name, parameter in found.items() if parameter.default is parameter.empty}
+    compiler = _Compiler()
+    try:
+        members = [_Member(name, *compiler.compile(hint), name in required) for name, hint in types.items()]
+    except _Foreign as foreign:
+        schema, read = _parameters_by_pydantic(foreign.target, types, required)
+    else:
+        schema = _schema_of_object(None, members)
+        if compiler.definitions:
+            schema["$defs"] = compiler.definitions
+        read_object = _reader_of_object(members, dict)
+
+        def read(text: str) -> dict[str, Any]:
+            reasons: list[str] = []
+            arguments: dict[str, Any] = read_object(json.loads(text), "", reasons)
+            if reasons:
+                raise Violations(reasons)
+            return arguments
+
+    properties: dict[str, dict[str, Any]] = schema["properties"]
+    for name, parameter in found.items():
+        value = parameter.default
+        if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+            properties[name] = {**properties[name], "default": value}
+    return schema, read
+
+
+def _parameters_by_pydantic(
+    foreign: Any, types: dict[str, Any], required: set[str]
+) -> tuple[dict[str, Any], Callable[[str], dict[str, Any]]]:
+    # Raises the error if there is no pydantic, of which typing_extensions is a dependency.
+    _adapter(foreign, foreign)
+    from typing_extensions import NotRequired, TypedDict
+
+    members: dict[str, Any] = {name: hint if name in required else NotRequired[hint] for name, hint in types.items()}
+    make: Any = TypedDict
+    target = make("arguments", members)
+    target.__pydantic_config__ = {"extra": "forbid"}
+    adapter = _adapter(target, foreign)
+    schema = _made_by_pydantic(target, adapter.json_schema)
+    schema.pop("title", None)
+    for name, hint in types.items():
+        # Pydantic does not read texts in `Annotated`.
+        texts = [
+            text for text in typing.get_args(hint)[1:] if typing.get_origin(hint) is Annotated and isinstance(text, str)
+        ]
+        if texts:
+            schema["properties"][name].setdefault("description", texts[-1])
+    return schema, _by_pydantic(adapter.validate_json)
 
 
 def _format_of_adapter(name: str, target: Any, adapter: Any) -> Format:
@@ -331,38 +397,10 @@ class _Compiler:
         self.definitions[name] = {}
         members: list[_Member] = []
         make = target if _is_dataclass(target) else dict
-
-        def read(value: Any, path: str, reasons: list[str]) -> Any:
-            if not isinstance(value, dict):
-                return _wrong(value, "object", path, reasons)
-            before = len(reasons)
-            known = {}
-            for member in members:
-                if member.name in value:
-                    known[member.name] = member.read(value[member.name], _below(path, member.name), reasons)
-                elif member.is_required:
-                    reasons.append(_at(path, f'lacks "{member.name}"'))
-            others = value.keys() - {member.name for member in members}
-            reasons.extend(_at(path, f'has "{other}", which is not allowed') for other in sorted(others))
-            if len(reasons) > before:
-                return None
-            try:
-                return make(**known)
-            except ValueError as error:
-                # Of a `__post_init__`.
-                reasons.append(_at(path, str(error)))
-                return None
-
         # Known before its members are compiled, which may be of this class.
-        self._classes[target] = {"$ref": f"#/$defs/{name}"}, read
+        self._classes[target] = {"$ref": f"#/$defs/{name}"}, _reader_of_object(members, make)
         members += self._members(target)
-        schema: dict[str, Any] = {"type": "object"}
-        if description := _documentation(target):
-            schema["description"] = description
-        schema["properties"] = {member.name: member.schema for member in members}
-        schema["required"] = [member.name for member in members if member.is_required]
-        schema["additionalProperties"] = False
-        self.definitions[name] = schema
+        self.definitions[name] = _schema_of_object(_documentation(target), members)
         return self._classes[target]
 
     def _members(self, target: Any) -> list[_Member]:
@@ -428,6 +466,41 @@ class _Member(typing.NamedTuple):
     schema: dict[str, Any]
     read: _Read
     is_required: bool
+
+
+def _schema_of_object(description: str | None, members: list[_Member]) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object"}
+    if description:
+        schema["description"] = description
+    schema["properties"] = {member.name: member.schema for member in members}
+    schema["required"] = [member.name for member in members if member.is_required]
+    schema["additionalProperties"] = False
+    return schema
+
+
+def _reader_of_object(members: list[_Member], make: Callable[..., Any]) -> _Read:
+    def read(value: Any, path: str, reasons: list[str]) -> Any:
+        if not isinstance(value, dict):
+            return _wrong(value, "object", path, reasons)
+        before = len(reasons)
+        known = {}
+        for member in members:
+            if member.name in value:
+                known[member.name] = member.read(value[member.name], _below(path, member.name), reasons)
+            elif member.is_required:
+                reasons.append(_at(path, f'lacks "{member.name}"'))
+        others = value.keys() - {member.name for member in members}
+        reasons.extend(_at(path, f'has "{other}", which is not allowed') for other in sorted(others))
+        if len(reasons) > before:
+            return None
+        try:
+            return make(**known)
+        except ValueError as error:
+            # Of a `__post_init__`.
+            reasons.append(_at(path, str(error)))
+            return None
+
+    return read
 
 
 def _is_dataclass(target: Any) -> TypeIs[Any]:

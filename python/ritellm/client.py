@@ -29,6 +29,7 @@ __all__ = [
     "aembedding",
     "arerank",
     "aresponses",
+    "arun_tools",
     "aspeech",
     "close",
     "completion",
@@ -36,6 +37,7 @@ __all__ = [
     "embedding",
     "rerank",
     "responses",
+    "run_tools",
     "speech",
     "stats",
     "stream_chunk_builder",
@@ -473,6 +475,87 @@ class Client(_core.Client):
         finally:
             del params
 
+    def run_tools(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Iterable[Any] = (),
+        *,
+        max_steps: int = 10,
+        approve: Any = None,
+        stream: Any = False,
+        **params: Any,
+    ) -> Any:
+        """Calls a model, runs the tools that it calls, tells it their results, and goes on until it answers without a call.
+
+        >>> import ritellm
+        >>> def weather(city: str) -> str:
+        ...     '''Returns the weather of a city.'''
+        ...     return f"sunny in {city}"
+        >>> messages = [{"role": "user", "content": "How is the weather in Oslo?"}]
+        >>> run = ritellm.run_tools("openai/gpt-4o-mini", messages, tools=[weather])  # doctest: +SKIP
+        >>> run.text  # doctest: +SKIP
+        'It is sunny in Oslo.'
+
+        The calls of one answer run side by side: sync functions in threads, async ones on an event loop. A call that fails (no
+        such tool, arguments that do not fit, an exception) tells the model the message of the error.
+
+        Args:
+            model: ``provider/model``, as for `completion`.
+            messages: the conversation so far. It may have been interrupted: calls without a result get one that says so.
+            tools: functions, sync or async, or instances of `Tool`; dicts go to the provider as they are. A call of a tool that is a dict
+                with a function's description ends the run, and is in ``run.pending``.
+            max_steps: maximum number of answers of the model; 10 by default.
+            approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
+                the model is told that the user declined, and a text is told to the model instead of a result.
+            stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;
+                ``"steps"`` the same without chunks.
+            timeout: seconds for the whole run, or a mapping whose ``total`` is that; see `completion` for its other members.
+            **params: the other parameters of `completion`, for each of the calls. A ``tool_choice`` that forces a call applies until
+                one was made.
+
+        Returns:
+            `ToolRun`: its ``response`` is the last answer, ``messages`` the whole conversation, ``steps`` has all answers with the
+            results of their calls, and ``usage`` their sum. With ``stream``, `ToolRunStream`.
+
+        Raises:
+            MaxStepsError: the model still calls tools in its last step.
+            Timeout: the run took longer than ``timeout``.
+            RiteLLMError: see `ritellm.exceptions` for the hierarchy. Its ``run`` is what was done before.
+        """
+        try:
+            from ritellm import _tool_loops
+
+            arguments = _core.conceal(params)
+            return _tool_loops.run(self, arguments, model, messages, tools, max_steps, approve, stream)
+        finally:
+            del params
+
+    @_coroutine_function
+    def arun_tools(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Iterable[Any] = (),
+        *,
+        max_steps: int = 10,
+        approve: Any = None,
+        stream: Any = False,
+        **params: Any,
+    ) -> Any:
+        """Does the same as `run_tools` on an event loop.
+
+        Cancelling the task aborts the request and cancels the tools that are async; a sync one that runs goes on in its thread,
+        and its result is discarded.
+        """
+        try:
+            from ritellm import _tool_loops
+
+            arguments = _core.conceal(params)
+            return _tool_loops.arun(self, arguments, model, messages, tools, max_steps, approve, stream)
+        finally:
+            del params
+
     @property
     def files(self) -> Files:
         """The methods for files that are stored at a provider: see `ritellm.resources.Files`."""
@@ -571,6 +654,8 @@ rerank = _default.rerank
 arerank = _default.arerank
 speech = _default.speech
 aspeech = _default.aspeech
+run_tools = _default.run_tools
+arun_tools = _default.arun_tools
 close = _default.close
 aclose = _default.aclose
 

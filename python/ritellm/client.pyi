@@ -10,6 +10,9 @@ from typing_extensions import Never, Self
 from ritellm import _core
 from ritellm._core import Stream
 from ritellm._structured import ParsedChatCompletion, ParsedResponse
+from ritellm._tool_loops import ToolRunStream
+from ritellm._tool_runs import ToolRun
+from ritellm._tools import Tool
 from ritellm.resources import Batches, Files
 from ritellm.types import (
     BinaryResponse,
@@ -19,6 +22,7 @@ from ritellm.types import (
     RerankResponse,
     Response,
     ResponseEvent,
+    ToolCall,
 )
 
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "aembedding",
     "arerank",
     "aresponses",
+    "arun_tools",
     "aspeech",
     "close",
     "completion",
@@ -35,6 +40,7 @@ __all__ = [
     "embedding",
     "rerank",
     "responses",
+    "run_tools",
     "speech",
     "stats",
     "stream_chunk_builder",
@@ -1000,6 +1006,109 @@ _Aspeech: TypeAlias = _Speaking[
     Coroutine[Any, Any, BinaryResponse | _SpeechStream],
 ]
 
+@type_check_only
+class _RunTools(Protocol[_Plain, _Streamed, _Either]):
+    """The signature of a run of tools, shared by its four names. ``**params`` are those of a chat call."""
+
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
+        *,
+        max_steps: int = 10,
+        approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        stream: Literal[False] | None = False,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> _Plain:
+        """Runs the tools that a model calls; `ritellm.run_tools` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
+        *,
+        max_steps: int = 10,
+        approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        stream: Literal[True, "steps"],
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> _Streamed:
+        """Runs the tools that a model calls, with the events as they happen; `ritellm.run_tools` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
+        *,
+        max_steps: int = 10,
+        approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        stream: Literal["steps"] | bool | None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> _Either:
+        """Runs the tools that a model calls, with the events if ``stream`` is true; `ritellm.run_tools` documents the arguments."""
+
+_Run: TypeAlias = _RunTools[ToolRun, ToolRunStream, ToolRun | ToolRunStream]
+_Arun: TypeAlias = _RunTools[
+    Coroutine[Any, Any, ToolRun], Coroutine[Any, Any, ToolRunStream], Coroutine[Any, Any, ToolRun | ToolRunStream]
+]
+
 class Client(_core.Client):
     @classmethod
     def from_file(cls, path: str | PathLike[str], **settings: Any) -> Self: ...
@@ -1067,6 +1176,18 @@ class Client(_core.Client):
     """Converts a text to speech without blocking the event loop.
 
     See `ritellm.aspeech`.
+    """
+
+    run_tools: _Run
+    """Calls a model, runs the tools that it calls, tells it their results, and goes on until it answers without a call.
+
+    See `ritellm.run_tools`.
+    """
+
+    arun_tools: _Arun
+    """Does the same as `run_tools` on an event loop.
+
+    See `ritellm.arun_tools`.
     """
 
     @property
@@ -1253,6 +1374,53 @@ _default: Client
 
 def _coroutine_function(function: Any) -> Any: ...
 async def _answer(client: Client, operation: str, model: str, subject: object, arguments: _core.Arguments) -> Any: ...
+
+run_tools: _Run
+"""Calls a model, runs the tools that it calls, tells it their results, and goes on until it answers without a call.
+
+>>> import ritellm
+>>> def weather(city: str) -> str:
+...     '''Returns the weather of a city.'''
+...     return f"sunny in {city}"
+>>> messages = [{"role": "user", "content": "How is the weather in Oslo?"}]
+>>> run = ritellm.run_tools("openai/gpt-4o-mini", messages, tools=[weather])  # doctest: +SKIP
+>>> run.text  # doctest: +SKIP
+'It is sunny in Oslo.'
+
+The calls of one answer run side by side: sync functions in threads, async ones on an event loop. A call that fails (no
+such tool, arguments that do not fit, an exception) tells the model the message of the error.
+
+Args:
+    model: ``provider/model``, as for `completion`.
+    messages: the conversation so far. It may have been interrupted: calls without a result get one that says so.
+    tools: functions, sync or async, or instances of `Tool`; dicts go to the provider as they are. A call of a tool that is a dict
+        with a function's description ends the run, and is in ``run.pending``.
+    max_steps: maximum number of answers of the model; 10 by default.
+    approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
+        the model is told that the user declined, and a text is told to the model instead of a result.
+    stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;
+        ``"steps"`` the same without chunks.
+    timeout: seconds for the whole run, or a mapping whose ``total`` is that; see `completion` for its other members.
+    **params: the other parameters of `completion`, for each of the calls. A ``tool_choice`` that forces a call applies until
+        one was made.
+
+Returns:
+    `ToolRun`: its ``response`` is the last answer, ``messages`` the whole conversation, ``steps`` has all answers with the
+    results of their calls, and ``usage`` their sum. With ``stream``, `ToolRunStream`.
+
+Raises:
+    MaxStepsError: the model still calls tools in its last step.
+    Timeout: the run took longer than ``timeout``.
+    RiteLLMError: see `ritellm.exceptions` for the hierarchy. Its ``run`` is what was done before.
+"""
+
+arun_tools: _Arun
+"""Does the same as `run_tools` on an event loop.
+
+Cancelling the task aborts the request and cancels the tools that are async; a sync one that runs goes on in its thread,
+and its result is discarded.
+"""
+
 def close(timeout: float | None = 5.0) -> None: ...
 async def aclose(timeout: float | None = 5.0) -> None: ...
 def configure(path: str | PathLike[str] | None = None, /, **settings: Any) -> None: ...

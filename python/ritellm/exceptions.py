@@ -9,6 +9,7 @@
     ├── JournalError                   the folder of a bulk job cannot be read or written
     │   ├── JobLocked                  another process runs the job; .pid is its number
     │   └── DiskFullError              there is no room for the job's outcomes; it resumes when there is
+    ├── MaxStepsError                  a run of tools has come to no end; .run has what it did
     ├── StructuredOutputError          the answer has no value of the type that response_format is; .response has it
     │   ├── OutputRefusedError         the model refused
     │   ├── OutputIncompleteError      the answer was cut off, by the limit of tokens or by a content filter
@@ -63,6 +64,7 @@ __all__ = [
     "JobLocked",
     "JobPaused",
     "JournalError",
+    "MaxStepsError",
     "NotFoundError",
     "OutputIncompleteError",
     "OutputRefusedError",
@@ -93,7 +95,10 @@ class RiteLLMError(Exception):
         retry_after: seconds to wait before the next request, as the provider asked, or ``None``.
         retries: the number of retries that were made before the error was raised.
         attempts: the attempts of the call, a list of dicts as in ``response.meta.attempts``; empty if nothing was sent.
+        run: what `Client.run_tools` did before the error ended it, a ``ToolRun``, or ``None``.
     """
+
+    run: Any = None
 
     def __init__(
         self,
@@ -170,6 +175,10 @@ class JobLocked(JournalError):
 
 class DiskFullError(JournalError):
     """There is no room for the outcomes of a bulk job. Those of calls in flight are kept; the job resumes when there is room."""
+
+
+class MaxStepsError(RiteLLMError):
+    """The model still calls tools after the last step that ``max_steps`` allows; ``run.messages`` can go on from there."""
 
 
 class StructuredOutputError(RiteLLMError):

@@ -182,6 +182,23 @@ class ToolCall(Object):
     index: int | None = None
     function: Function = _absent
 
+    @property
+    def name(self) -> str:
+        """The name of the tool."""
+        called: Any = self.get("function") or self.get("custom") or {}
+        name: str = called.get("name")
+        return name
+
+    @property
+    def arguments(self) -> Any:
+        """The arguments, read from the JSON in ``function.arguments``: an `Object`, whose keys are attributes.
+
+        Raises:
+            ValueError: the model wrote no valid JSON.
+        """
+        text = (self.get("function") or {}).get("arguments") or "{}"
+        return _core.from_json(text.encode("utf-8", "surrogatepass"))
+
 
 class Message(Object):
     """A message from the model."""
@@ -241,6 +258,12 @@ class ChatCompletion(Object):
     system_fingerprint: str | None = None
     service_tier: str | None = None
     provider_specific_fields: Any = None
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tool calls of the first choice; an empty list if there are none."""
+        choices = self.get("choices")
+        return (choices[0].message.get("tool_calls") or []) if choices and choices[0].message else []
 
 
 class ChatCompletionChunk(Object):
@@ -311,6 +334,19 @@ class Response(Object):
         """The text of all messages in ``output``, joined; ``""`` if there is none."""
         contents = (item.get("content") or () for item in self.get("output") or () if item.get("type") == "message")
         return "".join(part.get("text") or "" for parts in contents for part in parts if part["type"] == "output_text")
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The function calls in ``output``, as a chat completion has them; an empty list if there are none."""
+        items = (item for item in self.get("output") or () if item.get("type") == "function_call")
+        return [
+            ToolCall(
+                id=item.get("call_id"),
+                type="function",
+                function=Function(name=item.get("name"), arguments=item.get("arguments")),
+            )
+            for item in items
+        ]
 
 
 class ResponseEvent(Object):

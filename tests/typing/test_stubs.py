@@ -80,7 +80,7 @@ def test_editors_show_the_docstrings() -> None:
     functions = strings_after(stub.body)
     client = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Client")
     methods = strings_after(client.body)
-    assert len(functions) == 10
+    assert len(functions) == 12
     for name, docstring in functions.items():
         function = getattr(ritellm, name)
         assert docstring == inspect.getdoc(function), f"client.pyi has another docstring for {name} than client.py"
