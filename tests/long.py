@@ -1,7 +1,10 @@
 """Runs everything that takes longer than CI may, and writes what it found to docs/test-long.md: ``make test-long``.
 
     python tests/long.py                      all parts
-    python tests/long.py redis simulation     the parts with these words in their names; the page is not written
+    python tests/long.py redis simulation     the parts with these words in their names
+
+All of it takes an hour, so that each part has its own date and commit on the page: what was found is kept in target/test-long/,
+and the page is made of the last run of each part. A part that did not run on this machine is said not to have run.
 
 All randomness follows from RITELLM_SEED (default: 1); parts with many seeds take this one and those after it, as many as
 RITELLM_SEEDS says. A test tells its figures with ``record_property("figure", "…")`` in Python, and by printing a line that
@@ -11,6 +14,7 @@ begins with ``figure: `` in Rust. The whole output of a part is in target/test-l
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import re
@@ -19,7 +23,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +32,7 @@ LOGS = ROOT / "target" / "test-long"
 CARGO = "cargo test --locked -p ritellm --no-default-features --profile long"
 #: One test after another: they share two processors, and some of them are real processes.
 ALONE = "--nocapture --test-threads 1"
+PYTEST = f"{sys.executable} -m pytest -m long -ra"
 
 
 @dataclass
@@ -56,13 +61,21 @@ PARTS = [
         "host: processes that are killed, frozen and forked",
         f"{CARGO} --test host_store -- --ignored {ALONE} --skip measure",
     ),
-    Part("python: processes, kills, faults of a Redis, in real time", f"{sys.executable} -m pytest -m long -ra"),
+    Part(
+        "shared: processes that join, are frozen and killed, a Redis that fails",
+        f"{PYTEST} tests/long/test_limits_shared_chaos.py",
+    ),
+    Part("redis: frozen, slow, restarted, gone", f"{PYTEST} tests/long/test_limits_redis_down.py"),
+    Part("clock: set forward and back", f"{PYTEST} tests/long/test_limits_clock.py"),
+    Part("adaptive: limits that nobody told, of real servers", f"{PYTEST} tests/long/test_adaptive_real.py"),
+    Part("others: what else is marked as long", f"{PYTEST} --ignore tests/long"),
 ]
 
 
 @dataclass
 class Result:
-    part: Part
+    date: str
+    commit: str
     seconds: float
     passed: int = 0
     failed: int = 0
@@ -77,15 +90,34 @@ class Result:
         return "passed" if self.passed else "**ran nothing**"
 
 
+def file_of(part: Part) -> Path:
+    return LOGS / re.split(r"[:,]", part.name)[0]
+
+
+def commit() -> str:
+    """Returns the last commit that changed what the tests are about."""
+    paths = ["src", "python", "tests", "Cargo.toml", "Cargo.lock", ":!tests/long.py"]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments, "--", *paths], cwd=ROOT, capture_output=True, text=True
+        ).stdout.strip()
+
+    return (git("log", "-1", "--format=%h") or "unknown") + ("-dirty" if git("status", "--porcelain") else "")
+
+
 def run(part: Part, seeds: dict[str, str]) -> Result:
-    """Runs one part, shows its output, and reads it."""
+    """Runs one part, shows its output, reads it, and keeps what it found."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"{re.split(r'[:,]', part.name)[0]}.log"
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    at = commit()
+    log = file_of(part).with_suffix(".log")
     junit = log.with_suffix(".xml")
     junit.unlink(missing_ok=True)
     command = shlex.split(part.command)
     if "pytest" in command:
-        command.append(f"--junit-xml={junit}")
+        # The figures are properties, which the newer format has no place for.
+        command += [f"--junit-xml={junit}", "-o", "junit_family=xunit1"]
     environment = {**os.environ, **part.environment, **seeds}
     print(f"\n======== {part.name}\n{shlex.join(command)}", flush=True)
     begin = time.monotonic()
@@ -101,12 +133,19 @@ def run(part: Part, seeds: dict[str, str]) -> Result:
             print(line, end="", flush=True)
             file.write(line)
             lines.append(line)
-    result = Result(part, time.monotonic() - begin, code=process.returncode)
+    result = Result(str(today), at, time.monotonic() - begin, code=process.returncode)
     if junit.exists():
         read_junit(result, ET.parse(junit).getroot())
     else:
         read_cargo(result, lines)
+    file_of(part).with_suffix(".json").write_text(json.dumps(asdict(result)))
     return result
+
+
+def known(part: Part) -> Result | None:
+    """Returns what the last run of a part found."""
+    file = file_of(part).with_suffix(".json")
+    return Result(**json.loads(file.read_text())) if file.exists() else None
 
 
 def read_cargo(result: Result, lines: list[str]) -> None:
@@ -131,9 +170,7 @@ def read_junit(result: Result, root: ET.Element) -> None:
                 result.figures.append(f"`{case.get('name')}`: {told.get('value')}")
 
 
-def page(results: list[Result], seeds: dict[str, str]) -> str:
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    today = datetime.datetime.now(datetime.timezone.utc).date()
+def page(results: list[tuple[Part, Result | None]], seeds: dict[str, str]) -> str:
     told = ", ".join(f"{name}={value}" for name, value in seeds.items())
     lines = [
         "# The long tests",
@@ -141,21 +178,24 @@ def page(results: list[Result], seeds: dict[str, str]) -> str:
         "What takes longer than CI may: tests of shared limits with real processes, simulations with many seeds. `make test-long` "
         "runs them and writes this page (`tests/long.py`).",
         "",
-        f"Run on {today} at commit {commit.stdout.strip() or 'unknown'}, {platform.system()} on {platform.machine()} with "
-        f"{os.cpu_count()} processors, {told}.",
+        f"Run on {platform.system()} on {platform.machine()} with {os.cpu_count()} processors, {told}. The commit is the last one "
+        "that had changed code or tests.",
         "",
-        "| part | tests | failed | skipped | seconds | verdict |",
-        "|---|---|---|---|---|---|",
+        "| part | tests | failed | skipped | seconds | verdict | on | at commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for result in results:
-        total = result.passed + result.failed
-        cells = [result.part.name, total, result.failed, result.skipped, f"{result.seconds:.0f}", result.verdict]
+    for part, result in results:
+        cells: list[object] = [part.name, *[""] * 4, "has not run", "", ""]
+        if result is not None:
+            total = result.passed + result.failed
+            counts = [total, result.failed, result.skipped, f"{result.seconds:.0f}"]
+            cells = [part.name, *counts, result.verdict, result.date, result.commit]
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    for result in results:
-        own = " ".join(f"{name}={value}" for name, value in {**result.part.environment, **seeds}.items())
-        command = result.part.command.replace(sys.executable, "python")
-        lines += ["", f"## {result.part.name[0].upper()}{result.part.name[1:]}", "", f"`{own} {command}`"]
-        if result.figures:
+    for part, result in results:
+        own = " ".join(f"{name}={value}" for name, value in {**part.environment, **seeds}.items())
+        command = part.command.replace(sys.executable, "python")
+        lines += ["", f"## {part.name[0].upper()}{part.name[1:]}", "", f"`{own} {command}`"]
+        if result is not None and result.figures:
             lines += ["", *(f"- {figure}" for figure in result.figures)]
     return "\n".join(lines) + "\n"
 
@@ -169,14 +209,12 @@ def main() -> int:
     seeds = {"RITELLM_SEED": os.environ.get("RITELLM_SEED", "1")}
     seeds |= {name: os.environ[name] for name in ("RITELLM_SEEDS",) if name in os.environ}
     print(" ".join(f"{name}={value}" for name, value in seeds.items()), flush=True)
-    results = [run(part, seeds) for part in parts]
-    text = page(results, seeds)
-    if words:
-        print(text)
-    else:
-        PAGE.write_text(text)
-    print("\n".join(f"{result.verdict}: {result.part.name}, {result.seconds:.0f} s" for result in results))
-    return int(any(result.verdict != "passed" for result in results))
+    results = []
+    for part in parts:
+        results.append((part, run(part, seeds)))
+        PAGE.write_text(page([(each, known(each)) for each in PARTS], seeds))
+    print("\n".join(f"{result.verdict}: {part.name}, {result.seconds:.0f} s" for part, result in results))
+    return int(any(result.verdict != "passed" for _, result in results))
 
 
 if __name__ == "__main__":
