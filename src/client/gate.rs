@@ -160,7 +160,10 @@ impl<'a> Gate<'a> {
     fn settle(&mut self, usage: Option<&Usage>, signals: &Signals) -> Option<Box<Error>> {
         let used = usage.map(|usage| counted(usage, &self.call.rules));
         let settled = self.permits.drain(..).zip(self.quotas.iter());
-        settled.filter_map(|(permit, quota)| Some(refused(quota, permit.settle(used, signals)?))).last()
+        // All are settled, not only the last one.
+        settled.fold(None, |before, (permit, quota)| {
+            permit.settle(used, signals).map(|refusal| refused(quota, refusal)).or(before)
+        })
     }
 }
 

@@ -45,6 +45,7 @@ struct State {
 }
 
 /// How a permit ends.
+#[expect(clippy::large_enum_variant, reason = "nearly all are settled, and a box would cost them an allocation")]
 enum End<'a> {
     /// With an outcome.
     Settled(Option<Tokens>, Cow<'a, Signals>),
@@ -375,5 +376,41 @@ impl Drop for QuotaPermit {
         if let Some(permit) = self.permit.take() {
             let _ = self.quota.end(permit, if self.was_sent { End::Cancelled } else { End::Unused });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::limits::Priority;
+    use crate::types::rate_limit::TokenRules;
+
+    #[test]
+    fn who_waits_elsewhere_is_told_once_when_a_permit_ends_and_nobody_waits_here() {
+        let source = BudgetSource::Process(bytemuck::allocation::zeroed_box());
+        let quota = Arc::new(SharedQuota::new("q".into(), 0.1, source));
+        quota.declare(&QuotaSpec { max_in_flight: Some(1), ..QuotaSpec::default() }).unwrap();
+        let rules = TokenRules { reserves_max_tokens: false, output_weight: 1, cached_reads_free: false };
+        let call = Call { priority: Priority::Interactive, bytes: 4, max_tokens: None, rules };
+        let progress = Arc::new(AdmissionProgress::default());
+        let context = Context::from_waker(Waker::noop());
+        let permit = quota.try_acquire(&call).unwrap().unwrap();
+        quota.watch(&progress);
+        quota.watch(&progress);
+        assert!(!progress.take_notice(&context));
+        drop(permit);
+        assert!(progress.take_notice(&context));
+        drop(quota.try_acquire(&call).unwrap().unwrap());
+        assert!(!progress.take_notice(&context), "it has to ask again");
+        // The seat is for the one that waits here.
+        let permit = quota.try_acquire(&call).unwrap().unwrap();
+        let place = Place::take(&quota, call);
+        quota.watch(&progress);
+        drop(permit);
+        assert!(!progress.take_notice(&context));
+        drop(place);
+        assert!(progress.take_notice(&context));
     }
 }

@@ -4,7 +4,7 @@
 //! from the end of the lease if the member never does; so what is granted is counted in every window in which it may be used.
 //! A grant is valid here from the time at which the request was sent, which is before the ledger granted it.
 //!
-//! While the ledger does not answer, no call waits for it: [`WhenDown`] says what happens.
+//! While the ledger does not answer, no call waits for it, but for a short pause: [`WhenDown`] says what happens.
 
 mod ask;
 mod exchange;
