@@ -178,6 +178,22 @@ class TestRuns:
         assert len(met) == 4 and len(set(map(id, met))) == 1
         assert contents(at_openai, 1) == ["null"] * 3
 
+    def test_no_more_than_the_concurrency(self, run: Runs, at_openai: Server) -> None:
+        running: set[int] = set()
+        most = [0]
+
+        async def work(n: int) -> int:
+            running.add(n)
+            most[0] = max(most[0], len(running))
+            await asyncio.sleep(0)
+            running.discard(n)
+            return n
+
+        at_openai.answer(calling(*(("work", {"n": n}) for n in range(50))), plain())
+        found, _ = run(work, concurrency=3, stream="steps")
+        assert most == [3] and contents(at_openai) == [str(n) for n in range(50)]
+        assert [event.type for event in found[1:5]] == ["call", "call", "call", "output"]
+
     def test_context_variables_are_seen(self, run: Runs, at_openai: Server) -> None:
         user = contextvars.ContextVar("user", default="nobody")
         user.set("anna")
@@ -325,6 +341,7 @@ class TestErrors:
         "wrong",
         [
             {"max_steps": 0},
+            {"concurrency": 0},
             {"max_steps": True},
             {"approve": "yes"},
             {"stream": "text"},
@@ -391,7 +408,8 @@ class TestApproval:
 
         def approve(call: ritellm.ToolCall) -> bool | str:
             asked.append((call.name, call.arguments.path))
-            return {"a": True, "b": False, "c": "Only in June."}[call.arguments.path]
+            verdicts: dict[str, bool | str] = {"a": True, "b": False, "c": "Only in June."}
+            return verdicts[call.arguments.path]
 
         at_openai.answer(calling(*(("delete", {"path": path}) for path in "abc"), ("delete", {})), plain())
         found = run(delete, approve=approve)
@@ -517,7 +535,7 @@ class TestTime:
         given: list[Any] = []
 
         class Client(ritellm.Client):
-            def completion(self, *args: Any, **params: Any) -> Any:  # type: ignore[override]
+            def completion(self, *args: Any, **params: Any) -> Any:
                 given.append(params["timeout"])
                 return super().completion(*args, **params)
 
@@ -632,16 +650,19 @@ def claudes_streamed(content: list[Json], stop: str = "tool_use") -> Answer:
     """The same as a stream of Anthropic's events."""
     said: list[Json] = [{"type": "message_start", "message": {**thinking([], stop), "stop_reason": None}}]
     for index, block in enumerate(content):
-        kind = block["type"]
-        empty = {"thinking": {"thinking": "", "signature": ""}, "text": {"text": ""}, "tool_use": {"input": {}}}[kind]
-        deltas: list[Json] = {
-            "thinking": lambda b: [
-                {"type": "thinking_delta", "thinking": b["thinking"]},
-                {"type": "signature_delta", "signature": b["signature"]},
-            ],
-            "text": lambda b: [{"type": "text_delta", "text": b["text"]}],
-            "tool_use": lambda b: [{"type": "input_json_delta", "partial_json": json.dumps(b["input"])}],
-        }[kind](block)
+        deltas: list[Json]
+        match block["type"]:
+            case "thinking":
+                empty: Json = {"thinking": "", "signature": ""}
+                deltas = [
+                    {"type": "thinking_delta", "thinking": block["thinking"]},
+                    {"type": "signature_delta", "signature": block["signature"]},
+                ]
+            case "text":
+                empty, deltas = {"text": ""}, [{"type": "text_delta", "text": block["text"]}]
+            case _:
+                text = json.dumps(block["input"])
+                empty, deltas = {"input": {}}, [{"type": "input_json_delta", "partial_json": text}]
         said.append({"type": "content_block_start", "index": index, "content_block": {**block, **empty}})
         said += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         said.append({"type": "content_block_stop", "index": index})
@@ -677,6 +698,41 @@ def test_anthropics_wire(run: Runs, server: Server, stream: bool) -> None:
         ("toolu_1", "Rom: 4 °C"),
     ]
     assert done.text == "Cold." and done.usage.total_tokens == 14
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_geminis_wire(run: Runs, server: Server, stream: bool) -> None:
+    """Signatures go back: https://github.com/BerriAI/litellm/issues/16893."""
+    parts: list[Json] = [
+        {"text": "hm", "thought": True},
+        {"functionCall": {"name": "weather", "args": {"city": "Oslo"}}, "thoughtSignature": "c2ln"},
+        {"functionCall": {"name": "weather", "args": {"city": "Rom"}}},
+    ]
+
+    def answer(parts: list[Json]) -> Answer:
+        candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
+        body = {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 3, "totalTokenCount": 5}}
+        return stream_of(event(body)) if stream else Answer(body=dumped(body))
+
+    server.answer(answer(parts), answer([{"text": "Cold."}]))
+    found = run(weather, model="gemini/gemini-3-pro", stream=stream, api_key="k", base_url=server.url)
+    contents = server.last.json["contents"]
+    assert [part for part in contents[1]["parts"] if "functionCall" in part] == parts[1:]
+    results = [part["functionResponse"] for part in contents[2]["parts"]]
+    assert [result["name"] for result in results] == ["weather", "weather"]
+    assert "Oslo: 4" in json.dumps(results[0]) and "Rom: 4" in json.dumps(results[1])
+    assert (found[1] if stream else found).text == "Cold."
+
+
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m", "gemini/m", "cohere/m", "ollama_chat/m"])
+def test_arguments_that_are_no_json_can_be_sent_back(server: Server, model: str) -> None:
+    """The model is told what is wrong with them, so its message has to go back."""
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": '}}
+    done = _tool_runs.with_results([*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}])
+    server.answer(refusal(400))
+    with pytest.raises(ritellm.BadRequestError, match="no, thank you"):
+        ritellm.completion(model, done, api_key="k", base_url=server.url, max_tokens=10)
+    assert "interrupted" in json.dumps(server.last.json)
 
 
 def test_a_paused_turn_goes_on(run: Runs, server: Server) -> None:
@@ -721,7 +777,7 @@ class TestTool:
             """Not this."""
             return f"{query}{limit}"
 
-        assert search("a", limit=1) == "a1" and search.__name__ == "search"
+        assert search("a", limit=1) == "a1" and vars(search)["__name__"] == "search"
         assert search.definition["function"]["name"] == "look" and search.description == "Looks."
         limit = search.parameters["properties"]["limit"]
         assert limit == {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None}
@@ -803,6 +859,19 @@ class TestTool:
             assert made.parameters["properties"]["a"] == {"type": "string"}
         finally:
             del f.__globals__["Later"]
+
+    def test_further_arguments_are_no_parameters(self) -> None:
+        """https://github.com/generative-computing/mellea/issues/1517."""
+
+        class Odd:
+            def __eq__(self, other: object) -> bool:
+                raise TypeError
+
+        def f(a: int, *args: int, b: Any = Odd(), c: float = float("inf"), **more: int) -> None: ...  # noqa: B008
+
+        parameters = ritellm.Tool(f).parameters
+        assert parameters["properties"] == {"a": {"type": "integer"}, "b": {}, "c": {"type": "number"}}
+        assert parameters["required"] == ["a"]
 
     def test_functions_that_cannot_be_tools(self) -> None:
         def f(a: int, /) -> None: ...

@@ -125,8 +125,6 @@ def _events(client: Any, loop: Loop) -> Generator[Any, None, None]:
                     yield loop.keep(declined)
                 elif not isinstance(one, RunOutput):
                     jobs.append(one)
-            for job in jobs:
-                yield RunCall(loop.number, job.call)
             if jobs:
                 background = background or _Background()
                 yield from _outputs(background, loop, jobs)
@@ -139,14 +137,16 @@ def _events(client: Any, loop: Loop) -> Generator[Any, None, None]:
             background.close()
 
 
-def _outputs(background: _Background, loop: Loop, jobs: list[Job]) -> Iterator[RunOutput]:
+def _outputs(background: _Background, loop: Loop, jobs: list[Job]) -> Iterator[RunCall | RunOutput]:
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    running = {}
-    for job in jobs:
-        future = background.start(_run(job))
-        running[future] = job
-        future.add_done_callback(done.put)
-    while running:
+    running: dict[Any, Job] = {}
+    while jobs or running:
+        while jobs and len(running) < loop.concurrency:
+            job = jobs.pop(0)
+            future = background.start(_run(job))
+            running[future] = job
+            future.add_done_callback(done.put)
+            yield RunCall(loop.number, job.call)
         try:
             future = done.get(timeout=loop.remaining())
         except queue.Empty:
@@ -197,14 +197,14 @@ async def _aevents(client: Any, loop: Loop) -> AsyncIterator[Any]:
                     yield loop.keep(declined)
                 elif not isinstance(one, RunOutput):
                     jobs.append(one)
-            for job in jobs:
-                yield RunCall(loop.number, job.call)
             done: asyncio.Queue[Any] = asyncio.Queue()
-            for job in jobs:
-                task = asyncio.ensure_future(_run(job))
-                running[task] = job
-                task.add_done_callback(done.put_nowait)
-            while running:
+            while jobs or running:
+                while jobs and len(running) < loop.concurrency:
+                    job = jobs.pop(0)
+                    task = asyncio.ensure_future(_run(job))
+                    running[task] = job
+                    task.add_done_callback(done.put_nowait)
+                    yield RunCall(loop.number, job.call)
                 left = loop.remaining()
                 try:
                     task = await asyncio.wait_for(done.get(), left)
@@ -287,18 +287,9 @@ class ToolRunStream:
         await self.aclose()
 
 
-def run(
-    client: Any,
-    given: _core.Arguments,
-    model: Any,
-    messages: Any,
-    tools: Any,
-    max_steps: Any,
-    approve: Any,
-    stream: Any,
-) -> Any:
+def run(client: Any, given: _core.Arguments, stream: Any, options: dict[str, Any]) -> Any:
     """Does what `Client.run_tools` describes."""
-    events = ToolRunStream(client, Loop(model, messages, tools, max_steps, approve, stream, given), False)
+    events = ToolRunStream(client, Loop(given, stream, **options), False)
     if stream:
         return events
     for _ in events:
@@ -306,18 +297,9 @@ def run(
     return events.run
 
 
-async def arun(
-    client: Any,
-    given: _core.Arguments,
-    model: Any,
-    messages: Any,
-    tools: Any,
-    max_steps: Any,
-    approve: Any,
-    stream: Any,
-) -> Any:
+async def arun(client: Any, given: _core.Arguments, stream: Any, options: dict[str, Any]) -> Any:
     """Does what `Client.arun_tools` describes."""
-    events = ToolRunStream(client, Loop(model, messages, tools, max_steps, approve, stream, given), True)
+    events = ToolRunStream(client, Loop(given, stream, **options), True)
     if stream:
         return events
     async with events:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -200,12 +201,22 @@ class Loop:
     """The state of a run, and the decisions about what comes next. It neither calls nor waits."""
 
     def __init__(
-        self, model: Any, messages: Any, tools: Any, max_steps: Any, approve: Any, stream: Any, given: _core.Arguments
+        self,
+        given: _core.Arguments,
+        stream: Any,
+        *,
+        model: Any,
+        messages: Any,
+        tools: Any,
+        max_steps: Any,
+        concurrency: Any,
+        approve: Any,
     ) -> None:
         if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
             raise InvalidArgumentError(f"messages is of type {type(messages).__name__}: a list of dicts would be right")
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1:
-            raise InvalidArgumentError(f"max_steps is {max_steps!r}: a number of answers, such as 10, would be right")
+        for name, number in (("max_steps", max_steps), ("concurrency", 1 if concurrency is None else concurrency)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise InvalidArgumentError(f"{name} is {number!r}: a whole number from 1 on would be right")
         if approve is not None and not callable(approve):
             raise InvalidArgumentError(f"approve is of type {type(approve).__name__}: a function would be right")
         if stream not in (None, False, True, "steps"):
@@ -215,6 +226,7 @@ class Loop:
         self.model = model
         self.tools = Tools(tools)
         self.approve = approve
+        self.concurrency: float = math.inf if concurrency is None else concurrency
         self.is_streamed = stream is True
         self.run = ToolRun(_first=with_results(messages))
         self.is_over = False

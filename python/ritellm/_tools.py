@@ -148,7 +148,12 @@ class Tool(Generic[P, R]):
 def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
 @typing.overload
 def tool(
-    *, name: str | None = None, description: str | None = None, parameters: Mapping[str, Any] | None = None
+    function: None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(function: Any = None, /, **options: Any) -> Any:
     """Makes a function a `Tool`; a decorator, with or without arguments.

@@ -482,6 +482,7 @@ class Client(_core.Client):
         tools: Iterable[Any] = (),
         *,
         max_steps: int = 10,
+        concurrency: int | None = None,
         approve: Any = None,
         stream: Any = False,
         **params: Any,
@@ -506,6 +507,7 @@ class Client(_core.Client):
             tools: functions, sync or async, or instances of `Tool`; dicts go to the provider as they are. A call of a tool that is a dict
                 with a function's description ends the run, and is in ``run.pending``.
             max_steps: maximum number of answers of the model; 10 by default.
+            concurrency: maximum number of calls that run at a time; no limit by default.
             approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
                 the model is told that the user declined, and a text is told to the model instead of a result.
             stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;
@@ -526,8 +528,9 @@ class Client(_core.Client):
         try:
             from ritellm import _tool_loops
 
-            arguments = _core.conceal(params)
-            return _tool_loops.run(self, arguments, model, messages, tools, max_steps, approve, stream)
+            options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
+            options |= {"concurrency": concurrency, "approve": approve}
+            return _tool_loops.run(self, _core.conceal(params), stream, options)
         finally:
             del params
 
@@ -539,6 +542,7 @@ class Client(_core.Client):
         tools: Iterable[Any] = (),
         *,
         max_steps: int = 10,
+        concurrency: int | None = None,
         approve: Any = None,
         stream: Any = False,
         **params: Any,
@@ -551,8 +555,9 @@ class Client(_core.Client):
         try:
             from ritellm import _tool_loops
 
-            arguments = _core.conceal(params)
-            return _tool_loops.arun(self, arguments, model, messages, tools, max_steps, approve, stream)
+            options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
+            options |= {"concurrency": concurrency, "approve": approve}
+            return _tool_loops.arun(self, _core.conceal(params), stream, options)
         finally:
             del params
 

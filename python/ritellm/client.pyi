@@ -1018,6 +1018,7 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
+        concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
         stream: Literal[False] | None = False,
         # parameters of RiteLLM itself
@@ -1049,6 +1050,7 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
+        concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
         stream: Literal[True, "steps"],
         # parameters of RiteLLM itself
@@ -1080,6 +1082,7 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
+        concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
         stream: Literal["steps"] | bool | None,
         # parameters of RiteLLM itself
@@ -1396,6 +1399,7 @@ Args:
     tools: functions, sync or async, or instances of `Tool`; dicts go to the provider as they are. A call of a tool that is a dict
         with a function's description ends the run, and is in ``run.pending``.
     max_steps: maximum number of answers of the model; 10 by default.
+    concurrency: maximum number of calls that run at a time; no limit by default.
     approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
         the model is told that the user declined, and a text is told to the model instead of a result.
     stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;

@@ -70,6 +70,41 @@ def plain() -> str:
     return response.choices[0].message.content or ""
 
 
+@ritellm.tool
+def weather(city: str, days: int = 1) -> list[str]:
+    return [city] * days
+
+
+def calls() -> None:
+    assert_type(weather("Oslo", days=2), list[str])
+    weather(3)  # type: ignore[arg-type]
+    response = completion(MODEL, QUESTION, tools=[weather, WEATHER])
+    assert_type(response.tool_calls, list[ToolCall])
+    assert_type(response.tool_calls[0].name, str)
+    run = ritellm.run_tools(
+        MODEL, QUESTION, [weather, WEATHER], max_steps=3, approve=lambda call: call.name == "weather"
+    )
+    assert_type(run, ritellm.ToolRun)
+    assert_type(run.text, str)
+    assert_type(run.usage, Usage)
+    assert_type(run.steps[0].outputs[0].error, Exception | None)
+    events = Client().run_tools(MODEL, QUESTION, [weather], stream=True, temperature=0)
+    assert_type(events, ritellm.ToolRunStream)
+    for event in events:
+        if isinstance(event, ritellm.RunChunk):
+            assert_type(event.text, str)
+        elif event.type == "call":
+            assert_type(event.call, ToolCall)
+    ritellm.run_tools(MODEL, QUESTION, [weather], stream="text")  # type: ignore[call-overload]
+
+
+async def acalls() -> None:
+    assert_type(await ritellm.arun_tools(MODEL, QUESTION, [weather]), ritellm.ToolRun)
+    events = await Router({"a": [MODEL]}).arun_tools("a", QUESTION, [weather], stream="steps")
+    async for event in events:
+        assert_type(event.step, int)
+
+
 def tools() -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "How warm is it in Oslo?"}]
     response = completion(MODEL, messages, tools=[WEATHER], tool_choice="auto", parallel_tool_calls=False)

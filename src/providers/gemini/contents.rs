@@ -166,8 +166,7 @@ fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Ve
     for (index, call) in calls.iter().enumerate() {
         let function =
             call.function.as_ref().ok_or_else(|| Error::argument(format!("tool_calls[{index}] calls no function")))?;
-        let arguments = arguments::object(function.arguments.map(RawValue::get))
-            .ok_or_else(|| Error::argument(format!("the arguments of tool_calls[{index}] are no JSON object")))?;
+        let arguments = arguments::some_object(function.arguments.map(RawValue::get));
         let matching = unused
             .iter()
             .position(|part| part.is_same(call, &function.name, &arguments))
