@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,11 +34,13 @@ class Side:
     per: str = ""
     #: Which of the mock server's ports it calls.
     port: str = "http"
+    #: The time that counts: that of the processors, or that of the clock.
+    time: str = "cpu_s"
 
     def figure(self, line: Any) -> float:
         if not self.per:
             return float(line["figure"])
-        return float(line["cpu_s"] * 1e6 / line[self.per])
+        return float(line[self.time] * 1e6 / line[self.per])
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,20 @@ def calls(client: str, mode: str, concurrency: int, count: int, warmup: int | No
 def probe(name: str, client: str = "ritellm") -> Side:
     """A run of `probes.py`."""
     return Side((sys.executable, str(FOLDER / "probes.py"), name, "--client", client, "--url", "SERVER"))
+
+
+def job(rows: int, time: str = "cpu_s", *flags: str) -> Side:
+    """A run of `bulk.py`."""
+    program = (
+        sys.executable,
+        str(FOLDER / "bulk.py"),
+        "--rows",
+        str(rows),
+        "--url",
+        f"SERVER/{MODES['plain'].knobs}/v1",
+        *flags,
+    )
+    return Side(program, "" if flags else "calls", time=time)
 
 
 def milliseconds(*program: str) -> Side:
@@ -237,6 +253,23 @@ GOALS = [
         calls("router", "plain", 64, 40_000),
         True,
     ),
+    Goal(
+        "bulk, file to file, 64 in flight: CPU a row ÷ a call of an `acompletion` loop",
+        "",
+        1.2,
+        1.0,
+        job(40_000),
+        PLAIN,
+    ),
+    Goal(
+        "bulk, file to file, 64 in flight: time a row ÷ the Rust floor just making the calls",
+        "",
+        1 / 0.9,
+        1.0,
+        job(40_000, "wall_s"),
+        replace(calls("floor", "plain", 64, 40_000), time="wall_s"),
+    ),
+    Goal("bulk, 1,000,000 rows: growth of memory a row", "B", 24, 20, job(1_000_000, "cpu_s", "--memory"), rounds=1),
     Goal("10,000 calls in flight: memory for each", "kB", 40, 20, probe("in-flight"), rounds=3),
     Goal("import, over the bare interpreter", "ms", 15, 8, milliseconds("ritellm"), rounds=21),
     Goal("memory after the first call", "MB", 12, 8, probe("first-call")),

@@ -296,6 +296,17 @@ def test_an_outage_is_waited_for(make: Any, server: Server) -> None:
     assert (len(answers(job)), job.failures()) == (20, [])
 
 
+def test_an_outage_without_connections_is_waited_for(make: Any) -> None:
+    gone = Server()
+    gone.close()
+    job = make(12, base_url=gone.base_url, api_key=KEY, max_attempts=1).start()
+    eventually(lambda: job.status()["state"] == "outage", "the outage")
+    assert "cannot connect" in job.status()["reason"] and job.status()["failed"] == 0
+    job.cancel()
+    with pytest.raises(JobPaused, match="Go on with"):
+        job.wait(PATIENCE)
+
+
 def test_results_come_while_the_job_runs(make: Any, server: Server) -> None:
     server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.02)])
     job = make(20, max_in_flight=1).start()

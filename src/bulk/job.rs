@@ -11,7 +11,7 @@ use super::export::{RowId, RowName};
 use super::identity::{Identities, Key, key_of_bad};
 use super::journal::{self, Change, Durability, Journal, Manifest, Reader};
 use super::row::{Row, Source};
-use super::run::{Calls, Input, Pause, Prepare, Run, State, Status, Stop};
+use super::run::{Calls, Input, Pause, Prepare, Run, State, Status, Stop, Watch};
 use super::scan::{Extent, Scan, scan};
 use super::schedule::{self, Halt};
 use super::template::Template;
@@ -56,6 +56,8 @@ pub struct RunOptions {
     pub schedule: schedule::Options,
     /// True if rows that ended as errors run again.
     pub retry_failed: bool,
+    /// Functions that are called when the thread of the calls waits and works.
+    pub watch: Watch,
 }
 
 /// Where a run gets its rows from.
@@ -125,6 +127,8 @@ impl Job {
             options: options.schedule,
             retry_failed: options.retry_failed,
             dedupe: self.dedupe,
+            watch: options.watch,
+            is_eager: self.rows.is_some(),
         };
         let (rest, pause) = run.run(status, stop)?;
         let counts = journal.counts();

@@ -43,7 +43,30 @@ pub struct Run {
     pub retry_failed: bool,
     /// True if rows with the same key are one call.
     pub dedupe: bool,
+    /// Functions that are called when the thread begins to wait, and when it works again.
+    pub watch: Watch,
+    /// True if it does not matter how far ahead rows are read: they come from what can be read again.
+    pub is_eager: bool,
 }
+
+/// Functions that are called when a job's thread begins to wait, and when it works again.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// It begins to wait.
+    pub waits: fn(),
+    /// It works again.
+    pub works: fn(),
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { waits: || {}, works: || {} }
+    }
+}
+
+/// Number of rows that are read ahead where that does not matter. Handing rows over in smaller parts would wait for the
+/// reading thread to be scheduled, which takes milliseconds on a busy machine.
+const EAGER: usize = 512;
 
 /// Why a run has ended although rows are pending.
 #[derive(Debug)]
@@ -109,8 +132,10 @@ impl Run {
     /// The runtime or the thread that reads cannot be started.
     pub fn run(self, status: &Arc<Status>, stop: &Arc<Stop>) -> Result<(Option<Input>, Option<Pause>)> {
         let failed = |error: std::io::Error| Error::connection(format!("a job cannot be started: {error}")).unsent();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let Self { settings, input, journal, options, retry_failed, dedupe } = self;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().on_thread_park(self.watch.waits).on_thread_unpark(self.watch.works);
+        let runtime = runtime.build().map_err(failed)?;
+        let Self { settings, input, journal, options, retry_failed, dedupe, watch, is_eager } = self;
         let queue = Arc::new(Queue::new(stop.wake.clone()));
         let skip = Skip {
             retry_failed,
@@ -122,8 +147,17 @@ impl Run {
         };
         let reader = reader::start(input, journal.clone(), queue.clone(), status.clone(), skip).map_err(failed)?;
         let spent = journal.totals();
-        let mut driver = Driver::new(options, journal, queue.clone(), status.clone(), stop.clone(), &spent);
+        let mut driver = Driver::new(
+            options,
+            journal,
+            queue.clone(),
+            status.clone(),
+            stop.clone(),
+            &spent,
+            is_eager.then_some(EAGER),
+        );
         let client = Arc::new(Client::new(&settings));
+        (watch.works)();
         runtime.block_on(driver.run(&client));
         if driver.is_refused() {
             // When the job is run again, something has been done about it.
@@ -138,6 +172,7 @@ impl Run {
         });
         // Calls that were aborted end with their runtime.
         drop(runtime);
+        (watch.waits)();
         let (pending, pause) = driver.into_rest();
         Ok((reader.end(pending, || stop.is_aborted()), pause))
     }

@@ -22,7 +22,7 @@ use super::meta::Meta;
 use super::object::set_slot;
 use super::response_format::ResponseFormat;
 use super::row_queue::RowQueue;
-use super::runtime::fork::fork_epoch;
+use super::runtime::fork::{enter_job_work, fork_epoch, leave_job_work};
 use super::runtime::thread::block_signals;
 use super::values;
 use crate::bulk::export;
@@ -33,7 +33,7 @@ use crate::bulk::journal::{Durability, Reader};
 use crate::bulk::outcome::Outcome;
 use crate::bulk::results::{NextResult, ResultRow, Results};
 use crate::bulk::row::Source;
-use crate::bulk::run::{Calls, Check, Input, ReadTexts, Snapshot, State, Status, Stop};
+use crate::bulk::run::{Calls, Check, Input, ReadTexts, Snapshot, State, Status, Stop, Watch};
 use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
@@ -229,7 +229,8 @@ impl BulkJob {
         let inner = self.inner(py)?;
         let calls = inner.calls(py)?;
         let settings = inner.client.get().bulk_settings(py)?;
-        let options = RunOptions { settings, schedule: inner.schedule, retry_failed };
+        let watch = Watch { waits: leave_job_work, works: enter_job_work };
+        let options = RunOptions { settings, schedule: inner.schedule, retry_failed, watch };
         let mut run = inner.run();
         if run.is_running {
             return Err(argument(py, "the job runs already"));

@@ -1,6 +1,5 @@
 //! Carries out the decisions of a job's schedule.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,6 +46,27 @@ struct Row {
     flight: Option<Flight>,
 }
 
+/// The rows in memory, by their numbers in the schedule.
+#[derive(Default)]
+struct Slots(Vec<Option<Row>>);
+
+impl Slots {
+    fn insert(&mut self, id: RowId, row: Row) {
+        if id >= self.0.len() {
+            self.0.resize_with(id + 1, || None);
+        }
+        self.0[id] = Some(row);
+    }
+
+    fn get_mut(&mut self, id: RowId) -> Option<&mut Row> {
+        self.0.get_mut(id)?.as_mut()
+    }
+
+    fn remove(&mut self, id: RowId) -> Option<Row> {
+        self.0.get_mut(id)?.take()
+    }
+}
+
 /// The call of a row.
 enum Work {
     Ready(RowWork),
@@ -79,8 +99,7 @@ struct Place {
 
 impl Place {
     fn new(line: &Arc<Line>) -> Arc<Self> {
-        line.waiting.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { line: line.clone(), is_waiting: AtomicBool::new(true) })
+        Arc::new(Self { line: line.clone(), is_waiting: AtomicBool::new(false) })
     }
 
     fn leave(&self) {
@@ -158,7 +177,7 @@ impl Drop for Report {
 /// The driver of a job.
 pub(super) struct Driver {
     schedule: Schedule,
-    rows: HashMap<RowId, Row>,
+    rows: Slots,
     journal: Arc<Journal>,
     progress: watch::Receiver<Progress>,
     queue: Arc<Queue>,
@@ -171,6 +190,8 @@ pub(super) struct Driver {
     appended: u64,
     landed: u64,
     has_max_cost: bool,
+    /// Number of rows that are read before they are needed, if that is not the schedule's.
+    ahead: Option<usize>,
     /// Why the job pauses.
     reason: Option<Box<Error>>,
     /// Why the input cannot be read any further.
@@ -199,12 +220,13 @@ impl Driver {
         status: Arc<Status>,
         stop: Arc<Stop>,
         before: &Totals,
+        ahead: Option<usize>,
     ) -> Self {
         let started = Instant::now();
         let wake = stop.wake.clone();
         Self {
             schedule: Schedule::new(options, before.cost, before.outcomes),
-            rows: HashMap::new(),
+            rows: Slots::default(),
             progress: journal.progress(),
             journal,
             queue,
@@ -216,6 +238,7 @@ impl Driver {
             appended: 0,
             landed: 0,
             has_max_cost: options.max_cost.is_some(),
+            ahead,
             reason: None,
             input_error: None,
             counts: Counts::default(),
@@ -263,7 +286,7 @@ impl Driver {
     /// Returns the rows that have no outcome, when all calls have ended, and why they have none.
     pub fn into_rest(mut self) -> (Vec<Prepared>, Option<Pause>) {
         for EndedCall { row, work, .. } in self.ended.take() {
-            if let Some(row) = self.rows.get_mut(&row) {
+            if let Some(row) = self.rows.get_mut(row) {
                 row.work = Work::Ready(work);
             }
         }
@@ -277,7 +300,7 @@ impl Driver {
             Some(Prepared { number, key, id, work, bytes })
         };
         let pause = self.schedule.halted().map(|halt| Pause { halt, error: self.reason });
-        (self.rows.into_values().filter_map(prepared).collect(), pause)
+        (self.rows.0.into_iter().flatten().filter_map(prepared).collect(), pause)
     }
 
     /// Takes steps until there is something to wait for. Returns how long, or `None` if the job is over.
@@ -288,7 +311,7 @@ impl Driver {
             match self.schedule.next(self.started.elapsed(), waiting, unlanded) {
                 Step::Start(row) => self.start(client, row),
                 Step::GiveUp(row) => self.give_up(row),
-                Step::Read(until) => match self.queue.take(self.schedule.read_ahead()) {
+                Step::Read(until) => match self.queue.take(self.ahead.unwrap_or_else(|| self.schedule.read_ahead())) {
                     Taken::Row(prepared) => self.add(*prepared),
                     Taken::End(End::Whole) => self.schedule.exhausted(),
                     Taken::End(End::Failed(error)) => {
@@ -327,7 +350,7 @@ impl Driver {
 
     /// Begins the call of a row.
     fn start(&mut self, client: &Arc<Client>, id: RowId) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some(row) = self.rows.get_mut(id) else { return };
         row.started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         row.calls += 1;
         match std::mem::replace(&mut row.work, Work::Away) {
@@ -348,7 +371,7 @@ impl Driver {
 
     fn take_ended(&mut self) {
         for EndedCall { row: id, work, result } in self.ended.take() {
-            let Some(row) = self.rows.get_mut(&id) else { continue };
+            let Some(row) = self.rows.get_mut(id) else { continue };
             row.flight = None;
             let (operation, is_of_row) = (work.call.request.operation, work.names_model);
             row.work = Work::Ready(work);
@@ -361,7 +384,7 @@ impl Driver {
     }
 
     fn answered(&mut self, id: RowId, operation: Operation, checked: Checked) {
-        let Some(row) = self.rows.remove(&id) else { return };
+        let Some(row) = self.rows.remove(id) else { return };
         let Checked { answer, failure, earlier, usage, cost } = checked;
         let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer);
         if outcome.usage.is_none() {
@@ -398,7 +421,7 @@ impl Driver {
 
     /// Takes a failure. `is_of_row` is true if the row itself named the model.
     fn failed(&mut self, id: RowId, error: Box<Error>, is_of_row: bool) {
-        let Some(row) = self.rows.get_mut(&id) else { return };
+        let Some(row) = self.rows.get_mut(id) else { return };
         let failure = Failure { is_of_row: is_of_row && error.kind != ErrorKind::Authentication, ..failure(&error) };
         let is_rate = matches!(failure.class, FailureClass::Rate | FailureClass::DayQuota);
         let now = self.started.elapsed();
@@ -424,7 +447,7 @@ impl Driver {
 
     /// Ends a row with its last failure.
     fn finish(&mut self, id: RowId) {
-        let Some(row) = self.rows.remove(&id) else { return };
+        let Some(row) = self.rows.remove(id) else { return };
         let error = row.error.unwrap_or_else(|| Error::new(ErrorKind::Internal, "the row has no failure"));
         let mut outcome = Outcome::failed(row.number, row.key, row.id, row.started, *error);
         outcome.attempts = row.calls;
@@ -458,7 +481,7 @@ impl Driver {
 
     /// Gives up the calls that wait for their quota: their rows stay pending.
     fn leave_line(&mut self) {
-        for row in self.rows.values_mut() {
+        for row in self.rows.0.iter_mut().flatten() {
             if let Some(flight) = &row.flight
                 && flight.place.is_waiting.load(Ordering::Relaxed)
             {
@@ -479,7 +502,7 @@ impl Driver {
             None if self.schedule.outage().is_some() => State::Outage,
             None => State::Running,
         };
-        let of_outage = || self.rows.values().find_map(|row| row.error.as_deref());
+        let of_outage = || self.rows.0.iter().flatten().find_map(|row| row.error.as_deref());
         let reason = match state {
             State::Outage => of_outage(),
             _ => self.reason.as_deref(),

@@ -15,6 +15,8 @@ use crate::bulk::line;
 use crate::bulk::row::{Row, RowCall, Source};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Bytes of the rows that are read before they are needed; one row may have more.
+const MAX_AHEAD_BYTES: u64 = 16 << 20;
 /// Time between two looks at a thread that ends.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -71,6 +73,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct QueueState {
     rows: VecDeque<Prepared>,
+    bytes: u64,
     /// Number of rows to be held ready; the reader waits while there are as many.
     ahead: usize,
     /// True while the driver waits for a row.
@@ -107,7 +110,10 @@ impl Queue {
         let mut state = self.lock();
         state.ahead = ahead;
         let taken = match state.rows.pop_front() {
-            Some(row) => Taken::Row(Box::new(row)),
+            Some(row) => {
+                state.bytes -= row.bytes;
+                Taken::Row(Box::new(row))
+            }
             None => match state.end.take() {
                 Some(end) => Taken::End(end),
                 None => Taken::Later,
@@ -115,7 +121,7 @@ impl Queue {
         };
         state.is_awaited = matches!(taken, Taken::Later);
         // Woken up for several rows at once.
-        let is_low = state.rows.len() <= ahead / 2;
+        let is_low = state.rows.len() <= ahead / 2 && state.bytes <= MAX_AHEAD_BYTES / 2;
         drop(state);
         if is_low {
             self.wanted.notify_one();
@@ -137,6 +143,7 @@ impl Queue {
     /// Adds a row, and waits while there are enough. Returns false if the reading has ended.
     fn put(&self, row: Prepared) -> bool {
         let mut state = self.lock();
+        state.bytes += row.bytes;
         state.rows.push_back(row);
         let is_awaited = std::mem::take(&mut state.is_awaited);
         let state = match is_awaited {
@@ -151,8 +158,11 @@ impl Queue {
     }
 
     fn has_room<'a>(&'a self, mut state: MutexGuard<'a, QueueState>) -> bool {
-        if state.rows.len() >= state.ahead && !state.is_closed {
-            let is_full = |state: &mut QueueState| state.rows.len() > state.ahead / 2 && !state.is_closed;
+        let is_full = state.rows.len() >= state.ahead || state.bytes >= MAX_AHEAD_BYTES;
+        if is_full && !state.is_closed {
+            let is_full = |state: &mut QueueState| {
+                (state.rows.len() > state.ahead / 2 || state.bytes > MAX_AHEAD_BYTES / 2) && !state.is_closed
+            };
             state = self.wanted.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner);
         }
         !state.is_closed

@@ -24,6 +24,8 @@ pub(super) fn advance_epoch() {
 
 /// True while the network thread works rather than waits.
 static WORKING: AtomicBool = AtomicBool::new(false);
+/// Number of the threads of jobs that work rather than wait.
+static JOBS_WORKING: AtomicU64 = AtomicU64::new(0);
 /// Number of threads that are about to fork.
 static FORKING: AtomicU64 = AtomicU64::new(0);
 
@@ -39,7 +41,8 @@ const LOOK: Duration = Duration::from_micros(20);
 pub(super) fn begin_fork() {
     FORKING.fetch_add(1, Ordering::SeqCst);
     let begun = Instant::now();
-    while WORKING.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+    let is_working = || WORKING.load(Ordering::SeqCst) || JOBS_WORKING.load(Ordering::SeqCst) > 0;
+    while is_working() && begun.elapsed() < PATIENCE {
         std::thread::sleep(LOOK);
     }
 }
@@ -53,6 +56,26 @@ pub(super) fn end_fork_in_parent() {
 pub(super) fn end_fork_in_child() {
     FORKING.store(0, Ordering::SeqCst);
     WORKING.store(false, Ordering::SeqCst);
+    JOBS_WORKING.store(0, Ordering::SeqCst);
+}
+
+/// Marks the thread of a job as working, as soon as no fork is under way. Its calls share quotas with those of others, whose
+/// locks a child must find open.
+pub(crate) fn enter_job_work() {
+    loop {
+        JOBS_WORKING.fetch_add(1, Ordering::SeqCst);
+        if FORKING.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        leave_job_work();
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Marks the thread of a job as waiting.
+pub(crate) fn leave_job_work() {
+    // A child begins at 0.
+    let _ = JOBS_WORKING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |working| working.checked_sub(1));
 }
 
 /// Marks the network thread as working, as soon as no fork is under way.
