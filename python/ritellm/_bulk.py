@@ -134,7 +134,7 @@ class Failure(Mapping[str, Any]):
     """A row whose outcome is an error.
 
     Attributes:
-        row: the row, a dict, or ``None`` if the rows came from an iterator.
+        row: the row, a dict; the text of a line that is no JSON; or ``None`` if the rows came from an iterator.
         number: the row's number in the input, from 0.
         id: the row's own id, if it has one.
         error: the exception.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeAlias
 
-    # A row (None if it cannot be read again), its number, its own id, whether it has an answer, and the answer or exception.
-    Outcome: TypeAlias = tuple[dict[str, Any] | None, int, str | None, bool, Any]
+    # A row (None if it cannot be read again, its text if it is no JSON), its number, its own id, whether it has an answer, and the answer or exception.
+    Outcome: TypeAlias = tuple[dict[str, Any] | str | None, int, str | None, bool, Any]
     # What reads the outcomes, each time from the beginning.
     Read: TypeAlias = Callable[[], Iterable[Outcome]]
 else:
@@ -308,9 +308,9 @@ def _columns(read: Read) -> tuple[list[str], dict[str, list[Any]]]:
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    """Returns the columns of a row: its own, or its number and id if it cannot be read again."""
+    """Returns the columns of a row: its own, or its number and id if it is no JSON or cannot be read again."""
     row, number, own_id = outcome[:3]
-    return {"row": number, "custom_id": own_id} if row is None else row
+    return row if isinstance(row, dict) else {"row": number, "custom_id": own_id}
 
 
 def _own_name(name: str, columns: Iterable[str]) -> str:

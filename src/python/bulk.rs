@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 use tokio::sync::oneshot;
@@ -747,7 +747,13 @@ impl BulkResults {
 fn row_of<'py>(py: Python<'py>, row: ResultRow, operation: Operation) -> PyResult<Bound<'py, PyTuple>> {
     let ResultRow { json, outcome } = row;
     let columns = match json {
-        Some(json) => decode::decode(py, &json, Class::Object)?,
+        Some(json) => match decode::decode(py, &json, Class::Object) {
+            // A line that is no JSON, which is why it failed.
+            Err(error) if error.is_instance_of::<PyValueError>(py) => {
+                values::string(py, &String::from_utf8_lossy(&json))?.into_any()
+            }
+            decoded => decoded?,
+        },
         None => py.None().into_bound(py),
     };
     let number = values::int(py, outcome.number.try_into().unwrap_or(i64::MAX))?;

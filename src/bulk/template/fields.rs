@@ -57,25 +57,26 @@ impl Pieces {
         }
     }
 
-    /// Compiles messages: a JSON list, or a JSON string that is one field.
+    /// Compiles messages: a JSON list, or one field.
     ///
     /// # Errors
     ///
     /// It is no such JSON, names a column that is not there, or a file that cannot be read.
     pub fn of_messages(argument: &str, json: &str, columns: &[String]) -> Result<Self> {
-        let value: serde_json::Value =
-            serde_json::from_str(json).map_err(|error| Error::argument(format!("{argument} is no JSON: {error}")))?;
+        // As it is, or as a JSON string.
+        let text = serde_json::from_str::<String>(json);
+        let text = text.as_deref().unwrap_or(json);
+        if let Some(column) = only_field(text, columns) {
+            return Ok(Self(vec![Piece::Value { column: column.to_owned(), or_text: false }]));
+        }
+        let value: serde_json::Value = serde_json::from_str(json).map_err(|_| {
+            Error::argument(format!(
+                "{argument} is {text:?}: a list of messages, or a column that holds one, would be right. {}",
+                there_are(columns)
+            ))
+        })?;
         let mut pieces = Self::default();
         match &value {
-            serde_json::Value::String(text) => match only_field(text, columns) {
-                Some(column) => pieces.0.push(Piece::Value { column: column.to_owned(), or_text: false }),
-                None => {
-                    return Err(Error::argument(format!(
-                        "{argument} is {text:?}: a list of messages, or a column that holds one, would be right. {}",
-                        there_are(columns)
-                    )));
-                }
-            },
             serde_json::Value::Array(items) if !items.is_empty() && items.iter().all(serde_json::Value::is_object) => {
                 pieces.push_value(&value, columns).map_err(|what| Error::argument(format!("{argument} {what}")))?;
                 let mut texts = Vec::new();

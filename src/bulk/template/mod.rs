@@ -30,8 +30,8 @@ pub struct TemplateSpec {
     pub model: Option<Arc<str>>,
     /// Text of the only message, with `{column}` for a column's value; for responses it is the input.
     pub prompt: Option<String>,
-    /// The messages as a JSON list, with `{column}` in any of its strings; or `{column}` alone, as a JSON string, for a column
-    /// that holds the list.
+    /// The messages as a JSON list, with `{column}` in any of its strings; or `{column}` alone for a column that holds the
+    /// list.
     pub messages: Option<String>,
     /// Text of the input of embeddings or responses, with `{column}`; a column alone may hold a list of them.
     pub input: Option<String>,

@@ -124,8 +124,12 @@ fn messages_have_fields_in_every_string() {
 
 #[test]
 fn a_column_may_hold_the_messages() {
-    let spec = TemplateSpec { messages: Some("\"{chat}\"".into()), ..TemplateSpec::default() };
-    let template = Template::new(spec, &columns(&["chat"])).unwrap();
+    let spec = |messages: &str| TemplateSpec { messages: Some(messages.into()), ..TemplateSpec::default() };
+    let new = |messages: &str| Template::new(spec(messages), &columns(&["chat"]));
+    assert!(new("\"{chat}\"").is_ok());
+    let right = "messages is \"{chats}\": a list of messages, or a column that holds one, would be right. the rows have the column \"chat\".";
+    assert_eq!(new("{chats}").unwrap_err().message, right);
+    let template = new("{chat}").unwrap();
     for row in
         [r#"{"chat": [{"role": "user", "content": "a"}]}"#, r#"{"chat": "[{\"role\": \"user\", \"content\": \"a\"}]"}"#]
     {
