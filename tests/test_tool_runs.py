@@ -35,7 +35,7 @@ from server import (
 )
 
 import ritellm
-from ritellm import _tool_runs
+from ritellm import _tool_runs, _tool_wires
 
 Runs = Callable[..., Any]
 
@@ -342,6 +342,8 @@ class TestErrors:
         [
             {"max_steps": 0},
             {"concurrency": 0},
+            {"api": "messages"},
+            {"conversation": "conv_1"},
             {"max_steps": True},
             {"approve": "yes"},
             {"stream": "text"},
@@ -495,7 +497,7 @@ class TestEvents:
             return found.run
 
         for done in (asyncio.run(main()), main_sync()):
-            assert done.messages[-1]["content"] == _tool_runs.INTERRUPTED
+            assert done.messages[-1]["content"] == _tool_wires.INTERRUPTED
         gc.collect()
         assert len(at_openai.requests) == 2
 
@@ -527,7 +529,7 @@ class TestTime:
         at_openai.answer(calling(("early", {}), ("late", {})))
         with pytest.raises(ritellm.Timeout, match="timeout of 5 s") as caught:
             run(early, late, timeout={"total": 5})
-        assert cancelled == [True] and caught.value.run.messages[-1]["content"] == _tool_runs.INTERRUPTED
+        assert cancelled == [True] and caught.value.run.messages[-1]["content"] == _tool_wires.INTERRUPTED
 
     def test_calls_get_what_is_left(self, at_openai: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         now = [0.0]
@@ -619,10 +621,10 @@ def test_a_history_that_was_interrupted(run: Runs, at_openai: Server) -> None:
     result = {"role": "tool", "tool_call_id": "call_1", "content": "warm"}
     again = {"role": "user", "content": "Are you there?"}
     found = run(weather, messages=[*MESSAGES, message, result, again, message])
-    lost = {"role": "tool", "content": _tool_runs.INTERRUPTED}
+    lost = {"role": "tool", "content": _tool_wires.INTERRUPTED}
     sent = at_openai.last.json["messages"]
     assert sent[2:4] == [result, {**lost, "tool_call_id": "call_0"}] and sent[4] == again
-    assert [m["content"] for m in sent[6:]] == [_tool_runs.INTERRUPTED] * 2
+    assert [m["content"] for m in sent[6:]] == [_tool_wires.INTERRUPTED] * 2
     assert found.messages[-1]["content"] == "Well."
 
 
@@ -728,11 +730,56 @@ def test_geminis_wire(run: Runs, server: Server, stream: bool) -> None:
 def test_arguments_that_are_no_json_can_be_sent_back(server: Server, model: str) -> None:
     """The model is told what is wrong with them, so its message has to go back."""
     call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"city": '}}
-    done = _tool_runs.with_results([*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}])
+    done = _tool_wires.with_results([*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}])
     server.answer(refusal(400))
     with pytest.raises(ritellm.BadRequestError, match="no, thank you"):
         ritellm.completion(model, done, api_key="k", base_url=server.url, max_tokens=10)
     assert "interrupted" in json.dumps(server.last.json)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_responses_api(run: Runs, at_openai: Server, stream: bool) -> None:
+    def answer(*output: Json) -> Answer:
+        usage = {"input_tokens": 3, "output_tokens": 2, "output_tokens_details": {"reasoning_tokens": 1}}
+        response = {"id": "resp_1", "object": "response", "status": "completed", "output": output, "usage": usage}
+        if not stream:
+            return Answer(body=dumped(response))
+        delta = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Co"}
+        return stream_of(*events([delta, {"type": "response.completed", "response": response}], done=False))
+
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "c2ln"}
+    calls = [
+        {
+            "type": "function_call",
+            "id": f"fc_{n}",
+            "call_id": f"call_{n}",
+            "name": name,
+            "arguments": '{"city": "Oslo"}',
+        }
+        for n, name in enumerate(("weather", "ask"))
+    ]
+    content = [{"type": "output_text", "text": "Cold.", "annotations": []}]
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}
+    at_openai.answer(answer(reasoning, calls[0]), answer(message), answer(*calls), answer(message))
+    ask: Json = {"type": "function", "function": {"name": "ask", "parameters": {"type": "object"}}}
+    found = run(weather, ask, messages="Coat?", api="responses", tool_choice="required", stream=stream)
+    first, second = (request.json for request in at_openai.requests)
+    assert first["tools"][0]["name"] == "weather" and first["tools"][1] == {**ask["function"], "type": "function"}
+    assert (first["tool_choice"], second.get("tool_choice")) == ("required", None)
+    result = {"type": "function_call_output", "call_id": "call_0", "output": "Oslo: 4 °C"}
+    assert second["input"] == [{"role": "user", "content": "Coat?"}, reasoning, calls[0], result]
+    done = found[1] if stream else found
+    assert done.text == "Cold." and done.messages == [*second["input"], message]
+    assert done.usage == {"input_tokens": 6, "output_tokens": 4, "output_tokens_details": {"reasoning_tokens": 2}}
+    if stream:
+        assert "".join(one.text for one in found[0] if one.type == "chunk") == "CoCo"
+    # A call that is to be answered elsewhere, and a history that was interrupted.
+    found = run(weather, ask, messages="Coat?", api="responses", stream=stream)
+    done = found[1] if stream else found
+    assert [call.id for call in done.pending] == ["call_1"] and done.messages[-1] == result
+    run(weather, messages=done.messages, api="responses", stream=stream)
+    lost = {**result, "call_id": "call_1", "output": _tool_wires.INTERRUPTED}
+    assert at_openai.last.json["input"] == [{"role": "user", "content": "Coat?"}, *calls, lost, result]
 
 
 def test_a_paused_turn_goes_on(run: Runs, server: Server) -> None:

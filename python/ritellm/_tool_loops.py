@@ -105,7 +105,7 @@ def _events(client: Any, loop: Loop) -> Generator[Any, None, None]:
     background: _Background | None = None
     try:
         while not loop.is_over:
-            response = client.completion(loop.model, loop.run.messages, **loop.params())
+            response = loop.wire.method(client, False)(loop.model, loop.run.messages, **loop.params())
             if loop.is_streamed:
                 for chunk in response:
                     yield RunChunk(loop.number + 1, chunk)
@@ -179,7 +179,7 @@ async def _aevents(client: Any, loop: Loop) -> AsyncIterator[Any]:
     running: dict[asyncio.Task[Any], Job] = {}
     try:
         while not loop.is_over:
-            response = await client.acompletion(loop.model, loop.run.messages, **loop.params())
+            response = await loop.wire.method(client, True)(loop.model, loop.run.messages, **loop.params())
             if loop.is_streamed:
                 async with response:
                     async for chunk in response:

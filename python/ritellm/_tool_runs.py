@@ -7,17 +7,15 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from ritellm import _core
 from ritellm._schemas import Violations
+from ritellm._tool_wires import INTERRUPTED, WIRES, Wire
 from ritellm._tools import Tool, Tools, content_of
 from ritellm.exceptions import InvalidArgumentError, MaxStepsError, RiteLLMError, Timeout
-from ritellm.types import ChatCompletion, ChatCompletionChunk, ToolCall, Usage
-
-INTERRUPTED = "Error: interrupted, the call has no result."
-"""Result of a call that has none, which providers would refuse."""
+from ritellm.types import ChatCompletionChunk, ResponseEvent, ToolCall, Usage
 
 _now = time.monotonic
 
@@ -28,22 +26,24 @@ class RunChunk:
 
     type: ClassVar[Literal["chunk"]] = "chunk"
     step: int
-    chunk: ChatCompletionChunk
+    chunk: ChatCompletionChunk | ResponseEvent
 
     @property
     def text(self) -> str:
         """The text that the chunk adds to the answer, or ``""``."""
         choices = self.chunk.get("choices")
-        return (choices[0].delta.content or "") if choices and choices[0].delta else ""
+        if choices:
+            return (choices[0].delta.content or "") if choices[0].delta else ""
+        return str(self.chunk["delta"]) if self.chunk.get("type") == "response.output_text.delta" else ""
 
 
 @dataclasses.dataclass(frozen=True)
 class RunAnswer:
-    """The model's answer of a step is complete: ``response``."""
+    """The model's answer of a step is complete: ``response``, a `ChatCompletion` or a `Response`."""
 
     type: ClassVar[Literal["answer"]] = "answer"
     step: int
-    response: ChatCompletion
+    response: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +78,16 @@ class RunOutput:
 
 @dataclasses.dataclass
 class ToolStep:
-    """One answer of the model, and the results of its calls in their order."""
+    """One answer of the model, its calls, and the results of these in their order.
 
-    response: ChatCompletion
+    Attributes:
+        response: a `ChatCompletion`, or a `Response` with ``api="responses"``.
+        calls: the calls in it, a list of `ToolCall`.
+        outputs: their results, a list of `RunOutput`.
+    """
+
+    response: Any
+    calls: list[ToolCall] = dataclasses.field(default_factory=list)
     outputs: list[RunOutput] = dataclasses.field(default_factory=list)
 
 
@@ -96,16 +103,17 @@ class ToolRun:
     steps: list[ToolStep] = dataclasses.field(default_factory=list)
     pending: list[ToolCall] = dataclasses.field(default_factory=list)
     _first: list[Any] = dataclasses.field(default_factory=list, repr=False)
+    _wire: Wire = dataclasses.field(default=WIRES["chat"], repr=False)
 
     @property
     def response(self) -> Any:
-        """The model's last answer, a `ChatCompletion`; ``None`` before the first."""
+        """The model's last answer, a `ChatCompletion` or a `Response`; ``None`` before the first."""
         return self.steps[-1].response if self.steps else None
 
     @property
     def text(self) -> str:
         """The text of the last answer, or ``""``."""
-        return (_message_of(self.response).get("content") or "") if self.steps else ""
+        return self._wire.text(self.response) if self.steps else ""
 
     @property
     def messages(self) -> list[Any]:
@@ -114,12 +122,11 @@ class ToolRun:
         messages = list(self._first)
         pending = {id(call) for call in self.pending}
         for step in self.steps:
-            message = _message_of(step.response)
-            messages.append(message)
+            messages += self._wire.items(step.response)
             results = {id(output.call): output.content for output in step.outputs}
             messages += [
-                _result(call, results.get(id(call), INTERRUPTED))
-                for call in message.get("tool_calls") or ()
+                self._wire.result(call, results.get(id(call), INTERRUPTED))
+                for call in step.calls
                 if id(call) not in pending
             ]
         return messages
@@ -151,43 +158,6 @@ def _add(total: dict[str, Any], more: Mapping[str, Any]) -> None:
             total[name] = value + (before if isinstance(before, int | float) else 0)
 
 
-def _message_of(response: Any) -> Any:
-    return response["choices"][0]["message"]
-
-
-def _result(call: Any, content: Any) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call.get("id"), "content": content}
-
-
-def with_results(messages: Sequence[Any]) -> list[Any]:
-    """Returns messages in which each call of a tool has a result; a call without one gets `INTERRUPTED`."""
-    found: list[Any] = []
-    unanswered: list[Any] = []
-
-    def close() -> None:
-        found.extend(_result(call, INTERRUPTED) for call in unanswered)
-        unanswered.clear()
-
-    for message in messages:
-        read: Any = message
-        if not isinstance(message, Mapping) and hasattr(message, "model_dump"):
-            read = message.model_dump(mode="json", exclude_none=True)
-        if not isinstance(read, Mapping):
-            found.append(message)
-            continue
-        if read.get("role") == "tool":
-            index = next((i for i, call in enumerate(unanswered) if call.get("id") == read.get("tool_call_id")), None)
-            if index is not None:
-                del unanswered[index]
-        else:
-            close()
-            if read.get("role") == "assistant":
-                unanswered += [call for call in read.get("tool_calls") or () if isinstance(call, Mapping)]
-        found.append(message)
-    close()
-    return found
-
-
 @dataclasses.dataclass
 class Job:
     """A call that is to be run."""
@@ -211,9 +181,12 @@ class Loop:
         max_steps: Any,
         concurrency: Any,
         approve: Any,
+        api: Any,
     ) -> None:
-        if isinstance(messages, str | Mapping) or not isinstance(messages, Sequence):
-            raise InvalidArgumentError(f"messages is of type {type(messages).__name__}: a list of dicts would be right")
+        if api not in ("chat", "responses"):
+            raise InvalidArgumentError(f'api is {api!r}: "chat" or "responses" would be right')
+        if given.reveal().get("conversation") is not None:
+            raise InvalidArgumentError("conversation would hold each item twice: previous_response_id would be right")
         for name, number in (("max_steps", max_steps), ("concurrency", 1 if concurrency is None else concurrency)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise InvalidArgumentError(f"{name} is {number!r}: a whole number from 1 on would be right")
@@ -228,7 +201,8 @@ class Loop:
         self.approve = approve
         self.concurrency: float = math.inf if concurrency is None else concurrency
         self.is_streamed = stream is True
-        self.run = ToolRun(_first=with_results(messages))
+        self.wire = WIRES[api]
+        self.run = ToolRun(_first=self.wire.first(messages), _wire=self.wire)
         self.is_over = False
         self._given = given
         self._max_steps = max_steps
@@ -255,7 +229,7 @@ class Loop:
         """Returns the parameters of the next call of the model."""
         changed: dict[str, Any] = {"stream": True} if self.is_streamed else {}
         if self.tools.definitions:
-            changed["tools"] = self.tools.definitions
+            changed["tools"] = self.wire.definitions(self.tools.definitions)
         if any(step.outputs for step in self.run.steps) and _is_forced(self._given.reveal().get("tool_choice")):
             # The model would have to call tools for ever. `None` also takes the client's default out.
             changed["tool_choice"] = None
@@ -263,10 +237,10 @@ class Loop:
             changed["timeout"] = {**self._timeout, "total": left} if isinstance(self._timeout, Mapping) else left
         return {**self._given.reveal(), **changed}
 
-    def take(self, response: ChatCompletion) -> list[Job | RunOutput]:
+    def take(self, response: Any) -> list[Job | RunOutput]:
         """Takes the model's answer. Returns its calls: those to be run, and those that already have a result."""
-        self.run.steps.append(ToolStep(response))
-        calls = response.tool_calls
+        calls: list[ToolCall] = response.tool_calls
+        self.run.steps.append(ToolStep(response, calls))
         self.is_over = not calls and not _is_paused(response)
         taken = [self._prepared(call) for call in calls]
         self.is_over |= bool(self.run.pending)
@@ -334,7 +308,7 @@ class Loop:
     def keep(self, output: RunOutput) -> RunOutput:
         """Keeps the result of a call, in the order of the calls."""
         step = self.run.steps[-1]
-        order = [id(call) for call in step.response.tool_calls]
+        order = [id(call) for call in step.calls]
         step.outputs.append(output)
         step.outputs.sort(key=lambda output: order.index(id(output.call)))
         return output

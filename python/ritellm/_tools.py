@@ -205,7 +205,7 @@ class Tools:
         self.names = names
 
 
-_PARTS = ("text", "image_url", "input_audio", "file")
+_PARTS = ("text", "image_url", "input_audio", "file", "input_text", "input_image", "input_file")
 
 
 def content_of(value: Any) -> Any:

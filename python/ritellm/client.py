@@ -478,12 +478,13 @@ class Client(_core.Client):
     def run_tools(
         self,
         model: str,
-        messages: Sequence[Mapping[str, Any]],
+        messages: str | Sequence[Mapping[str, Any]],
         tools: Iterable[Any] = (),
         *,
         max_steps: int = 10,
         concurrency: int | None = None,
         approve: Any = None,
+        api: str = "chat",
         stream: Any = False,
         **params: Any,
     ) -> Any:
@@ -510,6 +511,8 @@ class Client(_core.Client):
             concurrency: maximum number of calls that run at a time; no limit by default.
             approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
                 the model is told that the user declined, and a text is told to the model instead of a result.
+            api: ``"chat"`` (the default), or ``"responses"`` for the Responses API: ``messages`` is then its ``input``, a str or a list
+                of items, and the answers are `Response`.
             stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;
                 ``"steps"`` the same without chunks.
             timeout: seconds for the whole run, or a mapping whose ``total`` is that; see `completion` for its other members.
@@ -529,7 +532,7 @@ class Client(_core.Client):
             from ritellm import _tool_loops
 
             options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
-            options |= {"concurrency": concurrency, "approve": approve}
+            options |= {"concurrency": concurrency, "approve": approve, "api": api}
             return _tool_loops.run(self, _core.conceal(params), stream, options)
         finally:
             del params
@@ -538,12 +541,13 @@ class Client(_core.Client):
     def arun_tools(
         self,
         model: str,
-        messages: Sequence[Mapping[str, Any]],
+        messages: str | Sequence[Mapping[str, Any]],
         tools: Iterable[Any] = (),
         *,
         max_steps: int = 10,
         concurrency: int | None = None,
         approve: Any = None,
+        api: str = "chat",
         stream: Any = False,
         **params: Any,
     ) -> Any:
@@ -556,7 +560,7 @@ class Client(_core.Client):
             from ritellm import _tool_loops
 
             options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
-            options |= {"concurrency": concurrency, "approve": approve}
+            options |= {"concurrency": concurrency, "approve": approve, "api": api}
             return _tool_loops.arun(self, _core.conceal(params), stream, options)
         finally:
             del params

@@ -1014,12 +1014,13 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
     def __call__(
         self,
         model: str,
-        messages: Sequence[_Members],
+        messages: str | Sequence[_Members],
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
         concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        api: Literal["chat", "responses"] = "chat",
         stream: Literal[False] | None = False,
         # parameters of RiteLLM itself
         validation_retries: int | None = None,
@@ -1046,12 +1047,13 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
     def __call__(
         self,
         model: str,
-        messages: Sequence[_Members],
+        messages: str | Sequence[_Members],
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
         concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        api: Literal["chat", "responses"] = "chat",
         stream: Literal[True, "steps"],
         # parameters of RiteLLM itself
         validation_retries: int | None = None,
@@ -1078,12 +1080,13 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
     def __call__(
         self,
         model: str,
-        messages: Sequence[_Members],
+        messages: str | Sequence[_Members],
         tools: Iterable[Callable[..., Any] | Tool[..., Any] | _Members] = (),
         *,
         max_steps: int = 10,
         concurrency: int | None = None,
         approve: Callable[[ToolCall], bool | str | Awaitable[bool | str]] | None = None,
+        api: Literal["chat", "responses"] = "chat",
         stream: Literal["steps"] | bool | None,
         # parameters of RiteLLM itself
         validation_retries: int | None = None,
@@ -1402,6 +1405,8 @@ Args:
     concurrency: maximum number of calls that run at a time; no limit by default.
     approve: a function, sync or async, that is called with each call (a `ToolCall`) before it runs. True runs it; for False
         the model is told that the user declined, and a text is told to the model instead of a result.
+    api: ``"chat"`` (the default), or ``"responses"`` for the Responses API: ``messages`` is then its ``input``, a str or a list
+        of items, and the answers are `Response`.
     stream: ``True`` returns a `ToolRunStream` of what happens as it happens, with the chunks of the answers;
         ``"steps"`` the same without chunks.
     timeout: seconds for the whole run, or a mapping whose ``total`` is that; see `completion` for its other members.
