@@ -68,6 +68,7 @@ impl Slots {
 }
 
 /// The call of a row.
+#[expect(clippy::large_enum_variant, reason = "nearly all are ready, and a box would cost each an allocation")]
 enum Work {
     Ready(RowWork),
     /// There is none: the error is the row's outcome.
