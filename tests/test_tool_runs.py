@@ -299,6 +299,39 @@ class TestErrors:
         assert all(isinstance(error, Exception) for error in errors) and isinstance(errors[0], ValueError)
         assert found.text == "Sorry."
 
+    def test_odd_exceptions_values_and_ids(self, run: Runs, at_openai: Server) -> None:
+        class Broken(Exception):
+            def __str__(self) -> str:
+                raise ValueError
+
+        def odd(kind: str) -> Any:
+            circle: list[Any] = []
+            circle.append(circle)
+            if kind == "broken":
+                raise Broken
+            if kind == "stop":
+                raise StopIteration
+            if kind == "half":
+                return ["\udcff.txt"]
+            return circle if kind == "circle" else aweather("Rom")
+
+        kinds = ["broken", "stop", "circle", "coroutine", "half"]
+        answer = calling(*(("odd", {"kind": kind}) for kind in kinds))
+        assert isinstance(answer.body, bytes)
+        answer.body = answer.body.replace(b"call_1", b"call_0").replace(b"call_2", b"call_0")
+        at_openai.answer(answer, plain())
+        found = run(odd)
+        assert contents(at_openai) == [
+            "Error: Broken",
+            "Error: RuntimeError: the tool raised StopIteration",
+            "Error: ValueError: Circular reference detected",
+            '{"city": "Rom", "celsius": 4}',
+            '["?.txt"]',
+        ]
+        results = [m["tool_call_id"] for m in at_openai.last.json["messages"] if m["role"] == "tool"]
+        assert len(set(results)) == 5
+        assert json.loads(json.dumps(found.messages)) == found.messages
+
     def test_a_program_that_ends_ends(self, run: Runs, at_openai: Server) -> None:
         def leave() -> None:
             raise SystemExit(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from ritellm import _core
 from ritellm._schemas import Violations
 from ritellm._tool_wires import INTERRUPTED, WIRES, Wire
-from ritellm._tools import Tool, Tools, content_of
+from ritellm._tools import Tool, Tools, content_of, whole
 from ritellm.exceptions import InvalidArgumentError, MaxStepsError, RiteLLMError, Timeout
 from ritellm.types import ChatCompletionChunk, ResponseEvent, ToolCall, Usage
 
@@ -281,9 +282,11 @@ class Loop:
                 raise error
             error = RuntimeError("the tool was cancelled")
         if message is None:
-            named = type(error).__name__
-            message = f"{named}: {error}" if str(error) else named
-        return RunOutput(self.number, call, f"Error: {self._shown(message)}", error=error)
+            message = type(error).__name__
+            # `__str__` is the tool's own code.
+            with contextlib.suppress(Exception):
+                message += f": {error}" if str(error) else ""
+        return RunOutput(self.number, call, f"Error: {self._shown(whole(message))}", error=error)
 
     def _shown(self, message: str) -> str:
         key = self._given.reveal().get("api_key")

@@ -215,14 +215,19 @@ def content_of(value: Any) -> Any:
         TypeError: JSON cannot say the value.
     """
     if isinstance(value, str):
-        return value
+        return whole(value)
     if (
         isinstance(value, list)
         and value
         and all(isinstance(part, dict) and part.get("type") in _PARTS for part in value)
     ):
         return value
-    return json.dumps(value, ensure_ascii=False, default=_plain)
+    return whole(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def whole(text: str) -> str:
+    """Returns a text with `?` for each half of a surrogate pair: names of files may have them, and UTF-8 cannot say them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _plain(value: Any) -> Any:
