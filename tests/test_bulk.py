@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -443,3 +444,29 @@ def kill(server: Server, folder: Path, *, rows: int, kills: int, max_in_flight: 
     client = Client(base_url=server.base_url, api_key=KEY)
     job = ritellm.bulk(source, model="openai/m", prompt="Say: {text}", out=out, client=client)
     assert answers(job) == [f"Say: row {number}" for number in range(rows)]
+
+
+def test_one_row_of_each_prefix_goes_first(client: Client, server: Server, tmp_path: Path) -> None:
+    """A server that bills cached tokens as OpenAI does: the first of each prefix pays for it, and no other."""
+    cached: set[str] = set()
+    arrived: list[tuple[str, bool]] = []
+
+    def script(request: Request) -> Answer:
+        prefix = str(request.json["messages"][0]["content"])
+        is_hit = prefix in cached
+        arrived.append((prefix[0], is_hit))
+        if not is_hit:
+            # It is cached shortly before its answer is there, not when it arrives.
+            threading.Timer(0.05, cached.add, [prefix]).start()
+        body = json.loads(completion("ok", prompt_tokens=1600, total_tokens=1602))
+        body["usage"]["prompt_tokens_details"] = {"cached_tokens": 1500 * is_hit}
+        return Answer(before=[] if is_hit else [Pause(0.15)], body=json.dumps(body).encode())
+
+    server.script = script
+    messages = [{"role": "system", "content": "{long}"}, {"role": "user", "content": "{text}"}]
+    rows = [{"text": str(number), "long": letter * 6000} for number in range(10) for letter in "ab"]
+    job = ritellm.bulk(
+        rows, model="openai/m", messages=messages, warm_prefix=True, client=client, out=tmp_path / "warm"
+    )
+    job.run(progress=False)
+    assert Counter(arrived) == {("a", False): 1, ("b", False): 1, ("a", True): 9, ("b", True): 9}

@@ -20,6 +20,8 @@ from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+else:
+    Self = object
 
 __all__ = ["Failure", "Job", "bulk"]
 

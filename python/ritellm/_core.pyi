@@ -536,6 +536,7 @@ class BulkJob:
     def counts(self) -> tuple[int, int, float]:
         """Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs."""
 
+@final
 class BulkResults:
     """Iterator over the rows of a job that have an outcome.
 
@@ -545,6 +546,7 @@ class BulkResults:
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[dict[str, Any] | None, int, str | None, bool, Any]: ...
 
+@final
 class RowQueue:
     """Queue of a job's rows. One thread puts them in; the job takes them out."""
 

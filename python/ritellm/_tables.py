@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # A row (None if it cannot be read again, its text if it is no JSON), its number, its own id, whether it has an answer, and the answer or exception.
-    Outcome: TypeAlias = tuple[dict[str, Any] | str | None, int, str | None, bool, Any]
+    _Outcome: TypeAlias = tuple[dict[str, Any] | str | None, int, str | None, bool, Any]
     # What reads the outcomes, each time from the beginning.
-    Read: TypeAlias = Callable[[], Iterable[Outcome]]
+    _Read: TypeAlias = Callable[[], Iterable[_Outcome]]
 else:
     Any = object
 
@@ -32,7 +32,7 @@ CHUNK = 1000
 OWN = ("answer", "finish_reason", "error", "error_class", "input_tokens", "output_tokens", "cost")
 
 
-def to_parquet(read: Read, path: str | os.PathLike[str]) -> int:
+def to_parquet(read: _Read, path: str | os.PathLike[str]) -> int:
     """Writes the outcomes to a Parquet file, and returns their number.
 
     The columns are those of the rows, then ``answer`` (its text; of embeddings ``embedding``, a list of floats of fixed size),
@@ -55,7 +55,7 @@ def to_parquet(read: Read, path: str | os.PathLike[str]) -> int:
     return count
 
 
-def to_arrow(read: Read) -> Any:
+def to_arrow(read: _Read) -> Any:
     """Returns the outcomes as a `pyarrow.Table`, with the columns of `to_parquet`."""
     if not _has("pyarrow"):
         raise InvalidArgumentError("tables of Arrow need pyarrow: pip install pyarrow")
@@ -65,7 +65,7 @@ def to_arrow(read: Read) -> Any:
     return pyarrow.Table.from_batches(list(layout.batches(read)), layout.schema())
 
 
-def to_pandas(read: Read) -> Any:
+def to_pandas(read: _Read) -> Any:
     """Returns the outcomes as a `pandas.DataFrame`, with the columns of `to_parquet`. A vector is a numpy array."""
     if not _has("pandas"):
         raise InvalidArgumentError("data frames of pandas need pandas: pip install pandas")
@@ -77,7 +77,7 @@ def to_pandas(read: Read) -> Any:
     return pandas.DataFrame({name: columns[name] for name in names})
 
 
-def to_polars(read: Read) -> Any:
+def to_polars(read: _Read) -> Any:
     """Returns the outcomes as a `polars.DataFrame`, with the columns of `to_parquet`. A vector is an `Array`."""
     if not _has("polars"):
         raise InvalidArgumentError("data frames of polars need polars: pip install polars")
@@ -101,7 +101,7 @@ def to_polars(read: Read) -> Any:
     return polars.DataFrame(series)
 
 
-def _write_with_polars(read: Read, path: str | os.PathLike[str]) -> int:
+def _write_with_polars(read: _Read, path: str | os.PathLike[str]) -> int:
     if not _has("polars"):
         raise InvalidArgumentError("Parquet needs pyarrow or polars: pip install pyarrow")
     frame = to_polars(read)
@@ -110,7 +110,7 @@ def _write_with_polars(read: Read, path: str | os.PathLike[str]) -> int:
     return len(frame)
 
 
-def to_npy(read: Read, path: str | os.PathLike[str]) -> tuple[int, int]:
+def to_npy(read: _Read, path: str | os.PathLike[str]) -> tuple[int, int]:
     """Writes the vectors of embeddings to an ``.npy`` file of 32-bit floats, one vector for each row in their order.
 
     The file is written through a memory map, so that it may be larger than the memory; `numpy.load` reads it with
@@ -189,13 +189,13 @@ class _Layout:
         self.counts: set[int] = set()
 
     @classmethod
-    def of(cls, read: Read) -> _Layout:
+    def of(cls, read: _Read) -> _Layout:
         layout = cls()
         for rows in _chunks(read):
             layout._add(rows)
         return layout
 
-    def _add(self, outcomes: list[Outcome]) -> None:
+    def _add(self, outcomes: list[_Outcome]) -> None:
         import pyarrow
 
         rows = [_row(outcome) for outcome in outcomes]
@@ -239,7 +239,7 @@ class _Layout:
             own.pop(1)
         return pyarrow.schema(fields + [(_own_name(name, self.columns), kind) for name, kind in own])
 
-    def batches(self, read: Read) -> Iterator[Any]:
+    def batches(self, read: _Read) -> Iterator[Any]:
         import pyarrow
 
         schema = self.schema()
@@ -280,7 +280,7 @@ def _array(values: list[Any], kind: Any) -> Any:
     )
 
 
-def _chunks(read: Read) -> Iterator[list[Outcome]]:
+def _chunks(read: _Read) -> Iterator[list[_Outcome]]:
     chunk = []
     for outcome in read():
         chunk.append(outcome)
@@ -291,7 +291,7 @@ def _chunks(read: Read) -> Iterator[list[Outcome]]:
         yield chunk
 
 
-def _columns(read: Read) -> tuple[list[str], dict[str, list[Any]]]:
+def _columns(read: _Read) -> tuple[list[str], dict[str, list[Any]]]:
     """Returns all columns as lists, without Arrow."""
     outcomes = list(read())
     rows = [_row(outcome) for outcome in outcomes]
@@ -307,7 +307,7 @@ def _columns(read: Read) -> tuple[list[str], dict[str, list[Any]]]:
     return list(columns), columns
 
 
-def _row(outcome: Outcome) -> dict[str, Any]:
+def _row(outcome: _Outcome) -> dict[str, Any]:
     """Returns the columns of a row: its own, or its number and id if it is no JSON or cannot be read again."""
     row, number, own_id = outcome[:3]
     return row if isinstance(row, dict) else {"row": number, "custom_id": own_id}
@@ -317,7 +317,7 @@ def _own_name(name: str, columns: Iterable[str]) -> str:
     return f"ritellm_{name}" if name in columns else name
 
 
-def _own(outcome: Outcome, columns: Iterable[str]) -> dict[str, Any]:
+def _own(outcome: _Outcome, columns: Iterable[str]) -> dict[str, Any]:
     """Returns what an outcome adds to its row."""
     is_done, answer = outcome[3:]
     if not is_done:

@@ -531,7 +531,7 @@ class Client(_core.Client):
         try:
             from ritellm import _tool_loops
 
-            options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
+            options: Any = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
             options |= {"concurrency": concurrency, "approve": approve, "api": api}
             return _tool_loops.run(self, _core.conceal(params), stream, options)
         finally:
@@ -559,7 +559,7 @@ class Client(_core.Client):
         try:
             from ritellm import _tool_loops
 
-            options = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
+            options: Any = {"model": model, "messages": messages, "tools": tools, "max_steps": max_steps}
             options |= {"concurrency": concurrency, "approve": approve, "api": api}
             return _tool_loops.arun(self, _core.conceal(params), stream, options)
         finally:
@@ -652,7 +652,9 @@ class _DefaultClient(Client):
         return self
 
 
-_default = _DefaultClient(_file="RITELLM_CONFIG") if "RITELLM_CONFIG" in os.environ else _DefaultClient()
+# The file that the environment names is read by the first call.
+_settings: Any = {"_file": "RITELLM_CONFIG"} if "RITELLM_CONFIG" in os.environ else {}
+_default = _DefaultClient(**_settings)
 completion = _default.completion
 acompletion = _default.acompletion
 embedding = _default.embedding

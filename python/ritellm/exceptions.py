@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 else:
-    Any = Sequence = object
+    from _collections_abc import Sequence
+
+    Any = object
 
 __all__ = [
     "APIConnectionError",

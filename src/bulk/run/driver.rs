@@ -1,5 +1,6 @@
 //! Carries out the decisions of a job's schedule.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,6 +27,9 @@ use crate::types::operation::Operation;
 use crate::types::rate_limit::FailureClass;
 use crate::types::usage::Usage;
 
+/// Number of bytes of a prompt's JSON that rows have in common if one of them fills the provider's cache for the others. OpenAI
+/// and Anthropic cache prefixes of 1,024 tokens and more, some four bytes each.
+const PREFIX: usize = 4096;
 /// Time between two updates of the status.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
 
@@ -191,6 +195,7 @@ pub(super) struct Driver {
     appended: u64,
     landed: u64,
     has_max_cost: bool,
+    warms_prefixes: bool,
     /// Number of rows that are read before they are needed, if that is not the schedule's.
     ahead: Option<usize>,
     /// Why the job pauses.
@@ -239,6 +244,7 @@ impl Driver {
             appended: 0,
             landed: 0,
             has_max_cost: options.max_cost.is_some(),
+            warms_prefixes: options.warm_prefix,
             ahead,
             reason: None,
             input_error: None,
@@ -342,7 +348,8 @@ impl Driver {
 
     fn add(&mut self, prepared: Prepared) {
         let Prepared { number, key, id, work, bytes } = prepared;
-        let row = self.schedule.add(bytes, None);
+        let prefix = if self.warms_prefixes { work.as_ref().ok().and_then(prefix) } else { None };
+        let row = self.schedule.add(bytes, prefix);
         let work = work.map_or_else(Work::Unusable, Work::Ready);
         let row_in_memory =
             Row { number, key, id, bytes, work, calls: 0, started: Duration::ZERO, error: None, flight: None };
@@ -580,6 +587,17 @@ async fn checked(client: &Client, work: &RowWork, check: &Check) -> Result<Check
             }
         }
     }
+}
+
+/// Returns the key of the rows that share the beginning of a row's prompt, and its model; `None` if the prompt is too short to
+/// be cached.
+fn prefix(work: &RowWork) -> Option<u64> {
+    let request = &work.call.request;
+    let input = request.params.get(request.operation.spec().input)?.get(..PREFIX)?;
+    let mut hasher = DefaultHasher::new();
+    hasher.write(work.call.deployment.model.as_bytes());
+    hasher.write(input);
+    Some(hasher.finish())
 }
 
 /// Returns what a failure says, as far as decisions depend on it.

@@ -37,6 +37,9 @@ fn timeout() -> Failure {
     Failure { may_be_outage: false, was_answered: false, ..failure(FailureClass::Transient) }
 }
 
+/// The end of a call: its cost, if that is known, or its failure.
+type CallEnd = Result<Option<f64>, Failure>;
+
 /// A job of `rows` rows, whose calls a server answers.
 struct Job<S> {
     schedule: Schedule,
@@ -47,7 +50,7 @@ struct Job<S> {
     /// The input's number of each row in memory.
     numbers: HashMap<RowId, u64>,
     /// Calls in flight by the time of their end.
-    ends: BTreeMap<(Time, u64), (RowId, Result<Option<f64>, Failure>)>,
+    ends: BTreeMap<(Time, u64), (RowId, CallEnd)>,
     /// Starts of all calls: time, row.
     calls: Vec<(Time, u64)>,
     done: Vec<u64>,
