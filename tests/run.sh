@@ -15,7 +15,7 @@ trap "kill $! 2>/dev/null" EXIT
 trap 'exit 130' INT
 
 failed=()
-"$1" -m pytest || failed+=(Python)
+"$1" -m pytest --numprocesses 3 --dist worksteal || failed+=(Python)
 wait
 "${rust[@]}" || failed+=(Rust)
 if [ ${#failed[@]} -gt 0 ]; then
