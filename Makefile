@@ -197,7 +197,7 @@ dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturi
 	rm -f dist/*.whl
 	@[ -e $(PROFILE) ] || echo "there is no $(PROFILE): the wheel will be a tenth slower" >&2
 	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
-		--interpreter $(PYO3_PYTHON) --out dist
+		--interpreter $(PYO3_PYTHON) --out dist --compression-level 9
 	touch $@
 
 # `--force-reinstall --no-deps`: the wheel can be a different one although its version is already installed.
