@@ -52,7 +52,8 @@ impl<'a> Gate<'a> {
         !self.quotas.is_empty()
     }
 
-    /// Acquires the permits of an attempt, if nothing has to be waited for and nobody follows its progress. Otherwise it is to be [admitted](Self::admit).
+    /// Acquires the permits of an attempt, if nothing has to be waited for and nobody follows its progress. Otherwise it is to be
+    /// [admitted](Self::admit).
     ///
     /// # Errors
     ///

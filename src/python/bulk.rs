@@ -1,46 +1,40 @@
 //! Jobs: the native half of the package's ``Job``.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyTuple};
-use tokio::sync::oneshot;
+use pyo3::types::{PyDict, PyTuple};
 use twox_hash::XxHash3_64;
 
 use super::arguments::job::{self, CallArguments};
+use super::bulk_outcome::row_of;
 use super::client::Client;
 use super::errors::{argument, exception, unencodable};
-use super::intern::intern;
 use super::json::classes::Class;
 use super::json::{decode, encode};
-use super::meta::Meta;
-use super::object::set_slot;
 use super::response_format::ResponseFormat;
 use super::row_queue::RowQueue;
 use super::runtime::fork::{enter_job_work, fork_epoch, leave_job_work};
 use super::runtime::thread::block_signals;
+use super::text_reader::TextReader;
 use super::values;
 use crate::bulk::export;
 use crate::bulk::identity::Identities;
 use crate::bulk::input::{Fed, Files, Format, Peeked};
 use crate::bulk::job::{Ended, Job, MapRow, OpenRows, Rows, RunOptions};
 use crate::bulk::journal::{Durability, Reader};
-use crate::bulk::outcome::Outcome;
-use crate::bulk::results::{NextResult, ResultRow, Results};
+use crate::bulk::results::{NextResult, Results};
 use crate::bulk::row::Source;
 use crate::bulk::run::{Calls, Check, Input, ReadTexts, Snapshot, State, Status, Stop, Watch};
 use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
 use crate::error::{Error, ErrorKind};
-use crate::types::answer;
 use crate::types::operation::Operation;
-use crate::types::record::CallRecord;
 
 /// Number of an input's first rows whose columns are looked at.
 const LOOKED_AT: usize = 100;
@@ -557,76 +551,6 @@ fn check_of(options: &Bound<'_, PyDict>) -> PyResult<Option<Arc<Check>>> {
     })))
 }
 
-/// Number of texts that are read while the GIL is held.
-const TEXTS_AT_ONCE: usize = 64;
-
-/// Reads texts as the user's type, in batches on a thread of its own.
-struct TextReader {
-    read: Arc<Py<PyAny>>,
-    queue: Mutex<Option<mpsc::Sender<Text>>>,
-}
-
-/// A text, and where the reasons go for which it is not a value of the type.
-type Text = (String, oneshot::Sender<Vec<String>>);
-
-impl TextReader {
-    fn new(read: Py<PyAny>) -> Self {
-        Self { read: Arc::new(read), queue: Mutex::new(None) }
-    }
-
-    /// Hands a text to the thread, which is started if there is none.
-    fn send(&self, text: Text) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = match &*queue {
-            Some(queue) => match queue.send(text) {
-                Ok(()) => return,
-                Err(mpsc::SendError(text)) => text,
-            },
-            None => text,
-        };
-        let (sender, texts) = mpsc::channel();
-        let read = self.read.clone();
-        let thread = std::thread::Builder::new().name("ritellm-check".into()).spawn(move || {
-            block_signals();
-            read_texts(&read, &texts);
-        });
-        // Without a thread the text is dropped, and the row has a reason that says so.
-        if thread.is_ok() && sender.send(text).is_ok() {
-            *queue = Some(sender);
-        }
-    }
-}
-
-fn read_texts(read: &Py<PyAny>, texts: &mpsc::Receiver<Text>) {
-    let mut batch = Vec::new();
-    while let Ok(first) = texts.recv() {
-        batch.push(first);
-        batch.extend(texts.try_iter().take(TEXTS_AT_ONCE - 1));
-        let attached = Python::try_attach(|py| {
-            for (text, reply) in batch.drain(..) {
-                let reasons =
-                    || -> PyResult<Vec<String>> { read.bind(py).call1((values::string(py, &text)?,))?.extract() };
-                let reasons = reasons().unwrap_or_else(|error| vec![error.value(py).to_string()]);
-                // A row that was given up does not wait for it.
-                let _ = reply.send(reasons);
-            }
-        });
-        if attached.is_none() {
-            return;
-        }
-    }
-}
-
-impl ReadTexts for TextReader {
-    fn read(&self, text: String) -> BoxFuture<'static, Vec<String>> {
-        let (sender, reasons) = oneshot::channel();
-        self.send((text, sender));
-        Box::pin(async move {
-            reasons.await.unwrap_or_else(|_| vec!["could not be read: the interpreter has ended".to_owned()])
-        })
-    }
-}
-
 /// Returns the user's function from a row to the body of its request, for the thread that reads.
 fn map_of(function: Py<PyAny>) -> MapRow {
     Arc::new(move |json: &[u8]| {
@@ -741,83 +665,4 @@ impl BulkResults {
             }
         }
     }
-}
-
-/// Makes a tuple of a row: the row, its number, its id, whether it succeeded, and the answer or the exception.
-fn row_of<'py>(py: Python<'py>, row: ResultRow, operation: Operation) -> PyResult<Bound<'py, PyTuple>> {
-    let ResultRow { json, outcome } = row;
-    let columns = match json {
-        Some(json) => match decode::decode(py, &json, Class::Object) {
-            // A line that is no JSON, which is why it failed.
-            Err(error) if error.is_instance_of::<PyValueError>(py) => {
-                values::string(py, &String::from_utf8_lossy(&json))?.into_any()
-            }
-            decoded => decoded?,
-        },
-        None => py.None().into_bound(py),
-    };
-    let number = values::int(py, outcome.number.try_into().unwrap_or(i64::MAX))?;
-    let id = match &outcome.id {
-        Some(id) => values::string(py, id)?.into_any(),
-        None => py.None().into_bound(py),
-    };
-    let is_done = PyBool::new(py, outcome.failure.is_none()).to_owned().into_any();
-    let answer = if outcome.failure.is_none() { answer_of(py, outcome, operation)? } else { failure_of(py, outcome)? };
-    values::tuple(py, [columns, number, id, is_done, answer])
-}
-
-/// Makes the object of a row's answer.
-fn answer_of<'py>(py: Python<'py>, outcome: Outcome, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
-    let response = outcome.response.unwrap_or_default();
-    let object = decode::decode(py, &response.body, Class::of_answer(operation))?;
-    let record = CallRecord {
-        attempts: outcome.calls,
-        total: outcome.latency,
-        waited: outcome.waited,
-        usage: outcome.usage,
-        cost: outcome.cost,
-        retries: outcome.attempts.saturating_sub(1),
-        ..CallRecord::default()
-    };
-    let meta = answer::Meta {
-        provider: outcome.provider,
-        model: outcome.model,
-        status: response.status,
-        retries: outcome.attempts.saturating_sub(1),
-        latency: outcome.latency,
-        deployment: outcome.deployment,
-        record: Some(Box::new(record)),
-        ..answer::Meta::default()
-    };
-    set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
-    Ok(object)
-}
-
-/// Makes the exception of a row's failure.
-fn failure_of(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
-    let failure = outcome.failure.unwrap_or_default();
-    let module = py.import(intern!(py, "ritellm.exceptions"))?;
-    let class = match module.getattr_opt(values::string(py, &failure.class)?)? {
-        Some(class) => class,
-        None => module.getattr(intern!(py, "RiteLLMError"))?,
-    };
-    let fields = values::dict(py)?;
-    let response = outcome.response.as_ref();
-    values::set(&fields, "status_code", response.map(|response| u64::from(response.status)))?;
-    values::set(&fields, "provider", Some(&*outcome.provider).filter(|name| !name.is_empty()))?;
-    values::set(&fields, "model", Some(&*outcome.model).filter(|name| !name.is_empty()))?;
-    values::set(&fields, "code", failure.code.as_deref())?;
-    values::set(&fields, "request_id", response.and_then(|response| response.request_id.as_deref()))?;
-    values::set(&fields, "retries", u64::from(outcome.attempts.saturating_sub(1)))?;
-    if !outcome.calls.is_empty() {
-        values::set(&fields, "attempts", &super::meta::attempts(py, &outcome.calls)?)?;
-    }
-    if let Some(response) = response.filter(|response| !response.body.is_empty()) {
-        let body = match decode::decode(py, &response.body, Class::Object) {
-            Ok(body) => body,
-            Err(_) => values::string(py, &String::from_utf8_lossy(&response.body))?.into_any(),
-        };
-        values::set(&fields, "body", &body)?;
-    }
-    class.call((values::string(py, &failure.message)?,), Some(&fields))
 }

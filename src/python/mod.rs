@@ -14,6 +14,7 @@ mod adopt;
 mod arguments;
 mod asyncio;
 mod bulk;
+mod bulk_outcome;
 mod call;
 mod client;
 mod errors;
@@ -33,6 +34,7 @@ mod runtime;
 mod stack;
 mod streams;
 mod sync;
+mod text_reader;
 mod values;
 
 use pyo3::prelude::*;

@@ -71,18 +71,10 @@ impl Checked {
 
 /// Returns the sum of two usages, of which either may not be known.
 pub(super) fn sum_of(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
-    let (Some(one), Some(other)) = (one, other) else { return one.or(other) };
-    Some(Usage {
-        input: one.input + other.input,
-        cached_read: one.cached_read + other.cached_read,
-        cache_write: one.cache_write + other.cache_write,
-        cache_write_hour: one.cache_write_hour + other.cache_write_hour,
-        output: one.output + other.output,
-        reasoning: one.reasoning + other.reasoning,
-        audio_input: one.audio_input + other.audio_input,
-        audio_output: one.audio_output + other.audio_output,
-        image_input: one.image_input + other.image_input,
-    })
+    match (&one, &other) {
+        (Some(one), Some(other)) => Some(one.plus(other)),
+        _ => one.or(other),
+    }
 }
 
 /// Result of a check.

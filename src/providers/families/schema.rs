@@ -95,27 +95,24 @@ pub(in crate::providers) static OPENAI: Dialect = Dialect {
     recursive: true,
 };
 
+/// Keywords that every host with strict schemas takes.
+const KEYWORDS: &[&str] = &[
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "anyOf",
+    "definitions",
+    "description",
+    "items",
+    "properties",
+    "required",
+    "title",
+    "type",
+];
+
 /// The keywords that every host with strict schemas takes: <https://inference-docs.cerebras.ai/capabilities/structured-outputs>.
-pub(in crate::providers) static BARE: Dialect = Dialect {
-    accepted: &[
-        "$defs",
-        "$ref",
-        "additionalProperties",
-        "anyOf",
-        "definitions",
-        "description",
-        "items",
-        "properties",
-        "required",
-        "title",
-        "type",
-    ],
-    formats: &[],
-    patterns: false,
-    max_min_items: 0,
-    recursive: false,
-    ..OPENAI
-};
+pub(in crate::providers) static BARE: Dialect =
+    Dialect { accepted: KEYWORDS, formats: &[], patterns: false, max_min_items: 0, recursive: false, ..OPENAI };
 
 /// Gemini's `responseJsonSchema`: <https://ai.google.dev/api/generate-content#FIELDS.response_json_schema>.
 pub(in crate::providers) static GEMINI: Dialect = Dialect {
@@ -147,19 +144,7 @@ pub(in crate::providers) static GEMINI: Dialect = Dialect {
 
 /// Cohere's: <https://docs.cohere.com/docs/parameter-types-in-json>.
 pub(in crate::providers) static COHERE: Dialect = Dialect {
-    accepted: &[
-        "$defs",
-        "$ref",
-        "additionalProperties",
-        "anyOf",
-        "definitions",
-        "description",
-        "items",
-        "properties",
-        "required",
-        "title",
-        "type",
-    ],
+    accepted: KEYWORDS,
     formats: &["date-time", "date", "time", "uuid"],
     patterns: true,
     max_min_items: 0,

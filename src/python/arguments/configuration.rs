@@ -17,8 +17,9 @@ use crate::providers::{
     resolve, resolve_account, resolve_at,
 };
 use crate::python::errors::{argument, exception, wrong};
+use crate::python::values;
 use crate::types::nearest::nearest;
-use crate::types::operation::Operation;
+use crate::types::operation::{Operation, SPECS};
 use crate::types::secret::Secret;
 
 /// What a client was configured with.
@@ -27,7 +28,24 @@ pub(crate) struct Configuration {
     aliases: HashMap<String, Py<PyString>>,
     providers: HashMap<String, Entry>,
     /// Parameters that calls have unless they give their own.
-    params: Vec<(Py<PyString>, Py<PyAny>)>,
+    params: Vec<DefaultParam>,
+}
+
+/// A parameter that calls have unless they give their own.
+struct DefaultParam {
+    name: Py<PyString>,
+    value: Py<PyAny>,
+    /// Another name of the same: a call that gives it has given this one.
+    other_name: Option<&'static str>,
+    /// Operations whose calls have it.
+    operations: Vec<Operation>,
+}
+
+/// Returns the operations that have a parameter. Those that only some provider has are parameters of chat.
+fn operations_with(name: &str) -> Vec<Operation> {
+    let all = SPECS.iter().map(|spec| spec.operation);
+    let found: Vec<_> = all.filter(|operation| openai_parameters(*operation).any(|known| known == name)).collect();
+    if found.is_empty() { vec![Operation::Chat] } else { found }
 }
 
 /// What a client knows of one provider.
@@ -113,7 +131,13 @@ impl Configuration {
                 Meaning::Nothing => continue,
             }
             if !value.is_none() {
-                self.params.push((param.unbind(), value.unbind()));
+                let other_name = match key {
+                    "max_tokens" => Some("max_completion_tokens"),
+                    "max_completion_tokens" => Some("max_tokens"),
+                    _ => None,
+                };
+                let operations = operations_with(key);
+                self.params.push(DefaultParam { name: param.unbind(), value: value.unbind(), other_name, operations });
             }
         }
         Ok(())
@@ -162,23 +186,14 @@ impl Configuration {
         add: &mut impl FnMut(Argument<'py>),
     ) -> PyResult<()> {
         let py = given.py();
-        for (name, value) in &self.params {
-            let name = name.bind(py);
-            let text = name.to_str()?;
-            // What only some provider has, is a parameter of chat.
-            let is_known = openai_parameters(operation).any(|known| known == text);
-            let is_foreign = operation == Operation::Chat
-                && !crate::types::operation::SPECS
-                    .iter()
-                    .any(|spec| openai_parameters(spec.operation).any(|known| known == text));
-            // Two names of one limit.
-            let other = match text {
-                "max_tokens" => "max_completion_tokens",
-                "max_completion_tokens" => "max_tokens",
-                other => other,
+        for param in self.params.iter().filter(|param| param.operations.contains(&operation)) {
+            let name = param.name.bind(py);
+            let is_given = match param.other_name {
+                Some(other) => given.contains(name)? || given.contains(values::string(py, other)?)?,
+                None => given.contains(name)?,
             };
-            if (is_known || is_foreign) && !given.contains(name)? && !given.contains(other)? {
-                add((name.clone(), value.bind(py).clone()));
+            if !is_given {
+                add((name.clone(), param.value.bind(py).clone()));
             }
         }
         Ok(())
