@@ -343,14 +343,43 @@ def conceal(arguments: dict[str, Any], /) -> Arguments:
 # `Stream` without parameters is the stream of a chat call.
 _Chunk = TypeVar("_Chunk", covariant=True, default=ChatCompletionChunk)
 _Accumulated = TypeVar("_Accumulated", covariant=True, default=ChatCompletion)
+_Parsed = TypeVar("_Parsed", covariant=True, default=Any)
 
 @final
-class Stream(Generic[_Chunk, _Accumulated]):
+class Stream(Generic[_Chunk, _Accumulated, _Parsed]):
     """A streamed response: iterate over it with `for` or `async for`.
 
-    The first type parameter is the type of the items, the second that of `completion`. A chat call returns a
-    ``Stream[ChatCompletionChunk, ChatCompletion]``, the Responses API a ``Stream[ResponseEvent, Response]``.
+    The first type parameter is the type of the items, the second that of `completion`, and the third that of `parsed`. A chat
+    call returns a ``Stream[ChatCompletionChunk, ChatCompletion]``, the Responses API a ``Stream[ResponseEvent, Response]``.
     """
+
+    @staticmethod
+    def from_chunks(
+        chunks: Iterable[Mapping[str, Any] | str | bytes],
+        *,
+        meta: Meta | None = None,
+        response_format: Any = None,
+        error: BaseException | None = None,
+    ) -> Stream[Any, Any, Any]:
+        """Makes a stream of chunks at hand, for tests and for answers that are kept: nothing is sent.
+
+        >>> from ritellm import Stream
+        >>> stream = Stream.from_chunks(["Hel", "lo"])
+        >>> [chunk.choices[0].delta.content for chunk in stream], stream.completion.choices[0].message.content
+        (['Hel', 'lo', None], 'Hello')
+
+        It can be read with ``for`` and with ``async for``.
+
+        Args:
+            chunks: the chunks in their order: dicts in OpenAI's format (of the Responses API: its events), or texts, each of
+                which becomes a chunk; after the last one comes a chunk with the finish reason ``"stop"``. Of audio, bytes.
+            meta: the metadata; ``Meta()`` by default.
+            response_format: a type or a JSON schema that `parsed` is a value of.
+            error: an exception that is raised after the last chunk.
+
+        Raises:
+            InvalidArgumentError: something that cannot be a chunk.
+        """
 
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def __iter__(self) -> ChunkIterator[_Chunk]: ...
@@ -372,7 +401,7 @@ class Stream(Generic[_Chunk, _Accumulated]):
         """The response accumulated so far, in the form that the call without ``stream=True`` returns."""
 
     @property
-    def parsed(self) -> Any:
+    def parsed(self) -> _Parsed | Any:
         """The answer, of a call whose ``response_format`` is a type or a JSON schema.
 
         While it is streamed, this is the JSON value as far as it has arrived (an `Object` for an object, ``None`` before there
@@ -402,9 +431,36 @@ class ChunkIterator(Iterator[_Chunk], AsyncIterator[_Chunk]):
 
 @final
 class Meta:
-    """Metadata of a response."""
+    """Metadata of a response.
 
-    def __new__(cls, state: dict[str, Any]) -> Self: ...
+    >>> from ritellm import ChatCompletion, Meta
+    >>> response = ChatCompletion(choices=[], meta=Meta(provider="openai", request_id="req_1"))
+    >>> response.meta.request_id, response.meta.status_code
+    ('req_1', 200)
+    """
+
+    def __new__(
+        cls,
+        state: dict[str, Any] | None = None,
+        /,
+        *,
+        provider: str = "",
+        model: str = "",
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        retries: int = 0,
+        latency: float = 0.0,
+        dropped_params: Sequence[str] = (),
+        attempts: Sequence[Mapping[str, Any]] | None = None,
+        usage: Mapping[str, int] | None = None,
+        cost: float | None = None,
+        structured_output: str | None = None,
+        validation_retries: int = 0,
+    ) -> Self: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the metadata as JSON has it; ``Meta(**meta.to_dict())`` makes it again."""
+
     @property
     def provider(self) -> str:
         """The provider's name."""

@@ -221,3 +221,8 @@ def completion(format: Format, response: Any) -> Any:
     """Returns the response of a stream that is over, with its answer read."""
     operation = "responses" if isinstance(response, Response) else "chat"
     return _parsed(operation, response, _Answer(operation, response).read(format))
+
+
+def read(target: Any, response: Any) -> Any:
+    """Returns a response at hand with its answer read as a type."""
+    return completion(format_of(target), response)

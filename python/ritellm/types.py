@@ -18,13 +18,18 @@ from ritellm import _core
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
     from typing_extensions import Self
+
+    from ritellm._structured import ParsedChatCompletion, ParsedResponse
+
+    _T = TypeVar("_T")
 else:
     from _collections_abc import Iterable, Mapping
 
-    Any = Self = object
+    Any = Self = _T = object
+    ParsedChatCompletion = ParsedResponse = dict
 
 __all__ = [
     "Batch",
@@ -33,6 +38,7 @@ __all__ = [
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",
+    "CompletionTokensDetails",
     "Delta",
     "Embedding",
     "EmbeddingResponse",
@@ -42,35 +48,51 @@ __all__ = [
     "Function",
     "Message",
     "Object",
+    "PromptTokensDetails",
     "RerankResponse",
     "RerankResult",
     "Response",
     "ResponseEvent",
+    "ResponseItem",
+    "ResponseUsage",
     "ToolCall",
     "Usage",
 ]
 
 
-def _plain(value: Any, exclude_none: bool) -> Any:
+def _plain(value: Any, drop: Any, as_json: bool) -> Any:
     if isinstance(value, dict):
-        return {k: _plain(v, exclude_none) for k, v in value.items() if not (exclude_none and v is None)}
+        return {k: _plain(v, drop, as_json) for k, v in value.items() if not (v is None and drop and drop(value, k))}
     if isinstance(value, list):
-        return [_plain(item, exclude_none) for item in value]
-    return value
+        return [_plain(item, drop, as_json) for item in value]
+    return value.tolist() if as_json and hasattr(value, "tolist") else value
+
+
+def _is_default(owner: Any, name: Any) -> bool:
+    # The classes have no other defaults than `None`.
+    return hasattr(type(owner), name)
+
+
+def _always(_owner: Any, _name: Any) -> bool:
+    return True
 
 
 class Object(_core.Object):
     """A dict whose keys are also attributes; every JSON object in a response is an instance.
 
     It is constructed like a dict. ``ChatCompletion(stored)`` restores a response from a dict: every nested dict gets the
-    class that it has in a response. ``meta`` is not a key; it is only copied if the argument is a response itself.
+    class that it has in a response. ``meta`` is not a key; it is copied if the argument is a response itself, and of classes
+    that have it, ``meta=Meta(…)`` sets it.
     """
 
     __slots__ = ()
 
     def __init__(self, *args: Mapping[str, Any] | Iterable[tuple[str, Any]], **kwargs: Any) -> None:
+        meta = kwargs.pop("meta") if isinstance(kwargs.get("meta"), _core.Meta) else None
         super().__init__(*args, **kwargs)
         _core.adopt(self, args[0] if args else None)
+        if meta is not None:
+            self.meta = meta
 
     @classmethod
     def model_validate(cls, obj: Any, **_: Any) -> Self:
@@ -113,32 +135,92 @@ class Object(_core.Object):
     from_dict = model_validate
     from_json = model_validate_json
 
-    def model_dump(self, *, exclude_none: bool = False, **_: Any) -> dict[str, Any]:
-        """Returns a copy that consists of plain dicts and lists.
+    def decode(self, json_data: str) -> Self:
+        """Makes another instance from a JSON text, so that ``json.loads(text, cls=ChatCompletion)`` does."""
+        return type(self).model_validate_json(json_data)
 
-        The other keywords of pydantic's method are accepted and ignored.
+    def copy(self) -> Self:
+        """Returns a shallow copy of the same class."""
+        from copy import copy
+
+        return copy(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Returns a copy of the same class, with the ``meta`` of this object.
 
         Args:
-            exclude_none: leave out keys whose value is ``None``.
+            update: members that replace those of this object.
+            deep: copy what is nested, too.
         """
-        dumped: dict[str, Any] = _plain(self, exclude_none)
+        if deep:
+            from copy import deepcopy
+
+            copied = deepcopy(self)
+        else:
+            copied = self.copy()
+        if update:
+            dict.update(copied, update)
+            _core.adopt(copied, None)
+        return copied
+
+    def model_dump(
+        self,
+        *,
+        mode: str = "python",
+        include: Any = None,
+        exclude: Any = None,
+        exclude_none: bool = False,
+        exclude_defaults: bool = False,
+        **others: Any,
+    ) -> dict[str, Any]:
+        """Returns a copy that consists of plain dicts and lists.
+
+        The other keywords of pydantic's method (``by_alias``, ``exclude_unset`` …) are accepted and change nothing.
+
+        >>> ChatCompletion(id="1", model="m", usage={"total_tokens": 3}).model_dump(include={"usage": {"total_tokens"}})
+        {'usage': {'total_tokens': 3}}
+
+        Args:
+            mode: ``"json"`` turns arrays (of ``output="numpy"``) into lists.
+            include: the members to keep: a set of names, or a dict of names to ``True`` or to the same for what is below; in
+                a list, indexes or ``"__all__"``.
+            exclude: the members to leave out, in the same form.
+            exclude_none: leave out keys whose value is ``None``.
+            exclude_defaults: leave out keys whose value is ``None`` and reads as ``None`` when it is missing.
+
+        Raises:
+            InvalidArgumentError: a keyword that pydantic does not have, or an ``include`` or ``exclude`` of another form.
+        """
+        if others:
+            from ritellm._dumping import check_keywords
+
+            check_keywords("model_dump", others)
+        value: Any = self
+        if include is not None or exclude is not None:
+            from ritellm._dumping import selected
+
+            value = selected(value, include, exclude)
+        dumped: dict[str, Any] = _plain(
+            value, _always if exclude_none else _is_default if exclude_defaults else None, mode == "json"
+        )
         return dumped
 
     to_dict = model_dump
 
-    def model_dump_json(self, *, indent: int | None = None, exclude_none: bool = False, **_: Any) -> str:
+    def model_dump_json(self, *, indent: int | None = None, **keywords: Any) -> str:
         """Returns the object as JSON.
 
         Args:
             indent: number of spaces for each level; by default the JSON is one line.
-            exclude_none: leave out keys whose value is ``None``.
+            **keywords: those of `model_dump`.
         """
-        plain = _plain(self, exclude_none)
-        if indent is None:
+        ensure_ascii = bool(keywords.pop("ensure_ascii", False))
+        plain = self.model_dump(**{**keywords, "mode": "json"})
+        if indent is None and not ensure_ascii:
             return _core.to_json(plain).decode()
         import json
 
-        return json.dumps(plain, indent=indent, ensure_ascii=False)
+        return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii)
 
     to_json = model_dump_json
 
@@ -158,6 +240,22 @@ class Object(_core.Object):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"
+
+    def __rich_repr__(self) -> Any:
+        """Returns what rich shows: one line for each message."""
+        from ritellm import _display
+
+        return _display.rich(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from ritellm import _display
+
+        _display.pretty(self, printer, cycle)
+
+    def _repr_html_(self) -> str | None:
+        from ritellm import _display
+
+        return _display.html(self)
 
 
 # Value of an attribute whose key the provider left out. Its type is `Any`, so that attributes that OpenAI always sends can
@@ -182,6 +280,22 @@ class ToolCall(Object):
     index: int | None = None
     function: Function = _absent
 
+    @classmethod
+    def make(cls, id: str, name: str, arguments: Any = None) -> Self:
+        """Makes a call of a function.
+
+        >>> ToolCall.make("call_1", "weather", {"city": "Oslo"}).arguments.city
+        'Oslo'
+
+        Args:
+            id: the id of the call.
+            name: the name of the function.
+            arguments: a dict, or its JSON as a str; no arguments by default.
+        """
+        if not isinstance(arguments, str):
+            arguments = _core.to_json({} if arguments is None else arguments).decode()
+        return cls(id=id, type="function", function={"name": name, "arguments": arguments})
+
     @property
     def name(self) -> str:
         """The name of the tool."""
@@ -201,7 +315,12 @@ class ToolCall(Object):
 
 
 class Message(Object):
-    """A message from the model."""
+    """A message: of the model, or made by hand with `user`, `system`, `developer`, `assistant` and `tool`.
+
+    >>> from ritellm import Message
+    >>> Message.user("Hi")
+    Message({'role': 'user', 'content': 'Hi'})
+    """
 
     __slots__ = ()
     role: str | None = None
@@ -215,11 +334,73 @@ class Message(Object):
     provider_specific_fields: Any = None
     thinking_blocks: list[Any] | None = None
 
+    @classmethod
+    def user(cls, content: str | list[Any], **others: Any) -> Self:
+        """Makes a message of the user.
+
+        Args:
+            content: a text, or a list of content parts.
+            **others: other members, such as ``name``.
+        """
+        return cls(role="user", content=content, **others)
+
+    @classmethod
+    def system(cls, content: str | list[Any], **others: Any) -> Self:
+        """Makes a system message."""
+        return cls(role="system", content=content, **others)
+
+    @classmethod
+    def developer(cls, content: str | list[Any], **others: Any) -> Self:
+        """Makes a developer message, which is what OpenAI's reasoning models call a system message."""
+        return cls(role="developer", content=content, **others)
+
+    @classmethod
+    def assistant(cls, content: str | list[Any] | None = None, **others: Any) -> Self:
+        """Makes a message of the model; ``tool_calls`` are given as a keyword."""
+        return cls(role="assistant", content=content, **others)
+
+    @classmethod
+    def tool(cls, content: Any, tool_call_id: str | ToolCall, **others: Any) -> Self:
+        """Makes the result of a tool call.
+
+        Args:
+            content: a text or a list of content parts; anything else is written as JSON.
+            tool_call_id: the id of the call, or the call itself.
+        """
+        if not isinstance(content, (str, list)):
+            content = _core.to_json(content).decode()
+        if isinstance(tool_call_id, dict):
+            tool_call_id = tool_call_id.id
+        return cls(role="tool", tool_call_id=tool_call_id, content=content, **others)
+
 
 class Delta(Message):
     """The part of a message that one chunk adds."""
 
     __slots__ = ()
+
+
+class PromptTokensDetails(Object):
+    """What the tokens of a prompt are, as far as the provider says; also ``input_tokens_details``."""
+
+    __slots__ = ()
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
+
+
+class CompletionTokensDetails(Object):
+    """What the tokens of an answer are, as far as the provider says; also ``output_tokens_details``."""
+
+    __slots__ = ()
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+    text_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
 
 
 class Usage(Object):
@@ -229,8 +410,19 @@ class Usage(Object):
     prompt_tokens: int = _absent
     completion_tokens: int = _absent
     total_tokens: int = _absent
-    prompt_tokens_details: Any = None
-    completion_tokens_details: Any = None
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+
+
+class ResponseUsage(Object):
+    """Token counts of a `Response`, as reported by the provider."""
+
+    __slots__ = ()
+    input_tokens: int = _absent
+    output_tokens: int = _absent
+    total_tokens: int = _absent
+    input_tokens_details: PromptTokensDetails | None = None
+    output_tokens_details: CompletionTokensDetails | None = None
 
 
 class Choice(Object):
@@ -264,6 +456,23 @@ class ChatCompletion(Object):
         """The tool calls of the first choice; an empty list if there are none."""
         choices = self.get("choices")
         return (choices[0].message.get("tool_calls") or []) if choices and choices[0].message else []
+
+    def parse(self, response_format: type[_T] | Any) -> ParsedChatCompletion[_T]:
+        """Reads the answer as a value of a type, as a call with this ``response_format`` does; nothing is sent.
+
+        Args:
+            response_format: a type or a JSON schema.
+
+        Returns:
+            A `ParsedChatCompletion` with the members and the ``meta`` of this one; ``parsed`` is the value.
+
+        Raises:
+            StructuredOutputError: the answer has no value of the type.
+        """
+        from ritellm import _structured
+
+        parsed: ParsedChatCompletion[_T] = _structured.read(response_format, self)
+        return parsed
 
 
 class ChatCompletionChunk(Object):
@@ -314,6 +523,22 @@ class EmbeddingResponse(Object):
             return [item.embedding for item in self.data]
 
 
+class ResponseItem(Object):
+    """An item of a response's ``output``; ``type`` decides which other keys it has."""
+
+    __slots__ = ()
+    type: str = _absent
+    id: str | None = None
+    status: str | None = None
+    role: str | None = None
+    content: list[Any] | None = None
+    summary: list[Any] | None = None
+    encrypted_content: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+
+
 class Response(Object):
     """The response to a Responses API call. ``meta`` is an attribute, not a key."""
 
@@ -324,8 +549,8 @@ class Response(Object):
     created_at: float = _absent
     model: str = _absent
     status: str | None = None
-    output: list[Any] = _absent
-    usage: Any = None
+    output: list[ResponseItem] = _absent
+    usage: ResponseUsage | None = None
     error: Any = None
     incomplete_details: Any = None
 
@@ -348,6 +573,13 @@ class Response(Object):
             for item in items
         ]
 
+    def parse(self, response_format: type[_T] | Any) -> ParsedResponse[_T]:
+        """Reads the answer as a value of a type; see `ChatCompletion.parse`."""
+        from ritellm import _structured
+
+        parsed: ParsedResponse[_T] = _structured.read(response_format, self)
+        return parsed
+
 
 class ResponseEvent(Object):
     """One event of a streamed Responses API call; ``type`` decides which other keys it has."""
@@ -356,6 +588,15 @@ class ResponseEvent(Object):
     type: str = _absent
     sequence_number: int | None = None
     response: Response | None = None
+    item: ResponseItem | None = None
+    item_id: str | None = None
+    output_index: int | None = None
+    content_index: int | None = None
+    delta: str | None = None
+    text: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    part: Any = None
 
 
 class RerankResult(Object):
@@ -487,12 +728,16 @@ for _class in (
     ToolCall,
     Message,
     Delta,
+    PromptTokensDetails,
+    CompletionTokensDetails,
     Usage,
+    ResponseUsage,
     Choice,
     ChatCompletion,
     ChatCompletionChunk,
     Embedding,
     EmbeddingResponse,
+    ResponseItem,
     Response,
     ResponseEvent,
     RerankResult,

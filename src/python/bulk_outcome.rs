@@ -7,8 +7,9 @@ use pyo3::types::{PyBool, PyTuple};
 use super::intern::intern;
 use super::json::classes::Class;
 use super::json::decode;
-use super::meta::{self, Meta};
+use super::meta::Meta;
 use super::object::set_slot;
+use super::record;
 use super::values;
 use crate::bulk::outcome::Outcome;
 use crate::bulk::results::ResultRow;
@@ -83,7 +84,7 @@ fn failure_of(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     values::set(&fields, "request_id", response.and_then(|response| response.request_id.as_deref()))?;
     values::set(&fields, "retries", u64::from(outcome.attempts.saturating_sub(1)))?;
     if !outcome.calls.is_empty() {
-        values::set(&fields, "attempts", &meta::attempts(py, &outcome.calls)?)?;
+        values::set(&fields, "attempts", &record::attempts(py, &outcome.calls)?)?;
     }
     if let Some(response) = response.filter(|response| !response.body.is_empty()) {
         let body = match decode::decode(py, &response.body, Class::Object) {

@@ -7,7 +7,7 @@ use super::intern::intern;
 use super::json::classes::Class;
 use super::json::decode;
 use super::json::encode::Unencodable;
-use super::meta;
+use super::record;
 use super::values;
 use crate::error::Error;
 
@@ -51,8 +51,8 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     values::set(&fields, "request_id", error.request_id.as_deref())?;
     values::set(&fields, "retry_after", error.retry_after.map(|pause| pause.as_secs_f64()))?;
     values::set(&fields, "retries", u64::from(error.retries))?;
-    if let Some(record) = &error.record {
-        values::set(&fields, "attempts", &meta::attempts(py, &record.attempts)?)?;
+    if let Some(call) = &error.record {
+        values::set(&fields, "attempts", &record::attempts(py, &call.attempts)?)?;
     }
     if let Some(body) = &error.body {
         let body = match decode::decode(py, body, Class::Object) {
@@ -64,7 +64,7 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         values::set(&fields, "body", &body)?;
     }
     if let Some(headers) = &error.headers {
-        values::set(&fields, "headers", meta::headers(py, headers)?.as_any())?;
+        values::set(&fields, "headers", record::headers(py, headers)?.as_any())?;
     }
     Ok(PyErr::from_value(class.call((values::string(py, &error.message)?,), Some(&fields))?))
 }

@@ -1,17 +1,18 @@
 //! `response.meta`: metadata of an answer.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
+use super::errors::{argument, unencodable, wrong};
 use super::intern::intern;
-use super::json::classes::Class;
-use super::json::decode;
+use super::json::encode;
+use super::record::{attempts, headers, json, object};
 use super::values;
 use crate::types::answer;
 use crate::types::http::Headers;
-use crate::types::record::AttemptRecord;
+use crate::types::record::CallRecord;
 use crate::types::secrets::Secrets;
 
 /// Metadata of an answer: status, header fields, retries, latency and so on.
@@ -28,6 +29,11 @@ impl Meta {
         Self { meta, headers: OnceLock::new() }
     }
 
+    /// Returns a copy of the core's metadata.
+    pub fn core(&self) -> answer::Meta {
+        self.meta.clone()
+    }
+
     fn shown_headers(&self) -> &Headers {
         self.headers.get_or_init(|| self.meta.shown_headers())
     }
@@ -35,38 +41,54 @@ impl Meta {
 
 #[pymethods]
 impl Meta {
+    /// Makes metadata: of a pickle's `state`, or of what is given.
     #[new]
-    fn new(state: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let item = |name: &str| {
-            state.get_item(values::string(state.py(), name)?).map(|value| value.filter(|value| !value.is_none()))
+    #[pyo3(signature = (state=None, /, **given))]
+    fn new<'py>(
+        py: Python<'py>,
+        state: Option<&Bound<'py, PyDict>>,
+        given: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Self> {
+        let nothing = values::dict(py)?;
+        let given = match state.or(given) {
+            Some(given) => given,
+            None => &nothing,
         };
-        let text = |name: &str| item(name)?.map_or(Ok(String::new()), |value| value.extract());
-        let headers: Vec<(String, String)> = item("headers")?.map_or(Ok(Vec::new()), |value| {
-            value.call_method0(intern!(value.py(), "items"))?.try_iter()?.map(|pair| pair?.extract()).collect()
-        })?;
-        let mut map = http::HeaderMap::new();
-        for (name, value) in headers {
-            if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
-                map.append(name, value);
-            }
+        let item =
+            |name: &str| given.get_item(values::string(py, name)?).map(|value| value.filter(|value| !value.is_none()));
+        let text = |name: &str| read::<String>(name, item(name)?, "a str");
+        let mut headers = map_of(item("headers")?)?;
+        if let Some(id) = item("request_id")? {
+            let value = read::<String>("request_id", Some(id.clone()), "a str")?.parse();
+            headers.insert("x-request-id", value.map_err(|_| wrong("request_id", &id, "a text of one line"))?);
         }
+        let latency = read::<f64>("latency", item("latency")?, "a number of seconds")?;
         Ok(Self::of(answer::Meta {
             provider: text("provider")?.into(),
-            model: text("model")?.into(),
-            status: item("status_code")?.map_or(Ok(0), |value| value.extract())?,
-            headers: (&map).into(),
+            model: Arc::from(text("model")?),
+            status: item("status_code")?.map_or(Ok(200), |value| read("status_code", Some(value), "an int"))?,
+            headers: (&headers).into(),
             secrets: Secrets::default(),
-            retries: item("retries")?.map_or(Ok(0), |value| value.extract())?,
-            latency: std::time::Duration::try_from_secs_f64(item("latency")?.map_or(Ok(0.0), |value| value.extract())?)
-                .unwrap_or_default(),
-            dropped_params: item("dropped_params")?.map_or(Ok(Vec::new()), |value| value.extract())?,
+            retries: read("retries", item("retries")?, "an int")?,
+            latency: std::time::Duration::try_from_secs_f64(latency).unwrap_or_default(),
+            dropped_params: read("dropped_params", item("dropped_params")?, "a list of str")?,
             // The record of a pickled answer has it.
             deployment: None,
             record: match item("record")? {
                 Some(record) => serde_json::from_str(&record.extract::<String>()?).ok(),
-                None => None,
+                None => record_of(given)?,
             },
         }))
+    }
+
+    /// Returns what `Meta(**…)` makes this metadata of again, as JSON has it.
+    fn to_dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = values::dict(slf.py())?;
+        for name in PLAIN.into_iter().chain(RECORDED) {
+            let name = values::string(slf.py(), name)?;
+            dict.set_item(&name, slf.getattr(&name)?)?;
+        }
+        Ok(dict)
     }
 
     /// The provider's name.
@@ -175,7 +197,7 @@ impl Meta {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
         let py = slf.py();
         let state = values::dict(py)?;
-        for name in ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"] {
+        for name in PLAIN {
             values::set(&state, name, &slf.getattr(values::string(py, name)?)?)?;
         }
         if let Some(record) = &slf.get().meta.record {
@@ -186,37 +208,56 @@ impl Meta {
     }
 }
 
-/// Makes a dict of header fields, names in lower case; values of a repeated name are joined by commas.
-///
-/// # Errors
-///
-/// `MemoryError`.
-pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound<'py, PyDict>> {
-    let dict = values::dict(py)?;
-    for (name, value) in headers.iter() {
-        let name = name.to_ascii_lowercase();
-        match dict.get_item(values::string(py, &name)?)? {
-            Some(earlier) => values::set(&dict, &name, format!("{earlier}, {value}").as_str())?,
-            None => values::set(&dict, &name, &*value)?,
+/// Names of the members that are not in the record of the call.
+const PLAIN: [&str; 7] = ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"];
+/// Names of the members that are in it.
+const RECORDED: [&str; 5] = ["attempts", "usage", "cost", "structured_output", "validation_retries"];
+
+/// Reads a member that is given; the default if it is not.
+fn read<'py, T>(name: &str, value: Option<Bound<'py, PyAny>>, right: &str) -> PyResult<T>
+where
+    T: Default + for<'a> FromPyObject<'a, 'py>,
+{
+    match value {
+        Some(value) => value.extract().map_err(|_| wrong(name, &value, right)),
+        None => Ok(T::default()),
+    }
+}
+
+/// Reads header fields; a name or a value that cannot be one is left out.
+fn map_of(given: Option<Bound<'_, PyAny>>) -> PyResult<http::HeaderMap> {
+    let mut map = http::HeaderMap::new();
+    let Some(given) = given else { return Ok(map) };
+    let pairs = || given.call_method0(intern!(given.py(), "items"))?.try_iter()?.map(|pair| pair?.extract()).collect();
+    let pairs: PyResult<Vec<(String, String)>> = pairs();
+    for (name, value) in pairs.map_err(|_| wrong("headers", &given, "a dict of str to str"))? {
+        if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
+            map.append(name, value);
         }
     }
-    Ok(dict)
+    Ok(map)
 }
 
-/// Makes a list of dicts of attempts.
-///
-/// # Errors
-///
-/// `MemoryError`.
-pub(super) fn attempts<'py>(py: Python<'py>, attempts: &[AttemptRecord]) -> PyResult<Bound<'py, PyAny>> {
-    object(py, attempts)
-}
-
-/// Makes the Python object of what serde can write as JSON.
-fn object<'py>(py: Python<'py>, value: &(impl serde::Serialize + ?Sized)) -> PyResult<Bound<'py, PyAny>> {
-    decode::decode(py, json(value)?.as_bytes(), Class::Object)
-}
-
-fn json(value: &(impl serde::Serialize + ?Sized)) -> PyResult<String> {
-    serde_json::to_string(value).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+/// Reads what the record of a call holds; `None` if nothing of it is given.
+fn record_of(given: &Bound<'_, PyDict>) -> PyResult<Option<Box<CallRecord>>> {
+    let py = given.py();
+    let members = values::dict(py)?;
+    for (name, value) in given.iter() {
+        let known = name.cast::<PyString>()?.to_str()?;
+        if RECORDED.contains(&known) && !value.is_none() {
+            members.set_item(name, value)?;
+        } else if !PLAIN.contains(&known) && !RECORDED.contains(&known) && !["request_id", "record"].contains(&known) {
+            let all = [&PLAIN[..], &RECORDED, &["request_id"]].concat().join(", ");
+            return Err(argument(py, format!("Meta has no {known}: it has {all}")));
+        }
+    }
+    if members.is_empty() {
+        return Ok(None);
+    }
+    let mut json = Vec::new();
+    encode::encode(&members, &mut json).map_err(|error| unencodable(py, "Meta", error))?;
+    let record = serde_json::from_slice(&json);
+    record
+        .map(Some)
+        .map_err(|error| argument(py, format!("attempts, usage or cost are not as a Meta has them: {error}")))
 }

@@ -27,6 +27,7 @@ mod memory;
 mod meta;
 mod object;
 mod quota_status;
+mod record;
 mod response_format;
 mod router_status;
 mod row_queue;

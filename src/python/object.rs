@@ -25,6 +25,7 @@ fn reserved(py: Python<'_>) -> PyResult<&'static Py<PyFrozenSet>> {
         let own = [
             "meta",
             "_array",
+            "model_copy",
             "model_dump",
             "model_dump_json",
             "model_validate",

@@ -32,13 +32,13 @@ pub enum Outcome {
 
 /// One attempt of a call.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AttemptRecord {
     /// Number of the attempt, from 1.
     pub number: u32,
     /// Name of the deployment, if a router chose it.
     pub deployment: Option<String>,
     /// Reason for which this deployment was asked, if a router chose it: `first`, `sibling`, `retry`, `fallback` or `hedge`.
-    #[serde(default)]
     pub reason: Option<Cow<'static, str>>,
     /// Name of the provider.
     pub provider: Cow<'static, str>,

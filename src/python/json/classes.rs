@@ -35,6 +35,10 @@ pub(crate) enum Class {
     FilePage,
     Batch,
     BatchPage,
+    PromptTokensDetails,
+    CompletionTokensDetails,
+    ResponseUsage,
+    ResponseItem,
     /// Not a class: the vector of an embedding.
     Vector,
 }
@@ -61,6 +65,10 @@ const CLASSES: &[&str] = &[
     "FilePage",
     "Batch",
     "BatchPage",
+    "PromptTokensDetails",
+    "CompletionTokensDetails",
+    "ResponseUsage",
+    "ResponseItem",
 ];
 
 impl Class {
@@ -86,6 +94,10 @@ impl Class {
         Self::FilePage,
         Self::Batch,
         Self::BatchPage,
+        Self::PromptTokensDetails,
+        Self::CompletionTokensDetails,
+        Self::ResponseUsage,
+        Self::ResponseItem,
     ];
 
     /// Returns the class of the object, or of the objects in the list, that stands under this name.
@@ -101,6 +113,9 @@ impl Class {
             "embedding" => Self::Vector,
             "response" => Self::Response,
             "results" => Self::RerankResult,
+            "prompt_tokens_details" | "input_tokens_details" => Self::PromptTokensDetails,
+            "completion_tokens_details" | "output_tokens_details" => Self::CompletionTokensDetails,
+            "output" | "item" => Self::ResponseItem,
             _ => Self::Object,
         }
     }
@@ -111,10 +126,14 @@ impl Class {
             (Self::Embedding, Self::EmbeddingResponse)
             | (Self::Vector, Self::Embedding)
             | (Self::Response, Self::ResponseEvent)
-            | (Self::RerankResult, Self::RerankResponse) => self,
+            | (Self::RerankResult, Self::RerankResponse)
+            | (Self::ResponseItem, Self::Response | Self::ResponseEvent) => self,
+            (Self::Usage, Self::Response) => Self::ResponseUsage,
             (Self::Embedding, Self::FilePage) => Self::FileObject,
             (Self::Embedding, Self::BatchPage) => Self::Batch,
-            (Self::Embedding | Self::Vector | Self::Response | Self::RerankResult, _) => Self::Object,
+            (Self::Embedding | Self::Vector | Self::Response | Self::RerankResult | Self::ResponseItem, _) => {
+                Self::Object
+            }
             _ => self,
         }
     }

@@ -1,14 +1,16 @@
 //! The methods that Python sees of a stream.
 
-use pyo3::exceptions::PyAttributeError;
+use pyo3::exceptions::{PyAttributeError, PyBaseException};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
 use super::chunk_iterator::ChunkIterator;
+use super::made::stream_of;
 use super::next_chunk::NextChunk;
 use super::stream::Stream;
 use crate::python::asyncio::done::Done;
+use crate::python::errors::wrong;
 use crate::python::intern::intern;
 use crate::python::json::accumulate;
 use crate::python::meta::Meta;
@@ -23,6 +25,26 @@ impl Stream {
     #[classmethod]
     fn __class_getitem__<'py>(class: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         values::generic_alias(class, item)
+    }
+
+    /// Makes a stream of chunks at hand, for tests and for answers that are kept.
+    #[staticmethod]
+    #[pyo3(signature = (chunks, *, meta=None, response_format=None, error=None))]
+    fn from_chunks<'py>(
+        chunks: &Bound<'py, PyAny>,
+        meta: Option<&Bound<'py, Meta>>,
+        response_format: Option<&Bound<'py, PyAny>>,
+        error: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Self> {
+        let py = chunks.py();
+        if let Some(error) = error.filter(|error| !error.is_instance_of::<PyBaseException>()) {
+            return Err(wrong("error", error, "an exception, which is raised after the last chunk,"));
+        }
+        let stream = stream_of(chunks, meta, error)?;
+        if let Some(kind) = response_format {
+            stream.set_format(py, structured(py)?.call_method1(intern!(py, "format_of"), (kind,))?.unbind());
+        }
+        Ok(stream)
     }
 
     fn __iter__(slf: &Bound<'_, Self>) -> ChunkIterator {

@@ -116,8 +116,17 @@ enum Taken {
 impl Stream {
     /// Makes the consumer's side of a stream that was opened.
     pub fn new(channel: Arc<ChunkChannel>, handle: CallHandle, opened: &client::Stream<'_>, deepest: usize) -> Self {
-        let meta = opened.meta().clone();
-        let operation = opened.operation();
+        Self::over(channel, handle, opened.meta().clone(), opened.operation(), deepest)
+    }
+
+    /// Makes the consumer's side of a stream over a channel.
+    pub fn over(
+        channel: Arc<ChunkChannel>,
+        handle: CallHandle,
+        meta: answer::Meta,
+        operation: Operation,
+        deepest: usize,
+    ) -> Self {
         Self {
             channel,
             handle,
