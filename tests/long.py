@@ -3,8 +3,8 @@
     python tests/long.py                      all parts
     python tests/long.py redis simulation     the parts with these words in their names
 
-All of it takes an hour, so that each part has its own date and commit on the page: what was found is kept in target/test-long/,
-and the page is made of the last run of each part. A part that did not run on this machine is said not to have run.
+All of it takes an hour, so that each part has its own date and commit on the page: what was found is kept in
+docs/test-long.json, which is committed with the page, and the page is made of the last run of each part.
 
 All randomness follows from RITELLM_SEED (default: 1); parts with many seeds take this one and those after it, as many as
 RITELLM_SEEDS says. A test tells its figures with ``record_property("figure", "…")`` in Python, and by printing a line that
@@ -28,6 +28,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "test-long.md"
+FOUND = PAGE.with_suffix(".json")
 LOGS = ROOT / "target" / "test-long"
 CARGO = "cargo test --locked -p ritellm --no-default-features --profile long"
 #: One test after another: they share two processors, and some of them are real processes.
@@ -138,14 +139,9 @@ def run(part: Part, seeds: dict[str, str]) -> Result:
         read_junit(result, ET.parse(junit).getroot())
     else:
         read_cargo(result, lines)
-    file_of(part).with_suffix(".json").write_text(json.dumps(asdict(result)))
+    found = json.loads(FOUND.read_text()) | {part.name: asdict(result)}
+    FOUND.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
     return result
-
-
-def known(part: Part) -> Result | None:
-    """Returns what the last run of a part found."""
-    file = file_of(part).with_suffix(".json")
-    return Result(**json.loads(file.read_text())) if file.exists() else None
 
 
 def read_cargo(result: Result, lines: list[str]) -> None:
@@ -212,7 +208,9 @@ def main() -> int:
     results = []
     for part in parts:
         results.append((part, run(part, seeds)))
-        PAGE.write_text(page([(each, known(each)) for each in PARTS], seeds))
+        found = json.loads(FOUND.read_text())
+        known = [(each, Result(**found[each.name]) if each.name in found else None) for each in PARTS]
+        PAGE.write_text(page(known, seeds))
     print("\n".join(f"{result.verdict}: {part.name}, {result.seconds:.0f} s" for part, result in results))
     return int(any(result.verdict != "passed" for _, result in results))
 
