@@ -243,7 +243,8 @@ class TestRuns:
             "é",
             "1.5",
             "[]",
-            "Error: TypeError: the tool returned a object, which JSON cannot say",
+            "Error: TypeError: the value that the tool returned is of type object, which JSON cannot say: "
+            "str, int, float, bool, None, list or dict would be right",
         ]
 
     def test_content_parts_stay_parts(self, run: Runs, at_openai: Server) -> None:

@@ -1,8 +1,13 @@
-"""Values of a row as what JSON has: those of numpy, pandas, Arrow, databases and models."""
+"""Values of other libraries as what JSON has: those of numpy, pandas, polars, Arrow, databases and models.
+
+`builtin` is for the arguments of calls: the native core calls it for a value that it does not know. `plain` is for the rows of
+jobs, and more lenient.
+"""
 
 from __future__ import annotations
 
 import os
+from _collections_abc import Iterator, Sequence, ValuesView
 from math import isfinite
 
 TYPE_CHECKING = False
@@ -11,7 +16,7 @@ if TYPE_CHECKING:
 else:
     Any = object
 
-__all__ = ["Unplain", "is_row", "plain"]
+__all__ = ["Unplain", "builtin", "is_row", "listed", "plain", "whole_number"]
 
 
 class Unplain(Exception):
@@ -26,6 +31,112 @@ def is_row(row: object) -> bool:
         or hasattr(row, "model_dump")
         or hasattr(row, "__dataclass_fields__")
     )
+
+
+# Methods that return a value as one of the built-in types: of scalars and arrays of Arrow, of scalars and arrays of numpy and of
+# what follows it (pandas, torch, jax, `array.array`), and of Series of polars.
+_CONVERSIONS = ("as_py", "tolist", "to_pylist", "to_list")
+
+
+def builtin(value: Any, takes_iterators: bool) -> Any:
+    """Returns a value of another library as a built-in one, such as a list for an array; what is in it may be foreign still.
+
+    Args:
+        value: any value that is none of JSON's.
+        takes_iterators: make a list of an iterator, which can be read only once.
+
+    Raises:
+        Unplain: there is none; the message continues after the value's path.
+    """
+    kind = type(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        raise Unplain(
+            f"is of type {kind.__name__}, which JSON cannot say: a str would be right, or a content part that "
+            "ritellm.image or ritellm.file makes of it"
+        )
+    if hasattr(kind, "columns") and not hasattr(kind, "tolist"):
+        raise Unplain(
+            f'is of type {kind.__name__}, a table: one column of it, such as table["text"], or a list of its rows would be right'
+        )
+    converted = _converted(value)
+    if converted is not _UNKNOWN:
+        return converted
+    if kind.__module__.partition(".")[0] == "PIL":
+        raise Unplain(f"is a picture of type {kind.__name__}: a content part, ritellm.image(picture), would be right")
+    if isinstance(value, os.PathLike):
+        raise Unplain(
+            f"is of type {kind.__name__}, which JSON cannot say: a str would be right, or a content part, "
+            "ritellm.image(path) or ritellm.file(path)"
+        )
+    if isinstance(value, Iterator) and not hasattr(kind, "read"):
+        if takes_iterators:
+            return list(value)
+        raise Unplain(f"is of type {kind.__name__}, which can be read only once: a list would be right")
+    raise Unplain(
+        f"is of type {kind.__name__}, which JSON cannot say: str, int, float, bool, None, list or dict would be right"
+    )
+
+
+def listed(value: Any) -> Any:
+    """Returns a sequence of another library, or an iterator, as a list that can be read again; other values as they are."""
+    if value is None or isinstance(value, (str, list, tuple, dict)):
+        return value
+    try:
+        return builtin(value, True)
+    except Unplain:
+        return value
+
+
+def whole_number(value: Any) -> int | None:
+    """Returns a whole number of any library as an int, `None` for other values and booleans."""
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        return None
+    try:
+        return int(value.__index__())
+    except TypeError:
+        return None
+
+
+_UNKNOWN = object()
+
+
+def _converted(value: Any) -> Any:
+    """Returns an array, a column or a scalar as a built-in value, `_UNKNOWN` if it is none of them."""
+    kind = type(value)
+    if kind.__module__ == "numpy" and str(getattr(value, "dtype", ""))[-4:] in ("[ns]", "[ps]", "[fs]", "[as]"):
+        # Python's times have microseconds; finer ones would become numbers.
+        value = value.astype(f"{value.dtype.kind}8[us]")
+    for name in _CONVERSIONS:
+        if hasattr(kind, name):
+            converted = getattr(value, name)()
+            # Numbers of more bits than a float has are returned as they are.
+            return float(value) if type(converted) is kind else converted
+    if hasattr(kind, "__array__"):
+        return value.__array__().tolist()
+    if hasattr(kind, "__arrow_c_array__") or hasattr(kind, "__arrow_c_stream__"):
+        return _of_arrow(value)
+    # Rows of databases are sequences, too.
+    is_sequence = isinstance(value, (Sequence, ValuesView)) and not hasattr(kind, "keys")
+    if is_sequence and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return list(value)
+    return _UNKNOWN
+
+
+def _of_arrow(value: Any) -> Any:
+    """Returns the values of an array or of chunks that another library has in Arrow's format."""
+    try:
+        import pyarrow
+    except ImportError:
+        try:
+            import polars
+        except ImportError:
+            raise Unplain(
+                f"is of type {type(value).__name__}, in Arrow's format, which pyarrow and polars read: pip install pyarrow"
+            ) from None
+        return polars.Series(value).to_list()
+    if hasattr(type(value), "__arrow_c_array__"):
+        return pyarrow.array(value).to_pylist()
+    return pyarrow.chunked_array(value).to_pylist()
 
 
 # First bytes of what may stand in an image part or a file part, with its media type.
@@ -86,10 +197,16 @@ def _of_other(value: Any, path: str, depth: int) -> Any:
         return None
     if kind.__name__ in ("Decimal", "UUID"):
         return str(value) if value == value else None
-    for convert in ("isoformat", "as_py", "tolist", "to_pylist", "to_list", "model_dump"):
-        # Scalars of numpy have `tolist` as its arrays do; a scalar of Arrow has `as_py`.
-        if hasattr(kind, convert):
-            return plain(getattr(value, convert)(), path, depth + 1)
+    if hasattr(kind, "isoformat"):
+        return plain(value.isoformat(), path, depth + 1)
+    try:
+        converted = _UNKNOWN if hasattr(kind, "columns") else _converted(value)
+    except Unplain as error:
+        raise Unplain(f"{path} {error}") from None
+    if converted is not _UNKNOWN:
+        return plain(converted, path, depth + 1)
+    if hasattr(kind, "model_dump"):
+        return plain(value.model_dump(), path, depth + 1)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(kind, "__dataclass_fields__"):

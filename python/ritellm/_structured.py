@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
 from ritellm import _core
+from ritellm._plain import listed, whole_number
 from ritellm._schemas import Format, Violations, format_of
 from ritellm.exceptions import (
     InvalidArgumentError,
@@ -83,7 +85,9 @@ class _Asking:
         if target is not None and other is not None:
             raise InvalidArgumentError("text_format is another name of response_format: give one of them")
         self.operation = operation
-        self.subject = subject
+        # Each question reads them again.
+        self.subject = listed(subject)
+        given.update({name: listed(value) for name, value in given.items() if isinstance(value, Iterator)})
         self.format = format_of(other if target is None else target)
         self.retries = _count(given.pop("validation_retries", None))
         if self.retries and given.get("stream"):
@@ -134,9 +138,10 @@ class _Asking:
 def _count(value: Any) -> int:
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    number = whole_number(value)
+    if number is None or number < 0:
         raise InvalidArgumentError(f"validation_retries is {value!r}: a number of times, such as 1, would be right")
-    return value
+    return number
 
 
 def _parsed(operation: str, response: Any, value: Any) -> Any:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from ritellm import _core
+from ritellm._plain import whole_number
 from ritellm._schemas import Violations
 from ritellm._tool_wires import INTERRUPTED, WIRES, Wire
 from ritellm._tools import Tool, Tools, content_of, whole
@@ -188,9 +189,10 @@ class Loop:
             raise InvalidArgumentError(f'api is {api!r}: "chat" or "responses" would be right')
         if given.reveal().get("conversation") is not None:
             raise InvalidArgumentError("conversation would hold each item twice: previous_response_id would be right")
-        for name, number in (("max_steps", max_steps), ("concurrency", 1 if concurrency is None else concurrency)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise InvalidArgumentError(f"{name} is {number!r}: a whole number from 1 on would be right")
+        for name, value in (("max_steps", max_steps), ("concurrency", 1 if concurrency is None else concurrency)):
+            number = whole_number(value)
+            if number is None or number < 1:
+                raise InvalidArgumentError(f"{name} is {value!r}: a whole number from 1 on would be right")
         if approve is not None and not callable(approve):
             raise InvalidArgumentError(f"approve is of type {type(approve).__name__}: a function would be right")
         if stream not in (None, False, True, "steps"):

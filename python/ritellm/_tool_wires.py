@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from ritellm._plain import listed
 from ritellm.exceptions import InvalidArgumentError
 
 INTERRUPTED = "Error: interrupted, the call has no result."
@@ -92,6 +93,7 @@ WIRES: dict[Any, Wire] = {"chat": Chat(), "responses": Responses()}
 
 
 def _list(given: Any) -> Sequence[Any]:
+    given = listed(given)
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise InvalidArgumentError(f"messages is of type {type(given).__name__}: a list of dicts would be right")
     return given

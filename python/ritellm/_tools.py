@@ -8,12 +8,14 @@ import enum
 import functools
 import inspect
 import json
+import os
 import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic
 
 from ritellm import _core
+from ritellm._plain import Unplain, builtin
 from ritellm._schemas import Violations, parameters_of
 from ritellm.exceptions import InvalidArgumentError
 
@@ -243,12 +245,12 @@ def _plain(value: Any) -> Any:
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if hasattr(value, "tolist"):
-        # Arrays and scalars of numpy.
-        return value.tolist()
-    if type(value).__module__ in ("uuid", "decimal", "pathlib"):
+    if type(value).__module__ in ("uuid", "decimal") or isinstance(value, os.PathLike):
         return str(value)
-    raise TypeError(f"the tool returned a {type(value).__name__}, which JSON cannot say")
+    try:
+        return builtin(value, True)
+    except Unplain as error:
+        raise TypeError(f"the value that the tool returned {error}") from None
 
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):[ \t]*\n((?:[ \t]+.*(?:\n|$)|[ \t]*\n)+)", re.MULTILINE)

@@ -13,6 +13,7 @@
 mod adopt;
 mod arguments;
 mod asyncio;
+mod builtin;
 mod bulk;
 mod bulk_outcome;
 mod call;

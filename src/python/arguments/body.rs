@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
 use super::upload;
 use crate::providers::{Deployment, check_segments};
+use crate::python::builtin::builtin;
 use crate::python::errors::{argument, exception, unencodable, wrong};
 use crate::python::json::encode;
 use crate::types::operation::Operation;
@@ -16,21 +17,24 @@ use crate::types::request::Request;
 /// An argument of a call: its name and its value.
 pub(super) type Argument<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
 
-/// Checks the input of a call. An upload is read into the request at once.
+/// Checks the input of a call. An upload is read into the request at once. Returns the input as a list, if it is another
+/// library's.
 ///
 /// # Errors
 ///
 /// `InvalidArgumentError` for an input of the wrong type, or for none where one is required.
-pub(super) fn check(request: &mut Request, input: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn check<'py>(request: &mut Request, input: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let spec = request.operation.spec();
     match request.operation {
-        Operation::Chat => check_messages(input)?,
-        Operation::Embedding => check_input(input)?,
-        Operation::FileCreate => request.upload = Some(Arc::new(upload::upload(input)?)),
-        _ if spec.input_optional || !input.is_none() => {}
-        _ => return Err(argument(input.py(), format!("{} is None: it has to be given", spec.input))),
+        Operation::Chat => check_messages(input),
+        Operation::Embedding => check_input(input),
+        Operation::FileCreate => {
+            request.upload = Some(Arc::new(upload::upload(input)?));
+            Ok(None)
+        }
+        _ if spec.input_optional || !input.is_none() => Ok(None),
+        _ => Err(argument(input.py(), format!("{} is None: it has to be given", spec.input))),
     }
-    Ok(())
 }
 
 /// Writes the body of a request. `merged` are mappings that are merged last and therefore override parameters of the same
@@ -99,7 +103,7 @@ fn merge(params: &mut Params, name: &str, value: &Bound<'_, PyAny>) -> PyResult<
     params.merge_json(&json).map_err(|error| argument(py, format!("{name}: {}", error.message)))
 }
 
-fn check_messages(messages: &Bound<'_, PyAny>) -> PyResult<()> {
+fn check_messages<'py>(messages: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     const RIGHT: &str = "a list of messages such as {\"role\": \"user\", \"content\": \"Hi\"}";
     let is_message = |item: &Bound<'_, PyAny>| {
         item.cast::<PyDict>().is_ok() || item.cast::<PyMapping>().is_ok() || item.hasattr("model_dump").unwrap_or(false)
@@ -111,19 +115,56 @@ fn check_messages(messages: &Bound<'_, PyAny>) -> PyResult<()> {
         }
     };
     if let Ok(list) = messages.cast::<PyList>() {
-        list.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+        list.iter().enumerate().try_for_each(|(index, item)| check(index, &item)).map(|()| None)
     } else if let Ok(tuple) = messages.cast::<PyTuple>() {
-        tuple.iter().enumerate().try_for_each(|(index, item)| check(index, &item))
+        tuple.iter().enumerate().try_for_each(|(index, item)| check(index, &item)).map(|()| None)
     } else {
-        Err(wrong("messages", messages, RIGHT))
+        let list = foreign_list("messages", messages, RIGHT)?;
+        check_messages(&list)?;
+        Ok(Some(list))
     }
 }
 
 /// Checks the input of embeddings: a text, or a list of anything. The items of a list are checked by the provider.
-fn check_input(input: &Bound<'_, PyAny>) -> PyResult<()> {
+fn check_input<'py>(input: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let is_list = input.cast::<PyList>().is_ok() || input.cast::<PyTuple>().is_ok();
     match is_list || input.cast::<PyString>().is_ok() {
-        true => Ok(()),
-        false => Err(wrong("input", input, "a str or a list of str")),
+        true => Ok(None),
+        false => foreign_list("input", input, "a str or a list of str").map(Some),
+    }
+}
+
+/// Returns a column, an array, an iterator or another sequence as a list.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` that names the argument, for a value that is none of these.
+#[cold]
+fn foreign_list<'py>(name: &str, value: &Bound<'py, PyAny>, right: &str) -> PyResult<Bound<'py, PyAny>> {
+    let py = value.py();
+    // `builtin` is for what JSON does not know.
+    let is_known = value.is_none()
+        || value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyInt>()
+        || value.is_instance_of::<PyFloat>()
+        || value.cast::<PyMapping>().is_ok();
+    if is_known {
+        return Err(wrong(name, value, right));
+    }
+    match builtin(value, true)? {
+        Ok(converted) => {
+            let list = converted.cast_into::<PyList>().map_err(|_| wrong(name, value, right))?;
+            // A column's missing values are numbers that are none, or `None`.
+            let is_missing = |item: &Bound<'_, PyAny>| {
+                item.is_none() || item.cast::<PyFloat>().is_ok_and(|number| number.value().is_nan())
+            };
+            match list.iter().position(|item| is_missing(&item)) {
+                Some(index) => {
+                    Err(argument(py, format!("{name}[{index}] is a missing value: leave it out or fill it")))
+                }
+                None => Ok(list.into_any()),
+            }
+        }
+        Err(reason) => Err(argument(py, format!("{name} {reason}"))),
     }
 }

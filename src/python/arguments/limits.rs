@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString, PyTuple};
 
-use super::readers::{flag, seconds, text};
+use super::readers::{flag, number, seconds, text};
 use crate::client::{LimitSettings, Share, WhenDown};
 use crate::limits::{self, Pattern, QuotaSpec, Rule, Rules};
 use crate::providers;
@@ -410,12 +410,7 @@ pub(super) fn spec(at: &str, value: &Bound<'_, PyAny>) -> PyResult<QuotaSpec> {
 /// Reads a whole number above 0; a float such as 5e6 may stand for one.
 fn whole(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     const RIGHT: &str = "a whole number above 0";
-    let is_number =
-        (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) && !value.is_instance_of::<PyBool>();
-    if !is_number {
-        return Err(wrong(name, value, RIGHT));
-    }
-    let number: f64 = value.extract()?;
+    let number = number(name, value, RIGHT)?;
     match number >= 1.0 && number.fract() == 0.0 && number < 1e15 {
         true => Ok(number as u64),
         false => Err(argument(value.py(), format!("{name} is {value}: {RIGHT} would be right"))),
@@ -429,12 +424,7 @@ fn in_flight(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
 /// Reads a part of a whole: a number above 0 and up to 1.
 fn share(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     const RIGHT: &str = "a number above 0 and up to 1";
-    let is_number =
-        (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) && !value.is_instance_of::<PyBool>();
-    if !is_number {
-        return Err(wrong(name, value, RIGHT));
-    }
-    let number: f64 = value.extract()?;
+    let number = number(name, value, RIGHT)?;
     match number > 0.0 && number <= 1.0 {
         true => Ok(number),
         false => Err(argument(value.py(), format!("{name} is {value}: {RIGHT} would be right"))),

@@ -48,11 +48,13 @@ pub(crate) fn parse_args(
         false => str_of("provider", model, "a provider's name such as \"openai\"")?,
     };
     let mut options = CallOptions::of(defaults, operation);
-    body::check(&mut options.request, input)?;
     let (mut params, merged) = take_options(&mut options, arguments)?;
     if options.is_structured {
         return Ok(None);
     }
+    // After the options: what has to be read more than once is read by `_structured`.
+    let converted = body::check(&mut options.request, input)?;
+    let input = converted.as_ref().unwrap_or(input);
     if options.has_validation_retries {
         return Err(argument(py, VALIDATION_RETRIES));
     }

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyMapping, PyString};
 
+use crate::python::builtin::scalar;
 use crate::python::errors::{argument, wrong};
 use crate::transport::deadline::Timeouts;
 
@@ -15,7 +16,14 @@ use crate::transport::deadline::Timeouts;
 ///
 /// `InvalidArgumentError` that says that `right` would be right; likewise for all functions of this file.
 pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyResult<String> {
-    str_of(name, value, right).map(str::to_owned)
+    match value.cast::<PyString>() {
+        Ok(_) => str_of(name, value, right).map(str::to_owned),
+        Err(_) => {
+            let converted = scalar(value)?;
+            let text = converted.cast::<PyString>().map_err(|_| wrong(name, value, right))?;
+            str_of(name, text, right).map(str::to_owned)
+        }
+    }
 }
 
 /// Borrows a string that is not empty.
@@ -29,28 +37,43 @@ pub(crate) fn str_of<'a>(name: &str, value: &'a Bound<'_, PyAny>, right: &str) -
 
 /// Reads a boolean.
 pub(crate) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    Ok(value.cast::<PyBool>().map_err(|_| wrong(name, value, "True or False"))?.is_true())
+    match value.cast::<PyBool>() {
+        Ok(flag) => Ok(flag.is_true()),
+        Err(_) => Ok(scalar(value)?.cast::<PyBool>().map_err(|_| wrong(name, value, "True or False"))?.is_true()),
+    }
 }
 
 /// Reads a whole number, not negative.
 pub(crate) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    let is_int = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
-    if !is_int {
-        return Err(wrong(name, value, "a whole number, 0 or more,"));
-    }
-    value
+    int(value)?
+        .ok_or_else(|| wrong(name, value, "a whole number, 0 or more,"))?
         .extract()
         .map_err(|_| argument(value.py(), format!("{name} is {value}: a whole number, 0 or more, would be right")))
+}
+
+/// Returns a whole number of any library, but no boolean, as an `int`; `None` for other values.
+fn int<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let value = scalar(value)?;
+    Ok((value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>()).then_some(value))
+}
+
+/// Reads a number.
+pub(crate) fn number(name: &str, value: &Bound<'_, PyAny>, right: &str) -> PyResult<f64> {
+    let is_number = |value: &Bound<'_, PyAny>| {
+        (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>()
+    };
+    if is_number(value) {
+        return value.extract();
+    }
+    let converted = scalar(value)?;
+    if is_number(&converted) { converted.extract() } else { Err(wrong(name, value, right)) }
 }
 
 /// Reads a whole number above 0: a count, or a number of bytes.
 pub(crate) fn limit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     const RIGHT: &str = "a whole number above 0";
-    let is_int = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
-    if !is_int {
-        return Err(wrong(name, value, RIGHT));
-    }
-    match value.extract::<u64>() {
+    let number = int(value)?.ok_or_else(|| wrong(name, value, RIGHT))?;
+    match number.extract::<u64>() {
         Ok(limit) if limit > 0 => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
         _ => Err(argument(value.py(), format!("{name} is {value}: {RIGHT} would be right"))),
     }
@@ -105,12 +128,7 @@ fn httpx_timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Timeouts>> {
 
 /// Reads a number of seconds above 0.
 pub(crate) fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    let is_number =
-        (value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>()) && !value.is_instance_of::<PyBool>();
-    let number: f64 = match is_number {
-        true => value.extract()?,
-        false => return Err(wrong(name, value, "a number of seconds (or, for timeout itself, a dict of them)")),
-    };
+    let number = number(name, value, "a number of seconds (or, for timeout itself, a dict of them)")?;
     // Longer than anyone waits, which is no limit.
     if number > 1e12 {
         return Ok(Duration::MAX);

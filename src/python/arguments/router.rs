@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use super::defaults::Defaults;
 use super::functions::{self, CallbackArgs};
-use super::readers::{headers, limit, seconds, str_of, text, timeouts};
+use super::readers::{self, headers, limit, seconds, str_of, text, timeouts};
 use super::{foreign, limits};
 use crate::client::OwnLimits;
 use crate::limits::QuotaSpec;
@@ -334,9 +334,7 @@ fn extracted(pair: (Bound<'_, PyAny>, Bound<'_, PyAny>)) -> PyResult<(String, Ve
 
 /// Reads a number. Its range is checked with the rest of the configuration.
 fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    let is_number =
-        (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>()) && !value.is_instance_of::<PyBool>();
-    if is_number { value.extract() } else { Err(wrong(name, value, "a number")) }
+    readers::number(name, value, "a number")
 }
 
 fn unknown(py: Python<'_>, at: &str, right: &str) -> PyErr {

@@ -11,6 +11,7 @@ use super::caller::Caller;
 use super::registry::{Core, Phase};
 use super::result::CallResult;
 use crate::error::Error;
+use crate::python::builtin::scalar;
 use crate::python::errors::{argument, wrong};
 use crate::python::sync::handoff::HandoffQueue;
 
@@ -44,6 +45,7 @@ pub(crate) fn timeout(value: &Bound<'_, PyAny>) -> PyResult<Option<Duration>> {
     if value.is_none() {
         return Ok(None);
     }
+    let value = &scalar(value)?;
     let is_number = value.is_instance_of::<PyFloat>() || value.is_instance_of::<PyInt>();
     let seconds = match is_number && !value.is_instance_of::<PyBool>() {
         true => value.extract().unwrap_or(f64::INFINITY),

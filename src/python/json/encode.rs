@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 
 use super::escapes::STRETCH;
+use crate::python::builtin::builtin;
 use crate::python::intern::intern;
 use crate::python::stack;
 use crate::python::values;
@@ -56,7 +57,7 @@ impl From<PyErr> for Unencodable {
 /// Appends a value's JSON.
 ///
 /// Besides the types of JSON it accepts tuples, subclasses of the built-in types, enums (their value), mappings, and objects
-/// with a `model_dump` such as the OpenAI SDK's (without fields that are None).
+/// with a `model_dump` such as the OpenAI SDK's (without fields that are None), and what [`builtin`] converts.
 ///
 /// # Errors
 ///
@@ -134,16 +135,17 @@ fn encode_other(value: &Bound<'_, PyAny>, out: &mut Vec<u8>, depth: usize) -> Re
         dict.update(mapping)?;
         return encode_members(&dict, out, depth);
     }
-    let kind = value.get_type().name()?;
-    Err(Unencodable::new(match is_class {
-        true => format!(
-            "is the class {}, which JSON cannot say: an instance or a dict would be right",
-            value.cast::<pyo3::types::PyType>().map_err(PyErr::from)?.name()?
-        ),
-        false => format!(
-            "is of type {kind}, which JSON cannot say: str, int, float, bool, None, list or dict would be right"
-        ),
-    }))
+    if is_class {
+        let name = value.cast::<pyo3::types::PyType>().map_err(PyErr::from)?.name()?;
+        return Err(Unencodable::new(format!(
+            "is the class {name}, which JSON cannot say: an instance or a dict would be right"
+        )));
+    }
+    // Rows of a job may be read again, so that an iterator is read only where it is an argument.
+    match builtin(value, depth == 0)? {
+        Ok(value) => encode_at(&value, out, depth + 1),
+        Err(reason) => Err(Unencodable::new(reason)),
+    }
 }
 
 fn encode_members(dict: &Bound<'_, PyDict>, out: &mut Vec<u8>, depth: usize) -> Result<(), Unencodable> {
