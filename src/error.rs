@@ -205,6 +205,13 @@ impl Error {
         self
     }
 
+    /// Creates the error of a call that was not admitted within its queue timeout.
+    pub fn not_admitted(message: impl Into<String>) -> Box<Self> {
+        let mut error = Self::timeout(message).unsent();
+        error.code = Some("queue_timeout".to_owned());
+        error
+    }
+
     /// Creates an error for a deadline that passed.
     pub fn timeout(message: impl Into<String>) -> Box<Self> {
         Self::new(ErrorKind::Timeout, message)

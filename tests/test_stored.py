@@ -163,11 +163,11 @@ class TestPydantic:
             schema = pydantic.TypeAdapter(getattr(types, name)).json_schema(mode=mode)
             assert schema["type"] == "object" and schema["title"] == name
         schema = pydantic.TypeAdapter(ChatCompletion).json_schema(mode=mode)
-        choice = schema["properties"]["choices"]["items"]
+        assert schema["properties"]["choices"]["items"] == {"$ref": "#/$defs/Choice"}
+        choice, message = schema["$defs"]["Choice"], schema["$defs"]["Message"]
         assert choice["properties"]["index"] == {"type": "integer"}
-        assert choice["properties"]["message"]["properties"]["content"] == {
-            "anyOf": [{"type": "string"}, {"type": "null"}]
-        }
+        assert choice["properties"]["message"] == {"$ref": "#/$defs/Message"}
+        assert message["properties"]["content"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
     def test_a_function_that_is_checked(self) -> None:
         @pydantic.validate_call

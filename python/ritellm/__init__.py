@@ -33,6 +33,7 @@ from ritellm.exceptions import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    ClientDisconnectedError,
     ConflictError,
     ContentPolicyViolationError,
     ContextWindowExceededError,
@@ -98,6 +99,7 @@ __all__ = [
     "ChatCompletionChunk",
     "Choice",
     "Client",
+    "ClientDisconnectedError",
     "CompletionTokensDetails",
     "ConflictError",
     "ContentPolicyViolationError",
@@ -107,6 +109,8 @@ __all__ = [
     "DiskFullError",
     "Embedding",
     "EmbeddingResponse",
+    "ErrorReply",
+    "EventStream",
     "FileDeleted",
     "FileObject",
     "FilePage",
@@ -172,13 +176,17 @@ __all__ = [
     "configure",
     "embedding",
     "files",
+    "http_error",
+    "ndjson",
     "rerank",
     "responses",
     "run_tools",
     "speech",
+    "sse",
     "stats",
     "stream_chunk_builder",
     "tool",
+    "while_connected",
 ]
 
 TYPE_CHECKING = False
@@ -188,6 +196,7 @@ if TYPE_CHECKING:
     from ritellm._tool_loops import ToolRunStream
     from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
     from ritellm._tools import Tool, tool
+    from ritellm._web import ErrorReply, EventStream, http_error, ndjson, sse, while_connected
     from ritellm.resources import Batches, Files
     from ritellm.router import Deployment, Router
 
@@ -199,6 +208,8 @@ del TYPE_CHECKING
 
 _LAZY = {
     "Deployment": "ritellm.router",
+    "ErrorReply": "ritellm._web",
+    "EventStream": "ritellm._web",
     "Job": "ritellm._bulk",
     "ParsedChatCompletion": "ritellm._structured",
     "ParsedResponse": "ritellm._structured",
@@ -212,7 +223,11 @@ _LAZY = {
     "ToolRunStream": "ritellm._tool_loops",
     "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
+    "http_error": "ritellm._web",
+    "ndjson": "ritellm._web",
+    "sse": "ritellm._web",
     "tool": "ritellm._tools",
+    "while_connected": "ritellm._web",
 }
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import typing
-from types import UnionType
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic_core import core_schema
 
 from ritellm.types import Object
-
-_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array"}
 
 
 def core_schema_of(cls: type[Object]) -> Any:
@@ -23,34 +21,35 @@ def core_schema_of(cls: type[Object]) -> Any:
     written = core_schema.plain_serializer_function_ser_schema(_dump, return_schema=core_schema.any_schema())
     # One serializer is set for the union: the default would try the serializer of each member in turn.
     python = core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
-    return core_schema.json_or_python_schema(read, python, serialization=written)
+    # With a reference, the JSON schema of a service has each class once, under its name.
+    return core_schema.json_or_python_schema(
+        read, python, serialization=written, ref=f"{cls.__module__}.{cls.__qualname__}:{id(cls)}"
+    )
 
 
 def _dump(value: Any) -> Any:
     return value.model_dump() if isinstance(value, Object) else value
 
 
-def json_schema_of(cls: type[Object]) -> dict[str, Any]:
-    """Returns the JSON schema of the members that the class annotates. None is required, and others are allowed."""
-    hints = typing.get_type_hints(cls)
-    hints.pop("meta", None)
+def json_schema_of(cls: type[Object], handler: Any) -> dict[str, Any]:
+    """Returns the JSON schema of the members that the class annotates. None is required, and others are allowed.
+
+    Args:
+        handler: the function of pydantic that returns the JSON schema of a core schema.
+    """
+    # At run time, the module's own `Any` is `object`.
+    hints = typing.get_type_hints(cls, localns={"Any": Any})
+    members = {
+        name: core_schema.typed_dict_field(TypeAdapter(hint).core_schema, required=False)
+        for name, hint in hints.items()
+        if name not in ("meta", "parsed")
+    }
+    properties = handler(core_schema.typed_dict_schema(members)).get("properties", {})
     return {
         "title": cls.__name__,
         "description": (cls.__doc__ or "").partition("\n")[0],
         "type": "object",
-        "properties": {name: _json_schema(hint) for name, hint in hints.items()},
+        # Titles that only repeat the names.
+        "properties": {name: {k: v for k, v in of.items() if k != "title"} for name, of in properties.items()},
         "additionalProperties": True,
     }
-
-
-def _json_schema(hint: Any) -> dict[str, Any]:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (UnionType, typing.Union):
-        return {"anyOf": [_json_schema(argument) for argument in arguments]}
-    if origin is list:
-        return {"type": "array", "items": _json_schema(arguments[0])}
-    if isinstance(hint, type) and issubclass(hint, Object):
-        return json_schema_of(hint)
-    if hint is type(None):
-        return {"type": "null"}
-    return {"type": _NAMES[hint]} if hint in _NAMES else {}

@@ -5,6 +5,7 @@
     │   ├── Timeout                    a time limit passed, or the provider reported a timeout (408, 504)
     │   └── IncompleteStreamError      a stream ended before its final event; .completion is what arrived
     ├── APIResponseValidationError     the response does not follow the wire format
+    ├── ClientDisconnectedError        the client of a web service went away, and its call was cancelled
     ├── JobPaused                      a bulk job has rows that are pending, and cannot go on by itself
     ├── JournalError                   the folder of a bulk job cannot be read or written
     │   ├── JobLocked                  another process runs the job; .pid is its number
@@ -56,6 +57,7 @@ __all__ = [
     "APIStatusError",
     "AuthenticationError",
     "BadRequestError",
+    "ClientDisconnectedError",
     "ConflictError",
     "ContentPolicyViolationError",
     "ContextWindowExceededError",
@@ -152,6 +154,10 @@ class IncompleteStreamError(APIConnectionError):
 
 class APIResponseValidationError(RiteLLMError):
     """The response does not follow the wire format."""
+
+
+class ClientDisconnectedError(RiteLLMError):
+    """The client of a web service went away, and the call that `while_connected` awaited was cancelled."""
 
 
 class JobPaused(RiteLLMError):

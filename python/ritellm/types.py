@@ -232,11 +232,11 @@ class Object(_core.Object):
         return _pydantic.core_schema_of(cls)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, _schema: Any, _handler: Any) -> Any:
+    def __get_pydantic_json_schema__(cls, _schema: Any, handler: Any) -> Any:
         """Returns the JSON schema that pydantic and FastAPI publish for the class."""
         from ritellm import _pydantic
 
-        return _pydantic.json_schema_of(cls)
+        return _pydantic.json_schema_of(cls, handler)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({super().__repr__()})"

@@ -201,12 +201,11 @@ fn counted(usage: &Usage, rules: &TokenRules) -> Tokens {
 /// Returns the error of a call that was not admitted within its queue timeout.
 fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
     let Some((snapshot, now)) = quota.snapshot() else {
-        return Error::timeout(format!(
+        return Error::not_admitted(format!(
             "the call was not admitted within the queue timeout of {} s: another process uses its quota {}",
             queue.as_secs_f64(),
             quota.name
-        ))
-        .unsent();
+        ));
     };
     let budget = &snapshot.budget;
     let mut reasons = Vec::new();
@@ -230,7 +229,7 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
         ));
     }
     let waiting = snapshot.waiting_interactive + snapshot.waiting_bulk;
-    Error::timeout(format!(
+    Error::not_admitted(format!(
         "the call was not admitted within the queue timeout of {} s: its quota {} is used up, {} calls hold permits and {waiting} \
          others wait ({})",
         queue.as_secs_f64(),
@@ -238,7 +237,6 @@ fn not_admitted(quota: &Arc<SharedQuota>, queue: Duration) -> Box<Error> {
         snapshot.permits,
         reasons.join("; "),
     ))
-    .unsent()
 }
 
 /// Returns the error of a call that its quota does not admit at all.

@@ -51,14 +51,13 @@ impl InFlightLimiter {
             Some(Ok(permit)) => Ok(permit),
             // It is never closed.
             Some(Err(closed)) => Err(Error::timeout(closed.to_string())),
-            None => Err(Error::timeout(format!(
+            None => Err(Error::not_admitted(format!(
                 "the call was not admitted within the queue timeout of {} s: all {} calls that max_in_flight allows were \
                  under way and {} other calls waited",
                 limit.unwrap_or_default().as_secs_f64(),
                 self.limit,
                 connection_stats.waiting(),
-            ))
-            .unsent()),
+            ))),
         }
     }
 }

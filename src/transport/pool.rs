@@ -324,7 +324,8 @@ impl Host {
         admitted.ok_or_else(|| {
             let limit = timeouts.queue.unwrap_or_default().as_secs_f64();
             let what = limiter.describe(&self.origin);
-            let mut error = Error::timeout(format!("{what} was not to be had within the queue timeout of {limit} s"));
+            let mut error =
+                Error::not_admitted(format!("{what} was not to be had within the queue timeout of {limit} s"));
             // A retry would only join the end of the same queue.
             error.should_retry = Some(false);
             error
