@@ -175,8 +175,10 @@ __all__ = [
     "completion",
     "configure",
     "embedding",
+    "file",
     "files",
     "http_error",
+    "image",
     "ndjson",
     "rerank",
     "responses",
@@ -192,6 +194,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ritellm._bulk import Job, bulk
+    from ritellm._media import file, image
     from ritellm._structured import ParsedChatCompletion, ParsedResponse
     from ritellm._tool_loops import ToolRunStream
     from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
@@ -223,7 +226,9 @@ _LAZY = {
     "ToolRunStream": "ritellm._tool_loops",
     "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
+    "file": "ritellm._media",
     "http_error": "ritellm._web",
+    "image": "ritellm._media",
     "ndjson": "ritellm._web",
     "sse": "ritellm._web",
     "tool": "ritellm._tools",

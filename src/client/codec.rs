@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::call::Call;
 use crate::error::{Error, ErrorKind, MAX_BODY, Result};
-use crate::providers::{Encoded, Endpoint, untooled};
+use crate::providers::{Encoded, Endpoint, media_sizes, untooled};
 use crate::transport::{Transport, is_loopback};
 use crate::types::dot_segments::has_dot_segment;
 use crate::types::http::HttpResponse;
@@ -25,6 +25,9 @@ pub(super) const DECODED_HERE: usize = 4 << 20;
 ///
 /// The provider cannot take what is asked, or the key would travel in clear.
 pub(super) fn encode(call: &Call, endpoint: &dyn Endpoint, transport: &Transport) -> Result<Encoded> {
+    if call.request.params.len() > media_sizes::SMALLEST {
+        media_sizes::check(&call.deployment, &call.request)?;
+    }
     let mut encoded = endpoint.encode(&call.deployment, &call.request)?;
     let request = &mut encoded.request;
     // Ids and names of a call's parameters stand in it, too.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::families::openai;
 use super::http::{Host, accepted};
+use super::input_parts;
 use super::media;
 use super::tools::items;
 use super::tools::names::Renamed;
@@ -28,6 +29,9 @@ impl Endpoint for Responses {
         let row = self.0.row;
         let renamed = Renamed::of_items(&row.tools, &request.params);
         let mut params = items::adapt_params(row, &renamed, &request.params);
+        if let Some(input) = params.get("input").and_then(input_parts::converted) {
+            params.to_mut().set("input", input.as_bytes());
+        }
         if let Some(input) = params.get("input").and_then(media::normalise_if_wrong) {
             params.to_mut().set("input", input.as_bytes());
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::embeddings::{self, EmbeddingRow};
+use super::media_sizes::{self, MediaSizes};
 use super::rate_limits::{RateLimits, table};
 use super::rerank::{self, RerankRow};
 use super::structured::support as structured;
@@ -67,6 +68,8 @@ pub struct Row {
     pub rerank: RerankRow,
     /// Structured output of its models.
     pub(super) structured: &'static [structured::Rule],
+    /// Sizes of pictures and files that it takes.
+    pub media: MediaSizes,
     /// Header fields that tell its rate limits, and how it counts tokens.
     pub rate_limits: &'static RateLimits,
 }
@@ -96,6 +99,7 @@ pub(super) const HOSTED: Row = Row {
     embedding: embeddings::PLAIN,
     rerank: rerank::PLAIN,
     structured: structured::ANY,
+    media: media_sizes::UNKNOWN,
     rate_limits: &table::SILENT,
 };
 

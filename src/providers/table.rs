@@ -6,6 +6,7 @@ mod tests;
 use super::Operation;
 use super::embeddings::vectors::Packed;
 use super::embeddings::{EmbeddingRow, PLAIN};
+use super::media_sizes;
 use super::rate_limits::table as limits;
 use super::rerank::{self, RerankRow};
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH};
@@ -72,6 +73,7 @@ pub const TABLE: &[Row] = &[
         tools: Grammar::OPENAI,
         embedding: BASE64,
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
+        media: media_sizes::OPENAI,
         rate_limits: &limits::OPENAI,
         structured: structured::OPENAI_MODELS,
         ..HOSTED
@@ -90,6 +92,7 @@ pub const TABLE: &[Row] = &[
         has_developer_role: true,
         // https://console.groq.com/docs/text-to-speech, https://console.groq.com/docs/batch
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
+        media: media_sizes::GROQ,
         rate_limits: &limits::GROQ,
         structured: structured::GROQ,
         ..HOSTED
@@ -152,6 +155,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         // Parameters that only its reasoning models refuse (`stop`, the penalties) depend on the model.
         unsupported: &["logit_bias"],
+        media: media_sizes::XAI,
         rate_limits: &limits::XAI,
         structured: structured::ALL_STRICT,
         ..HOSTED

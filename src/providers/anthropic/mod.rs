@@ -27,6 +27,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::families::claude::Model;
 use super::http::{accepted, bearer, headers};
+use super::media_sizes;
 use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
 use super::structured::support as structured;
@@ -92,6 +93,7 @@ static ROW: Row = Row {
     ],
     // <https://platform.claude.com/docs/en/agents-and-tools/tool-use/implement-tool-use#specifying-client-tools>
     tools: Grammar { names: NAMES, ids: NAMES },
+    media: media_sizes::ANTHROPIC,
     rate_limits: &limits::ANTHROPIC,
     ..HOSTED
 };
