@@ -11,7 +11,7 @@
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
 not allowed to do this; 4 rate limit; 5 no connection, or a timeout; 130 stopped by Ctrl-C; 141 the output was closed by
-its reader. Errors are one line on standard error.
+its reader; 143 a job was stopped by SIGTERM. Errors are one line on standard error.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,7 @@ EXIT_RATE_LIMIT = 4
 EXIT_CONNECTION = 5
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, what the shell reports for `cat` too
+EXIT_TERMINATED = 143  # 128 + SIGTERM
 
 EPILOG = """\
 exit codes:
@@ -54,6 +56,7 @@ exit codes:
   5    no connection, or too slow
   130  stopped by Ctrl-C
   141  nobody reads the output any more
+  143  a job was stopped by SIGTERM
 """
 
 # The default models: without -m and RITELLM_MODEL, the first one whose provider's key is set is used. They are cheap
@@ -257,17 +260,34 @@ def bulk(arguments: argparse.Namespace) -> int:
             return fail(f"ritellm bulk {action} needs the folder of a job", EXIT_USAGE)
         job = Job.open(rest[0], client=client, **options, **params)
     progress = not arguments.quiet
-    if action == "run":
-        job.run(progress=progress)
-    elif action == "retry":
-        job.retry_failed(progress=progress)
-    elif action == "export":
+    if action in ("run", "retry"):
+        return bulk_run(job, progress, action == "retry", arguments.json)
+    if action == "export":
         return bulk_export(job, rest[1:], arguments.parquet)
-    if action == "estimate":
-        show(job.estimate(), arguments.json)
-    else:
-        show(job.status(), arguments.json)
-    return EXIT_ERROR if action in ("run", "retry") and job.status()["failed"] else 0
+    show(job.estimate() if action == "estimate" else job.status(), arguments.json)
+    return 0
+
+
+def bulk_run(job: Any, progress: bool, retry_failed: bool, as_json: bool) -> int:
+    """Runs a job. SIGTERM is what Ctrl-C is: the calls in flight land."""
+    terminated = False
+
+    def terminate(*_: object) -> None:
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        job.run(progress=progress, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        if not terminated:
+            raise
+        return EXIT_TERMINATED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    show(job.status(), as_json)
+    return EXIT_ERROR if job.status()["failed"] else 0
 
 
 def bulk_export(job: Any, rest: Sequence[str], parquet: bool) -> int:

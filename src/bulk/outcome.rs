@@ -18,6 +18,7 @@ use super::line::{self, State, Totals};
 use crate::error::Error;
 use crate::types::answer::Answer;
 use crate::types::record::AttemptRecord;
+use crate::types::secrets::Redactors;
 use crate::types::usage::Usage;
 
 /// Beginning of the `custom_id` of a row that has none of its own; the number of the row follows.
@@ -82,12 +83,19 @@ pub struct Failure {
 }
 
 impl Outcome {
-    /// Creates the outcome of a row that was answered.
-    pub fn answered(number: u64, key: Key, id: Option<Box<str>>, started: Duration, answer: Answer) -> Self {
+    /// Creates the outcome of a row that was answered. `redactors` is for what the server made of the call's secrets.
+    pub fn answered(
+        number: u64,
+        key: Key,
+        id: Option<Box<str>>,
+        started: Duration,
+        answer: Answer,
+        redactors: &mut Redactors,
+    ) -> Self {
         let Answer { body, mut meta } = answer;
         let request_id = meta.headers.request_id().map(|id| {
             let mut id = id.to_owned();
-            meta.secrets.redactor().hide(&mut id);
+            redactors.of(&meta.secrets).hide(&mut id);
             id.into_boxed_str()
         });
         let record = meta.record.take().unwrap_or_default();

@@ -112,6 +112,9 @@ pub struct Failure {
     pub is_retryable: bool,
     /// True if the failure may be the server's for all calls: a status above 499, or a connection that failed.
     pub may_be_outage: bool,
+    /// True if it is what a server says, or a gateway before it, that serves nobody: 502, 503, 504 and 529, or a connection that
+    /// broke. A row that cannot be processed gets 500 as a rule.
+    pub is_unavailable: bool,
     /// False if nothing of the request was sent.
     pub was_sent: bool,
     /// True if there was an answer that speaks against an outage: any status below 500.
@@ -144,6 +147,8 @@ struct Row {
     started: Option<Time>,
     /// Time of the last failure that may be an outage's.
     failed_at: Option<Time>,
+    /// True if that failure was one of a server that serves nobody.
+    is_unavailable: bool,
     /// True if the row failed while others were answered.
     is_suspect: bool,
     /// True if the row has failed as often as it may, unless it was an outage.
@@ -196,8 +201,9 @@ pub struct Schedule {
     /// Number of rows that have failed since the last answer, and of this series.
     failed_in_series: usize,
     series: u64,
-    /// Time of the last answer.
+    /// Time of the last answer, and of the last start of a call that was answered.
     answered_at: Option<Time>,
+    answered_start: Option<Time>,
     spent: f64,
     priced: u64,
 }
@@ -226,6 +232,7 @@ impl Schedule {
             failed_in_series: 0,
             series: 1,
             answered_at: None,
+            answered_start: None,
             spent,
             priced,
         }
@@ -241,6 +248,7 @@ impl Schedule {
             pauses: 0,
             started: None,
             failed_at: None,
+            is_unavailable: false,
             is_suspect: false,
             is_held: false,
             prefix: prefix.filter(|_| self.warm.is_some()),
@@ -509,6 +517,7 @@ impl Schedule {
     /// fault of those rows.
     fn answered(&mut self, now: Time, started: Time) {
         self.answered_at = Some(now);
+        self.answered_start = self.answered_start.max(Some(started));
         self.failed_in_series = 0;
         self.series += 1;
         if self.outage.take().is_some() {
@@ -568,12 +577,15 @@ impl Schedule {
             self.later.push(Reverse((now + PROBE, row)));
             return Verdict::Pending;
         }
-        let was_answered_since = known.failed_at.is_some_and(|failed_at| self.answered_at >= Some(failed_at));
+        // What was sent before an outage may still be answered in it.
+        let answered = if failure.is_unavailable { self.answered_start } else { self.answered_at };
+        let was_answered_since = known.failed_at.is_some_and(|failed_at| answered >= Some(failed_at));
         if was_answered_since && !known.is_suspect && failure.was_sent {
             known.is_suspect = true;
             self.suspects += 1;
         }
         known.failed_at = Some(now);
+        known.is_unavailable = failure.is_unavailable;
         if failure.was_sent {
             known.unconfirmed += 1;
         }
@@ -592,13 +604,20 @@ impl Schedule {
         }
         let others = if self.is_exhausted { self.rows.len() - self.suspects } else { usize::MAX };
         let all = self.growth.allowed().clamp(FEWEST_FAILED, MOST_FAILED).min(others);
-        if self.failed_in_series >= all.max(FEWEST_LAST_FAILED) {
+        let is_cut_off = others < FEWEST_LAST_FAILED && self.is_cut_off(row);
+        if is_cut_off || self.failed_in_series >= all.max(FEWEST_LAST_FAILED) {
             self.begin_outage(now);
         } else if others < FEWEST_LAST_FAILED {
             // There are no others that could tell.
             self.confirm_all();
         }
         Verdict::Pending
+    }
+
+    /// Returns true if the server that has answered others serves nobody since this row failed, as far as that is known.
+    fn is_cut_off(&self, row: RowId) -> bool {
+        let Some(row) = self.rows.get(row) else { return false };
+        row.is_unavailable && !row.is_suspect && self.answered_at.is_some() && self.answered_start < row.failed_at
     }
 
     fn confirm_all(&mut self) {
@@ -611,10 +630,9 @@ impl Schedule {
     fn settle_doubts(&mut self, now: Time) {
         // Without further rows, an answer that came after a failure has to do, though it may have been sent before it.
         let is_unanswered = |(failed_at, _): &&(Time, RowId)| !self.is_exhausted || self.answered_at < Some(*failed_at);
-        match self.doubtful.iter().filter(is_unanswered).count() {
-            0..FEWEST_LAST_FAILED => self.confirm_all(),
-            _ => self.begin_outage(now),
-        }
+        let is_outage = self.doubtful.iter().filter(is_unanswered).count() >= FEWEST_LAST_FAILED
+            || self.doubtful.iter().any(|(_, row)| self.is_cut_off(*row));
+        if is_outage { self.begin_outage(now) } else { self.confirm_all() }
     }
 
     fn begin_outage(&mut self, now: Time) {

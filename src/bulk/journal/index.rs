@@ -4,7 +4,7 @@ use crate::bulk::identity::Key;
 use crate::bulk::line::State;
 
 /// Number of parts of the table. Each grows by itself, so that not all of it is moved at once.
-const SHARDS: usize = 1 << SHARD_BITS;
+pub(super) const SHARDS: usize = 1 << SHARD_BITS;
 const SHARD_BITS: u32 = 6;
 /// Number of entries of a page: 4 KiB.
 const PAGE: usize = 256;
@@ -218,9 +218,9 @@ impl Index {
         }
     }
 
-    /// Returns the outcomes whose place is in a segment, in the order of their hashes.
-    pub(super) fn of_segment(&self, segment: u32) -> impl Iterator<Item = Entry> {
-        let entries = self.shards.iter().flat_map(|shard| &shard.pages).flat_map(|page| page.iter()).copied();
+    /// Returns the outcomes of a part whose place is in a segment, in the order of their hashes.
+    pub(super) fn of_segment(&self, shard: usize, segment: u32) -> impl Iterator<Item = Entry> {
+        let entries = self.shards[shard].pages.iter().flat_map(|page| page.iter()).copied();
         entries.filter(move |entry| !entry.is_free() && entry.location().segment == segment)
     }
 
@@ -267,7 +267,7 @@ mod tests {
             let done = map.values().filter(|(state, _)| *state == State::Done).count() as u64;
             assert_eq!((index.len(State::Done), index.len(State::Failed)), (done, map.len() as u64 - done));
             let first = map.values().filter(|(_, location)| location.segment == 1).count();
-            let entries: Vec<Entry> = index.of_segment(1).collect();
+            let entries: Vec<Entry> = (0..SHARDS).flat_map(|shard| index.of_segment(shard, 1)).collect();
             assert_eq!(entries.len(), first);
             assert!(entries.is_sorted_by_key(|entry| entry.hash));
         }

@@ -1,6 +1,6 @@
 //! The description of a job in its folder: `manifest.json`.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -102,7 +102,7 @@ impl Manifest {
     pub fn store(&self, job: &Path) -> Result<()> {
         let path = path_of(job);
         let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        text.and_then(|text| storage::replace(&path, &[&text[..], b"\n"].concat()))
+        text.and_then(|text| storage::replace(&path, |file| file.write_all(&[&text[..], b"\n"].concat())))
             .map_err(|error| failure::of_io("write", &path, &error))
     }
 

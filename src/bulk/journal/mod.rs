@@ -299,8 +299,8 @@ fn load(job: &Path, storage: Option<&dyn Storage>) -> io::Result<(Known, Option<
         if let Some(storage) = storage.filter(|_| was_read && Some(number) != numbers.last()) {
             // An index file only saves time.
             let stored = storage.append_to(&segment::path_of(job, *number)).and_then(|mut file| file.stamp());
-            let content = stored.map(|modified| segment::index_file(&summary, modified, &known.index));
-            let _ = content.and_then(|content| segment::store_index_file(job, *number, &content));
+            let entries = |shard: usize, out: &mut Vec<u8>| segment::append_entries(&known.index, shard, *number, out);
+            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, entries));
         }
     }
     Ok((known, last))

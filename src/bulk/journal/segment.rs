@@ -1,11 +1,13 @@
 //! Reading of segments: of their lines, and of the index files beside them.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::index::{Entry, Index, Location, MAX_SEGMENT};
+use bytes::Bytes;
+
+use super::index::{Entry, Index, Location, MAX_SEGMENT, SHARDS};
 use super::storage::{self, modified};
 use crate::bulk::line::{self, Tail, Totals};
 
@@ -130,7 +132,7 @@ fn lines(text: &[u8], position: u64, each: &mut dyn FnMut(&[u8], u64, &Tail)) ->
 pub(super) fn load(job: &Path, number: u32, index: &mut Index) -> io::Result<(Summary, bool)> {
     let file = File::open(path_of(job, number))?;
     if let Some((summary, entries)) = load_index_file(job, number, &file) {
-        entries.into_iter().for_each(|entry| index.insert(entry));
+        entries_of(&entries).for_each(|entry| index.insert(entry));
         return Ok((summary, false));
     }
     scan(file, number, index).map(|summary| (summary, true))
@@ -174,8 +176,14 @@ struct Header {
     is_whole: u64,
 }
 
-/// Returns the content of the index file of a segment that has this time of change.
-pub(super) fn index_file(summary: &Summary, modified: u64, index: &Index) -> Vec<u8> {
+/// Writes the index file of a segment that has this time of change. `entries` appends those of the segment that are in a part of
+/// the index, so that they are not all in memory twice.
+pub(super) fn store_index_file(
+    job: &Path,
+    summary: &Summary,
+    modified: u64,
+    mut entries: impl FnMut(usize, &mut Vec<u8>),
+) -> io::Result<()> {
     let Totals { outcomes, attempts, input_tokens, output_tokens, cost } = summary.totals;
     let header = Header {
         magic: MAGIC,
@@ -189,16 +197,22 @@ pub(super) fn index_file(summary: &Summary, modified: u64, index: &Index) -> Vec
         damaged: summary.damaged,
         is_whole: summary.is_whole.into(),
     };
-    let mut content = bytemuck::bytes_of(&header).to_vec();
-    index.of_segment(summary.number).for_each(|entry| content.extend_from_slice(bytemuck::bytes_of(&entry)));
-    let checksum = crc32fast::hash(&content);
-    content.extend_from_slice(&checksum.to_ne_bytes());
-    content
+    storage::replace(&index_path_of(job, summary.number), |file| {
+        let mut block = bytemuck::bytes_of(&header).to_vec();
+        let mut checksum = crc32fast::Hasher::new();
+        for shard in 0..SHARDS {
+            entries(shard, &mut block);
+            checksum.update(&block);
+            file.write_all(&block)?;
+            block.clear();
+        }
+        file.write_all(&checksum.finalize().to_ne_bytes())
+    })
 }
 
-/// Writes the index file of a segment.
-pub(super) fn store_index_file(job: &Path, number: u32, content: &[u8]) -> io::Result<()> {
-    storage::replace(&index_path_of(job, number), content)
+/// Appends the entries of a segment that are in a part of an index, as an index file has them.
+pub(super) fn append_entries(index: &Index, shard: usize, number: u32, out: &mut Vec<u8>) {
+    index.of_segment(shard, number).for_each(|entry| out.extend_from_slice(bytemuck::bytes_of(&entry)));
 }
 
 /// Removes the index file of a segment in which something is not as it says.
@@ -206,10 +220,15 @@ pub(super) fn remove_index_file(job: &Path, number: u32) {
     let _ = fs::remove_file(index_path_of(job, number));
 }
 
-/// Reads the index file of a segment; `None` if it is missing, damaged, or not of the segment as it is now.
-fn load_index_file(job: &Path, number: u32, segment: &File) -> Option<(Summary, Vec<Entry>)> {
-    let content = fs::read(index_path_of(job, number)).ok()?;
-    let (content, checksum) = content.split_last_chunk::<4>()?;
+fn entries_of(bytes: &[u8]) -> impl Iterator<Item = Entry> {
+    bytes.chunks_exact(size_of::<Entry>()).map(bytemuck::pod_read_unaligned)
+}
+
+/// Reads the index file of a segment; `None` if it is missing, damaged, or not of the segment as it is now. Returns what the
+/// segment has, and the bytes of its entries.
+fn load_index_file(job: &Path, number: u32, segment: &File) -> Option<(Summary, Bytes)> {
+    let whole = Bytes::from(fs::read(index_path_of(job, number)).ok()?);
+    let (content, checksum) = whole.split_last_chunk::<4>()?;
     if crc32fast::hash(content) != u32::from_ne_bytes(*checksum) {
         return None;
     }
@@ -219,7 +238,6 @@ fn load_index_file(job: &Path, number: u32, segment: &File) -> Option<(Summary, 
     if header.magic != MAGIC || header.length != metadata.len() || header.modified != modified(&metadata) {
         return None;
     }
-    let entries: Vec<Entry> = entries.chunks_exact(size_of::<Entry>()).map(bytemuck::pod_read_unaligned).collect();
     let belongs = |entry: &Entry| {
         let location = entry.location();
         location.segment == number && u64::from(location.offset) < header.length
@@ -232,8 +250,7 @@ fn load_index_file(job: &Path, number: u32, segment: &File) -> Option<(Summary, 
         cost: header.cost,
     };
     let (damaged, is_whole) = (header.damaged, header.is_whole != 0);
-    entries
-        .iter()
-        .all(belongs)
-        .then_some((Summary { number, length: header.length, totals, damaged, is_whole }, entries))
+    entries_of(entries)
+        .all(|entry| belongs(&entry))
+        .then(|| (Summary { number, length: header.length, totals, damaged, is_whole }, whole.slice_ref(entries)))
 }

@@ -104,11 +104,11 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 }
 
 /// Writes a file as a whole: after a crash it has its old content or its new one.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let written = (|| {
         let mut file = private(OpenOptions::new().write(true).truncate(true)).open(&temporary)?;
-        file.write_all(content)?;
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         Disk.sync_folder(path.parent().unwrap_or(Path::new(".")))

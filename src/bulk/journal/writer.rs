@@ -247,8 +247,10 @@ fn seal(job: &Path, shared: &Shared, mut file: Box<dyn AppendFile>, segment: &Su
     match sealed {
         // An index can be made again.
         Ok(modified) => {
-            let content = shared.with_known(|known| segment::index_file(segment, modified, &known.index));
-            let _ = segment::store_index_file(job, segment.number, &content);
+            let entries = |shard: usize, out: &mut Vec<u8>| {
+                shared.with_known(|known| segment::append_entries(&known.index, shard, segment.number, out));
+            };
+            let _ = segment::store_index_file(job, segment, modified, entries);
         }
         // All of it has landed as far as a process can tell; there must be no new rows on such a disk.
         Err(error) => shared.fail(describe(SYNC, &segment::path_of(job, segment.number), &error)),

@@ -164,9 +164,21 @@ fn bodies_are_on_one_line() {
 fn from_what_a_client_returns() {
     let headers = crate::types::http::Headers::new("x-request-id: req_1\r\n".into());
     let meta = Meta { provider: "p".into(), model: "m".into(), status: 200, headers, ..Meta::default() };
-    let answer = Answer { body: "{}".into(), meta };
-    let outcome = Outcome::answered(4, key(4), None, Duration::from_secs(1), answer);
+    let mut redactors = Redactors::default();
+    let mut answered = |meta: Meta| {
+        let answer = Answer { body: "{}".into(), meta };
+        Outcome::answered(4, key(4), None, Duration::from_secs(1), answer, &mut redactors)
+    };
+    let outcome = answered(meta.clone());
     assert_eq!((outcome.state(), outcome.response.unwrap().request_id.as_deref()), (State::Done, Some("req_1")));
+    // A server that sends keys back, of calls with different ones.
+    for (key, right) in [("key-1-of-ours", "***"), ("key-2-of-ours", "key-1-of-ours"), ("key-1-of-ours", "***")] {
+        let headers = crate::types::http::Headers::new("x-request-id: key-1-of-ours\r\n".into());
+        let mut secrets = crate::types::secrets::Secrets::default();
+        secrets.push(crate::types::secret::Secret::new(key));
+        let outcome = answered(Meta { headers, secrets, ..meta.clone() });
+        assert_eq!(outcome.response.unwrap().request_id.as_deref(), Some(right));
+    }
     let mut error = Error::new(ErrorKind::RateLimit, "slow down");
     (error.status, error.body) = (Some(429), Some("{}".into()));
     let outcome = Outcome::failed(4, key(4), None, Duration::from_secs(1), *error);

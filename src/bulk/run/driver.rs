@@ -18,13 +18,14 @@ use crate::bulk::identity::Key;
 use crate::bulk::journal::{Journal, Progress};
 use crate::bulk::line::Totals;
 use crate::bulk::outcome::Outcome;
-use crate::bulk::schedule::{Failure, Halt, Options, RowId, Schedule, Step, Verdict};
+use crate::bulk::schedule::{Failure, Halt, Options, RowId, Schedule, Step, Time, Verdict};
 use crate::client::{AdmissionObserver, Call, Client, is_retryable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::failure_class;
 use crate::types::answer::Answer;
 use crate::types::operation::Operation;
 use crate::types::rate_limit::FailureClass;
+use crate::types::secrets::Redactors;
 use crate::types::usage::Usage;
 
 /// Number of bytes of a prompt's JSON that rows have in common if one of them fills the provider's cache for the others. OpenAI
@@ -72,9 +73,8 @@ impl Slots {
 }
 
 /// The call of a row.
-#[expect(clippy::large_enum_variant, reason = "nearly all are ready, and a box would cost each an allocation")]
 enum Work {
-    Ready(RowWork),
+    Ready(Box<RowWork>),
     /// There is none: the error is the row's outcome.
     Unusable(Box<Error>),
     /// It is in flight.
@@ -138,7 +138,7 @@ struct Ended {
 
 struct EndedCall {
     row: RowId,
-    work: RowWork,
+    work: Box<RowWork>,
     /// The result; `None` if the call was cancelled.
     result: Option<Result<Checked>>,
 }
@@ -162,7 +162,7 @@ struct Report {
     ended: Arc<Ended>,
     place: Arc<Place>,
     row: RowId,
-    work: Option<RowWork>,
+    work: Option<Box<RowWork>>,
     result: Option<Result<Checked>>,
 }
 
@@ -202,6 +202,7 @@ pub(super) struct Driver {
     reason: Option<Box<Error>>,
     /// Why the input cannot be read any further.
     input_error: Option<Box<Error>>,
+    redactors: Redactors,
     /// Counts since the last update of the status.
     counts: Counts,
     status_due: Instant,
@@ -248,6 +249,7 @@ impl Driver {
             ahead,
             reason: None,
             input_error: None,
+            redactors: Redactors::default(),
             counts: Counts::default(),
             status_due: started,
         }
@@ -312,21 +314,23 @@ impl Driver {
 
     /// Takes steps until there is something to wait for. Returns how long, or `None` if the job is over.
     fn advance(&mut self, client: &Arc<Client>) -> Option<Option<Instant>> {
+        // The steps take microseconds each, and few of them a millisecond: the clock is read once.
+        let now = self.started.elapsed();
         loop {
             let waiting = self.line.waiting.load(Ordering::Relaxed);
             let unlanded = (self.appended - self.landed) as usize;
-            match self.schedule.next(self.started.elapsed(), waiting, unlanded) {
+            match self.schedule.next(now, waiting, unlanded) {
                 Step::Start(row) => self.start(client, row),
                 Step::GiveUp(row) => self.give_up(row),
                 Step::Read(until) => match self.queue.take(self.ahead.unwrap_or_else(|| self.schedule.read_ahead())) {
-                    Taken::Row(prepared) => self.add(*prepared),
+                    Taken::Row(prepared) => self.add(prepared),
                     Taken::End(End::Whole) => self.schedule.exhausted(),
                     Taken::End(End::Failed(error)) => {
                         // The rows before it are done first.
                         self.schedule.exhausted();
                         self.input_error = Some(error);
                     }
-                    Taken::Later if until.is_some_and(|until| until <= self.started.elapsed()) => {}
+                    Taken::Later if until.is_some_and(|until| until <= now) => {}
                     Taken::Later => return Some(until.map(|until| self.started + until)),
                 },
                 Step::Wait(until) => {
@@ -348,7 +352,7 @@ impl Driver {
 
     fn add(&mut self, prepared: Prepared) {
         let Prepared { number, key, id, work, bytes } = prepared;
-        let prefix = if self.warms_prefixes { work.as_ref().ok().and_then(prefix) } else { None };
+        let prefix = if self.warms_prefixes { work.as_ref().ok().and_then(|work| prefix(work)) } else { None };
         let row = self.schedule.add(bytes, prefix);
         let work = work.map_or_else(Work::Unusable, Work::Ready);
         let row_in_memory =
@@ -378,23 +382,24 @@ impl Driver {
     }
 
     fn take_ended(&mut self) {
+        let now = self.started.elapsed();
         for EndedCall { row: id, work, result } in self.ended.take() {
             let Some(row) = self.rows.get_mut(id) else { continue };
             row.flight = None;
             let (operation, is_of_row) = (work.call.request.operation, work.names_model);
             row.work = Work::Ready(work);
             match result {
-                Some(Ok(answer)) => self.answered(id, operation, answer),
+                Some(Ok(answer)) => self.answered(now, id, operation, answer),
                 Some(Err(error)) => self.failed(id, error, is_of_row),
-                None => self.schedule.cancelled(self.started.elapsed(), id),
+                None => self.schedule.cancelled(now, id),
             }
         }
     }
 
-    fn answered(&mut self, id: RowId, operation: Operation, checked: Checked) {
+    fn answered(&mut self, now: Time, id: RowId, operation: Operation, checked: Checked) {
         let Some(row) = self.rows.remove(id) else { return };
         let Checked { answer, failure, earlier, usage, cost } = checked;
-        let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer);
+        let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer, &mut self.redactors);
         if outcome.usage.is_none() {
             outcome.usage = outcome.response.as_ref().and_then(|response| Usage::of(operation, &response.body));
         }
@@ -413,7 +418,7 @@ impl Driver {
             Some(_) => self.counts.failed += 1,
         }
         self.counts.has_unknown_cost |= outcome.cost.is_none();
-        let (now, cost) = (self.started.elapsed(), outcome.cost);
+        let cost = outcome.cost;
         self.schedule.succeeded(now, id, cost);
         if self.has_max_cost && cost.is_none() {
             let model = &outcome.model;
@@ -616,6 +621,10 @@ fn failure(error: &Error) -> Failure {
         retry_after: error.retry_after,
         is_retryable: is_retryable(error) || !error.was_sent && (is_connection || error.kind == ErrorKind::Timeout),
         may_be_outage: is_connection || error.status.is_some_and(|status| status >= 500),
+        is_unavailable: match error.status {
+            None => is_connection,
+            Some(status) => matches!(status, 502 | 503 | 504 | 529),
+        },
         was_sent: error.was_sent,
         was_answered: error.status.is_some_and(|status| status < 500),
         is_of_row: false,

@@ -56,7 +56,7 @@ pub struct Prepared {
     pub(super) key: Key,
     pub(super) id: Option<Box<str>>,
     /// The call, or the error that is the row's outcome.
-    pub(super) work: Result<RowWork>,
+    pub(super) work: Result<Box<RowWork>>,
     /// Memory that the row takes, in bytes.
     pub(super) bytes: u64,
 }
@@ -93,7 +93,7 @@ pub(super) enum End {
 
 /// A row for the driver, if there is one.
 pub(super) enum Taken {
-    Row(Box<Prepared>),
+    Row(Prepared),
     /// There is none yet.
     Later,
     End(End),
@@ -112,7 +112,7 @@ impl Queue {
         let taken = match state.rows.pop_front() {
             Some(row) => {
                 state.bytes -= row.bytes;
-                Taken::Row(Box::new(row))
+                Taken::Row(row)
             }
             None => match state.end.take() {
                 Some(end) => Taken::End(end),
@@ -305,9 +305,11 @@ impl Counts {
 
 fn prepared(input: &mut Input, number: u64, key: Key, call: Result<RowCall>) -> Prepared {
     let (id, work) = match call {
-        Ok(mut call) => (call.id.take(), input.calls.make(call)),
+        Ok(mut call) => (call.id.take(), input.calls.make(call).map(Box::new)),
         Err(error) => (None, Err(error)),
     };
-    let bytes = work.as_ref().map_or(0, |work| work.call.request.params.len()) + size_of::<Prepared>() + 512;
+    let bytes = work.as_ref().map_or(0, |work| work.call.request.params.len() + size_of::<RowWork>())
+        + size_of::<Prepared>()
+        + 512;
     Prepared { number, key, id, work, bytes: bytes as u64 }
 }

@@ -19,6 +19,7 @@ fn failure(class: FailureClass) -> Failure {
         retry_after: None,
         is_retryable: is_transient || class == FailureClass::Rate,
         may_be_outage: is_transient,
+        is_unavailable: class == FailureClass::Overload,
         was_sent: true,
         was_answered: !is_transient,
         is_of_row: false,
@@ -169,6 +170,11 @@ fn poison_rows_are_outcomes_and_touch_no_other() {
             job.run();
             job.failed.sort_unstable();
             assert_eq!(job.failed, poison, "{class:?} {in_flight}");
+            if class == FailureClass::Overload {
+                // The last ones may be an outage's, for as long as that may last.
+                assert!(job.now < seconds(1200.0), "{in_flight} {:?}", job.now);
+                continue;
+            }
             let attempts = if class == FailureClass::BadRequest { 1 } else { 5 };
             assert!(poison.iter().all(|row| job.calls_of(*row) == attempts), "{class:?} {in_flight}");
             assert_eq!(job.calls.len(), 991 + poison.len() * attempts);
@@ -239,6 +245,24 @@ fn an_outage_at_the_end_of_a_job_burns_no_attempts() {
     });
     job.run();
     assert_eq!((job.done.len(), job.failed.len()), (40, 0));
+}
+
+#[test]
+fn an_outage_that_begins_while_the_last_rows_land_burns_no_attempts() {
+    // The answers of some that were sent before come after the first failures.
+    for left in [1, 2, 3, 5, 20] {
+        for max_attempts in [1, 5] {
+            let options = Options { max_attempts, max_in_flight: Some(50), ..Options::default() };
+            let mut job = Job::new(options, 200, |now, row| match now < seconds(600.0) && row >= 200 - left {
+                true => (seconds(0.05), Err(unavailable())),
+                false => ok(0.1),
+            });
+            job.run();
+            assert_eq!((job.done.len(), job.failed.len()), (200, 0), "{left} {max_attempts}");
+            assert!(job.now < seconds(610.0), "{left} {max_attempts}: {:?}", job.now);
+            assert!(job.calls.len() < 200 + 660, "{left} {max_attempts}: {}", job.calls.len());
+        }
+    }
 }
 
 #[test]
