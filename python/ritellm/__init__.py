@@ -243,6 +243,10 @@ def __getattr__(name: str) -> object:
 
         return getattr(_default, name)
     module = _LAZY.get(name)
+    if name in ("dask", "ray", "spark"):
+        from importlib import import_module
+
+        return import_module(f"ritellm.{name}")
     if module is not None:
         from importlib import import_module
 

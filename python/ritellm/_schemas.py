@@ -40,10 +40,12 @@ class Format:
 
     Attributes:
         core: the schema to ask for, as the native core takes it in place of `response_format`.
+        schema: the same as a dict.
     """
 
     def __init__(self, name: str, schema: dict[str, Any], read: Callable[[str], Any]) -> None:
         self.core = _core.ResponseFormat(name, schema)
+        self.schema = schema
         self._read = read
 
     def read(self, text: str) -> Any:
