@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     # Values of an outcome by the names of `OWN`.
-    Outcome: TypeAlias = dict[str, Any]
+    _Outcome: TypeAlias = dict[str, Any]
 else:
     Any = object
 
@@ -175,7 +175,7 @@ class RowCalls:
         names = set(names)
         return [(f"ritellm_{name}" if name in names else name, name, kind) for name, kind in own.items()]
 
-    def outcome(self, is_done: bool, answer: Any) -> Outcome:
+    def outcome(self, is_done: bool, answer: Any) -> _Outcome:
         """Returns the values of the columns that are added to a row."""
         if is_done and self.options["endpoint"] == "embedding" and len(answer.get("data") or ()) != 1:
             is_done, answer = (

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from ritellm._engine_calls import Outcome, RowCalls
+    from ritellm._engine_calls import _Outcome, RowCalls
 else:
     Any = object
 
@@ -100,7 +100,7 @@ def arrow_fields(calls: RowCalls, names: Iterable[str]) -> list[Any]:
     ]
 
 
-def arrow_columns(calls: RowCalls, names: list[str], outcomes: list[Outcome]) -> list[tuple[Any, Any]]:
+def arrow_columns(calls: RowCalls, names: list[str], outcomes: list[_Outcome]) -> list[tuple[Any, Any]]:
     """Returns the columns that are added to rows in Arrow: fields and arrays."""
     import pyarrow
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from ritellm._engine_calls import Outcome, RowCalls
+    from ritellm._engine_calls import _Outcome, RowCalls
 else:
     Any = object
 
@@ -46,7 +46,7 @@ class Part:
     def __init__(self, rows: Iterator[Any], length: int, changed: threading.Condition) -> None:
         self.rows = rows
         self.is_taken = False
-        self._outcomes: list[Outcome | None] = [None] * length
+        self._outcomes: list[_Outcome | None] = [None] * length
         self._missing = length
         self._error: BaseException | None = None
         self._changed = changed
@@ -62,7 +62,7 @@ class Part:
         self._next += 1
         return self._next - 1, row
 
-    def set(self, index: int, outcome: Outcome) -> None:
+    def set(self, index: int, outcome: _Outcome) -> None:
         """Sets the outcome of a row. The caller holds the lock."""
         if self._outcomes[index] is None:
             self._outcomes[index] = outcome
@@ -70,7 +70,7 @@ class Part:
             if self._missing == 0:
                 self._changed.notify_all()
 
-    def set_rest(self, outcome: Outcome) -> None:
+    def set_rest(self, outcome: _Outcome) -> None:
         """Sets the outcome of all rows that have none."""
         for index in range(len(self._outcomes)):
             self.set(index, outcome)
@@ -89,7 +89,7 @@ class Part:
         with self._changed:
             self._changed.wait_for(lambda: self.is_taken or self.is_over)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[_Outcome]:
         """Waits for the outcomes of all rows, and returns them in their order."""
         with self._changed:
             self._changed.wait_for(lambda: self.is_over)
@@ -189,7 +189,7 @@ class Worker:
         if left:
             raise RiteLLMError("a job ended without the outcomes of all rows: please report it")
 
-    def _set(self, part: Part, index: int, outcome: Outcome, error: Any) -> None:
+    def _set(self, part: Part, index: int, outcome: _Outcome, error: Any) -> None:
         if error is not None and self.calls.on_error == "raise":
             part.fail(error)
         part.set(index, outcome)

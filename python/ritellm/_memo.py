@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 import uuid
 from hashlib import blake2b
@@ -53,6 +54,7 @@ class Memo:
         # Number of each file, and the size up to which it has been read.
         self._read: dict[str, tuple[int, int]] = {}
         self._looked = float("-inf")
+        self._lock = threading.Lock()
 
     def folder(self) -> str:
         """Returns the folder of a new job."""
@@ -60,10 +62,13 @@ class Memo:
 
     def refresh(self) -> None:
         """Reads what all workers have written since the last time; once a second at most."""
-        now = time.monotonic()
-        if now - self._looked < 1:
-            return
-        self._looked = now
+        # Who comes meanwhile waits: its rows are looked up next.
+        with self._lock:
+            if time.monotonic() - self._looked >= 1:
+                self._read_all()
+                self._looked = time.monotonic()
+
+    def _read_all(self) -> None:
         for folder in os.listdir(self.path):
             segments = os.path.join(self.path, folder, "segments")
             try:
