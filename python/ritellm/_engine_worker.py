@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from ritellm._engine_calls import _Outcome, RowCalls
+    from ritellm._engine_calls import RowCalls, _Outcome
 else:
     Any = object
 
