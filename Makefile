@@ -79,6 +79,11 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	$(MAKE) advisories
 
+.PHONY: pyright
+pyright: $(VENV)/.done-build $(VENV)/.done-test ## check the programs in tests/typing/programs with pyright, which `make check` does with mypy
+	$(VENV)/bin/pip install --group pyright
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python
+
 .PHONY: advisories
 advisories: ## check the dependencies for known vulnerabilities (ADVISORIES=required: fail if the list cannot be fetched)
 	$(INSTALL_DENY)

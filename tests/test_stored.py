@@ -169,6 +169,16 @@ class TestPydantic:
         assert choice["properties"]["message"] == {"$ref": "#/$defs/Message"}
         assert message["properties"]["content"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
+    def test_arrays_are_written_as_json(self) -> None:
+        numpy = pytest.importorskip("numpy")
+
+        class Vectors(pydantic.BaseModel):
+            made: EmbeddingResponse
+
+        vectors = Vectors(made=EmbeddingResponse(data=[{"embedding": numpy.array([0.5, 1], "float32")}]))
+        assert json.loads(vectors.model_dump_json()) == {"made": {"data": [{"embedding": [0.5, 1.0]}]}}
+        assert type(vectors.model_dump()["made"]["data"][0]["embedding"]) is numpy.ndarray
+
     def test_a_function_that_is_checked(self) -> None:
         @pydantic.validate_call
         def text(message: Message) -> str | None:

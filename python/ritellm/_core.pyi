@@ -56,6 +56,48 @@ class _Provider(TypedDict):
     operations: list[str]
     key: Literal["required", "optional"]
 
+@type_check_only
+class _Totals(TypedDict):
+    calls: int
+    in_flight: int
+    waiting: int
+    retries: int
+    connections_open: int
+    connections_idle: int
+    bytes_sent: int
+    bytes_received: int
+
+@type_check_only
+class _Stats(_Totals):
+    by_provider: dict[str, _Totals]
+
+@type_check_only
+class _Window(TypedDict):
+    unit: Literal["requests", "tokens", "input_tokens", "output_tokens"]
+    per: float
+    limit: int
+    used: int
+    used_by_others: int
+
+@type_check_only
+class _Quota(TypedDict):
+    windows: list[_Window]
+    in_flight: int
+    max_in_flight: int | None
+    reserved_tokens: int
+    waiting: int
+    waiting_bulk: int
+    paused_for: float | None
+    paused_by: str | None
+    stopped_by: str | None
+    probe_in: float | None
+    burst: float | None
+    learnt_rate: float | None
+    learnt_token_rate: float | None
+    learnt_in_flight: int | None
+    tokens_per_byte: float
+    output_tokens: float
+
 def providers() -> list[_Provider]:
     """Returns one dict per provider: name, documentation URL, base URL, environment variables and operations."""
 
@@ -205,7 +247,7 @@ class Client(_Initialised):
     def require_open(self) -> None:
         """Raises the error that a call would raise if the client was closed."""
 
-    def limits(self) -> dict[str, dict[str, Any]]:
+    def limits(self) -> dict[str, _Quota]:
         """Returns the state of each quota that the client's calls have used, by its name.
 
         Returns:
@@ -233,7 +275,7 @@ class Client(_Initialised):
     def router_status(self) -> dict[str, dict[str, Any]]:
         """Returns the state of each deployment of a router, by its name."""
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> _Stats:
         """Returns counts of calls, retries, connections and bytes, in total and by provider."""
 
 # limits.rs
@@ -429,6 +471,37 @@ class ChunkIterator(Iterator[_Chunk], AsyncIterator[_Chunk]):
 
 # meta.rs
 
+@type_check_only
+class _Attempt(Object):
+    number: int
+    deployment: str | None
+    reason: str | None
+    provider: str
+    model: str
+    host: str | None
+    status_code: int | None
+    request_id: str | None
+    outcome: Literal["success", "failed", "skipped", "aborted"]
+    error: str | None
+    failure: str | None
+    message: str | None
+    started: float
+    latency: float
+    waited: float
+    pause: float | None
+
+@type_check_only
+class _TokenCounts(Object):
+    input: int
+    cached_read: int
+    cache_write: int
+    cache_write_hour: int
+    audio_input: int
+    image_input: int
+    output: int
+    reasoning: int
+    audio_output: int
+
 @final
 class Meta:
     """Metadata of a response.
@@ -494,7 +567,7 @@ class Meta:
         """Parameters that were left out because the provider lacks them."""
 
     @property
-    def attempts(self) -> list[Any]:
+    def attempts(self) -> list[_Attempt]:
         """The attempts of the call, in the order in which they began; each is a dict whose keys are attributes too.
 
         - ``number``: from 1.
@@ -525,7 +598,7 @@ class Meta:
 
     def _after(self, earlier: Meta) -> Meta: ...
     @property
-    def usage(self) -> Any:
+    def usage(self) -> _TokenCounts | None:
         """Numbers of tokens by class, each token in one class; `None` if the client has no catalog, or there are none.
 
         ``input``, ``cached_read``, ``cache_write``, ``cache_write_hour``, ``audio_input``, ``image_input``, ``output``,

@@ -18,7 +18,9 @@ def core_schema_of(cls: type[Object]) -> Any:
     sends.
     """
     read = core_schema.no_info_after_validator_function(cls, core_schema.dict_schema(core_schema.str_schema()))
-    written = core_schema.plain_serializer_function_ser_schema(_dump, return_schema=core_schema.any_schema())
+    written = core_schema.plain_serializer_function_ser_schema(
+        _dump, info_arg=True, return_schema=core_schema.any_schema()
+    )
     # One serializer is set for the union: the default would try the serializer of each member in turn.
     python = core_schema.union_schema([core_schema.is_instance_schema(cls), read], mode="left_to_right")
     # With a reference, the JSON schema of a service has each class once, under its name.
@@ -27,8 +29,8 @@ def core_schema_of(cls: type[Object]) -> Any:
     )
 
 
-def _dump(value: Any) -> Any:
-    return value.model_dump() if isinstance(value, Object) else value
+def _dump(value: Any, info: Any) -> Any:
+    return value.model_dump(mode=info.mode) if isinstance(value, Object) else value
 
 
 def json_schema_of(cls: type[Object], handler: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from os import PathLike
 from types import UnionType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, _SpecialForm, overload, type_check_only
 
-from typing_extensions import Never, Self
+from typing_extensions import Never, Self, TypedDict, Unpack
 
 from ritellm import _core
 from ritellm._core import Stream
@@ -18,6 +18,7 @@ from ritellm.types import (
     BinaryResponse,
     ChatCompletion,
     ChatCompletionChunk,
+    Embedding,
     EmbeddingResponse,
     RerankResponse,
     Response,
@@ -69,12 +70,103 @@ _Format: TypeAlias = _Members | type[Any] | UnionType | _SpecialForm | _Adapter
 
 _T = TypeVar("_T")
 _Plain = TypeVar("_Plain", covariant=True)
+_Other = TypeVar("_Other", covariant=True)
 _Streamed = TypeVar("_Streamed", covariant=True)
 _Either = TypeVar("_Either", covariant=True)
 
 _ChatStream: TypeAlias = Stream[ChatCompletionChunk, ChatCompletion]
 _ResponseStream: TypeAlias = Stream[ResponseEvent, Response]
 _SpeechStream: TypeAlias = Stream[bytes, Never]
+
+@type_check_only
+class _ChatParams(TypedDict, total=False):
+    """Names that only other providers than OpenAI document.
+
+    They stand in the place of ``**params: Any`` where a call is streamed: of several overloads that take any name, pyright chooses
+    none for ``completion(model, messages, **options)``. What is not here goes into ``extra_body``.
+    """
+
+    bad_words: Any
+    cache_control: Any
+    cached_content: Any
+    chat_template: Any
+    chat_template_kwargs: Any
+    citation_options: Any
+    documents: Any
+    enable_search: Any
+    enable_thinking: Any
+    guided_choice: Any
+    guided_grammar: Any
+    guided_json: Any
+    guided_regex: Any
+    ignore_eos: Any
+    include_reasoning: Any
+    keep_alive: Any
+    min_p: Any
+    min_tokens: Any
+    mirostat: Any
+    models: Any
+    num_ctx: Any
+    options: Any
+    plugins: Any
+    provider: Any
+    random_seed: Any
+    reasoning: Any
+    repeat_penalty: Any
+    repetition_penalty: Any
+    route: Any
+    safe_prompt: Any
+    safety_settings: Any
+    search_parameters: Any
+    skip_special_tokens: Any
+    stop_sequences: Any
+    stop_token_ids: Any
+    structured_outputs: Any
+    think: Any
+    thinking: Any
+    thinking_budget: Any
+    thinking_config: Any
+    top_a: Any
+    top_k: Any
+    transforms: Any
+    typical_p: Any
+
+@type_check_only
+class _ResponsesParams(TypedDict, total=False):
+    """OpenAI's parameters of the Responses API; see `_ChatParams`."""
+
+    text_format: Any
+    access_programs: Any
+    background: Any
+    background_options: Any
+    context_management: Any
+    conversation: Any
+    image: Any
+    include: Any
+    instructions: Any
+    max_output_tokens: Any
+    max_tool_calls: Any
+    metadata: Any
+    moderation: Any
+    parallel_tool_calls: Any
+    previous_response_id: Any
+    prompt: Any
+    prompt_cache_key: Any
+    prompt_cache_options: Any
+    prompt_cache_retention: Any
+    reasoning: Any
+    safety_identifier: Any
+    service_tier: Any
+    store: Any
+    stream_options: Any
+    temperature: Any
+    text: Any
+    tool_choice: Any
+    tools: Any
+    top_logprobs: Any
+    top_p: Any
+    truncation: Any
+    user: Any
 
 @type_check_only
 class _Completion(Protocol):
@@ -272,7 +364,7 @@ class _Completion(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ChatParams],
     ) -> _ChatStream:
         """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
@@ -335,7 +427,7 @@ class _Completion(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ChatParams],
     ) -> ChatCompletion | _ChatStream:
         """Makes a chat completion call, streamed if ``stream`` is true; `ritellm.completion` documents the arguments."""
 
@@ -529,7 +621,7 @@ class _Acompletion(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ChatParams],
     ) -> Coroutine[Any, Any, _ChatStream]:
         """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
@@ -592,14 +684,89 @@ class _Acompletion(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ChatParams],
     ) -> Coroutine[Any, Any, ChatCompletion | _ChatStream]:
         """Makes a chat completion call, streamed if ``stream`` is true; `ritellm.completion` documents the arguments."""
 
 @type_check_only
-class _Embedding(Protocol[_Plain]):
+class _OtherEmbedding(Embedding):
+    """The vector of one input: a row of an array, or a base64 string."""
+
+    embedding: Any
+
+@type_check_only
+class _OtherEmbeddings(EmbeddingResponse):
+    """The response to an embedding call with ``output="numpy"`` or ``encoding_format="base64"``."""
+
+    data: list[_OtherEmbedding]  # type: ignore[assignment]
+    @property
+    def embeddings(self) -> Any: ...
+
+@type_check_only
+class _Embedding(Protocol[_Plain, _Other]):
     """The signature of an embedding call, shared by its four names."""
 
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: str | Iterable[Any],
+        *,
+        output: Literal["list"] | None = None,
+        dimensions: int | None = None,
+        encoding_format: Literal["float"] | None = None,
+        user: str | None = None,
+        # parameters of RiteLLM itself
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> _Plain:
+        """Returns the embedding vectors of texts; `ritellm.embedding` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: str | Iterable[Any],
+        *,
+        output: Literal["numpy"],
+        dimensions: int | None = None,
+        encoding_format: Literal["float"] | None = None,
+        user: str | None = None,
+        # parameters of RiteLLM itself
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Any,
+    ) -> _Other:
+        """Returns the embedding vectors of texts; `ritellm.embedding` documents the arguments."""
+    @overload
     def __call__(
         self,
         model: str,
@@ -627,7 +794,7 @@ class _Embedding(Protocol[_Plain]):
         allow_http: bool | None = None,
         # passed to the provider
         **params: Any,
-    ) -> _Plain:
+    ) -> _Other:
         """Returns the embedding vectors of texts; `ritellm.embedding` documents the arguments."""
 
 @type_check_only
@@ -718,7 +885,7 @@ class _Respond(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ResponsesParams],
     ) -> _ResponseStream:
         """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
@@ -747,7 +914,7 @@ class _Respond(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ResponsesParams],
     ) -> Response | _ResponseStream:
         """Calls OpenAI's Responses API, streamed if ``stream`` is true; `ritellm.responses` documents the arguments."""
 
@@ -839,7 +1006,7 @@ class _Arespond(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ResponsesParams],
     ) -> Coroutine[Any, Any, _ResponseStream]:
         """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
@@ -868,12 +1035,12 @@ class _Arespond(Protocol):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_ResponsesParams],
     ) -> Coroutine[Any, Any, Response | _ResponseStream]:
         """Calls OpenAI's Responses API, streamed if ``stream`` is true; `ritellm.responses` documents the arguments."""
 
-_Embed: TypeAlias = _Embedding[EmbeddingResponse]
-_Aembed: TypeAlias = _Embedding[Coroutine[Any, Any, EmbeddingResponse]]
+_Embed: TypeAlias = _Embedding[EmbeddingResponse, _OtherEmbeddings]
+_Aembed: TypeAlias = _Embedding[Coroutine[Any, Any, EmbeddingResponse], Coroutine[Any, Any, _OtherEmbeddings]]
 
 @type_check_only
 class _Reranking(Protocol[_Plain]):
@@ -1433,5 +1600,5 @@ and its result is discarded.
 def close(timeout: float | None = 5.0) -> None: ...
 async def aclose(timeout: float | None = 5.0) -> None: ...
 def configure(path: str | PathLike[str] | None = None, /, **settings: Any) -> None: ...
-def stats() -> dict[str, Any]: ...
+def stats() -> _core._Stats: ...
 def stream_chunk_builder(chunks: Iterable[Mapping[str, Any]], messages: object = None, **_: Any) -> ChatCompletion: ...

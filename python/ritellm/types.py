@@ -132,8 +132,16 @@ class Object(_core.Object):
         text = json_data.encode("utf-8", "surrogatepass") if isinstance(json_data, str) else bytes(json_data)
         return cls.model_validate(_core.from_json(text))
 
-    from_dict = model_validate
-    from_json = model_validate_json
+    # Not assignments: mypy takes these for variables, and refuses to read them of the class.
+    @classmethod
+    def from_dict(cls, obj: Any) -> Self:
+        """Makes an instance from a dict; the same as `model_validate`."""
+        return cls.model_validate(obj)
+
+    @classmethod
+    def from_json(cls, json_data: str | bytes | bytearray) -> Self:
+        """Makes an instance from a JSON text; the same as `model_validate_json`."""
+        return cls.model_validate_json(json_data)
 
     def decode(self, json_data: str) -> Self:
         """Makes another instance from a JSON text, so that ``json.loads(text, cls=ChatCompletion)`` does."""
@@ -500,7 +508,7 @@ class Embedding(Object):
     __slots__ = ()
     object: str = _absent
     index: int = _absent
-    embedding: Any = _absent
+    embedding: list[float] = _absent
 
 
 class EmbeddingResponse(Object):
@@ -515,12 +523,13 @@ class EmbeddingResponse(Object):
     provider_specific_fields: Any = None
 
     @property
-    def embeddings(self) -> Any:
+    def embeddings(self) -> list[list[float]]:
         """All vectors in the order of the inputs: a list, or with ``output="numpy"`` an array of shape (inputs, dimensions)."""
         try:
-            return self._array
+            vectors: list[list[float]] = self._array
         except AttributeError:
-            return [item.embedding for item in self.data]
+            vectors = [item.embedding for item in self.data]
+        return vectors
 
 
 class ResponseItem(Object):

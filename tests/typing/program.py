@@ -277,7 +277,7 @@ def options_of_every_call(client: Client) -> None:
     assert_type(
         ritellm.embedding("openai/e", "Hi", timeout={"total": 5}, api_key="k", input_type="q"), EmbeddingResponse
     )
-    ritellm.embedding("openai/e", "Hi", timeout="5")  # type: ignore[arg-type]
+    ritellm.embedding("openai/e", "Hi", timeout="5")  # type: ignore[call-overload]
     client.responses(MODEL, "Hi", max_retries="1")  # type: ignore[call-overload]
     client.rerank("cohere/r", "q", ["d"], base_url=1)  # type: ignore[arg-type]
 
@@ -298,7 +298,8 @@ def limited() -> Client:
     limits = Limits("adaptive", share="redis://h/0", namespace="prod", when_down="wait", bulk_share=0.1)
     client = Client(limits=limits)
     assert_type(client.with_options(priority="bulk", max_retries=1), Client)
-    assert_type(client.limits(), dict[str, dict[str, Any]])
+    assert_type(client.limits()["openai"]["windows"][0]["used"], int)
+    assert_type(client.stats()["by_provider"]["openai"]["calls"], int)
     assert_type(client.enable("openai"), bool)
     client.with_options(priority="low")  # type: ignore[arg-type]
     client.with_options(base_url="http://h")  # type: ignore[call-arg]

@@ -53,6 +53,17 @@ def test_the_overloads_differ_in_stream_and_response_format_only(sync: str, awai
     assert all(other == typed for other in others)
 
 
+def test_streams_take_names_that_providers_document() -> None:
+    """Where a signature takes not any name, it takes some that other providers document; `_ChatParams` explains it."""
+    stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
+    classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
+    documented = (ROOT / "src/providers/parameter_names.rs").read_text()
+    for of, call in (("_ChatParams", "_Completion"), ("_ResponsesParams", "_Respond")):
+        names = {node.target.id for node in classes[of].body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+        assert names and not names & set(keywords(call)[0])
+        assert {name for name in names if f'"{name}"' not in documented} <= {"text_format"}
+
+
 def test_every_call_takes_our_options() -> None:
     """Checks that every call has the options of a chat call with the same types; `_Completion` explains the repetition."""
     ours = keywords("_Completion")[0]
