@@ -167,6 +167,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--max-cost", type=float, metavar="DOLLARS", help="end when the job has cost as much")
     add("--max-attempts", type=int, metavar="N", help="failures of its own after which a row ends as an error")
+    add("--mode", choices=("calls", "batch"), help="batch: the provider's own batches, up to a day, half the price")
+    add("--batch-rows", type=int, metavar="N", help="number of rows of a batch")
     add("--max-in-flight", type=int, metavar="N", help="number of calls in flight")
     add("--durability", choices=("process", "power"), help="what outcomes survive")
     add("--dedupe", action="store_true", default=None, help="rows that ask for the same are one call")
@@ -240,7 +242,7 @@ def bulk(arguments: argparse.Namespace) -> int:
     if action not in ("estimate", "status", "retry", "export") or os.path.exists(action):
         action, rest = "run", arguments.words
     client: Any = None if arguments.config is None else Router.from_file(arguments.config)
-    names = ("max_cost", "max_attempts", "max_in_flight", "durability", "dedupe", "warm_prefix", "on_change")
+    names = ("mode", "batch_rows", "max_cost", "max_attempts", "max_in_flight", "durability", "dedupe", "warm_prefix", "on_change")
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     params = dict(map(param_of, arguments.param))
     if action in ("run", "estimate"):
@@ -316,6 +318,9 @@ def show(numbers: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(numbers, indent=2))
         return
+    for batch in numbers.get("batches", ()):
+        counts = f"{batch['completed'] + batch['failed']:,} of {batch['rows']:,} rows"
+        print(f"{'batch:':15} {batch['id'] or '-'}  {batch['state']}  {counts}  {batch['model']}")
     for name, value in numbers.items():
         if value is not None and not isinstance(value, (list, dict)):
             print(f"{name + ':':15} {value:,.2f}" if isinstance(value, float) else f"{name + ':':15} {value}")

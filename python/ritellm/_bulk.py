@@ -25,6 +25,7 @@ else:
 
 __all__ = ["Failure", "Job", "bulk"]
 
+_ENDED = ("completed", "failed", "expired", "cancelled")
 _LOOK = 0.1
 """Seconds between two looks at a job that runs."""
 
@@ -37,6 +38,7 @@ def bulk(
     messages: Any = None,
     input: Any = None,
     endpoint: str = "chat",
+    mode: str = "calls",
     response_format: Any = None,
     validation_retries: int = 1,
     out: str | os.PathLike[str] | None = None,
@@ -45,6 +47,7 @@ def bulk(
     max_attempts: int = 5,
     max_in_flight: int | None = None,
     max_in_flight_bytes: int | None = None,
+    batch_rows: int | None = None,
     durability: str = "process",
     dedupe: bool = False,
     warm_prefix: bool = False,
@@ -78,6 +81,7 @@ def bulk(
         messages: a list of messages with ``{column}`` in their texts, or such a function.
         input: the same for ``endpoint="embedding"`` and ``endpoint="responses"``.
         endpoint: ``"chat"``, ``"embedding"`` or ``"responses"``.
+        mode: ``"calls"``, or ``"batch"`` for the provider's own batches, which take up to a day and cost half.
         response_format: the type or the JSON schema that answers have to follow, as for `completion`. Each is checked;
             ``answer.parsed`` is its value. A row whose answer does not fit ends as an ``OutputValidationError``.
         validation_retries: number of times that the model is asked again, with what is wrong, if its answer does not fit.
@@ -91,6 +95,7 @@ def bulk(
             all rows alike (an outage) do not count.
         max_in_flight: number of calls in flight; by default as many as the limits allow and get more rows done.
         max_in_flight_bytes: maximum size of the rows in memory, 256 MiB by default.
+        batch_rows: number of rows of a batch; by default as many as the provider takes.
         durability: ``"process"``: outcomes survive the end of the process; ``"power"``: a power cut as well.
         dedupe: rows that ask for the same are one call, with an outcome for each.
         warm_prefix: of rows with the same beginning, one goes first, so that the provider's prompt cache serves the others.
@@ -113,6 +118,7 @@ def bulk(
             "messages": messages,
             "input": input,
             "endpoint": endpoint,
+            "mode": mode,
             "response_format": response_format,
             "validation_retries": validation_retries,
             "out": out,
@@ -120,6 +126,7 @@ def bulk(
             "max_attempts": max_attempts,
             "max_in_flight": max_in_flight,
             "max_in_flight_bytes": max_in_flight_bytes,
+            "batch_rows": batch_rows,
             "durability": durability,
             "dedupe": dedupe,
             "warm_prefix": warm_prefix,
@@ -175,6 +182,10 @@ class Job:
             weakref.finalize(self, _remove, folder, os.getpid())
         self._out = options["out"] = os.fspath(options["out"])
         self._model = options.get("model")
+        self._mode = options.pop("mode")
+        self._batch_rows = options.pop("batch_rows", None)
+        self._max_cost = options.get("max_cost")
+        self._runner: Any = None
         self._use_form(options, _params)
         opened = open_rows(rows)
         self._client = _client if _client is not None else _default_client()
@@ -190,6 +201,9 @@ class Job:
             from ritellm import local
 
             _params["base_url"] = local.base_url(str(self._model))
+        options["batch"] = self._mode == "batch"
+        if self._mode == "batch" and self._client.router_status():
+            raise InvalidArgumentError('client is a Router, whose groups have no batches: a Client is right for mode="batch"')
         self._core = _core.BulkJob(self._client, source, options, _params)
         self._has_run = False
 
@@ -247,6 +261,8 @@ class Job:
         if kind != "files":
             message = f"the rows of the job in {folder} came from a program ({kind}): make it again with ritellm.bulk"
             raise InvalidArgumentError(message)
+        if "mode" not in options and os.path.exists(os.path.join(folder, "batches", "state.json")):
+            options["mode"] = "batch"
         names = ("endpoint", "model", "prompt", "messages", "input", "id_column", "response_format")
         given = {name: found[name] for name in names if name in found} | found.get("params", {})
         return bulk(manifest["input"]["paths"], out=folder, client=client, **given | options)
@@ -276,8 +292,7 @@ class Job:
             JournalError: the folder cannot be read or written; ``JobLocked`` if another process runs the job.
         """
         shown = progress_for(progress)
-        self._core.start(retry_failed)
-        self._has_run = True
+        self._begin(retry_failed)
         interrupted = False
         try:
             while True:
@@ -287,10 +302,10 @@ class Job:
                     shown.update(self.status())
                 except KeyboardInterrupt:
                     if interrupted:
-                        self._core.stop(True)
+                        self.cancel(now=True)
                         raise
                     interrupted = True
-                    self._core.stop(False)
+                    self.cancel()
                     shown.note(self._stopping())
             shown.update(self.status())
         finally:
@@ -304,15 +319,14 @@ class Job:
         If the task is cancelled, no further rows are called; the calls in flight land in the background.
         """
         shown = progress_for(progress)
-        self._core.start(retry_failed)
-        self._has_run = True
+        self._begin(retry_failed)
         try:
             while self._core.is_running:
                 shown.update(self.status())
                 await asyncio.sleep(_LOOK)
             shown.update(self.status())
         except BaseException:
-            self._core.stop(False)
+            self.cancel()
             raise
         finally:
             shown.close()
@@ -321,9 +335,44 @@ class Job:
 
     def start(self, *, retry_failed: bool = False) -> Self:
         """Begins to run the job in the background; `wait` waits for its end, and `results` can be read meanwhile."""
-        self._core.start(retry_failed)
-        self._has_run = True
+        self._begin(retry_failed)
         return self
+
+    def _begin(self, retry_failed: bool) -> None:
+        """Begins a run."""
+        if self._mode == "batch":
+            from ritellm._batch_run import Runner
+
+            self._runner = Runner(
+                self._client,
+                self._core,
+                self.out,
+                retry_failed=retry_failed,
+                max_rows=self._batch_rows,
+                max_cost=self._max_cost,
+            )
+            self._runner.start()
+        else:
+            self._check_batches()
+            self._core.start(retry_failed)
+        self._has_run = True
+
+    def _check_batches(self) -> None:
+        """Refuses to call rows that are in batches at the provider.
+
+        Raises:
+            InvalidArgumentError: there are such batches.
+        """
+        if not os.path.exists(os.path.join(self.out, "batches")):
+            return
+        from ritellm._batch_run import open_batches
+
+        if found := open_batches(self.out):
+            rows = sum(batch["rows"] for batch in found)
+            raise InvalidArgumentError(
+                f"{rows:,} rows of the job in {self.out} are in {len(found)} batches at the provider: mode=\"batch\" takes their "
+                "results"
+            )
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for the end of a job that `start` began. Returns false if it has not ended within ``timeout`` seconds.
@@ -337,10 +386,20 @@ class Job:
         return True
 
     def cancel(self, *, now: bool = False) -> None:
-        """Ends the run: no further rows are called, and those in flight land or, with ``now``, stay pending."""
-        self._core.stop(now)
+        """Ends the run: no further rows are called, and those in flight land or, with ``now``, stay pending.
+
+        Batches go on at the provider; running the job again takes their results.
+        """
+        if self._runner is not None:
+            self._runner.stop()
+        else:
+            self._core.stop(now)
 
     def _stopping(self) -> str:
+        if self._runner is not None:
+            batches = sum(batch["state"] not in ("waiting", *_ENDED) for batch in self._runner.plan.shown())
+            going = f"{batches} {'batch goes' if batches == 1 else 'batches go'} on at the provider"
+            return f"ritellm: no longer waiting; {going}. {self._how_to_go_on()}"
         calls = self.status()["in_flight"]
         return f"ritellm: no further rows; {calls} calls in flight land (Ctrl-C again ends at once). {self._how_to_go_on()}"
 
@@ -351,7 +410,7 @@ class Job:
 
     def _finish(self, interrupted: bool, shown: Progress) -> None:
         """Raises what the end of a run means for its caller."""
-        pause = self._core.pause()
+        pause = self._core.pause() if self._runner is None else self._runner.pause
         if interrupted:
             raise KeyboardInterrupt
         if pause is None:
@@ -361,10 +420,11 @@ class Job:
             raise JobPaused(f"the job was stopped, and rows are pending. {self._how_to_go_on()}", code="stopped")
         if kind == "cost":
             why = str(error) if error is not None else f"max_cost is reached: ${self.status()['cost']:,.2f}"
-            raise JobPaused(f"{why}. Rows are pending.", code="cost") from error
+            cause = error if isinstance(error, BaseException) else None
+            raise JobPaused(f"{why}. Rows are pending.", code="cost") from cause
         if kind == "refused":
             message = f"the job pauses, and rows are pending: {error} {self._how_to_go_on()}"
-            raise JobPaused(message, code="refused") from error
+            raise JobPaused(message, code="refused") from (error if isinstance(error, BaseException) else None)
         # The journal's failures, and those of the rows, as they are.
         raise error if error is not None else JobPaused("rows are pending", code=kind)
 
@@ -407,14 +467,29 @@ class Job:
             ``reason`` (why it pauses), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
             ``repeated`` (rows that share the outcome of an equal one), ``pending``, ``read``, ``in_flight``, ``waiting`` (for
             their quota), ``retries``, ``rate_limited``, ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
-            runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds).
+            runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds). With
+            ``mode="batch"`` also ``batches``: a list of dicts with ``id``, ``state``, ``model``, ``rows``, ``completed`` and
+            ``failed``.
         """
         status = self._core.status()
+        if self._mode == "batch":
+            status["batches"] = self._batches()
         if status["state"] == "new" and not self._has_run and os.path.isdir(self.out):
             # A job of an earlier process.
             done, failed, cost = self._core.counts()
             status.update(done=done, failed=failed, cost=cost or None)
         return status
+
+    def _batches(self) -> list[dict[str, Any]]:
+        """Returns the batches of the job, those of earlier runs included."""
+        if self._runner is not None:
+            shown: list[dict[str, Any]] = self._runner.plan.shown()
+            return shown
+        from ritellm._batch_run import load
+        from ritellm._batch_state import Plan
+
+        state = load(self.out)
+        return [] if state is None else Plan.load(state, None, None, 0.0).shown()
 
     def estimate(self, sample: int = 1000) -> dict[str, Any]:
         """Estimates what the job takes, from the first rows. Nothing is sent.
@@ -521,7 +596,13 @@ def _check(options: dict[str, Any]) -> None:
     retries = options.get("validation_retries", 0)
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise wrong("validation_retries", "a whole number from 0 on")
-    for name in ("max_attempts", "max_in_flight", "max_in_flight_bytes"):
+    if options.get("mode") not in ("calls", "batch"):
+        raise wrong("mode", '"calls" or "batch"')
+    others = ("warm_prefix", "max_in_flight", "max_in_flight_bytes") if options["mode"] == "batch" else ("batch_rows",)
+    for name in others:
+        if options.get(name):
+            raise InvalidArgumentError(f"{name} has no place in a job with mode={options['mode']!r}")
+    for name in ("max_attempts", "max_in_flight", "max_in_flight_bytes", "batch_rows"):
         value = options.get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise wrong(name, "a whole number from 1 on")

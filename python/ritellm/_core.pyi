@@ -637,6 +637,9 @@ class BulkJob:
     def start(self, retry_failed: bool) -> None:
         """Begins a run on a thread of its own."""
 
+    def call_options(self) -> dict[str, Any]:
+        """Returns the options of the job's calls, which may hold keys."""
+
     def wait(self, seconds: float) -> bool:
         """Waits for the end of the run, without the GIL, for ``seconds`` at most. True if it is over."""
 
@@ -664,6 +667,34 @@ class BulkJob:
 
     def counts(self) -> tuple[int, int, float]:
         """Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs."""
+
+@final
+class BulkBatches:
+    """A run of a job through batches. It holds the job's folder until ``close``."""
+
+    def __new__(cls, job: BulkJob, tag: str, known: list[int], next: int, retry_failed: bool) -> Self: ...
+    def cut(
+        self, max_rows: int | None, max_tokens: int | None, max_cost: float | None
+    ) -> dict[str, Any] | None:
+        """Reads rows until a batch is full, and writes its files. Returns its description, or None if there are no more rows."""
+
+    def land(self, number: int, results: dict[str, Any]) -> dict[str, Any]:
+        """Takes the results of a batch. When it returns, all outcomes have landed."""
+
+    def split(self, number: int, max_rows: int | None, max_tokens: int | None) -> list[dict[str, Any]]:
+        """Writes the rows of a batch that was not made into the files of smaller ones, and returns their descriptions."""
+
+    def flush(self) -> list[dict[str, Any]]:
+        """Ends the batches that are not full, and returns their descriptions."""
+
+    def spent(self) -> float:
+        """Returns the cost of all outcomes in the journal, in US dollars."""
+
+    def tell(self, state: str, reason: str | None, in_flight: int, waiting: int) -> None:
+        """Shows a state of the job, and why it is so."""
+
+    def close(self) -> None:
+        """Ends the run: closes the journal and lets the job go."""
 
 @final
 class BulkResults:

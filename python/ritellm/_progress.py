@@ -48,11 +48,26 @@ def describe(status: dict[str, Any]) -> str:
         parts.append(f"${status['cost']:,.2f}")
     if status["failed"]:
         parts.append(f"{status['failed']:,} failed")
-    if status["state"] == "outage":
+    if status.get("batches"):
+        parts.append(_batches(status["batches"]))
+    elif status["state"] == "outage":
         parts.append(f"no answer: {status['reason']}")
     elif status["waiting"]:
         parts.append(f"{status['waiting']} wait for their quota")
     return ", ".join(parts)
+
+
+def _batches(batches: list[dict[str, Any]]) -> str:
+    """Returns the states of batches, and how many of the rows of those that are under way are done."""
+    states: dict[str, int] = {}
+    for batch in batches:
+        states[batch["state"]] = states.get(batch["state"], 0) + 1
+    text = "batches: " + ", ".join(f"{count} {state}" for state, count in states.items())
+    away = [batch for batch in batches if batch["state"] in ("in_progress", "finalizing")]
+    if away:
+        done = sum(batch["completed"] + batch["failed"] for batch in away)
+        text += f" ({done:,} of {sum(batch['rows'] for batch in away):,} rows)"
+    return text
 
 
 def line(status: dict[str, Any]) -> str:

@@ -82,6 +82,11 @@ class Pages(Generic[_Page, _Item]):
             for item in page.data:
                 yield item  # type: ignore[misc]
 
+    @staticmethod
+    def next_of(page: Any) -> str | None:
+        """Returns the id after which the next page begins, or ``None`` on the last page."""
+        return _next(page)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._operation} at {self._provider}>"
 

@@ -91,6 +91,44 @@ impl Job {
         stop: &Arc<Stop>,
         opened: impl FnOnce(Reader),
     ) -> Result<Ended> {
+        let Some((journal, mut manifest, input)) = self.begin(rows, status, stop, opened)? else {
+            return Ok(Ended { rest: None, pause: Some(Pause::stopped()) });
+        };
+        let run = Run {
+            settings: options.settings,
+            input,
+            journal: journal.clone(),
+            options: options.schedule,
+            retry_failed: options.retry_failed,
+            dedupe: self.dedupe,
+            watch: options.watch,
+            is_eager: self.rows.is_some(),
+        };
+        let (rest, pause) = run.run(status, stop)?;
+        let finished = self.finish(journal, &mut manifest);
+        let pause = match pause {
+            // The first reason stays.
+            Some(pause) => Some(pause),
+            None => finished.err().map(Pause::journal),
+        };
+        // An iterator that has raised an exception gives no more rows: they would be taken for all.
+        let can_go_on = self.rows.is_none() && !pause.as_ref().is_some_and(|pause| pause.halt == Halt::Input);
+        Ok(Ended { rest: rest.filter(|_| can_go_on), pause })
+    }
+
+    /// Opens the journal and begins with the rows: those that can be read again are read once before. `None` if the job was
+    /// stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub fn begin(
+        &self,
+        rows: Rows,
+        status: &Arc<Status>,
+        stop: &Arc<Stop>,
+        opened: impl FnOnce(Reader),
+    ) -> Result<Option<(Arc<Journal>, Manifest, Input)>> {
         let options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
         let journal = Arc::new(Journal::open(&self.folder, &options_of_journal)?);
         opened(journal.reader());
@@ -110,7 +148,7 @@ impl Job {
                     !stop.is_stopped()
                 });
                 let scan = match scan {
-                    Err(_) if stop.is_stopped() => return Ok(Ended { rest: None, pause: Some(Pause::stopped()) }),
+                    Err(_) if stop.is_stopped() => return Ok(None),
                     scan => scan?,
                 };
                 manifest.rows = Some(scan.rows);
@@ -120,30 +158,21 @@ impl Job {
             }
         };
         manifest.store(&self.folder)?;
-        let run = Run {
-            settings: options.settings,
-            input,
-            journal: journal.clone(),
-            options: options.schedule,
-            retry_failed: options.retry_failed,
-            dedupe: self.dedupe,
-            watch: options.watch,
-            is_eager: self.rows.is_some(),
-        };
-        let (rest, pause) = run.run(status, stop)?;
+        Ok(Some((journal, manifest, input)))
+    }
+
+    /// Stores the numbers of a run that has ended, and closes its journal.
+    ///
+    /// # Errors
+    ///
+    /// The files cannot be written.
+    pub fn finish(&self, journal: Arc<Journal>, manifest: &mut Manifest) -> Result<()> {
         let counts = journal.counts();
         (manifest.done, manifest.failed, manifest.totals) = (counts.done, counts.failed, journal.totals());
         manifest.written = now();
         let stored = manifest.store(&self.folder);
         let closed = Arc::into_inner(journal).map_or(Ok(()), Journal::close);
-        let pause = match pause {
-            // The first reason stays.
-            Some(pause) => Some(pause),
-            None => closed.and(stored).err().map(Pause::journal),
-        };
-        // An iterator that has raised an exception gives no more rows: they would be taken for all.
-        let can_go_on = self.rows.is_none() && !pause.as_ref().is_some_and(|pause| pause.halt == Halt::Input);
-        Ok(Ended { rest: rest.filter(|_| can_go_on), pause })
+        closed.and(stored)
     }
 
     /// Returns the rows of a job that are read for the first time.

@@ -103,6 +103,7 @@ impl Attempt for Exchange<'_, '_> {
             end: deadline.end(),
             admission,
             connection_stats: &stats.connection_stats,
+            is_once: call.request.operation.buys_a_batch(),
         };
         let exchange = async {
             call.deployment.provider.authorize(&call.deployment, request, SystemTime::now())?;

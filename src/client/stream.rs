@@ -408,6 +408,7 @@ impl Attempt for Stream<'_> {
             end: deadline.end(),
             admission,
             connection_stats: &stats.connection_stats,
+            is_once: false,
         };
         let waited = admission.waited();
         let max_values = transport.max_values;

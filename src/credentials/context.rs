@@ -135,6 +135,7 @@ impl<'a> Context<'a> {
             end: None,
             admission: &admission,
             connection_stats: self.connection_stats,
+            is_once: false,
         };
         let host = request.uri.authority().map_or("?", |authority| authority.as_str());
         let is_local = request.uri.host().is_some_and(is_loopback) && request.uri.scheme_str() == Some("http");

@@ -11,6 +11,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::batch_rows::{self, BatchRows};
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, accepted, address, bearer, headers, secret};
 use super::openai_compatible::{Endpoints, endpoints};
@@ -97,6 +98,10 @@ impl Provider for Azure {
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
         errors::from_response(ROW.name, response)
+    }
+
+    fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
+        Some(&batch_rows::AZURE)
     }
 }
 

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
+use http::Uri;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::resolve::is_provider;
 use crate::error::{Error, Result};
+use crate::types::http::{Field, HttpRequest};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
@@ -65,6 +67,21 @@ pub(super) fn rows(provider: &str, request: &Request) -> Result<Vec<BatchRow>> {
         Ok(BatchRow { custom_id, request: Request { model: model.into(), params, drop_params, ..Request::default() } })
     });
     rows.collect()
+}
+
+/// Returns the request that starts a batch whose requests are in a file, with what is around them.
+///
+/// # Errors
+/// `InvalidArgument` if there is no file.
+pub(super) fn around_file(
+    (uri, headers): (Uri, Arc<Vec<Field>>),
+    request: &Request,
+    head: impl Into<Bytes>,
+    tail: &'static str,
+) -> Result<HttpRequest> {
+    let upload = request.upload.clone().ok_or_else(|| Error::argument("file is missing: give a path or bytes"))?;
+    let file = Some(Box::new((upload, Bytes::from_static(tail.as_bytes()))));
+    Ok(HttpRequest { file, ..HttpRequest::post(uri, headers, head) })
 }
 
 /// The state of a batch in OpenAI's format. Times are Unix seconds.

@@ -11,10 +11,12 @@
 //! - `rate_limits`: what answers and failures say about quotas
 //! - `structured`: the forms in which models are asked for answers that follow a schema
 //! - `state`: the state at providers that requests and answers name
+//! - `batch_rows`: rows of batches in a provider's own format
 //! - `families`, `tools`, `batches`: the parts that several wires share
 
 mod anthropic;
 mod azure;
+mod batch_rows;
 mod batches;
 mod bedrock;
 mod bytes_stream;
@@ -72,6 +74,7 @@ use crate::types::rate_limit::{Signals, TokenRules};
 use crate::types::request::Request;
 use crate::types::secret::Secret;
 
+pub use batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult, batch_price};
 pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
 pub use embeddings::EmbeddingRow;
 pub use parameter_names::{documented_parameters, openai_parameters};
@@ -126,6 +129,11 @@ pub trait Provider: Send + Sync {
     /// Returns the structured output of a model.
     fn structured_output(&self, model: &str) -> Support {
         structured::support::of(self.row().structured, model)
+    }
+
+    /// Returns the format of the rows of its batches; `None` if it has no batches.
+    fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
+        None
     }
 
     /// Returns the kind of credentials that have to be read from files, programs or other servers; `None` if the key and the

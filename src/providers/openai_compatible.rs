@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::batch_rows::{self, BatchRows};
 use super::chat::Chat;
 use super::embeddings::Embeddings;
 use super::http::{DestinationOf, Host, destination};
@@ -81,5 +82,10 @@ impl Provider for OpenAiCompatible {
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
         errors::from_response(self.row.name, response)
+    }
+
+    fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
+        let has_batches = self.endpoints.iter().any(|(operation, _)| *operation == Operation::BatchCreate);
+        has_batches.then_some(&batch_rows::OPENAI)
     }
 }

@@ -12,8 +12,8 @@ use crate::types::operation::Operation;
 /// From the API reference (`platform.openai.com/docs/api-reference`), and for rerank from Cohere's, whose format is used.
 const OPENAI: &[(&[Operation], &[&str])] = {
     use Operation::{
-        BatchCancel, BatchCreate, BatchList, BatchResults, BatchRetrieve, Chat, Embedding, FileContent, FileCreate,
-        FileDelete, FileList, FileRetrieve, Rerank, Responses, Speech,
+        BatchCancel, BatchCreate, BatchList, BatchOutput, BatchResults, BatchRetrieve, BatchSubmit, Chat, Embedding,
+        FileContent, FileCreate, FileDelete, FileList, FileRetrieve, Rerank, Responses, Speech,
     };
     &[
         (
@@ -99,7 +99,8 @@ const OPENAI: &[(&[Operation], &[&str])] = {
         (&[FileCreate], &["expires_after", "file", "purpose"]),
         (&[BatchCreate], &["completion_window", "endpoint", "input_file_id", "metadata", "output_expires_after"]),
         (&[FileList, BatchList], &["after", "limit", "order", "purpose"]),
-        (&[FileRetrieve, FileContent, FileDelete, BatchRetrieve, BatchCancel, BatchResults], &[]),
+        (&[BatchSubmit], &["display_name", "file"]),
+        (&[FileRetrieve, FileContent, FileDelete, BatchRetrieve, BatchCancel, BatchResults, BatchOutput], &[]),
     ]
 };
 

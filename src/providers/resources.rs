@@ -62,6 +62,7 @@ pub(super) static ROUTES: &[Route] = &[
     route(Operation::BatchCancel, Method::POST, "batches/{batch_id}/cancel", Payload::Json),
     // `ritellm.batches` takes the file's id from the batch.
     route(Operation::BatchResults, Method::GET, "files/{output_file_id}/content", Payload::Query),
+    route(Operation::BatchOutput, Method::GET, "files/{output_file_id}/content", Payload::Query),
 ];
 
 /// The endpoint of one operation at the host that a row describes.

@@ -127,6 +127,7 @@ pub(super) const FILES_AND_BATCHES: &[Operation] = &[
     Operation::BatchRetrieve,
     Operation::BatchCancel,
     Operation::BatchResults,
+    Operation::BatchOutput,
 ];
 
 impl Row {

@@ -34,6 +34,7 @@ use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
 use crate::error::{Error, ErrorKind};
+use crate::providers::batch_price;
 use crate::types::operation::Operation;
 
 /// Number of an input's first rows whose columns are looked at.
@@ -49,16 +50,18 @@ pub(super) struct BulkJob {
     inner: Option<Arc<Inner>>,
 }
 
-struct Inner {
-    epoch: u64,
-    job: Arc<Job>,
+pub(super) struct Inner {
+    pub(super) epoch: u64,
+    pub(super) job: Arc<Job>,
     client: Py<Client>,
     arguments: CallArguments,
     model: Option<String>,
     operation: Operation,
     schedule: schedule::Options,
     check: Option<Arc<Check>>,
-    status: Arc<Status>,
+    /// True if it runs through batches.
+    is_batch: bool,
+    pub(super) status: Arc<Status>,
     run: Mutex<RunState>,
 }
 
@@ -74,7 +77,7 @@ struct RunState {
     reader: Option<Reader>,
 }
 
-enum Rest {
+pub(super) enum Rest {
     Unread(Box<dyn Source>),
     Read(Box<Input>),
 }
@@ -210,56 +213,44 @@ impl BulkJob {
             operation,
             schedule,
             check,
+            is_batch: flag(options, "batch")?,
             status: Arc::default(),
             run: Mutex::new(RunState { rest: source.map(Rest::Unread), ..RunState::default() }),
         };
         // What is wrong with the model or the key is said at once.
-        inner.calls(py)?;
+        let mut calls = inner.calls(py)?;
+        if inner.is_batch
+            && let Some((provider, _)) = inner.model.as_deref().and_then(|model| calls.model(model))
+        {
+            batch_price(&provider).map_err(failed)?;
+        }
         Ok(Self { inner: Some(Arc::new(inner)) })
     }
 
     /// Begins a run on a thread of its own.
     fn start(&self, py: Python<'_>, retry_failed: bool) -> PyResult<()> {
         let inner = self.inner(py)?;
-        let calls = inner.calls(py)?;
         let settings = inner.client.get().bulk_settings(py)?;
         let watch = Watch { waits: leave_job_work, works: enter_job_work };
         let options = RunOptions { settings, schedule: inner.schedule, retry_failed, watch };
-        let mut run = inner.run();
-        if run.is_running {
-            return Err(argument(py, "the job runs already"));
-        }
-        let rows = match (&inner.job.rows, run.rest.take()) {
-            (Some(_), _) => Rows::Again(calls),
-            (None, Some(Rest::Unread(source))) => {
-                Rows::Rest(Box::new(inner.job.input(source, calls, Identities::new(inner.job.dedupe))))
-            }
-            (None, Some(Rest::Read(mut input))) => {
-                input.calls = calls;
-                Rows::Rest(input)
-            }
-            (None, None) => {
-                return Err(argument(
-                    py,
-                    "the rows came from an iterator, which is used up: make the job again with a new one. Rows that are done \
-                     are not called again",
-                ));
-            }
-        };
-        run.stop = Arc::new(Stop::default());
-        run.pause = None;
-        inner.status.begin();
+        let rows = inner.begin(py)?;
+        let run = inner.run();
         let (work, stop) = (inner.clone(), run.stop.clone());
         let thread = std::thread::Builder::new().name("ritellm-bulk".into()).spawn(move || {
             block_signals();
             work.work(rows, options, &stop);
         });
+        drop(run);
         if let Err(error) = thread {
-            inner.status.end();
+            inner.end(None);
             return Err(exception(py, Error::connection(format!("the job's thread cannot be started: {error}"))));
         }
-        run.is_running = true;
         Ok(())
+    }
+
+    /// Returns the options of the job's calls, which may hold keys.
+    fn call_options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.inner(py)?.arguments.options.bind(py).copy()
     }
 
     /// Waits for the end of the run, without the GIL, for ``seconds`` at most. True if it is over.
@@ -344,8 +335,10 @@ impl BulkJob {
             let (mut cost, mut seconds) = (None, None);
             if let Some((provider, name)) = place {
                 let entry = settings.catalog.as_ref().and_then(|catalog| catalog.find(&provider, &name));
-                cost = entry.and_then(|entry| entry.cost(&load.usage, 0));
-                if let Some(limits) = &settings.limits {
+                let price = if inner.is_batch { batch_price(&provider).ok() } else { Some(1.0) };
+                cost = entry.and_then(|entry| Some(entry.cost(&load.usage, 0)? * price?));
+                // Batches have limits of their own.
+                if let Some(limits) = settings.limits.as_ref().filter(|_| !inner.is_batch) {
                     let (of_model, of_account) = limits.rules.specs(&provider, &name);
                     let quotas = of_model.into_iter().chain(of_account);
                     seconds = quotas.filter_map(|quota| load.seconds(&quota)).reduce(f64::max);
@@ -396,7 +389,7 @@ impl BulkJob {
 
 impl BulkJob {
     /// Returns the job, if this process made it.
-    fn inner(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
+    pub(super) fn inner(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
         let inner = self.inner.as_ref().ok_or_else(|| PyRuntimeError::new_err("the job was not made"))?;
         match inner.epoch == fork_epoch() {
             true => Ok(inner.clone()),
@@ -411,6 +404,60 @@ impl BulkJob {
 impl Inner {
     fn run(&self) -> MutexGuard<'_, RunState> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.client.get()
+    }
+
+    pub(super) fn max_attempts(&self) -> u32 {
+        self.schedule.max_attempts
+    }
+
+    pub(super) fn set_reader(&self, reader: Reader) {
+        self.run().reader = Some(reader);
+    }
+
+    /// Begins a run, and returns its rows.
+    pub(super) fn begin(&self, py: Python<'_>) -> PyResult<Rows> {
+        let calls = self.calls(py)?;
+        let mut run = self.run();
+        if run.is_running {
+            return Err(argument(py, "the job runs already"));
+        }
+        let rows = match (&self.job.rows, run.rest.take()) {
+            (Some(_), _) => Rows::Again(calls),
+            (None, Some(Rest::Unread(source))) => {
+                Rows::Rest(Box::new(self.job.input(source, calls, Identities::new(self.job.dedupe))))
+            }
+            (None, Some(Rest::Read(mut input))) => {
+                input.calls = calls;
+                Rows::Rest(input)
+            }
+            (None, None) => {
+                return Err(argument(
+                    py,
+                    "the rows came from an iterator, which is used up: make the job again with a new one. Rows that are done \
+                     are not called again",
+                ));
+            }
+        };
+        run.stop = Arc::new(Stop::default());
+        run.pause = None;
+        run.is_running = true;
+        self.status.begin();
+        Ok(rows)
+    }
+
+    /// Ends a run. `rest` is what is left of rows that can be read only once.
+    pub(super) fn end(&self, rest: Option<Rest>) {
+        let mut run = self.run();
+        run.is_running = false;
+        if self.job.rows.is_none() {
+            run.rest = rest;
+        }
+        drop(run);
+        self.status.end();
     }
 
     fn calls(&self, py: Python<'_>) -> PyResult<Calls> {

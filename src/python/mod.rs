@@ -15,6 +15,7 @@ mod arguments;
 mod asyncio;
 mod builtin;
 mod bulk;
+mod bulk_batches;
 mod bulk_outcome;
 mod call;
 mod client;
@@ -64,6 +65,8 @@ mod native {
     use super::asyncio::waiter::Bridge;
     #[pymodule_export]
     use super::bulk::{BulkJob, BulkResults};
+    #[pymodule_export]
+    use super::bulk_batches::BulkBatches;
     #[pymodule_export]
     use super::client::Client;
     #[pymodule_export]

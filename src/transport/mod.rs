@@ -118,6 +118,8 @@ pub struct SendOptions<'a> {
     pub admission: &'a Admission,
     /// Statistics that count a connection opened for this request.
     pub connection_stats: &'a Arc<ConnectionStats>,
+    /// True if the request must not arrive twice: it gets a connection of its own, on which silence is an error.
+    pub is_once: bool,
 }
 
 impl SendOptions<'_> {
@@ -257,7 +259,7 @@ impl Transport {
     /// fresh connection: the server had closed it before the request arrived. The same applies to a request that the
     /// server refused unprocessed. Neither counts as a retry, since no server has processed the first attempt.
     async fn exchange(&self, request: &HttpRequest, options: SendOptions<'_>) -> Result<Response> {
-        let mut fresh = false;
+        let mut fresh = options.is_once;
         let mut refusals = 0;
         loop {
             let lease = LeaseOptions { uri: &request.uri, options, fresh };

@@ -37,6 +37,10 @@ pub enum Operation {
     BatchCancel,
     /// Downloads the results of a batch, one JSON object each.
     BatchResults,
+    /// Downloads the results of a batch as the provider wrote them.
+    BatchOutput,
+    /// Starts a batch whose requests are in a file of the caller's, in the provider's own format.
+    BatchSubmit,
 }
 
 /// Description of an operation: its name, its input and its output.
@@ -135,7 +139,7 @@ impl Spec {
 }
 
 /// Every operation, in the order of the variants.
-pub static SPECS: [Spec; 15] = [
+pub static SPECS: [Spec; 17] = [
     Spec::new(Operation::Chat, "chat", "chat completions", "messages")
         .giving(Output::ChatCompletion)
         .streaming(Streaming::Chunks),
@@ -162,6 +166,10 @@ pub static SPECS: [Spec; 15] = [
     Spec::of_account(Operation::BatchCancel, "batch_cancel", "batches", "batch_id").giving(Output::Batch),
     Spec::of_account(Operation::BatchResults, "batch_results", "batches' results", "output_file_id")
         .streaming(Streaming::Objects),
+    Spec::of_account(Operation::BatchOutput, "batch_output", "batches' results", "output_file_id")
+        .giving(Output::Binary)
+        .streaming(Streaming::Bytes),
+    Spec::of_account(Operation::BatchSubmit, "batch_submit", "batches", "file").giving(Output::Batch),
 ];
 
 impl Operation {
@@ -169,6 +177,12 @@ impl Operation {
     #[inline]
     pub fn spec(self) -> &'static Spec {
         &SPECS[self as usize]
+    }
+
+    /// Returns true for the creation of a batch: one that arrives twice is paid twice, and makes no noise.
+    #[inline]
+    pub fn buys_a_batch(self) -> bool {
+        matches!(self, Self::BatchCreate | Self::BatchSubmit)
     }
 
     /// Returns the operation of this name.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind};
 
 /// Returns the error for a system call that failed: `what` is the verb of "cannot … PATH".
-pub(super) fn of_io(what: &str, path: &Path, error: &io::Error) -> Box<Error> {
+pub(in crate::bulk) fn of_io(what: &str, path: &Path, error: &io::Error) -> Box<Error> {
     let kind = if is_full(error) { ErrorKind::DiskFull } else { ErrorKind::Journal };
     Error::new(kind, format!("cannot {what} {}: {error}", path.display())).unsent()
 }

@@ -29,6 +29,7 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 
 pub use failure::JournalFailure;
+pub(in crate::bulk) use failure::of_io;
 pub use index::Location;
 pub use lock::owner;
 pub use manifest::{Change, Manifest};

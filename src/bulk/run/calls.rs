@@ -70,7 +70,7 @@ impl Models {
 }
 
 /// A row's call.
-pub(super) struct RowWork {
+pub(in crate::bulk) struct RowWork {
     pub call: Call,
     /// True if the row named its model, not the job.
     pub names_model: bool,
@@ -81,7 +81,7 @@ pub(super) struct RowWork {
 
 /// What a router needs for each attempt at a row.
 #[derive(Clone)]
-pub(super) struct Routed {
+pub(in crate::bulk) struct Routed {
     router: Arc<Router>,
     spec: CallSpec,
     callbacks: Vec<Option<Box<Callbacks>>>,
@@ -114,7 +114,7 @@ impl Calls {
     /// # Errors
     ///
     /// The row names no model, or one that there is not.
-    pub(super) fn make(&mut self, row: RowCall) -> Result<RowWork> {
+    pub(in crate::bulk) fn make(&mut self, row: RowCall) -> Result<RowWork> {
         let RowCall { id: _, operation, model, mut params } = row;
         let Some(model) = model else {
             return Err(

@@ -70,7 +70,7 @@ impl Checked {
 }
 
 /// Returns the sum of two usages, of which either may not be known.
-pub(super) fn sum_of(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
+pub(in crate::bulk) fn sum_of(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
     match (&one, &other) {
         (Some(one), Some(other)) => Some(one.plus(other)),
         _ => one.or(other),
@@ -78,7 +78,7 @@ pub(super) fn sum_of(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> 
 }
 
 /// Result of a check.
-pub(super) enum Verdict {
+pub(in crate::bulk) enum Verdict {
     /// It is what was asked for.
     Fits,
     /// There is nothing to be had: it was refused, or cut off.
@@ -92,13 +92,13 @@ fn failure(class: &'static str, message: String) -> Failure {
 }
 
 /// Returns the failure of an answer that does not fit.
-pub(super) fn unfit(reasons: &[String]) -> Failure {
+pub(in crate::bulk) fn unfit(reasons: &[String]) -> Failure {
     failure("OutputValidationError", format!("the answer does not fit the schema: {}", reasons.join("; ")))
 }
 
 impl Check {
     /// Checks an answer.
-    pub(super) async fn check(&self, operation: Operation, body: &[u8]) -> Verdict {
+    pub(in crate::bulk) async fn check(&self, operation: Operation, body: &[u8]) -> Verdict {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
             return Verdict::Unfit { text: String::new(), reasons: vec!["is not valid JSON".into()] };
         };
@@ -144,7 +144,7 @@ impl Check {
 }
 
 /// Adds an answer that does not fit, and what is wrong with it, to the conversation of a call.
-pub(super) fn ask_again(call: &mut Call, text: &str, reasons: &[String]) {
+pub(in crate::bulk) fn ask_again(call: &mut Call, text: &str, reasons: &[String]) {
     let member = call.request.operation.spec().input;
     let earlier = call.request.params.get(member).and_then(|json| serde_json::from_slice(json).ok());
     let mut conversation = match earlier {

@@ -25,8 +25,8 @@ pub type Prepare = Box<dyn FnMut(Row) -> (Key, Result<RowCall>) + Send>;
 
 /// The rows of a job.
 pub struct Input {
-    source: Box<dyn Source>,
-    prepare: Prepare,
+    pub(in crate::bulk) source: Box<dyn Source>,
+    pub(in crate::bulk) prepare: Prepare,
     /// Where their calls go.
     pub calls: Calls,
     /// Rows that an earlier run has read and not done.

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Host, ROW, VERSION, address, credential, error_of, header, request, response};
 use crate::error::Result;
-use crate::providers::batches::{Batch, Counts, page, result, rows, seconds};
-use crate::providers::bytes_stream::JsonLines;
+use crate::providers::batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult};
+use crate::providers::batches::{Batch, Counts, around_file, page, result, rows, seconds};
+use crate::providers::bytes_stream::{JsonLines, RawBytes};
 use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, SEGMENT, encode_by_route, required_string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors};
@@ -27,6 +28,15 @@ pub(super) struct Manage(Route);
 
 /// Reads the results of a batch.
 pub(super) struct Results;
+
+/// Reads the results of a batch as they are.
+pub(super) struct RawResults;
+
+/// Creates a batch of the requests in a file, which are separated by commas.
+pub(super) struct Submit;
+
+/// The rows of a batch: <https://platform.claude.com/docs/en/build-with-claude/batch-processing>.
+pub(super) struct Rows;
 
 pub(super) static BATCH_LIST: Manage = manage(Operation::BatchList, Method::GET, "", Payload::Query);
 pub(super) static BATCH_RETRIEVE: Manage = manage(Operation::BatchRetrieve, Method::GET, "", Payload::Query);
@@ -137,6 +147,91 @@ impl Endpoint for Results {
 
     fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
         Box::new(JsonLines::new(move |line| Ok(Some(line_of(line, received)))))
+    }
+}
+
+impl Endpoint for RawResults {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        Results.encode(deployment, request)
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Ok(response.body.clone())
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Raw
+    }
+
+    fn streams_json(&self) -> bool {
+        true
+    }
+
+    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(RawBytes::default())
+    }
+}
+
+impl Endpoint for Submit {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let sent = around_file(destination(deployment, "", JSON, &[])?, request, "{\"requests\":[", "]}")?;
+        Ok(Encoded { request: sent, dropped_params: Vec::new() })
+    }
+
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Create.decode(request, response)
+    }
+}
+
+impl BatchRows for Rows {
+    fn rules(&self) -> BatchRules {
+        // Nothing in a batch tells whose it is but the ids of its rows.
+        BatchRules {
+            max_rows: 100_000,
+            max_bytes: 256 << 20,
+            price: 0.5,
+            lookup: Lookup::RowIds,
+            shared_header: Some("anthropic-beta"),
+            operations: &[Operation::Chat],
+        }
+    }
+
+    fn encode(&self, id: &str, _operation: Operation, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{{\"custom_id\":\"{id}\",\"params\":").as_bytes());
+        out.extend_from_slice(body);
+        out.push(b'}');
+    }
+
+    fn decode(&self, line: &[u8]) -> RowResult {
+        let top = Members::of(line).unwrap_or_default();
+        let given = top.some("result").and_then(|result| Members::of(result.as_bytes()).ok()).unwrap_or_default();
+        let kind = given.string("type").unwrap_or_default();
+        let answer = match (&*kind, given.some("message"), given.some("error")) {
+            ("succeeded", Some(message), _) => RowAnswer::response(200, message),
+            ("errored", _, Some(error)) => RowAnswer::response(status_of(error), error),
+            ("canceled", ..) => RowAnswer::Cancelled,
+            ("expired", ..) => RowAnswer::Expired,
+            (other, ..) => RowAnswer::invalid(format!("a result of the type {other:?}, which is not known")),
+        };
+        RowResult { id: top.string("custom_id").unwrap_or_default(), answer }
+    }
+}
+
+/// Returns the HTTP status that a row's error has in a call: <https://platform.claude.com/docs/en/api/errors>.
+fn status_of(error: &str) -> u16 {
+    let outer: Value = serde_json::from_str(error).unwrap_or_default();
+    let error = if outer["error"].is_object() { &outer["error"] } else { &outer };
+    match error["type"].as_str().unwrap_or_default() {
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "api_error" => 500,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => 400,
     }
 }
 

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
+use super::batch_rows::BatchRows;
 use super::families::claude::Model;
 use super::http::{accepted, bearer, headers};
 use super::media_sizes;
@@ -138,12 +139,18 @@ impl Provider for Anthropic {
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
             (Operation::BatchCancel, &batches::BATCH_CANCEL),
             (Operation::BatchResults, &batches::Results),
+            (Operation::BatchOutput, &batches::RawResults),
+            (Operation::BatchSubmit, &batches::Submit),
         ];
         ENDPOINTS
     }
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
         error_of(Host::Anthropic, response)
+    }
+
+    fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
+        Some(&batches::Rows)
     }
 }
 

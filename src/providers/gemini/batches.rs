@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{GEMINI, GEMINI_CHAT, GEMINI_ROW, address, request, with_details};
 use crate::error::{Error, Result};
-use crate::providers::batches::{Batch, Counts, one_model, page, result, rows, seconds};
+use crate::providers::batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult};
+use crate::providers::batches::{Batch, Counts, around_file, one_model, page, result, rows, seconds};
 use crate::providers::bytes_stream::RawBytes;
 use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, encode_by_route, required_string};
@@ -30,6 +31,15 @@ pub(super) struct Manage(Route);
 
 /// Reads the results of a batch.
 pub(super) struct Results;
+
+/// Reads the results of a batch as they are: a batch, or a file of lines.
+pub(super) struct RawResults;
+
+/// Creates a batch of the requests in a file, which are separated by commas.
+pub(super) struct Submit;
+
+/// The rows of a batch.
+pub(super) struct Rows;
 
 pub(super) static BATCH_LIST: Manage = manage(Operation::BatchList, Method::GET, Payload::Query);
 pub(super) static BATCH_RETRIEVE: Manage = manage(Operation::BatchRetrieve, Method::GET, Payload::Query);
@@ -158,6 +168,104 @@ impl Endpoint for Results {
     }
 }
 
+impl Endpoint for RawResults {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        Results.encode(deployment, request)
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Ok(response.body.clone())
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Raw
+    }
+
+    fn streams_json(&self) -> bool {
+        true
+    }
+
+    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(RawBytes::default())
+    }
+}
+
+impl Endpoint for Submit {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        let model = required_string("batch_model", request.params.get("batch_model"))?;
+        let display_name = request.params.get("display_name").unwrap_or(b"\"ritellm\"");
+        let mut head = b"{\"batch\":{\"displayName\":".to_vec();
+        head.extend_from_slice(display_name);
+        head.extend_from_slice(b",\"inputConfig\":{\"requests\":{\"requests\":[");
+        let path = format!("{}:batchGenerateContent", address::gemini_model(&model));
+        let sent = around_file(destination(deployment, "", &path, JSON)?, request, head, "]}}}}")?;
+        Ok(Encoded { request: sent, dropped_params: Vec::new() })
+    }
+
+    fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Create.decode(request, response)
+    }
+}
+
+impl BatchRows for Rows {
+    fn rules(&self) -> BatchRules {
+        // Requests within the batch have 20 MB together. Their number has no limit.
+        BatchRules {
+            max_rows: 100_000,
+            max_bytes: 20_000_000,
+            price: 0.5,
+            lookup: Lookup::DisplayName,
+            shared_header: None,
+            operations: &[Operation::Chat],
+        }
+    }
+
+    fn encode(&self, id: &str, _operation: Operation, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"request\":");
+        out.extend_from_slice(body);
+        out.extend_from_slice(format!(",\"metadata\":{{\"key\":\"{id}\"}}}}").as_bytes());
+    }
+
+    fn lines<'a>(&self, file: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+        let top = Members::of(file).ok()?;
+        let list = inlined(&top)?;
+        Some(list.into_iter().map(|line| line.get().as_bytes()).collect())
+    }
+
+    fn decode(&self, line: &[u8]) -> RowResult {
+        let top = Members::of(line).unwrap_or_default();
+        let answer = match (top.some("response"), top.some("error")) {
+            (Some(answer), _) => RowAnswer::response(200, answer),
+            (None, Some(error)) => RowAnswer::response(status_of(error), &format!("{{\"error\":{error}}}")),
+            (None, None) => RowAnswer::invalid("neither a response nor an error".into()),
+        };
+        RowResult { id: key_of(&top).unwrap_or_default(), answer }
+    }
+}
+
+/// Returns the HTTP status of a row's error: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>.
+fn status_of(error: &str) -> u16 {
+    let error: Value = serde_json::from_str(error).unwrap_or_default();
+    match error["code"].as_u64() {
+        Some(status @ 400..600) => status as u16,
+        Some(3 | 9 | 11) => 400,
+        Some(16) => 401,
+        Some(7) => 403,
+        Some(5) => 404,
+        Some(6 | 10) => 409,
+        Some(8) => 429,
+        Some(4) => 504,
+        Some(14) => 503,
+        _ => 500,
+    }
+}
+
+/// Returns the id of a row in a line of results: it is in the metadata, or in a file beside them.
+fn key_of(top: &Members<'_>) -> Option<String> {
+    let metadata = top.some("metadata").and_then(|metadata| Members::of(metadata.as_bytes()).ok());
+    metadata.and_then(|metadata| metadata.string("key")).or_else(|| top.string("key"))
+}
+
 /// Decoder of results, once all of them are received: 20 MB at most if they are in the batch.
 struct ResultLines {
     received: u64,
@@ -262,8 +370,7 @@ fn batch(response: &HttpResponse, json: &[u8]) -> Result<Batch> {
 /// row without one has its number.
 fn line_of(index: usize, line: &[u8], received: u64) -> Bytes {
     let top = Members::of(line).unwrap_or_default();
-    let metadata = top.some("metadata").and_then(|metadata| Members::of(metadata.as_bytes()).ok());
-    let key = metadata.and_then(|metadata| metadata.string("key")).or_else(|| top.string("key"));
+    let key = key_of(&top);
     let outcome = match (top.some("response"), top.some("error")) {
         (Some(answer), _) => {
             let body = Bytes::copy_from_slice(answer.as_bytes());

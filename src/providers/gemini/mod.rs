@@ -35,6 +35,7 @@ use memchr::memmem;
 
 use self::reader::Reader;
 use self::stream::GeminiChunks;
+use super::batch_rows::BatchRows;
 use super::families::claude::Model;
 use super::http::{accepted, headers};
 use super::rate_limits::table as limits;
@@ -134,6 +135,8 @@ impl Provider for Gemini {
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
             (Operation::BatchCancel, &batches::BATCH_CANCEL),
             (Operation::BatchResults, &batches::Results),
+            (Operation::BatchOutput, &batches::RawResults),
+            (Operation::BatchSubmit, &batches::Submit),
         ];
         if self.is_vertex { OF_VERTEX } else { OF_GEMINI }
     }
@@ -145,6 +148,10 @@ impl Provider for Gemini {
 
     fn decode_error(&self, response: &HttpResponse) -> Box<Error> {
         with_details(errors::from_response(self.row.name, response))
+    }
+
+    fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
+        (!self.is_vertex).then_some(&batches::Rows)
     }
 }
 

@@ -42,7 +42,8 @@ const DECLARATIONS: &[&str] = &["functionDeclarations", "function_declarations"]
 /// Returns what binds a request to the state that a provider keeps.
 pub fn binding(request: &Request) -> Binding {
     let mut found = Found::default();
-    let mut repeatable = !matches!(request.operation, Operation::FileCreate | Operation::BatchCreate);
+    let mut repeatable =
+        !matches!(request.operation, Operation::FileCreate | Operation::BatchCreate | Operation::BatchSubmit);
     let mut store = None;
     for (name, json) in request.params.iter() {
         if let Some((_, needs_true)) = SERVER_SIDE.iter().find(|(known, _)| *known == name) {

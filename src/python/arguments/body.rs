@@ -28,7 +28,7 @@ pub(super) fn check<'py>(request: &mut Request, input: &Bound<'py, PyAny>) -> Py
     match request.operation {
         Operation::Chat => check_messages(input),
         Operation::Embedding => check_input(input),
-        Operation::FileCreate => {
+        Operation::FileCreate | Operation::BatchSubmit => {
             request.upload = Some(Arc::new(upload::upload(input)?));
             Ok(None)
         }

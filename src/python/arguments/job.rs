@@ -31,7 +31,7 @@ const REFUSED: &[(&str, &str)] = &[
 /// The keyword arguments of a job's calls.
 pub(crate) struct CallArguments {
     /// Options of the calls.
-    options: Py<PyDict>,
+    pub options: Py<PyDict>,
     /// Parameters of the requests, as a JSON object.
     pub params: Params,
 }

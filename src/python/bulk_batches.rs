@@ -1,0 +1,223 @@
+//! Jobs through the providers' batches: the native half of the package's `_batch_run.py`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use super::bulk::{BulkJob, Inner, Rest};
+use super::errors::{argument, exception};
+use super::runtime::fork::fork_epoch;
+use super::values;
+use crate::bulk::batch::{BatchResults, Batches, Landed, Limits, Missing, Options, Part};
+use crate::bulk::run::{State, Stop};
+use crate::error::{Error, ErrorKind, Result as CoreResult};
+use crate::providers::Lookup;
+
+/// A run of a job through batches. It holds the job's folder until `close`.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct BulkBatches {
+    job: Arc<Inner>,
+    batches: Mutex<Option<Batches>>,
+}
+
+/// Part of a batch's state: where its results are, and what became of rows that have none.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Results {
+    files: Vec<PathBuf>,
+    missing: String,
+    refused: HashMap<usize, (String, String)>,
+    started: f64,
+    latency: f64,
+}
+
+#[pymethods]
+impl BulkBatches {
+    /// Begins a run. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the next batch; ``tag``
+    /// begins the ids of all rows at the provider.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        job: &BulkJob,
+        tag: String,
+        known: Vec<u32>,
+        next: u32,
+        retry_failed: bool,
+    ) -> PyResult<Self> {
+        let job = job.inner(py)?;
+        let catalog = job.client().bulk_settings(py)?.catalog;
+        let rows = job.begin(py)?;
+        let options = Options { max_attempts: job.max_attempts(), retry_failed, dedupe: job.job.dedupe };
+        let open = || -> CoreResult<Batches> {
+            let opened = |reader| job.set_reader(reader);
+            let begun = job.job.begin(rows, &job.status, &Arc::new(Stop::default()), opened)?;
+            let Some((journal, manifest, input)) = begun else {
+                return Err(Error::new(ErrorKind::Internal, "the job was stopped before it began"));
+            };
+            let counts = journal.totals();
+            job.status.update(|status| status.cost = counts.cost);
+            let status = job.status.clone();
+            Batches::new(journal, manifest, input, catalog, status, options, tag, &known, next)
+        };
+        match py.detach(open) {
+            Ok(batches) => Ok(Self { job, batches: Mutex::new(Some(batches)) }),
+            Err(error) => {
+                job.status.update(|status| status.state = State::Paused);
+                job.end(None);
+                Err(exception(py, error))
+            }
+        }
+    }
+
+    /// Reads rows until a batch is full, and writes its files. Returns its description, or None if there are no more rows.
+    fn cut<'py>(
+        &self,
+        py: Python<'py>,
+        max_rows: Option<usize>,
+        max_tokens: Option<u64>,
+        max_cost: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let limits = Limits { max_rows, max_tokens, max_cost };
+        let part = self.with(py, |batches| batches.cut(limits))?;
+        part.map(|part| description(py, &part)).transpose()
+    }
+
+    /// Takes the results of a batch. When it returns, all outcomes have landed.
+    fn land<'py>(&self, py: Python<'py>, number: u32, results: Results) -> PyResult<Bound<'py, PyDict>> {
+        let missing = match results.missing.as_str() {
+            "expired" => Missing::Expired,
+            "cancelled" => Missing::Cancelled,
+            "unsent" => Missing::Unsent,
+            _ => Missing::Lost,
+        };
+        let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let results = BatchResults {
+            files: results.files,
+            missing,
+            refused: results.refused,
+            started: seconds(results.started),
+            latency: seconds(results.latency),
+        };
+        let Landed { done, failed, again, strangers, halt } =
+            self.with(py, |batches| batches.land(number, &results))?;
+        let dict = values::dict(py)?;
+        values::set(&dict, "done", done)?;
+        values::set(&dict, "failed", failed)?;
+        values::set(&dict, "strangers", strangers)?;
+        values::set(&dict, "again", descriptions(py, &again)?.as_any())?;
+        if let Some(error) = halt {
+            let error = exception(py, error).into_value(py);
+            values::set(&dict, "halt", error.bind(py).as_any())?;
+        }
+        Ok(dict)
+    }
+
+    /// Writes the rows of a batch that was not made into the files of smaller ones, and returns their descriptions.
+    fn split<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        max_rows: Option<usize>,
+        max_tokens: Option<u64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let limits = Limits { max_rows, max_tokens, max_cost: None };
+        let parts = self.with(py, |batches| batches.split(number, limits))?;
+        descriptions(py, &parts)
+    }
+
+    /// Ends the batches that are not full, and returns their descriptions.
+    fn flush<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let parts = self.with(py, Batches::flush)?;
+        descriptions(py, &parts)
+    }
+
+    /// Returns the cost of all outcomes in the journal, in US dollars.
+    fn spent(&self, py: Python<'_>) -> PyResult<f64> {
+        self.with(py, |batches| Ok(batches.journal.totals().cost))
+    }
+
+    /// Shows a state of the job, and why it is so.
+    fn tell(&self, state: &str, reason: Option<String>, in_flight: usize, waiting: usize) {
+        let state = match state {
+            "outage" => State::Outage,
+            "stopping" => State::Stopping,
+            "paused" => State::Paused,
+            "done" => State::Done,
+            _ => State::Running,
+        };
+        self.job.status.update(|status| {
+            (status.state, status.reason) = (state, reason);
+            (status.in_flight, status.waiting) = (in_flight, waiting);
+        });
+    }
+
+    /// Ends the run: closes the journal and lets the job go.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(batches) = self.lock().take() else { return Ok(()) };
+        let (journal, mut manifest, input) = batches.into_input();
+        let finished = py.detach(|| {
+            // Readers may hold the journal for a moment, but its folder is this object's.
+            self.job.job.finish(journal, &mut manifest)
+        });
+        self.job.end(Some(Rest::Read(Box::new(input))));
+        finished.map_err(|error| exception(py, error))
+    }
+}
+
+impl BulkBatches {
+    fn lock(&self) -> MutexGuard<'_, Option<Batches>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Batches) -> CoreResult<T> + Send) -> PyResult<T> {
+        if self.job.epoch != fork_epoch() {
+            return Err(argument(py, "the job belongs to the process that made it, of which this one is a fork"));
+        }
+        let done = py.detach(|| self.lock().as_mut().map(work));
+        match done {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(exception(py, error)),
+            None => Err(PyRuntimeError::new_err("the run has ended")),
+        }
+    }
+}
+
+fn descriptions<'py>(py: Python<'py>, parts: &[Part]) -> PyResult<Bound<'py, PyList>> {
+    let list = values::list(py)?;
+    for part in parts {
+        list.append(description(py, part)?)?;
+    }
+    Ok(list)
+}
+
+/// Makes a dict of a batch whose files are written.
+fn description<'py>(py: Python<'py>, part: &Part) -> PyResult<Bound<'py, PyDict>> {
+    let dict = values::dict(py)?;
+    values::set(&dict, "number", u64::from(part.number))?;
+    values::set(&dict, "provider", part.provider)?;
+    values::set(&dict, "name", part.name.as_str())?;
+    values::set(&dict, "model", part.model.as_str())?;
+    values::set(&dict, "endpoint", part.endpoint.as_str())?;
+    values::set(&dict, "rows", part.rows as u64)?;
+    values::set(&dict, "bytes", part.bytes as u64)?;
+    values::set(&dict, "tokens", part.tokens)?;
+    values::set(&dict, "cost", part.cost)?;
+    values::set(&dict, "carried", part.carried)?;
+    let lookup = match part.lookup {
+        Lookup::File => "file",
+        Lookup::DisplayName => "name",
+        Lookup::RowIds => "ids",
+    };
+    values::set(&dict, "lookup", lookup)?;
+    let headers = values::dict(py)?;
+    if let Some((name, value)) = &part.header {
+        values::set(&headers, name, value.as_str())?;
+    }
+    values::set(&dict, "headers", headers.as_any())?;
+    Ok(dict)
+}
