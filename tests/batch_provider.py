@@ -96,7 +96,9 @@ class BatchProvider:
                 self.files[id] = (name, content)
                 return reply(self.file(id))
             if not rest:
-                return reply({"object": "list", "data": [self.file(id) for id in reversed(self.files)], "has_more": False})
+                return reply(
+                    {"object": "list", "data": [self.file(id) for id in reversed(self.files)], "has_more": False}
+                )
             return Answer(body=self.files[rest[0]][1])
         if request.method == "POST" and not rest:
             self.calls["create"] += 1
@@ -116,7 +118,9 @@ class BatchProvider:
                 self.fail(batch, [{"code": "token_limit_exceeded", "message": message, "line": None, "param": None}])
             return reply(self.openai_batch(batch))
         if not rest:
-            return reply({"object": "list", "data": [self.openai_batch(one) for one in self.listed()], "has_more": False})
+            return reply(
+                {"object": "list", "data": [self.openai_batch(one) for one in self.listed()], "has_more": False}
+            )
         batch = self.batches[rest[0]]
         if rest[1:] == ["cancel"]:
             self.finish(batch, "cancelled")
@@ -126,7 +130,14 @@ class BatchProvider:
 
     def file(self, id: str) -> Json:
         name, content = self.files[id]
-        return {"id": id, "object": "file", "bytes": len(content), "filename": name, "purpose": "batch", "created_at": 1}
+        return {
+            "id": id,
+            "object": "file",
+            "bytes": len(content),
+            "filename": name,
+            "purpose": "batch",
+            "created_at": 1,
+        }
 
     def openai_batch(self, batch: Batch) -> Json:
         fates = Counter("completed" if fate == "answer" else "failed" for _, fate, _ in batch.results)
@@ -198,7 +209,9 @@ class BatchProvider:
                     error = {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}
                     return reply({"error": error}, 429)
             rows = [(one["metadata"]["key"], one["request"]) for one in requests]
-            return reply(self.gemini_batch(self.make("batches/", "gemini", rows, {"displayName": asked["displayName"]})))
+            return reply(
+                self.gemini_batch(self.make("batches/", "gemini", rows, {"displayName": asked["displayName"]}))
+            )
         if parts[-1] == "batches":
             return reply({"operations": [self.gemini_batch(one) for one in self.listed()]})
         batch = self.batches[f"batches/{parts[-1]}"]
@@ -289,7 +302,10 @@ class BatchProvider:
             }
             error = {"type": fate[1], "message": f"refused: {fate[1]}"}
             result = results.get(fate) if isinstance(fate, str) else None
-            found = {"custom_id": id, "result": result or {"type": "errored", "error": {"type": "error", "error": error}}}
+            found = {
+                "custom_id": id,
+                "result": result or {"type": "errored", "error": {"type": "error", "error": error}},
+            }
         elif wire == "gemini":
             part = {"content": {"parts": [{"text": answer}], "role": "model"}, "finishReason": "STOP"}
             usage = {"promptTokenCount": 10, "candidatesTokenCount": 2, "totalTokenCount": 12}
@@ -323,7 +339,7 @@ def reply(body: Json, status: int = 200) -> Answer:
 
 def form_file(body: bytes) -> tuple[str, bytes]:
     """The name and the content of the file in a form."""
-    head, _, rest = body.partition(b'name="file"; filename="')
+    rest = body.partition(b'name="file"; filename="')[2]
     boundary = body.split(b"\r\n", 1)[0]
     name, _, rest = rest.partition(b'"')
     content = rest.partition(b"\r\n\r\n")[2]

@@ -117,7 +117,7 @@ class TestEveryProvider:
     def test_one_that_is_refused_waits_for_the_others(
         self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path
     ) -> None:
-        provider.polls, provider.max_enqueued = 20, 10
+        provider.polls, provider.max_enqueued = 8, 10
         job = ritellm.bulk(table(30), out=tmp_path / "out", batch_rows=10, **options(server, wire)).run()
         assert len(texts(job)) == 30 and job.failures() == []
         assert provider.calls["create"] > 3 and set(provider.bought.values()) == {1}
@@ -144,3 +144,361 @@ class TestEveryProvider:
         job = ritellm.bulk(table(30), out=tmp_path / "out", batch_rows=10, **options(server, wire)).run()
         assert len(texts(job)) == 30 and len(provider.batches) == 3
         assert set(provider.bought.values()) == {1}
+
+
+class Killed(Exception):
+    """The process has ended, as far as the folder and the provider can tell."""
+
+
+def dies_at(point: int) -> tuple[Any, list[str]]:
+    """A function that raises at a point of a run, and the points so far."""
+    points: list[str] = []
+
+    def fault(name: str) -> None:
+        points.append(name)
+        if len(points) == point:
+            raise Killed(name)
+
+    return fault, points
+
+
+def fates_of_all(wire: str) -> Any:
+    """One row of each fate in the first batch."""
+    fates: dict[str, Any] = {"row 1": (503, "server_error")}
+    if wire == "anthropic":
+        fates = {"row 1": (529, "overloaded_error")}
+    if wire == "gemini":
+        fates = {"row 1": (14, "UNAVAILABLE")}
+    else:
+        fates["row 2"] = "expired"
+    return lambda number, text, body: fates.get(text, "answer") if number == 0 else "answer"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+class TestKills:
+    """A run that ends anywhere, once: in the end each row has one outcome, and was bought once."""
+
+    def job_dies_at(self, point: int, wire: str, server: Server, out: Path) -> tuple[ritellm.Job, list[str]]:
+        fault, points = dies_at(point)
+        arguments: dict[str, Any] = {"out": out, "batch_rows": 4, **options(server, wire)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_batch_run, "FAULT", fault)
+            patch.setattr(os, "fsync", lambda file: None)
+            try:
+                return ritellm.bulk(table(6), **arguments).run(), points
+            except Killed:
+                pass
+            patch.setattr(_batch_run, "FAULT", None)
+            return ritellm.bulk(table(6), **arguments).run(), points
+
+    def each(self, wire: str, server: Server, tmp_path: Path, points: range) -> int:
+        for point in points:
+            provider = BatchProvider()
+            provider.fate, provider.polls = fates_of_all(wire), 2
+            server.script = provider.script
+            job, passed = self.job_dies_at(point, wire, server, tmp_path / str(point))
+            assert texts(job) == {f"row {number}": f"ROW {number}" for number in range(6)}, passed
+            assert job.failures() == [], passed
+            assert set(provider.bought.values()) == {1} and len(provider.bought) == 6, (point, passed)
+            if len(passed) < point:
+                return point
+        return points.stop
+
+    def test_at_some_points(self, wire: str, server: Server, tmp_path: Path) -> None:
+        first = WIRES.index(wire) + 1
+        self.each(wire, server, tmp_path, range(first, 60, 4))
+
+    @pytest.mark.long
+    def test_at_every_point(self, wire: str, server: Server, tmp_path: Path) -> None:
+        assert 30 < self.each(wire, server, tmp_path, range(1, 200)) < 200
+
+    def test_a_list_that_lags_behind(self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        """Killed after the creation: the list does not have the batch at first."""
+        provider.hide = 2
+        names: list[str] = []
+
+        def fault(name: str) -> None:
+            names.append(name)
+            if name == "after create":
+                raise Killed(name)
+
+        arguments: dict[str, Any] = {"out": tmp_path / "out", **options(server, wire)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_batch_run, "FAULT", fault)
+            with pytest.raises(Killed):
+                ritellm.bulk(table(3), **arguments).run()
+        job = ritellm.bulk(table(3), **arguments).run()
+        assert len(provider.batches) == 1 and len(texts(job)) == 3
+
+
+WORKER = textwrap.dedent("""
+    import os, signal, sys
+    import ritellm
+    from ritellm import _batch_run, _batch_state
+
+    out, base_url, model, at = sys.argv[1:]
+    for name in ("POLL", "LOOK", "BLOCK", "TROUBLE"):
+        setattr(_batch_state, name, (0.001, 0.01))
+    _batch_state.GRACE = 0.1
+    left = int(at)
+
+    def fault(name):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _batch_run.FAULT = fault
+    client = ritellm.Client(api_key="k", base_url=base_url)
+    job = ritellm.bulk(
+        [{"text": f"row {number}"} for number in range(30)],
+        model=model, prompt="{text}", mode="batch", batch_rows=10, out=out, client=client, max_tokens=50,
+    )
+    job.run(progress=False)
+    print(job.status()["done"], len(job.failures()))
+""")
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+def test_processes_that_are_killed(wire: str, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+    """SIGKILL, again and again, each run a few steps further."""
+    provider.polls = 2
+    base_url = f"{server.url}/v1" if wire == "openai" else server.url
+    arguments = [sys.executable, "-c", WORKER, str(tmp_path / "out"), base_url, MODELS[wire]]
+    codes = []
+    for at in (3, 9, 8, 12, 17, 0):
+        done = subprocess.run([*arguments, str(at)], capture_output=True, text=True, timeout=120)
+        codes.append(done.returncode)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert codes[:2] == [-signal.SIGKILL] * 2
+    assert done.stdout.split() == ["30", "0"], done.stderr
+    assert len(provider.bought) == 30 and set(provider.bought.values()) == {1}
+
+
+# What a job does besides.
+
+
+class TestJobs:
+    def test_answers_that_do_not_fit_are_asked_for_again(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        """In the next batch, with what is wrong."""
+        schema = {"type": "object", "properties": {"kind": {"enum": ["bug", "praise"]}}, "required": ["kind"]}
+
+        def reply(text: str, body: dict[str, Any]) -> str:
+            said = [message["content"] for message in body["messages"]]
+            if any("does not fit the schema" in words for words in said) and "row 2" not in said[0]:
+                return '{"kind": "bug"}'
+            return '{"kind": "praise"}' if "row 0" in said[0] else '{"kind": "neither"}'
+
+        provider.reply = reply
+        arguments = options(server, "openai") | {"prompt": "{text}", "response_format": schema}
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **arguments).run()
+        assert [len(batch.rows) for batch in provider.batches.values()] == [3, 2]
+        assert {row["text"]: answer.parsed for row, answer in job.results()} == {
+            "row 0": {"kind": "praise"},
+            "row 1": {"kind": "bug"},
+        }
+        (failure,) = job.failures()
+        assert failure.row["text"] == "row 2" and isinstance(failure.error, ritellm.OutputValidationError)
+        lines = [json.loads(line) for line in (tmp_path / "out/segments/00001.jsonl").read_text().splitlines()]
+        # The usage of both answers.
+        assert {line["ritellm"]["row"]: line["ritellm"]["usage"]["input"] for line in lines} == {0: 10, 1: 20, 2: 20}
+
+    def test_cost_is_half_and_max_cost_is_kept(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        catalog = {"openai/gpt-x": {"input": 10_000, "output": 20_000}}
+        client = Client(api_key=KEY, base_url=f"{server.url}/v1", catalog=catalog)
+        # An answer costs (10 × 0.01 + 2 × 0.02) ÷ 2 = 0.07; a row is expected to need some 30 tokens.
+        arguments = options(server, "openai") | {"client": client, "max_tokens": 2}
+        job = ritellm.bulk(table(10), out=tmp_path / "out", **arguments)
+        estimate = job.estimate()
+        expected = estimate["cost"]
+        assert expected == pytest.approx((estimate["input_tokens"] * 0.01 + estimate["output_tokens"] * 0.02) / 2)
+        job.run()
+        assert job.status()["cost"] == pytest.approx(0.7)
+        job = ritellm.bulk(table(10), out=tmp_path / "other", max_cost=expected / 2, **arguments)
+        with pytest.raises(JobPaused, match="of max_cost are left") as paused:
+            job.run()
+        assert paused.value.code == "cost"
+        assert 0 < job.status()["cost"] <= expected / 2
+        done = job.status()["done"]
+        assert 0 < done < 10 and job.status()["pending"] == 10 - done
+        # With more, it goes on.
+        job = ritellm.bulk(table(10), out=tmp_path / "other", max_cost=100, **arguments).run()
+        assert job.status()["done"] == 10 and set(provider.bought.values()) == {2}
+
+    def test_iterators_are_read_once(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        arguments = {"out": tmp_path / "out", "id_column": "text", "batch_rows": 4, **options(server, "openai")}
+        job = ritellm.bulk(iter(table(10)), **arguments).run()
+        answers = {row["custom_id"]: answer.choices[0].message.content for row, answer in job.results()}
+        assert answers == {f"row {number}": f"ROW {number}" for number in range(10)}
+        # The same rows again are not bought again.
+        ritellm.bulk(iter(table(11)), **arguments).run()
+        assert provider.bought["row 10"] == 1 and set(provider.bought.values()) == {1}
+
+    def test_a_stop_leaves_batches_at_the_provider(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.polls = 1_000_000
+        arguments = {"out": tmp_path / "out", "batch_rows": 3, **options(server, "openai")}
+        job = ritellm.bulk(table(5), **arguments).start()
+        while job.status()["in_flight"] < 5 or job.status()["batches"][-1]["state"] != "in_progress":
+            job.wait(0.01)
+        assert job.status()["state"] == "running"
+        job.cancel()
+        with pytest.raises(JobPaused) as paused:
+            job.wait()
+        assert paused.value.code == "stopped"
+        # From another process.
+        seen = ritellm.bulk(table(5), **arguments)
+        assert [(one["state"], one["rows"]) for one in seen.status()["batches"]] == [
+            ("in_progress", 3),
+            ("in_progress", 2),
+        ]
+        with pytest.raises(ritellm.InvalidArgumentError, match=r"5 rows .* are in 2 batches at the provider"):
+            ritellm.bulk(table(5), **{**arguments, "mode": "calls", "batch_rows": None}).run()
+        provider.polls = 1
+        assert len(texts(seen.run())) == 5
+        assert len(provider.batches) == 2 and set(provider.bought.values()) == {1}
+
+    def test_ctrl_c_says_how_to_come_back(
+        self, server: Server, provider: BatchProvider, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        provider.polls = 1_000_000
+        job = ritellm.bulk(table(5), out=tmp_path / "out", **options(server, "openai"))
+
+        def interrupt() -> dict[str, Any]:
+            status = status_of()
+            if status["in_flight"] and status["batches"][0]["state"] == "in_progress":
+                job.status = status_of  # type: ignore[method-assign]
+                raise KeyboardInterrupt
+            return status
+
+        status_of = job.status
+        job.status = interrupt  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            job.run(progress=False)
+        said = capfd.readouterr().err
+        assert "1 batch goes on at the provider" in said and "Go on with run() again" in said
+
+    def test_a_row_that_the_provider_refuses_when_it_reads_the_file(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        error = {"code": "invalid_json_line", "line": 2, "message": "no", "param": None}
+        provider.end = lambda number: [error] if number == 0 else "completed"
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "openai")).run()
+        (failure,) = job.failures()
+        assert (failure.row["text"], failure.error.code) == ("row 1", "invalid_json_line")
+        assert sorted(texts(job)) == ["row 0", "row 2"]
+
+    def test_a_batch_that_is_refused_pauses_the_job(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        error = {"code": "model_not_found", "line": None, "message": "there is no such model", "param": None}
+        provider.end = lambda number: [error] if number == 0 else "completed"
+        arguments = {"out": tmp_path / "out", **options(server, "openai")}
+        with pytest.raises(JobPaused, match="there is no such model") as paused:
+            ritellm.bulk(table(3), **arguments).run()
+        assert paused.value.code == "refused"
+        job = ritellm.bulk(table(3), **arguments).run()
+        # The file is there already.
+        assert len(texts(job)) == 3 and provider.calls["upload"] == 1
+
+    def test_a_wrong_key_pauses_the_job(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        server.script = lambda request: Answer(
+            401, body=b'{"error": {"message": "wrong key", "code": "invalid_api_key"}}'
+        )
+        arguments = {"out": tmp_path / "out", **options(server, "openai")}
+        with pytest.raises(JobPaused, match="wrong key") as paused:
+            ritellm.bulk(table(3), **arguments).run()
+        assert isinstance(paused.value.__cause__, ritellm.AuthenticationError)
+        server.script = provider.script
+        assert len(texts(ritellm.bulk(table(3), **arguments).run())) == 3
+
+    def test_one_that_alone_is_too_large_is_split(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.max_enqueued = 3
+        job = ritellm.bulk(table(10), out=tmp_path / "out", **options(server, "openai")).run()
+        assert len(texts(job)) == 10 and set(provider.bought.values()) == {1}
+
+    @pytest.mark.parametrize("end", ["expired", "cancelled"])
+    def test_partial_results(self, end: str, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        provider.end = lambda number: end
+        provider.fate = lambda number, text, body: "answer" if text < "row 2" else end
+        job = ritellm.bulk(table(4), out=tmp_path / "out", max_attempts=2, **options(server, "openai")).run()
+        assert sorted(texts(job)) == ["row 0", "row 1"]
+        failures = {
+            failure.row["text"]: (type(failure.error).__name__, failure.error.code) for failure in job.failures()
+        }
+        name = {"expired": "Timeout", "cancelled": "ConflictError"}[end]
+        assert failures == dict.fromkeys(["row 2", "row 3"], (name, f"batch_{end}"))
+        assert len(provider.batches) == {"expired": 2, "cancelled": 1}[end]
+
+    def test_rows_of_several_models(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        rows = [
+            {"model": f"openai/gpt-{number % 2}", "messages": [{"role": "user", "content": f"row {number}"}]}
+            for number in range(7)
+        ]
+        rows.append({"model": "nobody/x", "messages": []})
+        client = options(server, "openai")["client"]
+        job = ritellm.bulk(rows, out=tmp_path / "out", mode="batch", client=client, batch_rows=3).run()
+        models = [{body["model"] for _, body in batch.rows} for batch in provider.batches.values()]
+        assert all(len(names) == 1 for names in models) and len(models) == 3
+        assert job.status()["done"] == 7 and len(job.failures()) == 1
+
+    def test_embeddings_and_export(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        vectors = {"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [1, 2]}]}
+
+        class Embeddings(BatchProvider):
+            def line(self, wire: str, id: str, fate: Any, answer: str | None) -> str:
+                line = json.loads(super().line(wire, id, fate, answer))
+                line["response"]["body"] = {**vectors, "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+                return json.dumps(line)
+
+        server.script = Embeddings().script
+        arguments = options(server, "openai") | {"endpoint": "embedding", "input": "{text}"}
+        del arguments["prompt"]
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **arguments).run()
+        assert [answer.data[0].embedding for _, answer in job.results()] == [[1, 2]] * 3
+        assert job.export(tmp_path / "all.jsonl") == {"done": 3, "failed": 0, "missing": 0}
+
+    def test_what_has_no_place(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY"):
+            monkeypatch.setenv(name, KEY)
+        router = ritellm.Router({"fast": ["openai/a"]}, client=options(server, "openai")["client"])
+        right = options(server, "openai")
+        for changed, what in [
+            ({"mode": "batches"}, 'mode is \'batches\': "calls" or "batch"'),
+            ({"warm_prefix": True}, "warm_prefix has no place"),
+            ({"max_in_flight": 3}, "max_in_flight has no place"),
+            ({"mode": "calls", "batch_rows": 3}, "batch_rows has no place"),
+            ({"batch_rows": 0}, "batch_rows is 0"),
+            ({"client": router, "model": "fast"}, "client is a Router"),
+            ({"model": "mistral/x"}, "mistral has no batches"),
+        ]:
+            with pytest.raises(ritellm.InvalidArgumentError, match=what):
+                ritellm.bulk(table(1), **(right | changed))
+
+    def test_the_command(
+        self,
+        server: Server,
+        provider: BatchProvider,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/v1")
+        rows, out = tmp_path / "rows.jsonl", str(tmp_path / "out")
+        rows.write_text("".join(json.dumps(row) + "\n" for row in table(5)))
+        arguments = ["-m", "openai/gpt-x", "--prompt", "{text}", "--mode", "batch", "--batch-rows", "3", "-o", out]
+        assert command(["bulk", str(rows), *arguments]) == 0
+        capsys.readouterr()
+        assert command(["bulk", "status", out]) == 0
+        shown = capsys.readouterr().out
+        assert "batch_0  completed  3 of 3 rows  openai/gpt-x" in shown and "batch_1" in shown
+        assert command(["bulk", "status", out, "--json"]) == 0
+        assert [one["rows"] for one in json.loads(capsys.readouterr().out)["batches"]] == [3, 2]

@@ -242,7 +242,17 @@ def bulk(arguments: argparse.Namespace) -> int:
     if action not in ("estimate", "status", "retry", "export") or os.path.exists(action):
         action, rest = "run", arguments.words
     client: Any = None if arguments.config is None else Router.from_file(arguments.config)
-    names = ("mode", "batch_rows", "max_cost", "max_attempts", "max_in_flight", "durability", "dedupe", "warm_prefix", "on_change")
+    names = (
+        "mode",
+        "batch_rows",
+        "max_cost",
+        "max_attempts",
+        "max_in_flight",
+        "durability",
+        "dedupe",
+        "warm_prefix",
+        "on_change",
+    )
     options = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     params = dict(map(param_of, arguments.param))
     if action in ("run", "estimate"):

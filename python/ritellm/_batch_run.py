@@ -42,6 +42,9 @@ TIMEOUT = {"connect": 30.0, "total": 600.0, "queue": 60.0}
 UPLOAD_TIMEOUT = {**TIMEOUT, "total": 3600.0}
 """Seconds for a request, and for one with the rows of a batch."""
 
+OF_ROWS = ("response_format", "timeout", "request_timeout")
+"""Options of the job's rows that are not those of requests about batches."""
+
 FATAL_QUOTA = ("insufficient_quota", "billing")
 """Parts of the codes of a 429 that waiting does not help with."""
 
@@ -78,7 +81,9 @@ def load(folder: str) -> dict[str, Any] | None:
 def open_batches(folder: str) -> list[dict[str, Any]]:
     """Returns the batches of a job that are at the provider, or may be, and whose results have not been taken."""
     state = load(folder)
-    return [] if state is None else [one for one in state["batches"] if one["state"] in ("creating", "running", "ended")]
+    return (
+        [] if state is None else [one for one in state["batches"] if one["state"] in ("creating", "running", "ended")]
+    )
 
 
 class Runner:
@@ -104,7 +109,7 @@ class Runner:
         max_cost: float | None,
     ) -> None:
         self._client, self._core, self._folder = client, core, folder
-        options = {name: value for name, value in core.call_options().items() if name not in ("timeout", "request_timeout")}
+        options = {name: value for name, value in core.call_options().items() if name not in OF_ROWS}
         self._options = _core.conceal(options)
         state = load(folder)
         if state is None:

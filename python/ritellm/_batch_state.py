@@ -380,9 +380,13 @@ class Plan:
             self.refused(batch, now, messages)
             return
         # Lines are counted from 1.
-        lines = {error["line"] - 1: error for error in errors if isinstance(error.get("line"), int) and error["line"] > 0}
+        lines = {
+            error["line"] - 1: error for error in errors if isinstance(error.get("line"), int) and error["line"] > 0
+        }
         if lines:
-            refused = {place: (str(one.get("code") or ""), str(one.get("message") or "")) for place, one in lines.items()}
+            refused = {
+                place: (str(one.get("code") or ""), str(one.get("message") or "")) for place, one in lines.items()
+            }
             batch.refused, batch.missing, batch.state = refused, "unsent", "ended"
             return
         if batch.batch_id is not None:

@@ -203,7 +203,9 @@ class Job:
             _params["base_url"] = local.base_url(str(self._model))
         options["batch"] = self._mode == "batch"
         if self._mode == "batch" and self._client.router_status():
-            raise InvalidArgumentError('client is a Router, whose groups have no batches: a Client is right for mode="batch"')
+            raise InvalidArgumentError(
+                'client is a Router, whose groups have no batches: a Client is right for mode="batch"'
+            )
         self._core = _core.BulkJob(self._client, source, options, _params)
         self._has_run = False
 
@@ -370,7 +372,7 @@ class Job:
         if found := open_batches(self.out):
             rows = sum(batch["rows"] for batch in found)
             raise InvalidArgumentError(
-                f"{rows:,} rows of the job in {self.out} are in {len(found)} batches at the provider: mode=\"batch\" takes their "
+                f'{rows:,} rows of the job in {self.out} are in {len(found)} batches at the provider: mode="batch" takes their '
                 "results"
             )
 

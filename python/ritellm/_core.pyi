@@ -12,6 +12,7 @@ from ritellm.types import ChatCompletion, ChatCompletionChunk
 __all__ = [
     "Arguments",
     "Bridge",
+    "BulkBatches",
     "BulkJob",
     "BulkResults",
     "ChunkIterator",
@@ -673,9 +674,7 @@ class BulkBatches:
     """A run of a job through batches. It holds the job's folder until ``close``."""
 
     def __new__(cls, job: BulkJob, tag: str, known: list[int], next: int, retry_failed: bool) -> Self: ...
-    def cut(
-        self, max_rows: int | None, max_tokens: int | None, max_cost: float | None
-    ) -> dict[str, Any] | None:
+    def cut(self, max_rows: int | None, max_tokens: int | None, max_cost: float | None) -> dict[str, Any] | None:
         """Reads rows until a batch is full, and writes its files. Returns its description, or None if there are no more rows."""
 
     def land(self, number: int, results: dict[str, Any]) -> dict[str, Any]:

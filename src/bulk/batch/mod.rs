@@ -159,8 +159,9 @@ impl Batches {
             let is_repeated = self.seen.as_mut().is_some_and(|seen| !seen.insert(key));
             match self.journal.find(&key) {
                 _ if is_repeated => counts.repeated += 1,
-                Some(State::Done) => counts.done += 1,
+                // It is counted when its batch lands.
                 _ if self.elsewhere.remove(&key) => {}
+                Some(State::Done) => counts.done += 1,
                 Some(State::Failed) if !self.options.retry_failed => counts.failed += 1,
                 _ => {
                     let row = match call {
@@ -264,6 +265,7 @@ impl Batches {
     fn settle(&mut self, settler: &mut Settler, row: BatchRow, answer: RowAnswer, landed: &mut Landed) -> Result<()> {
         // Its outcome has landed before, and the process ended before the batch was noted as done.
         if self.journal.find(&row.key) == Some(State::Done) {
+            landed.done += 1;
             return Ok(());
         }
         match settler.settle(row, answer, &mut self.input.calls) {
