@@ -17,6 +17,7 @@ use crate::providers::{RowAnswer, ask_for_structured_output, failure_class, unto
 use crate::types::answer::{Answer, Meta};
 use crate::types::http::{Headers, HttpResponse};
 use crate::types::rate_limit::FailureClass;
+use crate::types::secrets::Redactors;
 use crate::types::usage::Usage;
 
 /// What becomes of a row.
@@ -35,6 +36,7 @@ pub(super) struct Settler {
     latency: Duration,
     /// Waits for checks by the user's type, which have a thread of their own.
     runtime: Runtime,
+    redactors: Redactors,
     /// A failure of the account.
     pub halt: Option<Box<Error>>,
     pub usage: Usage,
@@ -51,6 +53,7 @@ impl Settler {
             started: results.started,
             latency: results.latency,
             runtime: runtime.map_err(failed)?,
+            redactors: Redactors::default(),
             halt: None,
             usage: Usage::default(),
             has_unknown_cost: false,
@@ -169,7 +172,8 @@ impl Settler {
             }
         }
         let attempts = row.attempts + row.corrections;
-        let mut outcome = Outcome::answered(row.number, row.key, row.call.id, self.started, answer);
+        let mut outcome =
+            Outcome::answered(row.number, row.key, row.call.id, self.started, answer, &mut self.redactors);
         (outcome.usage, outcome.cost, outcome.failure, outcome.attempts) = (usage, cost, failure, attempts);
         if let Some(response) = &mut outcome.response {
             response.request_id = request_id.map(String::into_boxed_str);
