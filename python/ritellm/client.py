@@ -652,6 +652,58 @@ class _DefaultClient(Client):
         return self
 
 
+# Keywords that `**params` may have, by call. `inspect.signature` has them, and so do completion in IPython and `help`; a signature
+# that had them would cost each call. tests/typing/test_stubs.py compares them with client.pyi.
+_CHAT = (
+    "audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata modalities "
+    "moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options prompt_cache_retention "
+    "reasoning_effort response_format safety_identifier seed service_tier stop store {}stream_options temperature tool_choice "
+    "{}top_logprobs top_p user verbosity web_search_options validation_retries "
+)
+_RESPONSES = (
+    "stream response_format validation_retries background context_management conversation include instructions "
+    "max_output_tokens max_tool_calls metadata moderation parallel_tool_calls previous_response_id prompt prompt_cache_key "
+    "prompt_cache_options prompt_cache_retention reasoning safety_identifier service_tier store stream_options temperature text "
+    "text_format tool_choice tools top_logprobs top_p truncation user "
+)
+_OPTIONS = (
+    "timeout max_retries max_retry_after num_retries base_url api_base api_key api_version extra_headers headers extra_query "
+    "extra_body additional_params drop_params allow_http"
+)
+_KEYWORDS = {
+    "completion": _CHAT.format("stream ", "tools "),
+    "embedding": "output dimensions encoding_format user ",
+    "responses": _RESPONSES,
+    "rerank": "top_n return_documents ",
+    "speech": "stream response_format speed instructions ",
+    "run_tools": _CHAT.format("", ""),
+}
+
+
+def _describe(name: str, keywords: tuple[str, ...]) -> None:
+    """Gives a method a signature with the keywords."""
+    method: Any = vars(Client)[name]
+    code = method.__code__
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = (*code.co_varnames[:count], *keywords, code.co_varnames[count])
+    # What it does is of no matter: it is never called.
+    code = code.replace(
+        co_kwonlyargcount=code.co_kwonlyargcount + len(keywords), co_nlocals=len(names), co_varnames=names
+    )
+    make: Any = type(_describe)
+    described = make(code, globals(), name, method.__defaults__)
+    described.__kwdefaults__ = {**dict.fromkeys(keywords), **(method.__kwdefaults__ or {})}
+    described.__annotations__ = method.__annotations__
+    method.__wrapped__ = described
+
+
+for _name, _names in _KEYWORDS.items():
+    _keywords = tuple((_names + _OPTIONS).split())
+    _describe(_name, _keywords)
+    _describe(f"a{_name}", _keywords)
+del _name, _names, _keywords
+
+
 # The file that the environment names is read by the first call.
 _settings: Any = {"_file": "RITELLM_CONFIG"} if "RITELLM_CONFIG" in os.environ else {}
 _default = _DefaultClient(**_settings)

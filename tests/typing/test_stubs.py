@@ -114,4 +114,40 @@ def test_editors_show_the_docstrings_of_limits() -> None:
 def test_parameters_of_streams_at_run_time() -> None:
     assert get_args(ritellm.Stream[int, str]) == (int, str)
     assert get_origin(ritellm.Stream[int, str]) is ritellm.Stream
-    assert list(inspect.signature(ritellm.completion).parameters) == ["model", "messages", "params"]
+
+
+def of_responses() -> set[str]:
+    stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
+    of = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "_ResponsesParams")
+    return {node.target.id for node in of.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "more"),
+    [
+        ("completion", "_Completion", set()),
+        ("embedding", "_Embedding", set()),
+        ("responses", "_Respond", of_responses() - {"access_programs", "background_options", "image"}),
+        ("rerank", "_Reranking", set()),
+        ("speech", "_Speaking", {"response_format", "speed", "instructions"}),
+        ("run_tools", "_RunTools", set(keywords("_Completion")[0]) - {"tools"}),
+    ],
+)
+def test_signatures_at_run_time_have_the_keywords(name: str, protocol: str, more: set[str]) -> None:
+    """Completion in IPython and `help` read them."""
+    client = ritellm.Client()
+    for called in (
+        getattr(of, prefix + name)
+        for of in (ritellm, client, ritellm.Router({"m": ["ollama/m"]}))
+        for prefix in ("", "a")
+    ):
+        parameters = dict(inspect.signature(called).parameters)
+        assert next(iter(parameters)) == "model" and "self" not in parameters
+        assert parameters.pop("params").kind is inspect.Parameter.VAR_KEYWORD
+        of_kind = {n for n, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+        assert of_kind == set(keywords(protocol)[0]) | more
+        assert all(parameters[n].default is None for n in of_kind - {"max_steps", "api", "stream"})
+    assert inspect.iscoroutinefunction(getattr(ritellm, "a" + name)) and not inspect.iscoroutinefunction(
+        getattr(ritellm, name)
+    )
+    assert inspect.getsource(getattr(ritellm, name)).strip().startswith(f"def {name}(")
