@@ -134,6 +134,8 @@ build: $(VENV)/.done-build ## build for development and install into $(VENV), as
 .PHONY: wheel
 wheel: dist/.done-wheel ## build the release wheel into dist/
 
+# Not `merge --sparse`: functions that never ran have to be in the profile with counts of 0, so that they are compiled for size
+# (a wheel of 4.30 MB in place of 4.94, for 0.6 % more instructions of a call). The profile has 5.3 MB then, 1.1 compressed.
 .PHONY: profile
 profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## record a new PGO profile into profile/; needs llvm-profdata
 	@command -v "$(PROFDATA)" >/dev/null || \
@@ -145,7 +147,7 @@ profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## record a new PGO pr
 	rm -rf target/profile/counted  # counts of build scripts
 	$(PROFILE_VENV)/bin/python benches/train.py
 	mkdir -p profile
-	"$(PROFDATA)" merge --sparse --output "$(PROFILE)" target/profile/counted
+	"$(PROFDATA)" merge --output "$(PROFILE)" target/profile/counted
 
 .PHONY: sbom
 sbom: dist/.done-wheel ## write the list of the wheel's components to dist/ritellm.cyclonedx.json
