@@ -7,7 +7,9 @@
 //! While the ledger does not answer, no call waits for it, but for a short pause: [`WhenDown`] says what happens.
 
 mod ask;
+mod event;
 mod exchange;
+mod learn;
 mod rows;
 mod spend;
 
@@ -16,10 +18,12 @@ use std::time::Duration;
 pub use exchange::{Amount, Grant, Reply, Request, Use, WindowRule};
 
 use super::Time;
-use super::budget::{Refusal, Taken, Wait};
-use super::ledger::{Learnt, Ledger};
+use super::budget::{Refusal, Wait};
+use super::controller::Binding;
+use super::ledger::Ledger;
 use super::spec::{Limit, QuotaSpec};
-use crate::types::rate_limit::{Signals, Tokens, Unit};
+use crate::types::rate_limit::Unit;
+use event::Event;
 use rows::Rows;
 
 /// Time after which a request without an answer means that the ledger is down.
@@ -55,13 +59,16 @@ const LONGEST_ROOM: Time = Duration::from_secs(2);
 const RATE: f64 = 0.99;
 /// Windows longer than this are not smoothed.
 const LONGEST_SMOOTHED: Time = Duration::from_secs(3600);
-/// Length of the window by which members share a rate that is learnt.
+/// Length of the window by which a member keeps to its part of a rate that was learnt, while the ledger is down.
 const LEARNT_PERIOD: Time = Duration::from_millis(1500);
+/// Time at a rate that is learnt for which members hold grants, all together, and lease of these grants. What is held is what may
+/// be sent without the others knowing.
+const LEARNT_GRANTS: Time = Duration::from_millis(200);
+const LEARNT_LEASE: Time = Duration::from_millis(500);
+/// Time between exchanges of a member that has something to tell which can wait, or that asks again for a grant.
+const EVENTS_BEAT: Time = Duration::from_millis(10);
 /// Difference between the ledger's time and what is expected of it from which on it is another clock.
 const OTHER_CLOCK: i128 = 5_000_000_000;
-/// Maximum number of events that wait to become part of what all members learnt.
-const MAX_EVENTS: usize = 20_000;
-
 /// What a member does while the ledger does not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum WhenDown {
@@ -99,19 +106,6 @@ struct Sent {
     number: u64,
     at: Time,
     lease: Time,
-    /// Number of events in the `learnt` of the request.
-    events: usize,
-}
-
-/// Something that may change what members learn together.
-#[derive(Debug, Clone)]
-enum Event {
-    Take(Taken),
-    Observe(Time, Taken, Signals),
-    Settle(Time, Taken, Option<Tokens>, Signals),
-    Cancel(Time, Taken),
-    GiveBack(Time, Taken),
-    Enable(Time),
 }
 
 /// The budget of one member, from slices that the ledger grants.
@@ -167,8 +161,23 @@ pub struct LeaseState {
     members: u64,
     usage: Vec<(WindowRule, u64)>,
 
-    version: u64,
+    /// What all members learnt up to `position` of the log that follows the snapshot. In `ledger` are the events of this member,
+    /// too, that are not in the log yet.
+    shared: Box<Ledger>,
+    snapshot: u64,
+    position: u64,
+    wants_snapshot: bool,
     events: Vec<Event>,
+    /// Number of the last batch, and of the events that belong to it until their arrival is confirmed.
+    batch: u64,
+    batched: usize,
+    /// True if an event is to be told at once.
+    is_urgent: bool,
+    /// Time until which this member may find out whether a pause is over; true if it wants to.
+    probe_until: Time,
+    wants_probe: bool,
+    /// Time between exchanges while a call waits for the end of a pause.
+    listens: Option<Time>,
 }
 
 impl LeaseState {
@@ -211,8 +220,17 @@ impl LeaseState {
             released: 0,
             members: 1,
             usage: Vec::new(),
-            version: 0,
+            shared: Box::new(bytemuck::Zeroable::zeroed()),
+            snapshot: 0,
+            position: 0,
+            wants_snapshot: false,
             events: Vec::new(),
+            batch: 0,
+            batched: 0,
+            is_urgent: false,
+            probe_until: Time::ZERO,
+            wants_probe: false,
+            listens: None,
         };
         state.declare(4.0, None);
         state
@@ -245,16 +263,12 @@ impl LeaseState {
                 self.joined = false;
                 self.transit = None;
                 self.credit = [0; 3];
-                self.version = 0;
                 return;
             }
             Reply::Granted(grant) => grant,
         };
         self.set_clock(now, grant.now);
         self.seen = Some((grant.now, sent.at));
-        if self.epoch != grant.epoch {
-            self.version = 0;
-        }
         (self.epoch, self.serial, self.joined) = (grant.epoch, grant.serial, true);
         self.transit = None;
         if self.link != Link::Up {
@@ -273,7 +287,8 @@ impl LeaseState {
         (self.seats, self.steady_seats, self.members) = (seats, grant.steady_seats, grant.members);
         let rules = self.rules(now);
         self.usage = rules.into_iter().zip(grant.usage.iter().copied()).collect();
-        self.learn(now, sent.events, &grant);
+        self.probe_until = if grant.probe { self.expires } else { Time::ZERO };
+        self.learn(now, &grant);
     }
 
     /// Notes that a request failed.
@@ -331,34 +346,12 @@ impl LeaseState {
         self.grow(now);
     }
 
-    /// Brings together what this member and others learnt.
-    fn learn(&mut self, now: Time, events: usize, grant: &Grant) {
-        if grant.stored {
-            self.events.drain(..events.min(self.events.len()));
-            self.version = grant.version;
-            return;
-        }
-        if grant.version == self.version {
-            return;
-        }
-        self.version = grant.version;
-        let Some(learnt) = grant.learnt.as_deref().and_then(Learnt::from_bytes) else { return };
-        // Another member was faster: what happened here since then comes on top of what it learnt.
-        let mut ledger = self.ledger.clone();
-        let time = self.shifted(now);
-        ledger.learn(time, &learnt);
-        for event in &self.events {
-            spend::apply(&mut ledger, event);
-        }
-        self.ledger.learn(time, &ledger.learnt());
-    }
-
     /// Sets the difference to the ledger's clock. If it is another clock altogether, what was learnt on the old one is void.
     fn set_clock(&mut self, now: Time, theirs: Time) {
         let offset = theirs.as_nanos() as i128 - now.as_nanos() as i128;
         if (offset - self.offset).abs() > OTHER_CLOCK {
             *self.ledger = bytemuck::Zeroable::zeroed();
-            self.events.clear();
+            self.forget();
             self.offset = offset;
             self.declare(if self.link == Link::Up { 4.0 } else { self.share() }, None);
         }
@@ -426,11 +419,13 @@ impl LeaseState {
         }
         // A number of limits that is too large was refused when the quota was made.
         let _ = self.ledger.declare(&spec);
+        let _ = self.shared.declare(&self.spec);
     }
 
     /// Time for which grants are asked.
     fn lease(&self) -> Time {
-        let shortest = self.spec.limits.iter().map(|limit| limit.per).min().unwrap_or(LEASES.1 * LEASE_PART);
+        let other = if self.spec.adaptive { LEARNT_LEASE } else { LEASES.1 };
+        let shortest = self.spec.limits.iter().map(|limit| limit.per).min().unwrap_or(other * LEASE_PART);
         (shortest / LEASE_PART).clamp(LEASES.0, LEASES.1).max(self.round_trip * 4)
     }
 
@@ -466,9 +461,11 @@ impl LeaseState {
             }
         }
         if let Some(learnt) = state.learnt.filter(|learnt| learnt.rate.is_finite() && learnt.rate > 0.0) {
-            let limit = (learnt.rate * LEARNT_PERIOD.as_secs_f64() * 1.1).ceil() as u64 + 1;
-            let burst = (learnt.rate * 0.2).max(1.0);
-            rules.push(WindowRule { period: LEARNT_PERIOD, unit: Unit::Requests, limit, burst, rate: learnt.rate });
+            // The rate is kept to by what members know of each other. A request that nobody knows of was granted.
+            let time = LEARNT_GRANTS.max(self.round_trip * 4).as_secs_f64();
+            let many = if learnt.binding == Binding::InFlight { 4.0 } else { 1.0 };
+            let limit = ((learnt.rate * many * time) as u64).max(1);
+            rules.push(WindowRule { period: Time::ZERO, unit: Unit::Requests, limit, burst: 1e15, rate: learnt.rate });
         }
         rules
     }

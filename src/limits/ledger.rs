@@ -90,6 +90,11 @@ impl Learnt {
         bytemuck::try_pod_read_unaligned(bytes).ok()
     }
 
+    /// True if nothing was learnt.
+    pub(super) fn is_none(&self) -> bool {
+        self.is_same(&Self::zeroed())
+    }
+
     /// True if nothing was learnt beside this.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         bytemuck::bytes_of(self) == bytemuck::bytes_of(other)
@@ -198,6 +203,32 @@ impl Ledger {
         if taken.probe {
             self.pause.probe(nanoseconds(taken.at));
         }
+    }
+
+    /// Sets the number of requests in flight of all members, of which this ledger knows its own only.
+    pub(super) fn set_in_flight(&mut self, count: u32) {
+        if self.adaptive == 1 {
+            self.controller.set_in_flight(count);
+        }
+    }
+
+    /// Returns the end of a pause, or of the wait for a probe's outcome, and whether it is the latter.
+    pub(super) fn held_up(&self, now: Time) -> Option<(Time, bool)> {
+        let nanos = self.clock.max(nanoseconds(now));
+        let pause = self.pause.paused(nanos).map(|(until, reason)| (until, reason == PauseReason::Probe));
+        let learnt = (self.adaptive == 1).then(|| self.controller.held_up(Time::from_nanos(nanos))).flatten();
+        pause.max(learnt)
+    }
+
+    /// Returns the time from which the learnt rate admits a request.
+    pub(super) fn paced(&self) -> Option<Time> {
+        (self.adaptive == 1).then(|| self.controller.earliest(Time::from_nanos(self.clock)))
+    }
+
+    /// True if the next request finds out whether a pause or a stop is over.
+    pub(super) fn needs_probe(&self, now: Time) -> bool {
+        let nanos = self.clock.max(nanoseconds(now));
+        self.pause.check(nanos) == Ok(true) || self.adaptive == 1 && self.controller.needs_probe(Time::from_nanos(nanos))
     }
 
     /// Returns what `status()` shows.

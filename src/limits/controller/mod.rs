@@ -35,6 +35,9 @@ const LONGEST_PAUSE: f64 = 4.0;
 /// Time by which a clock may go back without being another clock, in seconds.
 const LARGEST_STEP: f64 = 60.0;
 
+/// Time by which a probe may seem to come before the end of the pause, in seconds: times are rounded.
+const EARLY: f64 = 1e-3;
+
 /// Lengths of windows that providers use, in seconds.
 const USUAL_PERIODS: [f64; 4] = [1.0, 6.0, 10.0, 60.0];
 
@@ -162,9 +165,9 @@ fn time(seconds: f64) -> Time {
 }
 
 impl Controller {
-    /// Begins anew if the time that was passed in last is none or is still to come: the bytes are damaged.
+    /// Begins anew if the time that was passed in last is none or is far ahead: the bytes are damaged.
     pub fn repair(&mut self, now: Time) {
-        if self.clock.is_nan() || self.clock > seconds(now) {
+        if self.clock.is_nan() || self.clock > seconds(now) + LARGEST_STEP {
             *self = Self::zeroed();
         }
     }
@@ -194,6 +197,26 @@ impl Controller {
         time(if self.state == PROBING { paced.max(self.probe + self.look()) } else { paced })
     }
 
+    /// Returns the end of a pause, or of the wait for the outcome of its probe, and whether it is the latter.
+    pub fn held_up(&self, now: Time) -> Option<(Time, bool)> {
+        let (until, is_probing) = match self.state {
+            PAUSED => (self.until, false),
+            PROBING => (self.probe + self.look(), true),
+            _ => return None,
+        };
+        (until > seconds(now)).then(|| (time(until), is_probing))
+    }
+
+    /// True if the next request finds out whether a pause is over.
+    pub fn needs_probe(&self, now: Time) -> bool {
+        self.state == PAUSED && self.until <= seconds(now)
+    }
+
+    /// Sets the number of requests in flight.
+    pub fn set_in_flight(&mut self, count: u32) {
+        self.in_flight.count = u64::from(count);
+    }
+
     /// Returns the maximum number of requests in flight; `u32::MAX` if it is not limited.
     pub fn max_in_flight(&self, _now: Time) -> u32 {
         if self.kind.is_in_flight() { self.in_flight.limit() } else { self.in_flight.limit_told() }
@@ -220,18 +243,22 @@ impl Controller {
     }
 
     /// Counts a request that is being sent, with its number of tokens if that is known or estimated.
+    ///
+    /// Of members that are on several machines it may be known later than what came after it.
     pub fn admitted(&mut self, now: Time, tokens: Option<u64>) {
+        let at = seconds(now);
         let now = self.tick(now);
         match self.state {
-            PAUSED => {
+            // A request before its end was admitted where the pause was not known yet.
+            PAUSED if at >= self.until - EARLY => {
                 self.state = PROBING;
-                self.probe = now;
+                self.probe = at;
             }
-            PROBING if now >= self.probe + self.look() => self.resume(now),
+            PROBING if at >= self.probe + self.look() => self.resume(now),
             _ => {}
         }
         self.requests.admitted(now, 1.0);
-        self.log.admitted(now);
+        self.log.admitted(at);
         if let Some(tokens) = tokens {
             self.tokens.admitted(now, tokens as f64);
         }
@@ -498,6 +525,6 @@ impl Controller {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,9 @@ const CHANCE: f64 = 0.04;
 /// Largest number of refusals at which the log is cut to see whether the limit has changed.
 pub(super) const CUTS: usize = 8;
 
+/// Time, in milliseconds, after which it may be known of a request that it was admitted.
+const LATE: u32 = 10_000;
+
 /// Length of a sliding window, in milliseconds.
 const MINUTE: u32 = 60_000;
 
@@ -51,10 +54,20 @@ fn milliseconds(time: f64) -> u32 {
 }
 
 impl Log {
-    /// Adds a request that was admitted.
-    pub(super) fn admitted(&mut self, now: f64) {
-        let slot = (self.count % LENGTH as u64) as usize;
-        (self.times[slot], self.refused[slot]) = (milliseconds(now), 0);
+    /// Adds a request that was admitted, in the order of time: of some it is known later.
+    pub(super) fn admitted(&mut self, at: f64) {
+        let at = milliseconds(at);
+        let mut slot = (self.count % LENGTH as u64) as usize;
+        for _ in 1..(self.count + 1).min(LENGTH as u64) {
+            let before = (slot + LENGTH - 1) % LENGTH;
+            let later = self.times[before].wrapping_sub(at);
+            if later == 0 || later > LATE {
+                break;
+            }
+            (self.times[slot], self.refused[slot]) = (self.times[before], self.refused[before]);
+            slot = before;
+        }
+        (self.times[slot], self.refused[slot]) = (at, 0);
         self.count = self.count.wrapping_add(1);
     }
 

@@ -11,7 +11,7 @@ use super::{Controller, Finish};
 
 /// Rule by which a server limits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// Token bucket that saves up this many seconds of its limit.
     Bucket(f64),
     /// Counter that begins anew with each window of the clock of this many seconds.
@@ -24,7 +24,7 @@ pub(super) enum Rule {
 
 /// The `Retry-After` of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum RetryAfter {
+pub(crate) enum RetryAfter {
     /// The time until the next request would be taken.
     Exact,
     /// The same, rounded to whole seconds.
@@ -88,7 +88,7 @@ impl Default for Scenario {
     }
 }
 
-struct Server {
+pub(crate) struct Server {
     rule: Rule,
     /// Units a second.
     rate: f64,
@@ -98,11 +98,22 @@ struct Server {
     log: VecDeque<(f64, f64)>,
     logged: f64,
     seats: u64,
-    busy: u64,
+    pub(crate) busy: u64,
+}
+
+impl RetryAfter {
+    /// Returns what a refusal says if the next request would be taken after a time.
+    pub(crate) fn told(self, seconds: f64) -> Option<Duration> {
+        match self {
+            RetryAfter::Exact => Some(Duration::from_secs_f64(seconds)),
+            RetryAfter::Coarse => Some(Duration::from_secs_f64(seconds.round())),
+            RetryAfter::Missing => None,
+        }
+    }
 }
 
 impl Server {
-    fn new(rule: Rule, rate: f64, seats: f64, now: f64) -> Server {
+    pub(crate) fn new(rule: Rule, rate: f64, seats: f64, now: f64) -> Server {
         let mut server =
             Server { rule, rate, at: now, level: 0.0, log: VecDeque::new(), logged: 0.0, seats: 0, busy: 0 };
         server.set(rate, seats);
@@ -122,13 +133,13 @@ impl Server {
         }
     }
 
-    fn set(&mut self, rate: f64, seats: f64) {
+    pub(crate) fn set(&mut self, rate: f64, seats: f64) {
         self.rate = rate;
         self.seats = seats.round().max(1.0) as u64;
     }
 
     /// Takes a request of this cost, or returns the time until it would.
-    fn ask(&mut self, now: f64, cost: f64) -> Result<(), f64> {
+    pub(crate) fn ask(&mut self, now: f64, cost: f64) -> Result<(), f64> {
         match self.rule {
             Rule::Bucket(_) => {
                 // A call that is bigger than the bucket is taken from a full one, and leaves a debt.
@@ -254,7 +265,7 @@ fn normal(random: &mut Rng) -> f64 {
     (-2.0 * (1.0 - random.f64()).ln()).sqrt() * (std::f64::consts::TAU * random.f64()).cos()
 }
 
-fn lognormal(random: &mut Rng, mean: f64, sigma: f64) -> f64 {
+pub(crate) fn lognormal(random: &mut Rng, mean: f64, sigma: f64) -> f64 {
     mean * (sigma * normal(random) - sigma * sigma / 2.0).exp()
 }
 
@@ -467,12 +478,7 @@ impl Simulation {
                 self.later(self.now + latency + back, Event::Finish(slot));
             }
             Err(after) => {
-                let after = match self.scenario.retry_after {
-                    RetryAfter::Exact => Some(after),
-                    RetryAfter::Coarse => Some(after.round()),
-                    RetryAfter::Missing => None,
-                };
-                self.calls[slot].outcome = Finish::Refused { retry_after: after.map(Duration::from_secs_f64) };
+                self.calls[slot].outcome = Finish::Refused { retry_after: self.scenario.retry_after.told(after) };
                 self.later(self.now + back, Event::Finish(slot));
             }
         }

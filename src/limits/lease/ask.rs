@@ -1,8 +1,9 @@
 //! When a member asks the ledger, and for what.
 
 use super::super::Time;
+use super::event::encode;
 use super::exchange::{Amount, Request, Use, WindowRule};
-use super::{CALLS, GRACE, LeaseState, Link, MANY_CALLS, PATIENCE, SEAT_RETRY, Sent};
+use super::{CALLS, EVENTS_BEAT, GRACE, LeaseState, Link, MANY_CALLS, PATIENCE, SEAT_RETRY, Sent};
 use crate::types::rate_limit::Unit;
 
 impl LeaseState {
@@ -22,13 +23,18 @@ impl LeaseState {
         let lease = self.lease();
         let gap = if self.rate > MANY_CALLS { Time::from_secs_f64(CALLS / self.rate) } else { Time::from_millis(2) };
         let gap = gap.min(lease / 2);
-        let mut times: [Option<Time>; 4] = [None; 4];
+        let mut times: [Option<Time>; 5] = [None; 5];
         let runs_out = self.is_plenty && self.taken > 0 && self.credit[0] * 4 < self.target;
         if self.starved.is_some() || runs_out {
             let lacks_seat = self.limits_seats() && self.in_flight >= self.seats;
             times[0] = Some(match (self.is_plenty, lacks_seat) {
                 (_, true) => last + gap.max(SEAT_RETRY),
                 (true, false) => last + gap,
+                (false, false) if self.spec.limits.is_empty() => {
+                    // What is granted long before the learnt rate admits a request only waits here.
+                    let paced = self.ledger.paced().map_or(Time::ZERO, |paced| self.unshifted(paced));
+                    self.retry_at.max(last + gap.max(EVENTS_BEAT)).max(paced.saturating_sub(2 * self.round_trip))
+                }
                 (false, false) => self.retry_at.max(last + gap.max(lease / 4)),
             });
         }
@@ -45,8 +51,9 @@ impl LeaseState {
             times[2] = Some(last + self.beat());
         }
         if !self.events.is_empty() {
-            times[3] = Some(last + gap.max(Time::from_millis(10)));
+            times[3] = Some(last + if self.is_urgent { gap } else { gap.max(EVENTS_BEAT) });
         }
+        times[4] = self.listens.map(|beat| last + beat);
         times.into_iter().flatten().min()
     }
 
@@ -80,7 +87,13 @@ impl LeaseState {
         let lease = self.lease();
         let state = self.ledger.state(self.shifted(now));
         self.number += 1;
-        self.sent = Some(Sent { number: self.number, at: now, lease, events: self.events.len() });
+        self.sent = Some(Sent { number: self.number, at: now, lease });
+        if self.batched == 0 && !self.events.is_empty() {
+            self.batched = self.events.len();
+            self.batch += 1;
+        }
+        let probes = (self.wants_probe || now < self.probe_until) && self.ledger.needs_probe(self.shifted(now));
+        (self.wants_probe, self.is_urgent, self.listens) = (false, false, None);
         self.last_sent = Some(now);
         self.taken = 0;
         self.released = 0;
@@ -105,14 +118,18 @@ impl LeaseState {
             in_flight: self.in_flight,
             seats_wanted: self.in_flight.saturating_add(seats_starved).saturating_add(u32::from(self.in_flight > 0)),
             max_in_flight: state.max_in_flight,
-            version: self.version,
-            learnt: (!self.events.is_empty()).then(|| self.ledger.learnt().to_bytes()),
+            probes,
+            snapshot: self.snapshot,
+            position: self.position,
+            batch: self.batch,
+            events: encode(&self.events[..self.batched]),
+            learnt: self.wants_snapshot.then(|| self.shared.learnt().to_bytes()),
         })
     }
 
     /// Decides what is kept, wanted, and at least needed.
     fn ask(&mut self, now: Time, windows: &[WindowRule]) -> (Amount, Amount, Amount) {
-        if now >= self.expires {
+        if now >= self.expires || self.ledger.held_up(self.shifted(now)).is_some() {
             self.credit = [0; 3];
         }
         let since = now.saturating_sub(self.last_sent.unwrap_or(now)).as_secs_f64().max(0.001);
@@ -142,6 +159,13 @@ impl LeaseState {
             target = target.max(grown).max(first.fold(f64::MAX, f64::min).min(1000.0) as u64).max(least[0]);
         }
         target = target.saturating_add(self.waiting).min(most);
+        if self.spec.limits.is_empty() {
+            // It is used within a moment, and others want the same.
+            target = target.min(most.div_ceil(self.members.max(1)));
+        }
+        if self.ledger.held_up(self.shifted(now)).is_some() {
+            target = 0;
+        }
         self.target = target;
         let of_tokens = |part: f64| (part * target as f64).ceil() as u64;
         let mut wanted = [target, of_tokens(self.tokens[0]), of_tokens(self.tokens[1])];

@@ -18,7 +18,7 @@ pub struct Use {
 /// A limit of a window, as this member knows it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WindowRule {
-    /// Length of time for which an admission counts.
+    /// Length of time for which an admission counts; zero if only what is granted and not used yet counts.
     pub period: Time,
     /// Dimension of the limit.
     pub unit: Unit,
@@ -26,7 +26,8 @@ pub struct WindowRule {
     pub limit: u64,
     /// What may be admitted at once after idleness.
     pub burst: f64,
-    /// What is admitted per second in the long run; 0 if that is not limited.
+    /// What is admitted per second in the long run; 0 if that is not limited. With a period of zero the rate at which grants are
+    /// used, which tells when to ask again.
     pub rate: f64,
 }
 
@@ -69,9 +70,17 @@ pub struct Request {
     pub seats_wanted: u32,
     /// Maximum number of requests in flight of all members.
     pub max_in_flight: Option<u32>,
-    /// Version of what was learnt that this member knows.
-    pub version: u64,
-    /// What this member learnt since then, to be stored if the ledger still has that version.
+    /// True if the next request of this member finds out whether a pause is over, or would if it may.
+    pub probes: bool,
+    /// Number of the snapshot of what was learnt that this member knows; 0 for none.
+    pub snapshot: u64,
+    /// Number of bytes of the log, since its begin, that this member knows.
+    pub position: u64,
+    /// Number of the batch in `events`. It is repeated when the answer was lost, and then appended once.
+    pub batch: u64,
+    /// Events of this member, to be appended to the log.
+    pub events: Vec<u8>,
+    /// What was learnt up to `position`, if the ledger wants to know.
     pub learnt: Option<Vec<u8>>,
 }
 
@@ -108,12 +117,22 @@ pub struct Grant {
     pub members: u64,
     /// Time for which this fresh ledger still grants little.
     pub fresh: Time,
-    /// True if what this member learnt was stored.
-    pub stored: bool,
-    /// Version of what was learnt.
-    pub version: u64,
-    /// What was learnt, if the member does not know that version.
+    /// True if this member alone may find out whether a pause is over.
+    pub probe: bool,
+    /// Number of the snapshot from which the log goes on.
+    pub snapshot: u64,
+    /// What was learnt up to the begin of `missed`, if the member has to begin there.
     pub learnt: Option<Vec<u8>>,
+    /// Events of the log that the member does not know. Its own that are appended now are not among them.
+    pub missed: Vec<u8>,
+    /// True if the events of the request were appended now; otherwise they were before.
+    pub appended: bool,
+    /// Number of bytes of the log.
+    pub position: u64,
+    /// True if the ledger wants a snapshot of what was learnt.
+    pub wants_snapshot: bool,
+    /// Number of requests in flight of all members.
+    pub in_flight: u32,
     /// What all members use of each window, in the order of the request.
     pub usage: Vec<u64>,
 }

@@ -2,10 +2,13 @@
 
 use super::super::Time;
 use super::super::budget::{Budget, BudgetState, Refusal, Taken, Wait, WindowState};
-use super::super::ledger::Ledger;
+use super::event::Event;
 use super::exchange::Amount;
-use super::{Event, LEARNT_PERIOD, LeaseState, Link, MAX_EVENTS, RETRY, WhenDown};
+use super::{LeaseState, Link, RETRY, WhenDown};
 use crate::types::rate_limit::{FailureClass, Signals, Tokens, Unit};
+
+/// Time between exchanges of a member that waits for the outcome of another one's probe.
+const PROBING_BEAT: Time = Time::from_millis(25);
 
 impl LeaseState {
     /// Returns what a request of these tokens takes of the slices: no more than a whole window.
@@ -53,7 +56,7 @@ impl LeaseState {
 
     /// Counts what was used, beside what the ledger heard already.
     fn count(&mut self, now: Time, amount: [i64; 3]) {
-        if self.has_windows() {
+        if !self.spec.limits.is_empty() {
             let step = self.step();
             self.history.push(now, amount, step);
             self.unreported.push(now, amount, step);
@@ -61,6 +64,9 @@ impl LeaseState {
     }
 
     fn refund(&mut self, at: Time, amount: [i64; 3]) {
+        if self.spec.limits.is_empty() {
+            return;
+        }
         self.history.correct(at, amount);
         let less = amount.map(|amount| -amount);
         let step = self.step();
@@ -90,25 +96,14 @@ impl LeaseState {
             Event::Observe(_, taken, signals) | Event::Settle(_, taken, _, signals) => {
                 taken.probe || signals.failure.is_some() || !signals.windows.is_empty()
             }
-            Event::Enable(_) => true,
+            Event::Enable(_) | Event::InFlight(_) => true,
         };
         let before = (may_teach && !self.spec.adaptive).then(|| self.ledger.learnt());
-        apply(&mut self.ledger, &event);
+        event.apply(&mut self.ledger);
         let changed = before.is_some_and(|before| !before.is_same(&self.ledger.learnt()));
-        if (changed || self.spec.adaptive) && self.events.len() < MAX_EVENTS {
-            self.events.push(event);
+        if changed || self.spec.adaptive {
+            self.tell(event);
         }
-    }
-}
-
-pub(super) fn apply(ledger: &mut Ledger, event: &Event) {
-    match event {
-        Event::Take(taken) => ledger.count_taken(taken),
-        Event::Observe(now, taken, signals) => ledger.member(0).observe(*now, taken, signals),
-        Event::Settle(now, taken, used, outcome) => ledger.member(0).settle(*now, *taken, *used, outcome),
-        Event::Cancel(now, taken) => ledger.member(0).cancel(*now, *taken),
-        Event::GiveBack(now, taken) => ledger.member(0).give_back(*now, *taken),
-        Event::Enable(now) => ledger.member(0).enable(*now),
     }
 }
 
@@ -125,7 +120,15 @@ impl LeaseState {
             (Link::Down(_), WhenDown::Wait) => return Err(Wait::Until(self.retry_at.max(now + RETRY / 4))),
             (Link::Down(since), WhenDown::Error) => return Err(Wait::Never(Refusal::StoreDown { since })),
             (link @ (Link::Joining(_) | Link::Up), _) => {
-                if !self.has(now, amount) {
+                let shifted = self.shifted(now);
+                if let Some((until, is_probing)) = self.ledger.held_up(shifted) {
+                    // Budget is of no use now. What ends this earlier is heard of.
+                    self.listens = Some(if is_probing { PROBING_BEAT } else { self.beat() });
+                    return Err(Wait::Until(self.unshifted(until).max(now + Time::from_nanos(1))));
+                }
+                let lacks_probe = now >= self.probe_until && self.ledger.needs_probe(shifted);
+                self.wants_probe |= lacks_probe;
+                if lacks_probe || !self.has(now, amount) {
                     if self.starved.is_none() {
                         self.starved = Some(amount);
                     }
@@ -144,10 +147,15 @@ impl Budget for LeaseState {
     fn try_take(&mut self, now: Time, tokens: Tokens) -> Result<Taken, Wait> {
         let amount = self.fitting(now, tokens)?;
         let shifted = self.shifted(now);
+        let probes = self.ledger.needs_probe(shifted);
         let taken = self.ledger.member(0).try_take(shifted, tokens).map_err(|wait| self.unshifted_wait(wait))?;
+        if probes {
+            // The permission to probe is used up.
+            (self.probe_until, self.is_urgent) = (Time::ZERO, true);
+        }
         let taken = Taken { alone: self.too_large(tokens), ..taken };
-        if (self.spec.adaptive || taken.probe) && self.events.len() < MAX_EVENTS {
-            self.events.push(Event::Take(taken));
+        if self.spec.adaptive || taken.probe {
+            self.tell(Event::Take(taken));
         }
         for (credit, amount) in self.credit.iter_mut().zip(amount) {
             *credit = credit.saturating_sub(amount);
@@ -218,7 +226,7 @@ impl Budget for LeaseState {
             Wait::Until(_) | Wait::Release => stopped,
         });
         if self.link == Link::Up {
-            let used = self.usage.iter().filter(|(rule, _)| rule.period != LEARNT_PERIOD);
+            let used = self.usage.iter().filter(|(rule, _)| rule.period != Time::ZERO);
             state.windows = used
                 .map(|(rule, used)| {
                     let period = self.spec.limits.iter().map(|limit| limit.per).filter(|per| *per <= rule.period).max();

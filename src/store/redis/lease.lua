@@ -8,6 +8,8 @@ local function amount() return {number(), number(), number()} end
 
 local BINS = 100
 local EARLY = 0.02
+-- Number of bytes of the log from which on a snapshot is wanted, and from which on it is forgotten.
+local LONG, LONGEST = 16384, 1048576
 
 local id, epoch, serial, seen, elapsed = text(), number(), number(), number(), number()
 local joins, returns, grace, lease, report = number() == 1, number() == 1, number(), number(), number()
@@ -18,7 +20,7 @@ for k = 1, number() do
 end
 local keep, want, least = amount(), amount(), amount()
 local held, seats_wanted, seats = number(), number(), number()
-local version, expected, blob = number(), number(), text()
+local probes, base, position, batch, events, learnt = number() == 1, number(), number(), number(), text(), text()
 
 -- The part of an amount that a window counts: requests, all tokens, input or output.
 local function of(unit, v)
@@ -32,8 +34,8 @@ local fine, s = pcall(cmsgpack.unpack, packed or '')
 if not packed or not fine or type(s) ~= 'table' or not s.members then
   -- The clock goes on as its first member knows it, so that the times that members keep stay valid.
   local start = seen > 0 and seen + elapsed or wall
-  s = {epoch = wall, serial = 0, offset = start - wall, now = start, fresh = start + grace, recovers = 0, version = 0,
-    blob = '', windows = {}, members = {}}
+  s = {epoch = wall, serial = 0, offset = start - wall, now = start, fresh = start + grace, recovers = 0,
+    base = 1, learnt = '', log = '', log_at = 0, windows = {}, members = {}}
 end
 
 -- The ledger's clock never goes back with the machine's. A jump forward would empty all windows: nobody has come for a second,
@@ -69,14 +71,15 @@ if not joins and (not me or s.epoch ~= epoch) then
 end
 if not me then
   me = {out = {0, 0, 0}, got = {0, 0, 0}, got_at = now, want = {0, 0, 0}, least = {0, 0, 0}, seats = 0, seats_wanted = 0,
-    ends = now, lease = lease, report = -1}
+    held = 0, ends = now, lease = lease, report = -1}
   s.members[id] = me
 end
 if joins and #rows > 0 and now < s.fresh then
   s.recovers, s.fresh = 1, math.max(s.fresh, now + grace)
 end
 
-for _, w in ipairs(windows) do
+-- A period of zero: only what is granted and not used yet counts.
+for _, w in ipairs(windows) do if w.period > 0 then
   local name = string.format('%d:%d', w.period, w.unit)
   local old = s.windows[name]
   if not old then
@@ -85,7 +88,7 @@ for _, w in ipairs(windows) do
   end
   old.listed = now
   w.state, w.width = old, w.period / BINS
-end
+end end
 
 -- Counts an amount that was used at a time. What turned out to be less is taken off the bins from that time on.
 local function count(time, v)
@@ -108,7 +111,7 @@ end
 
 -- What a member that fell silent may have used counts from the end of its lease, until it says what it used.
 local others, hungry, alive = {0, 0, 0}, {}, 1
-local seats_used, seats_asked = 0, {}
+local seats_used, seats_asked, in_flight = 0, {}, held
 for name, m in pairs(s.members) do
   if name ~= id then
     if m.ends <= now then
@@ -116,13 +119,14 @@ for name, m in pairs(s.members) do
         count(m.ends, m.out)
         m.presumed, m.presumed_at, m.out = m.out, m.ends, {0, 0, 0}
       end
-      if m.ends + m.lease <= now then m.seats, m.seats_wanted = 0, 0 end
+      if m.ends + m.lease <= now then m.seats, m.seats_wanted, m.held = 0, 0, 0 end
     else
       alive = alive + 1
     end
     for k = 1, 3 do others[k] = others[k] + m.out[k] end
     if m.want[1] > 0 and m.asks_until > now then hungry[#hungry + 1] = m end
     seats_used = seats_used + m.seats
+    in_flight = in_flight + m.held
     if m.seats_wanted > 0 then seats_asked[#seats_asked + 1] = m end
     if m.ends + math.min(math.max(longest, 10000000), 60000000) + 2 * m.lease <= now then s.members[name] = nil end
   end
@@ -151,19 +155,27 @@ for name, w in pairs(s.windows) do
   if w.listed + w.period < now and w.used == 0 then s.windows[name] = nil end
 end
 
+-- One member finds out whether a pause is over. It may until its lease ends, or until it says that it did.
+local probe = probes and (not s.prober or s.prober == id or s.prober_ends <= now)
+if probe then s.prober, s.prober_ends = id, now + lease elseif s.prober == id then s.prober = nil end
+
 local usage = {}
 for k, w in ipairs(windows) do
   local state, need = w.state, of(w.unit, least)
-  -- What was used without a grant fills the bucket, but leaves no debt.
-  local before = math.max(0, state.level - w.rate * (now - state.at))
-  state.level = math.max(0, math.min(before + of(w.unit, change), math.max(before, w.burst)))
-  state.at = now
-  w.held = state.used + of(w.unit, others) + of(w.unit, keep)
-  w.by_limit, w.by_burst = w.limit - w.held, w.burst - state.level
-  -- A request larger than a window, or than its burst, is admitted when nothing else is in it.
-  if w.held <= 0 then w.by_limit = math.max(w.by_limit, need) end
-  if state.level <= 0 then w.by_burst = math.max(w.by_burst, need) end
-  if now < s.fresh then
+  w.held = of(w.unit, others) + of(w.unit, keep)
+  if state then
+    -- What was used without a grant fills the bucket, but leaves no debt.
+    local before = math.max(0, state.level - w.rate * (now - state.at))
+    state.level = math.max(0, math.min(before + of(w.unit, change), math.max(before, w.burst)))
+    state.at = now
+    w.held = w.held + state.used
+  end
+  w.by_limit, w.by_burst = w.limit - w.held, w.burst - (state and state.level or 0)
+  -- A request larger than a window, or than its burst, is admitted when nothing else is in it. What was granted to others is
+  -- of no use to them while only a probe is sent.
+  if w.held <= 0 or not state and probe then w.by_limit = math.max(w.by_limit, need) end
+  if not state or state.level <= 0 then w.by_burst = math.max(w.by_burst, need) end
+  if state and now < s.fresh then
     local early = s.recovers == 1 and 0 or math.max(w.limit * EARLY - w.held, w.held <= 0 and need or 0)
     w.by_limit = math.min(w.by_limit, early)
   end
@@ -204,7 +216,7 @@ if want[1] > 0 then
   end
   local before = {0, 0, 0}
   part = math.min(part, 1)
-  if tight and #hungry > 0 then
+  if tight and #hungry > 0 and not probe then
     local unit, mine, wanted = tight.unit, level(me, tight.unit), of(tight.unit, want)
     local asks = {{want = wanted, level = mine}}
     for k, m in ipairs(hungry) do asks[k + 1] = {want = of(unit, m.want), level = level(m, unit), member = m} end
@@ -233,7 +245,9 @@ if want[1] > 0 then
       local need = of(w.unit, least) + of(w.unit, before)
       if need > w.by_burst and w.rate > 0 then retry = math.max(retry, (need - w.by_burst) / w.rate) end
       local missing = need - w.by_limit
-      if missing > 0 then
+      if missing > 0 and not w.state then
+        retry = math.max(retry, math.min(math.max(0.25 / w.rate, 5000), 250000))
+      elseif missing > 0 then
         local first, last = math.floor((now - w.period) / w.width) - 1, math.floor(now / w.width)
         local waits = lease
         for bin = first, last do
@@ -256,7 +270,9 @@ end
 me.got_at, me.least, me.lease, me.ends = now, least, lease, now + lease
 me.asks_until = now + math.min(retry, 1000000) + 2 * lease
 me.hungry = me.want[1] > 0 and (grant[1] == 0 and me.hungry or now) or nil
-for _, w in ipairs(windows) do w.state.level = w.state.level + of(w.unit, grant) end
+for _, w in ipairs(windows) do
+  if w.state then w.state.level = w.state.level + of(w.unit, grant) end
+end
 
 local given, steady = 4294967295, 4294967295
 if seats >= 0 then
@@ -278,10 +294,31 @@ if seats >= 0 then
   me.seats, me.seats_wanted = given, seats_wanted
 end
 
-local stored = 0
-if expected >= 0 and expected == s.version then
-  s.version, s.blob, stored = s.version + 1, blob, 1
+me.held = held
+
+-- What was learnt: a snapshot, and the log of the events since then. All begin anew with each snapshot, which makes up for
+-- differences between them.
+local last = s.log_at + #s.log
+local known = epoch == s.epoch and base == s.base and position >= s.log_at and position <= last
+if known and #learnt > 0 then
+  s.learnt, s.base, base = learnt, s.base + 1, s.base + 1
+  s.log, s.log_at = string.sub(s.log, position - s.log_at + 1), position
 end
+local missed = string.sub(s.log, known and position - s.log_at + 1 or 1)
+local appended = 0
+if #events > 0 and me.batch ~= batch then
+  -- Each batch ends with the number of all requests in flight, so that those of dead members do not stay.
+  local bytes, rest = {}, in_flight
+  for k = 1, 4 do
+    bytes[k] = rest % 256
+    rest = math.floor(rest / 256)
+  end
+  s.log = s.log .. events .. string.char(6, unpack(bytes))
+  me.batch, appended = batch, 1
+end
+last = s.log_at + #s.log
+if #s.log > LONGEST then s.base, s.learnt, s.log, s.log_at = s.base + 1, '', '', last end
 save()
 return {0, s.epoch, s.serial, now, grant[1], grant[2], grant[3], given, steady, retry, alive,
-  math.max(0, s.fresh - now), stored, s.version, s.version ~= version and s.blob or false, usage}
+  math.max(0, s.fresh - now), probe and 1 or 0, s.base, known and '' or s.learnt, missed, appended, last,
+  (#s.log > LONG or s.learnt == '') and 1 or 0, in_flight, usage}

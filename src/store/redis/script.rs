@@ -12,7 +12,7 @@ use crate::limits::lease::{Amount, Grant, Reply, Request};
 use crate::types::rate_limit::Unit;
 
 /// Version of the ledger's layout. Ledgers of different versions have different keys.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A script that is sent by its hash.
 pub(super) const TEXT: &str = include_str!("lease.lua");
@@ -77,8 +77,8 @@ pub(super) fn arguments(member: &str, request: &Request) -> Vec<Bytes> {
     [request.keep, request.want, request.least].into_iter().for_each(|amount| arguments.numbers(amount));
     arguments.numbers([request.in_flight.into(), request.seats_wanted.into()]);
     arguments.text(&request.max_in_flight.map_or(-1, i64::from));
-    arguments.numbers([request.version]);
-    arguments.text(&request.learnt.as_ref().map_or(-1, |_| request.version as i64));
+    arguments.numbers([u64::from(request.probes), request.snapshot, request.position, request.batch]);
+    arguments.0.push(request.events.clone().into());
     arguments.0.push(request.learnt.clone().unwrap_or_default().into());
     arguments.0
 }
@@ -112,11 +112,13 @@ pub(super) fn read(answer: Value) -> Option<Reply> {
     let [retry] = times(&mut values)?;
     let [members] = numbers(&mut values)?;
     let [fresh] = times(&mut values)?;
-    let [stored, version] = numbers(&mut values)?;
-    let learnt = match values.next()? {
+    let [probe, snapshot] = numbers(&mut values)?;
+    let mut bytes = || match values.next()? {
         Value::Bytes(bytes) => Some(bytes.to_vec()),
         _ => None,
     };
+    let (learnt, missed) = (bytes()?, bytes()?);
+    let [appended, position, wants_snapshot, in_flight] = numbers(&mut values)?;
     let Value::Array(usage) = values.next()? else { return None };
     let usage = usage.into_iter().map(|value| number(&value)).collect::<Option<_>>()?;
     let seat = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
@@ -130,9 +132,14 @@ pub(super) fn read(answer: Value) -> Option<Reply> {
         retry,
         members,
         fresh,
-        stored: stored == 1,
-        version,
-        learnt,
+        probe: probe == 1,
+        snapshot,
+        learnt: (!learnt.is_empty()).then_some(learnt),
+        missed,
+        appended: appended == 1,
+        position,
+        wants_snapshot: wants_snapshot == 1,
+        in_flight: seat(in_flight),
         usage,
     }))
 }

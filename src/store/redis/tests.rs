@@ -1,5 +1,8 @@
 //! Members and the ledger's script, on a real redis-server in virtual time: the script is told the time.
 
+mod learning;
+mod model;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -31,6 +34,10 @@ enum Event {
     Answer(usize, u64, Option<Reply>),
     /// A call ends.
     Finish(usize, Box<(Taken, Option<Tokens>, Signals)>),
+    /// A call of a member reaches the provider.
+    Reach(usize, Box<Taken>),
+    /// A call leaves the provider.
+    Leave,
     /// Something else happens.
     Do(fn(&mut Simulation)),
     /// A command is run on the server.
@@ -54,8 +61,9 @@ struct Member {
 }
 
 struct Simulation {
-    _server: Server,
-    client: Client,
+    redis: Option<(Server, Client)>,
+    /// The ledger, if there is no Redis.
+    model: model::Model,
     script: Script,
     key: Key,
     now: Time,
@@ -75,9 +83,7 @@ struct Simulation {
     /// Duration of a call, the tokens reserved for it, and those that it used.
     call: fn(u64) -> (Time, Tokens, Option<Tokens>),
     most_in_flight: u32,
-    /// Rate of the provider's own bucket, which saves one second's worth; its level, and the time of that.
-    bucket: Option<(f64, f64, Time)>,
-    refusals: Vec<Time>,
+    provider: Option<learning::Provider>,
 }
 
 fn spec(limits: &[Limit]) -> QuotaSpec {
@@ -92,11 +98,18 @@ impl Simulation {
     async fn start() -> Option<Self> {
         let server = server::start(&[])?;
         let client = Client::start(Address::parse("share", &server.url()).unwrap(), &Settings::default());
+        let mut simulation = Self::without_redis();
+        simulation.redis = Some((server, client));
+        Some(simulation)
+    }
+
+    /// Begins a simulation whose ledger is in memory.
+    fn without_redis() -> Self {
         let text = TEXT.replace("redis.call('TIME')", "{0, ARGV[#ARGV]}");
         assert_ne!(text, TEXT);
-        Some(Self {
-            _server: server,
-            client,
+        Self {
+            redis: None,
+            model: model::Model::default(),
             script: Script::new(text.leak()),
             key: Key::new("test", "quota"),
             now: SECOND,
@@ -111,9 +124,12 @@ impl Simulation {
             latency: MILLISECOND,
             call: |_| (200 * MILLISECOND, Tokens::default(), None),
             most_in_flight: 0,
-            bucket: None,
-            refusals: Vec::new(),
-        })
+            provider: None,
+        }
+    }
+
+    fn client(&self) -> &Client {
+        &self.redis.as_ref().unwrap().1
     }
 
     /// Adds a member that makes a call every so often, from and until a time.
@@ -131,7 +147,7 @@ impl Simulation {
             dead: false,
             admitted: 0,
             in_flight: 0,
-            polls_at: None,
+            polls_at: Some(from),
             due_at: None,
         });
         self.at(from, Event::Poll(number));
@@ -161,7 +177,7 @@ impl Simulation {
             let concerned = match &event {
                 Event::Poll(number) | Event::Due(number) => Some(*number),
                 Event::Answer(number, ..) | Event::Finish(number, ..) => Some(*number),
-                Event::Arrive(..) | Event::Do(_) | Event::Command(_) => None,
+                Event::Arrive(..) | Event::Reach(..) | Event::Leave | Event::Do(_) | Event::Command(_) => None,
             };
             if let Some(member) = concerned.map(|number| &self.members[number]) {
                 if member.dead {
@@ -173,14 +189,16 @@ impl Simulation {
                 }
             }
             match event {
-                Event::Poll(number) => {
+                // Others were meant to be earlier.
+                Event::Poll(number) if self.members[number].polls_at.is_some_and(|at| at <= time) => {
                     self.members[number].polls_at = None;
                     self.poll(number);
                 }
-                Event::Due(number) => {
+                Event::Due(number) if self.members[number].due_at.is_some_and(|at| at <= time) => {
                     self.members[number].due_at = None;
                     self.poll(number);
                 }
+                Event::Poll(_) | Event::Due(_) => {}
                 Event::Arrive(number, request) => {
                     let outage = self.outages.iter().find(|(from, until, _)| (*from..*until).contains(&time)).copied();
                     match outage {
@@ -212,8 +230,10 @@ impl Simulation {
                     member.state.settle(time, taken, used, &outcome);
                     self.poll(number);
                 }
+                Event::Reach(number, taken) => self.reach(number, *taken),
+                Event::Leave => self.provider.iter_mut().for_each(|it| it.server.busy -= 1),
                 Event::Do(action) => action(self),
-                Event::Command(command) => drop(self.client.command(&command).await.unwrap()),
+                Event::Command(command) => drop(self.client().command(&command).await.unwrap()),
             }
         }
         self.now = end;
@@ -260,18 +280,12 @@ impl Simulation {
                     member.next_call += member.every;
                     let spent = used.unwrap_or(tokens);
                     self.admissions.push((now, spent.input + spent.output, number));
-                    let mut outcome = Signals::default();
-                    if let Some((rate, level, at)) = &mut self.bucket {
-                        *level = (*level + *rate * (now - *at).as_secs_f64()).min(*rate);
-                        *at = now;
-                        if *level >= 1.0 {
-                            *level -= 1.0;
-                        } else {
-                            outcome.failure = Some(FailureClass::Rate);
-                            self.refusals.push(now);
-                        }
+                    if self.provider.is_some() {
+                        let time = now + self.network();
+                        self.at(time, Event::Reach(number, Box::new(taken)));
+                    } else {
+                        self.at(now + duration, Event::Finish(number, Box::new((taken, used, Signals::default()))));
                     }
-                    self.at(now + duration, Event::Finish(number, Box::new((taken, used, outcome))));
                     let sum = self.members.iter().map(|member| member.in_flight).sum();
                     self.most_in_flight = self.most_in_flight.max(sum);
                 }
@@ -291,10 +305,13 @@ impl Simulation {
 
     async fn exchange(&mut self, number: usize, request: &Request) -> Reply {
         self.exchanges += 1;
+        if self.redis.is_none() {
+            return self.model.exchange(number, self.now, request);
+        }
         let mut arguments = arguments(&self.members[number].name, request);
         let wall = (WALL + self.now).as_micros() as i64 + self.clock * 1_000_000;
         arguments.push(Bytes::from(wall.to_string()));
-        read(self.client.run(&self.script, self.key.as_str(), &arguments).await.unwrap()).unwrap()
+        read(self.client().run(&self.script, self.key.as_str(), &arguments).await.unwrap()).unwrap()
     }
 
     /// Largest sum in any window, of requests or of tokens, from a time on.
@@ -573,24 +590,10 @@ async fn keys_expire_and_show_no_names() {
     let Some(mut simulation) = Simulation::start().await else { return };
     simulation.add_many(2, &spec(&[requests(60, 60)]), WhenDown::Share(0.1));
     simulation.run(SECOND * 2).await;
-    assert_eq!(simulation.client.command(&["DBSIZE"]).await.unwrap(), Value::Integer(1));
-    let Value::Integer(left) = simulation.client.command(&["PTTL", simulation.key.as_str()]).await.unwrap() else {
+    assert_eq!(simulation.client().command(&["DBSIZE"]).await.unwrap(), Value::Integer(1));
+    let Value::Integer(left) = simulation.client().command(&["PTTL", simulation.key.as_str()]).await.unwrap() else {
         panic!()
     };
     assert!((3_500_000..=3_600_000).contains(&left), "{left}");
 }
 
-#[tokio::test]
-async fn a_limit_that_nobody_told_is_learnt_together() {
-    let Some(mut simulation) = Simulation::start().await else { return };
-    simulation.bucket = Some((50.0, 50.0, SECOND));
-    let spec = QuotaSpec { adaptive: true, ..QuotaSpec::default() };
-    simulation.add_many(3, &spec, WhenDown::Share(0.1));
-    simulation.run(SECOND * 40).await;
-    let attempts = simulation.sum(SECOND * 20, SECOND * 40, false);
-    let refused = simulation.refusals.iter().filter(|time| **time >= SECOND * 20).count();
-    let each: Vec<u64> = simulation.members.iter().map(|member| member.admitted).collect();
-    println!("learnt: {attempts} attempts, {refused} refused, {each:?}, {} exchanges", simulation.exchanges);
-    assert!((850..=1000).contains(&attempts) && refused <= 10, "{attempts} {refused}");
-    assert!(each.iter().max().unwrap() * 10 <= each.iter().min().unwrap() * 12, "{each:?}");
-}
