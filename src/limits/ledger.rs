@@ -228,7 +228,8 @@ impl Ledger {
     /// True if the next request finds out whether a pause or a stop is over.
     pub(super) fn needs_probe(&self, now: Time) -> bool {
         let nanos = self.clock.max(nanoseconds(now));
-        self.pause.check(nanos) == Ok(true) || self.adaptive == 1 && self.controller.needs_probe(Time::from_nanos(nanos))
+        self.pause.check(nanos) == Ok(true)
+            || self.adaptive == 1 && self.controller.needs_probe(Time::from_nanos(nanos))
     }
 
     /// Returns what `status()` shows.

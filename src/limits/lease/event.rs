@@ -306,8 +306,7 @@ mod tests {
 
     fn batch() -> Vec<Event> {
         let at = |nanos: u64| Time::from_nanos(1_800_000_000_000_000_000 + nanos);
-        let taken =
-            Taken { at: at(5), tokens: Tokens { input: 300, output: u64::MAX }, alone: None, probe: true };
+        let taken = Taken { at: at(5), tokens: Tokens { input: 300, output: u64::MAX }, alone: None, probe: true };
         let other = Taken { at: at(9_000_000), probe: false, ..taken };
         let windows = [
             WindowSignal {

@@ -6,9 +6,9 @@
 
 use super::super::Time;
 use super::super::ledger::Learnt;
+use super::LeaseState;
 use super::event::{Event, decode};
 use super::exchange::Grant;
-use super::LeaseState;
 
 /// Maximum number of events that wait to be told. While the ledger is down the older ones are forgotten.
 const MAX_EVENTS: usize = 4_000;

@@ -596,4 +596,3 @@ async fn keys_expire_and_show_no_names() {
     };
     assert!((3_500_000..=3_600_000).contains(&left), "{left}");
 }
-

@@ -130,11 +130,8 @@ async fn learnt(case: Case) -> Option<Vec<(f64, f64)>> {
             simulation.provider.iter_mut().for_each(|it| it.server.set(rate * factor, seats * factor));
         }
         simulation.run(SECOND * (begin + phase.1)).await;
-        let used = if case.rule == Rule::InFlight {
-            (seats * factor).round().max(1.0) / case.latency
-        } else {
-            rate * factor
-        };
+        let used =
+            if case.rule == Rule::InFlight { (seats * factor).round().max(1.0) / case.latency } else { rate * factor };
         figures.push(simulation.figures(case.rule, used, case.latency, (begin + phase.0, begin + phase.1)));
     }
     let each: Vec<u64> = simulation.members.iter().map(|member| member.admitted).collect();
@@ -152,8 +149,7 @@ async fn learnt(case: Case) -> Option<Vec<(f64, f64)>> {
     Some(figures)
 }
 
-const RULES: [Rule; 5] =
-    [Rule::Bucket(1.0), Rule::Bucket(10.0), Rule::Window(6.0), Rule::Window(1.0), Rule::InFlight];
+const RULES: [Rule; 5] = [Rule::Bucket(1.0), Rule::Bucket(10.0), Rule::Window(6.0), Rule::Window(1.0), Rule::InFlight];
 
 #[tokio::test]
 async fn a_limit_that_nobody_told_is_learnt_together() {

@@ -74,8 +74,7 @@ impl Model {
         let held = request.in_flight;
         let in_flight = held + others.iter().map(|it| it.held).sum::<u32>();
 
-        let probe =
-            request.probes && self.prober.is_none_or(|(prober, until)| prober == id || until <= now);
+        let probe = request.probes && self.prober.is_none_or(|(prober, until)| prober == id || until <= now);
         if probe {
             self.prober = Some((id, now + lease));
         } else if self.prober.is_some_and(|prober| prober.0 == id) {
@@ -85,7 +84,11 @@ impl Model {
         let (keep, want, least) = (request.keep[0], request.want[0], request.least[0]);
         let rule = request.windows[0];
         let used = others.iter().map(|it| it.out).sum::<u64>() + keep;
-        let free = if used == 0 || probe { rule.limit.saturating_sub(used).max(least) } else { rule.limit.saturating_sub(used) };
+        let free = if used == 0 || probe {
+            rule.limit.saturating_sub(used).max(least)
+        } else {
+            rule.limit.saturating_sub(used)
+        };
         let (mut granted, mut retry) = (0, Time::ZERO);
         if want > 0 {
             let hungry: Vec<Known> =
@@ -146,9 +149,8 @@ impl Model {
         me.held = held;
 
         let last = self.log_at + self.log.len() as u64;
-        let mut known = request.epoch == 1
-            && request.snapshot == self.snapshot
-            && (self.log_at..=last).contains(&request.position);
+        let mut known =
+            request.epoch == 1 && request.snapshot == self.snapshot && (self.log_at..=last).contains(&request.position);
         let mut snapshot = request.snapshot;
         if let (true, Some(learnt)) = (known, &request.learnt) {
             self.learnt.clone_from(learnt);
