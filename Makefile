@@ -143,6 +143,7 @@ profile: $(VENV)/.done-maturin $(PROFILE_VENV)/.done-venv ## record a new PGO pr
 	rm -rf target/profile/*.whl
 	RUSTFLAGS="$(REMAP_FLAGS) $(RUSTFLAGS) -Cprofile-generate=$(CURDIR)/target/profile/counted" \
 		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) --target-dir target/profile --out target/profile
+	$(PROFILE_VENV)/bin/pip install trustme
 	$(PROFILE_VENV)/bin/pip install --force-reinstall --no-deps target/profile/*.whl
 	rm -rf target/profile/counted  # counts of build scripts
 	$(PROFILE_VENV)/bin/python benches/train.py
