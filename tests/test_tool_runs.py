@@ -35,7 +35,7 @@ from server import (
 )
 
 import ritellm
-from ritellm import _tool_runs, _tool_wires
+from ritellm import Client, Router, _tool_runs, _tool_wires
 
 Runs = Callable[..., Any]
 
@@ -358,6 +358,27 @@ class TestErrors:
             run(weather, max_steps=3)
         assert len(at_openai.requests) == 3
         assert caught.value.run.messages[-1] == {"role": "tool", "tool_call_id": "call_0", "content": "Oslo: 4 °C"}
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_the_client_s_own_keys_are_told_to_no_model(self, at_openai: Server, stream: bool) -> None:
+        def leak() -> None:
+            raise RuntimeError("the header was Bearer sk-of-the-client and x-token was token-of-mine, not sk-other")
+
+        said = calling_streamed(("leak", {})) if stream else calling(("leak", {}))
+        clients = [
+            Client(api_key="sk-of-the-client", headers={"x-api-key": "token-of-mine"}),
+            Client(api_key=lambda: "sk-of-the-client", headers={"x-api-key": "token-of-mine"}),
+            Client(providers={"openai": {"api_key": "sk-of-the-client", "headers": {"x-api-key": "token-of-mine"}}}),
+            Router({"m": [{"model": MODEL, "api_key": "sk-of-the-client", "headers": {"x-api-key": "token-of-mine"}}]}),
+        ]
+        for client in clients:
+            at_openai.answer(said, streamed("Sorry.") if stream else plain("Sorry."))
+            model = "m" if isinstance(client, Router) else MODEL
+            run = client.run_tools(model, MESSAGES, [leak], stream=stream)
+            for _ in run if stream else ():
+                pass
+            told = at_openai.last.json["messages"][-1]["content"]
+            assert told == "Error: RuntimeError: the header was Bearer *** and x-token was ***, not sk-other"
 
     def test_a_key_is_in_no_traceback(self, run: Runs, at_openai: Server) -> None:
         at_openai.answer(refusal(400))
@@ -769,6 +790,43 @@ def test_arguments_that_are_no_json_can_be_sent_back(server: Server, model: str)
     with pytest.raises(ritellm.BadRequestError, match="no, thank you"):
         ritellm.completion(model, done, api_key="k", base_url=server.url, max_tokens=10)
     assert "interrupted" in json.dumps(server.last.json)
+
+
+WIRES = [
+    "openai/m",
+    "anthropic/m",
+    "gemini/m",
+    "bedrock/anthropic.claude-3-haiku-20240307-v1:0",
+    "cohere/m",
+    "ollama_chat/m",
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", [*WIRES, "mistral/m", "groq/m", "openai/m of the Responses API"])
+def test_a_refusal_of_a_call_without_a_result_names_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, model: str, stream: bool
+) -> None:
+    """A plain call sends the history as it is: servers of one's own take it. Providers refuse it, each in its own words."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    model, *of_responses = model.split(" ", 1)
+    options: Json = {"base_url": server.url, "stream": stream}
+    options |= {"aws_region_name": "us-east-1"} if "bedrock" in model else {"api_key": "k"}
+    call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    messages = [*MESSAGES, {"role": "assistant", "content": "So:", "tool_calls": [call]}, *MESSAGES]
+    item = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
+    server.answer(refusal(400))
+    with pytest.raises(ritellm.BadRequestError, match="no, thank you") as caught:
+        if of_responses:
+            ritellm.responses(model, [item, *MESSAGES], **options)
+        else:
+            ritellm.completion(model, messages, max_tokens=10, **options)
+    place = "input[0]" if of_responses else "messages[1].tool_calls[0]"
+    assert f"{place} has a call without a result right after it (c)" in caught.value.message
+    with pytest.raises(ritellm.BadRequestError) as caught:
+        ritellm.completion(model, _tool_wires.with_results(messages), max_tokens=10, **options)
+    assert "without a result" not in caught.value.message
 
 
 @pytest.mark.parametrize("stream", [False, True])

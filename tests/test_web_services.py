@@ -413,6 +413,21 @@ class TestWithoutAsgi:
         assert pieces[0].startswith(b"data: {") and pieces[1].startswith(b"event: error\n")
         assert [piece async for piece in ritellm.sse([])] == [b"data: [DONE]\n\n"]
 
+    async def test_one_that_is_left_while_it_is_idle(self) -> None:
+        ended: list[bool] = []
+
+        async def items() -> AsyncIterator[int]:
+            try:
+                yield 1
+                await asyncio.sleep(PATIENCE)
+            finally:
+                ended.append(True)
+
+        pieces: Any = aiter(ritellm.sse(items(), keep_alive=0.001))
+        assert [await anext(pieces), await anext(pieces)] == [b"data: 1\n\n", b": keep-alive\n\n"]
+        await pieces.aclose()
+        assert ended == [True]
+
     @pytest.mark.parametrize("wrong", [3, None, "text", {"a": 1}, ChatCompletion(choices=[])])
     def test_what_is_no_stream(self, wrong: Any) -> None:
         with pytest.raises(ritellm.InvalidArgumentError, match="stream is of type"):

@@ -598,6 +598,7 @@ class Meta:
         """The number of times that the model was asked again because its answer did not fit the schema."""
 
     def _after(self, earlier: Meta) -> Meta: ...
+    def _redact(self, text: str) -> str: ...
     @property
     def usage(self) -> _TokenCounts | None:
         """Numbers of tokens by class, each token in one class; `None` if the client has no catalog, or there are none.

@@ -296,6 +296,9 @@ class Loop:
         for secret in {key, *(os.environ.get(variable) for variable in variables)}:
             if isinstance(secret, str) and len(secret) >= 8:
                 message = message.replace(secret, "***")
+        if isinstance(meta := getattr(self.run.response, "meta", None), _core.Meta):
+            # The keys of the client, of its providers and of a router's deployment, wherever they came from.
+            message = meta._redact(message)
         return message if len(message) <= 2000 else f"{message[:2000]}…"
 
     def judged(self, job: Job, verdict: Any) -> RunOutput | None:

@@ -361,8 +361,12 @@ class EventStream(_Base):
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """Yields the pieces of the body."""
         try:
-            async with contextlib.aclosing(self._items()) as items:
-                async for item in items if self._pause is None else _paced(items, self._pause):
+            # Each is closed, and not only left: a generator that is left runs on until the loop finds it.
+            async with (
+                contextlib.aclosing(self._items()) as items,
+                contextlib.aclosing(_paced(items, self._pause)) as paced,
+            ):
+                async for item in paced:
                     yield self._encoding.idle if item is _IDLE else self._of(item)
             if end := self._encoding.end(self._as_events):
                 yield end
@@ -435,8 +439,12 @@ def _is_source(value: Any) -> bool:
     return inspect.isawaitable(value) or hasattr(value, "__aiter__") or hasattr(value, "__iter__")
 
 
-async def _paced(items: AsyncIterator[Any], pause: float) -> AsyncIterator[Any]:
+async def _paced(items: AsyncIterator[Any], pause: float | None) -> AsyncGenerator[Any, None]:
     """Yields the items, and `_IDLE` after each pause without one."""
+    if pause is None:
+        async for item in items:
+            yield item
+        return
     while True:
         waiting = asyncio.ensure_future(_next(items))
         try:

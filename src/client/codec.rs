@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::call::Call;
 use crate::error::{Error, ErrorKind, MAX_BODY, Result};
-use crate::providers::{Encoded, Endpoint, media_sizes, untooled};
+use crate::providers::{Encoded, Endpoint, media_sizes, unanswered_call, untooled};
 use crate::transport::{Transport, is_loopback};
 use crate::types::dot_segments::has_dot_segment;
 use crate::types::http::HttpResponse;
@@ -104,7 +104,13 @@ pub(super) fn decode(
         _ => {
             // The rest is cut off before anything reads it.
             let body = response.body.slice(..response.body.len().min(MAX_BODY));
-            Err(provider.decode_error(&HttpResponse { body, ..response.clone() }))
+            let mut error = provider.decode_error(&HttpResponse { body, ..response.clone() });
+            if matches!(error.kind, ErrorKind::BadRequest | ErrorKind::UnprocessableEntity)
+                && let Some(hint) = unanswered_call(&call.request.params)
+            {
+                error.message += &format!(" ({hint})");
+            }
+            Err(error)
         }
     }
 }

@@ -85,6 +85,7 @@ pub use state::{binding, created_ids};
 pub use structured::support::Support;
 pub use structured::{ask as ask_for_structured_output, untooled, untooled_stream};
 pub use table::TABLE;
+pub use tools::orphans::unanswered_call;
 
 /// A provider's wire format.
 pub trait Provider: Send + Sync {

@@ -174,6 +174,14 @@ impl Meta {
         self.meta.record.as_ref().map_or(0, |record| record.validation_retries)
     }
 
+    /// Returns a text with the secrets that were sent with the call replaced by asterisks.
+    #[pyo3(name = "_redact")]
+    fn redact<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyString>> {
+        let mut text = text.to_owned();
+        self.meta.secrets.redactor().hide(&mut text);
+        values::string(py, &text)
+    }
+
     /// Returns this metadata with that of the answer before, after which the model was asked again.
     #[pyo3(name = "_after")]
     fn after(&self, earlier: &Self) -> Self {

@@ -7,6 +7,7 @@
 //! - [`ids`]: unique ids for these calls
 //! - [`arguments`]: the arguments of a call, in any form that a host writes them in
 //! - [`items`]: the tools and calls of Responses, which have another format
+//! - [`orphans`]: calls without a result, for the errors of providers that refuse them
 //! - [`endpoint`]: all of it, around the chat endpoint of a wire of its own
 //!
 //! A call without tools costs a lookup of `tools`, and a search for calls in the history.
@@ -19,6 +20,7 @@ pub(super) mod history;
 pub(super) mod ids;
 pub(super) mod items;
 pub(super) mod names;
+pub(super) mod orphans;
 
 use std::borrow::Cow;
 
