@@ -206,7 +206,7 @@ class TestKills:
 
     def test_at_some_points(self, wire: str, server: Server, tmp_path: Path) -> None:
         first = WIRES.index(wire) + 1
-        self.each(wire, server, tmp_path, range(first, 60, 4))
+        self.each(wire, server, tmp_path, range(first, 60, 9))
 
     @pytest.mark.long
     def test_at_every_point(self, wire: str, server: Server, tmp_path: Path) -> None:

@@ -111,18 +111,19 @@ class Runner:
         self._client, self._core, self._folder = client, core, folder
         options = {name: value for name, value in core.call_options().items() if name not in OF_ROWS}
         self._options = _core.conceal(options)
-        state = load(folder)
-        if state is None:
-            self.plan = Plan(f"rt{secrets.token_hex(6)}", max_rows, max_cost)
-        else:
-            self.plan = Plan.load(state, max_rows, max_cost, time.monotonic())
+        self._limits = (max_rows, max_cost)
+        self.plan = self._load()
         self.pause: tuple[str, Any] | None = None
         self._wake = threading.Condition()
         self._is_stopped = False
-        self._batches = _core.BulkBatches(
-            core, self.plan.tag, list(self.plan.batches), self.plan.next_number, retry_failed
-        )
+        self._batches = _core.BulkBatches(core, retry_failed)
         self._thread = threading.Thread(target=self._main, name="ritellm-batches", daemon=True)
+
+    def _load(self) -> Plan:
+        state = load(self._folder)
+        if state is None:
+            return Plan(f"rt{secrets.token_hex(6)}", *self._limits)
+        return Plan.load(state, *self._limits, time.monotonic())
 
     def start(self) -> None:
         """Begins the run."""
@@ -130,6 +131,7 @@ class Runner:
 
     def stop(self) -> None:
         """Ends the run after the request that is under way. Batches go on at the provider."""
+        self._batches.stop()
         with self._wake:
             self._is_stopped = True
             self._wake.notify_all()
@@ -153,6 +155,13 @@ class Runner:
 
     def run(self) -> None:
         """Takes steps until every row has an outcome, or the job pauses."""
+        self._batches.lock()
+        # What another process wrote before it let go of the lock.
+        self.plan = self._load()
+        if self._is_stopped:
+            self.pause = ("stopped", None)
+            return
+        self._batches.open(self.plan.tag, list(self.plan.batches), self.plan.next_number)
         self.plan.spent = self._batches.spent()
         self._take_steps()
         # Rows that were read from an iterator and are in no batch could not be read again.

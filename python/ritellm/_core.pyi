@@ -674,7 +674,17 @@ class BulkJob:
 class BulkBatches:
     """A run of a job through batches. It holds the job's folder until ``close``."""
 
-    def __new__(cls, job: BulkJob, tag: str, known: list[int], next: int, retry_failed: bool) -> Self: ...
+    def __new__(cls, job: BulkJob, retry_failed: bool) -> Self: ...
+    def lock(self) -> None:
+        """Takes the lock of the job's folder, and looks through the rows."""
+
+    def open(self, tag: str, known: list[int], next: int) -> None:
+        """Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the
+        next batch; ``tag`` begins the ids of all rows at the provider."""
+
+    def stop(self) -> None:
+        """Ends the looking through the rows."""
+
     def cut(self, max_rows: int | None, max_tokens: int | None, max_cost: float | None) -> dict[str, Any] | None:
         """Reads rows until a batch is full, and writes its files. Returns its description, or None if there are no more rows."""
 

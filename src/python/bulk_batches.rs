@@ -14,15 +14,30 @@ use super::errors::{argument, exception};
 use super::runtime::fork::fork_epoch;
 use super::values;
 use crate::bulk::batch::{BatchResults, Batches, Landed, Limits, Missing, Options, Part};
-use crate::bulk::run::{State, Stop};
-use crate::error::{Error, ErrorKind, Result as CoreResult};
+use crate::bulk::job::Rows;
+use crate::bulk::journal::{Journal, Manifest};
+use crate::bulk::run::{Input, State, Stop};
+use crate::error::Result as CoreResult;
 use crate::providers::Lookup;
 
 /// A run of a job through batches. It holds the job's folder until `close`.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(super) struct BulkBatches {
     job: Arc<Inner>,
-    batches: Mutex<Option<Batches>>,
+    retry_failed: bool,
+    stop: Arc<Stop>,
+    state: Mutex<RunState>,
+}
+
+/// How far a run is.
+enum RunState {
+    /// The folder is not locked.
+    New(Rows),
+    /// It is, and the rows were looked through.
+    Locked(Arc<Journal>, Manifest, Box<Input>),
+    /// The files of batches are open.
+    Open(Box<Batches>),
+    Closed,
 }
 
 /// Part of a batch's state: where its results are, and what became of rows that have none.
@@ -38,40 +53,52 @@ struct Results {
 
 #[pymethods]
 impl BulkBatches {
-    /// Begins a run. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the next batch; ``tag``
-    /// begins the ids of all rows at the provider.
+    /// Begins a run. Nothing is done yet.
     #[new]
-    fn new(
-        py: Python<'_>,
-        job: &BulkJob,
-        tag: String,
-        known: Vec<u32>,
-        next: u32,
-        retry_failed: bool,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, job: &BulkJob, retry_failed: bool) -> PyResult<Self> {
         let job = job.inner(py)?;
-        let catalog = job.client().bulk_settings(py)?.catalog;
         let rows = job.begin(py)?;
-        let options = Options { max_attempts: job.max_attempts(), retry_failed, dedupe: job.job.dedupe };
-        let open = || -> CoreResult<Batches> {
-            let opened = |reader| job.set_reader(reader);
-            let begun = job.job.begin(rows, &job.status, &Arc::new(Stop::default()), opened)?;
-            let Some((journal, manifest, input)) = begun else {
-                return Err(Error::new(ErrorKind::Internal, "the job was stopped before it began"));
-            };
-            let counts = journal.totals();
-            job.status.update(|status| status.cost = counts.cost);
-            let status = job.status.clone();
-            Batches::new(journal, manifest, input, catalog, status, options, tag, &known, next)
-        };
-        match py.detach(open) {
-            Ok(batches) => Ok(Self { job, batches: Mutex::new(Some(batches)) }),
-            Err(error) => {
-                job.status.update(|status| status.state = State::Paused);
-                job.end(None);
-                Err(exception(py, error))
+        Ok(Self { job, retry_failed, stop: Arc::default(), state: Mutex::new(RunState::New(rows)) })
+    }
+
+    /// Takes the lock of the job's folder, and looks through the rows.
+    fn lock(&self, py: Python<'_>) -> PyResult<()> {
+        let locked = py.detach(|| -> CoreResult<()> {
+            let mut state = self.state();
+            let RunState::New(rows) = std::mem::replace(&mut *state, RunState::Closed) else { return Ok(()) };
+            let opened = |reader| self.job.set_reader(reader);
+            let begun = self.job.job.begin(rows, &self.job.status, &self.stop, opened)?;
+            let Some((journal, manifest, input)) = begun else { return Ok(()) };
+            let cost = journal.totals().cost;
+            self.job.status.update(|status| status.cost = cost);
+            *state = RunState::Locked(journal, manifest, Box::new(input));
+            Ok(())
+        });
+        locked.map_err(|error| exception(py, error))
+    }
+
+    /// Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the next
+    /// batch; ``tag`` begins the ids of all rows at the provider.
+    fn open(&self, py: Python<'_>, tag: String, known: Vec<u32>, next: u32) -> PyResult<()> {
+        let catalog = self.job.client().bulk_settings(py)?.catalog;
+        let job = &self.job;
+        let options =
+            Options { max_attempts: job.max_attempts(), retry_failed: self.retry_failed, dedupe: job.job.dedupe };
+        let opened = py.detach(|| -> CoreResult<()> {
+            let mut state = self.state();
+            if let RunState::Locked(journal, manifest, input) = std::mem::replace(&mut *state, RunState::Closed) {
+                let status = job.status.clone();
+                let batches = Batches::new(journal, manifest, *input, catalog, status, options, tag, &known, next)?;
+                *state = RunState::Open(Box::new(batches));
             }
-        }
+            Ok(())
+        });
+        opened.map_err(|error| exception(py, error))
+    }
+
+    /// Ends the looking through the rows.
+    fn stop(&self) {
+        self.stop.drain();
     }
 
     /// Reads rows until a batch is full, and writes its files. Returns its description, or None if there are no more rows.
@@ -158,31 +185,38 @@ impl BulkBatches {
 
     /// Ends the run: closes the journal and lets the job go.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(batches) = self.lock().take() else { return Ok(()) };
-        let (journal, mut manifest, input) = batches.into_input();
-        let finished = py.detach(|| {
-            // Readers may hold the journal for a moment, but its folder is this object's.
-            self.job.job.finish(journal, &mut manifest)
-        });
+        let state = std::mem::replace(&mut *self.state(), RunState::Closed);
+        let (journal, mut manifest, input) = match state {
+            RunState::Open(batches) => batches.into_input(),
+            RunState::Locked(journal, manifest, input) => (journal, manifest, *input),
+            RunState::New(_) | RunState::Closed => {
+                self.job.end(None);
+                return Ok(());
+            }
+        };
+        let finished = py.detach(|| self.job.job.finish(journal, &mut manifest));
         self.job.end(Some(Rest::Read(Box::new(input))));
         finished.map_err(|error| exception(py, error))
     }
 }
 
 impl BulkBatches {
-    fn lock(&self) -> MutexGuard<'_, Option<Batches>> {
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RunState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Batches) -> CoreResult<T> + Send) -> PyResult<T> {
         if self.job.epoch != fork_epoch() {
             return Err(argument(py, "the job belongs to the process that made it, of which this one is a fork"));
         }
-        let done = py.detach(|| self.lock().as_mut().map(work));
+        let done = py.detach(|| match &mut *self.state() {
+            RunState::Open(batches) => Some(work(batches)),
+            _ => None,
+        });
         match done {
             Some(Ok(value)) => Ok(value),
             Some(Err(error)) => Err(exception(py, error)),
-            None => Err(PyRuntimeError::new_err("the run has ended")),
+            None => Err(PyRuntimeError::new_err("the run is not open")),
         }
     }
 }
