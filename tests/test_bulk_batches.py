@@ -437,6 +437,92 @@ class TestJobs:
         assert failures == dict.fromkeys(["row 2", "row 3"], (name, f"batch_{end}"))
         assert len(provider.batches) == {"expired": 2, "cancelled": 1}[end]
 
+    @pytest.mark.parametrize("wire", ["openai", "anthropic"])
+    def test_all_rows_of_a_batch_are_refused(
+        self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        """A batch that is completed and has no output file: BerriAI/litellm#33987."""
+        provider.fate = lambda number, text, body: (400, "invalid_request_error")
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, wire)).run()
+        assert {type(failure.error) for failure in job.failures()} == {ritellm.BadRequestError}
+        assert job.status()["failed"] == 3
+
+    def test_no_credit_is_no_rows_failure(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        """Each row says that the account has no credit: bespokelabsai/curator#296."""
+        words = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+
+        class NoCredit(BatchProvider):
+            def line(self, wire: str, id: str, fate: Any, answer: str | None) -> str:
+                return super().line(wire, id, fate, answer).replace("refused: invalid_request_error", words)
+
+        poor = NoCredit()
+        poor.fate = lambda number, text, body: "answer" if text == "row 0" else (400, "invalid_request_error")
+        server.script = poor.script
+        arguments = {"out": tmp_path / "out", **options(server, "anthropic")}
+        with pytest.raises(JobPaused, match="credit balance") as paused:
+            ritellm.bulk(table(3), **arguments).run()
+        assert paused.value.code == "refused"
+        server.script = provider.script
+        job = ritellm.bulk(table(3), **arguments).run()
+        assert len(texts(job)) == 3 and provider.bought == {"row 1": 1, "row 2": 1}
+
+    def test_credit_that_is_used_up_before_a_batch(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        error = {"code": 429, "message": "Your prepayment credits are depleted.", "status": "RESOURCE_EXHAUSTED"}
+        server.script = lambda request: Answer(429, body=json.dumps({"error": error}).encode())
+        with pytest.raises(JobPaused, match="credits are depleted"):
+            ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "gemini")).run()
+
+    def test_results_without_ids_are_matched_with_no_row(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        """Not by their order, which is any, and they are not bought again: googleapis/python-genai#1886, #1909."""
+
+        class WithoutIds(BatchProvider):
+            def line(self, wire: str, id: str, fate: Any, answer: str | None) -> str:
+                line = json.loads(super().line(wire, id, fate, answer))
+                if answer != "ROW 1":
+                    del line["metadata"]
+                return json.dumps(line)
+
+        forgetful = WithoutIds()
+        server.script = forgetful.script
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "gemini")).run()
+        assert texts(job) == {"row 1": "ROW 1"}
+        assert {failure.error.code for failure in job.failures()} == {"result_without_id"}
+        assert len(forgetful.batches) == 1
+
+    def test_a_batch_that_is_unknown_now_and_then(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        """anthropics/anthropic-sdk-python#1432."""
+        misses = 0
+
+        def script(request: Any) -> Answer:
+            nonlocal misses
+            if request.method == "GET" and "msgbatch_0" in request.target and misses < 3:
+                misses += 1
+                error = {"type": "error", "error": {"type": "not_found_error", "message": "no such batch"}}
+                return Answer(404, body=json.dumps(error).encode())
+            return provider.script(request)
+
+        server.script = script
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "anthropic")).run()
+        assert len(texts(job)) == 3 and len(provider.batches) == 1
+
+    def test_two_processes(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        provider.polls = 1_000_000
+        arguments = {"out": tmp_path / "out", **options(server, "openai")}
+        job = ritellm.bulk(table(3), **arguments).start()
+        while not provider.batches:
+            job.wait(0.01)
+        with pytest.raises(ritellm.JobLocked):
+            ritellm.bulk(table(3), **arguments).run()
+        job.cancel()
+        with pytest.raises(JobPaused):
+            job.wait()
+
     def test_rows_of_several_models(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
         rows = [
             {"model": f"openai/gpt-{number % 2}", "messages": [{"role": "user", "content": f"row {number}"}]}

@@ -25,6 +25,7 @@ from ritellm.exceptions import (
     InternalServerError,
     InvalidArgumentError,
     JournalError,
+    NotFoundError,
     RateLimitError,
     RiteLLMError,
 )
@@ -45,8 +46,8 @@ UPLOAD_TIMEOUT = {**TIMEOUT, "total": 3600.0}
 OF_ROWS = ("response_format", "timeout", "request_timeout")
 """Options of the job's rows that are not those of requests about batches."""
 
-FATAL_QUOTA = ("insufficient_quota", "billing")
-"""Parts of the codes of a 429 that waiting does not help with."""
+MAX_UNKNOWN = 5
+"""Number of times that the provider may not know a batch or a file, before the job pauses: some answer 404 now and then."""
 
 PAGE = 100
 """Number of batches or files on a page of a list."""
@@ -355,7 +356,8 @@ class Runner:
         try:
             yield send
         except RateLimitError as error:
-            if any(part in str(error.code) for part in FATAL_QUOTA):
+            body = json.dumps(error.body).encode()
+            if _core.BulkBatches.failure_class(batch.provider, 429, body) in ("quota_fatal", "auth"):
                 self._give_up(batch, error)
             elif what == "create":
                 self.plan.refused(batch, time.monotonic(), str(error), error.retry_after)
@@ -374,6 +376,10 @@ class Runner:
             if error.status_code == 413 and what in ("upload", "create") and batch.rows > 1:
                 self.plan.failed(batch, time.monotonic(), str(error))
                 batch.too_large = True
+                return
+            if isinstance(error, NotFoundError) and what in ("poll", "download") and batch.unknown < MAX_UNKNOWN:
+                batch.unknown += 1
+                self.plan.failed(batch, time.monotonic(), str(error))
                 return
             self._give_up(batch, error)
 

@@ -89,6 +89,7 @@ class Batch:
     pause: float = dataclasses.field(default=0.0, metadata={"stored": False})
     lost: float | None = dataclasses.field(default=None, metadata={"stored": False})
     """Time since which it is being looked for."""
+    unknown: int = dataclasses.field(default=0, metadata={"stored": False})
     refusals: int = dataclasses.field(default=0, metadata={"stored": False})
     too_large: bool = dataclasses.field(default=False, metadata={"stored": False})
 

@@ -694,6 +694,10 @@ class BulkBatches:
     def split(self, number: int, max_rows: int | None, max_tokens: int | None) -> list[dict[str, Any]]:
         """Writes the rows of a batch that was not made into the files of smaller ones, and returns their descriptions."""
 
+    @staticmethod
+    def failure_class(provider: str, status: int, body: bytes) -> str:
+        """Returns the class of a provider's refusal: ``"rate"``, ``"quota_fatal"`` and so on."""
+
     def flush(self) -> list[dict[str, Any]]:
         """Ends the batches that are not full, and returns their descriptions."""
 

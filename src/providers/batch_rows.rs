@@ -7,10 +7,12 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{all, lookup};
+use super::{all, failure_class, lookup};
 use crate::error::{Error, Result};
+use crate::types::http::HttpResponse;
 use crate::types::members::Members;
 use crate::types::operation::Operation;
+use crate::types::rate_limit::FailureClass;
 
 /// The format of the rows of a provider's batches.
 pub trait BatchRows: Sync {
@@ -117,6 +119,14 @@ pub fn batch_price(provider: &str) -> Result<f64> {
         let have = have.collect::<Vec<_>>().join(", ");
         Error::argument(format!("{provider} has no batches: mode=\"calls\" would be right; these have: {have}"))
     })
+}
+
+/// Returns the class of a provider's refusal; `None` if there is no such provider.
+pub fn refusal_class(provider: &str, response: &HttpResponse) -> Option<FailureClass> {
+    let provider = lookup(provider)?;
+    let mut error = provider.decode_error(response);
+    error.provider.get_or_insert_with(|| provider.row().name.to_owned());
+    Some(failure_class(&error))
 }
 
 /// OpenAI's rows.

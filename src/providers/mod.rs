@@ -74,7 +74,7 @@ use crate::types::rate_limit::{Signals, TokenRules};
 use crate::types::request::Request;
 use crate::types::secret::Secret;
 
-pub use batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult, batch_price};
+pub use batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult, batch_price, refusal_class};
 pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
 pub use embeddings::EmbeddingRow;
 pub use parameter_names::{documented_parameters, openai_parameters};

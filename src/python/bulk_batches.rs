@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -18,7 +19,9 @@ use crate::bulk::job::Rows;
 use crate::bulk::journal::{Journal, Manifest};
 use crate::bulk::run::{Input, State, Stop};
 use crate::error::Result as CoreResult;
-use crate::providers::Lookup;
+use crate::providers::{Lookup, refusal_class};
+use crate::types::http::{Headers, HttpResponse};
+use crate::types::rate_limit::FailureClass;
 
 /// A run of a job through batches. It holds the job's folder until `close`.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -161,6 +164,14 @@ impl BulkBatches {
     fn flush<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let parts = self.with(py, Batches::flush)?;
         descriptions(py, &parts)
+    }
+
+    /// Returns the class of a provider's refusal: ``"rate"``, ``"quota_fatal"`` and so on.
+    #[staticmethod]
+    fn failure_class(provider: &str, status: u16, body: &[u8]) -> &'static str {
+        let response =
+            HttpResponse { received: 0, status, headers: Headers::default(), body: Bytes::copy_from_slice(body) };
+        refusal_class(provider, &response).map_or("", FailureClass::name)
     }
 
     /// Returns the cost of all outcomes in the journal, in US dollars.

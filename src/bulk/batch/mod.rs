@@ -240,7 +240,8 @@ impl Batches {
                 (None, Missing::Expired) => RowAnswer::Expired,
                 (None, Missing::Cancelled) => RowAnswer::Cancelled,
                 (None, Missing::Lost) => RowAnswer::Failed {
-                    code: "no_result".into(),
+                    // Results without an id may be those of these rows: to ask again could be to pay twice.
+                    code: if landed.strangers > 0 { "result_without_id" } else { "no_result" }.into(),
                     message: "the batch has no result for this row".into(),
                 },
             };

@@ -1,0 +1,276 @@
+"""The state machine of a job's batches, on a clock of its own."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from ritellm import _batch_state
+from ritellm._batch_state import BLOCK, GRACE, POLL, Batch, Plan
+
+
+def part(number: int, **changed: Any) -> dict[str, Any]:
+    plain = {
+        "number": number,
+        "provider": "openai",
+        "name": "openai/m",
+        "model": "m",
+        "endpoint": "/v1/chat/completions",
+        "rows": 10,
+        "bytes": 1000,
+        "tokens": 100,
+        "cost": 1.0,
+        "carried": 0.0,
+        "lookup": "file",
+        "headers": {},
+    }
+    return plain | changed
+
+
+def plan_of(*parts: dict[str, Any], **options: Any) -> Plan:
+    plan = Plan("rt1", **options)
+    plan.add(parts)
+    plan.is_exhausted = True
+    return plan
+
+
+def make(plan: Plan, number: int, now: float) -> Batch:
+    """Brings a batch to the provider."""
+    batch = plan.batches[number]
+    plan.begins(batch, now)
+    if batch.is_file:
+        plan.uploaded(batch, f"file-{number}")
+        plan.begins(batch, now)
+    plan.created(batch, {"id": f"batch-{number}", "status": "validating"}, now, now)
+    return batch
+
+
+def test_the_steps_of_a_batch() -> None:
+    plan = Plan("rt1")
+    assert plan.step(0.0).kind == "cut"
+    plan.add([part(1)])
+    batch = plan.batches[1]
+    assert plan.step(0.0) == ("upload", batch, None)
+    plan.begins(batch, 100.0)
+    assert batch.state == "uploading"
+    plan.uploaded(batch, "file-1")
+    assert plan.step(0.0) == ("create", batch, None)
+    plan.begins(batch, 101.0)
+    assert (batch.state, batch.intended) == ("creating", 101.0)
+    plan.created(batch, {"id": "b", "status": "validating"}, 0.0, 102.0)
+    # It is read on meanwhile.
+    assert plan.step(0.0).kind == "cut"
+    plan.is_exhausted = True
+    assert plan.step(0.0) == ("wait", None, POLL[0])
+    assert plan.step(POLL[0]) == ("poll", batch, None)
+    plan.polled(batch, {"status": "completed", "output_file_id": "o", "error_file_id": None}, 2.0, 103.0)
+    assert plan.step(2.0) == ("land", batch, None) and batch.outputs == ["o"]
+    plan.landed(batch, [])
+    assert plan.step(2.0).kind == "done"
+    assert [(one["id"], one["state"]) for one in plan.shown()] == [("b", "completed")]
+
+
+def test_polls_become_rare() -> None:
+    plan = plan_of(part(1))
+    batch = make(plan, 1, 0.0)
+    now, polls = 0.0, 0
+    while now < 24 * 3600:
+        step = plan.step(now)
+        if step.kind == "poll":
+            polls += 1
+            plan.polled(batch, {"status": "in_progress"}, now, now)
+        else:
+            assert step.kind == "wait" and step.until is not None and step.until > now
+            now = step.until
+    # A day has 1,440 minutes.
+    assert 1_440 <= polls <= 1_460
+
+
+def test_what_may_have_been_made_is_looked_for_before_it_is_made_again() -> None:
+    plan = plan_of(part(1))
+    batch = plan.batches[1]
+    plan.begins(batch, 0.0)
+    plan.uploaded(batch, "file-1")
+    plan.begins(batch, 0.0)
+    # The process ends here.
+    plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, now=1000.0)
+    plan.is_exhausted = True
+    batch = plan.batches[1]
+    now, looks = 1000.0, 0
+    while (step := plan.step(now)).kind != "create":
+        if step.kind == "find":
+            looks += 1
+            plan.not_found(batch, now, True)
+        else:
+            assert step.kind == "wait" and step.until is not None
+            now = step.until
+    assert now == 1000.0 + GRACE and 3 < looks < 12
+    # The file is there.
+    assert batch.file_id == "file-1"
+
+
+def test_one_that_cannot_be_told_yet_is_waited_for() -> None:
+    plan = plan_of(part(1, lookup="ids"))
+    batch = plan.batches[1]
+    plan.begins(batch, 0.0)
+    plan.is_lost(batch, 0.0, "the connection broke")
+    now = 0.0
+    while now < 20 * GRACE:
+        step = plan.step(now)
+        assert step.kind in ("find", "wait")
+        if step.kind == "find":
+            plan.not_found(batch, now, False)
+        now = max(now, step.until or now)
+    plan.not_found(batch, now, True)
+    assert plan.step(now) == ("create", batch, None)
+
+
+def test_one_that_is_refused_goes_when_another_has_ended() -> None:
+    plan = plan_of(part(1), part(2))
+    one = make(plan, 1, 0.0)
+    two = make(plan, 2, 0.0)
+    error = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached", "line": None}
+    plan.polled(two, {"status": "failed", "errors": {"data": [error]}}, 1.0, 1.0)
+    assert (two.state, two.batch_id, two.past) == ("uploaded", None, ["batch-2"])
+    assert plan.step(1.0).kind == "poll"
+    plan.polled(one, {"status": "completed", "output_file_id": "o"}, 2.0, 2.0)
+    assert plan.step(2.0) == ("land", one, None)
+    plan.landed(one, [])
+    assert plan.step(2.0) == ("create", two, None)
+    # A batch that was refused is not taken for the one that is made next.
+    assert "batch-2" in plan.known_ids()
+
+
+def test_one_that_is_refused_alone_waits_longer_each_time_or_is_split() -> None:
+    plan = plan_of(part(1, lookup="name"))
+    batch = plan.batches[1]
+    now, pauses = 0.0, []
+    while (step := plan.step(now)).kind == "create":
+        plan.begins(batch, now)
+        plan.refused(batch, now, "Resource has been exhausted", retry_after=40.0)
+        if (step := plan.step(now)).kind == "split":
+            break
+        last = now
+        while (step := plan.step(now)).kind == "wait":
+            now = step.until or 0.0
+        pauses.append(now - last)
+    assert pauses == [40.0, 60.0, 120.0, 240.0, 480.0][: _batch_state.ALONE] and BLOCK[0] == 30.0
+    assert step.kind == "split" and plan.split_limits(batch) == (5, None)
+    plan.split(batch, [part(2, rows=5, lookup="name"), part(3, rows=5, lookup="name")])
+    assert sorted(plan.batches) == [2, 3] and plan.next_number == 4
+
+
+def test_a_limit_that_is_told_is_kept() -> None:
+    plan = plan_of(part(1, tokens=200_000))
+    batch = make(plan, 1, 0.0)
+    message = (
+        "Enqueued token limit reached for m in organization o. Limit: 90,000 enqueued tokens. Please try again later."
+    )
+    plan.polled(
+        batch, {"status": "failed", "errors": {"data": [{"code": "token_limit_exceeded", "message": message}]}}, 1, 1
+    )
+    assert plan.step(1.0) == ("split", batch, None)
+    assert plan.split_limits(batch) == (None, 90_000) and plan.limits()[1] == 90_000
+
+
+def test_cost_is_kept_over_batches_that_are_under_way() -> None:
+    plan = plan_of(part(1, cost=4.0), part(2, cost=4.0), part(3, cost=4.0, carried=0.5), max_cost=10.0)
+    one, two = make(plan, 1, 0.0), make(plan, 2, 0.0)
+    assert plan.limits()[2] == pytest.approx(1.5)
+    assert plan.step(0.0).kind == "wait"
+    # They were cheaper than they were expected to be.
+    for batch in (one, two):
+        plan.polled(batch, {"status": "completed", "output_file_id": "o"}, 0.0, 0.0)
+    plan.spent = 3.0
+    plan.landed(one, [])
+    assert plan.step(0.0).kind == "land"
+    plan.spent = 5.0
+    plan.landed(two, [])
+    assert plan.step(0.0).kind == "upload"
+    plan.spent = 6.0
+    step = plan.step(0.0)
+    assert step.kind == "halt" and plan.halted is not None
+    assert plan.halted[0] == "cost" and "$3.5000 of max_cost are left" in plan.halted[1]
+
+
+def test_a_price_that_is_not_known_halts() -> None:
+    plan = plan_of(part(1, cost=None), max_cost=10.0)
+    assert plan.step(0.0).kind == "halt" and plan.halted is not None and "price of m is not known" in plan.halted[1]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_nothing_is_bought_twice(seed: int) -> None:
+    """A provider in memory, requests and answers that are lost, and processes that end, at random."""
+    chance = random.Random(seed)
+    lookup = chance.choice(["file", "name", "ids"])
+    files: dict[str, str] = {}
+    batches: dict[str, dict[str, Any]] = {}
+    landed: list[int] = []
+    plan = plan_of(*(part(number, lookup=lookup) for number in (1, 2, 3)))
+    disk = json.dumps(plan.stored())
+    now = 0.0
+    for _ in range(3000):
+        if chance.random() < 0.05:
+            # The process ends; so it may have between any two lines below.
+            plan = Plan.load(json.loads(disk), None, None, now)
+            plan.is_exhausted = True
+        step = plan.step(now)
+        batch = step.batch
+        if step.kind == "done":
+            break
+        if step.kind == "wait":
+            now = step.until or now
+            continue
+        assert batch is not None
+        if step.kind in ("upload", "create"):
+            plan.begins(batch, now)
+            disk = json.dumps(plan.stored())
+            fate = chance.choice(["arrives", "arrives", "lost before", "lost after", "dies"])
+            name = plan.name_of(batch)
+            made: dict[str, Any] = {}
+            if fate != "lost before":
+                if step.kind == "upload":
+                    made = {"id": f"file-{len(files)}"}
+                    files[made["id"]] = name
+                else:
+                    id = f"b{len(batches)}"
+                    made = batches[id] = {"id": id, "of": batch.number, "visible": now + chance.uniform(0, GRACE * 0.9)}
+            if fate == "dies":
+                plan = Plan.load(json.loads(disk), None, None, now)
+                plan.is_exhausted = True
+            elif fate != "arrives":
+                (plan.failed if step.kind == "upload" else plan.is_lost)(batch, now, "lost")
+                disk = json.dumps(plan.stored())
+            elif step.kind == "upload":
+                plan.uploaded(batch, made["id"])
+                disk = json.dumps(plan.stored())
+            else:
+                plan.created(batch, {**made, "status": "in_progress"}, now, now)
+                disk = json.dumps(plan.stored())
+        elif step.kind == "find":
+            if batch.state == "uploading":
+                found = next((id for id, name in files.items() if name == plan.name_of(batch)), None)
+                plan.uploaded(batch, found) if found else plan.not_found(batch, now, True)
+            else:
+                seen = [one for one in batches.values() if one["of"] == batch.number and one["visible"] <= now]
+                ended = chance.random() < 0.5
+                if seen and (lookup != "ids" or ended):
+                    plan.created(batch, {**seen[0], "status": "in_progress"}, now, now)
+                else:
+                    plan.not_found(batch, now, not seen)
+            disk = json.dumps(plan.stored())
+        elif step.kind == "poll":
+            status = chance.choice(["in_progress", "completed"])
+            plan.polled(batch, {"status": status, "output_file_id": "o"}, now, now)
+            disk = json.dumps(plan.stored())
+        elif step.kind == "land":
+            landed.append(batch.number)
+            if chance.random() < 0.8:
+                plan.landed(batch, [])
+                disk = json.dumps(plan.stored())
+    assert plan.step(now).kind == "done"
+    assert sorted(one["of"] for one in batches.values()) == [1, 2, 3]
+    assert set(landed) == {1, 2, 3}
