@@ -3,12 +3,17 @@
 use super::row::BatchRow;
 use crate::bulk::identity::Key;
 use crate::bulk::row::RowCall;
-use crate::providers::{RowAnswer, batch_price, refusal_class};
+use crate::providers::{BatchRows, RowAnswer, batch_price, refusal_class, resolve};
 use crate::types::http::{Headers, HttpResponse};
 use crate::types::operation::Operation;
 use crate::types::params::Params;
 use crate::types::rate_limit::FailureClass;
 use crate::types::usage::Usage;
+
+fn form_of(provider: &str) -> &'static dyn BatchRows {
+    let key = |name: &str| name.ends_with("_KEY").then(|| "k".to_owned());
+    resolve(&format!("{provider}/m"), &Default::default(), &key).unwrap().provider.batch_rows().unwrap()
+}
 
 fn row(params: &str) -> BatchRow {
     let call = RowCall {
@@ -46,9 +51,7 @@ fn a_row_is_read_as_it_was_written() {
 #[test]
 fn lines_are_each_providers_own() {
     let line = |provider: &str, operation: Operation| {
-        let deployment =
-            crate::providers::resolve(&format!("{provider}/m"), &Default::default(), &|_| Some("k".into()));
-        let form = deployment.unwrap().provider.batch_rows().unwrap();
+        let form = form_of(provider);
         let mut line = Vec::new();
         form.encode("t-1-0", operation, br#"{"a":1}"#, &mut line);
         String::from_utf8(line).unwrap()
@@ -67,9 +70,7 @@ fn lines_are_each_providers_own() {
 #[test]
 fn what_is_no_line_is_no_answer() {
     for provider in ["openai", "anthropic", "gemini"] {
-        let deployment =
-            crate::providers::resolve(&format!("{provider}/m"), &Default::default(), &|_| Some("k".into()));
-        let form = deployment.unwrap().provider.batch_rows().unwrap();
+        let form = form_of(provider);
         for text in ["", "{}", "[]", "null", "{\"custom_id\":1}", "{\"custom_id\":\"a\",\"response\":{}}", "\u{0}"] {
             let result = form.decode(text.as_bytes());
             assert!(!matches!(result.answer, RowAnswer::Response { status: 0..200 | 300.., .. }), "{provider} {text}");
