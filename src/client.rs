@@ -56,7 +56,7 @@ use crate::types::credentials::{CredentialSource, Credentials};
 use crate::types::request::Request;
 use crate::types::usage::Usage;
 use attempt::{Attempt, Exchange, repeat};
-use codec::encode;
+use codec::{encode, join_elsewhere, of_inputs};
 use gate::Gate;
 use in_flight_limiter::InFlightLimiter;
 use quotas::{QuotaList, Quotas};
@@ -244,17 +244,24 @@ impl Client {
         let gate = self.in_flight_limiter.as_ref().map(|limiter| Gate::new(call, QuotaList::default(), Some(limiter)));
         state.gate = gate.map(Box::new);
         state.admit(call).await?;
+        let at_once = match call.request.batches.concurrency {
+            0 => PARTS_AT_ONCE,
+            at_once => at_once as usize,
+        };
+        let mut start = 0;
         let answers = parts.into_iter().map(|request| {
+            let inputs = start..start + request.batches.size as usize;
+            start = inputs.end;
             // The call as a whole was admitted.
             let mut part = Call { request, progress: None, ..call.clone() };
             let mut state = CallState::start(&self.transport, &part, state.stats.clone());
             let gate = self.has_quotas(&part).then(|| self.gate(&part, None)).transpose();
             async move {
                 state.gate = gate?;
-                self.exchange(&mut part, endpoint, state).await
+                self.exchange(&mut part, endpoint, state).await.map_err(|error| of_inputs(error, inputs))
             }
         });
-        let answers = futures_util::stream::iter(answers).buffered(PARTS_AT_ONCE).try_collect::<Vec<_>>();
+        let answers = futures_util::stream::iter(answers).buffered(at_once).try_collect::<Vec<_>>();
         let answered = state.deadline.run(&state.admission, pin!(answers)).await;
         let answers = answered.map_err(|error| {
             state.retry.retries = error.retries;
@@ -263,10 +270,8 @@ impl Client {
         let bodies: Vec<Bytes> = answers.iter().map(|answer| answer.body.clone()).collect();
         let retries = answers.iter().map(|answer| answer.meta.retries).sum();
         let last = answers.into_iter().next_back().expect("there are parts");
-        Ok(Answer {
-            body: endpoint.join(&bodies)?,
-            meta: Meta { retries, latency: state.deadline.elapsed(), ..last.meta },
-        })
+        let body = join_elsewhere(endpoint, bodies).await?;
+        Ok(Answer { body, meta: Meta { retries, latency: state.deadline.elapsed(), ..last.meta } })
     }
 
     /// Makes a call and returns its stream when the answer has begun.

@@ -1,5 +1,6 @@
 //! The error type of the core: the kind of failure, its source, and everything that the provider returned.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -142,6 +143,8 @@ pub struct Error {
     pub record: Option<Box<CallRecord>>,
     /// False if nothing of the request was sent.
     pub was_sent: bool,
+    /// Inputs of the call that the failed request had, if the call was split into several.
+    pub inputs: Option<Range<usize>>,
     /// Exception raised by a function of the caller's, to be raised again by the layer that knows its type.
     pub raised: Option<Box<dyn std::any::Any + Send + Sync>>,
 }
@@ -165,6 +168,7 @@ impl Error {
             record: None,
             // Found here, before anything is sent.
             was_sent: kind != ErrorKind::InvalidArgument,
+            inputs: None,
             raised: None,
         })
     }

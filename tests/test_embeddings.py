@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from server import Answer, Request, Server
+from server import Answer, Request, Server, Stall, eventually
 
 import ritellm
 from ritellm import Client, EmbeddingResponse, aembedding, embedding
@@ -294,6 +294,103 @@ class TestProviders:
             client_of(server).embedding(
                 "bedrock/amazon.titan-embed-text-v2:0", ["a", "bad", "b"], aws_region_name="us-east-1"
             )
+
+    @pytest.mark.parametrize(
+        ("model", "count", "sizes"),
+        [
+            ("openai/m", 2048, [2048]),
+            ("openai/m", 5000, [2048, 2048, 904]),
+            ("mistral/mistral-embed", 513, [512, 1]),
+            ("jina/m", 513, [512, 1]),
+            ("dashscope/text-embedding-v4", 21, [10, 10, 1]),
+            ("cohere/embed-v4.0", 97, [96, 1]),
+            ("gemini/gemini-embedding-001", 101, [100, 1]),
+            ("ollama_chat/nomic", 300, [300]),
+        ],
+    )
+    def test_more_texts_than_a_provider_takes(self, server: Server, model: str, count: int, sizes: list[int]) -> None:
+        def script(request: Request) -> Answer:
+            body = request.json
+            texts = (
+                body.get("texts")
+                or body.get("input")
+                or [one["content"]["parts"][0]["text"] for one in body["requests"]]
+            )
+            vectors = [[float(text), 1.0] for text in texts]
+            if model.startswith("cohere"):
+                used = {"billed_units": {"input_tokens": len(texts)}}
+                return Answer(body=json.dumps({"embeddings": {"float": vectors}, "meta": used}).encode())
+            if model.startswith("gemini"):
+                return Answer(body=json.dumps({"embeddings": [{"values": vector} for vector in vectors]}).encode())
+            if model.startswith("ollama"):
+                return Answer(body=json.dumps({"embeddings": vectors, "prompt_eval_count": len(texts)}).encode())
+            return answer(vectors, usage={"prompt_tokens": len(texts), "total_tokens": len(texts)})
+
+        server.script = script
+        texts = map(str, range(count))
+        response = client_of(server).embedding(model, texts, output="numpy")
+        np.testing.assert_array_equal(response.embeddings[:, 0], np.arange(count, dtype=np.float32))
+        assert response.embeddings.dtype == np.float32 and len(server.requests) == len(sizes)
+        assert [item.index for item in response.data] == list(range(count))
+        if not model.startswith("gemini"):
+            assert response.usage.prompt_tokens == count
+
+    def test_long_texts_are_cut_by_their_tokens(self, server: Server) -> None:
+        server.script = lambda request: answer([[1.0]] * len(request.json["input"]))
+        response = client_of(server).embedding("openai/m", ["x" * 100_000] * 13)
+        assert [len(request.json["input"]) for request in server.requests].count(5) == 2
+        assert len(response.data) == 13 and len(server.requests) == 3
+
+    @pytest.mark.parametrize("concurrency", [1, 3])
+    def test_size_and_concurrency_of_requests(self, embed: Any, server: Server, concurrency: int) -> None:
+        server.script = lambda request: answer([packed([float(text)]) for text in request.json["input"]])
+        response = embed([str(index) for index in range(10)], batch_size=np.int64(4), concurrency=concurrency)
+        assert response.embeddings == [[float(index)] for index in range(10)]
+        assert sorted(len(request.json["input"]) for request in server.requests) == [2, 4, 4]
+        assert all(
+            "batch_size" not in request.json and "concurrency" not in request.json for request in server.requests
+        )
+
+    def test_an_error_says_which_texts(self, embed: Any, server: Server) -> None:
+        def script(request: Request) -> Answer:
+            texts = request.json["input"]
+            if "5" in texts:
+                return Answer(status=400, body=b'{"error": {"message": "a text is too long"}}')
+            return answer([[1.0]] * len(texts))
+
+        server.script = script
+        with pytest.raises(
+            ritellm.BadRequestError, match=r"too long \(the request with input\[4\] to input\[7\]\)"
+        ) as caught:
+            embed([str(index) for index in range(10)], batch_size=4, concurrency=1)
+        assert caught.value.inputs == range(4, 8)
+        assert pickle.loads(pickle.dumps(caught.value)).inputs == range(4, 8)
+        assert len(server.requests) == 2, "nothing is sent after it"
+        with pytest.raises(ritellm.BadRequestError) as caught:
+            embed(["5"])
+        assert caught.value.inputs is None
+
+    async def test_cancelling_cancels_all_requests(self, server: Server) -> None:
+        server.answer(Answer(before=[Stall()]))
+        client = client_of(server)
+        task = asyncio.create_task(client.aembedding("openai/m", ["a"] * 8, batch_size=2, concurrency=3))
+        await asyncio.to_thread(server.wait_for_requests, 3)
+        assert client.stats()["in_flight"] == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.to_thread(eventually, lambda: server.open_connections == 0)
+        assert len(server.requests) == 3
+
+    def test_sizes_are_checked(self, embed: Any, server: Server) -> None:
+        for arguments in ({"batch_size": 0}, {"concurrency": 0}, {"batch_size": 1.5}, {"concurrency": True}):
+            with pytest.raises(
+                ritellm.InvalidArgumentError, match=f"{next(iter(arguments))} is .*a whole number above 0"
+            ):
+                embed(**arguments)
+        with pytest.raises(ritellm.InvalidArgumentError, match="did you mean concurrency"):
+            embed(concurency=3)
+        assert not server.requests
 
     def test_who_has_none_says_who_has(self) -> None:
         with pytest.raises(ritellm.UnsupportedParamsError, match=r"anthropic has no embeddings; these have: openai, "):

@@ -772,6 +772,8 @@ class _Embedding(Protocol[_Plain, _Other]):
         model: str,
         input: str | Iterable[Any],
         *,
+        batch_size: int | None = None,
+        concurrency: int | None = None,
         output: Literal["list", "numpy"] | None = None,
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] | None = None,
@@ -1432,7 +1434,10 @@ embedding: _Embed
 Args:
     model: ``provider/model``, such as ``"openai/text-embedding-3-small"``.
     input: a string or a list of strings; with providers that accept them, also token ids (a list of int) or lists
-        of token ids.
+        of token ids. A column of pandas or polars, an array and an iterator are as good as a list. More inputs than the
+        provider takes in a request are sent in several.
+    batch_size: maximum number of inputs in a request; by default, what the provider documents.
+    concurrency: maximum number of a call's requests in flight; 16 by default.
     output: ``"list"`` (the default) for lists of floats, ``"numpy"`` for one float32 array of shape (inputs,
         dimensions), of which each vector is a row.
     **params: ``dimensions``, ``encoding_format``, ``user``, other parameters of the provider (``input_type``,

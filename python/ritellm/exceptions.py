@@ -99,6 +99,8 @@ class RiteLLMError(Exception):
         retry_after: seconds to wait before the next request, as the provider asked, or ``None``.
         retries: the number of retries that were made before the error was raised.
         attempts: the attempts of the call, a list of dicts as in ``response.meta.attempts``; empty if nothing was sent.
+        inputs: the inputs of an `embedding` call that the failed request had, a ``range``, if the call was split into several
+            requests; otherwise ``None``.
         run: what `Client.run_tools` did before the error ended it, a ``ToolRun``, or ``None``.
     """
 
@@ -118,6 +120,7 @@ class RiteLLMError(Exception):
         retry_after: float | None = None,
         retries: int = 0,
         attempts: list[dict[str, Any]] | None = None,
+        inputs: range | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -131,6 +134,7 @@ class RiteLLMError(Exception):
         self.retry_after = retry_after
         self.retries = retries
         self.attempts: list[dict[str, Any]] = attempts if attempts is not None else []
+        self.inputs = inputs
 
     @property
     def llm_provider(self) -> str | None:

@@ -1,5 +1,6 @@
 //! Encodes calls and decodes answers: the provider's part, and the checks that hold for every provider.
 
+use std::ops::Range;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -136,6 +137,32 @@ pub(super) async fn decode_elsewhere(
         Ok(decoded) => decoded,
         Err(failed) => Err(Error::new(ErrorKind::Internal, format!("the answer was not decoded: {failed}"))),
     }
+}
+
+/// Joins the answers to the parts of a call; large ones on a thread of its own.
+///
+/// # Errors
+///
+/// Those of [`Endpoint::join`].
+pub(super) async fn join_elsewhere(endpoint: &'static dyn Endpoint, answers: Vec<Bytes>) -> Result<Bytes> {
+    if answers.iter().map(Bytes::len).sum::<usize>() <= DECODED_HERE {
+        return endpoint.join(&answers);
+    }
+    match tokio::task::spawn_blocking(move || endpoint.join(&answers)).await {
+        Ok(joined) => joined,
+        Err(failed) => Err(Error::new(ErrorKind::Internal, format!("the answers were not joined: {failed}"))),
+    }
+}
+
+/// Adds to an error the inputs that the failed part of a call had.
+pub(super) fn of_inputs(mut error: Box<Error>, inputs: Range<usize>) -> Box<Error> {
+    let range = match inputs.len() {
+        1 => format!("input[{}]", inputs.start),
+        _ => format!("input[{}] to input[{}]", inputs.start, inputs.end.saturating_sub(1)),
+    };
+    error.message = format!("{} (the request with {range})", error.message);
+    error.inputs = Some(inputs);
+    error
 }
 
 /// Adds status, headers and body of the answer to an error about it.

@@ -12,14 +12,13 @@ use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::batch_rows::{self, BatchRows};
-use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, accepted, address, bearer, headers, secret};
 use super::openai_compatible::{Endpoints, endpoints};
 use super::rate_limits::table as limits;
 use super::resolve::check_url;
 use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, SPEECH, Setting};
 use super::structured::support as structured;
-use super::table::REASONING;
+use super::table::{OPENAI_EMBEDDINGS, REASONING};
 use super::tools::grammar::Grammar;
 use super::{Deployment, Encoded, Endpoint, Key, Operation, Provider, Row, StreamDecoder, chat, errors};
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +45,7 @@ const AZURE: Row = Row {
     serves_openai: true,
     has_developer_role: true,
     tools: Grammar::OPENAI,
-    embedding: EmbeddingRow { base64: true, ..PLAIN },
+    embedding: OPENAI_EMBEDDINGS,
     operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
     api_versions: true,
     settings: &[

@@ -11,6 +11,7 @@ pub(super) mod vectors;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use memchr::memchr_iter;
 use memchr::memmem::{self, Finder};
 use serde_json::value::RawValue;
 
@@ -22,7 +23,8 @@ use super::{Deployment, Encoded, Endpoint, errors};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{HttpRequest, HttpResponse};
 use crate::types::members::Members;
-use crate::types::object::ObjectWriter;
+use crate::types::object::{ObjectWriter, array};
+use crate::types::params::Params;
 use crate::types::request::Request;
 
 use vectors::Packed;
@@ -38,10 +40,25 @@ pub struct EmbeddingRow {
     pub unsupported: &'static [&'static str],
     /// The host's own values of `encoding_format`, with the format of their bytes; the first is its default.
     pub packed: &'static [(&'static str, Packed)],
+    /// Maximum number of inputs in a request, [`NO_LIMIT`] if the host documents none.
+    pub max_inputs: usize,
+    /// Maximum length of a request's inputs in bytes, [`NO_LIMIT`] if the host documents none. Hosts limit the number of tokens,
+    /// which is estimated: two bytes a token, and one where the tokens are known to be short.
+    pub max_bytes: usize,
 }
 
+/// Value of a limit that there is not.
+pub(super) const NO_LIMIT: usize = usize::MAX;
+
 /// Embeddings without differences from OpenAI's.
-pub(super) const PLAIN: EmbeddingRow = EmbeddingRow { base64: false, spelled: &[], unsupported: &[], packed: &[] };
+pub(super) const PLAIN: EmbeddingRow = EmbeddingRow {
+    base64: false,
+    spelled: &[],
+    unsupported: &[],
+    packed: &[],
+    max_inputs: NO_LIMIT,
+    max_bytes: NO_LIMIT,
+};
 
 /// The endpoint of OpenAI's embeddings at the host that a row describes.
 pub(super) struct Embeddings(pub Host);
@@ -63,6 +80,10 @@ impl Endpoint for Embeddings {
         let body = params.as_body(&deployment.model, false, row.spelled);
         let (uri, headers) = self.0.destination(deployment, "embeddings", JSON)?;
         Ok(Encoded { request: HttpRequest::post(uri, headers, body), dropped_params })
+    }
+
+    fn parts(&self, request: &Request) -> Result<Vec<Request>> {
+        Ok(batches(&self.0.row.embedding, request))
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
@@ -126,6 +147,58 @@ pub(super) struct Texts<'a> {
     pub dropped_params: Vec<String>,
 }
 
+/// Splits a call into requests that a host takes, in the order of their inputs; the `batches.size` of each is the number of its
+/// inputs. Returns no parts if the host takes all in one.
+///
+/// What the caller says about the number of inputs goes before what is known of the host.
+pub(super) fn batches(row: &EmbeddingRow, request: &Request) -> Vec<Request> {
+    let input = request.params.get("input").unwrap_or_default().trim_ascii();
+    let max_inputs = match request.batches.size {
+        0 => row.max_inputs,
+        size => size as usize,
+    };
+    // There are not more inputs than commas. A list that begins with a number is the tokens of one text.
+    let is_short = input.len() <= row.max_bytes
+        && (max_inputs == NO_LIMIT || input.len() <= max_inputs || memchr_iter(b',', input).count() < max_inputs);
+    if is_short || !input.starts_with(b"[") || input[1..].trim_ascii_start().first().is_some_and(u8::is_ascii_digit) {
+        return Vec::new();
+    }
+    let Ok(inputs) = serde_json::from_slice::<Vec<&RawValue>>(input) else { return Vec::new() };
+    let mut ends = Vec::new();
+    let (mut count, mut bytes) = (0, 0);
+    for (index, one) in inputs.iter().enumerate() {
+        let length = one.get().len();
+        if count > 0 && (count == max_inputs || bytes + length > row.max_bytes) {
+            ends.push(index);
+            (count, bytes) = (0, 0);
+        }
+        (count, bytes) = (count + 1, bytes + length);
+    }
+    if ends.is_empty() {
+        return Vec::new();
+    }
+    ends.push(inputs.len());
+    let rest = without_input(request);
+    let mut start = 0;
+    let part = |end: usize| {
+        let mut part = rest.clone();
+        let list = array(|list| inputs[start..end].iter().for_each(|one| list.push_raw(one.get())));
+        part.params.set("input", list.as_bytes());
+        part.params.close();
+        part.batches.size = u32::try_from(end - start).unwrap_or(u32::MAX);
+        start = end;
+        part
+    };
+    ends.into_iter().map(part).collect()
+}
+
+/// Returns a request without its inputs, which each part would copy.
+fn without_input(request: &Request) -> Request {
+    let mut params = Params::of_call(&request.model, false);
+    request.params.iter().filter(|(name, _)| *name != "input").for_each(|(name, value)| params.set(name, value));
+    Request { params, ..request.clone() }
+}
+
 /// Splits a call for a provider that takes one text in each request. Returns no parts if the call has one text.
 ///
 /// # Errors
@@ -135,9 +208,11 @@ pub(super) fn one_by_one(provider: &str, request: &Request) -> Result<Vec<Reques
     if texts.len() < 2 {
         return Ok(Vec::new());
     }
+    let rest = without_input(request);
     let part = |text: &RawValue| {
-        let mut part = request.clone();
+        let mut part = rest.clone();
         part.params.set("input", text.get().as_bytes());
+        part.batches.size = 1;
         part
     };
     Ok(texts.into_iter().map(part).collect())
@@ -179,4 +254,50 @@ pub(super) fn texts<'a>(provider: &str, unsupported: &[&str], request: &'a Reque
 /// Returns the error for an answer of a successful status that holds no embeddings.
 pub(super) fn not_embeddings(provider: &str, response: &HttpResponse) -> Box<Error> {
     errors::not_an_answer(provider, response, "something that holds no embeddings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::request::Batches;
+    use serde_json::Value;
+
+    fn split(row: &EmbeddingRow, input: &str, size: u32) -> Vec<(String, u32)> {
+        let params = Params::from_json(format!(r#"{{"input":{input},"user":"u"}}"#).as_bytes()).unwrap();
+        let batches = Batches { size, concurrency: 0 };
+        let request = Request { params, batches, model: "m".into(), ..Request::default() };
+        let parts = super::batches(row, &request);
+        let read = |part: Request| {
+            assert_eq!(part.params.get("user"), Some(&b"\"u\""[..]));
+            let body = part.params.as_body("m", false, &[]);
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!((&body["model"], &body["user"]), (&"m".into(), &"u".into()));
+            (body["input"].to_string(), part.batches.size)
+        };
+        parts.into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn inputs_are_cut_to_what_a_host_takes() {
+        let three = EmbeddingRow { max_inputs: 3, ..PLAIN };
+        let parts =
+            |parts: &[(&str, u32)]| parts.iter().map(|(input, size)| ((*input).to_owned(), *size)).collect::<Vec<_>>();
+        assert_eq!(split(&three, r#"["a","b","c"]"#, 0), []);
+        assert_eq!(split(&three, r#"["a,","b,","c,"]"#, 0), []);
+        assert_eq!(split(&three, r#"["a","b","c","d"]"#, 0), parts(&[(r#"["a","b","c"]"#, 3), (r#"["d"]"#, 1)]));
+        assert_eq!(split(&three, r#" [ "a" , "b" , "c" , "d" ] "#, 0).len(), 2);
+        // What the caller says goes first.
+        assert_eq!(split(&three, r#"["a","b","c","d"]"#, 4), []);
+        assert_eq!(split(&PLAIN, r#"["a","b","c"]"#, 2), parts(&[(r#"["a","b"]"#, 2), (r#"["c"]"#, 1)]));
+        assert_eq!(split(&PLAIN, r#"[[1,2],[3],[4,5]]"#, 2), parts(&[("[[1,2],[3]]", 2), ("[[4,5]]", 1)]));
+        let bytes = EmbeddingRow { max_bytes: 10, ..PLAIN };
+        assert_eq!(
+            split(&bytes, r#"["aaa","bbb","a text that is too long","c","d"]"#, 0),
+            parts(&[(r#"["aaa","bbb"]"#, 2), (r#"["a text that is too long"]"#, 1), (r#"["c","d"]"#, 2)])
+        );
+        // One text, or its tokens.
+        for input in [r#""a text that is too long, with commas""#, "[1,2,3,4,5,6,7,8]", "[]", "null", "{}"] {
+            assert_eq!(split(&EmbeddingRow { max_inputs: 2, max_bytes: 4, ..PLAIN }, input, 1), [], "{input}");
+        }
+    }
 }

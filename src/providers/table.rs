@@ -16,6 +16,10 @@ use super::tools::grammar::{Grammar, Words};
 /// Embeddings of a host that documents base64 for them.
 const BASE64: EmbeddingRow = EmbeddingRow { base64: true, ..PLAIN };
 
+/// Embeddings of OpenAI: 2048 inputs and 300,000 tokens in a request.
+/// <https://platform.openai.com/docs/api-reference/embeddings/create>
+pub(super) const OPENAI_EMBEDDINGS: EmbeddingRow = EmbeddingRow { max_inputs: 2048, max_bytes: 600_000, ..BASE64 };
+
 /// The limit of output tokens at hosts that have only the older of OpenAI's two names. Some of them refuse the newer one
 /// (Mistral: 422); others ignore it and generate without a limit (DeepSeek, Ollama).
 const MAX_TOKENS: (&str, &str) = ("max_completion_tokens", "max_tokens");
@@ -71,7 +75,7 @@ pub const TABLE: &[Row] = &[
         serves_openai: true,
         has_developer_role: true,
         tools: Grammar::OPENAI,
-        embedding: BASE64,
+        embedding: OPENAI_EMBEDDINGS,
         operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
         media: media_sizes::OPENAI,
         rate_limits: &limits::OPENAI,
@@ -128,7 +132,15 @@ pub const TABLE: &[Row] = &[
             ids: Words { max_length: 9, is_exact: true, marks: Some(""), begins_with_letter: false },
             ..Grammar::HOSTED
         },
-        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
+        // `Too many inputs in request, split into more batches`; `Too many tokens in batch. Max is 16384`.
+        embedding: EmbeddingRow {
+            base64: true,
+            spelled: &[DIMENSION],
+            unsupported: &["user"],
+            max_inputs: 512,
+            max_bytes: 32_000,
+            ..PLAIN
+        },
         rate_limits: &limits::MISTRAL,
         structured: structured::ALL_STRICT,
         ..HOSTED
@@ -214,6 +226,9 @@ pub const TABLE: &[Row] = &[
         embedding: EmbeddingRow {
             packed: &[("base64_int8", Packed::Int8), ("base64_binary", Packed::Bits)],
             unsupported: &["user"],
+            // 120,000 tokens.
+            max_inputs: 512,
+            max_bytes: 240_000,
             ..PLAIN
         },
         usage_unasked: true,
@@ -319,6 +334,8 @@ pub const TABLE: &[Row] = &[
         root_url_variables: &[("DASHSCOPE_API_BASE", "/compatible-mode/v1")],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
+        // `batch size is invalid, it should not be larger than 10`.
+        embedding: EmbeddingRow { max_inputs: 10, ..PLAIN },
         structured: structured::ALL_JSON_MODE,
         ..HOSTED
     },
@@ -388,7 +405,15 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["VOYAGE_API_BASE"],
         operations: &[&[Operation::Embedding], RERANK],
         rerank: RerankRow { spelled: &[("top_n", "top_k")], ..rerank::PLAIN },
-        embedding: EmbeddingRow { base64: true, spelled: &[DIMENSION], unsupported: &["user"], ..PLAIN },
+        // 1000 inputs; 120,000 tokens of the models with the lowest limit, whose tokens are short.
+        embedding: EmbeddingRow {
+            base64: true,
+            spelled: &[DIMENSION],
+            unsupported: &["user"],
+            max_inputs: 1000,
+            max_bytes: 120_000,
+            ..PLAIN
+        },
         ..HOSTED
     },
     Row {
@@ -399,7 +424,13 @@ pub const TABLE: &[Row] = &[
         key_variables: &["JINA_AI_API_KEY", "JINA_API_KEY"],
         base_url_variables: &["JINA_AI_API_BASE"],
         operations: &[&[Operation::Embedding], RERANK],
-        embedding: EmbeddingRow { spelled: &[("encoding_format", "embedding_type")], unsupported: &["user"], ..PLAIN },
+        // `Each input list can contain at most 512 items`.
+        embedding: EmbeddingRow {
+            spelled: &[("encoding_format", "embedding_type")],
+            unsupported: &["user"],
+            max_inputs: 512,
+            ..PLAIN
+        },
         ..HOSTED
     },
     Row {

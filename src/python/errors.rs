@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
+use pyo3::types::PyRange;
 
 use super::intern::intern;
 use super::json::classes::Class;
@@ -53,6 +54,12 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     values::set(&fields, "retries", u64::from(error.retries))?;
     if let Some(call) = &error.record {
         values::set(&fields, "attempts", &record::attempts(py, &call.attempts)?)?;
+    }
+    if let Some(inputs) = &error.inputs {
+        let ends = [inputs.start, inputs.end].map(|end| values::int(py, end.try_into().unwrap_or(i64::MAX)));
+        let [start, end] = ends;
+        let range = py.get_type::<PyRange>().call1((start?, end?))?;
+        values::set(&fields, "inputs", &range)?;
     }
     if let Some(body) = &error.body {
         let body = match decode::decode(py, body, Class::Object) {

@@ -9,6 +9,15 @@ use super::operation::Operation;
 use super::params::Params;
 use super::structured::StructuredOutput;
 
+/// The caller's wishes for the requests that a call with many inputs is split into; 0 where nothing was said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Batches {
+    /// Maximum number of inputs in a request.
+    pub size: u32,
+    /// Maximum number of requests in flight.
+    pub concurrency: u32,
+}
+
 /// A request for one operation, as the caller makes it.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -20,6 +29,8 @@ pub struct Request {
     pub params: Params,
     /// True if the answer is requested as a stream.
     pub stream: bool,
+    /// Requests that the call may be split into.
+    pub batches: Batches,
     /// True if parameters that the provider lacks are dropped instead of refused.
     pub drop_params: bool,
     /// Header fields added by the caller; each replaces the library's own field of the same name.

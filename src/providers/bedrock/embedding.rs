@@ -10,11 +10,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, json};
 
-use super::{NAME, endpoint_address, request::headers};
+use super::{NAME, ROW, endpoint_address, request::headers};
 use crate::error::{Error, Result};
 use crate::providers::cohere::embedding as cohere;
 use crate::providers::embeddings::vectors::check_vectors;
-use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
+use crate::providers::embeddings::{Texts, batches, not_embeddings, one_by_one, texts};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::EmbeddingList;
 use crate::types::http::{HttpRequest, HttpResponse};
@@ -98,7 +98,7 @@ impl Endpoint for Invoke {
 
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {
         match Family::of(&request.model)? {
-            Family::Cohere => Ok(Vec::new()),
+            Family::Cohere => Ok(batches(&ROW.embedding, request)),
             _ => one_by_one(NAME, request),
         }
     }

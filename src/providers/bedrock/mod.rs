@@ -35,6 +35,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::embeddings::{EmbeddingRow, PLAIN};
 use super::families::claude;
 use super::rate_limits::table as limits;
 use super::row::{HOSTED, Setting};
@@ -83,6 +84,8 @@ static ROW: Row = Row {
     // `ToolName` and `ToolUseId`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolUseBlock.html>.
     tools: Grammar { names: NAMES, ids: Words { marks: Some("_.:-"), ..NAMES } },
     rate_limits: &limits::BEDROCK,
+    // Of Cohere's models; those of Titan take one text a request.
+    embedding: EmbeddingRow { max_inputs: 96, ..PLAIN },
     ..HOSTED
 };
 

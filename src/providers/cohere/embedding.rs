@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{DIALECT, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::vectors::check_vectors;
-use crate::providers::embeddings::{Texts, not_embeddings, texts};
+use crate::providers::embeddings::{Texts, batches, not_embeddings, texts};
 use crate::providers::http::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::{EmbeddingList, EmbeddingUsage};
@@ -38,6 +38,10 @@ impl Endpoint for Embed {
         let (uri, headers) = destination(deployment, "v2/embed", JSON)?;
         let request = HttpRequest::post(uri, headers, body.finish());
         Ok(Encoded { request, dropped_params })
+    }
+
+    fn parts(&self, request: &Request) -> Result<Vec<Request>> {
+        Ok(batches(&ROW.embedding, request))
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -29,6 +29,7 @@ mod tools;
 
 use bytes::Bytes;
 
+use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, Host, accepted, destination};
 use super::rate_limits::table as limits;
 use super::rerank::{self, Rerank, RerankRow};
@@ -85,6 +86,8 @@ static ROW: Row = Row {
     rerank: RerankRow { returns_documents: false, ..rerank::PLAIN },
     structured: structured::COHERE_MODELS,
     rate_limits: &limits::COHERE,
+    // `the maximum number of texts per call is 96`: <https://docs.cohere.com/reference/embed>.
+    embedding: EmbeddingRow { max_inputs: 96, ..PLAIN },
     ..HOSTED
 };
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{DIALECT, GEMINI_ROW, VERTEX_ROW, address};
 use crate::error::Result;
 use crate::providers::embeddings::vectors::check_vectors;
-use crate::providers::embeddings::{Texts, not_embeddings, one_by_one, texts};
+use crate::providers::embeddings::{Texts, batches, not_embeddings, one_by_one, texts};
 use crate::providers::http::{JSON, headers};
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::EmbeddingList;
@@ -45,6 +45,10 @@ impl Endpoint for Batch {
         body.put("requests", &requests);
         let (uri, credentials) = address::gemini(deployment, "batchEmbedContents")?;
         Ok(Encoded { request: HttpRequest::post(uri, headers(credentials, JSON), body.finish()), dropped_params })
+    }
+
+    fn parts(&self, request: &Request) -> Result<Vec<Request>> {
+        Ok(batches(&GEMINI_ROW.embedding, request))
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {
@@ -89,7 +93,7 @@ impl Endpoint for Vertex {
     fn parts(&self, request: &Request) -> Result<Vec<Request>> {
         match has_embed_content(&request.model) || request.model.contains("gemini-embedding") {
             true => one_by_one(VERTEX_ROW.name, request),
-            false => Ok(Vec::new()),
+            false => Ok(batches(&VERTEX_ROW.embedding, request)),
         }
     }
 }

@@ -36,6 +36,7 @@ use memchr::memmem;
 use self::reader::Reader;
 use self::stream::GeminiChunks;
 use super::batch_rows::BatchRows;
+use super::embeddings::{EmbeddingRow, PLAIN};
 use super::families::claude::Model;
 use super::http::{accepted, headers};
 use super::rate_limits::table as limits;
@@ -86,6 +87,8 @@ static GEMINI_ROW: Row = Row {
     tools: TOOLS,
     structured: structured::GEMINI_MODELS,
     rate_limits: &limits::GEMINI,
+    // `at most 100 requests can be in one batch`; `Request payload size exceeds the limit: 4194304 bytes`.
+    embedding: EmbeddingRow { max_inputs: 100, max_bytes: 3_000_000, ..PLAIN },
     ..HOSTED
 };
 
@@ -108,6 +111,8 @@ static VERTEX_ROW: Row = Row {
     ],
     structured: structured::GEMINI_MODELS,
     rate_limits: &limits::GEMINI,
+    // 250 texts and 20,000 tokens: <https://cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>.
+    embedding: EmbeddingRow { max_inputs: 250, max_bytes: 40_000, ..PLAIN },
     ..HOSTED
 };
 

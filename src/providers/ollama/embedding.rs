@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::{DIALECT, OPTIONS, ROW, destination};
 use crate::error::Result;
 use crate::providers::embeddings::vectors::check_vectors;
-use crate::providers::embeddings::{Texts, not_embeddings, texts};
+use crate::providers::embeddings::{Texts, batches, not_embeddings, texts};
 use crate::providers::http::JSON;
 use crate::providers::{Deployment, Encoded, Endpoint};
 use crate::types::embedding::EmbeddingList;
@@ -35,6 +35,10 @@ impl Endpoint for Embed {
         let (uri, headers) = destination(deployment, "api/embed", JSON)?;
         let request = HttpRequest::post(uri, headers, body.finish());
         Ok(Encoded { request, dropped_params })
+    }
+
+    fn parts(&self, request: &Request) -> Result<Vec<Request>> {
+        Ok(batches(&ROW.embedding, request))
     }
 
     fn decode(&self, request: &Request, response: &HttpResponse) -> Result<Bytes> {

@@ -351,7 +351,9 @@ pub(crate) fn check_unknown(
     value: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let settings = providers::setting_names();
-    let names = OURS.iter().copied().chain(providers::openai_parameters(operation)).chain(settings);
+    let of_embeddings: &[&str] = if operation == Operation::Embedding { &["batch_size", "concurrency"] } else { &[] };
+    let names =
+        OURS.iter().chain(of_embeddings).copied().chain(providers::openai_parameters(operation)).chain(settings);
     let around = format!("extra_body={{{name:?}: …}} sends it in any case");
     match (nearest(name, names), refuse_all) {
         (Some(near), _) => Err(argument(

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyType};
 use super::defaults::Defaults;
 use super::foreign::{self, Meaning};
 use super::functions::{self, CallbackArgs};
-use super::readers::{count, flag, headers, pairs, seconds, str_of, text, timeouts};
+use super::readers::{count, flag, headers, limit, pairs, seconds, str_of, text, timeouts};
 use crate::client::MAX_RETRY_AFTER;
 use crate::providers::DeploymentArgs;
 use crate::python::errors::argument;
@@ -81,6 +81,12 @@ impl CallOptions {
     pub fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         match name {
             "output" if self.request.operation == Operation::Embedding => self.numpy = output(value)?,
+            "batch_size" if self.request.operation == Operation::Embedding => {
+                self.request.batches.size = u32::try_from(limit(name, value)?).unwrap_or(u32::MAX);
+            }
+            "concurrency" if self.request.operation == Operation::Embedding => {
+                self.request.batches.concurrency = u32::try_from(limit(name, value)?).unwrap_or(u32::MAX);
+            }
             "response_format" | "text_format"
                 if matches!(self.request.operation, Operation::Chat | Operation::Responses) =>
             {
