@@ -119,3 +119,21 @@ def test_a_password_and_a_database(server: Server) -> None:
             Client(base_url=server.base_url, api_key=KEY, limits=wrong).completion(
                 "openai/m", MESSAGES, timeout={"queue": 0.6}
             )
+
+
+async def test_a_process_whose_calls_are_over_leaves_the_redis_alone(server: Server, redis: Redis) -> None:
+    """Budget that waited for a call was kept for one more, and renewed several times a second for ever."""
+    server.answer(plain())
+    client = client_of(server, redis, Limit(requests=2, per=0.3))
+    await asyncio.gather(*(client.acompletion("openai/m", MESSAGES) for _ in range(5)))
+
+    def commands() -> int:
+        lines = redis.command("INFO", "commandstats").decode().splitlines()
+        return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines if line.startswith("cmdstat_evalsha"))
+
+    end = time.monotonic() + PATIENCE
+    before, now = -1, commands()
+    while before != now and time.monotonic() < end:
+        await asyncio.sleep(0.7)
+        before, now = now, commands()
+    assert before == now > 0

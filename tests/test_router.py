@@ -175,6 +175,16 @@ FAULTS = {
         FALLBACKS,
     ),
     "no valid JSON": Fault(Answer(body=b"{garbage"), stream_of(b"data: {garbage\n\n")),
+    "a part of a JSON": Fault(
+        Answer(body=dumped(completion_of("Hel"))[:-9]), stream_of(b'data: {"choices": [{"delta": {"con\n\n')
+    ),
+    "an address that has moved (301)": Fault(
+        Answer(301, headers={"location": "https://elsewhere.invalid/v1"}),
+        Answer(301, headers={"location": "https://elsewhere.invalid/v1"}),
+    ),
+    "nothing, for a stream the role and its end": Fault(
+        Answer(body=b""), stream_of(event(chunk_of({"role": "assistant"})), b"data: [DONE]\n\n")
+    ),
     "the answer is cut, a stream before its first chunk": Fault(
         Answer(body=[b'{"id"', Close()], framing="length"), cut_after()
     ),

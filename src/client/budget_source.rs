@@ -53,13 +53,17 @@ impl BudgetSource {
         }
     }
 
-    /// Prepares for a call that waits, one of `calls` in this process: frees what others held that have died, and says how much
-    /// is wanted.
-    pub fn wait(&mut self, calls: usize) {
-        match self {
-            Self::Process(_) => {}
-            Self::Host(host) => host.reap(),
-            Self::Redis(redis) => redis.set_waiting(calls),
+    /// Prepares for a call that waits: frees what others held that have died.
+    pub fn reap(&mut self) {
+        if let Self::Host(host) = self {
+            host.reap();
+        }
+    }
+
+    /// Says how many calls of this process wait, and so how much is wanted.
+    pub fn set_waiting(&mut self, calls: usize) {
+        if let Self::Redis(redis) = self {
+            redis.set_waiting(calls);
         }
     }
 

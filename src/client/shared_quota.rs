@@ -185,7 +185,8 @@ impl SharedQuota {
     fn poll(&self, ticket: Ticket) -> Option<(Admission, Time)> {
         let mut state = self.lock();
         let waiting = state.waiters.len();
-        state.source.wait(waiting);
+        state.source.reap();
+        state.source.set_waiting(waiting);
         let answer = state.with(|quota, budget, now| (quota.poll(budget, ticket, now), now))?;
         match answer.0 {
             Admission::Admitted(_) | Admission::Refused(_) => state.wake_next(),
@@ -313,6 +314,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut state = self.quota.lock();
         state.waiters.remove(&self.ticket);
+        // Otherwise a process of which none waits any more would hold budget for one, and renew it for ever.
+        let waiting = state.waiters.len();
+        state.source.set_waiting(waiting);
         // It may have been woken for its turn.
         if state.quota.cancel(self.ticket) {
             state.wake_next();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -18,12 +19,12 @@ use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failu
 use super::options::{FallbackKind, StrategyKind};
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use super::state::State;
-use super::target::{Target, failed_response, has_content, refused_content};
+use super::target::{Target, failed_response, has_content, refused_content, unreadable};
 use crate::client::{self, AdmissionProgress, Call, Callbacks, Client, Stage, Stream, StreamObserver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{Deployment, binding, created_ids, failure_class};
 use crate::types::answer::{Answer, Meta};
-use crate::types::operation::{Operation, Streaming};
+use crate::types::operation::{Operation, Output, Streaming};
 use crate::types::rate_limit::FailureClass;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 use crate::types::request::Request;
@@ -140,9 +141,15 @@ impl Route {
     /// The failure of the attempt that decided, or the reasons why no deployment was asked.
     pub async fn call(self: Box<Self>, client: &Client, call: &Call) -> Result<Answer> {
         let failed_content = self.failed_content(call.request.operation);
+        let is_json = call.request.operation.spec().output != Output::Binary;
+        // With one deployment, who reads the answer finds out.
+        let is_checked = is_json && self.router.targets.len() > 1;
         let make = |mut attempt: Call, _: Bounds| -> Future<'_, Answer> {
             Box::pin(async move {
                 let answer = client.call(&mut attempt).await?;
+                if is_checked && let Some(error) = unreadable(&answer) {
+                    return Err(error);
+                }
                 failed_content(&answer.body).map_or(Ok(answer), Err)
             })
         };
@@ -173,10 +180,14 @@ impl Route {
                     ids.extend(created_ids(operation, chunk));
                     has_content(chunk)
                 };
-                let first = stream.read_ahead(has_content).await?.unwrap_or_default();
+                let first = stream.read_ahead(has_content).await?;
                 // It goes on for as long as the call may take.
                 stream.set_end(bounds.end(begun + stream.waited()));
                 let is_json = operation.spec().streaming != Streaming::Bytes;
+                let Some(first) = first.or((!is_json).then(Bytes::new)) else {
+                    let message = "the stream ended without content and without its finish";
+                    return Err(Error::new(ErrorKind::IncompleteStream, message));
+                };
                 if is_json && !first.is_empty() && serde_json::from_slice::<IgnoredAny>(&first).is_err() {
                     let message = "the first chunk of the stream is not valid JSON";
                     return Err(Error::new(ErrorKind::ApiResponseValidation, message));
@@ -627,14 +638,16 @@ fn is_unadmitted(error: &Error) -> bool {
 /// Returns what a failed attempt says, as far as decisions depend on it.
 fn failure(error: &Error) -> Failure {
     // A server that is too busy to read, or that waited in vain (408), may have begun.
-    let was_refused = error.status.is_some_and(|status| (400..500).contains(&status) && status != 408);
+    let was_refused = error.status.is_some_and(|status| (300..500).contains(&status) && status != 408);
+    // Its address is another one: that is no fault of the request.
+    let is_elsewhere = error.status.is_some_and(|status| (300..400).contains(&status));
     // A deployment's function that gives its key has failed: others have keys of their own.
     let has_no_key = error.raised.is_some() && error.kind == ErrorKind::InvalidArgument;
     Failure {
         kind: error.kind,
-        class: if has_no_key { FailureClass::Transient } else { failure_class(error) },
+        class: if has_no_key || is_elsewhere { FailureClass::Transient } else { failure_class(error) },
         retry_after: error.retry_after,
-        is_repeatable: client::is_retryable(error),
+        is_repeatable: client::is_retryable(error) && !is_elsewhere,
         had_no_effect: !error.was_sent || was_refused || is_found_here(error),
     }
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::client::{Call, OwnLimits, Timeouts};
 use crate::error::{Error, ErrorKind};
 use crate::providers::Deployment;
+use crate::types::answer::Answer;
+use crate::types::json_cursor::Cursor;
 
 /// One deployment, ready to be called.
 #[derive(Debug, Clone)]
@@ -75,6 +78,33 @@ pub(super) fn has_content(chunk: &[u8]) -> bool {
         };
         let says = |(name, value): (&String, &Value)| name != "role" && !is_empty(value);
         !choice["finish_reason"].is_null() || choice["delta"].as_object().is_some_and(|delta| delta.iter().any(says))
+    })
+}
+
+/// Returns the error for an answer that is no JSON, such as one that was cut off before it was framed: the client passes the
+/// bytes of many providers on as they are.
+///
+/// Of one longer than 16 kB only its strings and brackets are looked at: a list of vectors has megabytes.
+pub(super) fn unreadable(answer: &Answer) -> Option<Box<Error>> {
+    let (body, meta) = (&answer.body, &answer.meta);
+    let is_whole = match body.len() {
+        ..=16_384 => serde_json::from_slice::<IgnoredAny>(body).is_ok(),
+        _ => {
+            let mut cursor = Cursor::new(body, 0);
+            cursor.value().is_some() && cursor.peek().is_none()
+        }
+    };
+    (!is_whole).then(|| {
+        let message = format!("{} answered with something that is no JSON, or a part of it", meta.provider);
+        let mut error = Error::new(ErrorKind::ApiResponseValidation, message);
+        error.provider = Some(meta.provider.clone().into_owned());
+        error.model = Some(meta.model.to_string());
+        error.status = Some(meta.status);
+        error.request_id = meta.headers.request_id().map(str::to_owned);
+        error.body = Some(body.clone());
+        error.headers = Some(meta.headers.clone());
+        error.hide(&meta.secrets.redactor());
+        error
     })
 }
 
@@ -154,6 +184,30 @@ mod tests {
         assert!(refused_content(cut.as_bytes()).is_none());
         let about_it = r#"{"choices":[{"message":{"content":"content_filter"},"finish_reason":"stop"}]}"#;
         assert!(refused_content(about_it.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json() {
+        let vectors = format!(r#"{{"data":[{}]}}"#, vec!["0.125"; 4000].join(","));
+        let error = |body: &str| {
+            let body = Bytes::from(body.to_owned());
+            unreadable(&Answer { body, meta: Default::default() }).map(|error| error.kind)
+        };
+        for right in [r#"{"choices":[{"message":{"content":"}"}}]} "#, "[]", &vectors] {
+            assert_eq!(error(right), None, "{right}");
+        }
+        let cut = &vectors[..vectors.len() - 1];
+        let wrong = [
+            r#"{"choices":[{"message":{"content":"a"#,
+            r#"{"choices":[nonsense]}"#,
+            "{}{}",
+            "",
+            cut,
+            &format!("{vectors}}}"),
+        ];
+        for wrong in wrong {
+            assert_eq!(error(wrong), Some(ErrorKind::ApiResponseValidation), "{wrong}");
+        }
     }
 
     #[test]

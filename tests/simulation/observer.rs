@@ -18,6 +18,17 @@ struct Window {
     sum: u64,
 }
 
+/// A pause, and who was told of it.
+#[derive(Default)]
+struct Pause {
+    until: Time,
+    told: Time,
+    worker: usize,
+}
+
+/// Longest time until a member hears from the Redis what another one was told.
+const HEARSAY: Duration = Duration::from_millis(1500);
+
 /// The admissions of a quota.
 #[derive(Default)]
 pub struct Observer {
@@ -26,9 +37,17 @@ pub struct Observer {
     pub refused: u64,
     /// Refusals and attempts while nothing but the limit itself was to be found.
     pub steady: (u64, u64),
-    /// No request before this time: a provider asked for it.
-    pub paused_until: Time,
+    /// The longest pause that a provider asked for.
+    pause: Pause,
+    /// More than the limits that may be admitted until a time, as a part of them: members are cut off from the others.
+    more: (f64, Time),
+    /// Members do not hear of each other until then.
+    pub deaf_until: Time,
     pub in_flight: u32,
+    /// True if its members share a Redis.
+    pub is_remote: bool,
+    /// Largest part of a limit that was in its window, and while more was allowed.
+    pub most: [f64; 2],
     /// Number of calls that wait, and since when.
     waiting: usize,
     since: Time,
@@ -44,7 +63,13 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(requests: Option<u64>, tokens: Option<u64>, per_second: Option<u64>, limit: f64) -> Self {
+    pub fn new(
+        requests: Option<u64>,
+        tokens: Option<u64>,
+        per_second: Option<u64>,
+        limit: f64,
+        is_remote: bool,
+    ) -> Self {
         let window = |period, limit: Option<u64>, counts_tokens| {
             Some(Window { period, limit: limit?, counts_tokens, entries: VecDeque::new(), gone: 0, sum: 0 })
         };
@@ -55,18 +80,18 @@ impl Observer {
         ];
         Self {
             windows: windows.into_iter().flatten().collect(),
+            is_remote,
             limits: (limit, tokens.map_or(f64::MAX, |tokens| tokens as f64)),
             ..Self::default()
         }
     }
 
     /// Counts an admission, with the tokens that are reserved. Returns a number for [`correct`](Self::correct).
-    pub fn admit(&mut self, now: Time, tokens: u64, who: &str) -> usize {
-        assert!(
-            now + SHORTEST_WAY >= self.paused_until,
-            "{who}: sent at {now:?}, asked not to before {:?}",
-            self.paused_until
-        );
+    pub fn admit(&mut self, now: Time, tokens: u64, worker: usize, place: (usize, usize)) -> usize {
+        let Pause { until, told, worker: by } = self.pause;
+        let has_heard = !self.is_remote || by == worker || now >= told.max(self.deaf_until) + HEARSAY;
+        assert!(!has_heard || now + SHORTEST_WAY >= until, "{place:?}: sent at {now:?}, asked not to before {until:?}");
+        let more = 1.0 + if now < self.more.1 { self.more.0 } else { 0.0 };
         let mut number = 0;
         for (index, window) in self.windows.iter_mut().enumerate() {
             while window.entries.front().is_some_and(|entry| entry.0 + window.period <= now) {
@@ -76,7 +101,10 @@ impl Observer {
             let amount = if window.counts_tokens { tokens } else { 1 };
             window.entries.push_back((now, amount));
             window.sum += amount;
-            assert!(window.sum <= window.limit, "{who}: {} of {} in {:?}", window.sum, window.limit, window.period);
+            let part = window.sum as f64 / window.limit as f64;
+            let most = &mut self.most[usize::from(more > 1.0)];
+            *most = most.max(part);
+            assert!(part <= more, "{place:?}: {} of {} in {:?} at {now:?}", window.sum, window.limit, window.period);
             if index == 0 {
                 number = window.gone + window.entries.len() - 1;
             }
@@ -97,6 +125,31 @@ impl Observer {
             window.sum -= entry.1 - used;
             entry.1 = used;
         }
+    }
+
+    /// Notes that a worker was asked for a pause.
+    pub fn pause(&mut self, now: Time, worker: usize, until: Time) {
+        if until > self.pause.until {
+            self.pause = Pause { until, told: now, worker };
+        }
+        let calm = self.pause.until + Duration::from_secs(60);
+        self.disturb(now, calm);
+    }
+
+    /// End of the longest pause.
+    pub fn paused_until(&self) -> Time {
+        self.pause.until
+    }
+
+    /// Allows a part more until a time.
+    pub fn allow(&mut self, now: Time, more: f64, until: Time) {
+        let before = if now < self.more.1 { self.more } else { (0.0, Time::ZERO) };
+        self.more = (before.0 + more, before.1.max(until));
+    }
+
+    /// True if more than the limits may have been admitted lately.
+    pub fn allows_more(&self, now: Time) -> bool {
+        now < self.more.1
     }
 
     /// Notes that calls have begun or ceased to wait.
