@@ -436,7 +436,7 @@ impl World {
         for (name, [saturated, used]) in ["hosts", "Redis"].into_iter().zip(sums) {
             let part = used / saturated;
             println!("figure: {name}: {:.1} % of declared limits used in {saturated:.0} s of saturation", part * 100.0);
-            assert!(saturated == 0.0 || part >= least_used, "{part} used");
+            assert!(saturated < 600.0 || part >= least_used, "{name}: {part} used");
         }
         let [most, alone] = most.map(|part| part * 100.0);
         println!(
