@@ -31,7 +31,7 @@ use site::{GROUP, HOSTS, QUOTAS, Site};
 /// Longest time until somebody notices that a worker has died.
 const REAP: f64 = 1.0;
 /// Calls of a job that are under way at once: of a worker of a host, and of a machine.
-const JOB_WIDTH: [usize; 2] = [48, 12];
+const JOB_WIDTH: [usize; 2] = [96, 12];
 
 fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
@@ -284,7 +284,7 @@ impl World {
         }
     }
 
-    /// Begins a job of four workers of a host, or of all machines, for ten or five minutes of all limits together.
+    /// Begins a job of two workers of a host, or of all machines, for ten or five minutes of all limits together.
     fn begin_job(&mut self, site: usize) {
         let has_store = self.sites[site].has_store;
         let next = -(1.0 - self.random.f64()).ln() * if has_store { 7_200.0 } else { 18_000.0 };
@@ -295,7 +295,7 @@ impl World {
         if !chosen.is_alive || chosen.job > 0 {
             return;
         }
-        let (number, seconds_of_all) = if has_store { (workers, 300.0) } else { (4, 600.0) };
+        let (number, seconds_of_all) = if has_store { (workers, 300.0) } else { (2, 600.0) };
         let calls = (seconds_of_all / self.sites[site].gap / number as f64) as u32;
         for worker in (first..first + number).map(|worker| worker % workers) {
             let chosen = &mut self.sites[site].workers[worker];
@@ -451,7 +451,7 @@ fn seed() -> u64 {
 
 #[test]
 fn minutes_of_a_day() {
-    let mut world = World::new(seed(), MINUTE * 4);
+    let mut world = World::new(seed(), MINUTE * 2);
     world.run();
     world.report(0.95, 0.05);
 }
