@@ -284,7 +284,7 @@ impl World {
         }
     }
 
-    /// Begins a job of two workers of a host, or of all machines, for ten or five minutes of all limits together.
+    /// Begins a job of two workers of a host, or of all machines, for four or five minutes of all limits together.
     fn begin_job(&mut self, site: usize) {
         let has_store = self.sites[site].has_store;
         let next = -(1.0 - self.random.f64()).ln() * if has_store { 7_200.0 } else { 18_000.0 };
@@ -295,7 +295,7 @@ impl World {
         if !chosen.is_alive || chosen.job > 0 {
             return;
         }
-        let (number, seconds_of_all) = if has_store { (workers, 300.0) } else { (2, 600.0) };
+        let (number, seconds_of_all) = if has_store { (workers, 300.0) } else { (2, 240.0) };
         let calls = (seconds_of_all / self.sites[site].gap / number as f64) as u32;
         for worker in (first..first + number).map(|worker| worker % workers) {
             let chosen = &mut self.sites[site].workers[worker];
