@@ -5,11 +5,14 @@ What it defines travels to the workers by value, as this is the main program.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from typing import Any
 
@@ -24,7 +27,6 @@ def client(base_url: str, **settings: Any) -> Any:
 
     def make() -> ritellm.Client:
         return ritellm.Client(
-            limits={"openai": {"rpm": 10_000_000}},
             providers={
                 "openai": {
                     "base_url": base_url,
@@ -32,7 +34,7 @@ def client(base_url: str, **settings: Any) -> Any:
                     "headers": {"x-worker": str(os.getpid())},
                 }
             },
-            **settings,
+            **{"limits": {"openai": {"rpm": 10_000_000}}} | settings,
         )
 
     return make
@@ -73,6 +75,140 @@ def ray_small(base_url: str) -> Any:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def frame(rows: int) -> Any:
+    import pandas
+
+    # Every fifth text is there twice.
+    texts = [f"row {number - number % 5 // 4}" for number in range(rows)]
+    return pandas.DataFrame({"n": range(rows), "text": texts})
+
+
+def wrong_in(rows: int, found: Any) -> list[Any]:
+    """Returns what differs from the output of one process: pairs of a number and an answer, in order."""
+    expected = [(row.n, row.text.upper()) for row in frame(rows).itertuples()]
+    pairs = [(int(number), answer) for number, answer in found]
+    return [list(pair) for pair in zip(pairs, expected, strict=False) if pair[0] != pair[1]] + [
+        ["length", len(pairs)] for _ in range(len(pairs) != len(expected))
+    ]
+
+
+def kill_when(log: str, calls: str, signal_number: int = 9) -> None:
+    """Kills the worker that made the last call, when so many have been answered."""
+
+    def watch() -> None:
+        while True:
+            with contextlib.suppress(FileNotFoundError), open(log) as file:
+                lines = file.read().splitlines()
+                if len(lines) >= int(calls):
+                    os.kill(int(json.loads(lines[-1])[2]), signal_number)
+                    return
+            time.sleep(0.01)
+
+    if int(calls):
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def ray_job(base_url: str, log: str, rows: str, workers: str, in_flight: str, kill_at: str, memo: str = "") -> Any:
+    import ray
+
+    folder = on_ray()
+    try:
+        kill_when(log, kill_at)
+        out = ritellm.ray.map_rows(
+            ray.data.from_pandas(frame(int(rows))),
+            model="openai/m",
+            prompt="{text}",
+            client=client(base_url),
+            workers=int(workers),
+            max_in_flight=int(in_flight),
+            memo=memo or None,
+        )
+        found = out.to_pandas()
+        return wrong_in(int(rows), zip(found.n, found.answer, strict=True))
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def dask_job(
+    base_url: str,
+    log: str,
+    rows: str,
+    workers: str,
+    in_flight: str,
+    kill_at: str,
+    redis: str = "",
+    partitions: str = "12",
+) -> Any:
+    import dask.dataframe
+    import distributed
+
+    limits = {"openai": ritellm.Limit(requests=60, per=3)}
+    settings = {"limits": ritellm.Limits(limits, share=redis)} if redis else {}
+    cluster = distributed.LocalCluster(n_workers=int(workers), threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster):
+        kill_when(log, kill_at)
+        out = ritellm.dask.map_rows(
+            dask.dataframe.from_pandas(frame(int(rows)), npartitions=int(partitions)),
+            model="openai/m",
+            prompt="{text}",
+            client=client(base_url, **settings),
+            max_in_flight=int(in_flight),
+        )
+        found = out.compute()
+    return wrong_in(int(rows), zip(found.n, found.answer, strict=True))
+
+
+def spark_job(
+    base_url: str, log: str, rows: str, master: str, in_flight: str, kill_at: str, partitions: str, **more: str
+) -> Any:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(master).config("spark.ui.enabled", "false")
+    settings = {
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.python.worker.reuse": "true",
+        **more,
+    }
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    spark = builder.getOrCreate()
+    try:
+        kill_when(log, kill_at)
+        records = [(int(row.n), row.text) for row in frame(int(rows)).itertuples()]
+        table = spark.createDataFrame(spark.sparkContext.parallelize(records, int(partitions)), "n int, text string")
+        out = ritellm.spark.map_rows(
+            table, model="openai/m", prompt="{text}", client=client(base_url), max_in_flight=int(in_flight)
+        )
+        types = [field.simpleString() for field in out.schema]
+        found = [(row.n, row.answer) for row in out.collect()]
+        return {"wrong": wrong_in(int(rows), found), "types": types, "partitions": out.rdd.getNumPartitions()}
+    finally:
+        spark.stop()
+
+
+def spark_speculative(base_url: str, log: str, rows: str) -> Any:
+    """The first process that calls is stopped for a while, so that its task runs a second time elsewhere."""
+    kill_when(log, "20", 19)
+    return spark_job(
+        base_url,
+        log,
+        rows,
+        "local-cluster[2,1,1024]",
+        "4",
+        "0",
+        "4",
+        **{
+            "spark.speculation": "true",
+            "spark.speculation.interval": "100ms",
+            "spark.speculation.multiplier": "1.1",
+            "spark.speculation.quantile": "0.5",
+            "spark.speculation.minTaskRuntime": "100ms",
+        },
+    )
 
 
 def main(name: str, *arguments: str) -> None:

@@ -185,6 +185,12 @@ def test_structured_output_functions_and_embeddings(on_dask: Any, frame: Any) ->
     assert "answer" not in done.columns
 
 
+def test_a_function_gets_what_has_no_form_in_json_as_it_is(on_dask: Any, frame: Any) -> None:
+    frame = frame.iloc[:2].assign(image=[b"\xff\x00", b"\xff\x01"])
+    done = on_dask(frame, prompt=lambda row: f"{row['text']} {row['image'][1]}").compute()
+    assert list(done.answer) == ["ROW 0 0", "ROW 1 1"]
+
+
 def test_columns_of_our_names(on_dask: Any, frame: Any) -> None:
     frame = frame.iloc[:2].assign(answer="theirs", custom_id="the same")
     done = on_dask(frame).compute()

@@ -231,7 +231,7 @@ class Worker:
         """Returns a row as the job takes it; `None` if it has its outcome."""
         if self._body_of is not None:
             try:
-                row = self._body_of(plain(row, "", 0))
+                row = self._body_of({name: _plain_or_as_it_is(value) for name, value in row.items()})
             except Exception as error:
                 failure = InvalidArgumentError(f"the row makes the function raise {type(error).__name__}: {error}")
                 outcome = self.calls.outcome(False, failure) | {"attempts": 0}
@@ -259,6 +259,14 @@ class Worker:
         with self.changed:
             self._sent[own_id] = (part, index)
         return {"custom_id": own_id, "body": row} if self._body_of is not None else {**row, ID: own_id}
+
+
+def _plain_or_as_it_is(value: Any) -> Any:
+    """Returns a value as `ritellm.bulk` gives it to a function; one that has no form in JSON, such as an image, as it is."""
+    try:
+        return plain(value, "", 0)
+    except Unplain:
+        return value
 
 
 _workers: dict[tuple[int, str], Worker] = {}
