@@ -74,7 +74,7 @@ def run_on(name: str, *arguments: str, **environment: str) -> Any:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=PATIENCE * 4,
+        timeout=600 if name.startswith("spark") else PATIENCE * 4,
     )
     results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     assert results, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr[-4000:]}"
@@ -185,10 +185,23 @@ def test_structured_output_functions_and_embeddings(on_dask: Any, frame: Any) ->
     assert "answer" not in done.columns
 
 
-def test_a_function_gets_what_has_no_form_in_json_as_it_is(on_dask: Any, frame: Any) -> None:
-    frame = frame.iloc[:2].assign(image=[b"\xff\x00", b"\xff\x01"])
-    done = on_dask(frame, prompt=lambda row: f"{row['text']} {row['image'][1]}").compute()
-    assert list(done.answer) == ["ROW 0 0", "ROW 1 1"]
+def test_a_function_gets_what_has_no_form_in_json_as_it_is(engine_server: Log) -> None:
+    needs("pyarrow")
+    import pyarrow
+
+    calls = RowCalls(
+        ["text", "image"],
+        client=client_at(engine_server.base_url),
+        on_error="row",
+        memo=None,
+        params={},
+        model="openai/m",
+        prompt=lambda row: f"{row['text']} {row['image'][1]}",
+        endpoint="chat",
+    )
+    table = pyarrow.table({"text": ["a", "b"], "image": [b"\xff\x00", b"\xff\x01"]})
+    part = _engine_worker.Worker(calls).submit(table, 2, ["text", "image"])
+    assert [outcome.get("answer") for outcome in part.outcomes()] == ["A 0", "B 1"]
 
 
 def test_columns_of_our_names(on_dask: Any, frame: Any) -> None:
@@ -266,6 +279,7 @@ def test_equal_rows_of_a_part_keep_answers_of_their_own(
         ({"out": "x"}, "out has no place"),
         ({"max_cost": 1.0}, "max_cost has no place"),
         ({"dedupe": True}, "dedupe has no place"),
+        ({"mode": "batch"}, "mode has no place"),
         ({"on_error": "skip"}, "on_error"),
         ({"memo": 7}, "memo"),
         ({"client": 7}, "client"),

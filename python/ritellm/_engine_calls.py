@@ -7,7 +7,7 @@ import os
 import pickle
 
 from ritellm import _tables
-from ritellm._bulk import Job
+from ritellm._bulk import Job, bulk
 from ritellm.client import Client
 from ritellm.exceptions import AuthenticationError, InvalidArgumentError
 
@@ -43,6 +43,8 @@ REFUSED = {
     "out": "the output is the engine's; memo=… keeps answers for the next run",
     "max_cost": "costs are not counted across processes; limits=… of the client bound the rate",
     "dedupe": "drop duplicates before, and join the answers afterwards",
+    "mode": 'a batch of the provider\'s is one of a whole table: ritellm.bulk(…, mode="batch")',
+    "batch_rows": 'it belongs to mode="batch"',
     "durability": "the output is the engine's",
     "on_change": "the output is the engine's",
     "id_column": "rows are known by their places",
@@ -145,7 +147,7 @@ class RowCalls:
             # The rows are batch lines that the function has made.
             for name in ("prompt", "messages", "input"):
                 options.pop(name, None)
-        return Job(rows, _options={**options, "out": out}, _client=client, _params=dict(self.params))
+        return bulk(rows, out=out, client=client, **options, **self.params)
 
     def needed(self, names: Iterable[str]) -> list[str] | None:
         """Returns the columns that are read of each row; `None` for all of them."""
