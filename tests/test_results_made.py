@@ -333,6 +333,12 @@ class TestDumps:
         assert json.loads(response.model_dump_json(indent=2)) == response.model_dump(mode="json")
         assert type(response.model_dump()["data"][0]["embedding"]) is numpy.ndarray
 
+    def test_halves_of_characters(self) -> None:
+        half = Message(content="a\ud83d")
+        assert half.to_json() == '{"content": "a\\ud83d"}' and Message.from_json(half.to_json()) == half
+        with pytest.raises(InvalidArgumentError, match="NaN"):
+            Object(a=float("nan")).to_json()
+
     def test_typos(self) -> None:
         with pytest.raises(InvalidArgumentError, match="model_dump has no keyword exlude: did you mean exclude"):
             Object(a=1).model_dump(exlude={"a"})

@@ -179,6 +179,13 @@ class TestPydantic:
         assert json.loads(vectors.model_dump_json()) == {"made": {"data": [{"embedding": [0.5, 1.0]}]}}
         assert type(vectors.model_dump()["made"]["data"][0]["embedding"]) is numpy.ndarray
 
+    def test_what_is_left_out(self) -> None:
+        turn = self.Turn.model_validate({"message": {"content": "x", "refusal": None}, "usage": {"total_tokens": 1}})
+        assert turn.model_dump(exclude_none=True)["message"] == {"content": "x"}
+        assert turn.model_dump(include={"message": {"refusal"}}) == {"message": {"refusal": None}}
+        adapter = pydantic.TypeAdapter(ChatCompletion)
+        assert json.loads(adapter.dump_json(ChatCompletion(STORED), include={"id"})) == {"id": STORED["id"]}
+
     def test_a_function_that_is_checked(self) -> None:
         @pydantic.validate_call
         def text(message: Message) -> str | None:

@@ -413,6 +413,42 @@ class TestWithoutAsgi:
         assert pieces[0].startswith(b"data: {") and pieces[1].startswith(b"event: error\n")
         assert [piece async for piece in ritellm.sse([])] == [b"data: [DONE]\n\n"]
 
+    async def test_streams_of_other_packages(self) -> None:
+        class Theirs:
+            closed = False
+
+            async def __aiter__(self) -> AsyncIterator[pydantic.BaseModel]:
+                yield Turn(messages=[])
+
+            async def close(self) -> None:
+                self.closed = True
+
+        theirs = Theirs()
+        pieces = await read(ritellm.sse(theirs))
+        assert pieces == [b'data: {"messages":[]}\n\n', b"data: [DONE]\n\n"] and theirs.closed
+
+    async def test_halves_of_characters(self) -> None:
+        """A host may cut between them."""
+        assert await read(ritellm.ndjson(["\ud83d", "\ude00"])) == [b'"\\ud83d"\n', b'"\\ude00"\n']
+
+    async def test_a_server_that_tells_the_disconnect_by_an_error(self) -> None:
+        closed: list[bool] = []
+
+        async def items() -> AsyncIterator[int]:
+            try:
+                yield 1
+            finally:
+                closed.append(True)
+
+        async def receive() -> None:
+            await asyncio.sleep(PATIENCE)
+
+        async def send(_: Any) -> None:
+            raise OSError("gone")
+
+        await ritellm.sse(items())({"type": "http"}, receive, send)
+        assert closed == [True]
+
     async def test_one_that_is_left_while_it_is_idle(self) -> None:
         ended: list[bool] = []
 

@@ -30,7 +30,11 @@ def core_schema_of(cls: type[Object]) -> Any:
 
 
 def _dump(value: Any, info: Any) -> Any:
-    return value.model_dump(mode=info.mode) if isinstance(value, Object) else value
+    if not isinstance(value, Object):
+        return value
+    # What `response_model_include` and its like ask for in FastAPI.
+    names = ("mode", "include", "exclude", "exclude_none", "exclude_defaults")
+    return value.model_dump(**{name: getattr(info, name) for name in names})
 
 
 def json_schema_of(cls: type[Object], handler: Any) -> dict[str, Any]:

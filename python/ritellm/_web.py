@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from ritellm import _core
 from ritellm.exceptions import (
     APIConnectionError,
     APIResponseValidationError,
@@ -30,7 +29,7 @@ from ritellm.exceptions import (
     Timeout,
     UnprocessableEntityError,
 )
-from ritellm.types import ResponseEvent
+from ritellm.types import ResponseEvent, _json
 
 if TYPE_CHECKING:
     # Without starlette this is `Any`, as far as type checkers are concerned.
@@ -224,14 +223,14 @@ class _Sse:
         value = _plain(item)
         kind = value.get("type") if isinstance(item, ResponseEvent) or value is not item else None
         head = f"event: {kind}\n".encode() if kind and isinstance(kind, str) and "\n" not in kind else b""
-        return head + b"data: " + _core.to_json(value) + b"\n\n"
+        return head + b"data: " + _json(value) + b"\n\n"
 
     def error(self, body: dict[str, Any], as_events: bool, number: int) -> bytes:
         if as_events:
             error = body["error"]
             names = ("code", "message", "param")
             body = {"type": "error", **{name: error[name] for name in names}, "sequence_number": number}
-        return b"event: error\ndata: " + _core.to_json(body) + b"\n\n"
+        return b"event: error\ndata: " + _json(body) + b"\n\n"
 
     def end(self, as_events: bool) -> bytes:
         is_wanted = not as_events if self.done is None else self.done
@@ -243,10 +242,10 @@ class _Ndjson:
     idle = b"\n"
 
     def item(self, item: Any) -> bytes:
-        return _core.to_json(_plain(item)) + b"\n"
+        return _json(_plain(item)) + b"\n"
 
     def error(self, body: dict[str, Any], as_events: bool, number: int) -> bytes:
-        return _core.to_json(body) + b"\n"
+        return _json(body) + b"\n"
 
     def end(self, as_events: bool) -> bytes:
         return b""
@@ -264,6 +263,10 @@ def _plain(item: Any) -> Any:
     if is_ours and "error" in fields:
         value["is_error"] = item.error is not None
     return value
+
+
+class _Gone(Exception):
+    """The client went away."""
 
 
 _IDLE, _END = object(), object()
@@ -355,8 +358,15 @@ class EventStream(_Base):
             # A generator that runs is closed by the task that runs it.
             with contextlib.suppress(RuntimeError):
                 await close()
-        elif not inspect.iscoroutine(source) or inspect.getcoroutinestate(source) == inspect.CORO_CREATED:
-            self.close()
+        elif inspect.iscoroutine(source):
+            if inspect.getcoroutinestate(source) == inspect.CORO_CREATED:
+                source.close()
+        elif callable(close := getattr(source, "close", None)):
+            # Streams of other packages have an async one of this name.
+            with contextlib.suppress(ValueError):
+                closed = close()
+                if inspect.isawaitable(closed):
+                    await closed
 
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         """Yields the pieces of the body."""
@@ -403,34 +413,45 @@ class EventStream(_Base):
         finally:
             await self.aclose()
         if is_done:
-            work.result()
+            # Servers may also tell by an error of `send` that the client is gone.
+            with contextlib.suppress(_Gone):
+                work.result()
         if self.background is not None:
             await self.background()
 
     async def _respond(self, scope: Any, send: Any) -> None:
         is_started = False
+
+        async def tell(message: dict[str, Any]) -> None:
+            try:
+                await send(message)
+            except OSError as error:
+                raise _Gone from error
+
         try:
             async with contextlib.aclosing(self._pieces()) as pieces:
                 async for piece in pieces:
                     if not is_started:
-                        await self._start(send)
+                        await self._start(tell)
                         is_started = True
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    await tell({"type": "http.response.body", "body": piece, "more_body": True})
+        except _Gone:
+            raise
         except Exception as error:
             is_ours = isinstance(error, RiteLLMError)
             if is_started:
-                await send({"type": "http.response.body", "body": self._of_error(error), "more_body": is_ours})
+                await tell({"type": "http.response.body", "body": self._of_error(error), "more_body": is_ours})
             if not is_ours or (not is_started and _has_handler(scope, error)):
                 raise
             if not is_started:
-                return await _reply(http_error(error), send)
+                return await _reply(http_error(error), tell)
         else:
             if not is_started:
-                await self._start(send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._start(tell)
+        await tell({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _start(self, send: Any) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+    async def _start(self, tell: Any) -> None:
+        await tell({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 
 def _is_source(value: Any) -> bool:
@@ -469,7 +490,7 @@ async def _next(items: AsyncIterator[Any]) -> Any:
 
 
 async def _reply(reply: ErrorReply, send: Any) -> None:
-    body = _core.to_json(reply.body)
+    body = _json(reply.body)
     fields = {"content-type": "application/json", "content-length": str(len(body)), **reply.headers}
     await send({"type": "http.response.start", "status": reply.status, "headers": _raw(fields)})
     await send({"type": "http.response.body", "body": body, "more_body": False})

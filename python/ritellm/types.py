@@ -60,6 +60,20 @@ __all__ = [
 ]
 
 
+def _json(value: Any) -> bytes:
+    try:
+        return _core.to_json(value)
+    except ValueError:
+        import json
+
+        # A host may cut between the halves of a surrogate pair, which JSON can write and UTF-8 cannot.
+        try:
+            return json.dumps(value, allow_nan=False).encode()
+        except (TypeError, ValueError):
+            pass
+        raise
+
+
 def _plain(value: Any, drop: Any, as_json: bool) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v, drop, as_json) for k, v in value.items() if not (v is None and drop and drop(value, k))}
@@ -225,7 +239,7 @@ class Object(_core.Object):
         ensure_ascii = bool(keywords.pop("ensure_ascii", False))
         plain = self.model_dump(**{**keywords, "mode": "json"})
         if indent is None and not ensure_ascii:
-            return _core.to_json(plain).decode()
+            return _json(plain).decode()
         import json
 
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii)
