@@ -60,6 +60,8 @@ class TestMessages:
         result = {"role": "tool", "tool_call_id": "call_1", "content": '{"degrees":4}'}
         assert Message.tool({"degrees": 4}, call) == Message.tool({"degrees": 4}, "call_1") == result
         assert Message.tool("4", "call_1").content == "4"
+        assert Message.tool([1, {"a": 2}], "call_1").content == '[1,{"a":2}]'
+        assert Message.tool(parts, "call_1").content == parts
         assert type(Message.user("x")) is Message
 
     def test_they_are_sent_as_dicts_are(self, at_openai: Server) -> None:
@@ -199,6 +201,7 @@ class TestStreams:
         assert [chunk.choices[0].delta.content for chunk in stream][-1] is None
         assert stream.completion.choices[0].finish_reason == "stop"
         assert Stream.from_chunks([]).text == "" and list(Stream.from_chunks([])) == []
+        assert Stream.from_chunks([]).meta.to_dict() == Meta().to_dict()
 
     def test_events_and_audio(self) -> None:
         events = [

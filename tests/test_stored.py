@@ -167,7 +167,11 @@ class TestPydantic:
         choice, message = schema["$defs"]["Choice"], schema["$defs"]["Message"]
         assert choice["properties"]["index"] == {"type": "integer"}
         assert choice["properties"]["message"] == {"$ref": "#/$defs/Message"}
-        assert message["properties"]["content"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+        assert message["properties"]["content"]["anyOf"] == [
+            {"type": "string"},
+            {"type": "null"},
+            {"type": "array", "items": {}},
+        ]
 
     def test_arrays_are_written_as_json(self) -> None:
         numpy = pytest.importorskip("numpy")

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import core_schema
 
-from ritellm.types import Object
+from ritellm.types import Message, Object
 
 
 def core_schema_of(cls: type[Object]) -> Any:
@@ -51,6 +51,9 @@ def json_schema_of(cls: type[Object], handler: Any) -> dict[str, Any]:
         if name not in ("meta", "parsed")
     }
     properties = handler(core_schema.typed_dict_schema(members)).get("properties", {})
+    if issubclass(cls, Message):
+        # An answer's content is a text; that of a message in a request may be a list of parts.
+        properties["content"]["anyOf"].append({"type": "array", "items": {}})
     return {
         "title": cls.__name__,
         "description": (cls.__doc__ or "").partition("\n")[0],

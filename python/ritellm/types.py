@@ -389,7 +389,8 @@ class Message(Object):
             content: a text or a list of content parts; anything else is written as JSON.
             tool_call_id: the id of the call, or the call itself.
         """
-        if not isinstance(content, (str, list)):
+        is_parts = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
+        if not is_parts and not isinstance(content, str):
             content = _core.to_json(content).decode()
         if isinstance(tool_call_id, dict):
             tool_call_id = tool_call_id.id

@@ -19,6 +19,7 @@ use crate::python::json::classes::{Class, classes};
 use crate::python::json::decode::DEEPEST;
 use crate::python::json::encode;
 use crate::python::meta::Meta;
+use crate::types::answer;
 use crate::types::operation::Operation;
 
 /// Makes a stream of chunks, which ends with `error` if it is given.
@@ -66,7 +67,8 @@ pub(super) fn stream_of(
         state.end = Some(end);
     }
     let handle = CallHandle { cancel: CancelHandle::default(), log: None };
-    let meta = meta.map(|meta| meta.get().core()).unwrap_or_default();
+    let meta = meta.map(|meta| meta.get().core());
+    let meta = meta.unwrap_or_else(|| answer::Meta { status: 200, ..answer::Meta::default() });
     Ok(Stream::over(Arc::new(channel), handle, meta, operation.unwrap_or(Operation::Chat), DEEPEST))
 }
 

@@ -169,9 +169,10 @@ impl Stream {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         format!(
-            "<Stream of {}/{}{}>",
+            "<Stream{}{}{}{}>",
+            if self.meta.provider.is_empty() { "" } else { " of " },
             self.meta.provider,
-            self.meta.model,
+            if self.meta.model.is_empty() { String::new() } else { format!("/{}", self.meta.model) },
             if self.local.lock(py).over { ", over" } else { "" }
         )
     }
