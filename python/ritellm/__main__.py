@@ -7,6 +7,7 @@
     ritellm providers                               list the providers, and whether their keys are set
     ritellm bulk rows.jsonl -m openai/gpt-4o-mini --prompt 'Classify: {text}' -o labels/
                                                     call a model for each row; goes on if labels/ is there
+    ritellm serve-local --port 8080                 run the local model for other programs, until Ctrl-C
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
@@ -183,6 +184,21 @@ def parser() -> argparse.ArgumentParser:
     add("--parquet", action="store_true", help="export to a Parquet file")
     add("--json", action="store_true", help="print the status or the estimate as JSON")
     add("-q", "--quiet", action="store_true", help="show no progress")
+
+    serve_parser = commands.add_parser(
+        "serve-local",
+        help="run a local model as a server",
+        description="Runs a local model as a server with OpenAI's format on 127.0.0.1, until Ctrl-C.",
+    )
+    serve_parser.set_defaults(run=serve_local)
+    serve_parser.add_argument(
+        "model",
+        nargs="?",
+        default=local.DEFAULT_MODEL,
+        metavar="MODEL",
+        help=f"{local.DEFAULT_MODEL} (the default), {local.EMBEDDING_MODEL}, or local/ and the path of a .gguf file",
+    )
+    serve_parser.add_argument("--port", type=int, default=0, help="the port; a free one by default")
 
     limits_parser = commands.add_parser(
         "limits",
@@ -386,6 +402,22 @@ def providers(arguments: argparse.Namespace) -> int:
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return 0
+
+
+def serve_local(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm serve-local`: runs a local model as a server, prints its base URL, and stops it on Ctrl-C."""
+    if not 0 <= arguments.port < 1 << 16:
+        return fail(f"--port is {arguments.port}: a number from 0 to 65535 would be right", EXIT_USAGE)
+    model = arguments.model if arguments.model.startswith(local.PREFIX) else local.PREFIX + arguments.model
+    base_url, process = local.serve(model, arguments.port)
+    with process:
+        try:
+            print(base_url, flush=True)
+            return fail(f"the server ended: exit code {process.wait()}", EXIT_ERROR)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            process.kill()
 
 
 def limits(arguments: argparse.Namespace) -> int:

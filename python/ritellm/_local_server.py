@@ -3,11 +3,12 @@
 `ritellm.local` starts it by path (`python -I _local_server.py`), so that the server does not use the caller's GIL and CPU
 time. It therefore imports nothing of RiteLLM.
 
-Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "...", "socket": "path"}`;
-without a socket it listens on a free port of 127.0.0.1.
+Standard input: one line of JSON, `{"sys_path": [...], "weights": "path of a .gguf", "name": "...", "embeddings": false}`, with
+`"socket": "path"` or `"port"`; without either it listens on a free port of 127.0.0.1.
 Standard output and error: llama.cpp's log, then one line `ready <address>`, then nothing.
 
-The server runs until standard input ends, which happens when the process that started it exits for any reason.
+The server runs until standard input ends, which happens when the process that started it exits for any reason. With
+`"users": "path"` it runs until no process holds a lock on that file any more.
 """
 
 from __future__ import annotations
@@ -34,17 +35,22 @@ MOST_THREADS = 8
 PROMPT_CACHE_MIB = 256  # llama.cpp's default for its cache of earlier prompts is 8 GiB
 
 
-def parameters(xllamacpp: Any, weights: str, name: str, path: str | None = None) -> Any:
+def parameters(xllamacpp: Any, config: dict[str, Any]) -> Any:
     """Returns llama.cpp's settings for this server, an `xllamacpp.CommonParams`."""
+    path = config.get("socket")
     params = xllamacpp.CommonParams()
-    params.model.path = weights
-    params.model_alias = {name}  # the `model` in responses; the default is the file's path on this machine
+    params.model.path = config["weights"]
+    params.model_alias = {config["name"]}  # the `model` in responses; the default is the file's path on this machine
     # llama.cpp takes a host name that ends in ".sock" as the path of a unix socket. A port of 0 means a free port, so a
     # unix socket, which has none, needs another number.
     params.hostnames = [path or "127.0.0.1"]
-    params.port = 1 if path else 0
+    params.port = 1 if path else config.get("port", 0)
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * CONTEXT_PER_SLOT
+    if config.get("embeddings"):
+        params.embedding = True
+        # A text is read in one step, by models that look at all of it at once.
+        params.n_batch = params.n_ubatch = CONTEXT_PER_SLOT
     for processors in (params.cpuparams, params.cpuparams_batch):
         processors.n_threads = max(1, min(MOST_THREADS, usable_processors() - 1))
         processors.poll = 0  # sleep, not spin, between two steps
@@ -56,6 +62,13 @@ def parameters(xllamacpp: Any, weights: str, name: str, path: str | None = None)
     params.endpoint_slots = False  # would show everyone's prompts
     params.cors_origins = "http://127.0.0.1"  # the default lets any web page that is open in a browser use the server
     return params
+
+
+def wait_for_the_last_user(path: str) -> None:
+    """Waits until no process holds a shared lock on the file; who comes after that waits for the end of this process."""
+    import fcntl
+
+    fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
 
 
 def usable_processors() -> int:
@@ -70,15 +83,19 @@ def main() -> None:
     sys.path[:] = config["sys_path"]  # xllamacpp comes from where the parent would import it
     try:
         xllamacpp = importlib.import_module("xllamacpp")
-        server = xllamacpp.Server(parameters(xllamacpp, config["weights"], config["name"], path))
+        server = xllamacpp.Server(parameters(xllamacpp, config))
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
         os._exit(1)
-    os.write(1, f"\nready {server.listening_address}\n".encode())  # one write, so that C++ output cannot split it
+    with contextlib.suppress(BrokenPipeError):
+        os.write(1, f"\nready {server.listening_address}\n".encode())  # one write, so that C++ output cannot split it
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)  # from here on nobody reads the log
     os.dup2(silence, 2)
-    sys.stdin.read()
+    if config.get("users"):
+        wait_for_the_last_user(config["users"])
+    else:
+        sys.stdin.read()
     if path:
         with contextlib.suppress(OSError):
             os.unlink(path)

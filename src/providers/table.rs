@@ -507,8 +507,6 @@ pub const TABLE: &[Row] = &[
         // RiteLLM's own llama.cpp server: the code that starts it passes its address.
         docs: "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         stream_usage: true,
-        // The server is started for chats; llama.cpp answers 501 to embeddings then.
-        operations: &[&[Operation::Chat, Operation::Responses]],
         ..OWN_SERVER
     },
 ];
