@@ -176,6 +176,8 @@ pub struct LeaseState {
     /// Time until which this member may find out whether a pause is over; true if it wants to.
     probe_until: Time,
     wants_probe: bool,
+    /// True if a call had to wait because of the learnt rate since the last one was admitted.
+    has_waited: bool,
     /// Time between exchanges while a call waits for the end of a pause.
     listens: Option<Time>,
 }
@@ -230,6 +232,7 @@ impl LeaseState {
             is_urgent: false,
             probe_until: Time::ZERO,
             wants_probe: false,
+            has_waited: false,
             listens: None,
         };
         state.declare(4.0, None);

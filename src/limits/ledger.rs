@@ -195,10 +195,10 @@ impl Ledger {
         self.repair(now);
     }
 
-    /// Learns from a request that was admitted elsewhere.
-    pub(super) fn count_taken(&mut self, taken: &Taken) {
+    /// Learns from a request that was admitted elsewhere; `has_waited` says that the learnt rate had it wait.
+    pub(super) fn count_taken(&mut self, taken: &Taken, has_waited: bool) {
         if self.adaptive == 1 {
-            self.controller.admitted(taken.at, Some(amount(Unit::Tokens, taken.tokens)));
+            self.controller.admitted_elsewhere(taken.at, Some(amount(Unit::Tokens, taken.tokens)), has_waited);
         }
         if taken.probe {
             self.pause.probe(nanoseconds(taken.at));

@@ -243,9 +243,15 @@ impl Controller {
     }
 
     /// Counts a request that is being sent, with its number of tokens if that is known or estimated.
-    ///
-    /// Of members that are on several machines it may be known later than what came after it.
     pub fn admitted(&mut self, now: Time, tokens: Option<u64>) {
+        self.admitted_elsewhere(now, tokens, false);
+    }
+
+    /// Counts a request that a member on another machine sends, of which it may be known later than of what came after it.
+    ///
+    /// `has_waited` says that it had to wait because of the rate. Without it, a request that comes later than the rate allows
+    /// shows that fewer are made.
+    pub fn admitted_elsewhere(&mut self, now: Time, tokens: Option<u64>, has_waited: bool) {
         let at = seconds(now);
         let now = self.tick(now);
         match self.state {
@@ -257,10 +263,10 @@ impl Controller {
             PROBING if at >= self.probe + self.look() => self.resume(now),
             _ => {}
         }
-        self.requests.admitted(now, 1.0);
+        self.requests.admitted(now, 1.0, has_waited);
         self.log.admitted(at);
         if let Some(tokens) = tokens {
-            self.tokens.admitted(now, tokens as f64);
+            self.tokens.admitted(now, tokens as f64, has_waited);
         }
         self.in_flight.admitted(now, self.delay);
     }

@@ -220,8 +220,8 @@ impl Rate {
         self.minute = minute;
     }
 
-    /// Counts an admitted request.
-    pub(super) fn admitted(&mut self, now: f64, amount: f64) {
+    /// Counts an admitted request; `has_waited` says that the rate was used fully, although it comes late.
+    pub(super) fn admitted(&mut self, now: f64, amount: f64, has_waited: bool) {
         let rate = self.rate();
         let gap = self.size() / rate;
         let excess = self.excess(amount, rate);
@@ -232,7 +232,8 @@ impl Rate {
         if self.sliding(now) && self.full(now) {
             self.trial = now;
         }
-        if now <= self.next + excess + 0.05 * gap + 0.005 || self.sliding(now) && self.full(now) {
+        let in_time = now <= self.next + excess + 0.05 * gap + 0.005;
+        if has_waited || in_time || self.sliding(now) && self.full(now) {
             self.age += (now - self.last).clamp(0.0, (2.0 * gap).max(1.0));
         }
         self.size = if self.size > 0.0 { self.size + (amount - self.size) * 0.02 } else { amount };

@@ -13,7 +13,8 @@ use crate::types::rate_limit::{FailureClass, Reset, Signals, Tokens, Unit, Windo
 /// Something that may change what members learn together.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Event {
-    Take(Taken),
+    /// A request was admitted; true if it waited because of the learnt rate.
+    Take(Taken, bool),
     Observe(Time, Taken, Signals),
     Settle(Time, Taken, Option<Tokens>, Signals),
     Cancel(Time, Taken),
@@ -38,6 +39,7 @@ const USED: u8 = 2;
 const FAILURE: u8 = 4;
 const RETRY_AFTER: u8 = 8;
 const WINDOWS: u8 = 16;
+const HAS_WAITED: u8 = 32;
 
 /// What a window's signal has.
 const PERIOD: u8 = 1;
@@ -61,7 +63,7 @@ impl Event {
     /// True if the other members are to know of it at once: it may begin or end a pause.
     pub(super) fn is_urgent(&self) -> bool {
         match self {
-            Self::Take(taken) | Self::Cancel(_, taken) | Self::GiveBack(_, taken) => taken.probe,
+            Self::Take(taken, _) | Self::Cancel(_, taken) | Self::GiveBack(_, taken) => taken.probe,
             Self::Observe(_, taken, signals) | Self::Settle(_, taken, _, signals) => {
                 taken.probe || signals.failure.is_some()
             }
@@ -73,7 +75,7 @@ impl Event {
     /// Changes what a ledger has learnt.
     pub(super) fn apply(&self, ledger: &mut Ledger) {
         match self {
-            Self::Take(taken) => ledger.count_taken(taken),
+            Self::Take(taken, has_waited) => ledger.count_taken(taken, *has_waited),
             Self::Observe(now, taken, signals) => ledger.member(0).observe(*now, taken, signals),
             Self::Settle(now, taken, used, outcome) => ledger.member(0).settle(*now, *taken, *used, outcome),
             Self::Cancel(now, taken) => ledger.member(0).cancel(*now, *taken),
@@ -133,7 +135,7 @@ impl Writer {
     fn event(&mut self, event: &Event) {
         let none = Signals::default();
         let (kind, now, taken, used, signals) = match event {
-            Event::Take(taken) => (TAKE, None, Some(taken), None, &none),
+            Event::Take(taken, _) => (TAKE, None, Some(taken), None, &none),
             Event::Observe(now, taken, signals) => (OBSERVE, Some(now), Some(taken), None, signals),
             Event::Settle(now, taken, used, signals) => (SETTLE, Some(now), Some(taken), *used, signals),
             Event::Cancel(now, taken) => (CANCEL, Some(now), Some(taken), None, &none),
@@ -151,7 +153,8 @@ impl Writer {
             | flag(used.is_some(), USED)
             | flag(signals.failure.is_some(), FAILURE)
             | flag(signals.retry_after.is_some(), RETRY_AFTER)
-            | flag(!signals.windows.is_empty(), WINDOWS);
+            | flag(!signals.windows.is_empty(), WINDOWS)
+            | flag(matches!(event, Event::Take(_, true)), HAS_WAITED);
         self.bytes.extend([kind, flags]);
         if let Some(taken) = taken {
             self.taken(taken);
@@ -252,7 +255,7 @@ impl Reader<'_> {
         let (at, tokens) = (self.time()?, self.tokens()?);
         let taken = Taken { at, tokens, alone: None, probe: flags & PROBE != 0 };
         if kind == TAKE {
-            return Some(Event::Take(taken));
+            return Some(Event::Take(taken, flags & HAS_WAITED != 0));
         }
         let now = self.time()?;
         let used = if flags & USED != 0 { Some(self.tokens()?) } else { None };
@@ -324,8 +327,8 @@ mod tests {
             failure: Some(FailureClass::Transient),
         };
         vec![
-            Event::Take(taken),
-            Event::Take(other),
+            Event::Take(taken, false),
+            Event::Take(other, true),
             Event::Observe(at(8), other, signals.clone()),
             Event::Settle(at(10_000_000), taken, Some(Tokens { input: 1, output: 2 }), signals),
             Event::Settle(at(10_000_001), other, None, Signals::default()),

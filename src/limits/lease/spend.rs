@@ -92,7 +92,7 @@ impl LeaseState {
     fn happens(&mut self, event: Event) {
         // Most answers teach nothing, and need no comparison.
         let may_teach = match &event {
-            Event::Take(taken) | Event::Cancel(_, taken) | Event::GiveBack(_, taken) => taken.probe,
+            Event::Take(taken, _) | Event::Cancel(_, taken) | Event::GiveBack(_, taken) => taken.probe,
             Event::Observe(_, taken, signals) | Event::Settle(_, taken, _, signals) => {
                 taken.probe || signals.failure.is_some() || !signals.windows.is_empty()
             }
@@ -128,6 +128,8 @@ impl LeaseState {
                 }
                 let lacks_probe = now >= self.probe_until && self.ledger.needs_probe(shifted);
                 self.wants_probe |= lacks_probe;
+                // The grant may come later than the rate allows, which would look like a demand below it.
+                self.has_waited |= self.ledger.paced().is_some_and(|paced| paced > shifted);
                 if lacks_probe || !self.has(now, amount) {
                     if self.starved.is_none() {
                         self.starved = Some(amount);
@@ -155,7 +157,7 @@ impl Budget for LeaseState {
         }
         let taken = Taken { alone: self.too_large(tokens), ..taken };
         if self.spec.adaptive || taken.probe {
-            self.tell(Event::Take(taken));
+            self.tell(Event::Take(taken, self.has_waited));
         }
         for (credit, amount) in self.credit.iter_mut().zip(amount) {
             *credit = credit.saturating_sub(amount);
@@ -165,6 +167,7 @@ impl Budget for LeaseState {
             *average += weight * (*amount as f64 - *average);
         }
         self.taken += 1;
+        self.has_waited = false;
         self.in_flight += 1;
         self.count(now, amount.map(|amount| amount as i64));
         Ok(taken)
