@@ -48,7 +48,7 @@ INSTALL_DENY = @cargo deny --version 2>/dev/null | grep -qF "cargo-deny $(DENY_V
 	cargo install cargo-deny --locked --version $(DENY_VERSION)
 
 # The targets that `make fuzz` runs, and the seconds for each.
-TARGETS := http1 http1_peers sse ndjson event_stream answers streams mutants secrets objects
+TARGETS := http1 http1_peers sse ndjson event_stream answers streams mutants secrets rows objects
 SECONDS_EACH := 600
 
 .PHONY: help
@@ -58,7 +58,7 @@ help: ## list the commands
 	@echo "Variables: PYTHON=$(PYTHON) creates the venvs; VENV=$(VENV) is the venv for development."
 
 .PHONY: demo
-demo: $(DEMO_VENV)/.done-demo ## build the release wheel and run 64 concurrent calls against a real local model
+demo: $(DEMO_VENV)/.done-demo ## build the release wheel, then run 64 concurrent calls and a job against a real local model
 	$(DEMO_VENV)/bin/python examples/demo.py
 
 .PHONY: test

@@ -286,6 +286,11 @@ def main() -> None:
     # An input of these targets begins with the byte that chooses where the body is split.
     write("sse", "plain", b"\x01" + STREAMS["anthropic chat"])
     write("sse", "odd", b"\x02\xef\xbb\xbf: comment\r\nretry: 1\r\nid: 2\rdata: a\rdata:b\r\n\r\nevent: x\n\ndata\n\n")
+    batch = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "x"}}
+    body = {"messages": [{"role": "user", "content": "caf\u00e9"}], "temperature": 0.0}
+    lines = "".join(json.dumps(row) + "\n" for row in (batch, body, body, {"custom_id": "a", **body}))
+    write("rows", "lines", b"\x01" + lines.encode())
+    write("rows", "csv", b'\x02custom_id,input\na,"x, y"\n\nb,"a ""b""\nc"\n')
     write("ndjson", "plain", b"\x03" + STREAMS["ollama_chat chat"] + b"\r\n\n{}")
     frames = [
         frame("messageStart", b'{"role":"assistant"}'),

@@ -12,6 +12,7 @@ use targets::http1::{
 };
 use targets::http1_decisions::DECISIONS;
 use targets::llhttp::Llhttp;
+use targets::rows;
 use targets::secrets;
 
 fn bytes(random: &mut fastrand::Rng, count: usize) -> Vec<u8> {
@@ -126,4 +127,42 @@ fn no_error_shows_a_key() {
             check(&[format!("{provider} chat {status}\n").as_bytes(), &choices, &[kept], around].concat());
         }
     }
+}
+
+#[test]
+fn files_of_rows_are_read_alike_twice() {
+    const PIECES: [&[u8]; 24] = [
+        b"{\"messages\":[{\"role\":\"user\",\"content\":\"",
+        b"\"}]}\n",
+        b"{\"custom_id\":\"a\",\"body\":{\"messages\":[1e0],\"n\":1.0}}\n",
+        b"{\"messages\":[1.0], \"n\" : 1}\n",
+        b"{\"messages\":[]}\n",
+        b"messages,custom_id\n",
+        b"\"[\"\"x\"\"]\",a\r\n",
+        b"\"a\nb\",\n",
+        b"\n",
+        b"\r",
+        b",",
+        b"\"",
+        b"\\u00e9",
+        b"\\ud83d",
+        b"\xf0\x9f\x98\x80",
+        b"\xff",
+        b"\0",
+        b"\xef\xbb\xbf",
+        b"{",
+        b"}",
+        b"NaN",
+        b"1e999",
+        b"\x1f\x8b\x08\0",
+        &[b'x'; 700],
+    ];
+    let path = std::env::temp_dir().join(format!("ritellm-rows-{}", std::process::id()));
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..1_000 {
+        let count = random.usize(1..20);
+        let content = repeat_with(|| PIECES[random.usize(..PIECES.len())]).take(count).collect::<Vec<_>>().concat();
+        rows::check_rows(&path, &[&[random.u8(..)], &content[..]].concat());
+    }
+    std::fs::remove_file(path).unwrap();
 }

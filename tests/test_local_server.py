@@ -590,3 +590,27 @@ def test_what_to_install(missing: str, command: str, monkeypatch: pytest.MonkeyP
     with pytest.raises(RiteLLMError) as caught:
         completion(model=MODEL, messages=HELLO)
     assert command in str(caught.value)
+
+
+@needs_model
+def test_a_job_is_answered_by_the_model(tmp_path: Path) -> None:
+    import ritellm
+
+    kinds = ["complaint", "praise", "question"]
+    schema = {"type": "object", "properties": {"kind": {"enum": kinds}}, "required": ["kind"]}
+    rows = [{"id": text, "text": text} for text in ("I love it!", "It is broken.", "How do I return it?")]
+    job = ritellm.bulk(
+        rows,
+        model=MODEL,
+        prompt="What is this remark of a customer: a complaint, praise or a question? {text}",
+        response_format=schema,
+        id_column="id",
+        out=tmp_path / "job",
+        max_tokens=30,
+        temperature=0,
+    ).run(progress=False)
+    status = job.status()
+    assert (status["state"], status["pending"], status["done"] + status["failed"]) == ("done", 0, 3)
+    # What a model of this size says is its own affair, but not its form.
+    assert all(answer.parsed["kind"] in kinds for _, answer in job.results())
+    assert all(isinstance(failure.error, ritellm.OutputValidationError) for failure in job.failures())

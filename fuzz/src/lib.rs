@@ -3,6 +3,7 @@
 pub mod http1;
 pub mod http1_decisions;
 pub mod llhttp;
+pub mod rows;
 pub mod secrets;
 
 use bytes::Bytes;

@@ -95,7 +95,7 @@ impl Outcome {
         let Answer { body, mut meta } = answer;
         let request_id = meta.headers.request_id().map(|id| {
             let mut id = id.to_owned();
-            redactors.of(&meta.secrets).hide(&mut id);
+            redactors.of(&meta.secrets).hide_whole(&mut id);
             id.into_boxed_str()
         });
         let record = meta.record.take().unwrap_or_default();

@@ -120,6 +120,14 @@ impl Redactor {
         }
     }
 
+    /// As [`hide`](Self::hide), for a text that was not truncated: one that is shorter than every secret in each of its encodings
+    /// holds none, and is not searched.
+    pub fn hide_whole(&self, text: &mut String) {
+        if self.needles.iter().any(|needle| needle.whole.len() <= text.len()) {
+            self.hide(text);
+        }
+    }
+
     /// Returns the text with its secrets replaced by asterisks; `None` if it contains none. The text may have been
     /// truncated: the beginning of a secret at its end is replaced too.
     pub fn redact(&self, text: &[u8]) -> Option<Vec<u8>> {

@@ -187,6 +187,11 @@ impl Journal {
         self.shared.backlog()
     }
 
+    /// Lets what was appended be written now, and not when there is more.
+    pub fn hurry(&self) {
+        self.shared.hurry();
+    }
+
     /// Returns a view of how far the journal is, which can be waited for.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.shared.progress()

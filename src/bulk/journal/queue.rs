@@ -151,6 +151,12 @@ impl Shared {
         self.landed.notify_all();
     }
 
+    /// Lets what was appended be written at once.
+    pub(super) fn hurry(&self) {
+        lock(&self.queue).is_urgent = true;
+        self.more.notify_one();
+    }
+
     /// Waits until everything that was appended has landed, or nothing will.
     pub(super) fn flush(&self) {
         let mut queue = lock(&self.queue);

@@ -194,6 +194,8 @@ pub(super) struct Driver {
     /// Outcomes that were appended to the journal, and of these those that have landed.
     appended: u64,
     landed: u64,
+    /// Number of outcomes that had been appended when the journal was last told to write them at once.
+    hurried: u64,
     has_max_cost: bool,
     warms_prefixes: bool,
     /// Number of rows that are read before they are needed, if that is not the schedule's.
@@ -244,6 +246,7 @@ impl Driver {
             started,
             appended: 0,
             landed: 0,
+            hurried: 0,
             has_max_cost: options.max_cost.is_some(),
             warms_prefixes: options.warm_prefix,
             ahead,
@@ -336,6 +339,11 @@ impl Driver {
                 Step::Wait(until) => {
                     let longest = self.schedule.longest_line();
                     self.line.wake_at.store(longest, Ordering::Relaxed);
+                    // They keep as many calls from beginning.
+                    if unlanded >= self.schedule.allowed().div_ceil(2) && self.hurried < self.appended {
+                        self.hurried = self.appended;
+                        self.journal.hurry();
+                    }
                     return Some(until.map(|until| self.started + until));
                 }
                 Step::Done => return None,
