@@ -69,6 +69,10 @@ PARTS = [
     Part("redis: frozen, slow, restarted, gone", f"{PYTEST} tests/long/test_limits_redis_down.py"),
     Part("clock: set forward and back", f"{PYTEST} tests/long/test_limits_clock.py"),
     Part("adaptive: limits that nobody told, of real servers", f"{PYTEST} tests/long/test_adaptive_real.py"),
+    Part(
+        "engines: Ray, Dask and Spark with workers that are killed",
+        f"{PYTEST} tests/long/test_engines_faults.py",
+    ),
     Part("others: what else is marked as long", f"{PYTEST} --ignore tests/long"),
 ]
 
