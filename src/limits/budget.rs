@@ -19,7 +19,7 @@ pub trait Budget {
     /// Returns whether [`try_take`](Self::try_take) would take the budget of one request now. Nothing is taken.
     ///
     /// # Errors
-    /// When to try, or why that is useless. Turns of others are not considered.
+    /// When to try, or why that is useless.
     fn check(&mut self, now: Time, tokens: Tokens) -> Result<(), Wait>;
 
     /// Notes what the head of an answer says. For a stream that is long before its end.

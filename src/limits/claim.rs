@@ -24,11 +24,15 @@ pub(super) struct Claim {
 impl Claim {
     /// Returns the time at which a member that is held up by the claim of another one should ask again.
     pub(super) fn holds_up(&mut self, now: u64, member: usize) -> Option<u64> {
-        if self.holder == 0 || self.holder == member as u64 + 1 || now >= self.until {
-            return None;
-        }
+        let again = self.would_hold_up(now, member)?;
         self.held_up |= 1 << member;
-        Some(self.until.min(now.saturating_add(RECHECK)))
+        Some(again)
+    }
+
+    /// Returns what [`holds_up`](Self::holds_up) would, without a turn for the member.
+    pub(super) fn would_hold_up(&self, now: u64, member: usize) -> Option<u64> {
+        let is_held_up = self.holder != 0 && self.holder != member as u64 + 1 && now < self.until;
+        is_held_up.then(|| self.until.min(now.saturating_add(RECHECK)))
     }
 
     /// Renews a member's claim, or makes one if its request is large.

@@ -470,6 +470,10 @@ impl Budget for Member<'_> {
     fn check(&mut self, now: Time, tokens: Tokens) -> Result<(), Wait> {
         let now = self.ledger.tick(now);
         self.ledger.pause.check(now)?;
+        // Otherwise a call would leave its line for one where it is another member's turn, and come back, without end.
+        if let Some(time) = self.ledger.claim.would_hold_up(now, self.number) {
+            return Err(Wait::Until(Time::from_nanos(time)));
+        }
         if self.ledger.is_full(now) {
             return Err(Wait::Release);
         }

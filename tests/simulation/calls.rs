@@ -349,7 +349,10 @@ impl World {
 
     /// Admits the calls of the lines that were woken whose turn it is; if none waits, tells those that wait elsewhere.
     pub fn ask_lines(&mut self) {
+        let mut turns = 0;
         while let Some((site, worker, quota)) = self.woken.pop() {
+            turns += 1;
+            assert!(turns < 100_000, "a call moves between lines without end");
             let now = self.now;
             let Some(ticket) = self.sites[site].workers[worker].lines[quota].quota.next() else {
                 for (call, number) in std::mem::take(&mut self.sites[site].workers[worker].lines[quota].watchers) {

@@ -11,6 +11,8 @@ use ritellm::types::rate_limit::Unit;
 const BINS: f64 = 100.0;
 const EARLY: f64 = 0.02;
 const UNLIMITED: f64 = 4_294_967_295.0;
+/// Number of bytes of the log from which on a snapshot is wanted, and from which on it is forgotten.
+const LOG: (usize, usize) = (16_384, 1_048_576);
 
 /// Requests, input tokens and output tokens.
 type Amounts = [f64; 3];
@@ -72,6 +74,8 @@ struct Member {
     seats: f64,
     seats_wanted: f64,
     seat_at: f64,
+    held: f64,
+    batch: Option<u64>,
     ends: f64,
     lease: f64,
     report: Option<u64>,
@@ -89,8 +93,13 @@ struct Ledger {
     fresh: f64,
     recovers: bool,
     again: Option<f64>,
-    version: u64,
-    blob: Vec<u8>,
+    /// Number of the snapshot of what was learnt, the snapshot, and the log since then with its begin.
+    base: u64,
+    learnt: Vec<u8>,
+    log: Vec<u8>,
+    log_at: u64,
+    /// The member that finds out whether a pause is over, and until when.
+    prober: Option<(usize, f64)>,
     windows: Vec<Window>,
     members: Vec<Member>,
 }
@@ -109,8 +118,8 @@ struct Asked {
     rate: f64,
     width: f64,
     period: f64,
-    /// Index of its state.
-    state: usize,
+    /// Index of its state; `None` with a period of zero.
+    state: Option<usize>,
     by_limit: f64,
     by_burst: f64,
     free: f64,
@@ -194,8 +203,11 @@ impl Store {
                 fresh: start + grace,
                 recovers: false,
                 again: None,
-                version: 0,
-                blob: Vec::new(),
+                base: 1,
+                learnt: Vec::new(),
+                log: Vec::new(),
+                log_at: 0,
+                prober: None,
                 windows: Vec::new(),
                 members: Vec::new(),
             }
@@ -231,12 +243,16 @@ impl Store {
         for rule in &request.windows {
             let (period, unit) = (micros(rule.period), rule.unit);
             let same = |window: &Window| window.period == period && window.unit == unit;
-            let state = ledger.windows.iter().position(same).unwrap_or_else(|| {
-                let bins = Bins::default();
-                ledger.windows.push(Window { period, unit, bins, level: 0.0, at: now, listed: now, used: 0.0 });
-                ledger.windows.len() - 1
+            let state = (period > 0.0).then(|| {
+                ledger.windows.iter().position(same).unwrap_or_else(|| {
+                    let bins = Bins::default();
+                    ledger.windows.push(Window { period, unit, bins, level: 0.0, at: now, listed: now, used: 0.0 });
+                    ledger.windows.len() - 1
+                })
             });
-            ledger.windows[state].listed = now;
+            if let Some(state) = state {
+                ledger.windows[state].listed = now;
+            }
             let (limit, burst, rate) = (rule.limit as f64, rule.burst, rule.rate / 1e6);
             let (width, by_limit, by_burst, free) = (period / BINS, 0.0, 0.0, 0.0);
             asked.push(Asked { unit, limit, burst, rate, width, period, state, by_limit, by_burst, free });
@@ -244,7 +260,7 @@ impl Store {
 
         // What a member that fell silent may have used counts from the end of its lease.
         let (mut others, mut hungry, mut alive, mut seats_used) = ([0.0; 3], Vec::new(), 1, 0.0);
-        let mut seats_asked = Vec::new();
+        let (mut seats_asked, mut in_flight) = (Vec::new(), f64::from(request.in_flight));
         for index in 0..ledger.members.len() {
             if index == me {
                 continue;
@@ -257,7 +273,7 @@ impl Store {
                     (member.presumed, member.out) = (lost, [0.0; 3]);
                 }
                 if member.ends + member.lease <= now {
-                    (member.seats, member.seats_wanted) = (0.0, 0.0);
+                    (member.seats, member.seats_wanted, member.held) = (0.0, 0.0, 0.0);
                 }
             } else {
                 alive += 1;
@@ -267,6 +283,7 @@ impl Store {
                 hungry.push(index);
             }
             seats_used += member.seats;
+            in_flight += member.held;
             if member.seats_wanted > 0.0 {
                 seats_asked.push(index);
             }
@@ -297,22 +314,36 @@ impl Store {
             window.used = window.bins.sum(first);
         }
 
+        // One member finds out whether a pause is over.
+        let probe = request.probes && ledger.prober.is_none_or(|(prober, ends)| prober == id || ends <= now);
+        if probe {
+            ledger.prober = Some((id, now + lease));
+        } else if ledger.prober.is_some_and(|(prober, _)| prober == id) {
+            ledger.prober = None;
+        }
+
         let mut usage = Vec::with_capacity(asked.len());
         for window in &mut asked {
-            let state = &mut ledger.windows[window.state];
+            let state = window.state.map(|state| &mut ledger.windows[state]);
             let need = of(window.unit, &least);
-            let before = (state.level - window.rate * (now - state.at)).max(0.0);
-            state.level = (before + of(window.unit, &change)).min(before.max(window.burst)).max(0.0);
-            state.at = now;
-            let held = state.used + of(window.unit, &others) + of(window.unit, &keep);
-            (window.by_limit, window.by_burst) = (window.limit - held, window.burst - state.level);
-            if held <= 0.0 {
+            let mut held = of(window.unit, &others) + of(window.unit, &keep);
+            let mut full = 0.0;
+            let has_state = state.is_some();
+            if let Some(state) = state {
+                let before = (state.level - window.rate * (now - state.at)).max(0.0);
+                state.level = (before + of(window.unit, &change)).min(before.max(window.burst)).max(0.0);
+                state.at = now;
+                held += state.used;
+                full = state.level;
+            }
+            (window.by_limit, window.by_burst) = (window.limit - held, window.burst - full);
+            if held <= 0.0 || !has_state && probe {
                 window.by_limit = window.by_limit.max(need);
             }
-            if state.level <= 0.0 {
+            if full <= 0.0 {
                 window.by_burst = window.by_burst.max(need);
             }
-            if now < ledger.fresh {
+            if has_state && now < ledger.fresh {
                 let first = if held <= 0.0 { need } else { 0.0 };
                 let early = if ledger.recovers { 0.0 } else { (window.limit * EARLY - held).max(first) };
                 window.by_limit = window.by_limit.min(early);
@@ -335,7 +366,7 @@ impl Store {
             }
             let mut before = [0.0; 3];
             part = part.min(1.0);
-            if let Some(tight) = tight.filter(|_| !hungry.is_empty()) {
+            if let Some(tight) = tight.filter(|_| !hungry.is_empty() && !probe) {
                 let unit = tight.unit;
                 let (mine, wanted) = (level(&ledger.members[me], unit), of(unit, &want));
                 let mut asks = vec![(wanted, mine)];
@@ -373,7 +404,11 @@ impl Store {
                     }
                     let mut missing = need - window.by_limit;
                     if missing > 0.0 {
-                        let state = &mut ledger.windows[window.state];
+                        let Some(state) = window.state else {
+                            retry = f64::max(retry, (0.25 / window.rate).clamp(5e3, 2.5e5));
+                            continue;
+                        };
+                        let state = &mut ledger.windows[state];
                         let first = ((now - window.period) / window.width).floor() as i64 - 1;
                         let mut waits = lease;
                         for bin in first..=(now / window.width).floor() as i64 {
@@ -393,7 +428,9 @@ impl Store {
             }
         }
         for window in &asked {
-            ledger.windows[window.state].level += of(window.unit, &grant);
+            if let Some(state) = window.state {
+                ledger.windows[state].level += of(window.unit, &grant);
+            }
         }
 
         let held = f64::from(request.in_flight);
@@ -423,6 +460,7 @@ impl Store {
             (member.seats, member.seats_wanted) = (given, wanted);
         }
         let member = &mut ledger.members[me];
+        member.held = held;
         let faded = ((member.got_at - now) / fades).exp();
         for k in 0..3 {
             member.got[k] = member.got[k] * faded + grant[k];
@@ -434,10 +472,31 @@ impl Store {
         let since = if grant[0] == 0.0 { member.hungry.unwrap_or(now) } else { now };
         member.hungry = (member.want[0] > 0.0).then_some(since);
 
-        let stored = request.learnt.as_ref().filter(|_| request.version == ledger.version);
-        if let Some(learnt) = stored {
-            ledger.version += 1;
-            ledger.blob.clone_from(learnt);
+        let end = ledger.log_at + ledger.log.len() as u64;
+        let position = request.position;
+        let known = request.epoch as f64 == ledger.epoch
+            && request.snapshot == ledger.base
+            && (ledger.log_at..=end).contains(&position);
+        if let Some(learnt) = request.learnt.as_ref().filter(|learnt| known && !learnt.is_empty()) {
+            ledger.base += 1;
+            ledger.learnt.clone_from(learnt);
+            ledger.log.drain(..(position - ledger.log_at) as usize);
+            ledger.log_at = position;
+        }
+        let missed = ledger.log[if known { (position - ledger.log_at) as usize } else { 0 }..].to_vec();
+        let learnt = (!known && !ledger.learnt.is_empty()).then(|| ledger.learnt.clone());
+        let appended = !request.events.is_empty() && ledger.members[me].batch != Some(request.batch);
+        if appended {
+            ledger.log.extend_from_slice(&request.events);
+            ledger.log.push(6);
+            ledger.log.extend_from_slice(&(in_flight as u32).to_le_bytes());
+            ledger.members[me].batch = Some(request.batch);
+        }
+        let end = ledger.log_at + ledger.log.len() as u64;
+        if ledger.log.len() > LOG.1 {
+            ledger.base += 1;
+            ledger.log_at = end;
+            (ledger.learnt, ledger.log) = (Vec::new(), Vec::new());
         }
         let grant = Grant {
             epoch: ledger.epoch as u64,
@@ -449,9 +508,14 @@ impl Store {
             retry: time(retry),
             members: alive,
             fresh: time((ledger.fresh - now).max(0.0)),
-            stored: stored.is_some(),
-            version: ledger.version,
-            learnt: (ledger.version != request.version).then(|| ledger.blob.clone()),
+            probe,
+            snapshot: ledger.base,
+            learnt,
+            missed,
+            appended,
+            position: end,
+            wants_snapshot: ledger.log.len() > LOG.0 || ledger.learnt.is_empty(),
+            in_flight: in_flight as u32,
             usage,
         };
         let stays = longest.clamp(1e7, 6e7);

@@ -548,6 +548,20 @@ fn small_requests_of_others_do_not_pass_a_large_one_for_ever() {
     }
 }
 
+/// A router asks whether a quota is free before its calls leave another line for it.
+#[test]
+fn what_may_not_be_taken_is_not_free() {
+    let mut ledger = ledger(&spec(&[Limit { tokens: Some(1_000), ..Limit::per(SECOND) }]));
+    let taken = ledger.member(1).try_take(DAY, tokens(200)).unwrap();
+    // There is no room for this one, and for a small one it is not the turn.
+    assert!(ledger.member(0).try_take(DAY, tokens(900)).is_err());
+    let free = ledger.member(1).check(DAY, tokens(1));
+    assert_eq!(free, Err(Wait::Until(DAY + Duration::from_millis(50))));
+    assert_eq!(ledger.member(1).try_take(DAY, tokens(1)).map(|_| ()), free);
+    assert_eq!(ledger.member(0).check(DAY + Duration::from_secs(3), tokens(900)), Ok(()));
+    ledger.member(1).settle(DAY, taken, None, &Signals::default());
+}
+
 /// Prints the time that a request takes: 300 ns are to be enough.
 #[test]
 #[ignore = "a measurement"]
