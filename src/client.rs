@@ -17,6 +17,7 @@ mod redis_budget;
 mod reply_guard;
 mod retry;
 mod settings;
+mod shared_breaker;
 mod shared_quota;
 mod state;
 mod stats;
@@ -40,6 +41,7 @@ pub use pricing::expected_usage;
 pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
+pub use shared_breaker::SharedBreaker;
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, Stream, StreamObserver};
 
@@ -150,6 +152,16 @@ impl Client {
         quotas.iter().filter_map(|quota| quota.budget_left()).reduce(f64::min)
     }
 
+    /// Returns true if other processes share the limits, and what is known of deployments.
+    pub fn shares_limits(&self) -> bool {
+        self.quotas.are_shared()
+    }
+
+    /// Returns the breaker of the deployment with this name that the processes share; `None` if the store has no place for it.
+    pub fn shared_breaker(&self, name: &str, deployment: &Deployment) -> Option<SharedBreaker> {
+        self.quotas.breaker(name, deployment).map(SharedBreaker)
+    }
+
     /// Returns an estimate of the cost of a call at a deployment, in US dollars; `None` if it is not known.
     pub fn expected_cost(&self, call: &Call, deployment: &Deployment) -> Option<f64> {
         let max_tokens = gate::limits_call(call, deployment).max_tokens;
@@ -172,7 +184,7 @@ impl Client {
         let (stats, in_flight) = self.all_stats.begin(call.deployment.provider.row().name);
         let mut state = CallState::start(&self.transport, call, stats);
         if self.in_flight_limiter.is_some() || self.has_quotas(call) {
-            state.gate = Some(self.gate(call, self.in_flight_limiter.as_ref())?);
+            state.gate = Some(self.gate(call)?);
         }
         Ok((state, in_flight))
     }
@@ -184,12 +196,12 @@ impl Client {
 
     /// Returns what a call has to be admitted by.
     #[cold]
-    fn gate<'a>(&'a self, call: &Call, limiter: Option<&'a InFlightLimiter>) -> Result<Box<Gate<'a>>> {
+    fn gate(&self, call: &Call) -> Result<Box<Gate<'_>>> {
         let quotas = match self.has_quotas(call) {
             true => self.quotas.of(&call.deployment, call.own_limits.as_deref())?,
             false => QuotaList::default(),
         };
-        Ok(Box::new(Gate::new(call, quotas, limiter)))
+        Ok(Box::new(Gate::new(call, quotas, self.in_flight_limiter.as_ref())))
     }
 
     /// Makes a call and returns the whole answer.
@@ -205,31 +217,36 @@ impl Client {
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
-        let mut answer = match parts.is_empty() {
+        let (mut answer, usage) = match parts.is_empty() {
             true => self.exchange(call, endpoint, state).await?,
             // Boxed: a call should not carry the memory for its parts along.
-            false => Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?,
+            false => {
+                let answer = Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?;
+                let usage = self.catalog.as_ref().and_then(|_| Usage::of(call.request.operation, &answer.body));
+                (answer, usage)
+            }
         };
         if let Some(catalog) = &self.catalog {
-            let usage = Usage::of(call.request.operation, &answer.body);
             pricing::price(catalog, call, usage, &mut answer.meta);
         }
         Ok(answer)
     }
 
-    /// Exchanges one request for its answer, repeated where that may help.
+    /// Exchanges one request for its answer, repeated where that may help. Returns its usage, too, if somebody wants to know.
     async fn exchange<'a>(
         &'a self,
         call: &mut Call,
         endpoint: &'static dyn Endpoint,
         mut state: CallState<'a>,
-    ) -> Result<Answer> {
+    ) -> Result<(Answer, Option<Usage>)> {
         let Encoded { mut request, dropped_params } =
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
-        state.settle(call, &response, &body);
-        Ok(Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) })
+        let is_counted = self.catalog.is_some() || state.has_quotas();
+        let usage = if is_counted { Usage::of(call.request.operation, &body) } else { None };
+        state.settle(call, &response, usage);
+        Ok((Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) }, usage))
     }
 
     /// Makes a call that takes several requests, and joins their answers. The first request that fails finally ends all.
@@ -241,6 +258,7 @@ impl Client {
         mut state: CallState<'_>,
     ) -> Result<Answer> {
         // The client counts the call once, a quota each of its requests.
+        let quotas = state.gate.as_ref().map(|gate| gate.quotas()).filter(|quotas| !quotas.is_empty());
         let gate = self.in_flight_limiter.as_ref().map(|limiter| Gate::new(call, QuotaList::default(), Some(limiter)));
         state.gate = gate.map(Box::new);
         state.admit(call).await?;
@@ -255,10 +273,10 @@ impl Client {
             // The call as a whole was admitted.
             let mut part = Call { request, progress: None, ..call.clone() };
             let mut state = CallState::start(&self.transport, &part, state.stats.clone());
-            let gate = self.has_quotas(&part).then(|| self.gate(&part, None)).transpose();
+            state.gate = quotas.as_ref().map(|quotas| Box::new(Gate::new(&part, quotas.clone(), None)));
             async move {
-                state.gate = gate?;
-                self.exchange(&mut part, endpoint, state).await.map_err(|error| of_inputs(error, inputs))
+                let exchanged = self.exchange(&mut part, endpoint, state).await;
+                Ok(exchanged.map_err(|error| of_inputs(error, inputs))?.0)
             }
         });
         let answers = futures_util::stream::iter(answers).buffered(at_once).try_collect::<Vec<_>>();

@@ -13,15 +13,15 @@ from contextlib import ExitStack
 
 import pytest
 from limited import host_share, most_in
-from server import KEY, MESSAGES, Answer, Pause, Server, Stall, completion_of, plain
+from server import KEY, MESSAGES, Answer, Pause, Server, Stall, completion_of, plain, refusal
 
-from ritellm import Client, Limit, Limits
+from ritellm import AuthenticationError, Client, Limit, Limits, NotFoundError, PermissionDeniedError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's shared memory")
 
 WORKER = """
 import asyncio, sys
-from ritellm import Client, Limit, Limits
+from ritellm import AuthenticationError, Client, Limit, Limits, NotFoundError, PermissionDeniedError
 base_url, share, calls, at_once, limit = sys.argv[1:]
 client = Client(base_url=base_url, api_key="{key}", limits=Limits({{"openai": eval(limit)}}, share=share), max_retries=0)
 async def main():
@@ -134,3 +134,19 @@ def test_a_forked_child_is_a_member_of_its_own(server: Server, share: str) -> No
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     (quota,) = client.limits().values()
     assert quota["windows"][0]["used"] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(401, AuthenticationError), (403, PermissionDeniedError), (404, NotFoundError)]
+)
+def test_the_reason_of_a_stop_is_known_to_all(server: Server, share: str, status: int, error: type[Exception]) -> None:
+    server.answer(refusal(status))
+    limits = "Limits({'openai': {'rpm': 100}}, share=share)"
+    make = f"Client(base_url=url, api_key={KEY!r}, limits={limits}).completion('openai/m', {MESSAGES})"
+    program = f"import sys; from ritellm import Client, Limits; url, share = sys.argv[1:]; {make}"
+    worker = subprocess.run([sys.executable, "-c", program, server.base_url, share], capture_output=True, text=True)
+    assert f"exceptions.{error.__name__}: " in worker.stderr
+    client = Client(base_url=server.base_url, api_key=KEY, limits=Limits({"openai": {"rpm": 100}}, share=share))
+    with pytest.raises(error, match="is stopped since"):
+        client.completion("openai/m", MESSAGES)
+    assert len(server.requests) == 1

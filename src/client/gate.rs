@@ -129,6 +129,22 @@ impl<'a> Gate<'a> {
         Ok(())
     }
 
+    /// Returns the quotas of the call, for another gate.
+    pub fn quotas(&self) -> QuotaList {
+        self.quotas.clone()
+    }
+
+    /// Returns what an answer says of limits, which `read` reads if it may be news; nothing if nobody wants to know.
+    pub fn signals(&self, read: impl FnOnce() -> Signals) -> Signals {
+        let Some(admitted) = self.permits.first().and_then(QuotaPermit::admitted_at) else { return Signals::default() };
+        if self.quotas.is_known(admitted) {
+            return Signals::default();
+        }
+        let signals = read();
+        self.quotas.read(admitted, &signals);
+        signals
+    }
+
     /// Notes what the head of a stream's answer says, long before its end.
     pub fn observe(&self, signals: &Signals) {
         self.permits.iter().for_each(|permit| permit.observe(signals));
@@ -139,19 +155,17 @@ impl<'a> Gate<'a> {
         self.usage = Usage::of_chunk(self.operation, chunk).or(self.usage);
     }
 
-    /// Ends the attempt that is under way with its answer, of which a stream's was looked at chunk by chunk.
-    pub fn answered(&mut self, answer: &[u8], signals: &Signals) {
-        let usage = Usage::of(self.operation, answer).or(self.usage);
+    /// Ends the attempt that is under way with what its answer used and said. The usage of a stream was
+    /// [looked for](Self::look_for_usage) before.
+    pub fn answered(&mut self, usage: Option<Usage>, signals: &Signals) {
+        let usage = usage.or(self.usage);
         drop(self.settle(usage.as_ref(), signals));
     }
 
     /// Ends the attempt that is under way with what its failure says.
     ///
     /// Returns the reason why the call must not be repeated, if there is one.
-    pub fn failed(&mut self, kind: ErrorKind, signals: &Signals) -> Option<Box<Error>> {
-        if signals.failure == Some(FailureClass::Auth) {
-            self.quotas.iter().for_each(|quota| quota.note_stop(kind));
-        }
+    pub fn failed(&mut self, signals: &Signals) -> Option<Box<Error>> {
         self.settle(None, signals)
     }
 
@@ -249,14 +263,13 @@ fn refused(quota: &Arc<SharedQuota>, refusal: Refusal) -> Box<Error> {
                 quota.name
             ),
         ),
-        Refusal::Stopped { class, since, probe } => {
+        Refusal::Stopped { class, kind, since, probe } => {
             let now = quota.snapshot().map_or(since, |(_, now)| now);
-            let (kind, why) = match class {
-                FailureClass::Auth => {
-                    let kind = quota.stopped_by().unwrap_or(ErrorKind::Authentication);
-                    (kind, "the key was refused, or has no access to the model, or there is no such model")
-                }
-                _ => (ErrorKind::RateLimit, "there is no credit or no quota"),
+            let why = match (class, kind) {
+                (FailureClass::QuotaFatal, _) => "there is no credit or no quota",
+                (_, ErrorKind::PermissionDenied) => "the key has no access to the model",
+                (_, ErrorKind::NotFound) => "there is no such model",
+                _ => "the key was refused",
             };
             let mut error = Error::new(
                 kind,

@@ -72,7 +72,11 @@ pub fn host_quotas(name: &str) -> Result<HostQuotas> {
     let region = region(name)?;
     let _ = region.reap();
     let state = |hash, ledger: &mut Ledger, now| (hash, ledger.member(region.member()).state(now), now);
-    let quotas = region.each(state);
+    let mut quotas = region.each(state);
+    // Those without any limit hold the breaker of a deployment.
+    let has_limits =
+        |state: &BudgetState| !state.windows.is_empty() || state.max_in_flight.is_some() || state.learnt.is_some();
+    quotas.retain(|(_, state, _)| has_limits(state));
     Ok(HostQuotas { processes: region.members() - 1, quotas })
 }
 

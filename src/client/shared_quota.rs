@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::admission_progress::{AdmissionProgress, Stage};
 use super::budget_source::BudgetSource;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::limits::budget::WindowState;
 use crate::limits::{Admission, Budget, Call, Limit, Permit, Quota, QuotaSpec, Refusal, Snapshot, Ticket, Time, Wait};
 use crate::types::rate_limit::{Signals, Tokens};
@@ -40,8 +40,6 @@ struct State {
     watchers: Vec<Weak<AdmissionProgress>>,
     /// Permits that have ended while another process used the budget.
     pending: Vec<(Permit, End<'static>)>,
-    /// Kind of the last error of a call of this process that stopped the quota.
-    stopped_by: Option<ErrorKind>,
 }
 
 /// How a permit ends.
@@ -122,7 +120,6 @@ impl SharedQuota {
             asleep: None,
             watchers: Vec::new(),
             pending: Vec::new(),
-            stopped_by: None,
         };
         Self { name, state: Mutex::new(state) }
     }
@@ -236,21 +233,16 @@ impl SharedQuota {
         self.lock().wake_next();
     }
 
-    /// Notes the kind of an error that stops the quota: 401, 403 and 404 do, and the ledger tells only their class.
-    pub fn note_stop(&self, kind: ErrorKind) {
-        self.lock().stopped_by = Some(kind);
-    }
-
-    /// Returns the kind of the last error that stopped the quota, if it was a call of this process.
-    pub fn stopped_by(&self) -> Option<ErrorKind> {
-        self.lock().stopped_by
-    }
-
     /// Ends a pause or a stop by hand.
     pub fn enable(&self) {
         let mut state = self.lock();
         let _ = state.with(|quota, budget, now| quota.enable(budget, now));
         state.wake_next();
+    }
+
+    /// Calls a function with the budget and the time on its clock; `None` if another process uses the budget at this moment.
+    pub fn with_budget<T>(&self, function: impl FnOnce(&mut dyn Budget, Time) -> T) -> Option<T> {
+        self.lock().with(|_, budget, now| function(budget, now))
     }
 
     /// Returns what `status()` shows, and the time to which its times are relative; `None` if another process uses the budget
@@ -336,6 +328,11 @@ pub(super) struct QuotaPermit {
 impl QuotaPermit {
     fn new(quota: &Arc<SharedQuota>, permit: Permit) -> Self {
         Self { quota: quota.clone(), permit: Some(permit), was_sent: false }
+    }
+
+    /// Returns the time at which the request was admitted, on the clock of the budget.
+    pub fn admitted_at(&self) -> Option<Time> {
+        self.permit.as_ref().map(Permit::admitted_at)
     }
 
     /// Marks the request as sent.

@@ -22,6 +22,7 @@ use crate::types::rate_limit::Signals;
 use crate::types::record::{AttemptRecord, CallRecord, Outcome};
 use crate::types::redact::Redactor;
 use crate::types::secrets::Secrets;
+use crate::types::usage::Usage;
 
 /// Maximum length of a failure's message in a record, in characters.
 const LONGEST_MESSAGE: usize = 300;
@@ -210,22 +211,27 @@ impl<'a> CallState<'a> {
     /// Notes what the head of a stream's answer says of limits.
     pub fn observe(&self, call: &Call, headers: &Headers) {
         if let Some(gate) = &self.gate {
-            gate.observe(&call.deployment.provider.signals(headers, unix_seconds()));
+            gate.observe(&gate.signals(|| call.deployment.provider.signals(headers, unix_seconds())));
         }
     }
 
     /// Settles the permits of a stream that has ended. Its header fields were [observed](Self::observe) long before.
     pub fn settle_stream(&mut self) {
         if let Some(gate) = &mut self.gate {
-            gate.answered(&[], &Signals::default());
+            gate.answered(None, &Signals::default());
         }
     }
 
-    /// Settles the permits of an attempt whose whole answer is `body`, as OpenAI writes it.
-    pub fn settle(&mut self, call: &Call, response: &HttpResponse, body: &[u8]) {
+    /// True if the call has quotas, which count what it uses.
+    pub fn has_quotas(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.has_quotas())
+    }
+
+    /// Settles the permits of an attempt whose whole answer is there.
+    pub fn settle(&mut self, call: &Call, response: &HttpResponse, usage: Option<Usage>) {
         let Some(gate) = &mut self.gate else { return };
-        let signals = call.deployment.provider.signals(&response.headers, response.received);
-        gate.answered(body, &signals);
+        let signals = gate.signals(|| call.deployment.provider.signals(&response.headers, response.received));
+        gate.answered(usage, &signals);
     }
 
     /// Returns the metadata of an answer, and records its arrival in the log.
@@ -272,7 +278,7 @@ impl<'a> CallState<'a> {
         if let Some(gate) = &mut self.gate {
             let signals = call.deployment.provider.failure_signals(&error, unix_seconds());
             self.retry.waits_for_quota = gate.has_quotas() && !call.is_routed;
-            if let Some(refusal) = gate.failed(error.kind, &signals) {
+            if let Some(refusal) = gate.failed(&signals) {
                 self.record_failure(call, now, &error, None);
                 is_recorded = true;
                 error = refusal;

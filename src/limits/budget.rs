@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::breaker::{BreakerReport, ProbeClaim, SharedBreaker};
 use super::{Time, controller};
+use crate::error::ErrorKind;
 use crate::types::rate_limit::{FailureClass, Signals, Tokens, Unit};
 
 /// Budget of a quota. A `Quota` admits its waiting calls through it.
@@ -40,6 +42,15 @@ pub trait Budget {
 
     /// Returns what `status()` shows.
     fn state(&self, now: Time) -> BudgetState;
+
+    /// Returns the breaker of the deployment that the quota stands for.
+    fn breaker(&mut self, now: Time) -> SharedBreaker;
+
+    /// Tells the others what this member, of this number, found out about the deployment.
+    fn report_breaker(&mut self, now: Time, member: u64, report: BreakerReport);
+
+    /// Asks for the turn to probe the deployment.
+    fn claim_probe(&mut self, now: Time, member: u64) -> ProbeClaim;
 }
 
 /// The budget that one request holds, from its admission to its end.
@@ -81,6 +92,8 @@ pub enum Refusal {
     Stopped {
         /// Class of the failure that stopped it.
         class: FailureClass,
+        /// Kind of its error.
+        kind: ErrorKind,
         /// Time since which it is stopped.
         since: Time,
         /// Time from which the next request is admitted as a probe.

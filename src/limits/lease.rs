@@ -47,6 +47,8 @@ const GRACE: Time = Duration::from_secs(1);
 const BEATS: (Time, Time) = (Duration::from_millis(250), Duration::from_secs(1));
 /// Time between exchanges for each member, so that a thousand members are no load.
 const BEAT_PER_MEMBER: Time = Duration::from_millis(2);
+/// Time between exchanges of a member that only looks at the breaker, and the time after which it stops to look.
+const LOOKS: (Time, Time) = (Duration::from_millis(500), Duration::from_secs(60));
 /// Time after which a member asks again for a seat.
 const SEAT_RETRY: Time = Duration::from_millis(20);
 /// Number of calls for one exchange, from so many calls per second on.
@@ -150,6 +152,8 @@ pub struct LeaseState {
     waiting: u64,
     /// What the first call needs that had to wait since the last request.
     starved: Option<Amount>,
+    /// Time at which somebody looked at the breaker last.
+    looked: Option<Time>,
     target: u64,
     /// True if the last request was granted in full.
     is_plenty: bool,
@@ -214,6 +218,7 @@ impl LeaseState {
             taken: 0,
             waiting: 0,
             starved: None,
+            looked: None,
             target: 0,
             is_plenty: false,
             in_flight: 0,
@@ -372,8 +377,9 @@ impl LeaseState {
     fn unshifted_wait(&self, wait: Wait) -> Wait {
         match wait {
             Wait::Until(time) => Wait::Until(self.unshifted(time)),
-            Wait::Never(Refusal::Stopped { class, since, probe }) => {
-                Wait::Never(Refusal::Stopped { class, since: self.unshifted(since), probe: self.unshifted(probe) })
+            Wait::Never(Refusal::Stopped { class, kind, since, probe }) => {
+                let (since, probe) = (self.unshifted(since), self.unshifted(probe));
+                Wait::Never(Refusal::Stopped { class, kind, since, probe })
             }
             Wait::Never(Refusal::TooLarge { .. } | Refusal::StoreDown { .. }) | Wait::Release => wait,
         }

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::breaker::{Breaker, BreakerReport, PROBE_TIME, ProbeClaim, SharedBreaker};
 use super::budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
 use super::claim::{Claim, RECHECK};
 use super::controller::{Controller, Finish};
@@ -60,6 +61,7 @@ pub struct Ledger {
     users: u64,
     claim: Claim,
     pause: Pause,
+    breaker: Breaker,
     members: [Seats; MEMBERS],
     windows: [Window; WINDOWS],
     controller: Controller,
@@ -72,6 +74,7 @@ pub(super) struct Learnt {
     told_in_flight: u64,
     learnt_burst: f64,
     pause: Pause,
+    breaker: Breaker,
     controller: Controller,
 }
 
@@ -103,7 +106,7 @@ impl Learnt {
 
 impl Ledger {
     /// Version of the layout. A ledger of another version is not understood.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// Sets the limits. What was counted in windows that stay is kept; the last declaration wins.
     ///
@@ -177,22 +180,34 @@ impl Ledger {
         self.clock = self.clock.min(nanos);
         self.claim.repair(nanos);
         self.pause.repair(nanos);
+        self.breaker.repair(nanos);
         self.controller.repair(now);
         self.windows.iter_mut().for_each(|window| window.repair(nanos));
     }
 
     /// Returns what was learnt, to be shared with other ledgers of the same quota.
     pub(super) fn learnt(&self) -> Learnt {
-        let Self { told_in_flight, learnt_burst, pause, controller, .. } = *self;
-        Learnt { told_in_flight, learnt_burst, pause, controller }
+        let Self { told_in_flight, learnt_burst, pause, breaker, controller, .. } = *self;
+        Learnt { told_in_flight, learnt_burst, pause, breaker, controller }
     }
 
     /// Replaces what was learnt by what another ledger learnt, whatever its bytes are.
     pub(super) fn learn(&mut self, now: Time, learnt: &Learnt) {
-        let Learnt { told_in_flight, learnt_burst, pause, controller } = *learnt;
-        (self.told_in_flight, self.learnt_burst, self.pause, self.controller) =
-            (told_in_flight, learnt_burst, pause, controller);
+        let Learnt { told_in_flight, learnt_burst, pause, breaker, controller } = *learnt;
+        (self.told_in_flight, self.learnt_burst, self.pause) = (told_in_flight, learnt_burst, pause);
+        (self.breaker, self.controller) = (breaker, controller);
         self.repair(now);
+    }
+
+    /// Lets a member probe the deployment, as [`claim_probe`](Budget::claim_probe) does, and the others wait for this time.
+    pub(super) fn claim_for(&mut self, now: Time, member: u64, length: Time) -> ProbeClaim {
+        let now = self.tick(now);
+        self.breaker.claim(now, member, length)
+    }
+
+    /// True if a member may probe the deployment before the others have heard of its claim.
+    pub(super) fn offers_probe(&self, member: u64) -> bool {
+        self.breaker.is_offered(member)
     }
 
     /// Learns from a request that was admitted elsewhere; `has_waited` says that the learnt rate had it wait.
@@ -549,6 +564,21 @@ impl Budget for Member<'_> {
 
     fn state(&self, now: Time) -> BudgetState {
         self.ledger.state(now)
+    }
+
+    fn breaker(&mut self, now: Time) -> SharedBreaker {
+        let now = self.ledger.tick(now);
+        self.ledger.breaker.seen(now)
+    }
+
+    fn report_breaker(&mut self, now: Time, member: u64, report: BreakerReport) {
+        let now = self.ledger.tick(now);
+        self.ledger.breaker.report(now, member, report);
+    }
+
+    fn claim_probe(&mut self, now: Time, member: u64) -> ProbeClaim {
+        let now = self.ledger.tick(now);
+        self.ledger.breaker.claim(now, member, PROBE_TIME)
     }
 }
 

@@ -5,11 +5,13 @@
 //! - `spec`: what a user declares for a quota; `rules`: which quotas a model has
 //! - `budget`: the interface between one process's view and the state that members share
 //! - `ledger`: the state that members share: a `window` for each limit, a `pause`, a `claim`, the seats of requests in flight
+//! - `breaker`: the breaker of a deployment that members share; `stop`: the reasons of stops
 //! - `lease`: one member's view of a ledger on another machine
 //! - `controller`: finds a limit that nobody told
 //! - `quota`: one process's view: its `line` of waiting calls, its `estimate`s, its permits
 //! - [`Time`]: the store's clock
 
+mod breaker;
 pub mod budget;
 mod claim;
 pub mod controller;
@@ -21,10 +23,12 @@ mod pause;
 pub mod quota;
 pub mod rules;
 pub mod spec;
+mod stop;
 mod window;
 
 use std::time::Duration;
 
+pub use breaker::{BreakerReport, ProbeClaim, SharedBreaker};
 pub use budget::{Budget, BudgetState, PauseReason, Refusal, Taken, Wait, WindowState};
 pub use ledger::{Ledger, Member};
 pub use line::{Call, Ticket};

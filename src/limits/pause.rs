@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::Time;
 use super::budget::{PauseReason, Refusal, Taken, Wait};
 use super::nanoseconds;
+use super::stop::{number_of, stop_of};
 use crate::types::rate_limit::{FailureClass, Signals};
 
 /// Shortest and longest pause after a refusal without a time of its own.
@@ -44,13 +45,12 @@ pub(super) struct Pause {
     stopped_until: u64,
     /// 1 + the index of the reason in [`REASONS`] while a pause lasts or its probe has not succeeded.
     reason: u32,
-    /// 1 + the index of the class in [`STOPPING`] while the quota is stopped.
+    /// 1 + the number of the reason while the quota is stopped.
     stopped: u32,
 }
 
 const REASONS: [PauseReason; 4] =
     [PauseReason::Rate, PauseReason::Exhausted, PauseReason::DayQuota, PauseReason::Overload];
-const STOPPING: [FailureClass; 2] = [FailureClass::QuotaFatal, FailureClass::Auth];
 
 fn look_up<T: Copy>(table: &[T], code: u32) -> Option<T> {
     table.get((code as usize).checked_sub(1)?).copied()
@@ -90,9 +90,9 @@ impl Pause {
     }
 
     pub(super) fn stopped(&self) -> Option<Refusal> {
-        let class = look_up(&STOPPING, self.stopped)?;
+        let (class, kind) = stop_of(self.stopped.checked_sub(1)?)?;
         let (since, probe) = (Time::from_nanos(self.stopped_since), Time::from_nanos(self.stopped_until));
-        Some(Refusal::Stopped { class, since, probe })
+        Some(Refusal::Stopped { class, kind, since, probe })
     }
 
     /// Notes that a probe was admitted.
@@ -132,7 +132,7 @@ impl Pause {
             }
             Some(class @ (FailureClass::QuotaFatal | FailureClass::Auth)) => {
                 if self.stopped == 0 {
-                    self.stopped = code_of(&STOPPING, &class);
+                    self.stopped = number_of(class, outcome.kind).map_or(0, |number| number + 1);
                     self.stopped_since = now;
                     self.stopped_until = now.saturating_add(RETRY);
                 }

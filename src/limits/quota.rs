@@ -18,6 +18,13 @@ pub struct Permit {
     bytes: u64,
 }
 
+impl Permit {
+    /// Returns the time of the admission.
+    pub fn admitted_at(&self) -> Time {
+        self.taken.at
+    }
+}
+
 /// Answer to a call that asks to be sent.
 #[derive(Debug)]
 #[must_use]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::decision::Time;
 use super::options::Breaker as Thresholds;
 use crate::error::ErrorKind;
+use crate::limits::BreakerReport;
 use crate::types::rate_limit::FailureClass;
 
 /// Number of bins of the window in which the share of failures is counted.
@@ -62,6 +63,10 @@ pub struct Breaker {
     /// Number of times that it opened without closing in between.
     opened: u32,
     bins: [Bin; BINS],
+    /// Time before which no probe begins: another process's is under way.
+    held_until: Time,
+    /// Number of changes that other processes had made when this one looked last.
+    changes_seen: u64,
 }
 
 impl Breaker {
@@ -80,7 +85,7 @@ impl Breaker {
         match self.phase {
             Phase::Closed => Time::ZERO,
             _ if self.is_probing => Time::MAX,
-            Phase::Open { until } | Phase::Out { until, .. } => until,
+            Phase::Open { until } | Phase::Out { until, .. } => until.max(self.held_until),
         }
     }
 
@@ -101,7 +106,7 @@ impl Breaker {
     /// Notes an attempt that the deployment answered, be it to refuse that one request.
     pub fn succeed(&mut self, now: Time, is_probe: bool, thresholds: &Thresholds) -> Option<Change> {
         if is_probe && self.phase != Phase::Closed {
-            *self = Self::default();
+            self.enable();
             return Some(Change::Closed);
         }
         if self.phase == Phase::Closed {
@@ -159,7 +164,51 @@ impl Breaker {
 
     /// Closes the breaker, on the user's word.
     pub fn enable(&mut self) {
-        *self = Self::default();
+        *self = Self { changes_seen: self.changes_seen, ..Self::default() };
+    }
+
+    /// Lets no probe begin before a time, as another process's is under way.
+    pub fn hold(&mut self, until: Time) {
+        self.held_until = until;
+    }
+
+    /// True while another process probes.
+    pub fn is_held(&self, now: Time) -> bool {
+        self.held_until > now
+    }
+
+    /// Returns what other processes are to be told of the state.
+    pub fn report(&self, now: Time) -> BreakerReport {
+        match self.phase {
+            Phase::Closed => BreakerReport::Closed,
+            Phase::Open { until } => BreakerReport::Opened(until.saturating_sub(now), self.opened),
+            Phase::Out { class, kind, until } => BreakerReport::Out(class, kind, until.saturating_sub(now)),
+        }
+    }
+
+    /// Takes over what another process found out; `changes` is the number of changes so far.
+    pub fn adopt(&mut self, now: Time, changes: u64, found: BreakerReport) -> Option<Change> {
+        if changes == self.changes_seen {
+            return None;
+        }
+        self.changes_seen = changes;
+        let before = self.phase;
+        match found {
+            BreakerReport::Closed | BreakerReport::Released if before == Phase::Closed => None,
+            BreakerReport::Closed | BreakerReport::Released => {
+                self.enable();
+                Some(Change::Closed)
+            }
+            BreakerReport::Opened(pause, times) => {
+                self.opened = times;
+                self.phase = Phase::Open { until: now + pause };
+                (before == Phase::Closed).then_some(Change::Opened(now + pause))
+            }
+            BreakerReport::Out(class, kind, pause) => {
+                self.phase = Phase::Out { class, kind, until: now + pause };
+                (!matches!(before, Phase::Out { .. })).then_some(Change::Out(class))
+            }
+        }
     }
 
     fn open(&mut self, now: Time, thresholds: &Thresholds, random: f64) -> Time {

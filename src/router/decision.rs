@@ -75,6 +75,12 @@ pub trait Outlook {
         None
     }
 
+    /// Asks for the turn to probe a deployment, of all processes that know of its breaker. Returns the time at which to ask
+    /// again if it is another one's, or not known yet.
+    fn claim_probe(&mut self, _deployment: DeploymentIndex) -> Option<Time> {
+        None
+    }
+
     /// Chooses one of the candidates, by its position among them; for the strategy `custom`.
     fn choose(&mut self, _candidates: &[DeploymentIndex]) -> Option<usize> {
         None

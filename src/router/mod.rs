@@ -4,7 +4,7 @@
 //! - `config`: what a user writes, checked, with `options`; `plan`: the same, compiled
 //! - `decision`: the events of a call and the decisions on it; `call`: what decides
 //! - `state`: what all calls share, of `deployment`s with a `breaker` and `latency` each, and of each `quota_group`
-//! - `route`: the driver; `target`: a deployment, ready to be called
+//! - `route`: the driver; `target`: a deployment, ready to be called; `sharing`: breakers that processes share
 //! - `strategy`, `affinity`, `hedge`: which one, and when a second one
 
 pub mod affinity;
@@ -20,6 +20,7 @@ pub mod options;
 pub mod plan;
 pub mod quota_group;
 pub mod route;
+mod sharing;
 pub mod state;
 pub mod strategy;
 pub mod target;

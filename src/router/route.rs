@@ -18,6 +18,7 @@ use super::call::RoutedCall;
 use super::decision::{Attempt, AttemptId, CallSpec, Decision, Event, Fail, Failure, Outlook, Refusal, Time};
 use super::options::{FallbackKind, StrategyKind};
 use super::plan::{DeploymentIndex, GroupIndex, Plan};
+use super::sharing::{self, InStore, Sharing};
 use super::state::State;
 use super::target::{Target, failed_response, has_content, refused_content, unreadable};
 use crate::client::{self, AdmissionProgress, Call, Callbacks, Client, Stage, Stream, StreamObserver};
@@ -34,6 +35,7 @@ pub struct Router {
     targets: Arc<[Target]>,
     plan: Arc<Plan>,
     state: Arc<Mutex<State>>,
+    sharing: Sharing,
     started: Instant,
 }
 
@@ -41,7 +43,7 @@ impl Router {
     /// Creates a router that has made no call. The targets are in the plan's order.
     pub fn new(plan: Arc<Plan>, targets: Arc<[Target]>) -> Self {
         let state = Arc::new(Mutex::new(State::new(plan.clone(), fastrand::f64)));
-        Self { targets, plan, state, started: Instant::now() }
+        Self { targets, plan, state, sharing: Sharing::default(), started: Instant::now() }
     }
 
     /// Calls a function with the state of the deployments and the time.
@@ -86,6 +88,22 @@ impl Router {
     /// Returns the deployment that a call of a group is written for before one is chosen.
     pub fn placeholder(&self, group: GroupIndex) -> &Deployment {
         &self.targets[self.plan.placeholder(group)].deployment
+    }
+
+    /// Returns the breakers that other processes know of, if there are any.
+    fn shared_breakers<'a>(&'a self, client: &'a Client) -> Option<InStore<'a>> {
+        client.shares_limits().then(|| InStore { sharing: &self.sharing, targets: &self.targets, client })
+    }
+
+    /// Tells other processes what this one found of the deployments, and from time to time takes over what they did.
+    #[cold]
+    fn share(&self, shared: &InStore<'_>, now: Time) {
+        sharing::tell(&self.state, shared);
+        if self.sharing.is_due(now) {
+            for notice in sharing::look(&self.state, now, shared) {
+                client::notify(notice.text(&self.plan, now));
+            }
+        }
     }
 
     /// Puts what a call has changed for all into the log.
@@ -308,8 +326,15 @@ impl<'a> Driver<'a> {
     fn tell(&mut self, event: Event) -> Decision {
         let router = &self.context.route.router;
         let now = router.now();
+        let shared = router.shared_breakers(self.context.client);
+        if let Some(shared) = &shared {
+            router.share(shared, now);
+        }
         let decision = self.routed.next(now, event, &mut View { context: &self.context, now });
         router.note(&mut self.routed, now);
+        if let Some(shared) = &shared {
+            sharing::tell(&router.state, shared);
+        }
         decision
     }
 
@@ -692,6 +717,11 @@ impl Outlook for View<'_, '_> {
     fn price(&self, deployment: DeploymentIndex) -> Option<f64> {
         let Context { client, call, route, .. } = self.context;
         client.expected_cost(call, &route.router.targets[deployment].deployment)
+    }
+
+    fn claim_probe(&mut self, deployment: DeploymentIndex) -> Option<Time> {
+        let shared = self.context.route.router.shared_breakers(self.context.client)?;
+        sharing::claim(deployment, self.now, &shared)
     }
 
     fn choose(&mut self, candidates: &[DeploymentIndex]) -> Option<usize> {

@@ -16,6 +16,7 @@ use super::plan::{self, DeploymentIndex, GroupIndex, Plan};
 use super::quota_group::QuotaGroup;
 use super::strategy::Choice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{BreakerReport, SharedBreaker};
 use crate::types::rate_limit::FailureClass;
 
 /// Maximum number of identifiers whose account is remembered.
@@ -67,6 +68,8 @@ pub struct State {
     affinity: Affinity,
     /// Accounts that identifiers belong to.
     owners: Lru<u32>,
+    /// What other processes are to be told of breakers; `None` as long as none share them.
+    reports: Option<Vec<(DeploymentIndex, BreakerReport)>>,
 }
 
 /// A choice to be made.
@@ -141,6 +144,7 @@ impl State {
             hedgers: vec![Hedger::default(); plan.groups.len()],
             affinity: Affinity::new(plan.affinity, names),
             owners: Lru::new(MAX_OWNERS),
+            reports: None,
             plan,
         }
     }
@@ -259,8 +263,10 @@ impl State {
     pub fn answer(&mut self, ticket: &mut Ticket, now: Time) -> Option<Notice> {
         let plan = self.plan.clone();
         let deployment = ticket.deployment;
+        let before = self.breaker_of(deployment);
         let (latency, change) = self.deployments[deployment].answer(ticket, now, &plan.breaker);
         let latency = latency?;
+        self.note_change(now, deployment, before);
         self.quota_groups[plan.deployments[deployment].quota_group].succeed(now);
         if let Some(hedge) = &plan.hedge {
             let group = plan.deployments[deployment].group;
@@ -275,7 +281,9 @@ impl State {
         let plan = self.plan.clone();
         let deployment = ticket.deployment;
         self.slots[deployment].in_flight -= 1;
+        let before = self.breaker_of(deployment);
         let change = self.deployments[deployment].end(&ticket, now, outcome, &plan.breaker, random);
+        self.note_change(now, deployment, before);
         if let (Outcome::Cancelled(Some(now)), Some(hedge), false) = (outcome, &plan.hedge, ticket.is_answered) {
             // What lost a race took this long at least: left out, the quantile would only ever fall.
             let group = plan.deployments[deployment].group;
@@ -339,6 +347,9 @@ impl State {
         };
         self.deployments[deployment].breaker.enable();
         self.deployments[deployment].pause_until = Time::ZERO;
+        if let Some(reports) = &mut self.reports {
+            reports.push((deployment, BreakerReport::Closed));
+        }
         let quota_group = self.plan.deployments[deployment].quota_group;
         self.quota_groups[quota_group].enable();
         self.refresh_members(quota_group);
@@ -360,7 +371,9 @@ impl State {
         let Deployment { breaker, pause_until, .. } = &self.deployments[deployment];
         let cooling = self.quota_groups[self.plan.deployments[deployment].quota_group].until.max(*pause_until);
         match breaker.phase() {
-            Phase::Open { .. } | Phase::Out { .. } if breaker.is_probing() => Some(Why::Probing),
+            Phase::Open { .. } | Phase::Out { .. } if breaker.is_probing() || breaker.is_held(now) => {
+                Some(Why::Probing)
+            }
             Phase::Out { class, kind, until } if until > now => Some(Why::Out(class, kind, until)),
             Phase::Open { until } if until > now.max(cooling) => Some(Why::Open(until)),
             _ if cooling > now => Some(Why::Cooling(cooling)),
@@ -395,6 +408,46 @@ impl State {
             }
         };
         self.deployments.iter().enumerate().map(status).collect()
+    }
+
+    /// Returns what other processes are to be told since the last time; from the first call on, changes are noted.
+    pub fn take_reports(&mut self) -> Vec<(DeploymentIndex, BreakerReport)> {
+        std::mem::take(self.reports.get_or_insert_default())
+    }
+
+    /// Notes what other processes could not be told.
+    pub fn put_back(&mut self, report: (DeploymentIndex, BreakerReport)) {
+        self.reports.get_or_insert_default().push(report);
+    }
+
+    /// Takes over what other processes found out of a deployment.
+    pub fn adopt(&mut self, deployment: DeploymentIndex, now: Time, seen: SharedBreaker) -> Option<Notice> {
+        let change = self.deployments[deployment].breaker.adopt(now, seen.changes, seen.found);
+        self.refresh(deployment);
+        self.changed(deployment, change)
+    }
+
+    /// Lets no probe of a deployment begin before a time, since another process probes it.
+    pub fn hold(&mut self, deployment: DeploymentIndex, until: Time) {
+        self.deployments[deployment].breaker.hold(until);
+        self.refresh(deployment);
+    }
+
+    /// Returns what [`note_change`](Self::note_change) compares.
+    fn breaker_of(&self, deployment: DeploymentIndex) -> Option<(Phase, bool)> {
+        let breaker = &self.deployments[deployment].breaker;
+        self.reports.is_some().then(|| (breaker.phase(), breaker.is_probing()))
+    }
+
+    /// Notes that other processes are to be told of a breaker if it has changed.
+    fn note_change(&mut self, now: Time, deployment: DeploymentIndex, before: Option<(Phase, bool)>) {
+        let (Some(reports), Some((phase, was_probing))) = (&mut self.reports, before) else { return };
+        let breaker = &self.deployments[deployment].breaker;
+        if breaker.phase() != phase {
+            reports.push((deployment, breaker.report(now)));
+        } else if was_probing && !breaker.is_probing() {
+            reports.push((deployment, BreakerReport::Released));
+        }
     }
 
     /// Computes anew from when on a deployment is available.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use crate::error::ErrorKind;
+
 /// Dimension of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
@@ -110,6 +112,8 @@ pub struct Signals {
     pub retry_after: Option<Duration>,
     /// Class of the failure; `None` for a success.
     pub failure: Option<FailureClass>,
+    /// Kind of its error, if there is one.
+    pub kind: Option<ErrorKind>,
 }
 
 /// Rules by which a provider counts the tokens of a call towards its limits.

@@ -194,7 +194,16 @@ impl Counts {
             return Some(None);
         }
         let mut counts = Self::default();
-        cursor.members(|name, cursor| counts.read_member(name, cursor))?;
+        // In OpenAI's order, which most hosts keep to.
+        let usual = [&b"\"prompt_tokens\""[..], b"\"completion_tokens\"", b"\"total_tokens\""];
+        let has_others = cursor.usual_members(usual, |index, cursor| {
+            let count = count(cursor)?;
+            *[&mut counts.input, &mut counts.output, &mut counts.total][index] = count;
+            Some(())
+        })?;
+        if has_others {
+            cursor.other_members(|name, cursor| counts.read_member(name, cursor))?;
+        }
         Some(Some(counts))
     }
 
@@ -210,18 +219,42 @@ impl Counts {
             b"cache_creation_input_tokens" => largest(&mut self.written, cursor)?,
             b"reasoning_tokens" => largest(&mut self.reasoning, cursor)?,
             b"prompt_tokens_details" | b"input_tokens_details" if cursor.peek()? == b'{' => {
-                cursor.members(|name, cursor| self.read_input_detail(name, cursor))?;
+                let usual = [&b"\"cached_tokens\""[..], b"\"audio_tokens\""];
+                let has_others = cursor.usual_members(usual, |index, cursor| {
+                    largest([&mut self.cached, &mut self.audio_input][index], cursor)
+                })?;
+                if has_others {
+                    cursor.other_members(|name, cursor| self.read_input_detail(name, cursor))?;
+                }
             }
             b"completion_tokens_details" | b"output_tokens_details" if cursor.peek()? == b'{' => {
-                cursor.members(|name, cursor| match name {
-                    b"reasoning_tokens" => largest(&mut self.reasoning, cursor),
-                    b"audio_tokens" => largest(&mut self.audio_output, cursor),
-                    _ => cursor.value().map(drop),
-                })?;
+                self.read_output_details(cursor)?;
             }
             _ => drop(cursor.value()?),
         }
         Some(())
+    }
+
+    fn read_output_details(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        let mut predicted = [0; 2];
+        let usual = [
+            &b"\"reasoning_tokens\""[..],
+            b"\"audio_tokens\"",
+            b"\"accepted_prediction_tokens\"",
+            b"\"rejected_prediction_tokens\"",
+        ];
+        let has_others = cursor.usual_members(usual, |index, cursor| {
+            let [accepted, rejected] = &mut predicted;
+            largest([&mut self.reasoning, &mut self.audio_output, accepted, rejected][index], cursor)
+        })?;
+        if !has_others {
+            return Some(());
+        }
+        cursor.other_members(|name, cursor| match name {
+            b"reasoning_tokens" => largest(&mut self.reasoning, cursor),
+            b"audio_tokens" => largest(&mut self.audio_output, cursor),
+            _ => cursor.value().map(drop),
+        })
     }
 
     fn read_input_detail(&mut self, name: &[u8], cursor: &mut Cursor<'_>) -> Option<()> {

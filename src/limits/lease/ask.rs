@@ -3,7 +3,7 @@
 use super::super::Time;
 use super::event::encode;
 use super::exchange::{Amount, Request, Use, WindowRule};
-use super::{CALLS, EVENTS_BEAT, GRACE, LeaseState, Link, MANY_CALLS, PATIENCE, SEAT_RETRY, Sent};
+use super::{CALLS, EVENTS_BEAT, GRACE, LOOKS, LeaseState, Link, MANY_CALLS, PATIENCE, SEAT_RETRY, Sent};
 use crate::types::rate_limit::Unit;
 
 impl LeaseState {
@@ -13,17 +13,20 @@ impl LeaseState {
         if let Some(sent) = self.sent {
             return Some(sent.at + PATIENCE);
         }
-        let Some(last) = self.last_sent else { return self.starved.map(|_| Time::ZERO) };
+        let Some(last) = self.last_sent else {
+            return (self.starved.is_some() || self.looked.is_some()).then_some(Time::ZERO);
+        };
         if let Link::Down(_) = self.link {
             return Some(self.retry_at);
         }
         if !self.joined {
-            return (self.starved.is_some() || !self.history.is_empty()).then_some(last);
+            let is_used = self.starved.is_some() || self.looked.is_some() || !self.history.is_empty();
+            return is_used.then_some(last);
         }
         let lease = self.lease();
         let gap = if self.rate > MANY_CALLS { Time::from_secs_f64(CALLS / self.rate) } else { Time::from_millis(2) };
         let gap = gap.min(lease / 2);
-        let mut times: [Option<Time>; 5] = [None; 5];
+        let mut times: [Option<Time>; 6] = [None; 6];
         let runs_out = self.is_plenty && self.taken > 0 && self.credit[0] * 4 < self.target;
         if self.starved.is_some() || runs_out {
             let lacks_seat = self.limits_seats() && self.in_flight >= self.seats;
@@ -54,6 +57,9 @@ impl LeaseState {
             times[3] = Some(last + if self.is_urgent { gap } else { gap.max(EVENTS_BEAT) });
         }
         times[4] = self.listens.map(|beat| last + beat);
+        if self.looked.is_some_and(|looked| last < looked + LOOKS.1) {
+            times[5] = Some(last + LOOKS.0);
+        }
         times.into_iter().flatten().min()
     }
 

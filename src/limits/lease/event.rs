@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use super::super::Time;
+use super::super::breaker::BreakerReport;
 use super::super::budget::{Budget, Taken};
 use super::super::ledger::Ledger;
+use super::super::stop::{number_of, stop_of};
 use crate::types::rate_limit::{FailureClass, Reset, Signals, Tokens, Unit, WindowSignal};
 
 /// Something that may change what members learn together.
@@ -22,6 +24,10 @@ pub(super) enum Event {
     Enable(Time),
     /// Number of requests in flight of all members.
     InFlight(u32),
+    /// What a member found out about a deployment.
+    Breaker(Time, u64, BreakerReport),
+    /// A member's claim to probe it, and the time for which it holds.
+    Claim(Time, u64, Time),
 }
 
 const TAKE: u8 = 0;
@@ -32,6 +38,14 @@ const GIVE_BACK: u8 = 4;
 const ENABLE: u8 = 5;
 /// `lease.lua` writes it, with a number of four bytes.
 const IN_FLIGHT: u8 = 6;
+const BREAKER: u8 = 7;
+const CLAIM: u8 = 8;
+
+/// What was found out about a deployment. Above them: the number of the stop.
+const CLOSED: u8 = 0;
+const RELEASED: u8 = 1;
+const OPENED: u8 = 2;
+const FIRST_STOP: u8 = 3;
 
 /// What an event has, beside its times.
 const PROBE: u8 = 1;
@@ -67,7 +81,7 @@ impl Event {
             Self::Observe(_, taken, signals) | Self::Settle(_, taken, _, signals) => {
                 taken.probe || signals.failure.is_some()
             }
-            Self::Enable(_) => true,
+            Self::Enable(_) | Self::Breaker(..) | Self::Claim(..) => true,
             Self::InFlight(_) => false,
         }
     }
@@ -82,6 +96,8 @@ impl Event {
             Self::GiveBack(now, taken) => ledger.member(0).give_back(*now, *taken),
             Self::Enable(now) => ledger.member(0).enable(*now),
             Self::InFlight(count) => ledger.set_in_flight(*count),
+            Self::Breaker(now, member, report) => ledger.member(0).report_breaker(*now, *member, *report),
+            Self::Claim(now, member, length) => drop(ledger.claim_for(*now, *member, *length)),
         }
     }
 }
@@ -147,6 +163,13 @@ impl Writer {
                 self.time = 0;
                 return;
             }
+            Event::Breaker(now, member, report) => return self.breaker(*now, *member, *report),
+            Event::Claim(now, member, length) => {
+                self.bytes.extend([CLAIM, 0]);
+                self.time(*now);
+                self.number(*member);
+                return self.duration(*length);
+            }
         };
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let flags = flag(taken.is_some_and(|taken| taken.probe), PROBE)
@@ -175,6 +198,23 @@ impl Writer {
             self.number(signals.windows.len() as u64);
             signals.windows.iter().for_each(|window| self.window(window));
         }
+    }
+
+    fn breaker(&mut self, now: Time, member: u64, report: BreakerReport) {
+        let (found, pause, times) = match report {
+            BreakerReport::Closed => (CLOSED, Time::ZERO, 0),
+            BreakerReport::Released => (RELEASED, Time::ZERO, 0),
+            BreakerReport::Opened(pause, times) => (OPENED, pause, times),
+            BreakerReport::Out(class, kind, pause) => {
+                let stop = number_of(class, Some(kind)).unwrap_or_default();
+                (FIRST_STOP + stop as u8, pause, 0)
+            }
+        };
+        self.bytes.extend([BREAKER, found]);
+        self.time(now);
+        self.number(member);
+        self.duration(pause);
+        self.number(u64::from(times));
     }
 
     fn window(&mut self, window: &WindowSignal) {
@@ -249,8 +289,11 @@ impl Reader<'_> {
             return Some(Event::InFlight(u32::from_le_bytes(*count)));
         }
         let flags = self.byte()?;
-        if kind == ENABLE {
-            return Some(Event::Enable(self.time()?));
+        match kind {
+            ENABLE => return Some(Event::Enable(self.time()?)),
+            CLAIM => return Some(Event::Claim(self.time()?, self.number()?, self.duration()?)),
+            BREAKER => return self.breaker(flags),
+            _ => {}
         }
         let (at, tokens) = (self.time()?, self.tokens()?);
         let taken = Taken { at, tokens, alone: None, probe: flags & PROBE != 0 };
@@ -281,6 +324,21 @@ impl Reader<'_> {
         })
     }
 
+    fn breaker(&mut self, found: u8) -> Option<Event> {
+        let (now, member, pause) = (self.time()?, self.number()?, self.duration()?);
+        let times = u32::try_from(self.number()?).ok()?;
+        let report = match found {
+            CLOSED => BreakerReport::Closed,
+            RELEASED => BreakerReport::Released,
+            OPENED => BreakerReport::Opened(pause, times),
+            stop => {
+                let (class, kind) = stop_of(u32::from(stop - FIRST_STOP))?;
+                BreakerReport::Out(class, kind, pause)
+            }
+        };
+        Some(Event::Breaker(now, member, report))
+    }
+
     fn window(&mut self) -> Option<WindowSignal> {
         let unit = *UNITS.get(usize::from(self.byte()?))?;
         let flags = self.byte()?;
@@ -306,6 +364,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     fn batch() -> Vec<Event> {
         let at = |nanos: u64| Time::from_nanos(1_800_000_000_000_000_000 + nanos);
@@ -326,6 +385,7 @@ mod tests {
             retry_after: Some(Duration::from_secs(2)),
             failure: Some(FailureClass::Transient),
         };
+        let out = BreakerReport::Out(FailureClass::Auth, ErrorKind::NotFound, Duration::from_secs(300));
         vec![
             Event::Take(taken, false),
             Event::Take(other, true),
@@ -336,6 +396,11 @@ mod tests {
             Event::Cancel(at(0), other),
             Event::GiveBack(at(1), taken),
             Event::Enable(at(2)),
+            Event::Breaker(at(3), u64::MAX, BreakerReport::Opened(Duration::from_secs(5), 3)),
+            Event::Breaker(at(4), 1, out),
+            Event::Breaker(at(5), 2, BreakerReport::Released),
+            Event::Claim(at(6), 3, Duration::from_secs(30)),
+            Event::Breaker(at(7), 3, BreakerReport::Closed),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! What a member spends of its slices.
 
 use super::super::Time;
+use super::super::breaker::{BreakerReport, CLAIM_TIME, PROBE_TIME, ProbeClaim, SharedBreaker};
 use super::super::budget::{Budget, BudgetState, Refusal, Taken, Wait, WindowState};
 use super::event::Event;
 use super::exchange::Amount;
@@ -96,7 +97,7 @@ impl LeaseState {
             Event::Observe(_, taken, signals) | Event::Settle(_, taken, _, signals) => {
                 taken.probe || signals.failure.is_some() || !signals.windows.is_empty()
             }
-            Event::Enable(_) | Event::InFlight(_) => true,
+            Event::Enable(_) | Event::InFlight(_) | Event::Breaker(..) | Event::Claim(..) => true,
         };
         let before = (may_teach && !self.spec.adaptive).then(|| self.ledger.learnt());
         event.apply(&mut self.ledger);
@@ -252,5 +253,36 @@ impl Budget for LeaseState {
             window.limit = declared.fold(window.limit, u64::min);
         }
         state
+    }
+
+    fn breaker(&mut self, now: Time) -> SharedBreaker {
+        self.looked = Some(now);
+        self.advance(now);
+        let now = self.shifted(now);
+        self.ledger.member(0).breaker(now)
+    }
+
+    fn report_breaker(&mut self, now: Time, member: u64, report: BreakerReport) {
+        let now = self.shifted(now);
+        self.happens(Event::Breaker(now, member, report));
+    }
+
+    /// A claim is granted when the ledger has it, which it takes from one member only; at once if it is that member's turn
+    /// anyway, and while the ledger is down.
+    fn claim_probe(&mut self, now: Time, member: u64) -> ProbeClaim {
+        let SharedBreaker { found, .. } = self.breaker(now);
+        let is_on_its_way = self.events.iter().any(|event| matches!(event, Event::Claim(..)));
+        let is_offered = self.joined && self.shared.offers_probe(member);
+        let shifted = self.shifted(now);
+        let is_alone = matches!(self.link, Link::Down(_));
+        let length = if is_offered || is_alone { PROBE_TIME } else { CLAIM_TIME };
+        let claim = self.ledger.claim_for(shifted, member, length);
+        if claim != ProbeClaim::Granted || found == BreakerReport::Closed {
+            return claim;
+        }
+        if !is_on_its_way {
+            self.tell(Event::Claim(shifted, member, length));
+        }
+        if is_offered || is_alone { ProbeClaim::Granted } else { ProbeClaim::Pending }
     }
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 use bytemuck::Zeroable;
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::limits::{Limit, PauseReason};
 use crate::types::rate_limit::Reset;
 
@@ -345,11 +346,18 @@ fn the_limit_of_a_day_parks_the_quota() {
 
 #[test]
 fn refused_keys_and_empty_accounts_stop_the_quota() {
-    for class in [FailureClass::Auth, FailureClass::QuotaFatal] {
+    let stops = [
+        (FailureClass::QuotaFatal, ErrorKind::RateLimit),
+        (FailureClass::Auth, ErrorKind::Authentication),
+        (FailureClass::Auth, ErrorKind::PermissionDenied),
+        (FailureClass::Auth, ErrorKind::NotFound),
+    ];
+    for (class, kind) in stops {
+        let failure = |class| Signals { kind: Some(kind), ..failure(class) };
         let mut ledger = ledger(&spec(&[rpm(600)]));
         let (first, second) =
             (ledger.member(0).try_take(DAY, tokens(1)).unwrap(), ledger.member(0).try_take(DAY, tokens(1)).unwrap());
-        let stopped = |now: Duration, probe| Refusal::Stopped { class, since: now, probe };
+        let stopped = |now: Duration, probe| Refusal::Stopped { class, kind, since: now, probe };
         let now = DAY + SECOND;
         ledger.member(0).settle(now, first, None, &failure(class));
         let refusal = stopped(now, now + MINUTE * 5);

@@ -82,6 +82,7 @@ pub(super) fn failure_signals(row: &Row, error: &Error, received: u64) -> Signal
     let mut signals = error.headers.as_ref().map(|headers| signals(row, headers, received)).unwrap_or_default();
     signals.retry_after = error.retry_after;
     signals.failure = Some(failure_class(error));
+    signals.kind = Some(error.kind);
     bodies::read(row, received, error, &mut signals);
     signals
 }

@@ -17,6 +17,9 @@ const MAX_OTHERS: usize = 2;
 /// Longest time by which the end of a pause is spread, so that those who wait do not come all at once.
 const MAX_SPREAD: Duration = Duration::from_millis(250);
 
+/// Shortest time for which a probe waits for another process's.
+const SHORTEST_HOLD: Duration = Duration::from_millis(1);
+
 /// What a choice is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -139,6 +142,9 @@ impl RoutedCall {
                 drop(state);
                 self.refused.push(Verdict { deployment, why: Why::Refused(refusal) });
                 self.leave_out(deployment, Time::MAX);
+                continue;
+            }
+            if !may_begin(now, deployment, outlook, &mut state) {
                 continue;
             }
             if let Mode::Instead(id) = mode {
@@ -275,7 +281,10 @@ impl RoutedCall {
             && let Some((visit, deployment)) = self.shortest_line(now, outlook)
         {
             let shared = self.shared.clone();
-            return Decision::Attempt(self.begin(now, visit, deployment, Mode::Again, 0, &mut lock(&shared)));
+            let mut state = lock(&shared);
+            if may_begin(now, deployment, outlook, &mut state) {
+                return Decision::Attempt(self.begin(now, visit, deployment, Mode::Again, 0, &mut state));
+            }
         }
         let spread = match why {
             Pause::Unavailable => (pause / 10).min(MAX_SPREAD).mul_f64(outlook.random()),
@@ -313,7 +322,7 @@ impl RoutedCall {
     }
 
     /// Asks what seemed unable to take the call if nothing else is left, so that the caller gets its own word for it.
-    fn last_resort<O: Outlook + ?Sized>(&mut self, now: Time, outlook: &O) -> Decision {
+    fn last_resort<O: Outlook + ?Sized>(&mut self, now: Time, outlook: &mut O) -> Decision {
         let group = self.visits[0].group;
         let shared = self.shared.clone();
         let mut state = lock(&shared);
@@ -325,7 +334,7 @@ impl RoutedCall {
         };
         let refused = self.refused.iter().find(can_ask).map(|verdict| verdict.deployment);
         match refused {
-            Some(deployment) if self.made.is_empty() => {
+            Some(deployment) if self.made.is_empty() && may_begin(now, deployment, outlook, &mut state) => {
                 Decision::Attempt(self.begin(now, 0, deployment, Mode::Untried, 0, &mut state))
             }
             _ => {
@@ -334,4 +343,16 @@ impl RoutedCall {
             }
         }
     }
+}
+
+/// Returns false if an attempt would be a probe, and another process has the turn to probe.
+fn may_begin<O: Outlook + ?Sized>(now: Time, deployment: DeploymentIndex, outlook: &mut O, state: &mut State) -> bool {
+    if !state.slot(deployment).needs_probe {
+        return true;
+    }
+    let held_until = outlook.claim_probe(deployment);
+    if let Some(until) = held_until {
+        state.hold(deployment, until.max(now + SHORTEST_HOLD));
+    }
+    held_until.is_none()
 }
