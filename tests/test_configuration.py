@@ -14,7 +14,7 @@ import pytest
 from server import Answer, Server, plain
 
 import ritellm
-from ritellm import AuthenticationError, Client, InvalidArgumentError, Router
+from ritellm import AuthenticationError, Client, Deployment, InvalidArgumentError, Router
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 
@@ -369,6 +369,20 @@ class WithoutSuper(Client):
         self.extra = 1
 
 
+class Fleet(Router):
+    """A router with arguments of its own."""
+
+    def __init__(self, tenant: str, *models: str, region: str = "eu", base_url: str, **settings: Any) -> None:
+        group = [Deployment(f"openai_compatible/{model}", base_url=base_url) for model in models]
+        super().__init__({"fast": group}, headers={"x-tenant": tenant}, **settings)
+        self.region = region
+
+
+class FleetWithoutSuper(Router):
+    def __init__(self, groups: Any, **settings: Any) -> None:
+        self.extra = 1
+
+
 class TestSubclasses:
     def test_a_subclass_with_its_own_init(self, server: Server) -> None:
         client = Tenant("a", region="us", base_url=server.base_url, max_retries=0)
@@ -387,6 +401,28 @@ class TestSubclasses:
         server.answer(plain())
         WithoutSuper(base_url=server.base_url).completion("openai_compatible/m", MESSAGES)
         assert server.requests
+
+    def test_a_router_with_its_own_init(self, server: Server) -> None:
+        router = Fleet("a", "m", region="us", base_url=server.base_url)
+        for other in (router, pickle.loads(pickle.dumps(router)), copy.copy(router), router.with_options(timeout=3)):
+            server.answer(plain())
+            other.completion("fast", MESSAGES)
+            assert server.last.headers["x-tenant"] == "a"
+            assert (type(other), other.region) == (Fleet, "us")
+            assert list(other.status()) == ["openai_compatible/m"]
+        with pytest.raises(InvalidArgumentError, match="timeout is of type str"):
+            Fleet("a", "m", base_url=server.base_url, timeout="x")
+        with pytest.raises(TypeError, match="at most 1 positional argument"):
+            Router({"fast": []}, {})  # type: ignore[misc]
+        with pytest.raises(TypeError, match="stratgy"):
+            Router({"fast": ["openai/m"]}, stratgy="cost")
+
+    def test_a_router_that_does_not_call_ours_has_its_groups_nevertheless(self, server: Server) -> None:
+        server.answer(plain())
+        deployment = Deployment("openai_compatible/m", base_url=server.base_url)
+        FleetWithoutSuper({"fast": [deployment]}, max_retries=0).completion("fast", MESSAGES)
+        assert server.requests
+        assert {"groups", "strategy", "breaker"} <= set(inspect.signature(Router).parameters)
 
     def test_the_signature_lists_every_setting(self) -> None:
         assert {"providers", "aliases", "defaults", "timeout", "limits"} <= set(inspect.signature(Client).parameters)

@@ -343,6 +343,29 @@ class TestOperations:
         with pytest.raises(InvalidArgumentError, match="resp_unknown"):
             router.responses("group", "Go on", previous_response_id="resp_unknown")
 
+    async def test_encrypted_reasoning_of_a_stream_binds_to_its_account(self, server: Server, other: Server) -> None:
+        item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+        response = {"id": "resp_1", "object": "response", "status": "completed", "output": [item], "model": "m"}
+        happenings = [
+            {"type": "response.created", "response": response | {"status": "in_progress", "output": []}},
+            {"type": "response.output_text.delta", "item_id": "msg_1", "delta": "Hi"},
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.completed", "response": response},
+        ]
+        for target in (server, other):
+            target.answer(stream_of(*(event(happening) for happening in happenings)))
+        router = Router({"group": [at(server, "a"), at(other, "b")]})
+        stream = await router.aresponses(
+            "group", "Hi", stream=True, store=False, include=["reasoning.encrypted_content"]
+        )
+        assert len([happening async for happening in stream]) == 4
+        owner = stream.meta.attempts[0].deployment
+        for target in (server, other):
+            target.answer(Answer(body=dumped(response)))
+        for _ in range(6):
+            again = router.responses("group", [item, {"role": "user", "content": "Go on"}], store=False)
+            assert again.meta.attempts[0].deployment == owner
+
     @pytest.mark.parametrize("rows", ["of a file", "given"])
     def test_files_and_batches_bind_to_their_account(self, server: Server, other: Server, rows: str) -> None:
         file = {"object": "file", "bytes": 3, "created_at": 1, "filename": "a", "purpose": "batch"}

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ritellm import _files
 from ritellm.client import Client
 from ritellm.exceptions import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Deployment", "Router"]
 
@@ -197,8 +200,23 @@ class Router(Client):
         AuthenticationError: a deployment without a key.
     """
 
-    def __new__(
-        cls,
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if "_router" in options:
+            # A copy, an unpickled router, or one with other options.
+            return super().__new__(cls, **options)
+        if len(args) > 1 and cls.__init__ is Router.__init__:
+            message = f"Router() takes at most 1 positional argument, the groups, but {len(args)} were given"
+            raise TypeError(message)
+        try:
+            return super().__new__(cls, **_arguments(*args, **options))
+        except (InvalidArgumentError, TypeError):
+            if cls.__init__ is Router.__init__:
+                raise
+            # The arguments are those of a subclass, whose own `__init__` calls ours with the router's.
+            return super().__new__(cls)
+
+    def __init__(
+        self,
         groups: Mapping[str, Iterable[Deployment | str | Mapping[str, Any]]] | None = None,
         *,
         client: Client | None = None,
@@ -214,34 +232,30 @@ class Router(Client):
         breaker: Mapping[str, float] | None = None,
         affinity: Mapping[str, float] | None = None,
         **options: Any,
-    ) -> Router:
-        if "_router" in options:
-            # A copy, an unpickled router, or one with other options.
-            return super().__new__(cls, **options)
-        if (groups is None) == (model_list is None):
-            raise InvalidArgumentError("give either groups or model_list")
-        if client is not None and not isinstance(client, Client):
-            raise InvalidArgumentError(f"client is of type {type(client).__name__}: a ritellm.Client would be right")
-        found = _groups(groups) if model_list is None else _groups_of_model_list(model_list)
-        router = {
-            "groups": found,
+    ) -> None:
+        if type(self).__init__ is Router.__init__:
+            # `__new__` has read them.
+            return
+        given = {
+            "client": client,
+            "model_list": model_list,
             "strategy": strategy,
-            "fallbacks": _fallbacks("fallbacks", fallbacks),
-            "context_window_fallbacks": _fallbacks("context_window_fallbacks", context_window_fallbacks),
-            "content_policy_fallbacks": _fallbacks("content_policy_fallbacks", content_policy_fallbacks),
+            "fallbacks": fallbacks,
+            "context_window_fallbacks": context_window_fallbacks,
+            "content_policy_fallbacks": content_policy_fallbacks,
             "hedge": hedge,
             "max_wait": max_wait,
             "attempt_timeout": attempt_timeout,
             "cooldown": cooldown,
             "breaker": breaker,
             "affinity": affinity,
-            # LiteLLM's users write circles of two groups.
-            "allow_circles": model_list is not None,
         }
-        options["_router"] = {name: value for name, value in router.items() if value is not None}
-        if client is not None:
-            options["_client"] = client
-        return super().__new__(cls, **options)
+        super().__init__(**_arguments(groups, **given, **options))
+
+    # `inspect.signature` looks at `__new__` first.
+    __new__.__wrapped__ = __init__  # type: ignore[attr-defined]
+    # The core calls `__init__` only of subclasses that have their own.
+    _init = __init__
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Router:
@@ -282,6 +296,29 @@ class Router(Client):
             ``p95`` and ``p99`` in seconds) and ``limits`` (the state of its quota, as `ritellm.Client.limits` returns it).
         """
         return self.router_status()
+
+
+def _arguments(
+    groups: Any = None, *, client: Client | None = None, model_list: Any = None, **options: Any
+) -> dict[str, Any]:
+    """Returns the arguments of the core's client that stand for those of a router."""
+    if (groups is None) == (model_list is None):
+        raise InvalidArgumentError("give either groups or model_list")
+    if client is not None and not isinstance(client, Client):
+        raise InvalidArgumentError(f"client is of type {type(client).__name__}: a ritellm.Client would be right")
+    router = {
+        "groups": _groups(groups) if model_list is None else _groups_of_model_list(model_list),
+        # LiteLLM's users write circles of two groups.
+        "allow_circles": model_list is not None,
+    }
+    for name in ("strategy", "hedge", "max_wait", "attempt_timeout", "cooldown", "breaker", "affinity"):
+        router[name] = options.pop(name, None)
+    for name in ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks"):
+        router[name] = _fallbacks(name, options.pop(name, None))
+    options["_router"] = {name: value for name, value in router.items() if value is not None}
+    if client is not None:
+        options["_client"] = client
+    return options
 
 
 def _groups(groups: Any) -> dict[str, list[Deployment]]:

@@ -62,7 +62,7 @@ pub struct Stream<'a> {
     delivered: bool,
     /// Chunks that were read before the caller asked for any.
     ahead: Option<Box<Ahead>>,
-    /// Observer of the stream's end.
+    /// Observer of the stream.
     observer: Option<Box<dyn StreamObserver>>,
     /// Prices, if usage and cost are to be recorded.
     pub(super) catalog: Option<&'a Catalog>,
@@ -82,8 +82,11 @@ fn decoder_of(endpoint: &dyn Endpoint, call: &Call) -> Box<dyn StreamDecoder> {
     if call.request.structured.is_some() { untooled_stream(&call.request, decoder) } else { decoder }
 }
 
-/// Observer of a stream's end. It is dropped without a call if the caller leaves the stream.
+/// Observer of a stream. It is dropped without a call if the caller leaves the stream.
 pub trait StreamObserver: Send {
+    /// Chunks have arrived.
+    fn arrived(&mut self, chunks: &[Chunk]);
+
     /// The stream has ended, well or with this error.
     fn ended(self: Box<Self>, error: Option<&Error>);
 }
@@ -161,6 +164,9 @@ impl<'a> Stream<'a> {
                     self.delivered |= !chunks.is_empty();
                     if self.state.gate.is_some() {
                         self.account(chunks, more);
+                    }
+                    if let Some(observer) = &mut self.observer {
+                        observer.arrived(chunks);
                     }
                     if !more && let Some(observer) = self.observer.take() {
                         observer.ended(None);
@@ -241,8 +247,11 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Has an observer told how the stream ends.
-    pub fn observe(&mut self, observer: Box<dyn StreamObserver>) {
+    /// Has an observer told what arrives, what was read ahead included, and how the stream ends.
+    pub fn observe(&mut self, mut observer: Box<dyn StreamObserver>) {
+        if let Some(ahead) = &self.ahead {
+            observer.arrived(&ahead.chunks);
+        }
         match &self.ahead {
             // It has ended while chunks were read ahead.
             Some(ahead) if ahead.is_over => observer.ended(None),

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::Time;
 use super::budget::{PauseReason, Refusal, Taken, Wait};
 use super::nanoseconds;
-use super::stop::{number_of, stop_of};
+use super::stop::{kind_of, number_of, stop_of};
 use crate::types::rate_limit::{FailureClass, Signals};
 
 /// Shortest and longest pause after a refusal without a time of its own.
@@ -132,7 +132,7 @@ impl Pause {
             }
             Some(class @ (FailureClass::QuotaFatal | FailureClass::Auth)) => {
                 if self.stopped == 0 {
-                    self.stopped = number_of(class, outcome.kind).map_or(0, |number| number + 1);
+                    self.stopped = number_of(class, outcome.refused.map(kind_of)).map_or(0, |number| number + 1);
                     self.stopped_since = now;
                     self.stopped_until = now.saturating_add(RETRY);
                 }

@@ -1,7 +1,7 @@
 //! Reasons for which a quota or a deployment is stopped, as numbers in plain data.
 
 use crate::error::ErrorKind;
-use crate::types::rate_limit::FailureClass;
+use crate::types::rate_limit::{FailureClass, Refused};
 
 /// The reasons; a number in plain data is an index in it. The first one of a class stands for those that are not in it.
 const STOPS: [(FailureClass, ErrorKind); 4] = [
@@ -21,4 +21,13 @@ pub(super) fn number_of(class: FailureClass, kind: Option<ErrorKind>) -> Option<
     let of_class = |stop: &(FailureClass, ErrorKind)| stop.0 == class;
     let exact = STOPS.iter().position(|stop| of_class(stop) && Some(stop.1) == kind);
     exact.or_else(|| STOPS.iter().position(of_class)).map(|index| index as u32)
+}
+
+/// Returns the kind of the error by which something is refused.
+pub(super) fn kind_of(refused: Refused) -> ErrorKind {
+    match refused {
+        Refused::Key => ErrorKind::Authentication,
+        Refused::Access => ErrorKind::PermissionDenied,
+        Refused::Model => ErrorKind::NotFound,
+    }
 }

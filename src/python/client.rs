@@ -403,11 +403,15 @@ impl Client {
     }
 }
 
-/// Returns true for a subclass with an `__init__` of its own.
+/// Returns true for a subclass with an `__init__` of its own. That of a router, which its subclasses call, is none.
 fn has_own_init(class: &Bound<'_, PyType>) -> PyResult<bool> {
     let py = class.py();
     let name = intern!(py, "__init__");
-    Ok(!class.getattr(name)?.is(&py.get_type::<Client>().getattr(name)?))
+    let ours = match class.getattr_opt(intern!(py, "_init"))? {
+        Some(init) => init,
+        None => py.get_type::<Client>().getattr(name)?,
+    };
+    Ok(!class.getattr(name)?.is(&ours))
 }
 
 /// Takes the client whose connections a new one shares out of its arguments: under [`SHARED`] for a client with other options,

@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::de::IgnoredAny;
 use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -21,7 +22,7 @@ use super::plan::{DeploymentIndex, GroupIndex, Plan};
 use super::sharing::{self, InStore, Sharing};
 use super::state::State;
 use super::target::{Target, failed_response, has_content, refused_content, unreadable};
-use crate::client::{self, AdmissionProgress, Call, Callbacks, Client, Stage, Stream, StreamObserver};
+use crate::client::{self, AdmissionProgress, Call, Callbacks, Chunk, Client, Stage, Stream, StreamObserver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::{Deployment, binding, created_ids, failure_class};
 use crate::types::answer::{Answer, Meta};
@@ -217,7 +218,9 @@ impl Route {
         let ((mut stream, ids), id) = driver.run(make).await?;
         driver.record_answer(id, stream.meta_mut());
         driver.remember(id, &ids);
-        stream.observe(Box::new(Observer { routed: driver.routed, router: driver.context.route.router.clone(), id }));
+        let deployment = driver.routed.attempts()[id].deployment;
+        let router = driver.context.route.router.clone();
+        stream.observe(Box::new(Observer { routed: driver.routed, router, id, deployment, operation }));
         Ok(stream)
     }
 
@@ -730,14 +733,27 @@ impl Outlook for View<'_, '_> {
     }
 }
 
-/// Reports how a stream ends.
+/// Remembers what a stream makes, and reports how it ends.
 struct Observer {
     routed: RoutedCall,
     router: Arc<Router>,
     id: AttemptId,
+    deployment: DeploymentIndex,
+    operation: Operation,
 }
 
 impl StreamObserver for Observer {
+    fn arrived(&mut self, chunks: &[Chunk]) {
+        // The response's own id came with the first event. Reasoning is encrypted when it is done.
+        if self.operation != Operation::Responses {
+            return;
+        }
+        for (chunk, _) in chunks.iter().filter(|(chunk, _)| memmem::find(chunk, b"\"encrypted_content\"").is_some()) {
+            let ids = created_ids(self.operation, chunk);
+            self.router.with(|state, _| ids.iter().for_each(|id| state.remember(id, self.deployment)));
+        }
+    }
+
     fn ended(mut self: Box<Self>, error: Option<&Error>) {
         let event = match error {
             None => Event::Succeeded(self.id),

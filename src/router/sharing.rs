@@ -7,7 +7,6 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::decision::Time;
-use super::lru::mix;
 use super::plan::DeploymentIndex;
 use super::state::{Notice, State};
 use super::target::Target;
@@ -86,11 +85,6 @@ impl Sharing {
         }
         is_due
     }
-
-    /// Returns the number of this router. A forked child has its own.
-    fn router(&self) -> u64 {
-        mix(self.router ^ u64::from(std::process::id())) | 1
-    }
 }
 
 /// The breakers of a router's deployments in the store of a client's limits.
@@ -113,12 +107,12 @@ impl SharedBreakers for InStore<'_> {
     }
 
     fn report(&self, deployment: DeploymentIndex, report: BreakerReport) -> bool {
-        self.breaker(deployment).is_none_or(|breaker| breaker.report(self.sharing.router(), report))
+        self.breaker(deployment).is_none_or(|breaker| breaker.report(self.sharing.router, report))
     }
 
     fn claim_probe(&self, deployment: DeploymentIndex) -> ProbeClaim {
         // Without a place in the store it is this process's alone.
-        let claim = |breaker: SharedBreaker| breaker.claim_probe(self.sharing.router());
+        let claim = |breaker: SharedBreaker| breaker.claim_probe(self.sharing.router);
         self.breaker(deployment).map_or(ProbeClaim::Granted, claim)
     }
 }

@@ -5,8 +5,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::error::ErrorKind;
-
 /// Dimension of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
@@ -103,6 +101,17 @@ impl FailureClass {
     }
 }
 
+/// What is refused by a failure of the class [`Auth`](FailureClass::Auth).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The key (401).
+    Key,
+    /// The key's access to the model (403).
+    Access,
+    /// The model or the address: there is none (404).
+    Model,
+}
+
 /// What an answer or a failure says about rate limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signals {
@@ -112,8 +121,8 @@ pub struct Signals {
     pub retry_after: Option<Duration>,
     /// Class of the failure; `None` for a success.
     pub failure: Option<FailureClass>,
-    /// Kind of its error, if there is one.
-    pub kind: Option<ErrorKind>,
+    /// What was refused, of a failure of the class `Auth`.
+    pub refused: Option<Refused>,
 }
 
 /// Rules by which a provider counts the tokens of a call towards its limits.

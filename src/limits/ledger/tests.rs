@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use super::*;
 use crate::error::ErrorKind;
 use crate::limits::{Limit, PauseReason};
-use crate::types::rate_limit::Reset;
+use crate::types::rate_limit::{Refused, Reset};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -347,13 +347,13 @@ fn the_limit_of_a_day_parks_the_quota() {
 #[test]
 fn refused_keys_and_empty_accounts_stop_the_quota() {
     let stops = [
-        (FailureClass::QuotaFatal, ErrorKind::RateLimit),
-        (FailureClass::Auth, ErrorKind::Authentication),
-        (FailureClass::Auth, ErrorKind::PermissionDenied),
-        (FailureClass::Auth, ErrorKind::NotFound),
+        (FailureClass::QuotaFatal, None, ErrorKind::RateLimit),
+        (FailureClass::Auth, Some(Refused::Key), ErrorKind::Authentication),
+        (FailureClass::Auth, Some(Refused::Access), ErrorKind::PermissionDenied),
+        (FailureClass::Auth, Some(Refused::Model), ErrorKind::NotFound),
     ];
-    for (class, kind) in stops {
-        let failure = |class| Signals { kind: Some(kind), ..failure(class) };
+    for (class, refused, kind) in stops {
+        let failure = |class| Signals { refused, ..failure(class) };
         let mut ledger = ledger(&spec(&[rpm(600)]));
         let (first, second) =
             (ledger.member(0).try_take(DAY, tokens(1)).unwrap(), ledger.member(0).try_take(DAY, tokens(1)).unwrap());

@@ -325,7 +325,7 @@ fn random_outcomes(seed: u64, outcomes: u32) {
                     windows: (random.u32(..50) == 0).then_some(told).into_iter().collect(),
                     retry_after: (refused && random.bool()).then(|| SECOND * random.u32(..20)),
                     failure,
-                    kind: None,
+                    refused: None,
                 };
                 let known = random.bool();
                 let counts = match kind {

@@ -23,9 +23,9 @@ use std::time::Duration;
 pub use self::failures::failure_class;
 pub(super) use self::pause::{in_message, pause};
 use super::Row;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::types::http::Headers;
-use crate::types::rate_limit::{Signals, TokenRules, Unit};
+use crate::types::rate_limit::{Refused, Signals, TokenRules, Unit};
 
 /// Rate limits of a provider: its header fields, and how it counts tokens.
 #[derive(Debug)]
@@ -82,7 +82,12 @@ pub(super) fn failure_signals(row: &Row, error: &Error, received: u64) -> Signal
     let mut signals = error.headers.as_ref().map(|headers| signals(row, headers, received)).unwrap_or_default();
     signals.retry_after = error.retry_after;
     signals.failure = Some(failure_class(error));
-    signals.kind = Some(error.kind);
+    signals.refused = match error.kind {
+        ErrorKind::PermissionDenied => Some(Refused::Access),
+        ErrorKind::NotFound => Some(Refused::Model),
+        ErrorKind::Authentication => Some(Refused::Key),
+        _ => None,
+    };
     bodies::read(row, received, error, &mut signals);
     signals
 }
