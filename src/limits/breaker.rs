@@ -224,19 +224,19 @@ mod tests {
         assert_eq!(claim(&mut breaker, at_last, 1), ProbeClaim::Granted);
     }
 
-    /// A ledger on another machine, which knows only the versions of what its members have learnt.
+    /// A ledger on another machine, as far as it keeps a log.
     #[derive(Default)]
     struct Elsewhere {
-        version: u64,
-        learnt: Option<Vec<u8>>,
+        log: Vec<u8>,
     }
 
     impl Elsewhere {
         fn answer(&mut self, now: Time, request: &Request) -> Reply {
-            let stored = request.learnt.is_some() && request.version == self.version;
-            if stored {
-                self.version += 1;
-                self.learnt.clone_from(&request.learnt);
+            let missed = self.log[request.position as usize..].to_vec();
+            let appended = !request.events.is_empty();
+            if appended {
+                self.log.extend(&request.events);
+                self.log.extend([6, 0, 0, 0, 0]);
             }
             Reply::Granted(Grant {
                 epoch: 1,
@@ -248,9 +248,14 @@ mod tests {
                 retry: Time::ZERO,
                 members: 2,
                 fresh: Time::ZERO,
-                stored,
-                version: self.version,
-                learnt: (request.version != self.version).then(|| self.learnt.clone()).flatten(),
+                probe: false,
+                snapshot: 1,
+                learnt: None,
+                missed,
+                appended,
+                position: self.log.len() as u64,
+                wants_snapshot: false,
+                in_flight: 0,
                 usage: Vec::new(),
             })
         }

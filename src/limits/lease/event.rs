@@ -10,7 +10,7 @@ use super::super::breaker::BreakerReport;
 use super::super::budget::{Budget, Taken};
 use super::super::ledger::Ledger;
 use super::super::stop::{number_of, stop_of};
-use crate::types::rate_limit::{FailureClass, Reset, Signals, Tokens, Unit, WindowSignal};
+use crate::types::rate_limit::{FailureClass, Refused, Reset, Signals, Tokens, Unit, WindowSignal};
 
 /// Something that may change what members learn together.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +54,7 @@ const FAILURE: u8 = 4;
 const RETRY_AFTER: u8 = 8;
 const WINDOWS: u8 = 16;
 const HAS_WAITED: u8 = 32;
+const REFUSED: u8 = 64;
 
 /// What a window's signal has.
 const PERIOD: u8 = 1;
@@ -63,6 +64,7 @@ const RESET_FULL: u8 = 8;
 const RESET_SOME: u8 = 16;
 
 const UNITS: [Unit; 5] = [Unit::Requests, Unit::Tokens, Unit::InputTokens, Unit::OutputTokens, Unit::InFlight];
+const REFUSALS: [Refused; 3] = [Refused::Key, Refused::Access, Refused::Model];
 const FAILURES: [FailureClass; 7] = [
     FailureClass::Rate,
     FailureClass::Overload,
@@ -177,7 +179,8 @@ impl Writer {
             | flag(signals.failure.is_some(), FAILURE)
             | flag(signals.retry_after.is_some(), RETRY_AFTER)
             | flag(!signals.windows.is_empty(), WINDOWS)
-            | flag(matches!(event, Event::Take(_, true)), HAS_WAITED);
+            | flag(matches!(event, Event::Take(_, true)), HAS_WAITED)
+            | flag(signals.refused.is_some(), REFUSED);
         self.bytes.extend([kind, flags]);
         if let Some(taken) = taken {
             self.taken(taken);
@@ -197,6 +200,9 @@ impl Writer {
         if !signals.windows.is_empty() {
             self.number(signals.windows.len() as u64);
             signals.windows.iter().for_each(|window| self.window(window));
+        }
+        if let Some(refused) = signals.refused {
+            self.bytes.push(index(&REFUSALS, &refused));
         }
     }
 
@@ -315,6 +321,9 @@ impl Reader<'_> {
                 signals.windows.push(window);
             }
         }
+        if flags & REFUSED != 0 {
+            signals.refused = Some(*REFUSALS.get(usize::from(self.byte()?))?);
+        }
         Some(match kind {
             OBSERVE => Event::Observe(now, taken, signals),
             SETTLE => Event::Settle(now, taken, used, signals),
@@ -384,6 +393,7 @@ mod tests {
             windows: windows.into_iter().collect(),
             retry_after: Some(Duration::from_secs(2)),
             failure: Some(FailureClass::Transient),
+            refused: Some(Refused::Access),
         };
         let out = BreakerReport::Out(FailureClass::Auth, ErrorKind::NotFound, Duration::from_secs(300));
         vec![
