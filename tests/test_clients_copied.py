@@ -84,6 +84,16 @@ def test_keys_are_not_pickled_and_the_call_says_so(
     assert server.requests == []
 
 
+def test_the_content_of_a_file_of_credentials_is_neither_pickled_nor_shown() -> None:
+    content = '{"type": "service_account", "private_key": "canary"}'
+    client = Client(providers={"vertex": {"vertex_credentials": content, "vertex_location": "europe-west1"}})
+    assert "canary" not in repr(client) and "europe-west1" in repr(client)
+    written = pickle.dumps(client)
+    assert b"canary" not in written and b"europe-west1" in written
+    path = Client(providers={"vertex": {"vertex_credentials": "/run/account.json"}})
+    assert "/run/account.json" in repr(pickled(path))
+
+
 def test_a_key_of_the_call_stands_for_the_one_that_stayed_behind(server: Server) -> None:
     server.answer(plain())
     client = pickled(Client(api_key="canary", base_url=server.base_url))

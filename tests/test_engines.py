@@ -326,6 +326,26 @@ def test_no_key_is_pickled() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [
+        ({"aws_secret_access_key": KEY}, "aws_secret_access_key"),
+        ({"azure_ad_token": KEY}, "azure_ad_token"),
+        ({"vertex_credentials": f'{{"private_key": "{KEY}"}}'}, "vertex_credentials"),
+        ({"extra_query": {"key": KEY}}, r'extra_query\["key"\]'),
+        ({"extra_headers": {"x-api-key": KEY}}, r'extra_headers\["x-api-key"\]'),
+    ],
+    ids=["aws", "azure", "vertex", "query", "header"],
+)
+def test_no_key_among_the_arguments(params: dict[str, Any], named: str) -> None:
+    options: dict[str, Any] = {"client": None, "on_error": "row", "memo": None, "endpoint": "chat"}
+    with pytest.raises(InvalidArgumentError, match=f"among the arguments is {named}, and keys do not travel") as raised:
+        RowCalls(["text"], params=params, model="openai/m", prompt="{text}", **options)
+    assert KEY not in str(raised.value)
+    plain = {"temperature": 0, "extra_headers": {"x-team": "search"}, "user": "a@b"}
+    assert RowCalls(["text"], params=plain, model="openai/m", prompt="{text}", **options).params == plain
+
+
 @pytest.mark.parametrize(("engine", "library"), [("ray", "ray"), ("dask", "dask"), ("spark", "pyspark")])
 def test_an_engine_that_is_not_installed(engine: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == library]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import pathlib
 import struct
 import zlib
@@ -93,6 +94,13 @@ class TestImages:
         ):
             path.write_bytes(data)
             assert url_of(ritellm.image(path)) == f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+    def test_a_pipe_is_not_waited_for(self, tmp_path: pathlib.Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        for path in (tmp_path / "pipe", "/dev/zero"):
+            with pytest.raises(InvalidArgumentError, match="is a pipe or a device"):
+                ritellm.image(path)
 
     def test_addresses_are_sent_as_they_are(self) -> None:
         for url in ("https://h/a.png", "http://h/a", "s3://bucket/a.png", "gs://bucket/a.png", "HTTPS://H/A.PNG"):

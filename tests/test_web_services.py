@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import inspect
 import json
 import logging
 import os
@@ -376,9 +377,26 @@ class TestDisconnects:
         with pytest.raises(ritellm.ClientDisconnectedError):
             await ritellm.while_connected(receive, work(None))
         assert cancelled == [True, True]
+        # A coroutine that is dropped would warn.
         for wrong in ((3, work(1)), (receive, 3)):
             with pytest.raises(ritellm.InvalidArgumentError, match="would be right"):
                 await ritellm.while_connected(*wrong)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("kind", ["coroutine", "task"])
+    async def test_a_client_that_goes_away_while_its_body_is_read(self, kind: str) -> None:
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+        work: Any = asyncio.sleep(PATIENCE)
+        call = work if kind == "coroutine" else asyncio.ensure_future(work)
+        with pytest.raises(ritellm.ClientDisconnectedError):
+            await ritellm.while_connected(fastapi.Request(scope, receive), call)
+        if kind == "coroutine":
+            assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
+        else:
+            await asyncio.wait((call,))
+            assert call.cancelled()
 
 
 class Items:
@@ -397,7 +415,7 @@ class TestWithoutAsgi:
         at_openai.last.wait_gone()
 
     def test_lines_and_errors(self) -> None:
-        broken = Stream.from_chunks(["a"], error=RateLimitError("slow down"))
+        broken = Stream.from_chunks(["a"], error=RateLimitError("slow down", status_code=429))
         lines = [json.loads(line) for line in ritellm.ndjson(broken)]
         assert lines[0]["choices"][0]["delta"] == {"content": "a"} and lines[1]["error"]["message"] == "slow down"
 
@@ -533,8 +551,26 @@ class TestStatuses:
         }
         forwarded = ritellm.http_error(auth, forward_auth=True)
         assert (forwarded.status, forwarded.body["error"]["message"]) == (401, "key sk-…, org acme")
-        for error in (ritellm.APIConnectionError("10.0.0.3 refuses"), ritellm.Timeout("quota"), LookupError("x")):
+        for error in (
+            ritellm.APIConnectionError("10.0.0.3 refuses"),
+            ritellm.Timeout("quota"),
+            LookupError("x"),
+            ritellm.JournalError("cannot write /srv/labels"),
+            ritellm.RiteLLMError("the weights in /srv cannot be converted"),
+            # Made here, and not by the provider.
+            ritellm.RateLimitError("the quota openai/acme is stopped"),
+            ritellm.ServiceUnavailableError("the deployments a and b are cooling"),
+            ritellm.NotFoundError("no such file: /srv/model.gguf"),
+        ):
             assert str(error) not in json.dumps(ritellm.http_error(error).body)
+
+    def test_what_the_provider_says_of_a_request_is_told(self) -> None:
+        for error in (
+            RateLimitError("slow down", status_code=429),
+            ritellm.NotFoundError("no such model", status_code=404),
+            ritellm.InvalidArgumentError("temperature is 3"),
+        ):
+            assert ritellm.http_error(error).body["error"]["message"] == error.message
 
     @pytest.mark.parametrize(("told", "written"), [(0, "0"), (0.1, "1"), (2, "2"), (2.5, "3"), (-1, "0"), (None, None)])
     def test_retry_after(self, told: Any, written: Any) -> None:

@@ -194,12 +194,13 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ritellm._bulk import Job, bulk
+    from ritellm._http_errors import ErrorReply, http_error
     from ritellm._media import file, image
     from ritellm._structured import ParsedChatCompletion, ParsedResponse
     from ritellm._tool_loops import ToolRunStream
     from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
     from ritellm._tools import Tool, tool
-    from ritellm._web import ErrorReply, EventStream, http_error, ndjson, sse, while_connected
+    from ritellm._web import EventStream, ndjson, sse, while_connected
     from ritellm.resources import Batches, Files
     from ritellm.router import Deployment, Router
 
@@ -211,7 +212,7 @@ del TYPE_CHECKING
 
 _LAZY = {
     "Deployment": "ritellm.router",
-    "ErrorReply": "ritellm._web",
+    "ErrorReply": "ritellm._http_errors",
     "EventStream": "ritellm._web",
     "Job": "ritellm._bulk",
     "ParsedChatCompletion": "ritellm._structured",
@@ -227,7 +228,7 @@ _LAZY = {
     "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
     "file": "ritellm._media",
-    "http_error": "ritellm._web",
+    "http_error": "ritellm._http_errors",
     "image": "ritellm._media",
     "ndjson": "ritellm._web",
     "sse": "ritellm._web",

@@ -29,6 +29,7 @@ __all__ = [
     "act_as_dict",
     "adopt",
     "conceal",
+    "credentials_in",
     "from_json",
     "host_quotas",
     "providers",
@@ -380,6 +381,11 @@ class Arguments:
 
 def conceal(arguments: dict[str, Any], /) -> Arguments:
     """Wraps a call's keyword arguments so that tracebacks do not show them."""
+
+# pickling.rs
+
+def credentials_in(arguments: dict[str, Any], /) -> list[str]:
+    """Returns the names of a call's arguments that are credentials or hold one, which must not go to another process."""
 
 # stream.rs
 

@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 
-from ritellm import _tables
+from ritellm import _core, _tables
 from ritellm._bulk import Job, bulk
 from ritellm.client import Client
 from ritellm.exceptions import AuthenticationError, InvalidArgumentError
@@ -95,13 +95,12 @@ class RowCalls:
         self.parsed = self._check()
 
     def _check_keys(self) -> None:
-        withheld = _withheld_of(self.client) if isinstance(self.client, Client) else []
-        fields = self.params.get("extra_headers") or self.params.get("headers")
-        if isinstance(fields, dict):
-            withheld += _withheld_of(Client(headers=fields))
-        if withheld:
+        found = _withheld_of(self.client) if isinstance(self.client, Client) else []
+        owner = "the client has" if found else "among the arguments is"
+        found += _core.credentials_in(self.params)
+        if found:
             raise InvalidArgumentError(
-                f"the client has {', '.join(withheld)}, and keys do not travel with tasks: name variables of the workers "
+                f"{owner} {', '.join(found)}, and keys do not travel with tasks: name variables of the workers "
                 'instead (providers={"openai": {"api_key_env": "OPENAI_API_KEY"}}), or give a function that makes the client '
                 "on the worker (client=make_client)"
             )

@@ -6,6 +6,7 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from ritellm._plain import SIGNATURES
@@ -169,10 +170,13 @@ def _read(source: Any, what: str) -> tuple[bytes, str | None]:
     elif isinstance(source, (str, os.PathLike)):
         name = os.path.expanduser(os.fsdecode(os.fspath(source)))
         try:
-            size = os.stat(name).st_size
-            if size > LARGEST:
+            about = os.stat(name)
+            if not S_ISREG(about.st_mode) and not S_ISDIR(about.st_mode):
+                # A pipe would be waited for, and a device read without an end.
+                raise InvalidArgumentError(f"{name} is a pipe or a device: the path of a file would be right")
+            if about.st_size > LARGEST:
                 raise InvalidArgumentError(
-                    f"{name} has {size >> 20} MiB: no provider takes more than {LARGEST >> 20} MiB in a request"
+                    f"{name} has {about.st_size >> 20} MiB: no provider takes more than {LARGEST >> 20} MiB in a request"
                 )
             with open(name, "rb") as opened:
                 data = opened.read()

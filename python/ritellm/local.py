@@ -115,7 +115,8 @@ async def abase_url(model: str) -> str:
     If the task is cancelled meanwhile, the server continues to start, for other callers that wait for it. Arguments,
     result and errors are those of `base_url`.
     """
-    server = _running_or_starting(model)
+    # On a thread: the first use may convert the weights, and another process's server is asked whether it is there.
+    server = await asyncio.to_thread(_running_or_starting, model)
     return server.base_url if isinstance(server, _Server) else (await asyncio.wrap_future(server)).base_url
 
 

@@ -14,9 +14,11 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::bytes_stream::RawBytes;
 use super::resolve::is_provider;
+use super::{Deployment, Encoded, Endpoint, StreamDecoder};
 use crate::error::{Error, Result};
-use crate::types::http::{Field, HttpRequest};
+use crate::types::http::{Field, Framing, HttpRequest, HttpResponse};
 use crate::types::members::Members;
 use crate::types::object::ObjectWriter;
 use crate::types::params::Params;
@@ -82,6 +84,31 @@ pub(super) fn around_file(
     let upload = request.upload.clone().ok_or_else(|| Error::argument("file is missing: give a path or bytes"))?;
     let file = Some(Box::new((upload, Bytes::from_static(tail.as_bytes()))));
     Ok(HttpRequest { file, ..HttpRequest::post(uri, headers, head) })
+}
+
+/// Reads the results of a batch as they are, by the endpoint that reads their lines.
+pub(super) struct RawResults<Lines>(pub Lines);
+
+impl<Lines: Endpoint> Endpoint for RawResults<Lines> {
+    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
+        self.0.encode(deployment, request)
+    }
+
+    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
+        Ok(response.body.clone())
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Raw
+    }
+
+    fn streams_json(&self) -> bool {
+        true
+    }
+
+    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
+        Box::new(RawBytes::default())
+    }
 }
 
 /// The state of a batch in OpenAI's format. Times are Unix seconds.

@@ -272,8 +272,7 @@ impl Deployment {
         let row = self.provider.row();
         let is_secret =
             |name: &str| row.settings.iter().any(|setting| setting.name == name && setting.about == About::Secret);
-        // Some settings are the path of a file, or its content: a secret.
-        let is_file = |value: &Secret| value.expose().trim_start().starts_with('{');
+        let is_file = |value: &Secret| is_credentials_file(value.expose());
         let settings = self.settings.iter().filter(move |(name, value)| is_secret(name) || is_file(value));
         let settings = settings.map(|(_, value)| value);
         self.api_key.iter().chain(settings).chain(self.credentials.secrets())
@@ -330,6 +329,11 @@ pub fn setting_names() -> impl Iterator<Item = &'static str> {
 pub fn is_secret_setting(name: &str) -> bool {
     let settings = || all().flat_map(|provider| provider.row().settings);
     settings().any(|setting| setting.name == name && setting.about == About::Secret)
+}
+
+/// Returns true for the content of a file of credentials, which some settings take in place of its path.
+pub fn is_credentials_file(value: &str) -> bool {
+    value.trim_start().starts_with('{')
 }
 
 /// Returns every provider, in the order of the documentation.

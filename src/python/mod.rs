@@ -62,6 +62,8 @@ mod native {
     #[pymodule_export]
     use super::arguments::limits::{Limit, Limits};
     #[pymodule_export]
+    use super::arguments::pickling::credentials_in;
+    #[pymodule_export]
     use super::asyncio::waiter::Bridge;
     #[pymodule_export]
     use super::bulk::{BulkJob, BulkResults};

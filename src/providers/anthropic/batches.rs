@@ -11,7 +11,7 @@ use super::{Host, ROW, VERSION, address, credential, error_of, header, request, 
 use crate::error::Result;
 use crate::providers::batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult};
 use crate::providers::batches::{Batch, Counts, around_file, page, result, rows, seconds};
-use crate::providers::bytes_stream::{JsonLines, RawBytes};
+use crate::providers::bytes_stream::JsonLines;
 use crate::providers::http::{ANY, Destination, JSON, headers};
 use crate::providers::resources::{Payload, Route, SEGMENT, encode_by_route, required_string};
 use crate::providers::{Deployment, Encoded, Endpoint, Operation, StreamDecoder, errors};
@@ -28,9 +28,6 @@ pub(super) struct Manage(Route);
 
 /// Reads the results of a batch.
 pub(super) struct Results;
-
-/// Reads the results of a batch as they are.
-pub(super) struct RawResults;
 
 /// Creates a batch of the requests in a file, which are separated by commas.
 pub(super) struct Submit;
@@ -147,28 +144,6 @@ impl Endpoint for Results {
 
     fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
         Box::new(JsonLines::new(move |line| Ok(Some(line_of(line, received)))))
-    }
-}
-
-impl Endpoint for RawResults {
-    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        Results.encode(deployment, request)
-    }
-
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        Ok(response.body.clone())
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Raw
-    }
-
-    fn streams_json(&self) -> bool {
-        true
-    }
-
-    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(RawBytes::default())
     }
 }
 

@@ -26,6 +26,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::batch_rows::BatchRows;
+use super::batches::RawResults;
 use super::families::claude::Model;
 use super::http::{accepted, bearer, headers};
 use super::media_sizes;
@@ -139,7 +140,7 @@ impl Provider for Anthropic {
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
             (Operation::BatchCancel, &batches::BATCH_CANCEL),
             (Operation::BatchResults, &batches::Results),
-            (Operation::BatchOutput, &batches::RawResults),
+            (Operation::BatchOutput, &RawResults(batches::Results)),
             (Operation::BatchSubmit, &batches::Submit),
         ];
         ENDPOINTS

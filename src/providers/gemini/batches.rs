@@ -32,9 +32,6 @@ pub(super) struct Manage(Route);
 /// Reads the results of a batch.
 pub(super) struct Results;
 
-/// Reads the results of a batch as they are: a batch, or a file of lines.
-pub(super) struct RawResults;
-
 /// Creates a batch of the requests in a file, which are separated by commas.
 pub(super) struct Submit;
 
@@ -165,28 +162,6 @@ impl Endpoint for Results {
 
     fn stream_decoder(&self, _request: &Request, received: u64) -> Box<dyn StreamDecoder> {
         Box::new(ResultLines { received, pieces: RawBytes::default(), body: Vec::new() })
-    }
-}
-
-impl Endpoint for RawResults {
-    fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {
-        Results.encode(deployment, request)
-    }
-
-    fn decode(&self, _request: &Request, response: &HttpResponse) -> Result<Bytes> {
-        Ok(response.body.clone())
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Raw
-    }
-
-    fn streams_json(&self) -> bool {
-        true
-    }
-
-    fn stream_decoder(&self, _request: &Request, _received: u64) -> Box<dyn StreamDecoder> {
-        Box::new(RawBytes::default())
     }
 }
 

@@ -36,6 +36,7 @@ use memchr::memmem;
 use self::reader::Reader;
 use self::stream::GeminiChunks;
 use super::batch_rows::BatchRows;
+use super::batches::RawResults;
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::families::claude::Model;
 use super::http::{accepted, headers};
@@ -140,7 +141,7 @@ impl Provider for Gemini {
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),
             (Operation::BatchCancel, &batches::BATCH_CANCEL),
             (Operation::BatchResults, &batches::Results),
-            (Operation::BatchOutput, &batches::RawResults),
+            (Operation::BatchOutput, &RawResults(batches::Results)),
             (Operation::BatchSubmit, &batches::Submit),
         ];
         if self.is_vertex { OF_VERTEX } else { OF_GEMINI }

@@ -1,7 +1,7 @@
 //! Pickling of clients: credentials are never pickled, and calls that would need them are refused.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping, PyString};
+use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
 use super::limits::Limits;
 use super::settings::{self, Pickled};
@@ -145,7 +145,7 @@ fn entry_without_secrets<'py>(members: &Bound<'py, PyMapping>) -> PyResult<Bound
             // Functions are pickled by name, and what locates a provider is no secret.
             _ if value.is_callable() => kept.set_item(name, value)?,
             "api_key" => withheld.append(name)?,
-            _ if providers::is_secret_setting(&text) || has_password(&value) => withheld.append(name)?,
+            _ if is_secret(&text, &value) || has_password(&value) => withheld.append(name)?,
             _ => kept.set_item(name, value)?,
         }
     }
@@ -153,6 +153,34 @@ fn entry_without_secrets<'py>(members: &Bound<'py, PyMapping>) -> PyResult<Bound
         values::set(&kept, WITHHELD, values::tuple(py, withheld.iter())?.as_any())?;
     }
     Ok(kept)
+}
+
+/// Returns the names of a call's arguments that are credentials or hold one, which must not go to another process.
+///
+/// # Errors
+///
+/// `MemoryError`, or what a mapping of the caller's raises.
+#[pyfunction]
+pub(crate) fn credentials_in<'py>(arguments: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
+    let py = arguments.py();
+    let found = values::list(py)?;
+    for (name, value) in arguments.iter() {
+        let text = name.to_string();
+        if let ("headers" | "extra_headers" | "extra_query", Ok(fields)) = (&*text, value.cast::<PyMapping>()) {
+            for field in fields.keys()?.iter().map(|field| field.to_string()).filter(|field| is_credential(field)) {
+                found.append(values::string(py, &format!("{text}[{field:?}]"))?)?;
+            }
+        } else if !value.is_callable() && (text == "api_key" || is_secret(&text, &value)) {
+            found.append(name)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Returns true for a setting that is a credential, or the content of a file of credentials in place of its path.
+fn is_secret(name: &str, value: &Bound<'_, PyAny>) -> bool {
+    let is_file = || value.cast::<PyString>().is_ok_and(|text| providers::is_credentials_file(&text.to_string()));
+    providers::is_secret_setting(name) || (providers::setting_names().any(|setting| setting == name) && is_file())
 }
 
 /// Returns true for an address that holds a password, and for what has such an address.
