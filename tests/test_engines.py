@@ -21,6 +21,7 @@ from server import PATIENCE
 import ritellm
 from ritellm import Client, InvalidArgumentError, Limits, Router, _engine_worker
 from ritellm._engine_calls import RowCalls
+from ritellm._memo import Memo
 
 HERE = Path(__file__).parent
 KEY = "sk-canary-of-engines"
@@ -254,6 +255,19 @@ def test_a_damaged_memo_is_asked_again(on_dask: Any, frame: Any, engine_server: 
     done = on_dask(frame.iloc[:6], 1, memo=memo).compute()
     assert list(done.answer) == [f"ROW {number}" for number in range(6)]
     assert len(engine_server.read()) == 6 + 2
+
+
+def test_a_job_of_a_memo_may_be_deleted_meanwhile(on_dask: Any, frame: Any, tmp_path: Path) -> None:
+    on_dask(frame.iloc[:2], 1, memo=tmp_path).compute()
+    (segment,) = tmp_path.rglob("segments/*.jsonl")
+    key = json.loads(segment.read_bytes().splitlines()[0])["custom_id"].partition("-")[0]
+    memo = Memo(str(tmp_path), "")
+    memo.refresh()
+    assert memo.find(key, 0) is not None
+    segment.unlink()
+    segment.symlink_to(tmp_path / "nothing")
+    assert memo.find(key, 0) is None
+    memo._read_all()
 
 
 def test_equal_rows_of_a_part_keep_answers_of_their_own(

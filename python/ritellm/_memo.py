@@ -13,6 +13,7 @@ import re
 import threading
 import time
 import uuid
+from contextlib import suppress
 from hashlib import blake2b
 from zlib import crc32
 
@@ -78,7 +79,9 @@ class Memo:
                 continue
             for name in sorted(names):
                 if name.endswith(".jsonl"):
-                    self._read_on(os.path.join(segments, name))
+                    # Somebody may delete the folder of a job meanwhile.
+                    with suppress(FileNotFoundError):
+                        self._read_on(os.path.join(segments, name))
 
     def _read_on(self, path: str) -> None:
         number, begin = self._read.get(path, (len(self._files), 0))
@@ -113,9 +116,12 @@ class Memo:
         places = self._places.get(int(key[:16], 16), ())
         found = 0
         for place in places:
-            with open(self._files[place >> 48], "rb") as file:
-                file.seek(place & (1 << 48) - 1)
-                line = file.readline()
+            try:
+                with open(self._files[place >> 48], "rb") as file:
+                    file.seek(place & (1 << 48) - 1)
+                    line = file.readline()
+            except FileNotFoundError:
+                continue
             if key_of(line) == key.encode():
                 if found == index:
                     value: dict[str, Any] = json.loads(line)
