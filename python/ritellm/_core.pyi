@@ -384,7 +384,7 @@ def conceal(arguments: dict[str, Any], /) -> Arguments:
 
 # pickling.rs
 
-def credentials_in(arguments: dict[str, Any], /) -> list[str]:
+def credentials_in(arguments: dict[str, Any]) -> list[str]:
     """Returns the names of a call's arguments that are credentials or hold one, which must not go to another process."""
 
 # stream.rs
