@@ -317,7 +317,6 @@ class TestDumps:
             {"mode": "json", "by_alias": True, "exclude_unset": True, "round_trip": True, "warnings": False},
             {"exclude": {"name": False}},
         ],
-        ids=str,
     )
     def test_as_pydantic_does(self, keywords: dict[str, Any]) -> None:
         self.Outer.model_rebuild(_types_namespace={"TestDumps": TestDumps})
