@@ -46,6 +46,8 @@ pub struct Placed {
     pub deployment: usize,
     pub quota: usize,
     pub stage: Stage,
+    /// The quotas whose lines tell it when they are free.
+    watches: [bool; QUOTAS],
 }
 
 pub struct Underway {
@@ -266,7 +268,14 @@ impl World {
         self.exchange_soon(site, worker, quota);
         match admission {
             Admission::Admitted(permit) => {
-                underway.attempts.push(Placed { id, number, deployment, quota, stage: Stage::Admitted(permit) });
+                underway.attempts.push(Placed {
+                    id,
+                    number,
+                    deployment,
+                    quota,
+                    stage: Stage::Admitted(permit),
+                    watches: [false; QUOTAS],
+                });
                 let place = underway.attempts.len() - 1;
                 return self.send(index, underway, place, limits);
             }
@@ -277,7 +286,7 @@ impl World {
         let ticket = line.quota.enqueue(call);
         line.waiters.push(Waiter { ticket, call: index, attempt: id });
         let stage = Stage::Waiting { ticket, is_first: false };
-        underway.attempts.push(Placed { id, number, deployment, quota, stage });
+        underway.attempts.push(Placed { id, number, deployment, quota, stage, watches: [false; QUOTAS] });
         self.sites[site].quotas[quota].observer.waiting(now, 1);
         self.at(now + max_wait.unwrap_or(DAY), Happening::QueueTimeout { call: index, number });
         if !std::mem::replace(&mut underway.has_end, true) {
@@ -356,6 +365,9 @@ impl World {
             let now = self.now;
             let Some(ticket) = self.sites[site].workers[worker].lines[quota].quota.next() else {
                 for (call, number) in std::mem::take(&mut self.sites[site].workers[worker].lines[quota].watchers) {
+                    if let Some((underway, place)) = self.find(call, number) {
+                        underway.attempts[place].watches[quota] = false;
+                    }
                     self.unadmitted(call, number);
                 }
                 continue;
@@ -400,17 +412,22 @@ impl World {
 
     /// Looks for another deployment for the first call of a line, and has it told when one becomes free.
     fn unadmitted(&mut self, index: usize, number: u64) {
-        let Some(underway) = &self.calls[index] else { return };
-        let is_first = |it: &&Placed| it.number == number && matches!(it.stage, Stage::Waiting { is_first: true, .. });
-        let Some(placed) = underway.attempts.iter().find(is_first) else { return };
+        let Some((underway, place)) = self.find(index, number) else { return };
+        let placed = &mut underway.attempts[place];
+        if !matches!(placed.stage, Stage::Waiting { is_first: true, .. }) {
+            return;
+        }
         let (id, own) = (placed.id, placed.quota);
-        let (site, worker) = (underway.site, underway.worker);
-        let mut quotas = [false; QUOTAS];
-        underway.routed.deployments().for_each(|it| quotas[self.sites[site].quota_of(it)] = true);
-        for quota in (0..QUOTAS).filter(|quota| quotas[*quota] && *quota != own) {
-            let watchers = &mut self.sites[site].workers[worker].lines[quota].watchers;
-            if !watchers.contains(&(index, number)) {
-                watchers.push((index, number));
+        if placed.watches.iter().filter(|watches| **watches).count() < QUOTAS - 1 {
+            let (site, worker) = (underway.site, underway.worker);
+            let Self { calls, sites, .. } = self;
+            let underway = calls[index].as_mut().expect("a call that waits");
+            for deployment in underway.routed.deployments() {
+                let quota = sites[site].quota_of(deployment);
+                let watches = &mut underway.attempts[place].watches[quota];
+                if quota != own && !std::mem::replace(watches, true) {
+                    sites[site].workers[worker].lines[quota].watchers.push((index, number));
+                }
             }
         }
         self.tell(index, Event::Unadmitted(id));

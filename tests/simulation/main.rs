@@ -14,7 +14,7 @@ mod provider;
 mod site;
 mod store;
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ fn seconds(number: f64) -> Duration {
     Duration::from_secs_f64(number)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum Happening {
     Arrival {
         site: usize,
@@ -96,6 +96,33 @@ enum Happening {
     Sample,
 }
 
+/// Something that happens at a time; at the same time, in the order in which it was decided.
+struct Entry {
+    key: (u64, u64),
+    happening: Happening,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    /// The earliest is the largest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key)
+    }
+}
+
 /// What came of all calls.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
@@ -125,7 +152,7 @@ struct World {
     random: Rng,
     now: Time,
     end: Time,
-    queue: BinaryHeap<Reverse<(Time, u64, Happening)>>,
+    queue: BinaryHeap<Entry>,
     order: u64,
     sites: Vec<Site>,
     conditions: Vec<Condition>,
@@ -195,7 +222,8 @@ impl World {
 
     fn at(&mut self, time: Time, happening: Happening) {
         self.order += 1;
-        self.queue.push(Reverse((time, self.order, happening)));
+        let nanos = u64::try_from(time.as_nanos()).expect("a time of the day");
+        self.queue.push(Entry { key: (nanos, self.order), happening });
     }
 
     fn number(&mut self) -> u64 {
@@ -204,7 +232,8 @@ impl World {
     }
 
     fn run(&mut self) {
-        while let Some(Reverse((time, _, happening))) = self.queue.pop() {
+        while let Some(Entry { key: (nanos, _), happening }) = self.queue.pop() {
+            let time = Duration::from_nanos(nanos);
             self.now = time;
             let goes_on = time < self.end;
             match happening {
@@ -287,7 +316,7 @@ impl World {
     /// Begins a job of two workers of a host, or of all machines, for four or five minutes of all limits together.
     fn begin_job(&mut self, site: usize) {
         let has_store = self.sites[site].has_store;
-        let next = -(1.0 - self.random.f64()).ln() * if has_store { 7_200.0 } else { 18_000.0 };
+        let next = -(1.0 - self.random.f64()).ln() * if has_store { 7_200.0 } else { 21_600.0 };
         self.at(self.now + seconds(next), Happening::Job { site });
         let workers = self.sites[site].workers.len();
         let first = self.random.usize(..workers);

@@ -178,8 +178,8 @@ fn shared(site: usize, quota: usize, has_store: bool, random: &mut Rng) -> Share
     let is_adaptive = quota == 3 && site.is_multiple_of(4) && !has_store;
     let limit = match (is_adaptive, has_store) {
         (true, _) => 600,
-        (_, true) => random.u64(160..400),
-        (_, false) => random.u64(16..64),
+        (_, true) => random.u64(240..600),
+        (_, false) => random.u64(24..90),
     };
     let tokens = (quota == 2).then_some(limit * 700);
     // A machine without its Redis uses one request of each limit at least.
