@@ -30,6 +30,10 @@ pub(in crate::providers) struct Dialect {
     merges_references: bool,
     /// True if schemas may refer to themselves.
     recursive: bool,
+    /// Maximum number of properties that are not required, in all objects together.
+    max_optional: usize,
+    /// Maximum number of properties with alternatives, such as `Optional` makes them, in all objects together.
+    max_unions: usize,
 }
 
 /// Structured output of Claude and of Bedrock.
@@ -60,6 +64,10 @@ pub(in crate::providers) static CLAUDE: Dialect = Dialect {
     all_required: false,
     merges_references: false,
     recursive: false,
+    // More is refused with "Schemas contains too many optional parameters"; the limits are on the page above, and in
+    // <https://github.com/elie222/inbox-zero/issues/2323>.
+    max_optional: 24,
+    max_unions: 16,
 };
 
 /// OpenAI's strict schemas: <https://platform.openai.com/docs/guides/structured-outputs#supported-schemas>. A `default` is
@@ -93,6 +101,8 @@ pub(in crate::providers) static OPENAI: Dialect = Dialect {
     all_required: true,
     merges_references: true,
     recursive: true,
+    max_optional: usize::MAX,
+    max_unions: usize::MAX,
 };
 
 /// Keywords that every host with strict schemas takes.
@@ -140,6 +150,8 @@ pub(in crate::providers) static GEMINI: Dialect = Dialect {
     all_required: false,
     merges_references: true,
     recursive: true,
+    max_optional: usize::MAX,
+    max_unions: usize::MAX,
 };
 
 /// Cohere's: <https://docs.cohere.com/docs/parameter-types-in-json>.
@@ -152,6 +164,8 @@ pub(in crate::providers) static COHERE: Dialect = Dialect {
     all_required: false,
     merges_references: true,
     recursive: false,
+    max_optional: usize::MAX,
+    max_unions: usize::MAX,
 };
 
 /// Formats of strings that Claude accepts.
@@ -309,9 +323,39 @@ impl Fitting<'_> {
 const MAX_DEPTH: usize = 10;
 
 /// Returns true if each answer that a schema allows is also one that its closed form in a dialect allows: not so a dict with
-/// any keys, anything at all, or, where schemas may not refer to themselves, a tree.
+/// any keys, anything at all, or, where schemas may not refer to themselves, a tree. Nor is a schema that is larger than the
+/// dialect's limits.
 pub(in crate::providers) fn is_expressible(schema: &Value, dialect: &Dialect) -> bool {
-    expressible(schema, schema, dialect, &mut Vec::new(), 0)
+    let (optional, unions) = counts(schema);
+    optional <= dialect.max_optional
+        && unions <= dialect.max_unions
+        && expressible(schema, schema, dialect, &mut Vec::new(), 0)
+}
+
+/// Returns the number of a schema's properties that are not required, and of those with alternatives.
+fn counts(schema: &Value) -> (usize, usize) {
+    let Value::Object(members) = schema else { return (0, 0) };
+    let (mut optional, mut unions) = (0, 0);
+    let required = members.get("required").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for (name, property) in members.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        optional += usize::from(!required.iter().any(|known| known == name));
+        let is_union = ["anyOf", "oneOf"].iter().any(|word| property.get(word).is_some())
+            || property.get("type").is_some_and(Value::is_array);
+        unions += usize::from(is_union);
+    }
+    for (name, inner) in members {
+        let below: Vec<_> = match (name.as_str(), inner) {
+            ("properties" | "$defs" | "definitions", Value::Object(named)) => named.values().map(counts).collect(),
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(parts)) => parts.iter().map(counts).collect(),
+            ("items", inner) => vec![counts(inner)],
+            _ => Vec::new(),
+        };
+        for (more_optional, more_unions) in below {
+            optional += more_optional;
+            unions += more_unions;
+        }
+    }
+    (optional, unions)
 }
 
 fn expressible<'a>(

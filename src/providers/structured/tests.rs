@@ -110,6 +110,30 @@ fn each_model_is_asked_in_its_best_form() {
 }
 
 #[test]
+fn a_schema_above_the_limits_of_claude_becomes_a_tool() {
+    let of = |count: usize, property: &Value, is_required: bool| {
+        let names: Vec<String> = (0..count).map(|number| format!("p{number}")).collect();
+        let properties: Value = names.iter().map(|name| (name.clone(), property.clone())).collect();
+        let required = if is_required { names } else { Vec::new() };
+        let inner = json!({"type": "object", "properties": properties, "required": required});
+        json!({"type": "object", "properties": {"l": {"type": "array", "items": {"$ref": "#/$defs/I"}}}, "required": ["l"],
+            "$defs": {"I": inner}})
+    };
+    let (text, either) = (json!({"type": "string"}), json!({"anyOf": [{"type": "string"}, {"type": "null"}]}));
+    for (schema, form) in [
+        (of(24, &text, false), Form::Strict),
+        (of(25, &text, false), Form::Tool),
+        (of(100, &text, true), Form::Strict),
+        (of(16, &either, true), Form::Strict),
+        (of(17, &either, true), Form::Tool),
+        (of(17, &json!({"type": ["string", "null"]}), true), Form::Tool),
+    ] {
+        assert_eq!(asked("anthropic/claude-sonnet-4-5", schema.clone(), json!({})).0, form, "{schema}");
+        assert_eq!(asked("openai/gpt-4o", schema, json!({})).0, Form::Strict);
+    }
+}
+
+#[test]
 fn a_strict_schema_is_closed_and_says_the_rest_in_words() {
     let (_, body) = asked("openai/gpt-4o", closed(), json!({}));
     let a = json!({"type": "string", "description": "{minLength: 1}"});
