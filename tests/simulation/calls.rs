@@ -31,7 +31,7 @@ pub enum Stage {
     Flying {
         permit: Permit,
         entry: usize,
-        answer: Answer,
+        answer: Box<Answer>,
         sent: Time,
     },
     /// Between two of the others.
@@ -456,7 +456,7 @@ impl World {
         };
         let stage = std::mem::replace(&mut placed.stage, Stage::Changing);
         let Stage::Admitted(permit) = stage else { panic!("it was not admitted") };
-        placed.stage = Stage::Flying { permit, entry, answer, sent: now };
+        placed.stage = Stage::Flying { permit, entry, answer: Box::new(answer), sent: now };
         self.at(now + delay.min(longest), Happening::Answer { call: index, number });
         if let Some(after) = limits.race_after {
             self.set_timer(index, underway, now + after);

@@ -267,10 +267,10 @@ impl World {
                 Happening::Due { call, number } => self.due(call, number),
                 Happening::Answer { call, number } => self.answer(call, number),
                 Happening::QueueTimeout { call, number } => self.leave_line(call, number),
-                Happening::End { call, number } => {
-                    if self.calls[call].as_ref().is_some_and(|underway| underway.number == number) {
-                        self.give_up(call);
-                    }
+                Happening::End { call, number }
+                    if self.calls[call].as_ref().is_some_and(|underway| underway.number == number) =>
+                {
+                    self.give_up(call);
                 }
                 _ => {}
             }
