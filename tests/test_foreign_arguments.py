@@ -267,8 +267,3 @@ class TestClients:
     def test_what_nobody_has(self) -> None:
         with pytest.raises(TypeError, match=r"unexpected keyword argument 'tiemout'\. Did you mean 'timeout'\?"):
             Client(tiemout=3)  # type: ignore[call-arg]
-
-
-def test_embeddings_of_the_local_model() -> None:
-    with pytest.raises(ritellm.UnsupportedParamsError, match="local has no embeddings"):
-        ritellm.embedding("local/smollm2-135m-instruct", "x", base_url="http://127.0.0.1:9/v1")

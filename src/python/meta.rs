@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
@@ -227,9 +228,16 @@ where
     T: Default + for<'a> FromPyObject<'a, 'py>,
 {
     match value {
-        Some(value) => value.extract().map_err(|_| wrong(name, &value, right)),
+        Some(value) => value.extract().map_err(|error: <T as FromPyObject<'_, 'py>>::Error| {
+            unless_memory(error.into(), || wrong(name, &value, right), value.py())
+        }),
         None => Ok(T::default()),
     }
+}
+
+/// Returns the error of a wrong value, but for a `MemoryError`, which says nothing about the value.
+fn unless_memory(error: PyErr, wrong: impl FnOnce() -> PyErr, py: Python<'_>) -> PyErr {
+    if error.is_instance_of::<PyMemoryError>(py) { error } else { wrong() }
 }
 
 /// Reads header fields; a name or a value that cannot be one is left out.
@@ -238,7 +246,8 @@ fn map_of(given: Option<Bound<'_, PyAny>>) -> PyResult<http::HeaderMap> {
     let Some(given) = given else { return Ok(map) };
     let pairs = || given.call_method0(intern!(given.py(), "items"))?.try_iter()?.map(|pair| pair?.extract()).collect();
     let pairs: PyResult<Vec<(String, String)>> = pairs();
-    for (name, value) in pairs.map_err(|_| wrong("headers", &given, "a dict of str to str"))? {
+    let wrong = || wrong("headers", &given, "a dict of str to str");
+    for (name, value) in pairs.map_err(|error| unless_memory(error, wrong, given.py()))? {
         if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), value.parse()) {
             map.append(name, value);
         }
