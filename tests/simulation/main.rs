@@ -451,8 +451,10 @@ impl World {
                     );
                     assert!(sent < 1_000 || share <= most_refused, "host {index}: {share} were refused");
                 } else {
+                    // Requests and tokens, which bind in turn, and what is reserved until calls end: neither is full.
+                    let room = if observer.limits.1 < f64::MAX { 0.03 } else { 0.01 };
                     assert!(
-                        observer.saturated < 600.0 || part >= least_used,
+                        observer.saturated < 600.0 || part >= least_used - room,
                         "site {index}, quota {number}: {part} of the limit was used in {} s",
                         observer.saturated
                     );
