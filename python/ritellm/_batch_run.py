@@ -130,6 +130,11 @@ class Runner:
         """Begins the run."""
         self._thread.start()
 
+    def ended(self) -> tuple[str, Any] | None:
+        """Waits for the end of the thread, and returns why rows are pending; `None` if none are."""
+        self._thread.join()
+        return self.pause
+
     def stop(self) -> None:
         """Ends the run after the request that is under way. Batches go on at the provider."""
         self._batches.stop()

@@ -412,9 +412,9 @@ class Job:
 
     def _finish(self, interrupted: bool, shown: Progress) -> None:
         """Raises what the end of a run means for its caller."""
-        pause = self._core.pause() if self._runner is None else self._runner.pause
         if interrupted:
             raise KeyboardInterrupt
+        pause = self._core.pause() if self._runner is None else self._runner.ended()
         if pause is None:
             return
         kind, error = pause
