@@ -154,7 +154,16 @@ def port() -> Iterator[int]:
     config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+
+    async def serve() -> None:
+        await server.serve([listening])
+        # Those whose clients went away are left open if the server ends before it knows: a warning of a later test.
+        await asyncio.sleep(0)
+        for connection in list(server.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
     yield listening.getsockname()[1]
     server.should_exit = True
