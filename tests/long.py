@@ -46,7 +46,7 @@ class Part:
 PARTS = [
     Part(
         "limits: a million random outcomes, limits that are learnt",
-        f"{CARGO} --lib -- --ignored {ALONE} limits:: --skip time_of_a_request",
+        f"{CARGO} --lib -- --ignored {ALONE} limits:: four_members --skip time_of_a_request",
     ),
     Part(
         "router: 50 deployments, many seeds",
