@@ -22,6 +22,7 @@ pub use calls::{Calls, Destination, FindModel, Models};
 pub use check::{Check, ReadTexts};
 pub(in crate::bulk) use check::{Verdict, ask_again, sum_of, unfit};
 pub use reader::{Input, Prepare, Prepared};
+pub(super) use status::ReadCounts;
 pub use status::{Snapshot, State, Status};
 
 use super::journal::Journal;

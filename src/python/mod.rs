@@ -16,6 +16,7 @@ mod asyncio;
 mod builtin;
 mod bulk;
 mod bulk_batches;
+mod bulk_options;
 mod bulk_outcome;
 mod call;
 mod client;

@@ -22,7 +22,7 @@ use super::identity::Key;
 use super::journal::{Journal, Manifest, of_io};
 use super::line::State;
 use super::outcome::Outcome;
-use super::run::{Input, Status};
+use super::run::{Input, ReadCounts, Status};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::RowAnswer;
@@ -147,7 +147,7 @@ impl Batches {
     /// The rows cannot be read, or the files or the journal cannot be written.
     pub fn cut(&mut self, limits: Limits) -> Result<Option<Part>> {
         self.parts.limits = limits;
-        let mut counts = Counts::default();
+        let mut counts = ReadCounts::default();
         while !self.is_exhausted {
             let Some(row) = self.input.source.next()? else {
                 self.is_exhausted = true;
@@ -412,29 +412,6 @@ impl Lines {
                 return Ok(true);
             }
         }
-    }
-}
-
-/// Counts of rows that the status does not have yet.
-#[derive(Default)]
-struct Counts {
-    read: u64,
-    done: u64,
-    failed: u64,
-    repeated: u64,
-}
-
-impl Counts {
-    fn tell(&mut self, status: &Status, progress: Option<f64>) {
-        let Self { read, done, failed, repeated } = std::mem::take(self);
-        status.update(|status| {
-            status.read += read;
-            status.done += done;
-            status.failed += failed;
-            status.before += done + failed + repeated;
-            status.repeated += repeated;
-            status.progress = progress;
-        });
     }
 }
 

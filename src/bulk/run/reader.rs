@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::calls::{Calls, RowWork};
-use super::status::Status;
+use super::status::{ReadCounts, Status};
 use crate::bulk::identity::Key;
 use crate::bulk::journal::Journal;
 use crate::bulk::line;
@@ -242,7 +242,7 @@ fn read(input: &mut Input, journal: &Journal, queue: &Queue, status: &Status, sk
             return None;
         }
     }
-    let mut counts = Counts::default();
+    let mut counts = ReadCounts::default();
     let mut seen = HashSet::new();
     loop {
         let row = match input.source.next() {
@@ -277,29 +277,6 @@ fn read(input: &mut Input, journal: &Journal, queue: &Queue, status: &Status, sk
                 return None;
             }
         }
-    }
-}
-
-/// Counts of rows that the status does not have yet.
-#[derive(Default)]
-struct Counts {
-    read: u64,
-    done: u64,
-    failed: u64,
-    repeated: u64,
-}
-
-impl Counts {
-    fn tell(&mut self, status: &Status, progress: Option<f64>) {
-        let Self { read, done, failed, repeated } = std::mem::take(self);
-        status.update(|status| {
-            status.read += read;
-            status.done += done;
-            status.failed += failed;
-            status.before += done + failed + repeated;
-            status.repeated += repeated;
-            status.progress = progress;
-        });
     }
 }
 

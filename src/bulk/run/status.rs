@@ -139,3 +139,27 @@ impl Status {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Counts of rows that have been read and that the status does not have yet.
+#[derive(Default)]
+pub(in crate::bulk) struct ReadCounts {
+    pub read: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub repeated: u64,
+}
+
+impl ReadCounts {
+    /// Adds them to the status, with the part of the rows that have been read, and begins anew.
+    pub fn tell(&mut self, status: &Status, progress: Option<f64>) {
+        let Self { read, done, failed, repeated } = std::mem::take(self);
+        status.update(|status| {
+            status.read += read;
+            status.done += done;
+            status.failed += failed;
+            status.before += done + failed + repeated;
+            status.repeated += repeated;
+            status.progress = progress;
+        });
+    }
+}

@@ -64,8 +64,9 @@ pub(in crate::providers) static CLAUDE: Dialect = Dialect {
     all_required: false,
     merges_references: false,
     recursive: false,
-    // More is refused with "Schemas contains too many optional parameters"; the limits are on the page above, and in
-    // <https://github.com/elie222/inbox-zero/issues/2323>.
+    // The messages of the API name both: "Schemas contains too many optional parameters … limit: 24"
+    // (<https://github.com/elie222/inbox-zero/issues/2323>), "… too many parameters with union types (24 parameters with type
+    // arrays or anyOf) … limit: 16", which public programs quote alike.
     max_optional: 24,
     max_unions: 16,
 };
