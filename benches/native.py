@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -83,19 +84,25 @@ def server_with_tls(program: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def redis(socket: Path) -> Iterator[str]:
+def redis(path: Path) -> Iterator[str]:
     """Runs a redis-server at this socket and yields its URL, or nothing if there is no redis-server."""
     if not shutil.which("redis-server"):
         yield ""
         return
-    command = ["redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no"]
+    command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
-            while not socket.exists() and process.poll() is None:
+            while not listens(path) and process.poll() is None:
                 time.sleep(0.01)
-            yield f"redis+unix://{socket}"
+            yield f"redis+unix://{path}"
         finally:
             process.kill()
+
+
+def listens(path: Path) -> bool:
+    """True if a server accepts connections at this socket: its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0
 
 
 @contextmanager

@@ -18,7 +18,7 @@ pub fn start(arguments: &[&str]) -> Option<Server> {
     let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     match spawn(port, &arguments) {
         Ok(process) => {
-            wait(port);
+            wait(port, &arguments);
             Some(Server { process, port, arguments })
         }
         Err(error) => {
@@ -37,14 +37,26 @@ fn spawn(port: u16, arguments: &[String]) -> std::io::Result<Child> {
         .spawn()
 }
 
-fn wait(port: u16) {
+/// Waits until the server listens on its port and, where it has one, on its socket, which it opens later.
+fn wait(port: u16, arguments: &[String]) {
+    let socket = arguments.iter().skip_while(|argument| *argument != "--unixsocket").nth(1);
     for _ in 0..1000 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() && socket.is_none_or(|path| connects(path)) {
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("redis-server does not listen");
+}
+
+#[cfg(unix)]
+fn connects(path: &str) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_ok()
+}
+
+#[cfg(not(unix))]
+fn connects(_path: &str) -> bool {
+    true
 }
 
 impl Server {
@@ -69,7 +81,7 @@ impl Server {
     pub fn restart(&mut self) {
         self.end();
         self.process = spawn(self.port, &self.arguments).unwrap();
-        wait(self.port);
+        wait(self.port, &self.arguments);
     }
 }
 
