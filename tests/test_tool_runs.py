@@ -181,10 +181,15 @@ class TestRuns:
     def test_no_more_than_the_concurrency(self, run: Runs, at_openai: Server) -> None:
         running: set[int] = set()
         most = [0]
+        met = asyncio.Event()
 
         async def work(n: int) -> int:
             running.add(n)
             most[0] = max(most[0], len(running))
+            if len(running) == 3:
+                met.set()
+            # The first calls stay until three run: `sync` hands them over from another thread.
+            await asyncio.wait_for(met.wait(), 30)
             await asyncio.sleep(0)
             running.discard(n)
             return n
