@@ -179,6 +179,9 @@ class Job:
         self._is_temporary = "out" not in options
         if self._is_temporary:
             folder = options["out"] = tempfile.mkdtemp(prefix="ritellm-")
+            if options["durability"] in ("process", "power"):
+                # It does not outlive the process.
+                options["durability"] = "unsynced"
             weakref.finalize(self, _remove, folder, os.getpid())
         self._out = options["out"] = os.fspath(options["out"])
         self._model = options.get("model")

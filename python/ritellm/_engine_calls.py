@@ -146,7 +146,8 @@ class RowCalls:
             # The rows are batch lines that the function has made.
             for name in ("prompt", "messages", "input"):
                 options.pop(name, None)
-        return bulk(rows, out=out, client=client, **options, **self.params)
+        # A memo that a power cut damages asks again for what is damaged, and no row waits for the disk.
+        return bulk(rows, out=out, client=client, durability="unsynced", **options, **self.params)
 
     def needed(self, names: Iterable[str]) -> list[str] | None:
         """Returns the columns that are read of each row; `None` for all of them."""

@@ -157,7 +157,7 @@ impl Job {
                 self.input(self.open()?, calls, scan.identities())
             }
         };
-        manifest.store(&self.folder)?;
+        manifest.store(&self.folder, self.durability)?;
         Ok(Some((journal, manifest, input)))
     }
 
@@ -170,7 +170,7 @@ impl Job {
         let counts = journal.counts();
         (manifest.done, manifest.failed, manifest.totals) = (counts.done, counts.failed, journal.totals());
         manifest.written = now();
-        let stored = manifest.store(&self.folder);
+        let stored = manifest.store(&self.folder, self.durability);
         let closed = Arc::into_inner(journal).map_or(Ok(()), Journal::close);
         closed.and(stored)
     }

@@ -136,6 +136,8 @@ impl BulkJob {
         let durability = match text(options, "durability")?.as_deref() {
             None | Some("process") => Durability::Process,
             Some("power") => Durability::Power,
+            // The package's own, for folders that are thrown away and for memos.
+            Some("unsynced") => Durability::Unsynced,
             Some(other) => {
                 return Err(argument(py, format!("durability is {other:?}: \"process\" or \"power\" would be right")));
             }

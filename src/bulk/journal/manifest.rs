@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::failure;
-use super::storage;
+use super::{Durability, failure, storage};
 use crate::bulk::line::Totals;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -94,15 +93,16 @@ impl Manifest {
         serde_json::from_value(value).map(Some).map_err(|error| wrong(error.to_string()))
     }
 
-    /// Writes the description: after a crash the folder has this one or the one before.
+    /// Writes the description: after a crash the folder has this one or the one before. `durability` says after which ones.
     ///
     /// # Errors
     ///
     /// It cannot be written.
-    pub fn store(&self, job: &Path) -> Result<()> {
+    pub fn store(&self, job: &Path, durability: Durability) -> Result<()> {
         let path = path_of(job);
         let text = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        text.and_then(|text| storage::replace(&path, |file| file.write_all(&[&text[..], b"\n"].concat())))
+        let is_synced = durability != Durability::Unsynced;
+        text.and_then(|text| storage::replace(&path, is_synced, |file| file.write_all(&[&text[..], b"\n"].concat())))
             .map_err(|error| failure::of_io("write", &path, &error))
     }
 

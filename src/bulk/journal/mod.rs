@@ -50,7 +50,10 @@ use writer::Writer;
 /// What an outcome that has landed survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// The end of the process, whatever ends it.
+    /// The end of the process, but nothing is ever waited for that only the disk can say. For folders that are thrown away, or
+    /// that can be made again: an `fsync` beside a compiler was seen to take minutes.
+    Unsynced,
+    /// The end of the process, whatever ends it. Each segment and the manifest are synced, so that a disk that fails is told.
     #[default]
     Process,
     /// A power cut too: it has landed when `fsync` has returned. Outcomes that come meanwhile share the next one.
@@ -306,7 +309,7 @@ fn load(job: &Path, storage: Option<&dyn Storage>) -> io::Result<(Known, Option<
             // An index file only saves time.
             let stored = storage.append_to(&segment::path_of(job, *number)).and_then(|mut file| file.stamp());
             let entries = |shard: usize, out: &mut Vec<u8>| segment::append_entries(&known.index, shard, *number, out);
-            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, entries));
+            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, true, entries));
         }
     }
     Ok((known, last))

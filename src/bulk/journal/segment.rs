@@ -182,6 +182,7 @@ pub(super) fn store_index_file(
     job: &Path,
     summary: &Summary,
     modified: u64,
+    is_synced: bool,
     mut entries: impl FnMut(usize, &mut Vec<u8>),
 ) -> io::Result<()> {
     let Totals { outcomes, attempts, input_tokens, output_tokens, cost } = summary.totals;
@@ -197,7 +198,7 @@ pub(super) fn store_index_file(
         damaged: summary.damaged,
         is_whole: summary.is_whole.into(),
     };
-    storage::replace(&index_path_of(job, summary.number), |file| {
+    storage::replace(&index_path_of(job, summary.number), is_synced, |file| {
         let mut block = bytemuck::bytes_of(&header).to_vec();
         let mut checksum = crc32fast::Hasher::new();
         for shard in 0..SHARDS {

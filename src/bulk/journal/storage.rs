@@ -103,15 +103,17 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.create(true)
 }
 
-/// Writes a file as a whole: after a crash it has its old content or its new one.
-pub(super) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+/// Writes a file as a whole: after a crash it has its old content or its new one, and with `is_synced` after a power cut too.
+pub(super) fn replace(path: &Path, is_synced: bool, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let written = (|| {
         let mut file = private(OpenOptions::new().write(true).truncate(true)).open(&temporary)?;
         write(&mut file)?;
-        file.sync_all()?;
+        if is_synced {
+            file.sync_all()?;
+        }
         fs::rename(&temporary, path)?;
-        Disk.sync_folder(path.parent().unwrap_or(Path::new(".")))
+        if is_synced { Disk.sync_folder(path.parent().unwrap_or(Path::new("."))) } else { Ok(()) }
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

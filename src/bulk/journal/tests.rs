@@ -307,7 +307,7 @@ fn a_manifest_is_kept() {
     let journal = Journal::open(&folder.job(), &small()).unwrap();
     let parameters = serde_json::json!({"model": "a/b"}).as_object().unwrap().clone();
     let manifest = Manifest::new(parameters, serde_json::json!({"path": "x.jsonl"}), 7);
-    manifest.store(journal.folder()).unwrap();
+    manifest.store(journal.folder(), Durability::Process).unwrap();
     drop(journal);
     assert_eq!(Journal::open(&folder.job(), &small()).unwrap().manifest(), Some(&manifest));
     assert!(!folder.job().join("manifest.new").exists());
@@ -409,6 +409,14 @@ fn a_failed_fsync_ends_the_job() {
     let journal = Journal::open_on(&folder.job(), &small(), FaultyDisk::new(Fault::Sync { from: 0, to: 1 })).unwrap();
     append(&journal, 0..20);
     assert!(journal.close().err().unwrap().message.contains("cannot fsync"));
+    assert_eq!(read(&folder.job()), (0..20).collect::<Vec<_>>());
+
+    // A folder that is thrown away never asks the disk.
+    let folder = Folder::new();
+    let unsynced = Options { durability: Durability::Unsynced, ..small() };
+    let journal = Journal::open_on(&folder.job(), &unsynced, FaultyDisk::new(Fault::Sync { from: 0, to: 9 })).unwrap();
+    append(&journal, 0..20);
+    journal.close().unwrap();
     assert_eq!(read(&folder.job()), (0..20).collect::<Vec<_>>());
 }
 

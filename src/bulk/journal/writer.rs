@@ -95,7 +95,7 @@ impl Writer {
         let written = self.write_all();
         self.wait_for_sealing();
         if written.is_ok() && self.segment.length > 0 {
-            seal(&self.job, &self.shared, self.file, &self.segment);
+            seal(&self.job, &self.shared, self.durability, self.file, &self.segment);
         }
         let _ = std::fs::remove_file(reserve_path(&self.job));
     }
@@ -222,7 +222,8 @@ impl Writer {
     /// Ends a segment on a thread of its own: an fsync takes a second where the disk is slow.
     fn seal(&mut self, file: Box<dyn AppendFile>, segment: Summary) {
         let (job, shared) = (self.job.clone(), self.shared.clone());
-        let seal = move || seal(&job, &shared, file, &segment);
+        let durability = self.durability;
+        let seal = move || seal(&job, &shared, durability, file, &segment);
         match std::thread::Builder::new().name("ritellm-journal".to_owned()).spawn(seal) {
             Ok(thread) => self.sealing = Some(thread),
             Err(error) => self.shared.fail(describe("start a thread to fsync", &self.job, &error)),
@@ -238,8 +239,10 @@ impl Writer {
 }
 
 /// Makes a segment durable and writes its index file.
-fn seal(job: &Path, shared: &Shared, mut file: Box<dyn AppendFile>, segment: &Summary) {
-    let sealed = file.sync().and_then(|()| {
+fn seal(job: &Path, shared: &Shared, durability: Durability, mut file: Box<dyn AppendFile>, segment: &Summary) {
+    let is_synced = durability != Durability::Unsynced;
+    let synced = if is_synced { file.sync() } else { Ok(()) };
+    let sealed = synced.and_then(|()| {
         // Gives back the room that it has if it was the reserve.
         let _ = file.truncate(segment.length);
         file.stamp()
@@ -250,7 +253,7 @@ fn seal(job: &Path, shared: &Shared, mut file: Box<dyn AppendFile>, segment: &Su
             let entries = |shard: usize, out: &mut Vec<u8>| {
                 shared.with_known(|known| segment::append_entries(&known.index, shard, segment.number, out));
             };
-            let _ = segment::store_index_file(job, segment, modified, entries);
+            let _ = segment::store_index_file(job, segment, modified, is_synced, entries);
         }
         // All of it has landed as far as a process can tell; there must be no new rows on such a disk.
         Err(error) => shared.fail(describe(SYNC, &segment::path_of(job, segment.number), &error)),
