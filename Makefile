@@ -78,7 +78,12 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 	$(VENV)/bin/pytest tests/test_architecture.py
 	$(INSTALL_DENY)
 	cargo deny check --hide-inclusion-graph bans licenses sources
+	$(MAKE) docs
 	$(MAKE) advisories
+
+.PHONY: docs
+docs: $(VENV)/.done-docs ## build the documentation's site into site/, with every link checked (ARGS=serve: look at it while you write)
+	$(VENV)/bin/zensical $(or $(ARGS),build --clean --strict)
 
 .PHONY: pyright
 pyright: $(VENV)/.done-build $(VENV)/.done-test ## check the programs in tests/typing/programs with pyright, which `make check` does with mypy
@@ -171,7 +176,7 @@ reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch and co
 .PHONY: clean
 clean: ## remove everything that these commands created
 	cargo clean
-	rm -rf dist $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) $(PROFILE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf dist site $(VENV) $(DEMO_VENV) $(BENCH_VENV) $(GUARD_VENV) $(PROFILE_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f python/ritellm/*.so
 	find benches examples python tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -200,6 +205,10 @@ $(VENV)/.done-test: pyproject.toml | $(VENV)/.done-venv
 
 $(VENV)/.done-check: pyproject.toml | $(VENV)/.done-venv
 	$(VENV)/bin/pip install --group check
+	touch $@
+
+$(VENV)/.done-docs: pyproject.toml | $(VENV)/.done-venv
+	$(VENV)/bin/pip install --group docs
 	touch $@
 
 dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturin

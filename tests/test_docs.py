@@ -71,8 +71,30 @@ def blocks_of(page: Path) -> list[Block]:
 BLOCKS = [block for page in PAGES if page.exists() for block in blocks_of(page)]
 
 
+NATIVE = {
+    ("anthropic", "/messages"),
+    ("gemini", ":generateContent"),
+    ("bedrock", "/converse"),
+    ("cohere", "/v2/chat"),
+    ("ollama_chat", "/api/chat"),
+}
+"""Providers with a wire format of their own, and how the paths of their chats end."""
+
+
+def native_answer(path: str) -> Answer | None:
+    """Returns the answer of the fuzz targets' seeds in the format of this path, if it is not OpenAI's."""
+    for provider, end in NATIVE:
+        if path.partition("?")[0].endswith(end):
+            seeds = json.loads((ROOT / "tests/answers.json").read_text())
+            chats = (each for each in seeds if each["provider"] == provider and not each["stream"])
+            return Answer(body=json.dumps(next(chats)["events"][0]["data"]).encode())
+    return None
+
+
 def answer_as_a_model(request: Request) -> Answer:
     """Returns a tool call if tools are offered and none was used yet, JSON if it is requested, and text otherwise."""
+    if (native := native_answer(request.path)) is not None:
+        return native
     path = request.path.rsplit("/v1", 1)[-1]
     if path.startswith("/files") or "/batches" in path:
         return resource_of(request, path)
