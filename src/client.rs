@@ -43,7 +43,7 @@ pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use shared_breaker::SharedBreaker;
 pub use stats::StatsSnapshot;
-pub use stream::{Chunk, Stream, StreamObserver};
+pub use stream::{Chunk, ChunkSource, Stream, StreamObserver};
 
 pub use crate::transport::deadline::Timeouts;
 

@@ -203,6 +203,25 @@ impl Error {
         Self::new(ErrorKind::ApiConnection, message)
     }
 
+    /// Returns a copy for another caller who waits for the same, without the exception of the first caller's function.
+    pub fn copy(&self) -> Box<Self> {
+        let mut copy = Self::new(self.kind, self.message.clone());
+        copy.provider.clone_from(&self.provider);
+        copy.model.clone_from(&self.model);
+        copy.status = self.status;
+        copy.code.clone_from(&self.code);
+        copy.body.clone_from(&self.body);
+        copy.headers.clone_from(&self.headers);
+        copy.request_id.clone_from(&self.request_id);
+        copy.retry_after = self.retry_after;
+        copy.retries = self.retries;
+        copy.should_retry = self.should_retry;
+        copy.record.clone_from(&self.record);
+        copy.was_sent = self.was_sent;
+        copy.inputs.clone_from(&self.inputs);
+        copy
+    }
+
     /// Marks the error as one of a call of which nothing was sent.
     pub fn unsent(mut self: Box<Self>) -> Box<Self> {
         self.was_sent = false;

@@ -3,13 +3,14 @@
 //! The modules, and the direction of their dependencies:
 //!
 //! ```text
-//! python → bulk → router → client → { providers, credentials } → { types, error }
-//!                            ├→ transport ←┘       transport   → { types, error }
-//!                            └→ store → { limits, transport, platform, types, error }
+//! python → bulk → cache → router → client → { providers, credentials } → { types, error }
+//!                                    ├→ transport ←┘       transport   → { types, error }
+//!                                    └→ store → { limits, transport, platform, types, error }
 //! limits, catalog, schema → { types, error }
 //! ```
 //!
 //! - [`bulk`]: many calls from the rows of a table, with a journal that survives the process.
+//! - [`cache`]: answers that are kept, and one call for many who ask the same at once.
 //! - [`router`]: the deployment that a call goes to next: strategies, breakers, fallbacks, hedges.
 //! - [`catalog`]: limits and prices of models, from tables that a client is given. No I/O, no clock, no vendor.
 //! - [`client`]: the hot path: encode → send (retries, deadlines) → decode.
@@ -27,6 +28,7 @@
 //! The output of [`client`] is JSON in OpenAI's format, as bytes: the provider's own bytes where it uses that format.
 
 pub mod bulk;
+pub mod cache;
 pub mod catalog;
 pub mod client;
 pub mod credentials;

@@ -1,8 +1,8 @@
 """Checks which folder may import which: the arrows of the map in src/lib.rs, compared with the source.
 
-python → bulk → router → client → { providers, credentials } → { types, error }
-                           ├→ transport ←┘       transport   → { types, error }
-                           └→ store → { limits, transport, platform, types, error }
+python → bulk → cache → router → client → { providers, credentials } → { types, error }
+                                   ├→ transport ←┘       transport   → { types, error }
+                                   └→ store → { limits, transport, platform, types, error }
 limits, catalog, schema → { types, error }
 """
 
@@ -22,6 +22,7 @@ SOURCE = ROOT / "src"
 ARROWS = {
     "lib": {
         "bulk",
+        "cache",
         "catalog",
         "client",
         "credentials",
@@ -36,8 +37,21 @@ ARROWS = {
         "transport",
         "types",
     },
-    "python": {"bulk", "catalog", "client", "error", "limits", "providers", "router", "schema", "transport", "types"},
+    "python": {
+        "bulk",
+        "cache",
+        "catalog",
+        "client",
+        "error",
+        "limits",
+        "providers",
+        "router",
+        "schema",
+        "transport",
+        "types",
+    },
     "bulk": {"catalog", "client", "error", "limits", "platform", "providers", "router", "schema", "transport", "types"},
+    "cache": {"client", "error", "providers", "router", "store", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
     "client": {"catalog", "credentials", "error", "limits", "platform", "providers", "store", "transport", "types"},
     "limits": {"error", "types"},
@@ -58,6 +72,7 @@ FORBIDDEN = {
     "types": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime::now\b|\bstd::(env|fs|process|thread)\b",
     "transport": r"\b(pyo3|libc)\b",
     "bulk": r"\b(hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b",
+    "cache": r"\b(hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b",
     "client": r"\b(pyo3|libc)\b",
     "credentials": r"\b(pyo3|libc|hyper|hyper_util)\b",
     "store": r"\b(pyo3|libc|rustix|hyper|hyper_util|rustls)\b",

@@ -25,6 +25,7 @@ NAMES = [
     "Batch",
     "BatchPage",
     "BinaryResponse",
+    "Cache",
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",

@@ -6,7 +6,7 @@
 'Hello! How can I help you today?'
 """
 
-from ritellm._core import Limit, Limits, Meta, Stream, __version__
+from ritellm._core import Cache, Limit, Limits, Meta, Stream, __version__
 from ritellm.client import (
     Client,
     aclose,
@@ -95,6 +95,7 @@ __all__ = [
     "Batch",
     "BatchPage",
     "BinaryResponse",
+    "Cache",
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",

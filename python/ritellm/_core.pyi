@@ -15,6 +15,7 @@ __all__ = [
     "BulkBatches",
     "BulkJob",
     "BulkResults",
+    "Cache",
     "ChunkIterator",
     "Client",
     "Limit",
@@ -177,6 +178,8 @@ class Client(_Initialised):
         | Mapping[str, Any]
         | Sequence[str | PathLike[str] | Mapping[str, Any]]
         | None = None,
+        cache: Cache | bool | Mapping[str, float | None] | None = None,
+        ttl: float | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
         aliases: Mapping[str, str] | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -191,6 +194,8 @@ class Client(_Initialised):
         unknown_params: Literal["send", "error"] | None = None,
         headers: Mapping[str, str | bytes | float | None] | None = None,
         priority: Literal["interactive", "bulk"] | None = None,
+        cache: Cache | bool | Mapping[str, float | None] | None = None,
+        ttl: float | None = None,
     ) -> Self:
         """Returns a client with other options for its calls.
 
@@ -209,6 +214,8 @@ class Client(_Initialised):
             unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
             headers: header fields that are added to those of the client, or replace them.
             priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
+            cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
+            ttl: seconds for which answers are kept, and maximum age of those that are taken.
 
         Raises:
             InvalidArgumentError: an option that cannot be used, or that only a new client can have.
@@ -279,6 +286,94 @@ class Client(_Initialised):
 
     def stats(self) -> _Stats:
         """Returns counts of calls, retries, connections and bytes, in total and by provider."""
+
+# cache.rs
+
+@final
+class Cache:
+    """Keeps answers, so that what is asked again is neither sent nor paid again.
+
+    >>> from ritellm import Cache, Client
+    >>> client = Client(cache=Cache.memory(max_bytes=256 << 20, ttl=3600))
+
+    One cache can be given to any number of clients and routers. Who asks the same while a call is under way waits for that call.
+    Callers with different credentials do not get each other's answers, unless ``scope`` is ``"shared"``. See docs/cache.md.
+    """
+
+    @staticmethod
+    def memory(
+        *,
+        max_bytes: int = 67108864,
+        ttl: float | None = 86400,
+        scope: Literal["account", "shared"] = "account",
+    ) -> Cache:
+        """Returns a cache in the memory of this process. A forked child begins with an empty one.
+
+        Args:
+            max_bytes: maximum size of all answers; 64 MiB by default. What was not used for longest goes first.
+            ttl: seconds for which an answer is kept, a day by default; ``None`` for as long as there is room.
+            scope: ``"account"``: callers with the same credentials get each other's answers; ``"shared"``: all who use this cache.
+
+        Raises:
+            InvalidArgumentError: a value that cannot be used.
+        """
+
+    @staticmethod
+    def disk(
+        path: str | PathLike[str],
+        *,
+        max_bytes: int = 1073741824,
+        ttl: float | None = 86400,
+        scope: Literal["account", "shared"] = "account",
+    ) -> Cache:
+        """Returns a cache in a folder, which any number of processes of this machine use at once. It survives them.
+
+        Only this user can read the files. Each is checked when it is read: one that is damaged is as good as none.
+
+        Args:
+            path: the folder; it is made if it is missing.
+            max_bytes: maximum size of all files, 1 GiB by default. What was not used for longest goes first.
+            ttl: seconds for which an answer is kept, a day by default; ``None`` for as long as there is room.
+            scope: ``"account"``: callers with the same credentials get each other's answers; ``"shared"``: all who use this cache.
+
+        Raises:
+            InvalidArgumentError: a value that cannot be used, or a folder that cannot be written.
+        """
+
+    @staticmethod
+    def redis(
+        url: str,
+        *,
+        ttl: float | None = 86400,
+        scope: Literal["account", "shared"] = "account",
+        namespace: str = "default",
+    ) -> Cache:
+        """Returns a cache in a Redis. While that does not answer, calls are made as without a cache.
+
+        Args:
+            url: address of the Redis, such as ``"redis://:password@host:6379/0"``, as for `Limits`.
+            ttl: seconds for which an answer is kept, a day by default; ``None`` for as long as there is room there.
+            scope: ``"account"``: callers with the same credentials get each other's answers; ``"shared"``: all who use this cache.
+            namespace: caches with different ones share nothing.
+
+        Raises:
+            InvalidArgumentError: a value that cannot be used.
+        """
+
+    def stats(self) -> dict[str, int | None]:
+        """Returns the numbers of this process: ``hits`` (answers given out), ``misses`` (calls made), ``joined`` (calls that waited for
+        the same one under way), and ``entries`` and ``bytes``, which are ``None`` of a Redis.
+        """
+
+    def clear(self) -> None:
+        """Removes all answers from the memory or the folder.
+
+        Raises:
+            InvalidArgumentError: the cache is in a Redis, where answers end with their ``ttl``; use another ``namespace``.
+        """
+
+    def __copy__(self) -> Cache: ...
+    def __deepcopy__(self, memo: Any, /) -> Cache: ...
 
 # limits.rs
 
@@ -532,6 +627,7 @@ class Meta:
         retries: int = 0,
         latency: float = 0.0,
         dropped_params: Sequence[str] = (),
+        cached: bool = False,
         attempts: Sequence[Mapping[str, Any]] | None = None,
         usage: Mapping[str, int] | None = None,
         cost: float | None = None,
@@ -573,6 +669,9 @@ class Meta:
     def dropped_params(self) -> list[str]:
         """Parameters that were left out because the provider lacks them."""
 
+    @property
+    def cached(self) -> bool:
+        """True if the answer was kept from an earlier call, or is that of another call: nothing was sent, and nothing used."""
     @property
     def attempts(self) -> list[_Attempt]:
         """The attempts of the call, in the order in which they began; each is a dict whose keys are attributes too.

@@ -4,7 +4,6 @@
 //! same. So rows can be inserted, removed and moved, and exactly those that were changed run again. All hashes are XXH3 over
 //! the text that [`content`] describes: the same in every version of this library and on every machine.
 
-mod canonical;
 mod table;
 
 use std::collections::HashMap;
@@ -14,6 +13,7 @@ use twox_hash::XxHash3_64;
 use self::table::Table;
 use super::row::{Place, RowCall};
 use crate::error::Error;
+use crate::types::canonical_json;
 
 /// The key of a row: which row it is, and what it asks for.
 ///
@@ -50,7 +50,7 @@ pub fn content(call: &RowCall) -> u64 {
         text.clear();
         text.extend_from_slice(name.as_bytes());
         text.push(0);
-        canonical::write(value, &mut text);
+        canonical_json::write(value, &mut text);
         members.push(XxHash3_64::oneshot(&text));
     }
     members.sort_unstable();

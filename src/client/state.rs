@@ -254,6 +254,7 @@ impl<'a> CallState<'a> {
             latency: self.deadline.elapsed(),
             dropped_params,
             deployment: call.deployment_name.clone(),
+            cached: false,
             record,
         }
     }

@@ -91,6 +91,40 @@ pub trait StreamObserver: Send {
     fn ended(self: Box<Self>, error: Option<&Error>);
 }
 
+/// A stream of chunks, as its reader needs it.
+pub trait ChunkSource: Send {
+    /// Waits for chunks and appends them to `chunks`. Returns false at the end of the stream.
+    fn next(&mut self, chunks: &mut Vec<Chunk>) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Metadata of the answer.
+    fn meta(&self) -> &Meta;
+
+    /// The operation that is streamed.
+    fn operation(&self) -> Operation;
+
+    /// Reads what is left after the end, so that the connection can be used again.
+    fn finish(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+impl ChunkSource for Stream<'_> {
+    #[inline]
+    fn next(&mut self, chunks: &mut Vec<Chunk>) -> impl Future<Output = Result<bool>> + Send {
+        Stream::next(self, chunks)
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn operation(&self) -> Operation {
+        self.call.request.operation
+    }
+
+    fn finish(&mut self) -> impl Future<Output = ()> + Send {
+        Stream::finish(self)
+    }
+}
+
 impl<'a> Stream<'a> {
     /// Returns the stream of a call whose request has not been sent.
     pub(super) fn new(

@@ -81,7 +81,7 @@ pub use parameter_names::{documented_parameters, openai_parameters};
 pub use rate_limits::failure_class;
 pub use resolve::{DeploymentArgs, check_segments, provider_of, resolve, resolve_account, resolve_at};
 pub use row::{About, Key, Row};
-pub use state::{binding, created_ids};
+pub use state::{binding, created_ids, is_self_contained};
 pub use structured::support::Support;
 pub use structured::{ask as ask_for_structured_output, untooled, untooled_stream};
 pub use table::TABLE;

@@ -17,10 +17,12 @@ use super::asyncio::waiter::Bridge;
 use super::call::caller::Caller;
 use super::call::cancel::CancelHandle;
 use super::call::closing::{self, Closing};
+use super::call::finished::FinishedCall;
 use super::call::handle::CallHandle;
 use super::call::log::{self, Log};
 use super::call::prepared::PreparedCall;
 use super::call::registry::Core;
+use super::call::result::CallResult;
 use super::call::task::{Job, Task};
 use super::errors::{argument, exception};
 use super::intern::intern;
@@ -80,7 +82,7 @@ impl State {
 impl Client {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, providers=None, aliases=None, defaults=None)")]
+    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None)")]
     fn new(
         class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
@@ -170,10 +172,12 @@ impl Client {
     ///     unknown_params: ``"error"`` refuses parameters that no provider documents; ``"send"`` sends them.
     ///     headers: header fields that are added to those of the client, or replace them.
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
+    ///     cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
+    ///     ttl: seconds for which answers are kept, and maximum age of those that are taken.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
-    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None)")]
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None, cache=None, ttl=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -252,12 +256,18 @@ impl Client {
         let operation: OperationName = operation.extract()?;
         let values = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
-        let Some((prepared, log)) = client.prepare(operation, true, model, input, values)? else {
+        let Some((mut prepared, log)) = client.prepare(operation, true, model, input, values)? else {
             return structured(slf, "acall", operation.0, model, input, arguments);
         };
         let bridge = Bridge::current(py)?;
         let core = client.core(py)?;
         let handle = CallHandle { cancel: CancelHandle::default(), log };
+        if prepared.lookup.is_some() {
+            prepared = match FinishedCall::kept(prepared, &handle) {
+                Ok(kept) => return Ok(Bound::new(py, Done::at_hand(kept.into_python(py)?))?.into_any()),
+                Err(prepared) => prepared,
+            };
+        }
         let (key, waiter) = Bridge::wait(&bridge, Some(handle.clone()))?;
         let caller = Caller::Task(bridge.get().queue(), key);
         client.spawn(py, Job { core, prepared, handle, caller })?;
@@ -276,14 +286,20 @@ impl Client {
         let guard = FinalizeGuard::enter(py);
         let configured = client.configured_model(model)?;
         let resolved = configured.as_ref().unwrap_or(model);
-        let Some((prepared, log)) = client.prepare(operation, false, resolved, input, arguments)? else {
+        let Some((mut prepared, log)) = client.prepare(operation, false, resolved, input, arguments)? else {
             drop(guard);
             let arguments = conceal(arguments.clone())?;
             return structured(slf, "call", operation.0, model, input, &arguments).map(Bound::unbind);
         };
-        drop(guard);
         let core = client.core(py)?;
         let handle = CallHandle { cancel: CancelHandle::default(), log };
+        if prepared.lookup.is_some() {
+            prepared = match FinishedCall::kept(prepared, &handle) {
+                Ok(kept) => return kept.into_python(py),
+                Err(prepared) => prepared,
+            };
+        }
+        drop(guard);
         let waiter = BlockingWaiter::new();
         let caller = Caller::Thread(waiter.clone());
         client.spawn(py, Job { core, prepared, handle: handle.clone(), caller })?;

@@ -15,6 +15,7 @@ use crate::types::answer;
 use crate::types::http::Headers;
 use crate::types::record::CallRecord;
 use crate::types::secrets::Secrets;
+use crate::types::usage::Usage;
 
 /// Metadata of an answer: status, header fields, retries, latency and so on.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -75,6 +76,7 @@ impl Meta {
             dropped_params: read("dropped_params", item("dropped_params")?, "a list of str")?,
             // The record of a pickled answer has it.
             deployment: None,
+            cached: read("cached", item("cached")?, "a bool")?,
             record: match item("record")? {
                 Some(record) => serde_json::from_str(&record.extract::<String>()?).ok(),
                 None => record_of(given)?,
@@ -142,6 +144,12 @@ impl Meta {
         Ok(names)
     }
 
+    /// True if the answer was kept from an earlier call, or another that was under way: nothing was sent, and nothing used.
+    #[getter]
+    fn cached(&self) -> bool {
+        self.meta.cached
+    }
+
     /// The attempts of the call, each a dict.
     #[getter]
     fn attempts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -151,14 +159,22 @@ impl Meta {
     /// Numbers of tokens in classes that do not overlap, if the client has a catalog and the answer told them.
     #[getter]
     fn usage<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let usage = self.meta.record.as_ref().and_then(|record| record.usage);
+        let none = self.meta.cached.then(Usage::default);
+        let usage = self.meta.record.as_ref().and_then(|record| record.usage).or(none);
         usage.map(|usage| object(py, &usage)).transpose()
     }
 
     /// Cost in US dollars, if the client's catalog has the prices of all tokens of the call.
     #[getter]
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.meta.record.as_ref().and_then(|record| record.cost).map(|cost| values::float(py, cost)).transpose()
+        let none = self.meta.cached.then_some(0.0);
+        self.meta
+            .record
+            .as_ref()
+            .and_then(|record| record.cost)
+            .or(none)
+            .map(|cost| values::float(py, cost))
+            .transpose()
     }
 
     /// Form in which structured output was asked for: ``"json_schema"``, ``"tool"``, ``"json_object"`` or ``"prompt"``; ``None``
@@ -218,7 +234,8 @@ impl Meta {
 }
 
 /// Names of the members that are not in the record of the call.
-const PLAIN: [&str; 7] = ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params"];
+const PLAIN: [&str; 8] =
+    ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params", "cached"];
 /// Names of the members that are in it.
 const RECORDED: [&str; 5] = ["attempts", "usage", "cost", "structured_output", "validation_retries"];
 

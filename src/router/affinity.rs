@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::decision::Time;
-use super::lru::{Lru, mix};
 use super::options::Affinity as Options;
 use super::plan::DeploymentIndex;
+use crate::types::lru::{Lru, mix};
 
 /// Time after which a call counts half in the load.
 const HALF_LIFE: Duration = Duration::from_secs(300);

@@ -15,7 +15,6 @@ pub mod decision;
 pub mod deployment;
 pub mod hedge;
 pub mod latency;
-pub mod lru;
 pub mod options;
 pub mod plan;
 pub mod quota_group;

@@ -5,7 +5,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -38,19 +38,33 @@ pub struct Router {
     state: Arc<Mutex<State>>,
     sharing: Sharing,
     started: Instant,
+    /// Hashes of the deployments, one for each purpose.
+    fingerprints: [OnceLock<[u8; 32]>; 2],
 }
 
 impl Router {
     /// Creates a router that has made no call. The targets are in the plan's order.
     pub fn new(plan: Arc<Plan>, targets: Arc<[Target]>) -> Self {
         let state = Arc::new(Mutex::new(State::new(plan.clone(), fastrand::f64)));
-        Self { targets, plan, state, sharing: Sharing::default(), started: Instant::now() }
+        Self {
+            targets,
+            plan,
+            state,
+            sharing: Sharing::default(),
+            started: Instant::now(),
+            fingerprints: Default::default(),
+        }
     }
 
     /// Calls a function with the state of the deployments and the time.
     pub fn with<T>(&self, function: impl FnOnce(&mut State, Time) -> T) -> T {
         let now = self.now();
         function(&mut self.lock(), now)
+    }
+
+    /// Returns a hash of the deployments, which `make` makes at the first use for each of two purposes.
+    pub fn fingerprint(&self, purpose: usize, make: impl FnOnce(&[Target]) -> [u8; 32]) -> &[u8; 32] {
+        self.fingerprints[purpose].get_or_init(|| make(&self.targets))
     }
 
     /// Returns a deployment by its index.

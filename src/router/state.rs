@@ -10,13 +10,13 @@ use super::breaker::{Change, Phase};
 use super::decision::{Outlook, Time, Why};
 use super::deployment::{Counts, Deployment, MAX_PAUSE, Outcome, Slot, Ticket};
 use super::hedge::Hedger;
-use super::lru::{Lru, mix};
 use super::options::StrategyKind;
 use super::plan::{self, DeploymentIndex, GroupIndex, Plan};
 use super::quota_group::QuotaGroup;
 use super::strategy::Choice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{BreakerReport, SharedBreaker};
+use crate::types::lru::{Lru, mix};
 use crate::types::rate_limit::FailureClass;
 
 /// Maximum number of identifiers whose account is remembered.

@@ -3,9 +3,9 @@
 use super::affinity::Affinity;
 use super::decision::{Outlook, Time};
 use super::deployment::{Deployment, Slot};
-use super::lru::mix;
 use super::options::StrategyKind;
 use super::plan::DeploymentIndex;
+use crate::types::lru::mix;
 
 /// What a strategy chooses by.
 pub struct Choice<'a> {

@@ -256,7 +256,7 @@ impl Simulation {
             max_retries: random.u32(..4),
             is_stream: random.bool(),
             is_repeatable: random.u8(..10) > 0,
-            affinity: random.bool().then(|| super::lru::mix(random.u64(..100))),
+            affinity: random.bool().then(|| crate::types::lru::mix(random.u64(..100))),
             ..CallSpec::default()
         };
         let end = spec.end.unwrap();

@@ -41,6 +41,8 @@ pub struct Meta {
     pub dropped_params: Vec<String>,
     /// Name of the deployment, if a router chose it.
     pub deployment: Option<Arc<str>>,
+    /// True if the answer was kept from an earlier call, so that nothing was sent and nothing used.
+    pub cached: bool,
     /// Record of the call, if there is more to say than that the first attempt succeeded.
     pub record: Option<Box<CallRecord>>,
 }
@@ -50,7 +52,7 @@ impl Meta {
     pub fn attempts(&self) -> Vec<AttemptRecord> {
         match &self.record {
             Some(record) if !record.attempts.is_empty() => record.attempts.clone(),
-            _ if self.status == 0 => Vec::new(),
+            _ if self.status == 0 || self.cached => Vec::new(),
             record => {
                 let waited = record.as_ref().map(|record| record.waited).unwrap_or_default();
                 vec![AttemptRecord {

@@ -3,6 +3,7 @@
 pub mod accumulate;
 pub mod answer;
 pub mod binding;
+pub mod canonical_json;
 pub mod completion;
 pub mod credentials;
 pub mod dot_segments;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod json_cursor;
 pub mod json_template;
 pub mod lenient;
+pub mod lru;
 pub mod media;
 pub mod members;
 pub mod merge;

@@ -141,7 +141,7 @@ pub fn without_credentials(url: &str) -> String {
 }
 
 /// [`is_credential`] for query parameters, whose names are shorter: Azure Functions use `code`.
-fn is_credential_in_query(name: &str) -> bool {
+pub fn is_credential_in_query(name: &str) -> bool {
     is_credential(name) || matches!(name.to_ascii_lowercase().as_str(), "code" | "pass" | "pin" | "pw")
 }
 

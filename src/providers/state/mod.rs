@@ -41,18 +41,45 @@ const DECLARATIONS: &[&str] = &["functionDeclarations", "function_declarations"]
 
 /// Returns what binds a request to the state that a provider keeps.
 pub fn binding(request: &Request) -> Binding {
+    let Examined { found, runs_nothing, store } = examine(request);
+    let creates = matches!(request.operation, Operation::FileCreate | Operation::BatchCreate | Operation::BatchSubmit);
+    // Responses are stored unless the caller says no.
+    let repeatable = runs_nothing && !creates && !store.unwrap_or(request.operation == Operation::Responses);
+    Binding { ids: found.ids, repeatable, sealed: found.sealed }
+}
+
+/// Returns true if an answer depends on nothing but the request, so that it may be given to another call that asks the same:
+/// the request names no state, has the provider run nothing, and does not say that the answer is to be stored.
+pub fn is_self_contained(request: &Request) -> bool {
+    let is_of_model = request.operation.spec().has_model && request.upload.is_none();
+    if !is_of_model {
+        return false;
+    }
+    let Examined { found, runs_nothing, store } = examine(request);
+    runs_nothing && found.ids.is_empty() && store != Some(true)
+}
+
+/// What a request says of state.
+struct Examined {
+    found: Found,
+    /// True if the provider runs none of the tools.
+    runs_nothing: bool,
+    /// True if the answer is to be stored, false if it is not to be; `None` if nothing is said.
+    store: Option<bool>,
+}
+
+fn examine(request: &Request) -> Examined {
     let mut found = Found::default();
-    let mut repeatable =
-        !matches!(request.operation, Operation::FileCreate | Operation::BatchCreate | Operation::BatchSubmit);
+    let mut runs_nothing = true;
     let mut store = None;
     for (name, json) in request.params.iter() {
         if let Some((_, needs_true)) = SERVER_SIDE.iter().find(|(known, _)| *known == name) {
-            repeatable &= if *needs_true { json != b"true" } else { matches!(json, b"null" | b"[]") };
+            runs_nothing &= if *needs_true { json != b"true" } else { matches!(json, b"null" | b"[]") };
         }
         match name {
             "store" => store = (json != b"null").then_some(json == b"true"),
             "tools" => {
-                repeatable &= !has_server_tool(json);
+                runs_nothing &= !has_server_tool(json);
                 found.read(name, json);
             }
             // The cursor of a page is an id of the account.
@@ -60,9 +87,7 @@ pub fn binding(request: &Request) -> Binding {
             _ => found.read(name, json),
         }
     }
-    // Responses are stored unless the caller says no.
-    repeatable &= !store.unwrap_or(request.operation == Operation::Responses);
-    Binding { ids: found.ids, repeatable, sealed: found.sealed }
+    Examined { found, runs_nothing, store }
 }
 
 /// Returns true if the provider runs one of the tools.

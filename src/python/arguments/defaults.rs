@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::cache::CacheArgs;
 use super::configuration::Configuration;
 use super::functions::CallbackArgs;
 use crate::limits::Priority;
@@ -31,6 +32,8 @@ pub(crate) struct Defaults {
     pub configuration: Option<Arc<Configuration>>,
     /// Names of the arguments that an unpickled client was made with before and did not get back.
     pub withheld: Vec<String>,
+    /// Answers that are kept.
+    pub cache: CacheArgs,
     /// Functions that give the credentials and header fields of each attempt.
     pub functions: CallbackArgs,
 }

@@ -32,7 +32,8 @@ use Fate::{Documented, Ignored, Means, Refused, Setting};
 const NO_ROUTER: &str = "it belongs to LiteLLM's router: see help(ritellm.Router) for ours";
 const ROUTER: &str =
     "make a router: Router({\"main\": [models]}, fallbacks={\"main\": [\"other\"]}) has the methods of a client";
-const NO_CACHE: &str = "answers are not cached: keep them in a dict or a cache of your own";
+const CACHE: &str =
+    "make a client that keeps answers: Client(cache=Cache.memory()), and cache=False for a call without";
 const NO_BUDGETS: &str = "there are no budgets: leave it out, and add up response.meta.cost";
 const PRICES: &str =
     "prices stand in a client's catalog: Client(catalog={\"provider/model\": {\"input\": 2.5, \"output\": 10}})";
@@ -120,12 +121,11 @@ const CALLS: &[(&str, Fate)] = &[
     ("input_cost_per_second", Refused(PRICES)),
     ("output_cost_per_second", Refused(PRICES)),
     ("custom_pricing", Refused(PRICES)),
-    ("caching", Refused(NO_CACHE)),
-    ("caching_groups", Refused(NO_CACHE)),
-    ("cache", Refused(NO_CACHE)),
-    ("cache_key", Refused(NO_CACHE)),
-    ("preset_cache_key", Refused(NO_CACHE)),
-    ("s_maxage", Refused(NO_CACHE)),
+    ("caching", Refused(CACHE)),
+    ("caching_groups", Refused(CACHE)),
+    ("cache_key", Refused(CACHE)),
+    ("preset_cache_key", Refused(CACHE)),
+    ("s_maxage", Refused(CACHE)),
     ("logger_fn", Refused(NO_CALLBACKS)),
     ("callbacks", Refused(NO_CALLBACKS)),
     ("success_callback", Refused(NO_CALLBACKS)),

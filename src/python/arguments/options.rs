@@ -5,6 +5,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyType};
 
+use super::cache::CacheArgs;
 use super::defaults::Defaults;
 use super::foreign::{self, Meaning};
 use super::functions::{self, CallbackArgs};
@@ -43,6 +44,8 @@ pub(super) struct CallOptions {
     pub is_structured: bool,
     /// True if `validation_retries` was given.
     pub has_validation_retries: bool,
+    /// What the call says about answers that are kept, if it says something.
+    pub cache: Option<Box<CacheArgs>>,
     /// The request, without parameters.
     pub request: Request,
 }
@@ -64,6 +67,7 @@ impl CallOptions {
             refuses_unknown: defaults.refuses_unknown,
             is_structured: false,
             has_validation_retries: false,
+            cache: None,
             request: Request {
                 operation,
                 extra_headers: defaults.headers.clone(),

@@ -48,7 +48,7 @@ pub(crate) fn parse_args(
         false => str_of("provider", model, "a provider's name such as \"openai\"")?,
     };
     let mut options = CallOptions::of(defaults, operation);
-    let (mut params, merged) = take_options(&mut options, arguments)?;
+    let (mut params, merged) = take_options(&mut options, defaults, arguments)?;
     if options.is_structured {
         return Ok(None);
     }
@@ -68,7 +68,7 @@ pub(crate) fn parse_args(
     };
     body::write(&mut options.request, &mut deployment, input, &params, &merged)?;
     let vectors = form_of_vectors(py, &options.request, options.numpy)?;
-    let CallOptions { request, timeouts, max_retries, max_retry_after, allow_http, functions, .. } = options;
+    let CallOptions { request, timeouts, max_retries, max_retry_after, allow_http, functions, cache, .. } = options;
     let route = match (routing, group) {
         (Some(routing), Some(group)) => {
             let callbacks = |functions: &CallbackArgs| callbacks(py, &request, functions.clone(), awaited);
@@ -77,6 +77,7 @@ pub(crate) fn parse_args(
         _ => None,
     };
     let callbacks = callbacks(py, &request, functions, awaited)?;
+    let cache = cache.as_deref().unwrap_or(&defaults.cache);
     let call = Call {
         deployment,
         request,
@@ -93,7 +94,11 @@ pub(crate) fn parse_args(
         callbacks,
         admission_observer: None,
     };
-    Ok(Some(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route })))
+    let lookup = match cache.is_on() {
+        true => cache.lookup(&call, group.map(|_| model), route.as_deref()),
+        false => None,
+    };
+    Ok(Some(Box::new(PreparedCall { call, vectors, deepest: defaults.deepest, route, lookup })))
 }
 
 /// Parameters of a request. Most calls have no more than this many.
@@ -104,6 +109,7 @@ type Arguments<'py> = SmallVec<[Argument<'py>; 8]>;
 #[inline]
 fn take_options<'py>(
     options: &mut CallOptions,
+    defaults: &Defaults,
     arguments: &Bound<'py, PyDict>,
 ) -> PyResult<(Arguments<'py>, Vec<Argument<'py>>)> {
     let mut params = Arguments::new();
@@ -114,13 +120,25 @@ fn take_options<'py>(
             // `None` is the same as not given.
             continue;
         }
-        if matches!(name.to_str()?, "extra_body" | "additional_params") {
-            merged.push((name, value));
+        if matches!(name.to_str()?, "extra_body" | "additional_params" | "cache") {
+            match name.to_str()? {
+                "cache" => take_cache(options, defaults, &value)?,
+                _ => merged.push((name, value)),
+            }
         } else if !options.take(name.to_str()?, &value)? {
             params.push((name, value));
         }
     }
     Ok((params, merged))
+}
+
+/// Takes what a call says about answers that are kept.
+#[cold]
+fn take_cache(options: &mut CallOptions, defaults: &Defaults, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let mut cache = Box::new(defaults.cache.clone());
+    cache.read_option(value)?;
+    options.cache = Some(cache);
+    Ok(())
 }
 
 /// Finds the deployment that a call goes to.

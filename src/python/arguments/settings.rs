@@ -65,8 +65,17 @@ pub(crate) const FILE: &str = "_file";
 pub(crate) const ROUTER: &str = "_router";
 
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
-pub(crate) const CALL_OPTIONS: &[&str] =
-    &["timeout", "max_retries", "max_retry_after", "drop_params", "unknown_params", "headers", "priority"];
+pub(crate) const CALL_OPTIONS: &[&str] = &[
+    "timeout",
+    "max_retries",
+    "max_retry_after",
+    "drop_params",
+    "unknown_params",
+    "headers",
+    "priority",
+    "cache",
+    "ttl",
+];
 
 /// Names of the settings that concern connections, or what all calls of a client share.
 pub(crate) const OF_CONNECTIONS: &[&str] = &[
@@ -220,6 +229,8 @@ const SETTINGS: &[Setting] = &[
         client.settings.catalog = Some(catalog::read(name, value)?);
         Ok(())
     }),
+    setting("cache", UnlessPassword, |client, name, value| client.defaults.cache.read(name, value)),
+    setting("ttl", Always, |client, _, value| client.defaults.cache.read_ttl(value)),
     setting("providers", WithoutSecrets, |client, name, value| {
         configuration::part(&mut client.defaults.configuration).read_providers(name, value)
     }),

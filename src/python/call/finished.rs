@@ -6,9 +6,11 @@ use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::handle::CallHandle;
 use super::log::{Log, write_notices};
 use super::prepared::PreparedCall;
 use super::result::CallResult;
+use crate::cache::lookup::Kept;
 use crate::client::have_notices;
 use crate::error::{Error, ErrorKind};
 use crate::python::errors::exception;
@@ -18,13 +20,14 @@ use crate::python::json::decode;
 use crate::python::meta::Meta;
 use crate::python::object::set_slot;
 use crate::python::stack;
+use crate::python::streams::channel::ChunkChannel;
 use crate::python::streams::stream::Stream;
 use crate::types::answer::{self, Answer};
 use crate::types::operation::Output;
 
 /// Result of a call. Each variant's content lives in a box of its own.
 #[expect(clippy::large_enum_variant, reason = "most results are answers, and a result travels in a box")]
-pub(super) enum Finished {
+pub(crate) enum Finished {
     /// An answer, with the call that it answers: the form that the answer is to have, and the secrets that must not come
     /// out in an error.
     Answer(Answer, Box<PreparedCall>),
@@ -33,9 +36,27 @@ pub(super) enum Finished {
 }
 
 /// Result of a call, and the log of its attempts.
-pub(super) struct FinishedCall {
+pub(crate) struct FinishedCall {
     pub result: Finished,
     pub log: Option<Arc<Log>>,
+}
+
+impl FinishedCall {
+    /// Returns the result of a call whose answer is kept in this process.
+    #[cold]
+    pub fn kept(prepared: Box<PreparedCall>, handle: &CallHandle) -> Result<Box<Self>, Box<PreparedCall>> {
+        let found = prepared.lookup.as_ref().and_then(|lookup| lookup.ready(prepared.call.request.stream));
+        let result = match found {
+            None => return Err(prepared),
+            Some(Kept::Answer(answer)) => Finished::Answer(answer, prepared),
+            Some(Kept::Stream(chunks, meta)) => {
+                let (operation, channel) = (prepared.call.request.operation, ChunkChannel::whole(chunks, Ok(())));
+                let stream = Stream::over(Arc::new(channel), handle.clone(), meta, operation, prepared.deepest);
+                Finished::Stream(Box::new(stream))
+            }
+        };
+        Ok(Box::new(Self { result, log: handle.log.clone() }))
+    }
 }
 
 impl CallResult for FinishedCall {

@@ -6,7 +6,7 @@
 pub(crate) mod caller;
 pub(crate) mod cancel;
 pub(crate) mod closing;
-mod finished;
+pub(crate) mod finished;
 pub(crate) mod handle;
 pub(crate) mod log;
 pub(crate) mod perform;

@@ -1,5 +1,6 @@
 //! A call whose arguments have been read.
 
+use crate::cache::lookup::Lookup;
 use crate::client::Call;
 use crate::python::json::vectors::Form;
 use crate::router::route::Route;
@@ -13,4 +14,6 @@ pub(crate) struct PreparedCall {
     pub deepest: usize,
     /// Deployments that the call may go to, if a router makes it.
     pub route: Option<Box<Route>>,
+    /// Where the answer is looked up, if it may be kept.
+    pub lookup: Option<Box<Lookup>>,
 }

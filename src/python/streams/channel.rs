@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use crate::client::{self, Chunk};
+use crate::client::{Chunk, ChunkSource};
 use crate::error::Error;
 use crate::python::asyncio::queue::Queue;
 use crate::python::call::result::CallResult;
@@ -58,8 +58,14 @@ impl CallResult for WakeUp {
 }
 
 impl ChunkChannel {
+    /// Makes a channel of a stream that is there as a whole.
+    pub fn whole(chunks: impl Into<VecDeque<Chunk>>, end: Result<(), Box<Error>>) -> Self {
+        let state = ChannelState { chunks: chunks.into(), end: Some(end), ..ChannelState::default() };
+        Self { state: Mutex::new(state), ..Self::default() }
+    }
+
     /// Fills the channel until the stream ends. To be run on the network thread.
-    pub async fn fill(&self, stream: &mut client::Stream<'_>) {
+    pub async fn fill<S: ChunkSource>(&self, stream: &mut S) {
         let mut chunks = Vec::new();
         let mut retries = stream.meta().retries;
         loop {

@@ -60,12 +60,7 @@ pub(super) fn stream_of(
         }
         None => Ok(()),
     };
-    let channel = ChunkChannel::default();
-    {
-        let mut state = channel.lock();
-        state.chunks = taken;
-        state.end = Some(end);
-    }
+    let channel = ChunkChannel::whole(taken, end);
     let handle = CallHandle { cancel: CancelHandle::default(), log: None };
     let meta = meta.map(|meta| meta.get().core());
     let meta = meta.unwrap_or_else(|| answer::Meta { status: 200, ..answer::Meta::default() });

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{ChunkChannel, MOST_KEPT};
-use crate::client::{self, Chunk};
+use crate::client::{Chunk, ChunkSource};
 use crate::error::{Error, ErrorKind};
 use crate::python::call::handle::CallHandle;
 use crate::python::errors::exception;
@@ -115,7 +115,7 @@ enum Taken {
 
 impl Stream {
     /// Makes the consumer's side of a stream that was opened.
-    pub fn new(channel: Arc<ChunkChannel>, handle: CallHandle, opened: &client::Stream<'_>, deepest: usize) -> Self {
+    pub fn new(channel: Arc<ChunkChannel>, handle: CallHandle, opened: &impl ChunkSource, deepest: usize) -> Self {
         Self::over(channel, handle, opened.meta().clone(), opened.operation(), deepest)
     }
 

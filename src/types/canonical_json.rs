@@ -4,7 +4,7 @@ use memchr::memchr2;
 
 /// Appends a valid JSON value in its canonical form: without white space, strings with no escapes but those that they need,
 /// and numbers by their value.
-pub(super) fn write(json: &[u8], out: &mut Vec<u8>) {
+pub fn write(json: &[u8], out: &mut Vec<u8>) {
     let mut at = 0;
     while let Some(&byte) = json.get(at) {
         at = match byte {

@@ -1,0 +1,207 @@
+//! The chunks of a stream under way, which any number of callers read, each from the begin and at its own pace.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::flight::Ticket;
+use crate::client::{Chunk, ChunkSource};
+use crate::error::{Error, Result};
+use crate::types::answer::Meta;
+use crate::types::operation::Operation;
+
+/// Number of chunks by which a stream is read ahead of the caller that has read most.
+const AHEAD: usize = 4096;
+/// Number of bytes likewise.
+const AHEAD_BYTES: usize = 1 << 20;
+/// Number of chunks that a caller takes at once.
+const AT_ONCE: usize = 256;
+
+/// A stream under way.
+#[derive(Clone)]
+pub struct Live {
+    pub(super) log: Arc<Log>,
+    meta: Meta,
+}
+
+/// The chunks of a stream so far.
+#[derive(Default)]
+pub(super) struct Log {
+    state: Mutex<State>,
+    /// Notified when chunks are added, and at the end.
+    grown: Notify,
+    /// Notified when a caller has read.
+    read: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    chunks: VecDeque<Chunk>,
+    /// Number of chunks that were dropped at the front: of a stream that is too large to be kept, after all have read them.
+    dropped: usize,
+    /// Number of bytes of all chunks so far.
+    bytes: usize,
+    end: Option<Result<()>>,
+    /// Metadata at the end.
+    meta: Option<Meta>,
+    /// Position of each caller: in chunks and in bytes.
+    readers: Slab<(usize, usize)>,
+    /// True if the stream is too large to be kept.
+    is_large: bool,
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a stream that others can read.
+    pub fn live(self: &Arc<Self>, meta: Meta) -> Live {
+        Live { log: self.clone(), meta }
+    }
+
+    /// Adds chunks. Returns false once the stream is too large to be kept.
+    pub fn add(&self, chunks: &mut Vec<Chunk>, max_bytes: usize) -> bool {
+        let mut state = self.lock();
+        state.bytes += chunks.iter().map(|(chunk, _)| chunk.len()).sum::<usize>();
+        state.chunks.extend(chunks.drain(..));
+        state.is_large |= state.bytes > max_bytes;
+        let is_large = state.is_large;
+        drop(state);
+        self.grown.notify_waiters();
+        !is_large
+    }
+
+    /// Waits until a caller has read most of what there is.
+    pub async fn room(&self) {
+        loop {
+            let mut read = pin!(self.read.notified());
+            read.as_mut().enable();
+            {
+                let state = self.lock();
+                let most = state.readers.iter().map(|(_, at)| *at).max().unwrap_or_default();
+                if state.dropped + state.chunks.len() <= most.0 + AHEAD && state.bytes <= most.1 + AHEAD_BYTES {
+                    return;
+                }
+            }
+            read.await;
+        }
+    }
+
+    /// Ends the stream. Returns its chunks if it ended well and can be kept.
+    pub fn end(&self, end: Result<()>, meta: Meta) -> Option<Vec<Chunk>> {
+        let mut state = self.lock();
+        let is_kept = end.is_ok() && !state.is_large;
+        let chunks = is_kept.then(|| state.chunks.iter().cloned().collect());
+        (state.end, state.meta) = (Some(end), Some(meta));
+        drop(state);
+        self.grown.notify_waiters();
+        chunks
+    }
+}
+
+/// One caller's view of a stream.
+pub struct Reader {
+    live: Live,
+    reader: usize,
+    operation: Operation,
+    /// End of the caller's own time.
+    deadline: Option<(Instant, f64)>,
+    /// The caller's part in the call.
+    ticket: Ticket<Live>,
+}
+
+impl Reader {
+    /// Creates the view of a caller who has read nothing.
+    pub(super) fn new(
+        live: Live,
+        operation: Operation,
+        deadline: Option<(Instant, f64)>,
+        ticket: Ticket<Live>,
+    ) -> Self {
+        let reader = live.log.lock().readers.insert((0, 0));
+        let mut live = live;
+        if !ticket.is_first {
+            live.meta = joined(live.meta);
+        }
+        Self { live, reader, operation, deadline, ticket }
+    }
+
+    fn take(&self, chunks: &mut Vec<Chunk>) -> Option<Result<bool>> {
+        let mut state = self.live.log.lock();
+        let (at, bytes) = state.readers[self.reader];
+        let new = state.chunks.iter().skip(at - state.dropped).take(AT_ONCE).cloned();
+        let before = chunks.len();
+        chunks.extend(new);
+        let taken = &chunks[before..];
+        let bytes = bytes + taken.iter().map(|(chunk, _)| chunk.len()).sum::<usize>();
+        let at = at + taken.len();
+        state.readers[self.reader] = (at, bytes);
+        if state.is_large {
+            let least = state.readers.iter().map(|(_, (at, _))| *at).min().unwrap_or(at);
+            let rest = least - state.dropped;
+            state.chunks.drain(..rest);
+            state.dropped = least;
+        }
+        let is_over = at == state.dropped + state.chunks.len();
+        match &state.end {
+            Some(Ok(())) if is_over => Some(Ok(false)),
+            Some(Err(error)) if is_over && chunks.is_empty() => Some(Err(error.copy())),
+            _ if chunks.is_empty() => None,
+            _ => Some(Ok(true)),
+        }
+    }
+}
+
+/// Returns the metadata of an answer for one who joined the call: another paid for it.
+pub(super) fn joined(meta: Meta) -> Meta {
+    Meta { cached: true, retries: 0, record: None, ..meta }
+}
+
+impl ChunkSource for Reader {
+    async fn next(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
+        loop {
+            let log = self.live.log.clone();
+            let mut grown = pin!(log.grown.notified());
+            grown.as_mut().enable();
+            if let Some(taken) = self.take(chunks) {
+                log.read.notify_waiters();
+                if let (true, false, Some(meta)) = (self.ticket.is_first, matches!(taken, Ok(true)), &log.lock().meta) {
+                    self.live.meta.clone_from(meta);
+                }
+                return taken;
+            }
+            match self.deadline {
+                None => grown.await,
+                Some((end, seconds)) => {
+                    if timeout_at(end, grown).await.is_err() {
+                        let message = format!("the call was not done within its total timeout of {seconds} s");
+                        return Err(Error::timeout(message));
+                    }
+                }
+            }
+        }
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.live.meta
+    }
+
+    fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    async fn finish(&mut self) {}
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.live.log.lock().readers.remove(self.reader);
+        // It may be the one that all wait for.
+        self.live.log.read.notify_waiters();
+    }
+}
