@@ -10,7 +10,6 @@ use super::lookup::Lookup;
 use super::{Cache, Place, Settings};
 use crate::client::{Call, Timeouts};
 use crate::error::{Error, ErrorKind};
-use crate::limits::Priority;
 use crate::providers::{DeploymentArgs, resolve};
 use crate::types::answer::{Answer, Meta};
 use crate::types::http::Headers;
@@ -29,7 +28,7 @@ fn call(key: &str, operation: Operation, params: &str) -> Call {
         max_retries: 0,
         max_retry_after: Duration::ZERO,
         allow_http: false,
-        priority: Priority::Interactive,
+        priority: Default::default(),
         is_routed: false,
         own_limits: None,
         progress: None,
