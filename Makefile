@@ -65,6 +65,15 @@ demo: $(DEMO_VENV)/.done-demo ## build the release wheel, then run 64 concurrent
 test: $(VENV)/.done-build $(VENV)/.done-test ## run every test in Rust and Python, including those with the real model
 	tests/run.sh $(VENV)/bin/python
 
+# Requests, wire formats, arguments, errors and decisions: no process is started, nothing waits.
+FAST := tests/test_requests.py tests/test_errors.py tests/test_foreign_arguments.py tests/test_json.py tests/test_results_made.py \
+	tests/test_structured_output.py tests/test_tools.py tests/test_exported_members.py tests/test_public_names.py \
+	tests/test_architecture.py tests/test_site.py
+
+.PHONY: test-fast
+test-fast: $(VENV)/.done-build $(VENV)/.done-test ## run what is worth running at every save, in half a minute once it is built
+	$(VENV)/bin/pytest -q --numprocesses 2 --dist worksteal $(FAST)
+
 .PHONY: check
 check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check formatting, lints, types, stubs, architecture and licences
 	cargo fmt --all --check
