@@ -62,6 +62,8 @@ pub enum ErrorKind {
     JobLocked,
     /// There is no room for the outcomes of a bulk job.
     DiskFull,
+    /// A test made a call that it has no answer for.
+    UnexpectedCall,
     /// A fault of this library.
     Internal,
 }
@@ -106,6 +108,7 @@ impl ErrorKind {
             Self::Journal => "JournalError",
             Self::JobLocked => "JobLocked",
             Self::DiskFull => "DiskFullError",
+            Self::UnexpectedCall => "UnexpectedCallError",
             Self::Internal => "RiteLLMError",
         }
     }

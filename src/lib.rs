@@ -7,6 +7,7 @@
 //!                                    ├→ transport ←┘       transport   → { types, error }
 //!                                    └→ store → { limits, transport, platform, types, error }
 //! limits, catalog, schema → { types, error }
+//! python → testing → { providers, transport } → { types, error }
 //! ```
 //!
 //! - [`bulk`]: many calls from the rows of a table, with a journal that survives the process.
@@ -20,6 +21,7 @@
 //! - [`platform`]: what only some systems have: memory that processes share, locks that end with their process.
 //! - [`credentials`]: lookup of credentials in files and on other servers, as a provider describes them in `types`.
 //! - [`store`]: places where quotas are shared: this host's memory, a Redis. The only layer that knows Redis.
+//! - [`testing`]: a server that stands for the providers in tests, on a thread of its own. No client, no Python.
 //! - [`transport`]: connections, deadlines and stream framing. No vendor-specific code.
 //! - [`types`]: OpenAI's types and plain HTTP messages.
 //! - [`error`]: the error type.
@@ -41,5 +43,6 @@ mod python;
 pub mod router;
 pub mod schema;
 pub mod store;
+pub mod testing;
 pub mod transport;
 pub mod types;

@@ -4,6 +4,7 @@ python → bulk → cache → router → client → { providers, credentials } �
                                    ├→ transport ←┘       transport   → { types, error }
                                    └→ store → { limits, transport, platform, types, error }
 limits, catalog, schema → { types, error }
+python → testing → { providers, transport } → { types, error }
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ ARROWS = {
         "router",
         "schema",
         "store",
+        "testing",
         "transport",
         "types",
     },
@@ -47,9 +49,11 @@ ARROWS = {
         "providers",
         "router",
         "schema",
+        "testing",
         "transport",
         "types",
     },
+    "testing": {"error", "providers", "transport", "types"},
     "bulk": {"catalog", "client", "error", "limits", "platform", "providers", "router", "schema", "transport", "types"},
     "cache": {"client", "error", "providers", "router", "store", "transport", "types"},
     "router": {"client", "error", "limits", "providers", "types"},
@@ -71,6 +75,7 @@ FORBIDDEN = {
     "providers": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net(?!::(IpAddr|Ipv4Addr|Ipv6Addr)\b)|\bInstant\b|\bSystemTime::now\b|\bstd::(fs|process|thread)\b",
     "types": r"\b(tokio|hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b|\bInstant\b|\bSystemTime::now\b|\bstd::(env|fs|process|thread)\b",
     "transport": r"\b(pyo3|libc)\b",
+    "testing": r"\b(pyo3|libc|hyper|hyper_util|rustls)\b",
     "bulk": r"\b(hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b",
     "cache": r"\b(hyper|hyper_util|rustls|pyo3|libc)\b|\bstd::net\b",
     "client": r"\b(pyo3|libc)\b",
@@ -249,7 +254,7 @@ def test_transport_names_no_vendor(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [file for file in FILES if room_of(file) in ("types", "client", "error")],
+    [file for file in FILES if room_of(file) in ("types", "client", "error", "testing")],
     ids=lambda file: str(file.relative_to(SOURCE)),
 )
 def test_the_core_names_no_vendor_but_openai(file: Path) -> None:

@@ -89,6 +89,7 @@ NAMES = [
     "ToolRun",
     "ToolRunStream",
     "ToolStep",
+    "UnexpectedCallError",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
     "Usage",

@@ -55,6 +55,7 @@ from ritellm.exceptions import (
     ServiceUnavailableError,
     StructuredOutputError,
     Timeout,
+    UnexpectedCallError,
     UnprocessableEntityError,
     UnsupportedParamsError,
 )
@@ -159,6 +160,7 @@ __all__ = [
     "ToolRun",
     "ToolRunStream",
     "ToolStep",
+    "UnexpectedCallError",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
     "Usage",

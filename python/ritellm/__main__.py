@@ -8,6 +8,7 @@
     ritellm bulk rows.jsonl -m openai/gpt-4o-mini --prompt 'Classify: {text}' -o labels/
                                                     call a model for each row; goes on if labels/ is there
     ritellm serve-local --port 8080                 run the local model for other programs, until Ctrl-C
+    ritellm mock --port 8080                        run a server that answers like the providers, for tests
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
@@ -22,6 +23,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +33,7 @@ from . import __version__, _core, completion, local
 from .exceptions import (
     APIConnectionError,
     AuthenticationError,
+    InvalidArgumentError,
     PermissionDeniedError,
     RateLimitError,
     RiteLLMError,
@@ -199,6 +202,27 @@ def parser() -> argparse.ArgumentParser:
         help=f"{local.DEFAULT_MODEL} (the default), {local.EMBEDDING_MODEL}, or local/ and the path of a .gguf file",
     )
     serve_parser.add_argument("--port", type=int, default=0, help="the port; a free one by default")
+
+    mock_parser = commands.add_parser(
+        "mock",
+        help="run a server that answers like the providers",
+        description="Runs a server on 127.0.0.1 that answers like the providers, for tests in any language, until Ctrl-C. "
+        "The first line of its output is its address.",
+    )
+    mock_parser.set_defaults(run=mock)
+    add = mock_parser.add_argument
+    add("--port", type=int, default=0, help="the port; a free one by default")
+    add("--reply", metavar="TEXT", help="the text of every answer")
+    add("--chunks", type=int, metavar="N", help="the number of pieces of a streamed text; by default each word is one")
+    add("--latency", type=float, default=0, metavar="SECONDS", help="the time before the first byte")
+    add("--chunk-latency", type=float, default=0, metavar="SECONDS", help="the time between two chunks of a stream")
+    add("--fail", type=int, metavar="STATUS", help="answer with this error")
+    add("--times", type=int, metavar="N", help="the number of requests that fail; by default all")
+    add("--rpm", type=int, metavar="N", help="a limit of requests a minute")
+    add("--tpm", type=int, metavar="N", help="a limit of tokens a minute")
+    add(
+        "--window", default="bucket", metavar="RULE", help="how limits count: bucket (the default), minute or in_flight"
+    )
 
     limits_parser = commands.add_parser(
         "limits",
@@ -418,6 +442,29 @@ def serve_local(arguments: argparse.Namespace) -> int:
             return 0
         finally:
             process.kill()
+
+
+def mock(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm mock`: runs a mock server, prints its address, and stops it on Ctrl-C."""
+    from .testing import MockServer
+
+    try:
+        server = MockServer(port=arguments.port, keep=0, intercept=False)
+        if arguments.reply is not None or arguments.chunks is not None:
+            server.reply(*([] if arguments.reply is None else [arguments.reply]), chunks=arguments.chunks)
+        if arguments.fail is not None:
+            server.fail(arguments.fail, times=arguments.times)
+        server.latency(arguments.latency, arguments.chunk_latency)
+        if arguments.rpm is not None or arguments.tpm is not None:
+            server.limit(arguments.rpm, arguments.tpm, window=arguments.window)
+    except InvalidArgumentError as error:
+        return fail(str(error), EXIT_USAGE)
+    except OSError as error:
+        return fail(f"port {arguments.port}: {error}", EXIT_ERROR)
+    with server:
+        print(server.url, flush=True)
+        threading.Event().wait()
+    return 0
 
 
 def limits(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@
     │   ├── OutputRefusedError         the model refused
     │   ├── OutputIncompleteError      the answer was cut off, by the limit of tokens or by a content filter
     │   └── OutputValidationError      the answer does not fit the schema; .errors says why
+    ├── UnexpectedCallError            a test made a call that it has no answer for
     └── APIStatusError                 the provider returned an error status
         ├── BadRequestError            400 and other 4xx
         │   ├── InvalidArgumentError          an argument is invalid; also a TypeError and ValueError
@@ -79,6 +80,7 @@ __all__ = [
     "ServiceUnavailableError",
     "StructuredOutputError",
     "Timeout",
+    "UnexpectedCallError",
     "UnprocessableEntityError",
     "UnsupportedParamsError",
 ]
@@ -187,6 +189,13 @@ class JobLocked(JournalError):
 
 class DiskFullError(JournalError):
     """There is no room for the outcomes of a bulk job. Those of calls in flight are kept; the job resumes when there is room."""
+
+
+class UnexpectedCallError(RiteLLMError):
+    """A test made a call that it has no answer for: its cassette has none, or ``--ritellm-offline`` forbids it.
+
+    It is not repeated, and a router does not try another deployment.
+    """
 
 
 class MaxStepsError(RiteLLMError):

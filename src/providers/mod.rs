@@ -34,6 +34,7 @@ mod http;
 mod input_parts;
 mod media;
 pub mod media_sizes;
+pub mod mock;
 mod normalise;
 mod ollama;
 mod openai_compatible;

@@ -38,6 +38,7 @@ mod runtime;
 mod stack;
 mod streams;
 mod sync;
+mod testing;
 mod text_reader;
 mod values;
 
@@ -86,6 +87,8 @@ mod native {
     use super::streams::chunk_iterator::ChunkIterator;
     #[pymodule_export]
     use super::streams::stream::Stream;
+    #[pymodule_export]
+    use super::testing::{MockServer, enter_detour, enter_offline, leave_detour};
 
     use super::json::classes::Class;
     use super::json::{accumulate, decode, encode};

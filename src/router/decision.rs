@@ -164,7 +164,8 @@ fn class_of(error: &Error) -> FailureClass {
         | ErrorKind::Internal
         | ErrorKind::Journal
         | ErrorKind::JobLocked
-        | ErrorKind::DiskFull => FailureClass::BadRequest,
+        | ErrorKind::DiskFull
+        | ErrorKind::UnexpectedCall => FailureClass::BadRequest,
     }
 }
 

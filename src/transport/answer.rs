@@ -313,8 +313,19 @@ fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
                 _ => Err(malformed("a status that is not three digits")),
             }
         }
-        _ => Err(malformed("it does not begin with HTTP/1.1 or HTTP/1.0")),
+        _ => Err(failure(line).unwrap_or_else(|| malformed("it does not begin with HTTP/1.1 or HTTP/1.0"))),
     }
+}
+
+/// What a test server's answer begins with if it has none, in place of a status line. The rest of the line is the message.
+pub const NO_ANSWER: &str = "RITELLM-NO-ANSWER ";
+
+/// Reads the failure that a test server writes in place of an answer.
+fn failure(line: &[u8]) -> Option<Box<Error>> {
+    let message = line.strip_prefix(NO_ANSWER.as_bytes())?.trim_ascii_end();
+    let mut error = Error::new(ErrorKind::UnexpectedCall, String::from_utf8_lossy(message));
+    error.should_retry = Some(false);
+    Some(error)
 }
 
 /// Joins folded lines: old servers continue a field on lines that begin with a space or tab,

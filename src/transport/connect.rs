@@ -13,6 +13,7 @@ use super::Settings;
 use super::causes::causes;
 use super::connection_stats::{ConnectionStats, Counted};
 use super::descriptors::is_exhaustion;
+use super::detour::{self, Route};
 use super::dial::dial;
 use super::lookup::addresses;
 use super::origin::{Origin, Scheme};
@@ -42,6 +43,8 @@ pub(super) enum Target {
     Proxy(Option<HeaderValue>),
     /// A Unix socket: the target is a path, and the host is `localhost`.
     Socket,
+    /// A server on this machine in place of the origin: the target is a whole URL with this scheme.
+    Detour(&'static str),
 }
 
 /// Opens connections.
@@ -49,6 +52,7 @@ pub(super) struct Connector {
     proxies: Proxies,
     tls: Tls,
     http2: bool,
+    route: Route,
 }
 
 impl Connector {
@@ -65,6 +69,7 @@ impl Connector {
             },
             tls: Tls::new(settings),
             http2: settings.http2,
+            route: settings.route,
         }
     }
 
@@ -89,6 +94,9 @@ impl Connector {
         limit: Option<Duration>,
         connection_stats: &Arc<ConnectionStats>,
     ) -> Result<Connected> {
+        if let Some(port) = detour::of(origin, self.route)? {
+            return detoured(origin, port, limit, connection_stats).await;
+        }
         let (stream, target) = match self.proxies.proxy_for(origin)? {
             None => (
                 direct(origin, limit).await?,
@@ -141,6 +149,21 @@ impl Connector {
             }
         }
     }
+}
+
+/// Connects to the server on this machine to which a detour leads.
+#[cold]
+async fn detoured(
+    origin: &Origin,
+    port: u16,
+    limit: Option<Duration>,
+    connection_stats: &Arc<ConnectionStats>,
+) -> Result<Connected> {
+    let stream = tcp("127.0.0.1", port, limit).await;
+    let at = format!("cannot connect to the test server 127.0.0.1:{port} in place of {origin}");
+    let stream = stream.map_err(|error| connection_failed(&at, &error))?;
+    let scheme = if origin.is_https() { "https" } else { "http" };
+    Ok(Connected { io: Counted::new(stream, connection_stats.clone()), http2: false, target: Target::Detour(scheme) })
 }
 
 /// Opens byte streams to a server that does not speak HTTP, with a client's TLS settings and without a proxy.

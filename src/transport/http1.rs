@@ -209,6 +209,12 @@ impl Connection {
         let host = match &self.target {
             Target::Server => authority,
             Target::Socket => "localhost",
+            Target::Detour(scheme) => {
+                head.extend_from_slice(scheme.as_bytes());
+                head.extend_from_slice(b"://");
+                head.extend_from_slice(authority.as_bytes());
+                authority
+            }
             Target::Proxy(_) => {
                 head.extend_from_slice(b"http://");
                 head.extend_from_slice(authority.as_bytes());

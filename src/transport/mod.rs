@@ -8,6 +8,7 @@ mod connect;
 mod connection_stats;
 pub mod deadline;
 mod descriptors;
+pub mod detour;
 mod dial;
 mod encoding;
 mod event;
@@ -49,6 +50,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::http::{Headers, HttpRequest};
 use crate::types::secret::Secret;
 use deadline::{Timeouts, within, within_excluding_queue};
+use detour::{Detour, Route};
 use encoding::Decoder;
 use pool::{Connection, Lease, LeaseOptions, Pool, PooledConnection};
 
@@ -81,6 +83,8 @@ pub struct Settings {
     pub max_stream: usize,
     /// Maximum number of JSON values in a response or in an event of a stream.
     pub max_values: usize,
+    /// Where the connections go: elsewhere than to their origins in tests only.
+    pub route: Route,
 }
 
 impl Settings {
@@ -103,6 +107,7 @@ impl Default for Settings {
             max_event: 32 << 20,
             max_stream: 1 << 30,
             max_values: 16 << 20,
+            route: Route::Common,
         }
     }
 }
@@ -168,6 +173,19 @@ enum Source {
     Http1(PooledConnection),
     Http2(RecvStream, #[expect(dead_code, reason = "held until the body is done")] http2::StreamSlot),
     Done,
+}
+
+/// Sends all connections of this process that are opened from now on elsewhere. Returns a key for [`leave_detour`].
+pub fn enter_detour(detour: Detour) -> u64 {
+    let key = detour::enter(detour);
+    pool::forget_connections();
+    key
+}
+
+/// Ends a detour. Connections that were opened meanwhile are not used any more.
+pub fn leave_detour(key: u64) {
+    detour::leave(key);
+    pool::forget_connections();
 }
 
 impl Transport {

@@ -54,6 +54,11 @@ impl Origin {
         self.scheme == Scheme::Unix || is_loopback(&self.host)
     }
 
+    /// Returns true if the origin is a Unix socket.
+    pub fn is_socket(&self) -> bool {
+        self.scheme == Scheme::Unix
+    }
+
     /// Returns true if the host is meaningful on this machine or its link only: a link-local address or the path of a
     /// socket.
     pub fn is_link_local(&self) -> bool {

@@ -27,11 +27,30 @@ const GOAWAY_TIMEOUT: Duration = Duration::from_secs(1);
 /// All connections of one client.
 pub(super) struct Pool {
     connector: Connector,
-    hosts: Mutex<Hosts>,
+    hosts: Arc<Mutex<Hosts>>,
     /// True if connections are no longer pooled.
     closed: AtomicBool,
     max_connections: Option<usize>,
     max_head: usize,
+}
+
+/// The hosts of all clients.
+static POOLS: Mutex<Vec<Weak<Mutex<Hosts>>>> = Mutex::new(Vec::new());
+
+/// Has the next request of every client open a connection. Connections with a request are closed at its end.
+pub(super) fn forget_connections() {
+    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for hosts in pools.iter().filter_map(Weak::upgrade) {
+        let hosts = std::mem::take(&mut *hosts.lock().unwrap_or_else(PoisonError::into_inner));
+        for host in hosts.by_origin.values() {
+            let closed = {
+                let connections = &mut *host.lock();
+                connections.closed = true;
+                (std::mem::take(&mut connections.idle), std::mem::take(&mut connections.http2))
+            };
+            drop(closed);
+        }
+    }
 }
 
 /// The hosts of a client, by origin.
@@ -120,9 +139,13 @@ enum Admitted {
 impl Pool {
     /// Creates an empty pool.
     pub fn new(settings: &Settings) -> Self {
+        let hosts = Arc::default();
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.retain(|pool: &Weak<_>| pool.strong_count() > 0);
+        pools.push(Arc::downgrade(&hosts));
         Self {
             connector: Connector::new(settings),
-            hosts: Mutex::default(),
+            hosts,
             closed: AtomicBool::new(false),
             max_connections: settings.max_connections,
             max_head: settings.max_header,

@@ -16,6 +16,7 @@ use crate::python::errors::{argument, wrong};
 use crate::python::intern::intern;
 use crate::python::json::decode;
 use crate::transport::Trust;
+use crate::transport::detour::Route;
 use crate::types::nearest::nearest;
 
 /// A keyword argument of `Client`.
@@ -64,6 +65,9 @@ pub(crate) const FILE: &str = "_file";
 /// The keyword under which a router gets its arguments, a dict.
 pub(crate) const ROUTER: &str = "_router";
 
+/// The keyword under which a test server's client gets the port of this machine to which all its connections go.
+pub(crate) const TEST_PORT: &str = "_test_port";
+
 /// Names of the settings that `with_options` takes: those that do not concern the connections or credentials.
 pub(crate) const CALL_OPTIONS: &[&str] = &[
     "timeout",
@@ -93,6 +97,7 @@ pub(crate) const OF_CONNECTIONS: &[&str] = &[
     "max_stream_size",
     "max_values",
     "catalog",
+    TEST_PORT,
 ];
 
 const fn setting(
@@ -242,6 +247,10 @@ const SETTINGS: &[Setting] = &[
     }),
     setting(FILE, Always, |client, _, _| {
         configuration::part(&mut client.defaults.configuration);
+        Ok(())
+    }),
+    setting(TEST_PORT, Always, |client, _, value| {
+        client.settings.transport.route = Route::Port(value.extract()?);
         Ok(())
     }),
     setting(ROUTER, Always, |client, _, value| {

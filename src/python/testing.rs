@@ -1,0 +1,146 @@
+//! The test kit's native half: the mock server, and the detours that lead to it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::errors::argument;
+use super::runtime::thread::block_signals;
+use crate::testing::mock::{self, Latency, Rule};
+use crate::testing::script::{Effect, Matcher};
+use crate::transport;
+use crate::transport::detour::Detour;
+use crate::types::rate_limit::Unit;
+
+/// Sends the connections of this process that are opened from now on to a port of this machine. Returns a key for
+/// `leave_detour`.
+#[pyfunction]
+#[pyo3(signature = (port, /))]
+pub(super) fn enter_detour(py: Python<'_>, port: u16) -> u64 {
+    py.detach(|| transport::enter_detour(Detour::Port(port)))
+}
+
+/// Refuses connections to other machines with a message, in which `{}` stands for the other machine. Returns a key for
+/// `leave_detour`.
+#[pyfunction]
+#[pyo3(signature = (message, /))]
+pub(super) fn enter_offline(py: Python<'_>, message: String) -> u64 {
+    py.detach(|| transport::enter_detour(Detour::Offline(message)))
+}
+
+/// Ends a detour.
+#[pyfunction]
+#[pyo3(signature = (key, /))]
+pub(super) fn leave_detour(py: Python<'_>, key: u64) {
+    py.detach(|| transport::leave_detour(key));
+}
+
+/// A server that stands for the providers. `ritellm.testing.MockServer` has the public methods.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct MockServer(Mutex<mock::MockServer>);
+
+impl MockServer {
+    fn lock(&self) -> MutexGuard<'_, mock::MockServer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request as a tuple: method, target, header fields, body, endpoint, model, seconds since the server began.
+type Request<'py> =
+    (String, String, Vec<(String, String)>, Bound<'py, PyBytes>, Option<&'static str>, Option<String>, f64);
+
+#[pymethods]
+impl MockServer {
+    #[new]
+    #[pyo3(signature = (port, keep, /))]
+    fn new(py: Python<'_>, port: u16, keep: usize) -> PyResult<Self> {
+        let server = py.detach(|| mock::MockServer::start(port, keep, block_signals))?;
+        Ok(Self(Mutex::new(server)))
+    }
+
+    /// Port of the server.
+    #[getter]
+    fn port(&self) -> u16 {
+        self.lock().port()
+    }
+
+    /// Adds a rule; `effect` is JSON.
+    #[pyo3(signature = (model, contains, path, effect, body, times, /))]
+    fn add(
+        &self,
+        py: Python<'_>,
+        model: Option<String>,
+        contains: Option<String>,
+        path: Option<String>,
+        effect: &[u8],
+        body: Vec<u8>,
+        times: Option<u64>,
+    ) -> PyResult<()> {
+        let effect = serde_json::from_slice(effect).ok().and_then(|effect| Effect::read(&effect, body));
+        let effect = effect.ok_or_else(|| argument(py, "the mock server does not know this effect"))?;
+        self.lock().script(|script| script.add(Matcher { model, contains, path }, effect, times));
+        Ok(())
+    }
+
+    /// Sets the seconds before the first byte and between chunks.
+    #[pyo3(signature = (first, chunk, /))]
+    fn latency(&self, first: f64, chunk: f64) {
+        let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let latency = Latency { first: seconds(first), chunk: seconds(chunk) };
+        self.lock().script(|script| script.set_latency(latency));
+    }
+
+    /// Adds a limit.
+    #[pyo3(signature = (tokens, window, limit, /))]
+    fn limit(&self, py: Python<'_>, tokens: bool, window: &str, limit: u64) -> PyResult<()> {
+        let unit = if tokens { Unit::Tokens } else { Unit::Requests };
+        let rule = match window {
+            "bucket" => Rule::Bucket,
+            "minute" => Rule::Minute,
+            "in_flight" => Rule::InFlight,
+            _ => {
+                return Err(argument(
+                    py,
+                    format!("window is {window:?}: \"bucket\", \"minute\" or \"in_flight\" would be right"),
+                ));
+            }
+        };
+        self.lock().script(|script| script.add_limit(unit, rule, limit));
+        Ok(())
+    }
+
+    /// Forgets all rules.
+    fn reset(&self) {
+        self.lock().script(|script| script.reset());
+    }
+
+    /// Returns the requests so far.
+    fn requests<'py>(&self, py: Python<'py>) -> Vec<Request<'py>> {
+        let requests = self.lock().requests();
+        let tuple = |logged: mock::Logged| {
+            let (endpoint, model) = logged.asked().unzip();
+            let head = &logged.received.head;
+            let body = PyBytes::new(py, &logged.received.body);
+            let at = logged.at.as_secs_f64();
+            (head.method.clone(), head.target.clone(), head.headers.clone(), body, endpoint, model, at)
+        };
+        requests.into_iter().map(tuple).collect()
+    }
+
+    /// Number of all requests so far.
+    fn count(&self) -> u64 {
+        self.lock().count()
+    }
+
+    /// Forgets the requests so far.
+    fn forget(&self) {
+        self.lock().forget();
+    }
+
+    /// Closes the port and all connections.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.lock().close());
+    }
+}
