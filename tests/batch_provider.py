@@ -173,6 +173,8 @@ class BatchProvider:
         batch = self.batches[rest[0]]
         if rest[1:] == ["results"]:
             return Answer(body=self.content(batch, lambda fate: True))
+        if rest[1:] == ["cancel"]:
+            self.finish(batch, "cancelled")
         self.poll(batch)
         return reply(self.anthropic_batch(batch))
 
@@ -199,16 +201,22 @@ class BatchProvider:
         }
 
     def gemini(self, request: Request, parts: list[str]) -> Answer:
+        if "files" in parts:
+            return self.gemini_file(request, parts)
+        if parts[-1].endswith(":cancel"):
+            self.finish(self.batches[f"batches/{parts[-1].removesuffix(':cancel')}"], "cancelled")
+            return reply({})
         if request.method == "POST":
             self.calls["create"] += 1
             asked = request.json["batch"]
-            requests = asked["inputConfig"]["requests"]["requests"]
+            lines = self.files[asked["inputConfig"]["fileName"]][1].splitlines()
+            requests = [json.loads(line) for line in lines]
             if self.max_enqueued is not None:
                 enqueued = sum(len(one.rows) for one in self.batches.values() if one.status == "in_progress")
                 if enqueued + len(requests) > self.max_enqueued:
                     error = {"code": 429, "message": "Resource has been exhausted", "status": "RESOURCE_EXHAUSTED"}
                     return reply({"error": error}, 429)
-            rows = [(one["metadata"]["key"], one["request"]) for one in requests]
+            rows = [(one["key"], one["request"]) for one in requests]
             return reply(
                 self.gemini_batch(self.make("batches/", "gemini", rows, {"displayName": asked["displayName"]}))
             )
@@ -217,6 +225,29 @@ class BatchProvider:
         batch = self.batches[f"batches/{parts[-1]}"]
         self.poll(batch)
         return reply(self.gemini_batch(batch))
+
+    def gemini_file(self, request: Request, parts: list[str]) -> Answer:
+        if request.method == "POST":
+            self.calls["upload"] += 1
+            assert parts == ["upload", "v1beta", "files"]
+            assert request.headers["x-goog-upload-protocol"] == "multipart"
+            kind, _, boundary = request.headers["content-type"].partition("; boundary=")
+            assert kind == "multipart/related"
+            start, about, content, end = request.body.split(f"--{boundary}".encode())
+            assert (start, end) == (b"", b"--\r\n")
+            about, content = (part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for part in (about, content))
+            id = f"files/{len(self.files)}"
+            self.files[id] = (json.loads(about)["file"]["displayName"], content)
+            return reply({"file": self.google_file(id)})
+        if parts[-1] == "files":
+            return reply({"files": [self.google_file(id) for id in reversed(self.files)]})
+        assert parts[0] == "download" and request.target.endswith(":download?alt=media")
+        return Answer(body=self.files[f"files/{parts[-1].removesuffix(':download')}"][1])
+
+    def google_file(self, id: str) -> Json:
+        name, content = self.files[id]
+        times = {"createTime": rfc3339(1.0), "expirationTime": rfc3339(172_801.0)}
+        return {"name": id, "displayName": name, "sizeBytes": str(len(content)), "state": "ACTIVE", **times}
 
     def gemini_batch(self, batch: Batch) -> Json:
         states = {"in_progress": "RUNNING", "completed": "SUCCEEDED"}
@@ -230,8 +261,9 @@ class BatchProvider:
         }
         found: Json = {"name": batch.id, "metadata": metadata}
         if batch.status == "completed":
-            lines = [json.loads(self.line("gemini", *one)) for one in batch.results if one[1] != "missing"]
-            found |= {"done": True, "response": {"inlinedResponses": {"inlinedResponses": lines}}}
+            file = batch.id.replace("batches/", "files/out-")
+            self.files[file] = ("", self.content(batch, lambda fate: True))
+            found |= {"done": True, "response": {"responsesFile": file}}
         return found
 
     # Life.
@@ -309,7 +341,7 @@ class BatchProvider:
         elif wire == "gemini":
             part = {"content": {"parts": [{"text": answer}], "role": "model"}, "finishReason": "STOP"}
             usage = {"promptTokenCount": 10, "candidatesTokenCount": 2, "totalTokenCount": 12}
-            found = {"metadata": {"key": id}}
+            found = {"key": id}
             if fate == "answer":
                 found["response"] = {"candidates": [part], "usageMetadata": usage}
             else:

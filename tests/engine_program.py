@@ -9,11 +9,15 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import ritellm
@@ -190,25 +194,60 @@ def spark_job(
         spark.stop()
 
 
+@contextlib.contextmanager
+def spark_cluster(hosts: list[str]) -> Iterator[str]:
+    """Runs a master, and on each host a worker with one core. Yields the master's address.
+
+    Spark runs no second copy of a task on the host of the first, and a "local-cluster" has one host.
+    """
+    import pyspark
+
+    program = [os.path.join(os.path.dirname(pyspark.__file__), "bin", "spark-class")]
+    with socket.socket() as free:
+        free.bind((hosts[0], 0))
+        port = free.getsockname()[1]
+    master = f"spark://{hosts[0]}:{port}"
+    folder = tempfile.mkdtemp(prefix="spark-")
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+    package = "org.apache.spark.deploy"
+    commands = [[f"{package}.master.Master", "--host", hosts[0], "--port", str(port), "--webui-port", "0"]]
+    for host in hosts:
+        options = ["--host", host, "--cores", "1", "--memory", "1g", "--webui-port", "0", "--work-dir", folder]
+        commands.append([f"{package}.worker.Worker", *options, master])
+    processes = []
+    try:
+        for command in commands:
+            processes.append(subprocess.Popen([*program, *command], **quiet))
+        yield master
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def spark_speculative(base_url: str, log: str, rows: str) -> Any:
     """The first process that calls is stopped for a while, so that its task runs a second time elsewhere."""
-    kill_when(log, "20", 19)
-    return spark_job(
-        base_url,
-        log,
-        rows,
-        "local-cluster[2,1,1024]",
-        "4",
-        "0",
-        "4",
-        **{
-            "spark.speculation": "true",
-            "spark.speculation.interval": "100ms",
-            "spark.speculation.multiplier": "1.1",
-            "spark.speculation.quantile": "0.5",
-            "spark.speculation.minTaskRuntime": "100ms",
-        },
-    )
+    kill_when(log, "20", signal.SIGSTOP)
+    with spark_cluster(["127.0.0.1", "127.0.0.2"]) as master:
+        return spark_job(
+            base_url,
+            log,
+            rows,
+            master,
+            "4",
+            "0",
+            "4",
+            **{
+                "spark.executor.memory": "512m",
+                "spark.speculation": "true",
+                "spark.speculation.interval": "100ms",
+                "spark.speculation.multiplier": "1.1",
+                "spark.speculation.quantile": "0.5",
+                "spark.speculation.minTaskRuntime": "100ms",
+            },
+        )
 
 
 def main(name: str, *arguments: str) -> None:

@@ -26,6 +26,7 @@ def part(number: int, **changed: Any) -> dict[str, Any]:
         "carried": 0.0,
         "lookup": "file",
         "headers": {},
+        "takes_file": changed.get("lookup", "file") != "ids",
     }
     return plain | changed
 
@@ -41,7 +42,7 @@ def make(plan: Plan, number: int, now: float) -> Batch:
     """Brings a batch to the provider."""
     batch = plan.batches[number]
     plan.begins(batch, now)
-    if batch.is_file:
+    if batch.takes_file:
         plan.uploaded(batch, f"file-{number}")
         plan.begins(batch, now)
     plan.created(batch, {"id": f"batch-{number}", "status": "validating"}, now, now)
@@ -145,7 +146,7 @@ def test_one_that_is_refused_goes_when_another_has_ended() -> None:
 
 
 def test_one_that_is_refused_alone_waits_longer_each_time_or_is_split() -> None:
-    plan = plan_of(part(1, lookup="name"))
+    plan = plan_of(part(1, lookup="name", takes_file=False))
     batch = plan.batches[1]
     now, pauses = 0.0, []
     while (step := plan.step(now)).kind == "create":
@@ -198,7 +199,11 @@ def test_cost_is_kept_over_batches_that_are_under_way() -> None:
 
 def test_a_price_that_is_not_known_halts() -> None:
     plan = plan_of(part(1, cost=None), max_cost=10.0)
-    assert plan.step(0.0).kind == "halt" and plan.halted is not None and "price of m is not known" in plan.halted[1]
+    assert (
+        plan.step(0.0).kind == "halt"
+        and plan.halted is not None
+        and "what a batch of openai/m costs is not known" in plan.halted[1]
+    )
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -483,7 +483,7 @@ class TestJobs:
             def line(self, wire: str, id: str, fate: Any, answer: str | None) -> str:
                 line = json.loads(super().line(wire, id, fate, answer))
                 if answer != "ROW 1":
-                    del line["metadata"]
+                    del line["key"]
                 return json.dumps(line)
 
         forgetful = WithoutIds()
@@ -551,10 +551,99 @@ class TestJobs:
         assert [answer.data[0].embedding for _, answer in job.results()] == [[1, 2]] * 3
         assert job.export(tmp_path / "all.jsonl") == {"done": 3, "failed": 0, "missing": 0}
 
+    def test_results_that_are_in_the_batch_although_its_rows_were_in_a_file(
+        self, server: Server, tmp_path: Path
+    ) -> None:
+        """maximhq/bifrost#3951."""
+
+        class Inlined(BatchProvider):
+            def gemini_batch(self, batch: Any) -> Any:
+                found = super().gemini_batch(batch)
+                if found.get("done"):
+                    lines = [json.loads(self.line("gemini", *one)) for one in batch.results]
+                    lines = [{"metadata": {"key": line.pop("key")}, **line} for line in lines]
+                    found["response"] = {"inlinedResponses": {"inlinedResponses": lines}}
+                return found
+
+        provider = Inlined()
+        server.script = provider.script
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "gemini")).run()
+        assert texts(job) == {f"row {number}": f"ROW {number}" for number in range(3)}
+
+    def test_a_router_has_the_first_deployment_that_can(
+        self, server: Server, provider: BatchProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With its address, key, header fields and parameters. The others have no part."""
+        monkeypatch.setenv("MISTRAL_API_KEY", "of another")
+        seen: list[Any] = []
+
+        def script(request: Any) -> Answer:
+            seen.append((request.headers["authorization"], request.headers["x-team"]))
+            return provider.script(request)
+
+        server.script = script
+        first = {"model": "openai/gpt-x", "base_url": f"{server.url}/v1", "api_key": KEY, "weight": 3, "rpm": 5}
+        first |= {"headers": {"x-team": "search"}, "params": {"temperature": 0, "top_p": 0.5}}
+        last = {"model": "openai/gpt-y", "base_url": "http://127.0.0.1:9/v1", "api_key": "k"}
+        catalog = {"openai/gpt-x": {"input": 10_000, "output": 20_000}}
+        router = ritellm.Router({"g": ["mistral/m", first, last]}, fallbacks={}, catalog=catalog, max_retries=0)
+        arguments: dict[str, Any] = {"client": router, "model": "g", "prompt": "{text}", "mode": "batch", "top_p": 0.25}
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **arguments).run()
+        assert len(texts(job)) == 3 and set(seen) == {(f"Bearer {KEY}", "search")}
+        (batch,) = provider.batches.values()
+        assert {(body["model"], body["temperature"], body["top_p"]) for _, body in batch.rows} == {("gpt-x", 0, 0.25)}
+        assert job.status()["cost"] == pytest.approx(3 * 0.07)
+        assert job.status()["batches"][0]["model"] == "openai/gpt-x"
+        manifest = (tmp_path / "out" / "manifest.json").read_text()
+        assert KEY not in manifest and '"openai/gpt-x"' in manifest
+
+    def test_a_host_that_nobody_knows_has_no_price(self, server: Server, tmp_path: Path) -> None:
+        catalog = {"openai_compatible/m": {"input": 10_000, "output": 20_000}}
+        client = Client(api_key=KEY, base_url=f"{server.url}/v1", catalog=catalog)
+        arguments = options(server, "openai") | {"client": client, "model": "openai_compatible/m"}
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **arguments)
+        assert job.estimate()["cost"] is None
+        assert len(texts(job.run())) == 3 and job.status()["cost"] is None
+        job = ritellm.bulk(table(3), out=tmp_path / "other", max_cost=100, **arguments)
+        with pytest.raises(JobPaused, match="what a batch of openai_compatible/m costs is not known") as paused:
+            job.run()
+        assert paused.value.code == "cost"
+
+    @pytest.mark.parametrize("wire", WIRES)
+    def test_batches_are_cancelled(self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        """What was answered is taken, and the other rows stay pending, whatever the provider says of them."""
+        provider.polls = 1_000_000
+        # Nothing says that a cancelled batch of Gemini's has results.
+        answered = () if wire == "gemini" else ("row 1", "row 4")
+        provider.fate = lambda number, text, body: "answer" if text in answered else "cancelled"
+        arguments = {"out": tmp_path / "out", "batch_rows": 3, **options(server, wire)}
+        job = ritellm.bulk(table(5), **arguments).start()
+        while job.status()["in_flight"] < 5 or job.status()["batches"][-1]["state"] != "in_progress":
+            job.wait(0.01)
+        with pytest.raises(ritellm.InvalidArgumentError, match="the job runs already"):
+            job.cancel_batches()
+        with pytest.raises(ritellm.JobLocked):
+            ritellm.bulk(table(5), **arguments).cancel_batches()
+        job.cancel()
+        with pytest.raises(JobPaused):
+            job.wait()
+        again = ritellm.bulk(table(5), **arguments)
+        assert again.cancel_batches(progress=False) == 2
+        status = again.status()
+        assert (status["done"], status["failed"]) == (len(answered), 0) and again.failures() == []
+        assert {one["state"] for one in status["batches"]} == {"cancelled"}
+        assert os.listdir(tmp_path / "out" / "batches") == ["state.json"]
+        assert again.cancel_batches(progress=False) == 0
+        ritellm.bulk(table(5), **{**arguments, "mode": "calls", "batch_rows": None})._check_batches()
+        provider.polls, provider.fate = 1, lambda number, text, body: "answer"
+        assert len(texts(ritellm.bulk(table(5), **arguments).run())) == 5
+        assert set(provider.bought.values()) == {1}
+
     def test_what_has_no_place(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY"):
             monkeypatch.setenv(name, KEY)
-        router = ritellm.Router({"fast": ["openai/a"]}, client=options(server, "openai")["client"])
+        groups = {"fast": ["openai/a"], "slow": ["mistral/a", "mistral/b"]}
+        router = ritellm.Router(groups, client=options(server, "openai")["client"])
         right = options(server, "openai")
         for changed, what in [
             ({"mode": "batches"}, 'mode is \'batches\': "calls" or "batch"'),
@@ -562,7 +651,9 @@ class TestJobs:
             ({"max_in_flight": 3}, "max_in_flight has no place"),
             ({"mode": "calls", "batch_rows": 3}, "batch_rows has no place"),
             ({"batch_rows": 0}, "batch_rows is 0"),
-            ({"client": router, "model": "fast"}, "client is a Router"),
+            ({"client": router, "model": None, "prompt": None}, "model is None: .*the name of a group .*: fast, slow"),
+            ({"client": router, "model": "openai/a"}, 'model is "openai/a": '),
+            ({"client": router, "model": "slow"}, r'no deployment of "slow" \(mistral, mistral\) has batches'),
             ({"model": "mistral/x"}, "mistral has no batches"),
         ]:
             with pytest.raises(ritellm.InvalidArgumentError, match=what):
@@ -588,3 +679,5 @@ class TestJobs:
         assert "batch_0  completed  3 of 3 rows  openai/gpt-x" in shown and "batch_1" in shown
         assert command(["bulk", "status", out, "--json"]) == 0
         assert [one["rows"] for one in json.loads(capsys.readouterr().out)["batches"]] == [3, 2]
+        assert command(["bulk", "cancel", out]) == 0
+        assert "0 batches cancelled" in capsys.readouterr().out

@@ -154,7 +154,12 @@ def parser() -> argparse.ArgumentParser:
     )
     bulk_parser.set_defaults(run=bulk)
     add = bulk_parser.add_argument
-    add("words", nargs="+", metavar="FILE", help="JSONL, CSV or Parquet files; or estimate, status, retry or export")
+    add(
+        "words",
+        nargs="+",
+        metavar="FILE",
+        help="JSONL, CSV or Parquet files; or estimate, status, retry, cancel or export",
+    )
     add("-m", "--model", help="as provider/model, or a group of the router; without it, each row names its own")
     add("-c", "--config", metavar="FILE", help="a router's TOML or YAML file")
     add("-p", "--prompt", help="text of the message, with {column} for the value of a column")
@@ -279,7 +284,7 @@ def bulk(arguments: argparse.Namespace) -> int:
     from ._bulk import Job, bulk
 
     action, *rest = arguments.words
-    if action not in ("estimate", "status", "retry", "export") or os.path.exists(action):
+    if action not in ("estimate", "status", "retry", "cancel", "export") or os.path.exists(action):
         action, rest = "run", arguments.words
     client: Any = None if arguments.config is None else Router.from_file(arguments.config)
     names = (
@@ -314,6 +319,8 @@ def bulk(arguments: argparse.Namespace) -> int:
     progress = not arguments.quiet
     if action in ("run", "retry"):
         return bulk_run(job, progress, action == "retry", arguments.json)
+    if action == "cancel":
+        return bulk_cancel(job, progress, arguments.json)
     if action == "export":
         return bulk_export(job, rest[1:], arguments.parquet)
     show(job.estimate() if action == "estimate" else job.status(), arguments.json)
@@ -340,6 +347,15 @@ def bulk_run(job: Any, progress: bool, retry_failed: bool, as_json: bool) -> int
         signal.signal(signal.SIGTERM, before)
     show(job.status(), as_json)
     return EXIT_ERROR if job.status()["failed"] else 0
+
+
+def bulk_cancel(job: Any, progress: bool, as_json: bool) -> int:
+    """Runs `ritellm bulk cancel`: ends the batches of a job at the provider."""
+    count = job.cancel_batches(progress=progress)
+    if not as_json:
+        print(f"{count} {'batch' if count == 1 else 'batches'} cancelled; rows without an outcome are pending")
+    show(job.status(), as_json)
+    return 0
 
 
 def bulk_export(job: Any, rest: Sequence[str], parquet: bool) -> int:

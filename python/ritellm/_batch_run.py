@@ -21,6 +21,8 @@ from ritellm._batch_state import Batch, Plan
 from ritellm.exceptions import (
     APIConnectionError,
     APIResponseValidationError,
+    BadRequestError,
+    ConflictError,
     DiskFullError,
     InternalServerError,
     InvalidArgumentError,
@@ -97,6 +99,7 @@ class Runner:
         retry_failed: true if rows that ended as errors run again.
         max_rows: number of rows of a batch, if it is not the provider's maximum.
         max_cost: cost in US dollars that no batch may lead beyond.
+        cancels: true if the batches at the provider are to be cancelled, and no others made.
     """
 
     def __init__(
@@ -108,11 +111,13 @@ class Runner:
         retry_failed: bool,
         max_rows: int | None,
         max_cost: float | None,
+        cancels: bool = False,
     ) -> None:
         self._client, self._core, self._folder = client, core, folder
         options = {name: value for name, value in core.call_options().items() if name not in OF_ROWS}
         self._options = _core.conceal(options)
         self._limits = (max_rows, max_cost)
+        self._cancels = cancels
         self.plan = self._load()
         self.pause: tuple[str, Any] | None = None
         self._wake = threading.Condition()
@@ -123,8 +128,8 @@ class Runner:
     def _load(self) -> Plan:
         state = load(self._folder)
         if state is None:
-            return Plan(f"rt{secrets.token_hex(6)}", *self._limits)
-        return Plan.load(state, *self._limits, time.monotonic())
+            return Plan(f"rt{secrets.token_hex(6)}", *self._limits, self._cancels)
+        return Plan.load(state, *self._limits, time.monotonic(), self._cancels)
 
     def start(self) -> None:
         """Begins the run."""
@@ -171,7 +176,7 @@ class Runner:
         self.plan.spent = self._batches.spent()
         self._take_steps()
         # Rows that were read from an iterator and are in no batch could not be read again.
-        if parts := self._batches.flush():
+        if (parts := self._batches.flush()) and not self._cancels:
             self.plan.add(parts)
             self._save()
 
@@ -240,7 +245,10 @@ class Runner:
         if headers:
             options["extra_headers"] = headers
         with self._request(batch, "create", is_repeatable=False) as send:
-            if batch.is_file:
+            if batch.takes_file and batch.lookup == "name":
+                options |= {"input_file_id": batch.file_id, "display_name": name, "batch_model": batch.model}
+                made = send("batch_create", batch.provider, None, **options)
+            elif batch.takes_file:
                 options |= {
                     "input_file_id": batch.file_id,
                     "endpoint": batch.endpoint,
@@ -249,8 +257,6 @@ class Runner:
                 }
                 made = send("batch_create", batch.provider, None, **options)
             else:
-                if batch.lookup == "name":
-                    options |= {"display_name": name, "batch_model": batch.model}
                 made = send("batch_submit", batch.provider, (f"{name}.json", self._path(batch, "requests")), **options)
             self.plan.created(batch, made, time.monotonic(), time.time())
         self._save()
@@ -316,6 +322,24 @@ class Runner:
         if batch.state != "running":
             self._save()
 
+    def _cancel(self, batch: Batch) -> None:
+        """Tells the provider to cancel a batch."""
+        found = None
+        try:
+            with self._request(batch, "cancel", is_repeatable=True) as send:
+                # One that has ended meanwhile is refused.
+                with contextlib.suppress(BadRequestError, ConflictError, NotFoundError):
+                    found = send("batch_cancel", batch.provider, batch.batch_id)
+                self.plan.given_up(batch, found, time.monotonic())
+        finally:
+            self._save()
+
+    def _drop(self, batch: Batch) -> None:
+        """Forgets a batch that was not made."""
+        self.plan.dropped(batch)
+        self._save()
+        self._remove(batch)
+
     def _land(self, batch: Batch) -> None:
         paths = []
         for index, file_id in enumerate(batch.outputs):
@@ -331,10 +355,11 @@ class Runner:
         started = batch.started or time.time()
         results = {
             "files": paths,
-            "missing": batch.missing,
+            "missing": "unsent" if batch.is_given_up else batch.missing,
             "refused": batch.refused,
             "started": started,
             "latency": max((batch.ended or started) - started, 0.0),
+            "is_given_up": batch.is_given_up,
         }
         landed = self._batches.land(batch.number, results)
         _point("after land")

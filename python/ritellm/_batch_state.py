@@ -13,9 +13,10 @@ before anything is sent again: by its file, its name, or the ids of its rows.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from ritellm import _core
 
 __all__ = ["ENDED_STATUSES", "Batch", "Plan", "Step"]
 
@@ -34,9 +35,6 @@ TROUBLE = (2.0, 60.0)
 
 ENDED_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a batch changes no more, in OpenAI's words."""
-TOO_MANY_TOKENS = "token_limit_exceeded"
-"""OpenAI's and Azure's code for a batch that would exceed the tokens that may be enqueued."""
-
 SKEW = 300
 """Seconds by which the provider's clock may be behind this machine's."""
 
@@ -45,7 +43,8 @@ class Step(NamedTuple):
     """What to do next."""
 
     kind: str
-    """``"cut"``, ``"split"``, ``"upload"``, ``"create"``, ``"find"``, ``"poll"``, ``"land"``, ``"wait"``, ``"done"`` or ``"halt"``."""
+    """``"cut"``, ``"split"``, ``"upload"``, ``"create"``, ``"find"``, ``"poll"``, ``"cancel"``, ``"drop"``, ``"land"``, ``"wait"``,
+    ``"done"`` or ``"halt"``."""
     batch: Batch | None = None
     until: float | None = None
 
@@ -66,6 +65,8 @@ class Batch:
     carried: float
     lookup: str
     headers: dict[str, str]
+    takes_file: bool = False
+    """True if the provider reads the rows from an uploaded file."""
     state: str = "written"
     file_id: str | None = None
     batch_id: str | None = None
@@ -84,6 +85,8 @@ class Batch:
     """Time at which it was about to be made."""
     started: float | None = None
     ended: float | None = None
+    is_given_up: bool = False
+    """True if the provider was told to cancel it, for its rows to stay pending."""
 
     due: float = dataclasses.field(default=0.0, metadata={"stored": False})
     pause: float = dataclasses.field(default=0.0, metadata={"stored": False})
@@ -97,11 +100,6 @@ class Batch:
         """Returns what is on the disk."""
         fields = (field for field in dataclasses.fields(self) if field.metadata.get("stored", True))
         return {field.name: getattr(self, field.name) for field in fields}
-
-    @property
-    def is_file(self) -> bool:
-        """True if the provider reads the rows from an uploaded file."""
-        return self.lookup == "file"
 
     @property
     def is_committed(self) -> bool:
@@ -122,10 +120,13 @@ class Plan:
         tag: the beginning of the names of everything that this job makes at the provider.
         max_rows: number of rows of a batch, if it is not the provider's maximum.
         max_cost: cost in US dollars that no batch may lead beyond.
+        cancels: true if there are to be no batches: those at the provider are cancelled, and what was answered is taken.
     """
 
-    def __init__(self, tag: str, max_rows: int | None = None, max_cost: float | None = None) -> None:
-        self.tag, self.max_rows, self.max_cost = tag, max_rows, max_cost
+    def __init__(
+        self, tag: str, max_rows: int | None = None, max_cost: float | None = None, cancels: bool = False
+    ) -> None:
+        self.tag, self.max_rows, self.max_cost, self.cancels = tag, max_rows, max_cost, cancels
         self.batches: dict[int, Batch] = {}
         self.finished: list[dict[str, Any]] = []
         self.max_tokens: int | None = None
@@ -151,9 +152,16 @@ class Plan:
         }
 
     @classmethod
-    def load(cls, stored: Mapping[str, Any], max_rows: int | None, max_cost: float | None, now: float) -> Plan:
+    def load(
+        cls,
+        stored: Mapping[str, Any],
+        max_rows: int | None,
+        max_cost: float | None,
+        now: float,
+        cancels: bool = False,
+    ) -> Plan:
         """Returns the plan of a job whose process has ended. What may have been sent is looked for."""
-        plan = cls(stored["tag"], max_rows, max_cost)
+        plan = cls(stored["tag"], max_rows, max_cost, cancels)
         plan.finished, plan._next, plan.max_tokens = list(stored["finished"]), stored["next"], stored["max_tokens"]
         known = {field.name for field in dataclasses.fields(Batch)}
         for one in stored["batches"]:
@@ -193,17 +201,22 @@ class Plan:
             if batch.lost is not None and batch.due <= now:
                 return Step("find", batch)
         for batch in batches:
+            if self.cancels and batch.state == "running" and not batch.is_given_up and batch.due <= now:
+                return Step("cancel", batch)
+        for batch in batches:
             if batch.state == "running" and batch.due <= now:
                 return Step("poll", batch)
         waiting = [batch for batch in batches if batch.state in ("written", "uploaded")]
+        if self.cancels and waiting:
+            return Step("drop", waiting[0])
         for batch in waiting:
             if batch.too_large:
                 return Step("split", batch)
             if batch.due <= now and self._may_go(batch, now):
-                return Step("upload" if batch.is_file and batch.file_id is None else "create", batch)
+                return Step("upload" if batch.takes_file and batch.file_id is None else "create", batch)
         if self.halted is not None:
             return Step("halt")
-        if not self.is_exhausted and not waiting:
+        if not self.is_exhausted and not waiting and not self.cancels:
             return Step("cut")
         if not batches:
             return Step("done")
@@ -229,8 +242,11 @@ class Plan:
         if self.max_cost is None:
             return True
         if batch.cost is None:
-            model = f"the price of {batch.model} is not known, so max_cost cannot be kept: a catalog that has it would be right"
-            self.halt("cost", model)
+            self.halt(
+                "cost",
+                f"what a batch of {batch.provider}/{batch.model} costs is not known, so max_cost cannot be kept: a catalog that has "
+                'the model would be right or, where it has, mode="calls"',
+            )
             return False
         if self._committed() + batch.cost <= self.max_cost:
             return True
@@ -271,7 +287,7 @@ class Plan:
 
     def begins(self, batch: Batch, wall: float) -> None:
         """Notes that a batch is about to be uploaded, or made."""
-        if batch.is_file and batch.file_id is None:
+        if batch.takes_file and batch.file_id is None:
             batch.state = "uploading"
         else:
             batch.state, batch.intended = "creating", wall
@@ -313,10 +329,9 @@ class Plan:
         self._take_back(batch, now)
         batch.batch_id = batch.status = None
         self.trouble = message
-        limit = re.search(r"[Ll]imit:?\s+([\d,_]+)\s+enqueued", message)
+        _, limit = _core.BulkBatches.queue_refusal(batch.provider, "", message)
         if limit is not None:
-            known = int(re.sub(r"\D", "", limit[1]))
-            self.max_tokens = known if self.max_tokens is None else min(known, self.max_tokens)
+            self.max_tokens = limit if self.max_tokens is None else min(limit, self.max_tokens)
         is_alone = not any(
             other.is_committed and (other.provider, other.model) == (batch.provider, batch.model)
             for other in self.batches.values()
@@ -374,10 +389,14 @@ class Plan:
 
     def _refused_whole(self, batch: Batch, found: Mapping[str, Any], now: float) -> None:
         """Takes a batch whose rows the provider did not begin with."""
+        if batch.is_given_up:
+            batch.state = "ended"
+            return
         errors = (found.get("errors") or {}).get("data") or []
         errors = [error for error in errors if isinstance(error, Mapping)]
         messages = "; ".join(str(error.get("message") or error.get("code")) for error in errors[:3])
-        if any(error.get("code") == TOO_MANY_TOKENS for error in errors):
+        codes = [str(error.get("code") or "") for error in errors]
+        if any(_core.BulkBatches.queue_refusal(batch.provider, code, "")[0] for code in codes):
             self.refused(batch, now, messages)
             return
         # Lines are counted from 1.
@@ -395,6 +414,18 @@ class Plan:
         self._take_back(batch, now)
         batch.batch_id = None
         self.halt("refused", f"the provider refuses a batch: {messages or 'it says no reason'}")
+
+    def given_up(self, batch: Batch, found: Mapping[str, Any] | None, now: float) -> None:
+        """Notes that the provider was told to cancel a batch, or that it has ended before."""
+        batch.is_given_up = True
+        batch.status = (found or {}).get("status") or batch.status
+        batch.pause, batch.due = POLL[0], now
+        self.trouble = None
+
+    def dropped(self, batch: Batch) -> None:
+        """Notes that the files of a batch that was not made are gone."""
+        self._next = self.next_number
+        del self.batches[batch.number]
 
     def landed(self, batch: Batch, again: Iterable[Mapping[str, Any]]) -> None:
         """Notes that the results of a batch are in the journal, and takes the batches of the rows that go again."""

@@ -26,6 +26,20 @@ else:
 __all__ = ["Failure", "Job", "bulk"]
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
+_OF_ROUTERS = (
+    "account",
+    "base_model",
+    "limits",
+    "max_in_flight",
+    "name",
+    "order",
+    "quota_group",
+    "rpm",
+    "timeout",
+    "tpm",
+    "weight",
+)
+"""Options of a router's deployment that have no meaning for batches."""
 _LOOK = 0.1
 """Seconds between two looks at a job that runs."""
 
@@ -81,7 +95,8 @@ def bulk(
         messages: a list of messages with ``{column}`` in their texts, or such a function.
         input: the same for ``endpoint="embedding"`` and ``endpoint="responses"``.
         endpoint: ``"chat"``, ``"embedding"`` or ``"responses"``.
-        mode: ``"calls"``, or ``"batch"`` for the provider's own batches, which take up to a day and cost half.
+        mode: ``"calls"``, or ``"batch"`` for the provider's own batches, which take up to a day and cost half. Of a router's
+            group the first deployment whose provider has batches gets them.
         response_format: the type or the JSON schema that answers have to follow, as for `completion`. Each is checked;
             ``answer.parsed`` is its value. A row whose answer does not fit ends as an ``OutputValidationError``.
         validation_retries: number of times that the model is asked again, with what is wrong, if its answer does not fit.
@@ -205,12 +220,34 @@ class Job:
 
             _params["base_url"] = local.base_url(str(self._model))
         options["batch"] = self._mode == "batch"
-        if self._mode == "batch" and self._client.router_status():
-            raise InvalidArgumentError(
-                'client is a Router, whose groups have no batches: a Client is right for mode="batch"'
-            )
+        if self._mode == "batch":
+            self._pin(options, _params)
         self._core = _core.BulkJob(self._client, source, options, _params)
         self._has_run = False
+
+    def _pin(self, options: dict[str, Any], params: dict[str, Any]) -> None:
+        """Makes the job one of a single deployment, if its client is a router: a batch is at one account.
+
+        That is the first of the group whose provider has batches. Its fallbacks and the others of the group have no part.
+        """
+        found = self._client.batch_deployment(options.get("model"))
+        if found is None:
+            return
+        deployment, settings = found
+        options["model"] = self._model = deployment.model
+        given = dict(deployment.options)
+        for name in _OF_ROUTERS:
+            given.pop(name, None)
+        defaults = given.pop("params", {})
+        headers = given.pop("headers", None)
+        if headers:
+            given["extra_headers"] = {**headers, **(params.get("extra_headers") or {})}
+        for name, value in (given | defaults).items():
+            if name == "extra_headers":
+                params[name] = value
+            else:
+                params.setdefault(name, value)
+        self._client = Client(**settings)
 
     def _use_form(self, options: dict[str, Any], params: dict[str, Any]) -> None:
         """Makes what the core takes of ``prompt``, ``messages``, ``input`` and ``response_format``."""
@@ -343,8 +380,8 @@ class Job:
         self._begin(retry_failed)
         return self
 
-    def _begin(self, retry_failed: bool) -> None:
-        """Begins a run."""
+    def _begin(self, retry_failed: bool, cancels: bool = False) -> None:
+        """Begins a run; with ``cancels`` one that ends the batches at the provider."""
         if self._mode == "batch":
             from ritellm._batch_run import Runner
 
@@ -355,6 +392,7 @@ class Job:
                 retry_failed=retry_failed,
                 max_rows=self._batch_rows,
                 max_cost=self._max_cost,
+                cancels=cancels,
             )
             self._runner.start()
         else:
@@ -399,6 +437,39 @@ class Job:
             self._runner.stop()
         else:
             self._core.stop(now)
+
+    def cancel_batches(self, *, progress: bool | None = None) -> int:
+        """Cancels the batches of a job with ``mode="batch"`` at the provider, and waits until they have ended.
+
+        What was answered by then is taken, and was paid; the other rows stay pending, for another run with either ``mode``.
+        Batches that were not made yet are forgotten. If the waiting is interrupted, calling it again goes on, and running the
+        job again takes the results and asks for the other rows.
+
+        Returns:
+            The number of batches that were at the provider.
+
+        Raises:
+            InvalidArgumentError: the job has ``mode="calls"``.
+            JobLocked: another process runs the job: end that one first.
+            JobPaused: the provider refuses the key.
+        """
+        if self._mode != "batch":
+            raise InvalidArgumentError('the job has mode="calls": cancel() ends it, and there are no batches to cancel')
+        from ritellm._batch_run import open_batches
+
+        found = len(open_batches(self.out))
+        shown = progress_for(progress)
+        self._begin(False, cancels=True)
+        try:
+            while not self._core.wait(_LOOK):
+                shown.update(self.status())
+        except BaseException:
+            self.cancel()
+            raise
+        finally:
+            shown.close()
+        self._finish(False, shown)
+        return found
 
     def _stopping(self) -> str:
         if self._runner is not None:

@@ -281,6 +281,10 @@ class Client(_Initialised):
             InvalidArgumentError: of a router, if no deployment is called so, either.
         """
 
+    def batch_deployment(self, group: str | None) -> tuple[Any, dict[str, Any]] | None:
+        """Returns the deployment of a router's group to which a job's batches go, as it was given, and the settings of a client
+        without the router; None if this is none."""
+
     def router_status(self) -> dict[str, dict[str, Any]]:
         """Returns the state of each deployment of a router, by its name."""
 
@@ -802,6 +806,11 @@ class BulkBatches:
     @staticmethod
     def failure_class(provider: str, status: int, body: bytes) -> str:
         """Returns the class of a provider's refusal: ``"rate"``, ``"quota_fatal"`` and so on."""
+
+    @staticmethod
+    def queue_refusal(provider: str, code: str, message: str) -> tuple[bool, int | None]:
+        """Returns what the refusal of a batch says about the tokens that may be enqueued: True if there are too many, and their
+        maximum number if it is named."""
 
     def flush(self) -> list[dict[str, Any]]:
         """Ends the batches that are not full, and returns their descriptions."""

@@ -41,9 +41,11 @@ ID = "ritellm_row"
 # Arguments of `ritellm.bulk` that have no place here, with what is there instead.
 REFUSED = {
     "out": "the output is the engine's; memo=… keeps answers for the next run",
-    "max_cost": "costs are not counted across processes; limits=… of the client bound the rate",
-    "dedupe": "drop duplicates before, and join the answers afterwards",
-    "mode": 'a batch of the provider\'s is one of a whole table: ritellm.bulk(…, mode="batch")',
+    "max_cost": "costs are not counted across processes: map a part of the rows, look at the sum of the column cost, and go on "
+    "with memo=…; limits=… of the client bound the rate",
+    "dedupe": "drop duplicates before, and join the answers to the rows afterwards",
+    "mode": 'a batch is one of a whole table: write the rows to Parquet, and ritellm.bulk("rows/*.parquet", mode="batch", …) '
+    "reads them",
     "batch_rows": 'it belongs to mode="batch"',
     "durability": "the output is the engine's",
     "on_change": "the output is the engine's",

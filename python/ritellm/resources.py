@@ -459,7 +459,7 @@ class Batches:
 
 
 def _has_files(provider: str, input_file_id: str | None) -> bool:
-    """Returns True if the provider reads the rows of a batch from an uploaded file.
+    """Returns True if the provider reads the rows of a batch from an uploaded file, in OpenAI's format.
 
     Raises:
         InvalidArgumentError: there is an ``input_file_id`` beside the rows.
@@ -467,7 +467,8 @@ def _has_files(provider: str, input_file_id: str | None) -> bool:
     if input_file_id is not None:
         raise InvalidArgumentError("requests and input_file_id are two ways to say the same: give one")
     name = str(provider).partition("/")[0]
-    return any(row["name"] == name and "file_create" in row["operations"] for row in _core.providers())
+    # Rows in Gemini's files have a format of their own; its files are not read back.
+    return any(row["name"] == name and "file_content" in row["operations"] for row in _core.providers())
 
 
 def _rows(requests: Iterable[Mapping[str, Any]] | None) -> Any:

@@ -43,14 +43,36 @@ pub struct BatchRules {
     pub max_rows: usize,
     /// Size that a batch may have, in bytes.
     pub max_bytes: usize,
-    /// Price of a batch's tokens, as a part of that of calls.
-    pub price: f64,
+    /// Price of a batch's tokens, as a part of that of calls; `None` if it is not known.
+    pub price: Option<f64>,
     /// What tells whose a batch is.
     pub lookup: Lookup,
+    /// True if the provider reads the rows from an uploaded file; otherwise they are in the request that makes the batch.
+    pub takes_file: bool,
+    /// How a batch is refused that would exceed the tokens that may be enqueued.
+    pub queue: Option<QueueRules>,
     /// The header field that a call may have and that a batch's rows share.
     pub shared_header: Option<&'static str>,
     /// Operations that its batches may have.
     pub operations: &'static [Operation],
+}
+
+/// How a provider refuses a batch that would exceed the tokens that may be enqueued.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueRules {
+    /// Code of the error.
+    pub code: &'static str,
+    /// Words before and after the number of tokens in its message, in lower case.
+    pub limit: (&'static str, &'static str),
+}
+
+/// What a refusal of a batch says about the tokens that may be enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueRefusal {
+    /// True if the code says that there are too many.
+    pub is_full: bool,
+    /// Maximum number of them, if the message names it.
+    pub max_tokens: Option<u64>,
 }
 
 /// What tells whose a batch is, when the answer to its creation was lost.
@@ -108,17 +130,33 @@ impl RowAnswer {
     }
 }
 
-/// Returns the price of the tokens of a provider's batches, as a part of that of calls.
+/// Returns the price of the tokens of a provider's batches, as a part of that of calls; `None` if it is not known.
 ///
 /// # Errors
 /// `InvalidArgument` if it has no batches.
-pub fn batch_price(provider: &str) -> Result<f64> {
+pub fn batch_price(provider: &str) -> Result<Option<f64>> {
     let rows = lookup(provider).and_then(|provider| provider.batch_rows());
     rows.map(|rows| rows.rules().price).ok_or_else(|| {
         let have = all().filter(|provider| provider.batch_rows().is_some()).map(|provider| provider.row().name);
         let have = have.collect::<Vec<_>>().join(", ");
         Error::argument(format!("{provider} has no batches: mode=\"calls\" would be right; these have: {have}"))
     })
+}
+
+/// Returns what a provider's refusal of a batch says about the tokens that may be enqueued.
+pub fn queue_refusal(provider: &str, code: &str, message: &str) -> QueueRefusal {
+    let rows = lookup(provider).and_then(|provider| provider.batch_rows());
+    let Some(queue) = rows.and_then(|rows| rows.rules().queue) else { return QueueRefusal::default() };
+    let message = message.to_lowercase();
+    let (before, after) = queue.limit;
+    let limits = message.match_indices(before).filter_map(|(at, _)| {
+        let rest = message[at + before.len()..].trim_start_matches(':').trim_start();
+        let end = rest.find(|character: char| !matches!(character, '0'..='9' | ',' | '_')).unwrap_or(rest.len());
+        let is_of_queue = rest[end..].trim_start().starts_with(after);
+        let digits: String = rest[..end].chars().filter(char::is_ascii_digit).collect();
+        digits.parse().ok().filter(|_| is_of_queue)
+    });
+    QueueRefusal { is_full: code == queue.code, max_tokens: limits.min() }
 }
 
 /// Returns the class of a provider's refusal; `None` if there is no such provider.
@@ -129,15 +167,18 @@ pub fn refusal_class(provider: &str, response: &HttpResponse) -> Option<FailureC
     Some(failure_class(&error))
 }
 
-/// OpenAI's rows.
-pub(super) static OPENAI: OpenAiRows = OpenAiRows { version: "/v1" };
+/// OpenAI's rows, and those of hosts with the same limits and prices.
+pub(super) static OPENAI: OpenAiRows = OpenAiRows { version: "/v1", price: Some(0.5) };
 /// Azure's rows, whose paths have no version.
-pub(super) static AZURE: OpenAiRows = OpenAiRows { version: "" };
+pub(super) static AZURE: OpenAiRows = OpenAiRows { version: "", price: Some(0.5) };
+/// Rows of a host of which nothing but its format is known.
+pub(super) static UNKNOWN_HOST: OpenAiRows = OpenAiRows { version: "/v1", price: None };
 
 /// Rows in OpenAI's format.
 pub(super) struct OpenAiRows {
     /// Beginning of the paths that rows name.
     version: &'static str,
+    price: Option<f64>,
 }
 
 impl BatchRows for OpenAiRows {
@@ -146,8 +187,11 @@ impl BatchRows for OpenAiRows {
             max_rows: 50_000,
             // 200 MB, read as the smaller of the two meanings.
             max_bytes: 200_000_000,
-            price: 0.5,
+            price: self.price,
             lookup: Lookup::File,
+            takes_file: true,
+            // `Enqueued token limit reached for … in organization …. Limit: 90,000 enqueued tokens.`
+            queue: Some(QueueRules { code: "token_limit_exceeded", limit: ("limit", "enqueued") }),
             shared_header: None,
             operations: &[Operation::Chat, Operation::Embedding, Operation::Responses],
         }

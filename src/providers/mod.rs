@@ -75,7 +75,10 @@ use crate::types::rate_limit::{Signals, TokenRules};
 use crate::types::request::Request;
 use crate::types::secret::Secret;
 
-pub use batch_rows::{BatchRows, BatchRules, Lookup, RowAnswer, RowResult, batch_price, refusal_class};
+pub use batch_rows::{
+    BatchRows, BatchRules, Lookup, QueueRefusal, QueueRules, RowAnswer, RowResult, batch_price, queue_refusal,
+    refusal_class,
+};
 pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
 pub use embeddings::EmbeddingRow;
 pub use parameter_names::{documented_parameters, openai_parameters};

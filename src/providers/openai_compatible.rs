@@ -86,6 +86,8 @@ impl Provider for OpenAiCompatible {
 
     fn batch_rows(&self) -> Option<&'static dyn BatchRows> {
         let has_batches = self.endpoints.iter().any(|(operation, _)| *operation == Operation::BatchCreate);
-        has_batches.then_some(&batch_rows::OPENAI)
+        // https://platform.openai.com/docs/guides/batch, https://console.groq.com/docs/batch: half the price.
+        let is_known = !self.row.base_url.is_empty();
+        has_batches.then_some(if is_known { &batch_rows::OPENAI } else { &batch_rows::UNKNOWN_HOST })
     }
 }

@@ -27,6 +27,7 @@ use crate::bulk::run::{Calls, Check, Input, Snapshot, State, Status, Stop, Watch
 use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
+use crate::client::notify;
 use crate::error::{Error, ErrorKind};
 use crate::providers::batch_price;
 use crate::types::operation::Operation;
@@ -195,7 +196,12 @@ impl BulkJob {
         if inner.is_batch
             && let Some((provider, _)) = inner.model.as_deref().and_then(|model| calls.model(model))
         {
-            batch_price(&provider).map_err(failed)?;
+            let price = batch_price(&provider).map_err(failed)?;
+            if price.is_none() && inner.client.get().bulk_settings(py)?.catalog.is_some() {
+                notify(format!(
+                    "it is not known what batches cost at {provider}: costs of the job are left out, and max_cost cannot be kept"
+                ));
+            }
         }
         Ok(Self { inner: Some(Arc::new(inner)) })
     }
@@ -308,7 +314,7 @@ impl BulkJob {
             let (mut cost, mut seconds) = (None, None);
             if let Some((provider, name)) = place {
                 let entry = settings.catalog.as_ref().and_then(|catalog| catalog.find(&provider, &name));
-                let price = if inner.is_batch { batch_price(&provider).ok() } else { Some(1.0) };
+                let price = if inner.is_batch { batch_price(&provider).ok().flatten() } else { Some(1.0) };
                 cost = entry.and_then(|entry| Some(entry.cost(&load.usage, 0)? * price?));
                 // Batches have limits of their own.
                 if let Some(limits) = settings.limits.as_ref().filter(|_| !inner.is_batch) {

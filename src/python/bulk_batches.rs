@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBool, PyDict, PyList};
 
 use super::bulk::{BulkJob, Inner, Rest};
 use super::errors::{argument, exception};
@@ -19,7 +19,7 @@ use crate::bulk::job::Rows;
 use crate::bulk::journal::{Journal, Manifest};
 use crate::bulk::run::{Input, State, Stop};
 use crate::error::Result as CoreResult;
-use crate::providers::{Lookup, refusal_class};
+use crate::providers::{Lookup, queue_refusal, refusal_class};
 use crate::types::http::{Headers, HttpResponse};
 use crate::types::rate_limit::FailureClass;
 
@@ -52,6 +52,7 @@ struct Results {
     refused: HashMap<usize, (String, String)>,
     started: f64,
     latency: f64,
+    is_given_up: bool,
 }
 
 #[pymethods]
@@ -132,6 +133,7 @@ impl BulkBatches {
             refused: results.refused,
             started: seconds(results.started),
             latency: seconds(results.latency),
+            is_given_up: results.is_given_up,
         };
         let Landed { done, failed, again, strangers, halt } =
             self.with(py, |batches| batches.land(number, &results))?;
@@ -172,6 +174,14 @@ impl BulkBatches {
         let response =
             HttpResponse { received: 0, status, headers: Headers::default(), body: Bytes::copy_from_slice(body) };
         refusal_class(provider, &response).map_or("", FailureClass::name)
+    }
+
+    /// Returns what the refusal of a batch says about the tokens that may be enqueued: True if there are too many, and their
+    /// maximum number if it is named.
+    #[staticmethod]
+    fn queue_refusal(provider: &str, code: &str, message: &str) -> (bool, Option<u64>) {
+        let refusal = queue_refusal(provider, code, message);
+        (refusal.is_full, refusal.max_tokens)
     }
 
     /// Returns the cost of all outcomes in the journal, in US dollars.
@@ -259,6 +269,7 @@ fn description<'py>(py: Python<'py>, part: &Part) -> PyResult<Bound<'py, PyDict>
         Lookup::RowIds => "ids",
     };
     values::set(&dict, "lookup", lookup)?;
+    values::set(&dict, "takes_file", PyBool::new(py, part.takes_file).to_owned().as_any())?;
     let headers = values::dict(py)?;
     if let Some((name, value)) = &part.header {
         values::set(&headers, name, value.as_str())?;

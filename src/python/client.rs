@@ -397,6 +397,23 @@ impl Client {
         }
     }
 
+    /// Returns the deployment of a router's group to which a job's batches go, as it was given, and the settings of a client
+    /// without the router; None if this is none.
+    fn batch_deployment<'py>(
+        &self,
+        py: Python<'py>,
+        group: Option<&str>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyDict>)>> {
+        let state = self.state();
+        let Some(routing) = &state.routing else { return Ok(None) };
+        let index = routing.batch_deployment(py, group)?;
+        let settings = state.given.bind(py).copy()?;
+        let router = settings.as_any().get_item(intern!(py, settings::ROUTER))?;
+        settings.del_item(intern!(py, settings::ROUTER))?;
+        let deployments = router.get_item(intern!(py, "groups"))?.get_item(group)?;
+        Ok(Some((deployments.get_item(index)?, settings)))
+    }
+
     /// Returns the state of each deployment of a router, by its name.
     fn router_status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let quotas = self.state().core.known().map(|core| core.client.quotas()).unwrap_or_default();

@@ -142,6 +142,20 @@ def test_a_task_that_runs_twice(serve: Serve, record_property: Any) -> None:
     assert calls > 200, "a task ran twice"
 
 
+def test_the_example_on_ray(tmp_path: Path) -> None:
+    """All remarks are classified, and there is a picture."""
+    if importlib.util.find_spec("matplotlib") is None:
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "matplotlib"], check=True)
+    program = HERE.parent / "examples" / "bulk_on_ray.py"
+    picture = tmp_path / "picture.png"
+    done = subprocess.run([sys.executable, program, picture], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-4000:]
+    words = [line.split() for line in done.stdout.splitlines()]
+    counts = [int(line[-1]) for line in words if line and line[-1] == "120"]
+    assert counts == [120] * 5 and "0 failed, " in done.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_sparks_types(serve: Serve) -> None:
     log = serve(0, 0)
     found = run_on("spark_job", log.base_url, str(log.path), "40", "local[1]", "4", "0", "3")

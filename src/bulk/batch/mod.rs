@@ -73,6 +73,8 @@ pub struct BatchResults {
     pub started: Duration,
     /// Time that it took.
     pub latency: Duration,
+    /// True if the job had the batch cancelled: rows that were not answered go into the next one, if there is any.
+    pub is_given_up: bool,
 }
 
 /// What became of rows without a result.
@@ -220,7 +222,10 @@ impl Batches {
                     match self.parts.index_of(number, &result.id).filter(|index| *index < seen.len()) {
                         Some(index) if !std::mem::replace(&mut seen[index], true) => {
                             let row = rows.get(index)?;
-                            self.settle(&mut settler, row, result.answer, &mut landed)?;
+                            match result.answer {
+                                RowAnswer::Cancelled if results.is_given_up => self.again(row, &mut landed)?,
+                                answer => self.settle(&mut settler, row, answer, &mut landed)?,
+                            }
                         }
                         // Twice the same row.
                         Some(_) => {}

@@ -57,6 +57,8 @@ pub struct Part {
     pub header: Option<(&'static str, String)>,
     /// What tells whose the batch is.
     pub lookup: Lookup,
+    /// True if the provider reads its rows from an uploaded file.
+    pub takes_file: bool,
 }
 
 /// Batches that are not full, by their model and operation.
@@ -192,6 +194,7 @@ impl Parts {
                 carried: 0.0,
                 header: None,
                 lookup: rules.lookup,
+                takes_file: rules.takes_file,
             };
             let files = (self.requests_path(self.next), self.rows_path(self.next));
             let create = |path: &PathBuf| private(path).map_err(|error| of_io("create", path, &error));
@@ -245,7 +248,12 @@ impl Parts {
         let price = self.catalog.as_ref().and_then(|catalog| {
             catalog.find(call.deployment.provider.row().name, &call.deployment.model)?.cost(&usage, now())
         });
-        Ok(Request { line, header, tokens: usage.all_input(), cost: price.map(|price| price * rules.price) })
+        Ok(Request {
+            line,
+            header,
+            tokens: usage.all_input(),
+            cost: price.zip(rules.price).map(|(price, part)| price * part),
+        })
     }
 
     /// Takes the batches that are not full, so that others begin. Given back, they are filled on.
@@ -296,7 +304,7 @@ impl OpenPart {
     }
 
     fn add(&mut self, row: &BatchRow, request: &Request) -> io::Result<()> {
-        let is_list = self.rules.lookup != Lookup::File;
+        let is_list = !self.rules.takes_file;
         let separator: &[u8] = if is_list && self.part.rows > 0 { b",\n" } else { b"" };
         self.requests.write_all(separator)?;
         self.requests.write_all(&request.line)?;

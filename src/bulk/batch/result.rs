@@ -146,7 +146,7 @@ impl Settler {
         let rules = form_of(deployment).map(|form| form.rules());
         let cost = self.catalog.as_ref().zip(usage.as_ref()).and_then(|(catalog, usage)| {
             let cost = catalog.find(deployment.provider.row().name, &deployment.model)?.cost(usage, now())?;
-            Some(cost * rules.as_ref().ok()?.price)
+            Some(cost * rules.as_ref().ok()?.price?)
         });
         let cost = if row.corrections == 0 { cost } else { cost.zip(row.cost).map(|(one, other)| one + other) };
         if let Some(usage) = &usage {

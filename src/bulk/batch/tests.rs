@@ -3,7 +3,7 @@
 use super::row::BatchRow;
 use crate::bulk::identity::Key;
 use crate::bulk::row::RowCall;
-use crate::providers::{BatchRows, RowAnswer, batch_price, refusal_class, resolve};
+use crate::providers::{BatchRows, QueueRefusal, RowAnswer, batch_price, queue_refusal, refusal_class, resolve};
 use crate::types::http::{Headers, HttpResponse};
 use crate::types::operation::Operation;
 use crate::types::params::Params;
@@ -63,8 +63,18 @@ fn lines_are_each_providers_own() {
     assert_eq!(line("openai", Operation::Embedding), openai.replace("chat/completions", "embeddings"));
     assert_eq!(line("anthropic", Operation::Chat), r#"{"custom_id":"t-1-0","params":{"a":1}}"#);
     assert_eq!(line("gemini", Operation::Chat), r#"{"request":{"a":1},"metadata":{"key":"t-1-0"}}"#);
+    let refused = |code: &str, message: &str| {
+        let refusal = queue_refusal("openai", code, message);
+        (refusal.is_full, refusal.max_tokens)
+    };
+    // openai/openai-cookbook and the forum of OpenAI's developers have these texts.
+    let message = "Enqueued token limit reached for gpt-4o in organization org-1. Limit: 90,000 enqueued tokens. Please try again.";
+    assert_eq!(refused("token_limit_exceeded", message), (true, Some(90_000)));
+    assert_eq!(refused("", "Limit: 2_000_000 enqueued tokens"), (false, Some(2_000_000)));
+    assert_eq!(refused("x", "Limit: 90,000 requests; the limit of enqueued tokens"), (false, None));
+    assert_eq!(queue_refusal("anthropic", "token_limit_exceeded", message), QueueRefusal::default());
     assert!(batch_price("mistral").unwrap_err().message.contains("these have: "));
-    assert_eq!(batch_price("azure").unwrap(), 0.5);
+    assert_eq!((batch_price("azure").unwrap(), batch_price("openai_compatible").unwrap()), (Some(0.5), None));
 }
 
 #[test]

@@ -164,8 +164,10 @@ impl BatchRows for Rows {
         BatchRules {
             max_rows: 100_000,
             max_bytes: 256 << 20,
-            price: 0.5,
+            price: Some(0.5),
             lookup: Lookup::RowIds,
+            takes_file: false,
+            queue: None,
             shared_header: Some("anthropic-beta"),
             operations: &[Operation::Chat],
         }

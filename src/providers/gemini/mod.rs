@@ -10,13 +10,14 @@
 //! - [`answer`]: an answer as it is parsed; [`reader`]: answers → completions and deltas; [`stream`]: events → chunks;
 //!   [`partial`]: calls with streamed arguments; [`unmapped`]: members that OpenAI's format has no place for
 //! - [`publishers`]: chat on Vertex AI, by the publisher of the model
-//! - [`embedding`] and [`batches`]: requests and answers of these operations
+//! - [`embedding`], [`batches`] and [`files`]: requests and answers of these operations
 
 mod address;
 mod answer;
 mod batches;
 mod contents;
 mod embedding;
+mod files;
 mod media;
 mod part;
 mod partial;
@@ -142,7 +143,10 @@ impl Provider for Gemini {
             (Operation::BatchCancel, &batches::BATCH_CANCEL),
             (Operation::BatchResults, &batches::Results),
             (Operation::BatchOutput, &RawResults(batches::Results)),
-            (Operation::BatchSubmit, &batches::Submit),
+            (Operation::FileCreate, &files::Create),
+            (Operation::FileList, &files::FILE_LIST),
+            (Operation::FileRetrieve, &files::FILE_RETRIEVE),
+            (Operation::FileDelete, &files::FILE_DELETE),
         ];
         if self.is_vertex { OF_VERTEX } else { OF_GEMINI }
     }

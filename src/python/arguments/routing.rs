@@ -59,6 +59,32 @@ impl Routing {
         })
     }
 
+    /// Returns the place in a group of the deployment to which batches go: the first whose provider has batches.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgumentError` without a group, or if none of its deployments has batches.
+    pub(crate) fn batch_deployment(&self, py: Python<'_>, group: Option<&str>) -> PyResult<usize> {
+        if !self.args.withheld.is_empty() {
+            refuse_without(py, &self.args.withheld, false)?;
+        }
+        let plan = &self.args.plan;
+        let Some(index) = group.and_then(|group| plan.group(group)) else {
+            let names: Vec<&str> = plan.groups.iter().map(|group| &*group.name).collect();
+            let names = names.join(", ");
+            let given = group.map_or("None".to_owned(), |group| format!("{group:?}"));
+            let right = "with mode=\"batch\" and a Router the name of a group would be right";
+            return Err(argument(py, format!("model is {given}: {right}: {names}")));
+        };
+        let deployments = &plan.groups[index].deployments;
+        let provider = |deployment: &DeploymentIndex| self.args.targets[*deployment].deployment.provider;
+        deployments.iter().position(|deployment| provider(deployment).batch_rows().is_some()).ok_or_else(|| {
+            let names: Vec<&str> = deployments.iter().map(|deployment| provider(deployment).row().name).collect();
+            let (group, names) = (&plan.groups[index].name, names.join(", "));
+            argument(py, format!("no deployment of {group:?} ({names}) has batches: mode=\"calls\" would be right"))
+        })
+    }
+
     /// Returns the deployment that a call is written for before one is chosen.
     pub(super) fn placeholder(&self, group: GroupIndex) -> Deployment {
         self.args.targets[self.args.plan.placeholder(group)].deployment.clone()
