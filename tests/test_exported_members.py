@@ -65,6 +65,7 @@ NAMES = [
     "OutputValidationError",
     "ParsedChatCompletion",
     "ParsedResponse",
+    "ParsedStream",
     "PermissionDeniedError",
     "PromptTokensDetails",
     "RateLimitError",

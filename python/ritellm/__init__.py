@@ -136,6 +136,7 @@ __all__ = [
     "OutputValidationError",
     "ParsedChatCompletion",
     "ParsedResponse",
+    "ParsedStream",
     "PermissionDeniedError",
     "PromptTokensDetails",
     "RateLimitError",
@@ -199,7 +200,7 @@ if TYPE_CHECKING:
     from ritellm._bulk import Job, bulk
     from ritellm._http_errors import ErrorReply, http_error
     from ritellm._media import file, image
-    from ritellm._structured import ParsedChatCompletion, ParsedResponse
+    from ritellm._structured import ParsedChatCompletion, ParsedResponse, ParsedStream
     from ritellm._tool_loops import ToolRunStream
     from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
     from ritellm._tools import Tool, tool
@@ -220,6 +221,7 @@ _LAZY = {
     "Job": "ritellm._bulk",
     "ParsedChatCompletion": "ritellm._structured",
     "ParsedResponse": "ritellm._structured",
+    "ParsedStream": "ritellm._structured",
     "Router": "ritellm.router",
     "RunAnswer": "ritellm._tool_runs",
     "RunCall": "ritellm._tool_runs",

@@ -498,7 +498,8 @@ class Stream(Generic[_Chunk, _Accumulated, _Parsed]):
     """A streamed response: iterate over it with `for` or `async for`.
 
     The first type parameter is the type of the items, the second that of `completion`, and the third that of `parsed`. A chat
-    call returns a ``Stream[ChatCompletionChunk, ChatCompletion]``, the Responses API a ``Stream[ResponseEvent, Response]``.
+    call returns a ``Stream[ChatCompletionChunk, ChatCompletion]``, or with a class ``T`` as its ``response_format`` a
+    ``ParsedStream[T]``; the Responses API a ``Stream[ResponseEvent, Response]``.
     """
 
     @staticmethod
@@ -549,7 +550,7 @@ class Stream(Generic[_Chunk, _Accumulated, _Parsed]):
         """The response accumulated so far, in the form that the call without ``stream=True`` returns."""
 
     @property
-    def parsed(self) -> _Parsed | Any:
+    def parsed(self) -> _Parsed:
         """The answer, of a call whose ``response_format`` is a type or a JSON schema.
 
         While it is streamed, this is the JSON value as far as it has arrived (an `Object` for an object, ``None`` before there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 from ritellm import _core
 from ritellm._plain import listed, whole_number
@@ -15,7 +15,7 @@ from ritellm.exceptions import (
     OutputValidationError,
     StructuredOutputError,
 )
-from ritellm.types import ChatCompletion, Response
+from ritellm.types import ChatCompletion, ChatCompletionChunk, Response
 
 T = TypeVar("T")
 
@@ -43,6 +43,9 @@ class ParsedResponse(Response, Generic[T]):
     def __reduce__(self) -> Any:
         return _restored, (type(self), dict(self), getattr(self, "meta", None), getattr(self, "parsed", None))
 
+
+ParsedStream: TypeAlias = _core.Stream[ChatCompletionChunk, ParsedChatCompletion[T], T]
+"""The stream of a chat completion whose ``response_format`` was a type: its ``parsed`` is a ``T`` once the stream is over."""
 
 _CLASSES: dict[str, Any] = {"chat": ParsedChatCompletion, "responses": ParsedResponse}
 for _class in _CLASSES.values():

@@ -9,7 +9,7 @@ from typing_extensions import Never, Self, TypedDict, Unpack
 
 from ritellm import _core
 from ritellm._core import Stream
-from ritellm._structured import ParsedChatCompletion, ParsedResponse
+from ritellm._structured import ParsedChatCompletion, ParsedResponse, ParsedStream
 from ritellm._tool_loops import ToolRunStream
 from ritellm._tool_runs import ToolRun
 from ritellm._tools import Tool
@@ -66,7 +66,8 @@ class _Adapter(Protocol):
 
 # A format in OpenAI's form, a JSON schema, or a type. Type checkers know the values of classes; those of `Literal[...]`, of
 # unions, of adapters and of schemas are `Any`.
-_Format: TypeAlias = _Members | type[Any] | UnionType | _SpecialForm | _Adapter
+_OtherFormat: TypeAlias = _Members | UnionType | _SpecialForm | _Adapter
+_Format: TypeAlias = _OtherFormat | type[Any]
 
 _T = TypeVar("_T")
 _Plain = TypeVar("_Plain", covariant=True)
@@ -76,6 +77,7 @@ _Either = TypeVar("_Either", covariant=True)
 
 _ChatStream: TypeAlias = Stream[ChatCompletionChunk, ChatCompletion]
 _ResponseStream: TypeAlias = Stream[ResponseEvent, Response]
+_ParsedResponseStream: TypeAlias = Stream[ResponseEvent, ParsedResponse[_T], _T]
 _SpeechStream: TypeAlias = Stream[bytes, Never]
 
 @type_check_only
@@ -167,6 +169,58 @@ class _ResponsesParams(TypedDict, total=False):
     top_p: Any
     truncation: Any
     user: Any
+
+@type_check_only
+class _RunParams(_ChatParams, total=False):
+    """The parameters of chat and Responses calls that a run takes; see `_ChatParams`."""
+
+    access_programs: Any
+    audio: Any
+    background: Any
+    background_options: Any
+    context_management: Any
+    conversation: Any
+    frequency_penalty: Any
+    function_call: Any
+    functions: Any
+    include: Any
+    instructions: Any
+    logit_bias: Any
+    logprobs: Any
+    max_completion_tokens: Any
+    max_output_tokens: Any
+    max_tokens: Any
+    max_tool_calls: Any
+    metadata: Any
+    modalities: Any
+    moderation: Any
+    n: Any
+    parallel_tool_calls: Any
+    prediction: Any
+    presence_penalty: Any
+    previous_response_id: Any
+    prompt: Any
+    prompt_cache_key: Any
+    prompt_cache_options: Any
+    prompt_cache_retention: Any
+    reasoning_effort: Any
+    response_format: Any
+    safety_identifier: Any
+    seed: Any
+    service_tier: Any
+    stop: Any
+    store: Any
+    stream_options: Any
+    temperature: Any
+    text: Any
+    text_format: Any
+    tool_choice: Any
+    top_logprobs: Any
+    top_p: Any
+    truncation: Any
+    user: Any
+    verbosity: Any
+    web_search_options: Any
 
 @type_check_only
 class _Completion(Protocol):
@@ -331,7 +385,7 @@ class _Completion(Protocol):
         prompt_cache_options: _Members | None = None,
         prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
         reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
-        response_format: _Format | None = None,
+        response_format: _OtherFormat | None = None,
         safety_identifier: str | None = None,
         seed: int | None = None,
         service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
@@ -366,6 +420,69 @@ class _Completion(Protocol):
         # passed to the provider
         **params: Unpack[_ChatParams],
     ) -> _ChatStream:
+        """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[True],
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: type[_T],
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Unpack[_ChatParams],
+    ) -> ParsedStream[_T]:
         """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
@@ -588,7 +705,7 @@ class _Acompletion(Protocol):
         prompt_cache_options: _Members | None = None,
         prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
         reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
-        response_format: _Format | None = None,
+        response_format: _OtherFormat | None = None,
         safety_identifier: str | None = None,
         seed: int | None = None,
         service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
@@ -623,6 +740,69 @@ class _Acompletion(Protocol):
         # passed to the provider
         **params: Unpack[_ChatParams],
     ) -> Coroutine[Any, Any, _ChatStream]:
+        """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        messages: Sequence[_Members],
+        *,
+        stream: Literal[True],
+        # OpenAI's
+        audio: _Members | None = None,
+        frequency_penalty: float | None = None,
+        function_call: Literal["none", "auto"] | str | _Members | None = None,
+        functions: Sequence[_Members] | None = None,
+        logit_bias: Mapping[str, float] | None = None,
+        logprobs: bool | None = None,
+        max_completion_tokens: int | None = None,
+        max_tokens: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        modalities: Sequence[Literal["text", "audio"] | str] | None = None,
+        moderation: _Members | None = None,
+        n: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        prediction: _Members | None = None,
+        presence_penalty: float | None = None,
+        prompt_cache_key: str | None = None,
+        prompt_cache_options: _Members | None = None,
+        prompt_cache_retention: Literal["in_memory", "24h"] | str | None = None,
+        reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str | None = None,
+        response_format: type[_T],
+        safety_identifier: str | None = None,
+        seed: int | None = None,
+        service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | str | None = None,
+        stop: str | Sequence[str] | None = None,
+        store: bool | None = None,
+        stream_options: _Members | None = None,
+        temperature: float | None = None,
+        tool_choice: Literal["none", "auto", "required"] | str | _Members | None = None,
+        tools: Sequence[_Members] | None = None,
+        top_logprobs: int | None = None,
+        top_p: float | None = None,
+        user: str | None = None,
+        verbosity: Literal["low", "medium", "high"] | str | None = None,
+        web_search_options: _Members | None = None,
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Unpack[_ChatParams],
+    ) -> Coroutine[Any, Any, ParsedStream[_T]]:
         """Makes a chat completion call and streams the response; `ritellm.completion` documents the arguments."""
     @overload
     def __call__(
@@ -868,7 +1048,7 @@ class _Respond(Protocol):
         input: Any = None,
         *,
         stream: Literal[True],
-        response_format: _Format | None = None,
+        response_format: _OtherFormat | None = None,
         # parameters of RiteLLM itself
         validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
@@ -889,6 +1069,35 @@ class _Respond(Protocol):
         # passed to the provider
         **params: Unpack[_ResponsesParams],
     ) -> _ResponseStream:
+        """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[True],
+        response_format: type[_T],
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Unpack[_ResponsesParams],
+    ) -> _ParsedResponseStream[_T]:
         """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
@@ -989,7 +1198,7 @@ class _Arespond(Protocol):
         input: Any = None,
         *,
         stream: Literal[True],
-        response_format: _Format | None = None,
+        response_format: _OtherFormat | None = None,
         # parameters of RiteLLM itself
         validation_retries: int | None = None,
         timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
@@ -1010,6 +1219,35 @@ class _Arespond(Protocol):
         # passed to the provider
         **params: Unpack[_ResponsesParams],
     ) -> Coroutine[Any, Any, _ResponseStream]:
+        """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
+    @overload
+    def __call__(
+        self,
+        model: str,
+        input: Any = None,
+        *,
+        stream: Literal[True],
+        response_format: type[_T],
+        # parameters of RiteLLM itself
+        validation_retries: int | None = None,
+        timeout: float | Mapping[str, float | None] | _core._HttpxTimeout | None = None,
+        max_retries: int | None = None,
+        max_retry_after: float | None = None,
+        num_retries: int | None = None,
+        base_url: str | None = None,
+        api_base: str | None = None,
+        api_key: str | Callable[[], str | Awaitable[str]] | None = None,
+        api_version: str | None = None,
+        extra_headers: _Pairs | None = None,
+        headers: _Pairs | None = None,
+        extra_query: _Pairs | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        additional_params: str | Mapping[str, Any] | None = None,
+        drop_params: bool | None = None,
+        allow_http: bool | None = None,
+        # passed to the provider
+        **params: Unpack[_ResponsesParams],
+    ) -> Coroutine[Any, Any, _ParsedResponseStream[_T]]:
         """Calls OpenAI's Responses API and streams the response; `ritellm.responses` documents the arguments."""
     @overload
     def __call__(
@@ -1242,7 +1480,7 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_RunParams],
     ) -> _Streamed:
         """Runs the tools that a model calls, with the events as they happen; `ritellm.run_tools` documents the arguments."""
     @overload
@@ -1275,7 +1513,7 @@ class _RunTools(Protocol[_Plain, _Streamed, _Either]):
         drop_params: bool | None = None,
         allow_http: bool | None = None,
         # passed to the provider
-        **params: Any,
+        **params: Unpack[_RunParams],
     ) -> _Either:
         """Runs the tools that a model calls, with the events if ``stream`` is true; `ritellm.run_tools` documents the arguments."""
 

@@ -31,6 +31,7 @@ from ritellm import (
     Meta,
     ParsedChatCompletion,
     ParsedResponse,
+    ParsedStream,
     RateLimitError,
     Response,
     ResponseEvent,
@@ -377,8 +378,13 @@ async def structured() -> None:
     completion(MODEL, QUESTION, response_format="json")  # type: ignore[call-overload]
     completion(MODEL, QUESTION, response_format=Line, temperature="0")  # type: ignore[call-overload]
     with completion(MODEL, QUESTION, response_format=Line, stream=True) as stream:
-        assert_type(stream, Stream[ChatCompletionChunk, ChatCompletion])
-        assert_type(stream.parsed, Any)
+        assert_type(stream, ParsedStream[Line])
+        assert_type(stream.parsed.text, str)
+        assert_type(stream.completion, ParsedChatCompletion[Line])
+    async with await acompletion(MODEL, QUESTION, response_format=list[Line], stream=True) as lines:
+        assert_type(lines.parsed, list[Line])
+    assert_type(ritellm.responses(MODEL, "Hi", response_format=Line, stream=True).parsed, Line)
+    assert_type(completion(MODEL, QUESTION, response_format={"type": "object"}, stream=True).parsed, Any)
     try:
         await acompletion(MODEL, QUESTION, response_format=Line)
     except ritellm.StructuredOutputError as error:

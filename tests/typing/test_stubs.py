@@ -45,12 +45,17 @@ def keywords(call: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize(("sync", "awaited"), [("_Completion", "_Acompletion"), ("_Respond", "_Arespond")])
 def test_the_overloads_differ_in_stream_and_response_format_only(sync: str, awaited: str) -> None:
     assert keywords(sync) == keywords(awaited)
-    typed, *others = keywords(sync)
-    assert typed.pop("response_format") == "type[_T]"
-    assert [other.pop("response_format") for other in others] == 3 * ["_Format | None"]
-    streams = [other.pop("stream") for other in others]
-    assert len(set(streams)) == 3 and typed.pop("stream") == streams[0]
-    assert all(other == typed for other in others)
+    overloads = keywords(sync)
+    whole, either, streamed = "Literal[False] | None", "bool | None", "Literal[True]"
+    assert [(one.pop("stream"), one.pop("response_format")) for one in overloads] == [
+        (whole, "type[_T]"),
+        (whole, "_Format | None"),
+        # A type comes second: pyright then knows the result of ``stream=True, **options``.
+        (streamed, "_OtherFormat | None"),
+        (streamed, "type[_T]"),
+        (either, "_Format | None"),
+    ]
+    assert all(one == overloads[0] for one in overloads)
 
 
 def test_streams_take_names_that_providers_document() -> None:
@@ -58,6 +63,13 @@ def test_streams_take_names_that_providers_document() -> None:
     stub = ast.parse((ROOT / "python/ritellm/client.pyi").read_text())
     classes = {node.name: node for node in stub.body if isinstance(node, ast.ClassDef)}
     documented = (ROOT / "src/providers/parameter_names.rs").read_text()
+    chat, run = (
+        {node.target.id for node in classes[of].body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+        for of in ("_ChatParams", "_RunParams")
+    )
+    of_calls = {name for call in ("_Completion", "_Respond") for name in keywords(call)[0]}
+    of_calls |= {node.target.id for node in classes["_ResponsesParams"].body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+    assert run == of_calls - chat - set(keywords("_RunTools")[0]) - {"image", "tools"}
     for of, call in (("_ChatParams", "_Completion"), ("_ResponsesParams", "_Respond")):
         names = {node.target.id for node in classes[of].body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
         assert names and not names & set(keywords(call)[0])

@@ -74,7 +74,9 @@ fn form_of(support: &Support, schema: &ResponseSchema, request: &Request) -> For
     let is_given =
         |name: &str| request.params.get(name).is_some_and(|value| !matches!(value, b"null" | b"[]" | br#""none""#));
     let form = match support.form {
-        Form::Strict if !support.dialect.is_some_and(|dialect| is_expressible(&schema.schema, dialect)) => {
+        Form::Strict | Form::Schema
+            if support.dialect.is_some_and(|dialect| !is_expressible(&schema.schema, dialect)) =>
+        {
             support.otherwise
         }
         form => form,

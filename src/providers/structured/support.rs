@@ -70,18 +70,20 @@ pub(in crate::providers) const CEREBRAS: &[Rule] = &[(&[], BARE_STRICT)];
 pub(in crate::providers) const GITHUB: &[Rule] =
     &[(&["gpt-4o-2024-05-13"], TOOL), (&["gpt-4o", "gpt-4.1", "gpt-5", "/o1", "/o3", "/o4"], STRICT), (&[], JSON_MODE)];
 
-/// <https://docs.cohere.com/docs/structured-outputs>: not with tools.
+/// <https://docs.cohere.com/docs/structured-outputs>: not with tools. Its JSON mode cuts answers at five levels, so that words
+/// stand for schemas that it does not take.
 pub(in crate::providers) const COHERE_MODELS: &[Rule] =
-    &[(&[], Support { dialect: Some(&COHERE), beside_tools: false, ..SCHEMA })];
+    &[(&[], Support { dialect: Some(&COHERE), otherwise: Form::Prompt, beside_tools: false, ..SCHEMA })];
+
+/// Gemini's structured output. Its JSON mode takes the schemas that it does not.
+const GEMINI_SCHEMA: Support = Support { dialect: Some(&GEMINI), otherwise: Form::JsonMode, ..SCHEMA };
 
 /// The schema becomes a grammar, in which no tool can be called: <https://docs.ollama.com/capabilities/structured-outputs>.
 pub(in crate::providers) const OLLAMA: &[Rule] = &[(&[], Support { beside_tools: false, ..SCHEMA })];
 
 /// <https://ai.google.dev/gemini-api/docs/structured-output>: beside tools from Gemini 3 on.
-pub(in crate::providers) const GEMINI_MODELS: &[Rule] = &[
-    (&["gemini-1", "gemini-2", "gemma"], Support { dialect: Some(&GEMINI), beside_tools: false, ..SCHEMA }),
-    (&[], Support { dialect: Some(&GEMINI), ..SCHEMA }),
-];
+pub(in crate::providers) const GEMINI_MODELS: &[Rule] =
+    &[(&["gemini-1", "gemini-2", "gemma"], Support { beside_tools: false, ..GEMINI_SCHEMA }), (&[], GEMINI_SCHEMA)];
 
 /// Returns the support of a model by a host's rules.
 pub(in crate::providers) fn of(rules: &[Rule], model: &str) -> Support {

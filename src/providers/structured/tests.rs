@@ -134,6 +134,98 @@ fn a_schema_above_the_limits_of_claude_becomes_a_tool() {
 }
 
 #[test]
+fn a_schema_outside_of_what_a_host_documents_is_asked_for_in_another_form() {
+    let required_tree = || {
+        let mut schema = tree();
+        schema["$defs"]["N"]["required"] = json!(["c"]);
+        schema
+    };
+    let choices = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("c{number}")).collect();
+        json!({"type": "object", "properties": {"c": {"type": "string", "enum": names}}, "required": ["c"]})
+    };
+    let union = |count: usize| {
+        let parts: Vec<Value> =
+            (0..count).map(|number| json!({"type": "string", "title": number.to_string()})).collect();
+        json!({"type": "object", "properties": {"u": {"anyOf": parts}}, "required": ["u"]})
+    };
+    let (command, gemini, cerebras, gpt) =
+        ("cohere/command-a-03-2025", "gemini/gemini-3.8-flash", "cerebras/gpt-oss-120b", "openai/gpt-4o");
+    let tools = json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]});
+    for (model, schema, params, form) in [
+        // Each object has to require a property, and a dict has none.
+        (command, map(), json!({}), Form::Prompt),
+        (command, json!({"type": "object", "properties": {}}), json!({}), Form::Prompt),
+        (command, tree(), json!({}), Form::Prompt),
+        (command, json!({"type": "object", "properties": {"a": {"type": "string"}}}), json!({}), Form::Schema),
+        // A schema may refer to itself within a property that is not required.
+        (gemini, tree(), json!({}), Form::Schema),
+        (gemini, required_tree(), json!({}), Form::JsonMode),
+        (gemini, required_tree(), tools, Form::JsonMode),
+        (gemini, json!({"type": "object", "properties": {"n": {"$ref": "#"}}}), json!({}), Form::Schema),
+        (
+            gemini,
+            json!({"type": "object", "properties": {"n": {"$ref": "#"}}, "required": ["n"]}),
+            json!({}),
+            Form::JsonMode,
+        ),
+        (cerebras, union(5), json!({}), Form::Strict),
+        (cerebras, union(6), json!({}), Form::Prompt),
+        (cerebras, tree(), json!({}), Form::Prompt),
+        (gpt, choices(1000), json!({}), Form::Strict),
+        (gpt, choices(1001), json!({}), Form::Schema),
+    ] {
+        let (asked, body) = asked(model, schema.clone(), params);
+        assert_eq!(asked, form, "{model} {schema}");
+        if form == Form::JsonMode {
+            let config = &body["generationConfig"];
+            assert_eq!(
+                (&config["responseMimeType"], config.get("responseJsonSchema")),
+                (&json!("application/json"), None)
+            );
+        }
+    }
+}
+
+#[test]
+fn each_host_gets_the_keywords_that_it_documents() {
+    let properties = json!({
+        "code": {"type": "string", "pattern": "^[A-Z]{3}$"},
+        "name": {"type": "string", "pattern": "^a|(?=b)"},
+        "mood": {"enum": ["good", 2, null]},
+        "sure": {"const": true, "description": "d"},
+        "size": {"type": ["integer", "null"], "description": "d"},
+        "list": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 9},
+    });
+    let schema = json!({"type": "object", "properties": properties});
+    let names = json!(["code", "name", "mood", "sure", "size", "list"]);
+
+    let (_, body) = asked("cohere/command-a-03-2025", schema.clone(), json!({}));
+    let sent = &body["response_format"]["json_schema"];
+    assert_eq!(sent["required"], names);
+    assert_eq!(sent["properties"]["code"], json!({"type": "string", "pattern": "[A-Z]{3}"}));
+    assert_eq!(sent["properties"]["name"], json!({"type": "string", "description": "{pattern: \"^a|(?=b)\"}"}));
+    let list = json!({"type": "array", "items": {"type": "string"}, "description": "{minItems: 1, maxItems: 9}"});
+    assert_eq!(sent["properties"]["list"], list);
+
+    let (_, body) = asked("gemini/gemini-3.8-flash", schema.clone(), json!({}));
+    let sent = &body["generationConfig"]["responseJsonSchema"];
+    assert_eq!(sent.get("required"), None);
+    assert_eq!(sent["properties"]["mood"], json!({"anyOf": [{"enum": ["good", 2]}, {"type": "null"}]}));
+    assert_eq!(sent["properties"]["sure"], json!({"type": "boolean", "description": "d\n\n{enum: [true]}"}));
+    assert_eq!(sent["properties"]["size"], json!({"type": ["integer", "null"], "description": "d"}));
+    let list = json!({"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "{maxItems: 9}"});
+    assert_eq!(sent["properties"]["list"], list);
+
+    let (form, body) = asked("cerebras/gpt-oss-120b", schema, json!({}));
+    let sent = &body["response_format"]["json_schema"]["schema"];
+    assert_eq!((form, &sent["required"]), (Form::Strict, &names));
+    let size = json!({"anyOf": [{"type": "integer"}, {"type": "null"}], "description": "d"});
+    assert_eq!(sent["properties"]["size"], size);
+    assert_eq!(sent["properties"]["sure"], json!({"enum": [true], "description": "d"}));
+}
+
+#[test]
 fn a_strict_schema_is_closed_and_says_the_rest_in_words() {
     let (_, body) = asked("openai/gpt-4o", closed(), json!({}));
     let a = json!({"type": "string", "description": "{minLength: 1}"});

@@ -55,6 +55,15 @@ def by_hand(options: dict[str, Any]) -> list[str]:
     return [message.content or "" for message in messages]
 
 
+async def with_options(options: dict[str, Any]) -> list[str]:
+    """Options of a configuration file. Pyright knows the results, mypy takes them for `Any`."""
+    run = ritellm.run_tools("openai/gpt-4o-mini", "Hi", [weather], **options)
+    later = await ritellm.arun_tools("openai/gpt-4o-mini", "Hi", [weather], **options)
+    events = ritellm.run_tools("openai/gpt-4o-mini", "Hi", [weather], stream=True, temperature=0, max_output_tokens=9)
+    assert_type(events, ritellm.ToolRunStream)
+    return [run.text, later.text, *(step.response.model or "" for step in run.steps)]
+
+
 def with_responses() -> str:
     run = ritellm.run_tools("openai/gpt-5-mini", "Do I need a coat?", [weather], api="responses")
     for step in run.steps:
