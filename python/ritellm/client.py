@@ -177,6 +177,8 @@ class Client(_core.Client):
         aliases: names for models: ``{"fast": "openai/gpt-4o-mini"}``.
         defaults: parameters of calls that do not give their own: ``{"temperature": 0}``. Each is sent with the operations
             that have it; a call that gives it as ``None`` goes without.
+        cassette: for tests: the path of a file whose recorded calls are played in place of the providers, and which is
+            recorded if it is missing; or what `ritellm.testing.cassette` returns. See docs/testing.md.
 
     Raises:
         InvalidArgumentError: a setting that cannot be used.

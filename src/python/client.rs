@@ -82,7 +82,7 @@ impl State {
 impl Client {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None)")]
+    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None, cassette=None)")]
     fn new(
         class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,

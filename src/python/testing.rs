@@ -1,25 +1,27 @@
 //! The test kit's native half: the mock server, and the detours that lead to it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::errors::argument;
 use super::runtime::thread::block_signals;
-use crate::testing::mock::{self, Latency, Rule};
+use crate::testing::mock::{self, Latency, Received, Rule};
+use crate::testing::relay::{self, Decision, Recorded, Recorder};
 use crate::testing::script::{Effect, Matcher};
 use crate::transport;
 use crate::transport::detour::Detour;
 use crate::types::rate_limit::Unit;
+use crate::types::redact::Redactor;
 
-/// Sends the connections of this process that are opened from now on to a port of this machine. Returns a key for
-/// `leave_detour`.
+/// Sends the connections of this process that are opened from now on to a port of this machine; those to mock servers of this
+/// process only if a relay is there. Returns a key for `leave_detour`.
 #[pyfunction]
-#[pyo3(signature = (port, /))]
-pub(super) fn enter_detour(py: Python<'_>, port: u16) -> u64 {
-    py.detach(|| transport::enter_detour(Detour::Port(port)))
+#[pyo3(signature = (port, is_relay, /))]
+pub(super) fn enter_detour(py: Python<'_>, port: u16, is_relay: bool) -> u64 {
+    py.detach(|| transport::enter_detour(if is_relay { Detour::Relay(port) } else { Detour::Mock(port) }))
 }
 
 /// Refuses connections to other machines with a message, in which `{}` stands for the other machine. Returns a key for
@@ -35,6 +37,14 @@ pub(super) fn enter_offline(py: Python<'_>, message: String) -> u64 {
 #[pyo3(signature = (key, /))]
 pub(super) fn leave_detour(py: Python<'_>, key: u64) {
     py.detach(|| transport::leave_detour(key));
+}
+
+/// Replaces secrets, in any encoding, by asterisks.
+#[pyfunction]
+#[pyo3(signature = (text, secrets, /))]
+pub(super) fn redact<'py>(py: Python<'py>, text: &[u8], secrets: Vec<String>) -> Bound<'py, PyBytes> {
+    let redacted = Redactor::new(secrets.iter().map(String::as_str)).redact(text);
+    PyBytes::new(py, redacted.as_deref().unwrap_or(text))
 }
 
 /// A server that stands for the providers. `ritellm.testing.MockServer` has the public methods.
@@ -142,5 +152,97 @@ impl MockServer {
     /// Closes the port and all connections.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.lock().close());
+    }
+}
+
+/// A server in front of the providers: `ritellm.testing.Cassette` says what becomes of each request.
+#[pyclass(frozen, module = "ritellm._core")]
+pub(super) struct Relay(Mutex<relay::Relay>);
+
+/// The functions of a cassette.
+struct Functions {
+    decide: Py<PyAny>,
+    record: Py<PyAny>,
+}
+
+/// An answer as a tuple: status, header fields, pieces with their seconds, whether it is a stream, whether it broke off.
+type Answer = (u16, Vec<(String, String)>, Vec<(f64, Vec<u8>)>, bool, bool);
+
+/// Calls a function with the parts of a request, and others.
+fn call<'py>(
+    py: Python<'py>,
+    function: &Py<PyAny>,
+    received: &Received,
+    recorded: Option<Bound<'py, PyTuple>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let head = &received.head;
+    let body = PyBytes::new(py, &received.body);
+    let request = (head.method.as_str(), head.target.as_str(), head.headers.clone(), body).into_pyobject(py)?;
+    match recorded {
+        None => function.bind(py).call1(request),
+        Some(recorded) => function.bind(py).call1((request, recorded)),
+    }
+}
+
+impl Recorder for Functions {
+    fn decide(&self, received: &Received) -> Decision {
+        let decided = Python::try_attach(|py| -> PyResult<Decision> {
+            let decided = call(py, &self.decide, received, None)?;
+            if decided.is_none() {
+                return Ok(Decision::Forward);
+            }
+            if let Ok(message) = decided.cast::<PyString>() {
+                return Ok(Decision::Refuse(message.to_str()?.to_owned()));
+            }
+            let (status, headers, pieces, is_stream, is_broken): Answer = decided.extract()?;
+            let pieces = pieces
+                .into_iter()
+                .map(|(at, piece)| (Duration::try_from_secs_f64(at).unwrap_or_default(), piece.into()))
+                .collect();
+            Ok(Decision::Play(Recorded { status, headers, pieces, is_stream, is_broken }))
+        });
+        match decided {
+            Some(Ok(decision)) => decision,
+            Some(Err(error)) => Decision::Refuse(format!("the cassette failed: {error}")),
+            None => Decision::Refuse("the interpreter is exiting".to_owned()),
+        }
+    }
+
+    fn record(&self, received: &Received, recorded: Recorded) {
+        Python::try_attach(|py| {
+            let Recorded { status, headers, pieces, is_stream, is_broken } = recorded;
+            let pieces: Vec<_> = pieces.iter().map(|(at, piece)| (at.as_secs_f64(), PyBytes::new(py, piece))).collect();
+            let recorded = (status, headers, pieces, is_stream, is_broken).into_pyobject(py);
+            if let Err(error) = recorded.and_then(|recorded| call(py, &self.record, received, Some(recorded))) {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+}
+
+#[pymethods]
+impl Relay {
+    #[new]
+    #[pyo3(signature = (decide, record, /))]
+    fn new(py: Python<'_>, decide: Py<PyAny>, record: Py<PyAny>) -> PyResult<Self> {
+        let functions = Arc::new(Functions { decide, record });
+        Ok(Self(Mutex::new(py.detach(|| relay::Relay::start(functions, block_signals))?)))
+    }
+
+    /// Port of the server.
+    #[getter]
+    fn port(&self) -> u16 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).port()
+    }
+
+    /// Waits, for so many seconds at most, until what was forwarded is recorded, and closes the port. False if some is not.
+    #[pyo3(signature = (patience, /))]
+    fn close(&self, py: Python<'_>, patience: f64) -> bool {
+        py.detach(|| {
+            let mut relay = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = relay.finish(Duration::try_from_secs_f64(patience).unwrap_or_default());
+            relay.close();
+            done
+        })
     }
 }

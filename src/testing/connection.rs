@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::reply::{End, Reply};
 
@@ -43,6 +44,14 @@ pub struct Head {
     expects: bool,
 }
 
+/// What becomes of a request.
+pub enum Action {
+    /// An answer that is known.
+    Respond(Response),
+    /// An answer that comes in pieces, as they are written. Behind an error the connection is closed.
+    Relay(UnboundedReceiver<std::result::Result<Bytes, Vec<u8>>>),
+}
+
 /// The answer to a request.
 pub struct Response {
     /// The answer.
@@ -55,22 +64,24 @@ pub struct Response {
 
 /// What a server does with a request.
 pub trait Responder: Send + Sync + 'static {
-    /// Returns the answer to a request.
-    fn respond(&self, received: Received) -> Response;
+    /// Returns the answer to a request, which came from a client with this port.
+    fn respond(&self, received: Received, peer: u16) -> Action;
 
     /// Returns the number of a request that is equal to the one before on its connection, if it gets the same answer.
     fn repeated(&self, key: u64, received: &Received) -> Option<u64>;
 }
 
 /// Answers requests until the client goes away.
-pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, responder: &dyn Responder) {
-    let mut connection = Connection { stream, input: BytesMut::new() };
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: u16, responder: &dyn Responder) {
+    let mut connection = Connection { stream, peer, input: BytesMut::new() };
     // Nobody is left to tell about an error: the client has gone, or speaks no HTTP.
     drop(connection.answer_all(responder).await);
 }
 
 struct Connection<S> {
     stream: S,
+    /// Port of the client.
+    peer: u16,
     /// Bytes received and not yet consumed.
     input: BytesMut,
 }
@@ -111,7 +122,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             let received = Received { head, body };
-            let Response { reply, key, guard } = responder.respond(received.clone());
+            let Response { reply, key, guard } = match responder.respond(received.clone(), self.peer) {
+                Action::Respond(response) => response,
+                Action::Relay(pieces) => {
+                    self.relay(pieces).await?;
+                    prepared = None;
+                    continue;
+                }
+            };
             self.write(&reply).await?;
             drop(guard);
             prepared = key.map(|key| Prepared { key, received, reply });
@@ -196,6 +214,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             End::Stall => loop {
                 self.read_some().await?;
             },
+        }
+    }
+
+    /// Writes pieces as they come.
+    async fn relay(&mut self, mut pieces: UnboundedReceiver<Result<Bytes, Vec<u8>>>) -> io::Result<()> {
+        loop {
+            let piece = {
+                let next = pin!(pieces.recv());
+                let read = pin!(self.read_some());
+                match select(next, read).await {
+                    Either::Left((piece, _)) => piece,
+                    Either::Right((read, _)) => {
+                        read?;
+                        continue;
+                    }
+                }
+            };
+            match piece {
+                Some(Ok(piece)) => self.stream.write_all(&piece).await?,
+                Some(Err(last)) => {
+                    self.stream.write_all(&last).await?;
+                    return Err(ErrorKind::ConnectionAborted.into());
+                }
+                None => return Ok(()),
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::connection::{Responder, Response};
+use super::connection::{Action, Responder, Response};
 use super::script::{Answered, Request, Script};
 use super::server::Server;
 use crate::providers::mock::asked;
@@ -137,7 +137,7 @@ impl Drop for Counted {
 
 /// A responder is shared with the guards of its requests, so it is the `Arc` that implements the trait.
 impl Responder for Arc<Shared> {
-    fn respond(&self, received: Received) -> Response {
+    fn respond(&self, received: Received, _: u16) -> Action {
         let now = self.began.elapsed();
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let (host, path) = split(&received.head.target);
@@ -147,7 +147,7 @@ impl Responder for Arc<Shared> {
             state.script.answer(&Request { path, host, body: &received.body, number }, now, unix);
         reply.stamp(number);
         let guard = is_counted.then(|| Box::new(Counted(self.clone())) as Box<dyn Send>);
-        Response { reply, key: version, guard }
+        Action::Respond(Response { reply, key: version, guard })
     }
 
     fn repeated(&self, key: u64, received: &Received) -> Option<u64> {

@@ -3,6 +3,7 @@
 //! - [`server`]: the thread and the port of a server.
 //! - [`connection`]: the server's side of HTTP/1.1.
 //! - [`reply`]: an answer as it is written.
+//! - [`relay`]: a server that plays recorded answers, and records others.
 //! - [`script`]: which answer a request gets. No I/O; the time comes in as an argument.
 //! - [`window`]: limits of requests and tokens that the server enforces.
 //! - [`mock`]: a server with a script.
@@ -11,6 +12,7 @@
 
 mod connection;
 pub mod mock;
+pub mod relay;
 mod reply;
 pub mod script;
 mod server;

@@ -111,6 +111,13 @@ impl Reply {
         self.end
     }
 
+    /// Returns the head of an answer.
+    pub fn head_of(status: u16, fields: &str) -> Vec<u8> {
+        let mut reply = Self::default();
+        reply.head(status, fields);
+        reply.bytes
+    }
+
     fn head(&mut self, status: u16, fields: &str) {
         let reason = http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         let mut head = String::new();

@@ -76,10 +76,10 @@ impl Drop for Server {
 async fn accept_all(listener: &TcpListener, responder: &Arc<dyn Responder>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 drop(stream.set_nodelay(true));
                 let responder = responder.clone();
-                tokio::spawn(async move { connection::serve(stream, &*responder).await });
+                tokio::spawn(async move { connection::serve(stream, peer.port(), &*responder).await });
             }
             // Out of descriptors, for one: those that are waiting may get some later.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,

@@ -317,13 +317,18 @@ fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
     }
 }
 
-/// What a test server's answer begins with if it has none, in place of a status line. The rest of the line is the message.
+/// What a test server's answer begins with if it has none, in place of a status line. Then follow the kind of the failure,
+/// `connection` or `unexpected`, and its message.
 pub const NO_ANSWER: &str = "RITELLM-NO-ANSWER ";
 
 /// Reads the failure that a test server writes in place of an answer.
 fn failure(line: &[u8]) -> Option<Box<Error>> {
-    let message = line.strip_prefix(NO_ANSWER.as_bytes())?.trim_ascii_end();
-    let mut error = Error::new(ErrorKind::UnexpectedCall, String::from_utf8_lossy(message));
+    let text = String::from_utf8_lossy(line.strip_prefix(NO_ANSWER.as_bytes())?.trim_ascii_end());
+    let (kind, message) = text.split_once(' ').unwrap_or_default();
+    if kind == "connection" {
+        return Some(Error::connection(message));
+    }
+    let mut error = Error::new(ErrorKind::UnexpectedCall, message);
     error.should_retry = Some(false);
     Some(error)
 }

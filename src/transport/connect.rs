@@ -53,6 +53,8 @@ pub(super) struct Connector {
     tls: Tls,
     http2: bool,
     route: Route,
+    /// Settings of the client, for a server that makes its connections.
+    settings: Arc<Settings>,
 }
 
 impl Connector {
@@ -70,6 +72,7 @@ impl Connector {
             tls: Tls::new(settings),
             http2: settings.http2,
             route: settings.route,
+            settings: Arc::new(settings.clone()),
         }
     }
 
@@ -95,7 +98,7 @@ impl Connector {
         connection_stats: &Arc<ConnectionStats>,
     ) -> Result<Connected> {
         if let Some(port) = detour::of(origin, self.route)? {
-            return detoured(origin, port, limit, connection_stats).await;
+            return detoured(origin, port, limit, connection_stats, &self.settings).await;
         }
         let (stream, target) = match self.proxies.proxy_for(origin)? {
             None => (
@@ -158,10 +161,16 @@ async fn detoured(
     port: u16,
     limit: Option<Duration>,
     connection_stats: &Arc<ConnectionStats>,
+    settings: &Arc<Settings>,
 ) -> Result<Connected> {
     let stream = tcp("127.0.0.1", port, limit).await;
     let at = format!("cannot connect to the test server 127.0.0.1:{port} in place of {origin}");
     let stream = stream.map_err(|error| connection_failed(&at, &error))?;
+    if let Stream::Tcp(stream) = &stream
+        && let Ok(address) = stream.local_addr()
+    {
+        detour::remember(address.port(), settings);
+    }
     let scheme = if origin.is_https() { "https" } else { "http" };
     Ok(Connected { io: Counted::new(stream, connection_stats.clone()), http2: false, target: Target::Detour(scheme) })
 }

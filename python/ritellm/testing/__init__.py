@@ -1,4 +1,5 @@
-"""What programs that use RiteLLM are tested with: a server that stands for every provider.
+"""What programs that use RiteLLM are tested with: a server that stands for every provider, and
+recorded calls that are played again.
 
 >>> import ritellm
 >>> from ritellm.testing import MockServer
@@ -13,6 +14,7 @@
 Nothing of this is imported unless a program imports it.
 """
 
+from ritellm.testing._cassette import Cassette, cassette
 from ritellm.testing._mock import MockRequest, MockServer
 
-__all__ = ["MockRequest", "MockServer"]
+__all__ = ["Cassette", "MockRequest", "MockServer", "cassette"]

@@ -347,7 +347,7 @@ class MockServer(_Rules):
     def __enter__(self) -> Self:
         if self._intercept and self._detour is None:
             self._keys.add()
-            self._detour = _core.enter_detour(self._server.port)
+            self._detour = _core.enter_detour(self._server.port, False)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -97,6 +97,7 @@ pub(crate) const OF_CONNECTIONS: &[&str] = &[
     "max_stream_size",
     "max_values",
     "catalog",
+    "cassette",
     TEST_PORT,
 ];
 
@@ -247,6 +248,12 @@ const SETTINGS: &[Setting] = &[
     }),
     setting(FILE, Always, |client, _, _| {
         configuration::part(&mut client.defaults.configuration);
+        Ok(())
+    }),
+    setting("cassette", Always, |client, _, value| {
+        let module = value.py().import(intern!(value.py(), "ritellm.testing._cassette"))?;
+        let port = module.getattr(intern!(value.py(), "port_of"))?.call1((value,))?;
+        client.settings.transport.route = Route::Port(port.extract()?);
         Ok(())
     }),
     setting(TEST_PORT, Always, |client, _, value| {

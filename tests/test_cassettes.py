@@ -1,0 +1,485 @@
+"""Tests of `ritellm.testing.cassette`: recording against a mock server, playing, matching, and what is not in the file."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import Answer, Reset, Server
+
+import ritellm
+from ritellm.testing import MockServer, cassette
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+KEY = "sk-a-key-that-nobody-may-see-0123456789"
+
+
+@pytest.fixture
+def mock() -> Any:
+    with MockServer(intercept=False) as server:
+        server.reply("Hello there!")
+        yield server
+
+
+def client_of(mock: MockServer, **settings: Any) -> ritellm.Client:
+    return ritellm.Client(api_key=KEY, base_url=mock.url + "/v1", **settings)
+
+
+def said(response: Any) -> str:
+    content: str = response.choices[0].message.content
+    return content
+
+
+MODELS = {
+    "chat": ("openai/gpt-4o", "/v1"),
+    "anthropic": ("anthropic/claude-sonnet-4-5", ""),
+    "gemini": ("gemini/gemini-2.5-flash", ""),
+    "bedrock": ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", ""),
+    "cohere": ("cohere/command-a-03-2025", ""),
+    "ollama": ("ollama_chat/llama3", ""),
+}
+
+
+@pytest.mark.parametrize("endpoint", MODELS)
+def test_every_format_is_recorded_and_played(
+    mock: MockServer, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, path = MODELS[endpoint]
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    client = ritellm.Client(api_key=KEY, base_url=mock.url + path)
+    file = tmp_path / "new" / "calls.json"
+    mock.reply("Grüße!", tool_calls=[{"name": "f", "arguments": {"x": 1.5}}], reasoning="hm")
+
+    def calls() -> list[Any]:
+        answers = [client.completion(model, MESSAGES), *client.completion(model, MESSAGES, stream=True)]
+        # Those of a format without ids are our own.
+        return [{name: value for name, value in answer.items() if name not in ("id", "created")} for answer in answers]
+
+    with cassette(file) as tape:
+        recorded = calls()
+    assert (tape.recorded, tape.played) == (2, 0)
+    count = len(mock.requests)
+    with cassette(file) as tape:
+        played = calls()
+    assert (tape.recorded, tape.played) == (0, 2)
+    assert played == recorded
+    assert len(mock.requests) == count == 2
+    text = file.read_text()
+    assert KEY not in text
+    # A person can read it: structured, an event a line, and nothing in base64.
+    assert "base64" not in text
+    assert '"content": "Hi"' in text or '"text": "Hi"' in text
+    assert "Grüße" in text
+
+
+def test_other_operations(mock: MockServer, tmp_path: Path) -> None:
+    mock.on(path="/audio/speech").reply(body=b"\xff\xfb\x00sound", headers={"content-type": "audio/mpeg"})
+    mock.on(path="/files").reply(
+        json={"id": "file-1", "object": "file", "bytes": 2, "created_at": 1, "filename": "a.jsonl", "purpose": "batch"}
+    )
+    client = client_of(mock)
+    file = tmp_path / "calls.json"
+
+    def calls() -> list[Any]:
+        return [
+            client.responses("openai/gpt-4o", "Hi"),
+            list(client.responses("openai/gpt-4o", "Hi", stream=True)),
+            client.embedding("openai/text-embedding-3-small", ["a", "b"], dimensions=4),
+            client.speech("openai/tts-1", "Hi", voice="alloy").content,
+            client.files.create("openai", file=("a.jsonl", b"{}"), purpose="batch"),
+        ]
+
+    with cassette(file):
+        recorded = calls()
+    mock.fail(500)
+    with cassette(file, mode="none") as tape:
+        assert calls() == recorded
+    assert tape.played == 5
+
+
+def test_errors_are_played(mock: MockServer, tmp_path: Path) -> None:
+    mock.fail(429, "slow down", retry_after=0, times=1)
+    client = client_of(mock)
+    with cassette(tmp_path / "a.json") as tape:
+        assert client.completion("openai/m", MESSAGES).meta.retries == 1
+    assert tape.recorded == 2
+    with cassette(tmp_path / "a.json"):
+        assert client.completion("openai/m", MESSAGES).meta.retries == 1
+
+
+def test_a_stream_that_broke_breaks_again(mock: MockServer, tmp_path: Path) -> None:
+    client = client_of(mock, max_retries=0)
+    mock.cut(after_chunks=2, times=1)
+    for _ in range(2):
+        with cassette(tmp_path / "a.json"):
+            stream = client.completion("openai/m", MESSAGES, stream=True)
+            with pytest.raises(ritellm.APIConnectionError):
+                list(stream)
+    assert len(mock.requests) == 1
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    server = Server()
+    server.answer(Answer(before=[Reset()]))
+    client = ritellm.Client(api_key=KEY, base_url=server.base_url, max_retries=0)
+    with cassette(tmp_path / "a.json") as tape, pytest.raises(ritellm.APIConnectionError):
+        client.completion("openai/m", MESSAGES)
+    server.close()
+    with cassette(tmp_path / "a.json") as tape, pytest.raises(ritellm.APIConnectionError, match="cannot connect"):
+        client.completion("openai/m", MESSAGES)
+    assert tape.recorded == 0
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_stream_left_early_is_recorded_whole(mock: MockServer, tmp_path: Path) -> None:
+    client = client_of(mock)
+    mock.reply("one two three four")
+    mock.latency(chunk=0.002)
+    with cassette(tmp_path / "a.json"), client.completion("openai/m", MESSAGES, stream=True) as stream:
+        next(iter(stream))
+    with cassette(tmp_path / "a.json", mode="none"):
+        chunks = list(client.completion("openai/m", MESSAGES, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "one two three four"
+
+
+def test_times_are_kept(mock: MockServer, tmp_path: Path) -> None:
+    client = client_of(mock)
+    mock.latency(first=0.02, chunk=0.01)
+    mock.reply("one two three")
+    with cassette(tmp_path / "a.json"):
+        list(client.completion("openai/m", MESSAGES, stream=True))
+    events = json.loads((tmp_path / "a.json").read_text())["calls"][0]["response"]["events"]
+    times = [event["at"] for event in events]
+    assert times == sorted(times)
+    assert times[-1] >= 0.05
+    with cassette(tmp_path / "a.json", timing=True):
+        latency = client.completion("openai/m", MESSAGES, stream=True)
+        assert len(list(latency)) == 5
+
+
+class TestModes:
+    def test_once_plays_only_what_it_has(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock)
+        with cassette(tmp_path / "a.json"):
+            client.completion("openai/m", MESSAGES)
+        with cassette(tmp_path / "a.json"), pytest.raises(ritellm.UnexpectedCallError) as caught:
+            client.completion("openai/n", MESSAGES)
+        message = str(caught.value)
+        assert f"{tmp_path / 'a.json'} has no answer to POST {mock.url}/v1/chat/completions (model n)" in message
+        assert 'number 1, differs in body (model is "n", not "m")' in message
+        assert len(mock.requests) == 1
+
+    def test_none_records_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(ritellm.InvalidArgumentError, match=r"a\.json is missing"):
+            cassette(tmp_path / "a.json", mode="none")
+
+    def test_new_episodes_adds(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock)
+        for models, recorded in ((["a"], 1), (["a", "b"], 1), (["b", "a"], 0)):
+            with cassette(tmp_path / "a.json", mode="new_episodes") as tape:
+                for model in models:
+                    client.completion(f"openai/{model}", MESSAGES)
+            assert tape.recorded == recorded
+        assert len(mock.requests) == 2
+
+    def test_all_records_anew(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock)
+        for text in ("old", "new"):
+            mock.reply(text)
+            with cassette(tmp_path / "a.json", mode="all"):
+                assert said(client.completion("openai/m", MESSAGES)) == text
+        with cassette(tmp_path / "a.json"):
+            assert said(client.completion("openai/m", MESSAGES)) == "new"
+
+    def test_equal_calls_are_played_in_turn(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock)
+        mock.reply("1", "2")
+        with cassette(tmp_path / "a.json"):
+            assert [said(client.completion("openai/m", MESSAGES)) for _ in range(2)] == ["1", "2"]
+        with cassette(tmp_path / "a.json"):
+            assert [said(client.completion("openai/m", MESSAGES)) for _ in range(2)] == ["1", "2"]
+            with pytest.raises(ritellm.UnexpectedCallError, match="played already"):
+                client.completion("openai/m", MESSAGES)
+        with cassette(tmp_path / "a.json", allow_repeats=True):
+            assert [said(client.completion("openai/m", MESSAGES)) for _ in range(3)] == ["1", "2", "2"]
+
+
+class TestMatching:
+    @pytest.fixture
+    def file(self, mock: MockServer, tmp_path: Path) -> Path:
+        client = client_of(mock)
+        with cassette(tmp_path / "a.json"):
+            for model in ("a", "b"):
+                mock.reply(model)
+                client.completion(f"openai/{model}", MESSAGES, temperature=0.5, user="u1")
+        return tmp_path / "a.json"
+
+    def test_the_order_of_members_does_not_matter(self, mock: MockServer, file: Path) -> None:
+        with cassette(file):
+            assert said(client_of(mock).completion("openai/b", MESSAGES, user="u1", temperature=0.5)) == "b"
+
+    def test_members_can_be_ignored(self, mock: MockServer, file: Path) -> None:
+        client = client_of(mock)
+        with cassette(file), pytest.raises(ritellm.UnexpectedCallError, match="user is missing"):
+            client.completion("openai/a", MESSAGES, temperature=0.5)
+        with cassette(file, ignore=["user", "temperature"]):
+            assert said(client.completion("openai/b", MESSAGES)) == "b"
+
+    def test_as_vcrpy_does(self, mock: MockServer, file: Path) -> None:
+        with cassette(file, match_on=["method", "uri"]):
+            assert said(client_of(mock).completion("openai/other", MESSAGES)) == "a"
+
+    def test_strict_order(self, mock: MockServer, file: Path) -> None:
+        with cassette(file, order="strict"), pytest.raises(ritellm.UnexpectedCallError, match="turn has not come"):
+            client_of(mock).completion("openai/b", MESSAGES, temperature=0.5, user="u1")
+
+    def test_another_host_is_another_call(self, mock: MockServer, file: Path) -> None:
+        client = ritellm.Client(api_key=KEY, base_url="http://127.0.0.1:9/v1")
+        with cassette(file), pytest.raises(ritellm.UnexpectedCallError, match="differs in port"):
+            client.completion("openai/a", MESSAGES, temperature=0.5, user="u1")
+        with cassette(file, match_on=["method", "path", "body"]):
+            assert said(client.completion("openai/a", MESSAGES, temperature=0.5, user="u1")) == "a"
+
+
+def test_a_failure_is_not_repeated_nor_fallen_back_from(
+    mock: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    with cassette(tmp_path / "a.json"):
+        client_of(mock).completion("openai/m", MESSAGES)
+    router = ritellm.Router({"g": ["openai/one", "anthropic/two"]})
+    with cassette(tmp_path / "a.json"), pytest.raises(ritellm.UnexpectedCallError):
+        router.completion("g", MESSAGES)
+
+
+def test_client_with_a_cassette(mock: MockServer, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    client = client_of(mock, cassette=file)
+    other = client_of(mock)
+
+    async def main() -> list[str]:
+        return [
+            said(await client.acompletion("openai/m", MESSAGES)),
+            said(await other.acompletion("openai/x", MESSAGES)),
+        ]
+
+    assert asyncio.run(main()) == ["Hello there!"] * 2
+    assert [call["request"]["json"]["model"] for call in json.loads(file.read_text())["calls"]] == ["m"]
+    tape = cassette(file, mode="none")
+    mock.fail(500)
+    assert said(client_of(mock, cassette=tape).completion("openai/m", MESSAGES)) == "Hello there!"
+    assert tape.played == 1
+    tape.close()
+    with pytest.raises(ritellm.InvalidArgumentError, match="cassette is int"):
+        ritellm.Client(cassette=7)
+
+
+def test_keys_are_not_needed_to_play(mock: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", mock.url + "/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with cassette(tmp_path / "a.json"):
+        ritellm.completion("openai/m", MESSAGES)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with cassette(tmp_path / "a.json"):
+        assert said(ritellm.completion("openai/m", MESSAGES)) == "Hello there!"
+
+
+SECRETS = {
+    "key": KEY,
+    "cookie": "__cf_bm-session-cookie-987654",
+    "organization": "org-Ab12Cd34Ef56Gh78Ij90",
+    "project": "proj_Xq3vTn8LwK2mBz5RfYc7Hd1A",
+    "account": "123456789012",
+    "token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.sig-nature_0123456789",
+    "uuid": "7c41e9d0-5b8f-4a36-a2d8-c1f700000001",
+    "own": "Internal Project Nightingale",
+}
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_secrets_are_not_in_the_file(tmp_path: Path, encoded: bool) -> None:
+    """Neither in fields, nor in addresses, nor in what a server repeats, as it is or encoded."""
+    server = Server()
+    shown = base64.b64encode(KEY.encode()).decode() if encoded else KEY
+    error = {
+        "error": {
+            "message": f"Incorrect API key provided: {shown}. In organization {SECRETS['organization']} and {SECRETS['project']}: "
+            f"arn:aws:bedrock:us-east-1:{SECRETS['account']}:inference-profile/x, {SECRETS['token']}, {SECRETS['own']}, {SECRETS['uuid']}"
+        }
+    }
+    headers = {
+        "set-cookie": f"__cf_bm={SECRETS['cookie']}; path=/",
+        "openai-organization": SECRETS["organization"],
+        "anthropic-organization-id": SECRETS["uuid"],
+        "x-request-id": f"req_1 {SECRETS['cookie']}",
+        "content-type": "application/json",
+    }
+    server.answer(Answer(400, headers, json.dumps(error).encode()))
+    client = ritellm.Client(api_key=KEY, base_url=server.base_url, headers={"cookie": f"a={SECRETS['cookie']}"})
+    with cassette(tmp_path / "a.json", redact=[re.compile(r"Internal \w+ Nightingale")]) as tape:
+        with pytest.raises(ritellm.AuthenticationError):
+            client.completion(
+                "openai/m", [{"role": "user", "content": f"My key is {shown}"}], extra_query={"api_key": KEY}
+            )
+        assert tape.recorded == 1
+    text = (tmp_path / "a.json").read_text()
+    for name, secret in SECRETS.items():
+        assert secret not in text, name
+        assert base64.b64encode(secret.encode()).decode().rstrip("=") not in text, name
+    # And the same call finds its answer.
+    with cassette(tmp_path / "a.json", mode="none"), pytest.raises(ritellm.AuthenticationError):
+        client.completion("openai/m", [{"role": "user", "content": f"My key is {shown}"}], extra_query={"api_key": KEY})
+    server.close()
+
+
+def test_calls_can_be_changed_or_left_out(mock: MockServer, tmp_path: Path) -> None:
+    def change(call: dict[str, Any]) -> dict[str, Any] | None:
+        call["response"]["json"]["choices"][0]["message"]["content"] = "changed"
+        return call if call["request"]["json"]["model"] == "kept" else None
+
+    with cassette(tmp_path / "a.json", before_record=change):
+        client_of(mock).completion("openai/kept", MESSAGES)
+        client_of(mock).completion("openai/left-out", MESSAGES)
+    with cassette(tmp_path / "a.json") as tape:
+        assert said(client_of(mock).completion("openai/kept", MESSAGES)) == "changed"
+        assert len(tape._calls) == 1
+
+
+def test_bodies_come_back_as_they_were() -> None:
+    from ritellm.testing import _bodies
+
+    for body in (
+        b'{"a": 1.10}',
+        b'{"a":1,"a":2}',
+        b'{"a":1e400}',
+        b"plain",
+        b"\xff\x00",
+        b"",
+        b'{"a": [1, "\\u00e9 \\n"]}',
+        b"[1,2]",
+    ):
+        packed = json.loads(json.dumps(_bodies.packed(body)))
+        back = _bodies.unpacked(packed)
+        assert back == body or json.loads(back) == json.loads(body)
+    assert _bodies.packed(b'{"a": 1.10}') == {"text": '{"a": 1.10}'}
+    assert _bodies.packed(b'{ "a": [1.5] }') == {"json": {"a": [1.5]}}
+
+
+VCRPY = """interactions:
+- request:
+    body: '{"model":"gpt-4o","messages":[]}'
+    headers:
+      authorization: [Bearer sk-recorded]
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+  response:
+    body:
+      string: BODY
+    headers:
+      Content-Type: [application/json]
+      Content-Encoding: [gzip]
+      Transfer-Encoding: [chunked]
+    status: {code: 200, message: OK}
+- request:
+    body: '{}'
+    headers: {}
+    method: POST
+    uri: https://api.openai.com/v1/chat/completions
+  response:
+    body: {string: "data: {\\"id\\":\\"c\\",\\"object\\":\\"chat.completion.chunk\\",\\"created\\":1,\\"model\\":\\"m\\",\\"choices\\":[{\\"index\\":0,\\"delta\\":{\\"content\\":\\"streamed\\"},\\"finish_reason\\":\\"stop\\"}]}\\n\\ndata: [DONE]\\n\\n"}
+    headers:
+      content-type: [text/event-stream]
+    status: {code: 200, message: OK}
+version: 1
+"""
+BODY = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "recorded"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+)
+
+
+@pytest.mark.parametrize("body", ["!!binary " + base64.b64encode(gzip.compress(BODY.encode())).decode(), f"'{BODY}'"])
+def test_cassettes_of_vcrpy_are_played(tmp_path: Path, body: str) -> None:
+    """A body that was recorded compressed, one that was decoded by vcrpy, and a stream."""
+    pytest.importorskip("yaml")
+    (tmp_path / "a.yaml").write_text(VCRPY.replace("BODY", body))
+    client = ritellm.Client(api_key="k")
+    with cassette(tmp_path / "a.yaml") as tape:
+        assert said(client.completion("openai/gpt-4o", MESSAGES)) == "recorded"
+        chunks = list(client.completion("openai/gpt-4o", MESSAGES, stream=True))
+        assert chunks[0].choices[0].delta.content == "streamed"
+    assert tape.played == 2
+
+
+def test_cassettes_of_vcrpy_in_json_and_with_parsed_bodies(tmp_path: Path) -> None:
+    value = {
+        "version": 1,
+        "interactions": [
+            {
+                "request": {
+                    "method": "POST",
+                    "uri": "https://api.anthropic.com/v1/messages",
+                    "headers": {},
+                    "parsed_body": {},
+                },
+                "response": {
+                    "status": {"code": 429, "message": "Too Many Requests"},
+                    "headers": {"retry-after": ["7"], "content-type": ["application/json"]},
+                    "parsed_body": {"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}},
+                },
+            }
+        ],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(value))
+    client = ritellm.Client(api_key="k", max_retries=0)
+    with cassette(tmp_path / "a.json", match_on=["method", "uri"]), pytest.raises(ritellm.RateLimitError) as caught:
+        client.completion("anthropic/claude-sonnet-4-5", MESSAGES)
+    assert caught.value.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.yaml", "a: !!python/object/apply:os.system ['true']", "has the tag .*python"),
+        ("a.yaml", "a: !!set {b}", "has the tag .*set"),
+        ("a.yaml", "a: [", "is no YAML"),
+        ("a.yaml", "a: 1", "is no cassette of vcrpy"),
+        ("a.json", "{", "is no JSON"),
+        ("a.json", "{}", "is no cassette"),
+        ("a.json", '{"ritellm_cassette": 99, "calls": []}', "is of version 99"),
+    ],
+)
+def test_files_that_are_no_cassettes(tmp_path: Path, name: str, text: str, message: str) -> None:
+    if name.endswith("yaml"):
+        pytest.importorskip("yaml")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ritellm.InvalidArgumentError, match=message):
+        cassette(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "sometimes"}, "mode is 'sometimes'"),
+        ({"match_on": ["model"]}, "match_on has 'model'"),
+        ({"order": "random"}, "order is 'random'"),
+    ],
+)
+def test_bad_options_are_named(tmp_path: Path, options: Any, message: str) -> None:
+    with pytest.raises(ritellm.InvalidArgumentError, match=message):
+        cassette(tmp_path / "a.json", **options)
+    with pytest.raises(ritellm.InvalidArgumentError, match="cassettes of vcrpy are played, and not written"):
+        cassette(tmp_path / "a.yaml")
