@@ -105,8 +105,8 @@ def probe(name: str, client: str = "ritellm") -> Side:
     return Side((sys.executable, str(FOLDER / "probes.py"), name, "--client", client, "--url", "SERVER"))
 
 
-def job(rows: int, time: str = "cpu_s", *flags: str) -> Side:
-    """A run of `bulk.py`."""
+def job(rows: int, time: str = "cpu_s", what: str = "rows") -> Side:
+    """A run of `bulk.py`: the time of a row, or the figure that it says."""
     program = (
         sys.executable,
         str(FOLDER / "bulk.py"),
@@ -114,9 +114,10 @@ def job(rows: int, time: str = "cpu_s", *flags: str) -> Side:
         str(rows),
         "--url",
         f"SERVER/{MODES['plain'].knobs}/v1",
-        *flags,
+        "--what",
+        what,
     )
-    return Side(program, "" if flags else "calls", time=time)
+    return Side(program, "calls" if what in ("rows", "loop") else "", time=time)
 
 
 def milliseconds(*program: str) -> Side:
@@ -269,7 +270,19 @@ GOALS = [
         job(40_000, "wall_s"),
         replace(calls("floor", "plain", 64, 40_000), time="wall_s"),
     ),
-    Goal("bulk, 1,000,000 rows: growth of memory a row", "B", 24, 20, job(1_000_000, "cpu_s", "--memory"), rounds=1),
+    Goal("bulk, 1,000,000 rows: growth of memory a row", "B", 24, 20, job(1_000_000, what="memory"), rounds=1),
+    Goal(
+        "bulk: a row ÷ one of an `acompletion` loop with JSONL in and out",
+        "",
+        1.0,
+        0.7,
+        job(40_000),
+        job(40_000, what="loop"),
+    ),
+    Goal("bulk: the journal, CPU of a row", "µs", 3, 2, job(40_000, what="threads")),
+    Goal("bulk: opening a folder, CPU of a finished row", "µs", 0.5, 0.1, job(40_000, what="resume"), rounds=3),
+    Goal("… without its index", "µs", 2, 1, job(40_000, what="rebuild"), rounds=3),
+    Goal("bulk: p99 of 50 calls a second beside a job ÷ without", "", 2, 1.2, job(1_000_000, what="beside"), rounds=1),
     Goal("10,000 calls in flight: memory for each", "kB", 40, 20, probe("in-flight"), rounds=3),
     Goal("import, over the bare interpreter", "ms", 15, 8, milliseconds("ritellm"), rounds=21),
     Goal("memory after the first call", "MB", 12, 8, probe("first-call")),

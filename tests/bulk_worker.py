@@ -1,7 +1,7 @@
 """Runs a job in a process of its own, for tests that kill it.
 
-`python bulk_worker.py ROWS OUT BASE_URL MAX_IN_FLIGHT [fork]`. With `fork`, it leaves a child behind that was forked while the
-job ran, and says its number first.
+`python bulk_worker.py ROWS OUT BASE_URL MAX_IN_FLIGHT [fork|power]`. With `fork`, it leaves a child behind that was forked while
+the job ran, and says its number first; with `power`, outcomes survive a power cut.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ import time
 import ritellm
 
 
-def main(rows: str, out: str, base_url: str, max_in_flight: str, child: str = "") -> None:
+def main(rows: str, out: str, base_url: str, max_in_flight: str, how: str = "") -> None:
     # Limits that are learnt would begin slowly after each kill.
     client = ritellm.Client(limits={"openai": {"rpm": 10_000_000}}, base_url=base_url, api_key="key-of-a-test")
     job = ritellm.bulk(
-        rows, model="openai/m", prompt="Say: {text}", out=out, client=client, max_in_flight=int(max_in_flight)
+        rows,
+        model="openai/m",
+        prompt="Say: {text}",
+        out=out,
+        client=client,
+        max_in_flight=int(max_in_flight),
+        durability="power" if how == "power" else "process",
     )
-    if child:
+    if how == "fork":
         job.start()
         while not job.status()["done"]:
             time.sleep(0.01)

@@ -540,7 +540,7 @@ class Job:
 
         Returns:
             ``state`` (``"new"``, ``"scanning"``, ``"running"``, ``"outage"``, ``"stopping"``, ``"paused"`` or ``"done"``),
-            ``reason`` (why it pauses), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
+            ``reason`` (why it pauses, or what all its calls wait for), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
             ``repeated`` (rows that share the outcome of an equal one), ``pending``, ``read``, ``in_flight``, ``waiting`` (for
             their quota), ``retries``, ``rate_limited``, ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
             runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds). With
@@ -659,7 +659,7 @@ class Job:
             parts.append(f"{status['failed']:,} failed")
         if status["cost"]:
             parts.append(f"${status['cost']:,.4f}")
-        if status["reason"] and status["state"] != "running":
+        if status["reason"]:
             parts.append(status["reason"])
         model = f" {self._model}" if self._model else ""
         return f"<Job{model} → {self.out}: {', '.join(parts)}>"

@@ -53,7 +53,8 @@ def describe(status: dict[str, Any]) -> str:
     elif status["state"] == "outage":
         parts.append(f"no answer: {status['reason']}")
     elif status["waiting"]:
-        parts.append(f"{status['waiting']} wait for their quota")
+        why = f": {status['reason']}" if status["reason"] else ""
+        parts.append(f"{status['waiting']} wait for their quota{why}")
     return ", ".join(parts)
 
 

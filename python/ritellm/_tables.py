@@ -280,6 +280,23 @@ def _array(values: list[Any], kind: Any) -> Any:
     )
 
 
+def _whole(value: Any) -> Any:
+    """Returns a value whose texts have U+FFFD in place of halves of surrogate pairs.
+
+    Models cut emoji in two, and JSON can say such a half (``\\ud83d``), but no table can: one answer must not cost the others.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    elif isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    elif isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value
+
+
 def _chunks(read: _Read) -> Iterator[list[_Outcome]]:
     chunk = []
     for outcome in read():
@@ -310,7 +327,7 @@ def _columns(read: _Read) -> tuple[list[str], dict[str, list[Any]]]:
 def _row(outcome: _Outcome) -> dict[str, Any]:
     """Returns the columns of a row: its own, or its number and id if it is no JSON or cannot be read again."""
     row, number, own_id = outcome[:3]
-    return row if isinstance(row, dict) else {"row": number, "custom_id": own_id}
+    return _whole(row) if isinstance(row, dict) else {"row": number, "custom_id": own_id}  # type: ignore[no-any-return]
 
 
 def _own_name(name: str, columns: Iterable[str]) -> str:
@@ -321,7 +338,7 @@ def _own(outcome: _Outcome, columns: Iterable[str]) -> dict[str, Any]:
     """Returns what an outcome adds to its row."""
     is_done, answer = outcome[3:]
     if not is_done:
-        return {"error": str(answer), "error_class": type(answer).__name__}
+        return {"error": _whole(str(answer)), "error_class": type(answer).__name__}
     usage = answer.get("usage") or {}
     meta = getattr(answer, "meta", None)
     own = {
@@ -344,6 +361,7 @@ def _own(outcome: _Outcome, columns: Iterable[str]) -> dict[str, Any]:
     else:
         own["finish_reason"] = answer.get("status")
         own["answer"] = _output_text(answer)
+    own["answer"] = _whole(own.get("answer"))
     return own
 
 

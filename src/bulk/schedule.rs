@@ -31,14 +31,21 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Time between the probes of an outage.
 const PROBE: Duration = Duration::from_secs(1);
+/// The longest time between them when one or two rows are left, which may be at fault themselves and are paid for: it doubles.
+const LONGEST_PROBE: Duration = Duration::from_secs(8);
+/// Factor by which the pauses before the last attempts at a row grow, and number of these pauses, while nothing could show whose
+/// fault its failures are: five attempts take 65 to 130 s, so that trouble of a minute is survived.
+const PATIENCE: u32 = 6;
+const PATIENT_PAUSES: u32 = 4;
 /// Number of rows that have to fail, without an answer in between, before that is an outage: as many as may be in flight, but
 /// for these bounds.
 const FEWEST_FAILED: usize = 8;
 const MOST_FAILED: usize = 64;
 /// The same of the last rows of a job.
 const FEWEST_LAST_FAILED: usize = 3;
-/// Time after which an outage that only the last rows of a job have seen is taken for their fault.
-const LONGEST_OUTAGE_OF_LAST: Duration = Duration::from_secs(900);
+/// Time after which an outage that only the last rows of a job have seen is taken for their fault: outages of ten minutes are
+/// waited for.
+const LONGEST_OUTAGE_OF_LAST: Duration = Duration::from_secs(660);
 /// Number of rows that are the last ones of a job.
 const LAST: usize = 16;
 /// Number of further calls that each answer allows after an outage.
@@ -168,6 +175,8 @@ struct Outage {
     is_served: bool,
     /// True if the last probe was a row that had not been tried.
     was_fresh: bool,
+    /// Time until the next probe if one or two rows are left.
+    last_pause: Duration,
 }
 
 /// The schedule of a job.
@@ -326,7 +335,9 @@ impl Schedule {
     /// that would be lost if the process ended now: both count as in flight.
     pub fn next(&mut self, now: Time, waiting: usize, unlanded: usize) -> Step {
         let step = self.step(now, waiting, unlanded);
-        if step == Step::Wait(None) && self.in_flight + unlanded == 0 && !self.doubtful.is_empty() {
+        // No row can tell any more.
+        let is_idle = self.in_flight + unlanded == 0 && self.later.is_empty() && self.ready.is_empty();
+        if is_idle && matches!(step, Step::Wait(_)) && self.outage.is_none() && !self.doubtful.is_empty() {
             self.settle_doubts(now);
             return self.step(now, waiting, unlanded);
         }
@@ -390,16 +401,17 @@ impl Schedule {
             FailureClass::Auth if !failure.is_of_row => return self.refused(now, row),
             FailureClass::Rate | FailureClass::DayQuota => {
                 self.answered(now, started);
-                self.pause(now, row, failure.retry_after, random);
+                self.pause(now, row, failure.retry_after, false, random);
                 return Verdict::Pending;
             }
             _ => {}
         }
+        let is_patient = self.has_no_witness(started);
         if failure.may_be_outage && failure.is_retryable {
-            return self.failed_in_doubt(now, row, failure, random);
+            return self.failed_in_doubt(now, row, failure, is_patient, random);
         }
         if !failure.was_sent && failure.is_retryable {
-            self.pause(now, row, failure.retry_after, random);
+            self.pause(now, row, failure.retry_after, is_patient, random);
             return Verdict::Pending;
         }
         if failure.was_answered {
@@ -407,7 +419,7 @@ impl Schedule {
         }
         self.rows[row].attempts += 1;
         if failure.is_retryable && self.attempts(row) < self.options.max_attempts {
-            self.pause(now, row, failure.retry_after, random);
+            self.pause(now, row, failure.retry_after, is_patient && !failure.was_answered, random);
             return Verdict::Pending;
         }
         self.forget(row);
@@ -491,8 +503,11 @@ impl Schedule {
 
     fn start(&mut self, now: Time, row: RowId) -> Step {
         let is_fresh = self.rows[row].pauses == 0;
+        let are_few = self.is_exhausted && self.rows.len() < FEWEST_LAST_FAILED;
         if let Some(outage) = &mut self.outage {
-            (outage.next_probe, outage.was_fresh) = (now + PROBE, is_fresh);
+            let pause = if are_few && outage.is_served { outage.last_pause } else { PROBE };
+            (outage.next_probe, outage.was_fresh) = (now + pause, is_fresh);
+            outage.last_pause = (2 * pause).min(LONGEST_PROBE);
         }
         self.has_asked = false;
         self.fresh_in_flight += usize::from(is_fresh);
@@ -552,10 +567,23 @@ impl Schedule {
         Verdict::Halt
     }
 
+    /// Returns true if a call that was sent at `started` failed among the last rows of a job, of which none can show whether the
+    /// server is at fault: it has answered before, but no call that was sent later.
+    fn has_no_witness(&self, started: Time) -> bool {
+        self.is_exhausted
+            && self.rows.len() - self.suspects < FEWEST_LAST_FAILED
+            && self.answered_start.is_some_and(|answered| answered < started)
+    }
+
     /// Tries a row again after a pause that does not count as an attempt.
-    fn pause(&mut self, now: Time, row: RowId, asked: Option<Duration>, random: f64) {
+    fn pause(&mut self, now: Time, row: RowId, asked: Option<Duration>, is_patient: bool, random: f64) {
+        let left = self.options.max_attempts.saturating_sub(self.attempts(row));
         let known = &mut self.rows[row];
-        let longest = FIRST_PAUSE.saturating_mul(1u32.checked_shl(known.pauses).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
+        let longest = if is_patient && left <= PATIENT_PAUSES {
+            FIRST_PAUSE * PATIENCE.pow((PATIENT_PAUSES - left).min(known.pauses).min(PATIENT_PAUSES - 1))
+        } else {
+            FIRST_PAUSE.saturating_mul(1u32.checked_shl(known.pauses).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+        };
         known.pauses += 1;
         // Half of it is certain: a row must not use up its attempts within a moment.
         let pause = asked.unwrap_or_else(|| longest.mul_f64(0.5 + random / 2.0));
@@ -563,7 +591,7 @@ impl Schedule {
     }
 
     /// Takes a failure that may be an outage's.
-    fn failed_in_doubt(&mut self, now: Time, row: RowId, failure: &Failure, random: f64) -> Verdict {
+    fn failed_in_doubt(&mut self, now: Time, row: RowId, failure: &Failure, is_patient: bool, random: f64) -> Verdict {
         let is_last = self.is_exhausted && self.rows.len() <= LAST;
         let known = &mut self.rows[row];
         if let Some(outage) = &mut self.outage {
@@ -600,7 +628,7 @@ impl Schedule {
         if failure.was_sent && attempts >= self.options.max_attempts {
             known.is_held = true;
         } else {
-            self.pause(now, row, failure.retry_after, random);
+            self.pause(now, row, failure.retry_after, is_patient, random);
         }
         let others = if self.is_exhausted { self.rows.len() - self.suspects } else { usize::MAX };
         let all = self.growth.allowed().clamp(FEWEST_FAILED, MOST_FAILED).min(others);
@@ -636,7 +664,8 @@ impl Schedule {
     }
 
     fn begin_outage(&mut self, now: Time) {
-        self.outage = Some(Outage { since: now, next_probe: now + PROBE, is_served: false, was_fresh: false });
+        let next_probe = now + PROBE;
+        self.outage = Some(Outage { since: now, next_probe, is_served: false, was_fresh: false, last_pause: PROBE });
         for (failed_at, row) in std::mem::take(&mut self.doubtful) {
             let Some(known) = self.rows.get_mut(row).filter(|known| known.failed_at == Some(failed_at)) else {
                 continue;

@@ -105,7 +105,7 @@ impl BulkJob {
         let (open, source, mut columns, description) = rows_of(py, rows, options)?;
         if item(options, "map")?.is_some() {
             // The template gets what the function returns.
-            columns.clear();
+            columns = Some(Vec::new());
         }
         let model = text(options, "model")?;
         let params_json = (!arguments.params.is_empty()).then(|| {
@@ -125,6 +125,7 @@ impl BulkJob {
             params: params_json,
             id_column: text(options, "id_column")?,
         };
+        let columns = columns.unwrap_or_else(|| Template::named_columns(&spec));
         let mut parameters = parameters(&spec);
         let check = check_of(options)?;
         let mut salt = 0;

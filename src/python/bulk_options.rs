@@ -52,7 +52,7 @@ pub(super) fn rows_of(
     py: Python<'_>,
     rows: &Bound<'_, PyAny>,
     options: &Bound<'_, PyDict>,
-) -> PyResult<(Option<OpenRows>, Option<Box<dyn Source>>, Vec<String>, serde_json::Value)> {
+) -> PyResult<(Option<OpenRows>, Option<Box<dyn Source>>, Option<Vec<String>>, serde_json::Value)> {
     let failed = |error: Box<Error>| exception(py, error);
     let kind = text(options, "kind")?.unwrap_or_else(|| "iterator".into());
     if rows.is_callable() {
@@ -66,7 +66,7 @@ pub(super) fn rows_of(
         let known: Option<Vec<String>> = number(options, "columns")?;
         let mut first = Peeked::new(fed(py)?);
         let columns = match known {
-            Some(columns) => columns,
+            Some(columns) => Some(columns),
             // A row of an iterator is not read before it is needed, but for the first.
             None => py.detach(|| first.columns(if is_again { LOOKED_AT } else { 1 })).map_err(failed)?,
         };

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import pathlib
-import shutil
-import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +10,7 @@ from typing import Any
 
 import pytest
 from limited import Processes, Redis, host_share, most_in, used
+from preloaded import CLOCK, Clock, compiled
 
 pytestmark = [
     pytest.mark.long,
@@ -22,72 +18,10 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD"),
 ]
 
-SOURCE = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/time.h>
-#include <time.h>
-
-/* Adds the number of seconds in the file named CLOCK_SHIFT to the wall clock, and to no other. */
-static volatile long long *shift;
-static int (*real_clock)(clockid_t, struct timespec *);
-
-__attribute__((constructor)) static void begin(void) {
-    real_clock = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int file = open(getenv("CLOCK_SHIFT"), O_RDONLY | O_CLOEXEC);
-    void *mapped = mmap(0, 8, PROT_READ, MAP_SHARED, file, 0);
-    if (mapped != MAP_FAILED) shift = mapped;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *time) {
-    if (!real_clock) begin();
-    int result = real_clock(clock, time);
-    if (result == 0 && shift && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) time->tv_sec += *shift;
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict value, void *restrict zone) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    value->tv_sec = now.tv_sec;
-    value->tv_usec = now.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *value) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (value) *value = now.tv_sec;
-    return now.tv_sec;
-}
-"""
-
-
-class Clock:
-    """A wall clock that can be set for the processes that are given its environment."""
-
-    def __init__(self, library: pathlib.Path, file: pathlib.Path) -> None:
-        file.write_bytes(bytes(8))
-        with file.open("r+b") as opened:
-            self.shift = mmap.mmap(opened.fileno(), 8)
-        self.environment = {"LD_PRELOAD": str(library), "CLOCK_SHIFT": str(file)}
-
-    def set(self, seconds: int) -> None:
-        self.shift[:] = struct.pack("<q", seconds)
-
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    if shutil.which("cc") is None:
-        pytest.skip("needs a C compiler")
-    folder = tmp_path_factory.mktemp("clock")
-    (folder / "clock.c").write_text(SOURCE)
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", "clock.so", "clock.c", "-ldl"], cwd=folder, check=True)
-    ctypes.CDLL(str(folder / "clock.so"))
-    return folder / "clock.so"
+    return compiled("clock", CLOCK, tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture

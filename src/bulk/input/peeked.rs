@@ -22,18 +22,21 @@ impl<S: Source> Peeked<S> {
         Self { source, first: VecDeque::new() }
     }
 
-    /// Returns the names of the columns of the first rows, in the order in which they come. Rows need not have all of them.
+    /// Returns the names of the columns of the first rows, in the order in which they come; `None` if no row can be read, so that
+    /// nothing is known of them. Rows need not have all of them.
     ///
     /// # Errors
     ///
     /// Those of the source.
-    pub fn columns(&mut self, rows: usize) -> Result<Vec<String>> {
+    pub fn columns(&mut self, rows: usize) -> Result<Option<Vec<String>>> {
         let mut columns: Vec<String> = Vec::new();
+        let mut is_known = false;
         let mut bytes = 0;
         while self.first.len() < rows && bytes < MAX_BYTES {
             let Some(row) = self.source.next()? else { break };
             if let Ok(json) = &row.json {
                 bytes += json.len();
+                is_known = true;
                 let strict = without_nan(json);
                 for (name, _) in Members::of(strict.as_deref().unwrap_or(json)).unwrap_or_default().0 {
                     if !columns.iter().any(|column| *column == name) {
@@ -43,7 +46,7 @@ impl<S: Source> Peeked<S> {
             }
             self.first.push_back(row);
         }
-        Ok(columns)
+        Ok(is_known.then_some(columns))
     }
 }
 

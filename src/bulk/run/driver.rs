@@ -202,6 +202,8 @@ pub(super) struct Driver {
     ahead: Option<usize>,
     /// Why the job pauses.
     reason: Option<Box<Error>>,
+    /// The last refusal by a rate limit, and the time that it asked for, if nothing was answered since.
+    refusal: Option<(String, Option<Duration>)>,
     /// Why the input cannot be read any further.
     input_error: Option<Box<Error>>,
     redactors: Redactors,
@@ -251,6 +253,7 @@ impl Driver {
             warms_prefixes: options.warm_prefix,
             ahead,
             reason: None,
+            refusal: None,
             input_error: None,
             redactors: Redactors::default(),
             counts: Counts::default(),
@@ -406,6 +409,7 @@ impl Driver {
 
     fn answered(&mut self, now: Time, id: RowId, operation: Operation, checked: Checked) {
         let Some(row) = self.rows.remove(id) else { return };
+        self.refusal = None;
         let Checked { answer, failure, earlier, usage, cost } = checked;
         let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer, &mut self.redactors);
         if outcome.usage.is_none() {
@@ -453,7 +457,10 @@ impl Driver {
             return;
         }
         self.counts.retries += 1;
-        self.counts.rate_limited += u64::from(is_rate);
+        if is_rate {
+            self.counts.rate_limited += 1;
+            self.refusal = Some((error.message.clone(), failure.retry_after));
+        }
         if verdict == Verdict::Halt {
             self.pause(Halt::Refused, error);
         } else {
@@ -523,17 +530,22 @@ impl Driver {
             None if self.schedule.outage().is_some() => State::Outage,
             None => State::Running,
         };
-        let of_outage = || self.rows.0.iter().flatten().find_map(|row| row.error.as_deref());
-        let reason = match state {
-            State::Outage => of_outage(),
-            _ => self.reason.as_deref(),
-        };
         let cost = self.schedule.spent();
         let (in_flight, waiting) = (self.schedule.in_flight(), self.line.waiting.load(Ordering::Relaxed));
+        let of_outage = || self.rows.0.iter().flatten().find_map(|row| row.error.as_deref());
+        let told = |error: &Error| (error.message.clone(), error.kind.class_name());
+        let reason = match (state, &self.refusal) {
+            (State::Outage, _) => of_outage().map(told),
+            // Nothing happens until the provider's time is over, which may be hours.
+            (State::Running, Some((message, time))) if waiting == in_flight => {
+                let time = time.map(|time| format!("; it asks to wait for {:.0} s", time.as_secs_f64().ceil()));
+                Some((message.clone() + &time.unwrap_or_default(), ErrorKind::RateLimit.class_name()))
+            }
+            _ => self.reason.as_deref().map(told),
+        };
         self.status.update(|status: &mut Snapshot| {
             status.state = state;
-            status.reason = reason.map(|error| error.message.clone());
-            status.reason_class = reason.map(|error| error.kind.class_name());
+            (status.reason, status.reason_class) = reason.unzip();
             status.done += counts.done;
             status.failed += counts.failed;
             status.retries += counts.retries;

@@ -43,7 +43,7 @@ impl State {
 pub struct Snapshot {
     /// State of the job.
     pub state: State,
-    /// Why it pauses, or the failure of the outage.
+    /// Why it pauses, the failure of the outage, or the refusal that all calls wait for.
     pub reason: Option<String>,
     /// Name of the class of the exception that says so.
     pub reason_class: Option<&'static str>,

@@ -279,6 +279,69 @@ fn an_outage_that_only_the_last_rows_see_is_their_fault_in_the_end() {
 }
 
 #[test]
+fn a_row_that_is_held_when_all_others_have_landed_is_given_up() {
+    // The others were in flight beside it, so that their answers say nothing of it; and nothing else is left to wait for.
+    for max_in_flight in [None, Some(6)] {
+        let options = Options { max_attempts: 1, max_in_flight, ..Options::default() };
+        let mut job = Job::new(options, 6, |_, row| match row == 3 {
+            true => (seconds(0.01), Err(failure(FailureClass::Transient))),
+            false => ok(0.1),
+        });
+        job.run();
+        assert_eq!((job.done.len(), job.failed.as_slice()), (5, &[3][..]));
+        assert!(job.now < seconds(2.0), "{:?}", job.now);
+    }
+}
+
+#[test]
+fn a_poison_row_at_the_very_end_is_called_seldom_and_given_up() {
+    // Nothing is left that could show that the server is well.
+    for in_flight in [1, 20] {
+        let options = Options { max_in_flight: Some(in_flight), ..Options::default() };
+        let mut job = Job::new(options, 100, |_, row| match row == 99 {
+            true => (seconds(0.2), Err(unavailable())),
+            false => ok(0.1),
+        });
+        job.run();
+        assert_eq!((job.done.len(), job.failed.as_slice()), (99, &[99][..]), "{in_flight}");
+        assert!(job.now < seconds(690.0) && job.calls_of(99) < 100, "{in_flight}: {:?} {}", job.now, job.calls_of(99));
+    }
+}
+
+#[test]
+fn trouble_of_a_minute_costs_the_last_two_rows_nothing() {
+    let internal = failure(FailureClass::Transient);
+    for (left, fails) in [(1, internal), (2, internal), (1, timeout()), (2, timeout())] {
+        let options = Options { max_in_flight: Some(10), ..Options::default() };
+        let mut job = Job::new(options, 100, |now, row| match row >= 100 - left && now < seconds(60.0) {
+            true => (seconds(0.1), Err(fails)),
+            false => ok(0.1),
+        });
+        job.run();
+        assert_eq!((job.done.len(), job.failed.len()), (100, 0), "{left} {fails:?}");
+        assert!(job.now < seconds(110.0) && job.calls.len() < 120, "{left} {fails:?}: {:?}", job.now);
+    }
+    // It is bounded: a row that is at fault itself is not waited for any longer.
+    let mut job = Job::new(Options::default(), 100, |_, row| match row == 99 {
+        true => (seconds(0.2), Err(failure(FailureClass::Transient))),
+        false => ok(0.1),
+    });
+    job.run();
+    assert_eq!((job.failed.as_slice(), job.calls_of(99)), (&[99][..], 5));
+    assert!(job.now < seconds(110.0), "{:?}", job.now);
+    // A job that was never answered, and a row beside which others are answered, do not wait like that.
+    let options = Options { max_in_flight: Some(4), ..Options::default() };
+    for rows in [1, 400] {
+        let mut job = Job::new(options, rows, |_, row| match row == 0 {
+            true => (seconds(0.2), Err(failure(FailureClass::Transient))),
+            false => ok(0.1),
+        });
+        job.run();
+        assert!(job.failed == [0] && job.now < seconds(12.0), "{rows}: {:?}", job.now);
+    }
+}
+
+#[test]
 fn a_server_that_fails_often_is_no_outage() {
     let options = Options { max_in_flight: Some(64), max_attempts: 1000, ..Options::default() };
     let mut seed = fastrand::Rng::with_seed(7);

@@ -300,7 +300,7 @@ fn check_names(argument: &str, texts: &[&str], pieces: &Pieces, columns: &[Strin
 }
 
 /// Returns the words in braces that may be meant as columns.
-fn names(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
     let of_brace = |rest: &'_ str| -> Option<usize> {
         let end = rest.find('}')?;
         let mut characters = rest[..end].chars();

@@ -1,0 +1,265 @@
+"""What users of other tools for bulk jobs have reported, tried on jobs. Each test names the report."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server import PATIENCE, Answer, Close, Pause, Request, Server, eventually
+from test_bulk import KEY, answers, asked, client, completion, make, refusal, server
+
+import ritellm
+from ritellm import Client, JobPaused
+
+__all__ = ["client", "make", "server"]  # fixtures
+
+CHAT = {"model": "openai/m", "prompt": "{text}"}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"error":{"message":"Internal Server Error","code":500}}', ritellm.InternalServerError),
+        (b'{"id":"x","choices":null}', ritellm.APIResponseValidationError),
+        (b"", ritellm.APIResponseValidationError),
+        (b"<html>busy</html>", ritellm.APIResponseValidationError),
+    ],
+)
+def test_an_answer_that_is_none_is_no_success(make: Any, server: Server, body: bytes, error: type) -> None:
+    """Status 200 around an error (bespokelabsai/curator 470), or without choices (BerriAI/litellm 13139)."""
+    server.script = lambda request: Answer(body=body if asked(request) == "row 3" else completion(asked(request)))
+    job = make(6, max_attempts=1).run()
+    [failure] = job.failures()
+    assert (failure.number, type(failure.error)) == (3, error)
+    assert answers(job) == [f"row {number}" for number in (0, 1, 2, 4, 5)]
+
+
+def test_answers_stay_with_their_rows_when_some_are_tried_again(make: Any, server: Server) -> None:
+    """langchain-ai/langchain 35475 and argilla-io/distilabel 587: retried items took the places of others."""
+    chance = random.Random(3)
+
+    def script(request: Request) -> Answer:
+        luck = chance.random()
+        if luck < 0.1:
+            return Answer(before=[Close()])
+        if luck < 0.3:
+            return Answer(429, headers={"retry-after-ms": "2"}, body=refusal(429, "rate_limit_exceeded").body)
+        return Answer(body=completion(f"to {asked(request)}"), before=[Pause(chance.random() / 100)])
+
+    server.script = script
+    job = make(150, max_attempts=50, max_in_flight=150).run()
+    found = [(row["text"], answer.choices[0].message.content) for row, answer in job.results(ordered=True)]
+    assert found == [(f"row {number}", f"to row {number}") for number in range(150)]
+    assert len(server.requests) > 180
+
+
+def test_no_more_calls_at_once_than_asked_for(make: Any, server: Server) -> None:
+    """langchain-ai/langchain 15767 and 29425: more than max_concurrency."""
+    most = 0
+
+    def script(request: Request) -> Answer:
+        nonlocal most
+        most = max(most, sum(not each.done.is_set() for each in server.requests))
+        return Answer(body=completion(asked(request)), before=[Pause(0.003)])
+
+    server.script = script
+    make(60, max_in_flight=3).run()
+    assert most == 3
+
+
+def test_waiting_for_a_quota_is_no_timeout(make: Any, server: Server) -> None:
+    """edanalytics/lightbeam 11 and curator 202: the time in the queue counted, so that a long queue failed for ever."""
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.03)])
+    client = Client(limits={"openai": {"max_in_flight": 1}}, base_url=server.base_url, api_key=KEY)
+    job = make(15, client=client, timeout=0.3, max_attempts=1).run()
+    assert (len(answers(job)), job.failures(), len(server.requests)) == (15, [], 15)
+    assert job.status()["elapsed"] > 0.45
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "body"),
+    [
+        # curator 205: `credit_limit` is Together's name for a rate.
+        (
+            "together_ai/m",
+            429,
+            {"error": {"message": "Request was rejected due to request rate limiting.", "type": "credit_limit"}},
+        ),
+        # curator 470: a page about bills in the text.
+        (
+            "openai_compatible/m",
+            429,
+            {"error": {"message": "Number of concurrent connections exceeded. https://platform.kluster.ai/billing"}},
+        ),
+        # curator 251.
+        ("deepinfra/m", 429, {"error": {"message": "Model busy, retry later"}}),
+    ],
+)
+def test_a_rate_is_not_taken_for_a_bill(server: Server, model: str, status: int, body: dict[str, Any]) -> None:
+    refused = Answer(status, headers={"retry-after-ms": "5"}, body=json.dumps(body).encode())
+    server.answer(refused, Answer(body=completion("ok")))
+    client = Client(base_url=server.base_url, api_key=KEY)
+    job = ritellm.bulk([{"text": "a"}], model=model, prompt="{text}", client=client, max_attempts=1)
+    assert answers(job.run()) == ["ok"]
+    assert len(server.requests) == 2
+
+
+def test_a_bill_is_not_taken_for_a_bad_row(server: Server) -> None:
+    """curator 296: thousands of rows failed one by one with Anthropic's 400 for an empty account."""
+    error = {"type": "invalid_request_error", "message": "Your credit balance is too low to access the Anthropic API."}
+    server.answer(Answer(400, body=json.dumps({"type": "error", "error": error}).encode()))
+    client = Client(base_url=server.url, api_key=KEY, limits={"anthropic": {"rpm": 10_000_000}})
+    rows = [{"text": str(number)} for number in range(300)]
+    job = ritellm.bulk(
+        rows, model="anthropic/m", prompt="{text}", max_tokens=5, client=client, max_in_flight=4, max_attempts=1
+    )
+    with pytest.raises(JobPaused, match="credit balance"):
+        job.run()
+    assert job.failures() == [] and len(server.requests) <= 4
+
+
+def test_it_is_told_what_a_job_waits_for(make: Any, server: Server) -> None:
+    """curator 550: it seemed to hang for hours. A provider may ask for an hour."""
+
+    def script(request: Request) -> Answer:
+        if int(asked(request).split()[-1]) >= 4:
+            return Answer(429, headers={"retry-after": "3600"}, body=refusal(429, "rate_limit_exceeded").body)
+        return Answer(body=completion(asked(request)))
+
+    server.script = script
+    job = make(20, max_in_flight=2).start()
+    eventually(lambda: bool(job.status()["reason"]), "the reason")
+    status = job.status()
+    assert (status["state"], status["done"], status["failed"]) == ("running", 4, 0)
+    assert status["reason"].endswith("refused: rate_limit_exceeded; it asks to wait for 3600 s")
+    assert status["reason"] in repr(job)
+    begun = time.monotonic()
+    job.cancel()
+    with pytest.raises(JobPaused, match="stopped"):
+        job.wait(PATIENCE)
+    assert job.status()["done"] == 4 and time.monotonic() - begun < PATIENCE
+
+
+def test_few_files_may_be_open(server: Server) -> None:
+    """BerriAI/litellm 12872 and 13220, EvolvingPrograms/oaib 15: macOS lets a process have 256 files."""
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.02)])
+    program = f"""
+import resource
+import ritellm
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+client = ritellm.Client(limits={{"openai": {{"rpm": 10_000_000}}}}, base_url={server.base_url!r}, api_key={KEY!r})
+rows = [{{"text": f"row {{number}}"}} for number in range(200)]
+job = ritellm.bulk(rows, model="openai/m", prompt="{{text}}", client=client, max_in_flight=100, max_attempts=1)
+print(job.run(progress=False).status()["done"], len(job.failures()))
+"""
+    if sys.platform == "win32":
+        pytest.skip("limits of POSIX")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE * 2)
+    assert done.stdout.split() == ["200", "0"], done.stderr
+
+
+HALF = r"cut \ud83d"
+
+
+@pytest.fixture
+def halved(make: Any, server: Server) -> ritellm.Job:
+    """A job with a character that was cut in two, in an answer and in a row."""
+    server.script = lambda request: Answer(body=completion("half").replace(b"half", HALF.encode()))
+    return make([json.loads(f'"{HALF}"'), "whole"]).run()  # type: ignore[no-any-return]
+
+
+def test_half_a_character_is_kept(halved: ritellm.Job, tmp_path: Path) -> None:
+    """daaain/claude-code-log 139, browser-use/browser-harness 676: one such text, and nothing could be written any more."""
+    assert answers(halved) == ["cut \ud83d"] * 2
+    assert halved.export(tmp_path / "out.jsonl") == {"done": 2, "failed": 0, "missing": 0}
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert lines[0]["response"]["body"]["choices"][0]["message"]["content"] == "cut \ud83d"
+
+
+@pytest.mark.parametrize("method", ["to_pandas", "to_polars", "to_arrow"])
+def test_half_a_character_costs_no_table(halved: ritellm.Job, tmp_path: Path, method: str) -> None:
+    pytest.importorskip("pyarrow" if method == "to_arrow" else method.removeprefix("to_"))
+    table = getattr(halved, method)()
+    columns = table.to_pydict() if method == "to_arrow" else {name: list(table[name]) for name in ("text", "answer")}
+    assert (columns["text"], columns["answer"]) == (["cut \ufffd", "whole"], ["cut \ufffd"] * 2)
+
+
+@pytest.mark.parametrize("how", ["list", "file", "frame"])
+def test_a_table_without_rows_is_done(client: Client, server: Server, tmp_path: Path, how: str) -> None:
+    """A filter before it has left nothing: that is no error of the prompt's."""
+    rows: Any = []
+    if how == "file":
+        rows = tmp_path / "rows.jsonl"
+        rows.write_text("")
+    elif how == "frame":
+        rows = pytest.importorskip("pandas").DataFrame({"text": []})
+    job = ritellm.bulk(rows, client=client, out=tmp_path / "job", **CHAT).run()
+    assert (job.status()["state"], job.status()["rows"], answers(job)) == ("done", 0, [])
+    assert job.estimate()["rows"] == 0 and server.requests == []
+    assert job.export(tmp_path / "out.jsonl") == {"done": 0, "failed": 0, "missing": 0}
+
+
+def test_a_first_row_that_no_json_can_say_is_the_only_one_that_fails(client: Client, server: Server) -> None:
+    """ray-project/ray 57140 and 59194: one row fails, and with it the job."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield {"text": object()}
+        yield {"text": "fine"}
+
+    for given in (rows(), list(rows())):
+        job = ritellm.bulk(given, client=client, **CHAT).run()
+        [failure] = job.failures()
+        assert failure.number == 0 and "object" in str(failure.error)
+        assert answers(job) == ["FINE"]
+
+
+def test_rows_that_are_added_to_a_file_are_the_only_ones_that_run(
+    client: Client, server: Server, tmp_path: Path
+) -> None:
+    """verifywise-ai/verifywise 3478: a last line without a newline, and more lines after it."""
+    source = tmp_path / "rows.jsonl"
+    job: Callable[[], ritellm.Job] = lambda: ritellm.bulk(source, client=client, out=tmp_path / "job", **CHAT)  # noqa: E731
+    source.write_text('{"text": "a"}\n{"text": "b"}')
+    job().run()
+    # The journal was cut as well, within its last line.
+    segment = tmp_path / "job" / "segments" / "00001.jsonl"
+    segment.write_bytes(segment.read_bytes()[:-20])
+    source.write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n')
+    assert answers(job().run()) == ["A", "B", "C"]
+    assert sorted(map(asked, server.requests[:2])) == ["a", "b"]
+    # One row of the first run lost its outcome with the cut.
+    assert len(server.requests) == 4 and "c" in map(asked, server.requests[2:])
+
+
+async def test_a_notebook_has_a_loop_that_runs(make: Any) -> None:
+    """`run` in a cell: asyncio.run would refuse to (distilabel, curator and their nest_asyncio)."""
+    assert answers(make(3).run()) == ["ROW 0", "ROW 1", "ROW 2"]
+
+
+def test_the_same_text_twice_is_asked_twice(client: Client, server: Server) -> None:
+    """ComplexData-MILA/AIF-Gen 103: a cache by content gave one sample to all."""
+    count = iter(range(100))
+    server.script = lambda request: Answer(body=completion(f"sample {next(count)}"))
+    job = ritellm.bulk([{"text": "toss a coin"}] * 4, client=client, max_in_flight=1, **CHAT).run()
+    assert sorted(answers(job)) == [f"sample {number}" for number in range(4)]
+
+
+def test_ids_of_any_kind(client: Client, server: Server) -> None:
+    ids: list[Any] = [1, "a\nb", "ü" * 3000, "c/d", True, 2.5]
+    rows = [{"id": each, "text": f"row {number}"} for number, each in enumerate(ids)]
+    job = ritellm.bulk(rows, client=client, id_column="id", **CHAT).run()
+    assert answers(job) == [f"ROW {number}" for number in range(len(ids))]
+    # A number and its text are the same id: a table that was read from CSV has only texts.
+    with pytest.raises(ritellm.InvalidArgumentError, match='the id "1" of an earlier row'):
+        ritellm.bulk([{"id": 1, "text": "a"}, {"id": "1", "text": "b"}], client=client, id_column="id", **CHAT).run()
+    missing = [{"id": None, "text": "a"}, {"id": float("nan"), "text": "b"}, {"id": "x", "text": "c"}]
+    job = ritellm.bulk(missing, client=client, id_column="id", **CHAT).run()
+    assert answers(job) == ["C"]
+    assert ["no id" in str(failure.error) for failure in job.failures()] == [True, True]
