@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 pub use admission_progress::{AdmissionProgress, Stage};
 pub use attempt_log::AttemptLog;
@@ -49,12 +50,13 @@ pub use crate::transport::deadline::Timeouts;
 
 use crate::catalog::Catalog;
 use crate::credentials::Keyring;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::limits::{Snapshot, Time};
-use crate::providers::{Deployment, Encoded, Endpoint, ask_for_structured_output};
+use crate::providers::{Deployment, Encoded, Endpoint, ask_for_structured_output, halves};
 use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
+use crate::types::operation::Operation;
 use crate::types::request::Request;
 use crate::types::usage::Usage;
 use attempt::{Attempt, Exchange, repeat};
@@ -64,7 +66,7 @@ use in_flight_limiter::InFlightLimiter;
 use quotas::{QuotaList, Quotas};
 use retry::{Decision, Event};
 use state::CallState;
-use stats::{InFlight, StatsByProvider};
+use stats::{InFlight, ProviderStats, StatsByProvider};
 
 /// Maximum number of requests of one call that are under way at the same time.
 const PARTS_AT_ONCE: usize = 16;
@@ -217,8 +219,14 @@ impl Client {
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
+        // For the halves of a request that turns out to be too large.
+        let again =
+            (call.request.operation == Operation::Embedding).then(|| (state.stats.clone(), state.deadline.end()));
         let (mut answer, usage) = match parts.is_empty() {
-            true => self.exchange(call, endpoint, state).await?,
+            true => match (self.exchange(call, endpoint, state).await, again) {
+                (Err(error), Some(again)) => Box::pin(self.call_in_halves(call, endpoint, error, again)).await?,
+                (answered, _) => answered?,
+            },
             // Boxed: a call should not carry the memory for its parts along.
             false => {
                 let answer = Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?;
@@ -249,7 +257,28 @@ impl Client {
         Ok((Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) }, usage))
     }
 
-    /// Makes a call that takes several requests, and joins their answers. The first request that fails finally ends all.
+    /// Makes a call again whose one request failed, in two halves if it was too large; otherwise returns its error.
+    #[cold]
+    async fn call_in_halves(
+        &self,
+        call: &Call,
+        endpoint: &'static dyn Endpoint,
+        error: Box<Error>,
+        (stats, end): (Arc<ProviderStats>, Option<Instant>),
+    ) -> Result<(Answer, Option<Usage>)> {
+        let Some(halves) = halves(&call.request, &error) else { return Err(error) };
+        let mut state = CallState::start(&self.transport, call, stats);
+        state.set_end(end);
+        if self.in_flight_limiter.is_some() || self.has_quotas(call) {
+            state.gate = Some(self.gate(call)?);
+        }
+        let answer = self.call_in_parts(call, endpoint, halves.into(), state).await?;
+        let usage = self.catalog.as_ref().and_then(|_| Usage::of(call.request.operation, &answer.body));
+        Ok((answer, usage))
+    }
+
+    /// Makes a call that takes several requests, and joins their answers. The first request that fails finally ends all. One
+    /// that its provider finds too large is sent in halves, one after the other.
     async fn call_in_parts(
         &self,
         call: &Call,
@@ -270,13 +299,28 @@ impl Client {
         let answers = parts.into_iter().map(|request| {
             let inputs = start..start + request.batches.size as usize;
             start = inputs.end;
-            // The call as a whole was admitted.
-            let mut part = Call { request, progress: None, ..call.clone() };
-            let mut state = CallState::start(&self.transport, &part, state.stats.clone());
-            state.gate = quotas.as_ref().map(|quotas| Box::new(Gate::new(&part, quotas.clone(), None)));
+            let (stats, quotas) = (state.stats.clone(), &quotas);
             async move {
-                let exchanged = self.exchange(&mut part, endpoint, state).await;
-                Ok(exchanged.map_err(|error| of_inputs(error, inputs))?.0)
+                let mut answers = Vec::with_capacity(1);
+                let mut unsent = vec![(request, inputs)];
+                while let Some((request, inputs)) = unsent.pop() {
+                    // The call as a whole was admitted.
+                    let mut part = Call { request, progress: None, ..call.clone() };
+                    let mut state = CallState::start(&self.transport, &part, stats.clone());
+                    state.gate = quotas.as_ref().map(|quotas| Box::new(Gate::new(&part, quotas.clone(), None)));
+                    match self.exchange(&mut part, endpoint, state).await {
+                        Ok((answer, _)) => answers.push(answer),
+                        Err(error) => {
+                            let Some([first, second]) = halves(&part.request, &error) else {
+                                return Err(of_inputs(error, inputs));
+                            };
+                            let middle = inputs.start + first.batches.size as usize;
+                            unsent.push((second, middle..inputs.end));
+                            unsent.push((first, inputs.start..middle));
+                        }
+                    }
+                }
+                Ok(answers)
             }
         });
         let answers = futures_util::stream::iter(answers).buffered(at_once).try_collect::<Vec<_>>();
@@ -285,6 +329,7 @@ impl Client {
             state.retry.retries = error.retries;
             state.finished(call, error)
         })?;
+        let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         let bodies: Vec<Bytes> = answers.iter().map(|answer| answer.body.clone()).collect();
         let retries = answers.iter().map(|answer| answer.meta.retries).sum();
         let last = answers.into_iter().next_back().expect("there are parts");

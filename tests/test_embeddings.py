@@ -351,6 +351,40 @@ class TestProviders:
             "batch_size" not in request.json and "concurrency" not in request.json for request in server.requests
         )
 
+    @pytest.mark.parametrize("batch_size", [None, 6])
+    def test_what_is_too_large_for_the_provider_is_halved(
+        self, embed: Any, server: Server, batch_size: int | None
+    ) -> None:
+        def script(request: Request) -> Answer:
+            texts = request.json["input"]
+            if len(texts) > 2:
+                message = f"input batch size {len(texts)} > maximum allowed batch size 2"
+                return Answer(status=413, body=json.dumps({"error": {"message": message}}).encode())
+            return answer([[float(text)] for text in texts])
+
+        server.script = script
+        response = embed([str(index) for index in range(10)], **({"batch_size": batch_size} if batch_size else {}))
+        assert response.embeddings == [[float(index)] for index in range(10)]
+        assert [item.index for item in response.data] == list(range(10))
+        sizes = sorted(len(request.json["input"]) for request in server.requests)
+        # 10 → 5, 5 → 3, 2, 3, 2; or 6 → 3, 3 and 4 → 2, 2.
+        assert sizes == ([1, 1, 2, 2, 2, 2, 3, 3, 5, 5, 10] if batch_size is None else [1, 1, 2, 2, 2, 2, 3, 3, 4, 6])
+
+    def test_one_text_that_is_too_large_is_an_error(self, embed: Any, server: Server) -> None:
+        server.script = lambda request: (
+            Answer(status=413, body=b'{"error": {"message": "too large"}}')
+            if "2" in request.json["input"]
+            else answer([[1.0]] * len(request.json["input"]))
+        )
+        with pytest.raises(ritellm.BadRequestError, match=r"too large \(the request with input\[2\]\)") as caught:
+            embed(["0", "1", "2", "3"])
+        assert caught.value.inputs == range(2, 3)
+
+    @pytest.mark.parametrize("texts", [{"a", "b"}, frozenset()], ids=["set", "frozenset"])
+    def test_a_set_has_no_order(self, embed: Any, texts: Any) -> None:
+        with pytest.raises(ritellm.InvalidArgumentError, match=r"input is of type .*set, which has no order: a list"):
+            embed(texts)
+
     def test_an_error_says_which_texts(self, embed: Any, server: Server) -> None:
         def script(request: Request) -> Answer:
             texts = request.json["input"]

@@ -80,6 +80,27 @@ class TestImages:
         with open(path, "rb") as file:
             assert ritellm.image(file) == right
 
+    def test_what_was_just_written(self) -> None:
+        """`picture.save(buffer)` leaves the position at the end."""
+        buffer = io.BytesIO()
+        buffer.write(PNG)
+        assert ritellm.image(buffer) == ritellm.image(PNG)
+
+    def test_an_address_of_a_file(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "a picture.png"
+        path.write_bytes(PNG)
+        assert path.as_uri().startswith("file://") and "%20" in path.as_uri()
+        assert ritellm.image(path.as_uri()) == ritellm.image(PNG)
+
+    @pytest.mark.parametrize("length", [60, 20_000])
+    def test_base64_is_no_path(self, length: int) -> None:
+        text = base64.b64encode(PNG + bytes(length)).decode()
+        with pytest.raises(
+            InvalidArgumentError, match=r"source is the base64 of image/png \(iVBORw0KGgoAAAAN…\): "
+        ) as caught:
+            ritellm.image(text)
+        assert len(str(caught.value)) < 200
+
     def test_the_bytes_say_the_type(self, tmp_path: pathlib.Path) -> None:
         path = tmp_path / "a.png"
         for data, kind in (

@@ -76,6 +76,27 @@ class TestMessages:
         assert ToolCall.make("1", "f").function.arguments == "{}"
         assert ToolCall.make("1", "f", '{"x": 1}').function == {"name": "f", "arguments": '{"x": 1}'}
 
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: ToolCall.make("1", "f", object()), "arguments is of type object: a dict, or its JSON"),
+            (lambda: ToolCall.make("1", "f", [1]), "arguments is of type list: a dict, or its JSON"),
+            (lambda: ToolCall.make("1", "f", {"x": object()}), "arguments cannot be written as JSON: .*object"),
+            (lambda: Message.tool(object(), "1"), "content cannot be written as JSON: .*object"),
+            (
+                lambda: ChatCompletion.from_json("nope"),
+                "json_data is not valid JSON: .* of a ChatCompletion would be right",
+            ),
+            (lambda: ChatCompletion.from_json("[1]"), "json_data is the JSON of a value of type list"),
+            (lambda: ChatCompletion.from_json(3), "json_data is of type int"),  # type: ignore[arg-type]
+            (lambda: json.loads("[]", cls=ChatCompletion), "json_data is the JSON of a value of type list"),
+        ],
+        ids=["no dict", "a list", "a value inside", "a result", "no JSON", "a JSON list", "no text", "json.loads"],
+    )
+    def test_what_cannot_be_made(self, make: Any, message: str) -> None:
+        with pytest.raises(InvalidArgumentError, match=message):
+            make()
+
     def test_an_answer_with_a_member_of_that_name(self) -> None:
         assert Message(user="theirs").user == "theirs"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import functools
 import gc
 import json
 import random
@@ -877,6 +878,28 @@ def test_the_responses_api(run: Runs, at_openai: Server, stream: bool) -> None:
     run(weather, messages=done.messages, api="responses", stream=stream)
     lost = {**result, "call_id": "call_1", "output": _tool_wires.INTERRUPTED}
     assert at_openai.last.json["input"] == [{"role": "user", "content": "Coat?"}, *calls, lost, result]
+
+
+def test_an_answer_without_choices_ends_the_run(run: Runs, at_openai: Server) -> None:
+    at_openai.answer(calling(("weather", {"city": "Oslo"})), Answer(body=dumped({"choices": []})))
+    with pytest.raises(ritellm.APIResponseValidationError, match="no choices") as caught:
+        run(weather)
+    assert [message["role"] for message in caught.value.run.messages] == ["user", "assistant", "tool"]
+
+
+class Warmer:
+    def __call__(self, city: Annotated[str, "a city"], by: int = 1) -> str:
+        """Makes a city warmer."""
+        return f"{city} +{by}"
+
+
+def test_partial_functions_and_objects_that_can_be_called(run: Runs, at_openai: Server) -> None:
+    warmer = ritellm.Tool(Warmer(), name="warmer")
+    assert warmer.parameters["properties"]["city"] == {"type": "string", "description": "a city"}
+    twice = ritellm.Tool(functools.partial(Warmer(), by=2), name="twice")
+    at_openai.answer(calling(("warmer", {"city": "Oslo"}), ("twice", {"city": "Rom"})), plain("Warm."))
+    found = run(warmer, twice)
+    assert [output.value for output in found.steps[0].outputs] == ["Oslo +1", "Rom +2"]
 
 
 def test_a_paused_turn_goes_on(run: Runs, server: Server) -> None:

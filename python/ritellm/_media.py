@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -77,7 +77,7 @@ def image(source: Any, *, detail: str | None = None) -> dict[str, Any]:
     The bytes say which type it is, whatever its name is. A provider's limits of types and sizes are checked when the call is made.
 
     Args:
-        source: the path of a file (a str or an ``os.PathLike``), its bytes, an open binary file, an image of PIL, an address
+        source: the path of a file (a str, also ``file://…``, or an ``os.PathLike``), its bytes, an open binary file, an image of PIL, an address
             (``https://…``, for some providers ``s3://…`` or ``gs://…``), or a ``data:`` URL. Nothing is fetched: an address is sent
             as it is, to providers that fetch it themselves.
         detail: ``"low"``, ``"high"``, ``"auto"`` or ``"original"``, for providers that have it.
@@ -112,7 +112,7 @@ def file(source: Any, *, filename: str | None = None, media_type: str | None = N
     >>> message = {"role": "user", "content": [part, {"type": "text", "text": "How old is Ada?"}]}
 
     Args:
-        source: the path of a file (a str or an ``os.PathLike``), its bytes, an open binary file, an address (``https://…``, for some
+        source: the path of a file (a str, also ``file://…``, or an ``os.PathLike``), its bytes, an open binary file, an address (``https://…``, for some
             providers ``s3://…`` or ``gs://…``), a ``data:`` URL, or the `FileObject` of a file that the provider has
             (`ritellm.files`). Nothing is fetched.
         filename: the name that the model sees; by default the file's own.
@@ -168,7 +168,7 @@ def _read(source: Any, what: str) -> tuple[bytes, str | None]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif isinstance(source, (str, os.PathLike)):
-        name = os.path.expanduser(os.fsdecode(os.fspath(source)))
+        name = os.path.expanduser(_path(os.fsdecode(os.fspath(source))))
         try:
             about = os.stat(name)
             if not S_ISREG(about.st_mode) and not S_ISDIR(about.st_mode):
@@ -182,11 +182,20 @@ def _read(source: Any, what: str) -> tuple[bytes, str | None]:
                 data = opened.read()
         except (OSError, ValueError) as error:
             shown = name if len(name) < 200 else f"{name[:100]}…"
+            if kind := _type_in_base64(name):
+                raise InvalidArgumentError(
+                    f'source is the base64 of {kind} ({name[:16]}…): base64.b64decode(source), or f"data:{kind};base64,{{source}}", '
+                    "would be right"
+                ) from None
             raise InvalidArgumentError(
                 f"{shown} cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from error
     elif callable(getattr(source, "read", None)):
         data = source.read()
+        if not data and callable(getattr(source, "tell", None)) and source.tell() > 0:
+            # Just written: `picture.save(buffer)` leaves the position at the end.
+            source.seek(0)
+            data = source.read()
         if not isinstance(data, bytes):
             raise InvalidArgumentError(
                 f'source is a file that is open for {type(data).__name__}: open(path, "rb") would be right'
@@ -200,6 +209,26 @@ def _read(source: Any, what: str) -> tuple[bytes, str | None]:
     if not data:
         raise InvalidArgumentError(f"{_shown(source, name)} is empty")
     return data, name
+
+
+def _path(name: str) -> str:
+    """Returns the path of a ``file:`` address, and every other path as it is."""
+    if name[:7].lower() != "file://":
+        return name
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    return url2pathname(urlsplit(name).path)
+
+
+def _type_in_base64(text: str) -> str | None:
+    """Returns the type of a file that a text holds in base64; `None` for any other text, such as a path."""
+    if not re.fullmatch(r"[\w+/=\s-]{24,}", text, re.ASCII):
+        return None
+    try:
+        return _type_of(b64decode(text[:64], validate=True), None)
+    except ValueError:
+        return None
 
 
 def _shown(source: Any, name: str | None) -> str:

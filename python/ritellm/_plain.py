@@ -54,6 +54,8 @@ def builtin(value: Any, takes_iterators: bool) -> Any:
             f"is of type {kind.__name__}, which JSON cannot say: a str would be right, or a content part that "
             "ritellm.image or ritellm.file makes of it"
         )
+    if isinstance(value, (set, frozenset)):
+        raise Unplain(f"is of type {kind.__name__}, which has no order: a list would be right, such as sorted(…) makes")
     if hasattr(kind, "columns") and not hasattr(kind, "tolist"):
         raise Unplain(
             f'is of type {kind.__name__}, a table: one column of it, such as table["text"], or a list of its rows would be right'

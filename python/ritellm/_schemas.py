@@ -428,6 +428,11 @@ class _Compiler:
 
 
 def _hints(target: Any) -> dict[str, Any]:
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not isinstance(target, type) and not inspect.isroutine(target) and callable(target):
+        # An instance of a class with `__call__`.
+        target = type(target).__call__
     try:
         return typing.get_type_hints(target, include_extras=True)
     except NameError:

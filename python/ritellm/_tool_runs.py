@@ -241,7 +241,13 @@ class Loop:
         return {**self._given.reveal(), **changed}
 
     def take(self, response: Any) -> list[Job | RunOutput]:
-        """Takes the model's answer. Returns its calls: those to be run, and those that already have a result."""
+        """Takes the model's answer. Returns its calls: those to be run, and those that already have a result.
+
+        Raises:
+            APIResponseValidationError: the answer has no choices.
+        """
+        # One without choices raises here, and is no step.
+        self.wire.items(response)
         calls: list[ToolCall] = response.tool_calls
         self.run.steps.append(ToolStep(response, calls))
         self.is_over = not calls and not _is_paused(response)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ritellm._plain import listed
-from ritellm.exceptions import InvalidArgumentError
+from ritellm.exceptions import APIResponseValidationError, InvalidArgumentError
 
 INTERRUPTED = "Error: interrupted, the call has no result."
 """Result of a call that has none, which providers would refuse."""
@@ -47,13 +47,13 @@ class Chat:
         return with_results(_list(given))
 
     def items(self, response: Any) -> list[Any]:
-        return [response["choices"][0]["message"]]
+        return [_message(response)]
 
     def result(self, call: Mapping[str, Any], content: Any) -> dict[str, Any]:
         return {"role": "tool", "tool_call_id": call.get("id"), "content": content}
 
     def text(self, response: Any) -> str:
-        return response["choices"][0]["message"].get("content") or ""
+        return _message(response).get("content") or ""
 
 
 class Responses:
@@ -90,6 +90,13 @@ class Responses:
 
 
 WIRES: dict[Any, Wire] = {"chat": Chat(), "responses": Responses()}
+
+
+def _message(response: Any) -> Any:
+    choices = response.get("choices")
+    if not choices:
+        raise APIResponseValidationError("the answer has no choices, so that the run cannot go on")
+    return choices[0]["message"]
 
 
 def _list(given: Any) -> Sequence[Any]:

@@ -60,6 +60,16 @@ __all__ = [
 ]
 
 
+def _json_of(name: str, value: Any) -> str:
+    """Returns an argument as JSON."""
+    try:
+        return _core.to_json(value).decode()
+    except (TypeError, ValueError) as error:
+        from ritellm.exceptions import InvalidArgumentError
+
+        raise InvalidArgumentError(f"{name} cannot be written as JSON: {error}") from None
+
+
 def _json(value: Any) -> bytes:
     try:
         return _core.to_json(value)
@@ -140,11 +150,21 @@ class Object(_core.Object):
             json_data: the text of one JSON object, as str or UTF-8 bytes.
 
         Raises:
-            ValueError: the text is not valid JSON; the message gives the position.
-            InvalidArgumentError: the JSON is not an object.
+            InvalidArgumentError: the text is not valid JSON, and the message gives the position; or the JSON is not an object.
         """
+        from ritellm.exceptions import InvalidArgumentError
+
+        wanted = f"the JSON text of a {cls.__name__} would be right"
+        if not isinstance(json_data, (str, bytes, bytearray)):
+            raise InvalidArgumentError(f"json_data is of type {type(json_data).__name__}: {wanted}")
         text = json_data.encode("utf-8", "surrogatepass") if isinstance(json_data, str) else bytes(json_data)
-        return cls.model_validate(_core.from_json(text))
+        try:
+            obj = _core.from_json(text)
+        except ValueError as error:
+            raise InvalidArgumentError(f"json_data is not valid JSON: {error}: {wanted}") from None
+        if not isinstance(obj, dict):
+            raise InvalidArgumentError(f"json_data is the JSON of a value of type {type(obj).__name__}: {wanted}")
+        return cls(obj)
 
     # Not assignments: mypy takes these for variables, and refuses to read them of the class.
     @classmethod
@@ -313,9 +333,18 @@ class ToolCall(Object):
             id: the id of the call.
             name: the name of the function.
             arguments: a dict, or its JSON as a str; no arguments by default.
+
+        Raises:
+            InvalidArgumentError: the arguments are neither, or hold a value that JSON cannot say.
         """
         if not isinstance(arguments, str):
-            arguments = _core.to_json({} if arguments is None else arguments).decode()
+            if arguments is not None and not isinstance(arguments, Mapping):
+                from ritellm.exceptions import InvalidArgumentError
+
+                raise InvalidArgumentError(
+                    f"arguments is of type {type(arguments).__name__}: a dict, or its JSON as a str, would be right"
+                )
+            arguments = _json_of("arguments", {} if arguments is None else arguments)
         return cls(id=id, type="function", function={"name": name, "arguments": arguments})
 
     @property
@@ -391,7 +420,7 @@ class Message(Object):
         """
         is_parts = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
         if not is_parts and not isinstance(content, str):
-            content = _core.to_json(content).decode()
+            content = _json_of("content", content)
         if isinstance(tool_call_id, dict):
             tool_call_id = tool_call_id.id
         return cls(role="tool", tool_call_id=tool_call_id, content=content, **others)

@@ -6,6 +6,7 @@
 //! Vectors are requested as base64 where the host has it: a third of the bytes, and nothing to parse. They are decoded where
 //! an answer becomes Python objects, unless the caller asked for base64.
 
+mod too_large;
 pub(super) mod vectors;
 
 use std::sync::LazyLock;
@@ -27,6 +28,7 @@ use crate::types::object::{ObjectWriter, array};
 use crate::types::params::Params;
 use crate::types::request::Request;
 
+pub use too_large::halves;
 use vectors::Packed;
 
 /// Differences of a host's embeddings from OpenAI's.
@@ -180,16 +182,18 @@ pub(super) fn batches(row: &EmbeddingRow, request: &Request) -> Vec<Request> {
     ends.push(inputs.len());
     let rest = without_input(request);
     let mut start = 0;
-    let part = |end: usize| {
-        let mut part = rest.clone();
-        let list = array(|list| inputs[start..end].iter().for_each(|one| list.push_raw(one.get())));
-        part.params.set("input", list.as_bytes());
-        part.params.close();
-        part.batches.size = u32::try_from(end - start).unwrap_or(u32::MAX);
-        start = end;
-        part
-    };
+    let part = |end: usize| part(&rest, &inputs[std::mem::replace(&mut start, end)..end]);
     ends.into_iter().map(part).collect()
+}
+
+/// Returns a request with these inputs; `rest` is one without.
+fn part(rest: &Request, inputs: &[&RawValue]) -> Request {
+    let mut part = rest.clone();
+    let list = array(|list| inputs.iter().for_each(|one| list.push_raw(one.get())));
+    part.params.set("input", list.as_bytes());
+    part.params.close();
+    part.batches.size = u32::try_from(inputs.len()).unwrap_or(u32::MAX);
+    part
 }
 
 /// Returns a request without its inputs, which each part would copy.

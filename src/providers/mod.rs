@@ -80,7 +80,7 @@ pub use batch_rows::{
     refusal_class,
 };
 pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
-pub use embeddings::EmbeddingRow;
+pub use embeddings::{EmbeddingRow, halves};
 pub use parameter_names::{documented_parameters, openai_parameters};
 pub use rate_limits::failure_class;
 pub use resolve::{DeploymentArgs, check_segments, provider_of, resolve, resolve_account, resolve_at};

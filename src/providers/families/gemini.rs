@@ -18,6 +18,8 @@ pub(in crate::providers) struct Rules {
     pub thinking: Thinking,
     /// Media types that a function's result may hold; others are a 400.
     pub nested_media: &'static [&'static str],
+    /// True if each picture may have a resolution of its own: <https://ai.google.dev/gemini-api/docs/media-resolution>.
+    pub has_part_resolution: bool,
     /// True if a function call in the history needs a signature.
     pub needs_signatures: bool,
     /// True if Google's own tools are allowed beside functions.
@@ -57,6 +59,7 @@ const EARLIER: Rules = Rules {
     words: &[],
     thinking: Thinking::Never,
     nested_media: &[],
+    has_part_resolution: false,
     needs_signatures: false,
     mixes_tools: false,
     has_instruction: true,
@@ -67,6 +70,7 @@ const FROM_3_ON: Rules = Rules {
     generations: ((3, 0), LAST),
     thinking: Thinking::Levels(&["low", "medium", "high"]),
     nested_media: NESTED_MEDIA,
+    has_part_resolution: true,
     needs_signatures: true,
     mixes_tools: true,
     ..EARLIER

@@ -102,8 +102,11 @@ pub(super) fn translate<'a>(
             push(&mut contents, "user", std::mem::take(&mut beside), false);
         }
         match message.role.as_str() {
-            "system" | "developer" => instruction.parts.extend(parts(message.content).map_err(failed)?),
-            "user" => push(&mut contents, "user", parts(message.content).map_err(failed)?, false),
+            "system" | "developer" => instruction.parts.extend(parts(message.content, false).map_err(failed)?),
+            "user" => {
+                let parts = parts(message.content, rules.has_part_resolution).map_err(failed)?;
+                push(&mut contents, "user", parts, false);
+            }
             "assistant" => {
                 let (parts, calls) = assistant(message, rules.needs_signatures).map_err(failed)?;
                 earlier.extend(calls);
@@ -154,7 +157,7 @@ fn push<'a>(contents: &mut Vec<Content<'a>>, role: &'static str, parts: Vec<Part
 /// Native parts are sent back unchanged if the message's text and calls still match them. If the caller changed
 /// something, the caller's version is sent, and only calls that still match keep their native part with its signature.
 fn assistant<'a>(message: &'a Message<'a>, needs_signatures: bool) -> Result<(Vec<Part<'a>>, Calls)> {
-    let text: Vec<Part> = parts(message.content)?;
+    let text: Vec<Part> = parts(message.content, false)?;
     let joined: String =
         text.iter().filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None }).collect();
     let calls: &[ToolCall] = message.tool_calls.as_deref().unwrap_or_default();
@@ -290,7 +293,7 @@ fn function_response<'a>(
     })?;
     let mut text = String::new();
     let (mut media, mut apart) = (Vec::new(), Vec::new());
-    for part in parts(message.content)? {
+    for part in parts(message.content, false)? {
         match part {
             Part::Text(more) => text += &more,
             part if part.media_type().is_some_and(|kind| rules.nested_media.contains(&&*kind)) => media.push(part),

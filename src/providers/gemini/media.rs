@@ -13,11 +13,11 @@ use crate::error::{Error, Result};
 use crate::types::media::{DataUrl, media_type};
 use crate::types::members::Members;
 
-/// Converts the content of a system or user message.
+/// Converts the content of a message. With `detailed`, the `detail` of a picture is kept.
 ///
 /// # Errors
 /// `InvalidArgument`, with the position of the part, for one that cannot be converted.
-pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
+pub(super) fn parts(content: Option<&RawValue>, detailed: bool) -> Result<Vec<Part<'_>>> {
     let Some(content) = content else { return Ok(Vec::new()) };
     if let Ok(text) = serde_json::from_str::<String>(content.get()) {
         return Ok(vec![Part::Text(text)]);
@@ -26,7 +26,7 @@ pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
         .map_err(|_| Error::argument("content is neither a str nor a list of parts"))?;
     let mut parts = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        parts.extend(part(item).map_err(|mut error| {
+        parts.extend(part(item, detailed).map_err(|mut error| {
             error.message = format!("content[{index}]: {}", error.message);
             error
         })?);
@@ -35,7 +35,7 @@ pub(super) fn parts(content: Option<&RawValue>) -> Result<Vec<Part<'_>>> {
 }
 
 /// Converts a part; `None` for another provider's reasoning, which Google's format has no place for.
-fn part(item: &RawValue) -> Result<Option<Part<'_>>> {
+fn part(item: &RawValue, detailed: bool) -> Result<Option<Part<'_>>> {
     if let Ok(text) = serde_json::from_str::<String>(item.get()) {
         return Ok(Some(Part::Text(text)));
     }
@@ -44,7 +44,32 @@ fn part(item: &RawValue) -> Result<Option<Part<'_>>> {
     let Some(kind) = members.string("type") else { return Ok(Some(Part::Native(Cow::Borrowed(item)))) };
     match kind.as_str() {
         "thinking" | "redacted_thinking" | "reasoning" => Ok(None),
+        "image_url" if detailed => {
+            let picture = typed_part("image_url", &members)?;
+            Ok(Some(match resolution(&members) {
+                Some(level) => with_resolution(&picture, level),
+                None => picture,
+            }))
+        }
         kind => typed_part(kind, &members).map(Some),
+    }
+}
+
+/// Returns media with a resolution of its own.
+fn with_resolution<'a>(media: &Part<'_>, level: &str) -> Part<'a> {
+    let mut json = serde_json::to_string(media).expect("a part is JSON");
+    json.truncate(json.len() - 1);
+    json += &format!(r#","mediaResolution":{{"level":"{level}"}}}}"#);
+    Part::Native(Cow::Owned(RawValue::from_string(json).expect("an object with one more member")))
+}
+
+/// Returns Google's name of a picture's `detail`; `None` without one, for `"auto"`, and for what Google has no name for.
+fn resolution(members: &Members) -> Option<&'static str> {
+    match Members::of(members.some("image_url")?.as_bytes()).ok()?.string("detail")?.as_str() {
+        "low" => Some("MEDIA_RESOLUTION_LOW"),
+        "medium" => Some("MEDIA_RESOLUTION_MEDIUM"),
+        "high" => Some("MEDIA_RESOLUTION_HIGH"),
+        _ => None,
     }
 }
 

@@ -230,6 +230,23 @@ fn functions_are_declared_beside_googles_own_tools() {
 }
 
 #[test]
+fn pictures_have_a_resolution_where_the_model_has() {
+    let sent = |model: &str, detail: &str| {
+        let url = json!({"url": "data:image/png;base64,QQ==", "detail": detail});
+        let messages = json!([{"role": "user", "content": [{"type": "image_url", "image_url": url}]}]);
+        body(model, json!({"messages": messages}))["contents"][0]["parts"][0].take()
+    };
+    let picture = json!({"inlineData": {"mimeType": "image/png", "data": "QQ=="}});
+    for (detail, level) in [("low", "MEDIA_RESOLUTION_LOW"), ("high", "MEDIA_RESOLUTION_HIGH")] {
+        let mut detailed = picture.clone();
+        detailed["mediaResolution"] = json!({"level": level});
+        assert_eq!(sent("gemini/gemini-3.8-flash", detail), detailed);
+        assert_eq!(sent("gemini/gemini-2.5-flash", detail), picture);
+    }
+    assert_eq!(sent("gemini/gemini-3.8-flash", "auto"), picture);
+}
+
+#[test]
 fn media_are_inline_or_files() {
     let part = |part: Value| contents(json!([{"role": "user", "content": [part]}]))[0]["parts"][0].take();
     let inline = |kind: &str| json!({"inlineData": {"mimeType": kind, "data": "QQ=="}});

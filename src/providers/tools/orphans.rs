@@ -1,5 +1,7 @@
 //! Calls of a conversation that have no result: why a provider may have refused it.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::types::params::Params;
@@ -45,15 +47,18 @@ fn in_messages(messages: &[Value]) -> Option<(String, String)> {
 /// Finds a call in the items of Responses: a result may stand anywhere after its call.
 fn in_items(items: &[Value]) -> Option<(String, String)> {
     let is = |item: &Value, kinds: [&str; 2]| item["type"].as_str().is_some_and(|kind| kinds.contains(&kind));
-    let has_result = |call: &Value, later: &[Value]| {
-        later
-            .iter()
-            .any(|item| is(item, ["function_call_output", "custom_tool_call_output"]) && item["call_id"] == *call)
-    };
-    items.iter().enumerate().find_map(|(index, item)| {
-        let is_open = is(item, ["function_call", "custom_tool_call"]) && !has_result(&item["call_id"], &items[index..]);
-        is_open.then(|| (format!("input[{index}]"), item["call_id"].as_str().unwrap_or_default().to_owned()))
-    })
+    let mut answered = HashSet::new();
+    let mut first = None;
+    // From the end, so that the results of an item are known when it is reached.
+    for (index, item) in items.iter().enumerate().rev() {
+        let id = item["call_id"].as_str().unwrap_or_default();
+        if is(item, ["function_call_output", "custom_tool_call_output"]) {
+            answered.insert(id);
+        } else if is(item, ["function_call", "custom_tool_call"]) && !answered.contains(id) {
+            first = Some((format!("input[{index}]"), id.to_owned()));
+        }
+    }
+    first
 }
 
 #[cfg(test)]
