@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import dataclasses
 import functools
 import gc
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -900,6 +902,28 @@ def test_partial_functions_and_objects_that_can_be_called(run: Runs, at_openai: 
     at_openai.answer(calling(("warmer", {"city": "Oslo"}), ("twice", {"city": "Rom"})), plain("Warm."))
     found = run(warmer, twice)
     assert [output.value for output in found.steps[0].outputs] == ["Oslo +1", "Rom +2"]
+
+
+@ritellm.tool
+def doubled(number: int) -> int:
+    return 2 * number
+
+
+class Shelf:
+    @ritellm.tool
+    @staticmethod
+    def tripled(number: int) -> int:
+        return 3 * number
+
+
+def test_tools_go_to_other_processes() -> None:
+    again = pickle.loads(pickle.dumps(doubled))
+    assert again is doubled and again(2) == 4
+    assert pickle.loads(pickle.dumps([Shelf.tripled]))[0](2) == 6
+    named = ritellm.Tool(weather, name="sky", description="d", parameters={"type": "object"})
+    again = pickle.loads(pickle.dumps(named))
+    assert (again.definition, again.function) == (named.definition, weather)
+    assert copy.deepcopy(named).name == "sky"
 
 
 def test_a_paused_turn_goes_on(run: Runs, server: Server) -> None:

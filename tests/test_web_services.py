@@ -454,6 +454,13 @@ class TestWithoutAsgi:
         pieces = await read(ritellm.sse(theirs))
         assert pieces == [b'data: {"messages":[]}\n\n', b"data: [DONE]\n\n"] and theirs.closed
 
+    async def test_what_python_takes_for_the_end_of_a_line(self) -> None:
+        """`str.splitlines` cuts at these; JSON has an escape for each."""
+        text = "a\u2028b\u2029c\x85d"
+        for made in (ritellm.sse([text]), ritellm.ndjson([text])):
+            first = (await read(made))[0].decode().strip()
+            assert len(first.splitlines()) == 1 and json.loads(first.removeprefix("data: ")) == text
+
     async def test_halves_of_characters(self) -> None:
         """A host may cut between them."""
         assert await read(ritellm.ndjson(["\ud83d", "\ude00"])) == [b'"\\ud83d"\n', b'"\\ude00"\n']

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import re
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic
@@ -97,6 +98,14 @@ class Tool(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<ritellm.Tool {self.name}>"
 
+    def __reduce__(self) -> Any:
+        name = getattr(self.function, "__qualname__", "")
+        found: Any = sys.modules.get(getattr(self.function, "__module__", None) or "")
+        for step in name.split("."):
+            found = getattr(found, step, None)
+        # The decorator has put the tool in the place of its function, which has no name of its own then.
+        return name if found is self else (_remade, (type(self), self.function, self._options))
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The JSON schema of the arguments."""
@@ -144,6 +153,10 @@ class Tool(Generic[P, R]):
             raise Violations(reasons)
         read: dict[str, Any] = json.loads(found)
         return read
+
+
+def _remade(cls: type[Tool[P, R]], function: Callable[P, R], options: dict[str, Any]) -> Tool[P, R]:
+    return cls(function, **options)
 
 
 @typing.overload

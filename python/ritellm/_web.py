@@ -102,6 +102,19 @@ def _drop(call: Any) -> None:
         end()
 
 
+# Ends of lines to `str.splitlines`, by which clients in Python cut streams, and to no standard of these formats.
+_SEPARATORS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+
+
+def _line(value: Any) -> bytes:
+    """Returns a value as JSON that no client takes for several lines. Separators stand only in texts, where JSON can escape them."""
+    line = _json(value)
+    for separator, escaped in _SEPARATORS:
+        if separator in line:
+            line = line.replace(separator, escaped)
+    return line
+
+
 class _Encoding(Protocol):
     """The way in which items are written."""
 
@@ -124,14 +137,14 @@ class _Sse:
         value = _plain(item)
         kind = value.get("type") if isinstance(item, ResponseEvent) or value is not item else None
         head = f"event: {kind}\n".encode() if kind and isinstance(kind, str) and "\n" not in kind else b""
-        return head + b"data: " + _json(value) + b"\n\n"
+        return head + b"data: " + _line(value) + b"\n\n"
 
     def error(self, body: dict[str, Any], as_events: bool, number: int) -> bytes:
         if as_events:
             error = body["error"]
             names = ("code", "message", "param")
             body = {"type": "error", **{name: error[name] for name in names}, "sequence_number": number}
-        return b"event: error\ndata: " + _json(body) + b"\n\n"
+        return b"event: error\ndata: " + _line(body) + b"\n\n"
 
     def end(self, as_events: bool) -> bytes:
         is_wanted = not as_events if self.done is None else self.done
@@ -143,10 +156,10 @@ class _Ndjson:
     idle = b"\n"
 
     def item(self, item: Any) -> bytes:
-        return _json(_plain(item)) + b"\n"
+        return _line(_plain(item)) + b"\n"
 
     def error(self, body: dict[str, Any], as_events: bool, number: int) -> bytes:
-        return _json(body) + b"\n"
+        return _line(body) + b"\n"
 
     def end(self, as_events: bool) -> bytes:
         return b""
