@@ -144,7 +144,8 @@ fn is_closable(members: &serde_json::Map<String, Value>) -> bool {
         _ => !members.contains_key("properties"),
     };
     let is_list = members.get("type").is_some_and(|kind| kind == "array");
-    is_typed.iter().any(|name| members.contains_key(*name))
-        && !(is_object(members) && is_open)
-        && !(is_list && !members.contains_key("items"))
+    if !is_typed.iter().any(|name| members.contains_key(*name)) || is_object(members) && is_open {
+        return false;
+    }
+    !is_list || members.contains_key("items")
 }
