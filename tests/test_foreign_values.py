@@ -244,7 +244,7 @@ def test_a_missing_value_is_named(at_openai: Server, values: Any, index: int) ->
         (Table(), r'input is of type Table, a table: one column of it, such as table\["text"\]'),
         (b"text", "input is of type bytes, which JSON cannot say: a str would be right, or a content part"),
         (pathlib.Path("a.png"), r"ritellm.image\(path\) or ritellm.file\(path\)"),
-        ({"a", "b"}, "input is of type set, which JSON cannot say"),
+        ({"a", "b"}, r"input is of type set, which has no order: a list would be right, such as sorted\("),
         ({"a": 1}, "input is of type dict: a str or a list of str would be right"),
         (object(), "input is of type object"),
         (open, "input is of type builtin_function_or_method"),
