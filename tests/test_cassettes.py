@@ -177,7 +177,7 @@ class TestModes:
 
     def test_none_records_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(ritellm.InvalidArgumentError, match=r"a\.json is missing"):
-            cassette(tmp_path / "a.json", mode="none")
+            cassette(tmp_path / "a.json", mode="none").__enter__()
 
     def test_new_episodes_adds(self, mock: MockServer, tmp_path: Path) -> None:
         client = client_of(mock)
@@ -241,7 +241,7 @@ class TestMatching:
 
     def test_another_host_is_another_call(self, mock: MockServer, file: Path) -> None:
         client = ritellm.Client(api_key=KEY, base_url="http://127.0.0.1:9/v1")
-        with cassette(file), pytest.raises(ritellm.UnexpectedCallError, match="differs in port"):
+        with cassette(file), pytest.raises(ritellm.UnexpectedCallError, match=r"differs in port \(it is 9, not \d+\)"):
             client.completion("openai/a", MESSAGES, temperature=0.5, user="u1")
         with cassette(file, match_on=["method", "path", "body"]):
             assert said(client.completion("openai/a", MESSAGES, temperature=0.5, user="u1")) == "a"
@@ -467,7 +467,7 @@ def test_files_that_are_no_cassettes(tmp_path: Path, name: str, text: str, messa
         pytest.importorskip("yaml")
     (tmp_path / name).write_text(text)
     with pytest.raises(ritellm.InvalidArgumentError, match=message):
-        cassette(tmp_path / name)
+        cassette(tmp_path / name).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -482,4 +482,64 @@ def test_bad_options_are_named(tmp_path: Path, options: Any, message: str) -> No
     with pytest.raises(ritellm.InvalidArgumentError, match=message):
         cassette(tmp_path / "a.json", **options)
     with pytest.raises(ritellm.InvalidArgumentError, match="cassettes of vcrpy are played, and not written"):
-        cassette(tmp_path / "a.yaml")
+        cassette(tmp_path / "a.yaml").__enter__()
+
+
+def test_as_a_decorator(mock: MockServer, tmp_path: Path) -> None:
+    client = client_of(mock)
+
+    @cassette(tmp_path / "a.json")
+    def ask(model: str) -> str:
+        return said(client.completion(model, MESSAGES))
+
+    @cassette(tmp_path / "a.json", mode="none")
+    async def aask(model: str) -> str:
+        return said(await client.acompletion(model, MESSAGES))
+
+    assert ask("openai/m") == ask("openai/m") == "Hello there!"
+    assert asyncio.run(aask("openai/m")) == "Hello there!"
+    assert len(mock.requests) == 1
+
+
+def test_a_mock_server_can_be_what_is_recorded(mock: MockServer, tmp_path: Path) -> None:
+    """Of two detours the inner one is taken first."""
+    with MockServer() as outer:
+        outer.reply("outer")
+        with cassette(tmp_path / "a.json") as tape:
+            assert said(ritellm.completion("anthropic/claude-sonnet-4-5", MESSAGES)) == "outer"
+        assert (tape.recorded, tape.unplayed) == (1, 0)
+    with cassette(tmp_path / "a.json") as tape:
+        assert tape.unplayed == 1
+        assert said(ritellm.completion("anthropic/claude-sonnet-4-5", MESSAGES)) == "outer"
+        assert tape.unplayed == 0
+
+
+def test_tokens_of_a_token_server_are_not_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the refresh token that is sent, nor the access token that comes and is sent with the call."""
+    secrets = [
+        "refresh-token-of-a-person-0123456789",
+        "access-token-of-a-person-0123456789",
+        "client-secret-0123456789",
+    ]
+    credentials = {
+        "type": "authorized_user",
+        "client_id": "id.example",
+        "client_secret": secrets[2],
+        "refresh_token": secrets[0],
+    }
+    (tmp_path / "credentials.json").write_text(json.dumps(credentials))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "credentials.json"))
+    options: dict[str, Any] = {"vertex_project": "project-of-a-person", "vertex_location": "us-central1"}
+    with MockServer() as google:
+        google.on(path="/token").reply(json={"access_token": secrets[1], "token_type": "Bearer", "expires_in": 3600})
+        google.reply(f"{secrets[1]} is yours")
+        with cassette(tmp_path / "a.json") as tape:
+            ritellm.Client().completion("vertex/gemini-2.5-flash", MESSAGES, **options)
+            assert any(secrets[1] in request.headers.get("authorization", "") for request in google.requests)
+        assert tape.recorded == 2
+    text = (tmp_path / "a.json").read_text()
+    for secret in [*secrets, "project-of-a-person"]:
+        assert secret not in text
+    with cassette(tmp_path / "a.json", mode="none"):
+        answer = ritellm.Client().completion("vertex/gemini-2.5-flash", MESSAGES, **options)
+    assert said(answer) == "*** is yours"

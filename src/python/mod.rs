@@ -88,7 +88,7 @@ mod native {
     #[pymodule_export]
     use super::streams::stream::Stream;
     #[pymodule_export]
-    use super::testing::{MockServer, Relay, enter_detour, enter_offline, leave_detour, redact};
+    use super::testing::{MockServer, Relay, enter_detour, enter_offline, leave_detour, redact, rename_offline};
 
     use super::json::classes::Class;
     use super::json::{accumulate, decode, encode};

@@ -12,7 +12,7 @@ use crate::testing::mock::{self, Latency, Received, Rule};
 use crate::testing::relay::{self, Decision, Recorded, Recorder};
 use crate::testing::script::{Effect, Matcher};
 use crate::transport;
-use crate::transport::detour::Detour;
+use crate::transport::detour::{self, Detour};
 use crate::types::rate_limit::Unit;
 use crate::types::redact::Redactor;
 
@@ -30,6 +30,13 @@ pub(super) fn enter_detour(py: Python<'_>, port: u16, is_relay: bool) -> u64 {
 #[pyo3(signature = (message, /))]
 pub(super) fn enter_offline(py: Python<'_>, message: String) -> u64 {
     py.detach(|| transport::enter_detour(Detour::Offline(message)))
+}
+
+/// Gives the detour that `enter_offline` began another message.
+#[pyfunction]
+#[pyo3(signature = (key, message, /))]
+pub(super) fn rename_offline(key: u64, message: String) {
+    detour::rename_offline(key, message);
 }
 
 /// Ends a detour.

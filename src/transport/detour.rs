@@ -64,6 +64,13 @@ pub(super) fn enter(detour: Detour) -> u64 {
     detours.last
 }
 
+/// Gives a detour that refuses connections another message.
+pub fn rename_offline(key: u64, message: String) {
+    if let Some((_, detour)) = lock().entered.iter_mut().find(|(known, _)| *known == key) {
+        *detour = Detour::Offline(message);
+    }
+}
+
 /// Ends a detour.
 pub(super) fn leave(key: u64) {
     let detours = &mut *lock();

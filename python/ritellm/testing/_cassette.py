@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import json
 import os
 import re
@@ -43,6 +45,7 @@ PARTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 _PARTS_OF_URI = ("scheme", "host", "port", "path", "query")
 DEFAULT = ("method", *_PARTS_OF_URI, "body")
 VCRPYS = ("method", *_PARTS_OF_URI)
+VCRPYS_SUFFIXES = (".yaml", ".yml")
 
 
 class Cassette:
@@ -53,7 +56,7 @@ class Cassette:
     Attributes:
         path: the file.
         mode: what is recorded.
-        played: the number of calls that were played.
+        played: the number of calls that were played; ``unplayed`` is that of those in the file that were not.
         recorded: the number of calls that were recorded.
     """
 
@@ -71,12 +74,21 @@ class Cassette:
         before_record: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
     ) -> None:
         self.path = Path(path)
+        self._options: dict[str, Any] = {
+            "mode": mode,
+            "match_on": match_on,
+            "ignore": ignore,
+            "order": order,
+            "allow_repeats": allow_repeats,
+            "timing": timing,
+            "redact": redact,
+            "before_record": before_record,
+        }
         if mode not in MODES:
             raise InvalidArgumentError(f"mode is {mode!r}: one of {MODES} would be right")
         if order not in ("any", "strict"):
             raise InvalidArgumentError(f"order is {order!r}: 'any' or 'strict' would be right")
-        is_vcrpys = self.path.suffix in (".yaml", ".yml")
-        names = list(match_on or (VCRPYS if is_vcrpys else DEFAULT))
+        names = list(match_on or (VCRPYS if self.path.suffix in VCRPYS_SUFFIXES else DEFAULT))
         self._parts = [part for name in names for part in (_PARTS_OF_URI if name in ("uri", "url") else (name,))]
         if unknown := [name for name in self._parts if name not in PARTS]:
             raise InvalidArgumentError(
@@ -87,9 +99,9 @@ class Cassette:
         self._order, self._repeats, self._timing, self._filter = order, allow_repeats, timing, before_record
         self._redactor = Redactor(redact)
         self._lock = threading.RLock()
-        self._is_new = not self.path.exists()
-        self._calls: list[dict[str, Any]] = [] if self._is_new or mode == "all" else _read(self.path)
-        self._unplayed = list(range(len(self._calls)))
+        self._is_new = True
+        self._calls: list[dict[str, Any]] = []
+        self._unplayed: list[int] = []
         self._changed = False
         self._saves_at_once = False
         self.played = self.recorded = 0
@@ -97,23 +109,53 @@ class Cassette:
         self._relay: _core.Relay | None = None
         self._detour: int | None = None
         self._process = os.getpid()
-        if is_vcrpys and self._records:
+
+    def _load(self) -> None:
+        """Reads the file."""
+        self._is_new = not self.path.exists()
+        if self.path.suffix in VCRPYS_SUFFIXES and self._records:
             raise InvalidArgumentError(
                 f'{self.path}: cassettes of vcrpy are played, and not written. mode="none" plays it; a path that ends in .json '
                 "is recorded"
             )
-        if self._is_new and mode == "none":
+        if self._is_new and self.mode == "none":
             raise InvalidArgumentError(f'{self.path} is missing, and mode="none" records nothing')
+        self._calls = [] if self._is_new or self.mode == "all" else _read(self.path)
+        self._unplayed = list(range(len(self._calls)))
 
     @property
     def _records(self) -> bool:
         return self.mode in ("new_episodes", "all") or (self.mode == "once" and self._is_new)
 
+    @property
+    def unplayed(self) -> int:
+        """The number of calls in the file that were not played."""
+        return len(self._unplayed)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorates a function, sync or async: each call of it has a cassette of its own with these options."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with Cassette(self.path, **self._options):
+                    return await function(*args, **kwargs)
+
+            return awaited
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with Cassette(self.path, **self._options):
+                return function(*args, **kwargs)
+
+        return called
+
     def __enter__(self) -> Self:
         if self._detour is None:
+            port = self._port()
             if not self._records:
                 self._keys.add()
-            self._detour = _core.enter_detour(self._port(), True)
+            self._detour = _core.enter_detour(port, True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,6 +187,7 @@ class Cassette:
         """Returns the port of the server that plays, which is started if it is not there."""
         with self._lock:
             if self._relay is None:
+                self._load()
                 self._relay = _core.Relay(self._decide, self._record)
             return self._relay.port
 
@@ -200,9 +243,9 @@ class Cassette:
             place = max(self._unplayed, key=lambda place: _equal(self._parts_of(self._calls[place]["request"]), wanted))
             theirs = self._parts_of(self._calls[place]["request"])
             differs = [part for part, one, other in zip(self._parts, theirs, wanted, strict=True) if one != other]
+            first = self._parts.index(differs[0])
             near = f"the call that is nearest, number {place + 1}, differs in {', '.join(differs)}"
-            if differs == ["body"]:
-                near += f" ({_difference(theirs[-1], wanted[-1])})"
+            near += f" ({_difference(theirs[first], wanted[first])})"
         return f'{self.path} has no answer to {what}: {near}. mode={self.mode!r} records nothing; "new_episodes" records what is missing'
 
     def _record(self, request: tuple[str, str, list[tuple[str, str]], bytes], answer: tuple[Any, ...]) -> None:
@@ -269,6 +312,8 @@ def cassette(path: str | os.PathLike[str], **options: Any) -> Cassette:
     >>> with cassette("tests/cassettes/hello.json"):  # doctest: +SKIP
     ...     response = ritellm.completion("openai/gpt-4o-mini", [{"role": "user", "content": "Hi"}])
 
+    It is also a decorator, of sync and async functions.
+
     Args:
         path: the file. One that ends in ``.yaml`` or ``.yml`` is a cassette of vcrpy, which is played only.
         mode: ``"once"``, the default, records if the file is missing and only plays otherwise; ``"none"`` only plays;
@@ -284,7 +329,7 @@ def cassette(path: str | os.PathLike[str], **options: Any) -> Cassette:
         before_record: a function that gets each call as a dict before it is kept, and returns it, or ``None`` to leave it out.
 
     Raises:
-        InvalidArgumentError: an option that is not right, or a file that is no cassette.
+        InvalidArgumentError: an option that is not right; when it begins, a file that is no cassette.
         UnexpectedCallError: of a call, if the file has no answer to it and nothing is recorded.
     """
     return Cassette(path, **options)
@@ -397,7 +442,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from None
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix in VCRPYS_SUFFIXES:
         from ritellm.testing._vcrpy import read_yaml
 
         return read_yaml(path, text)

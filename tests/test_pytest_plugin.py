@@ -1,0 +1,120 @@
+"""Tests of the plugin for pytest, in runs of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from ritellm.testing import MockServer
+
+PROGRAM = """
+import sys
+
+import pytest
+
+IMPORTED = "ritellm" in sys.modules
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def ask(model="openai/gpt-4o"):
+    # The program under test: it knows nothing of the fixtures, and has no key.
+    import ritellm
+
+    return ritellm.completion(model, MESSAGES).choices[0].message.content
+
+
+def test_nothing_is_imported():
+    assert IMPORTED is OFFLINE
+
+
+def test_mock(ritellm_mock):
+    ritellm_mock.reply("Hello!")
+    assert ask() == ask("anthropic/claude-sonnet-4-5") == "Hello!"
+    assert len(ritellm_mock.requests) == 2
+
+
+def test_recorded(ritellm_cassette):
+    assert ask() == "played"
+
+
+class TestGroup:
+    @pytest.mark.ritellm_cassette("other.json", ignore=["messages"])
+    def test_marked(self, ritellm_cassette):
+        assert ask() == "played"
+
+
+def test_missing(ritellm_cassette):
+    ask()
+
+
+def test_outside():
+    import ritellm
+
+    ritellm.completion("openai/gpt-4o", MESSAGES, api_key="k", max_retries=0, timeout=5)
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    # The plugins of this project's tests take a second to import.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run(*options: str, offline: bool = False) -> str:
+        (tmp_path / "test_program.py").write_text(PROGRAM.replace("OFFLINE", str(offline)))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_ritellm", "--rootdir", str(tmp_path), *options]
+        done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        return done.stdout + done.stderr
+
+    return run
+
+
+def recorded(model: str) -> str:
+    url = "https://api.openai.com/v1/chat/completions"
+    message = {"role": "assistant", "content": "played"}
+    answer = {"id": "c", "object": "chat.completion", "created": 1, "model": model}
+    answer["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]  # type: ignore[assignment]
+    request = {
+        "method": "POST",
+        "url": url,
+        "headers": {},
+        "json": {"model": model, "messages": [{"role": "user", "content": "Hi"}]},
+    }
+    response = {"status": 200, "headers": {"content-type": "application/json"}, "json": answer}
+    return json.dumps({"ritellm_cassette": 1, "calls": [{"request": request, "response": response}]})
+
+
+def test_fixtures_and_offline(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "cassettes" / "test_program"
+    folder.mkdir(parents=True)
+    (folder / "test_recorded.json").write_text(recorded("gpt-4o"))
+    (tmp_path / "other.json").write_text(recorded("gpt-4o").replace('"Hi"', '"another text"'))
+    output = run("--ritellm-offline", offline=True)
+    assert "1 failed, 4 passed, 1 error" in output, output
+    assert f"{folder / 'test_missing.json'} is missing: pytest --ritellm-record records it" in output
+    error = "UnexpectedCallError: test_program.py::test_outside calls api.openai.com:443, and --ritellm-offline lets no call"
+    assert error in output
+
+
+def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    with MockServer(intercept=False) as server:
+        server.reply("played")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-one-who-records-0123456789")
+        assert "3 passed" in run("--ritellm-record", "-k", "recorded or missing or nothing")
+        assert len(server.requests) == 2
+        assert "2 passed" in run("-k", "recorded or missing")
+        assert len(server.requests) == 2
+    text = (tmp_path / "cassettes" / "test_program" / "test_recorded.json").read_text()
+    assert "sk-of-the-one" not in text
+
+
+def test_pytest_finds_it() -> None:
+    (found,) = (point for point in entry_points(group="pytest11") if point.name == "ritellm")
+    assert found.value == "pytest_ritellm"
