@@ -450,6 +450,16 @@ def test_cassettes_of_vcrpy_in_json_and_with_parsed_bodies(tmp_path: Path) -> No
     assert caught.value.retry_after == 7
 
 
+def test_the_older_form_of_vcrpys_answers(tmp_path: Path) -> None:
+    """That of httpx before version 6: kevin1024/vcrpy pull request 649."""
+    request = {"method": "POST", "uri": "https://api.openai.com/v1/chat/completions", "headers": {}, "body": "{}"}
+    response = {"status_code": 200, "http_version": "HTTP/1.1", "headers": {"Content-Type": ["application/json"]}}
+    row = {"request": request, "response": {**response, "content": BODY}}
+    (tmp_path / "a.json").write_text(json.dumps({"version": 1, "interactions": [row]}))
+    with cassette(tmp_path / "a.json", match_on=["uri"]):
+        assert said(ritellm.Client(api_key="k").completion("openai/gpt-4o", MESSAGES)) == "recorded"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [

@@ -53,6 +53,12 @@ def test_missing(ritellm_cassette):
     ask()
 
 
+@pytest.mark.parametrize("text", ["x" * 300])
+def test_long(ritellm_cassette, text):
+    # The name of a file has 255 bytes at most.
+    assert ask() == "played"
+
+
 def test_outside():
     import ritellm
 
@@ -96,7 +102,7 @@ def test_fixtures_and_offline(run, tmp_path: Path) -> None:  # type: ignore[no-u
     (folder / "test_recorded.json").write_text(recorded("gpt-4o"))
     (tmp_path / "other.json").write_text(recorded("gpt-4o").replace('"Hi"', '"another text"'))
     output = run("--ritellm-offline", offline=True)
-    assert "1 failed, 4 passed, 1 error" in output, output
+    assert "1 failed, 4 passed, 2 errors" in output, output
     assert f"{folder / 'test_missing.json'} is missing: pytest --ritellm-record records it" in output
     error = "UnexpectedCallError: test_program.py::test_outside calls api.openai.com:443, and --ritellm-offline lets no call"
     assert error in output
@@ -107,10 +113,10 @@ def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         server.reply("played")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/v1")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-one-who-records-0123456789")
-        assert "3 passed" in run("--ritellm-record", "-k", "recorded or missing or nothing")
-        assert len(server.requests) == 2
-        assert "2 passed" in run("-k", "recorded or missing")
-        assert len(server.requests) == 2
+        assert "4 passed" in run("--ritellm-record", "-k", "recorded or missing or nothing or long")
+        assert len(server.requests) == 3
+        assert "3 passed" in run("-k", "recorded or missing or long")
+        assert len(server.requests) == 3
     text = (tmp_path / "cassettes" / "test_program" / "test_recorded.json").read_text()
     assert "sk-of-the-one" not in text
 

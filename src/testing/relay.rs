@@ -69,10 +69,13 @@ pub struct Relay {
     server: Option<Server>,
 }
 
+/// Transports by the addresses of their clients' settings, which are kept so that no other settings get the same address.
+type Transports = HashMap<usize, (Arc<Settings>, Arc<Transport>)>;
+
 struct Shared {
     recorder: Arc<dyn Recorder>,
     /// Transports with the settings of each client.
-    transports: Mutex<HashMap<usize, (Arc<Settings>, Arc<Transport>)>>,
+    transports: Mutex<Transports>,
     /// Number of forwarded requests whose answer is not recorded yet.
     pending: AtomicUsize,
 }

@@ -102,6 +102,7 @@ class Cassette:
         self._is_new = True
         self._calls: list[dict[str, Any]] = []
         self._unplayed: list[int] = []
+        self._known: list[list[Any]] = []
         self._changed = False
         self._saves_at_once = False
         self.played = self.recorded = 0
@@ -122,6 +123,7 @@ class Cassette:
             raise InvalidArgumentError(f'{self.path} is missing, and mode="none" records nothing')
         self._calls = [] if self._is_new or self.mode == "all" else _read(self.path)
         self._unplayed = list(range(len(self._calls)))
+        self._known = []
 
     @property
     def _records(self) -> bool:
@@ -207,14 +209,20 @@ class Cassette:
             return None
         candidates = self._unplayed[:1] if self._order == "strict" else self._unplayed
         for place in candidates:
-            if self._parts_of(self._calls[place]["request"]) == wanted:
+            if self._parts_at(place) == wanted:
                 self._unplayed.remove(place)
                 return place
         if self._repeats:
             for place in reversed(range(len(self._calls))):
-                if self._parts_of(self._calls[place]["request"]) == wanted:
+                if self._parts_at(place) == wanted:
                     return place
         return None
+
+    def _parts_at(self, place: int) -> list[Any]:
+        """Returns the parts of a recorded call, which are worked out once."""
+        while len(self._known) <= place:
+            self._known.append(self._parts_of(self._calls[len(self._known)]["request"]))
+        return self._known[place]
 
     def _parts_of(self, request: dict[str, Any]) -> list[Any]:
         request = self._without_ignored(request)
@@ -230,7 +238,7 @@ class Cassette:
         model = _comparable(request).get("model") if isinstance(_comparable(request), dict) else None
         if model:
             what += f" (model {model})"
-        same = [place for place in range(len(self._calls)) if self._parts_of(self._calls[place]["request"]) == wanted]
+        same = [place for place in range(len(self._calls)) if self._parts_at(place) == wanted]
         if same:
             left = (
                 'its turn has not come (order="strict")'
@@ -240,8 +248,8 @@ class Cassette:
             return f"{self.path} has {what} {len(same)} times, but {left}"
         near = "it has no calls" if not self._calls else "no call is left in it"
         if self._unplayed:
-            place = max(self._unplayed, key=lambda place: _equal(self._parts_of(self._calls[place]["request"]), wanted))
-            theirs = self._parts_of(self._calls[place]["request"])
+            place = max(self._unplayed, key=lambda place: _equal(self._parts_at(place), wanted))
+            theirs = self._parts_at(place)
             differs = [part for part, one, other in zip(self._parts, theirs, wanted, strict=True) if one != other]
             first = self._parts.index(differs[0])
             near = f"the call that is nearest, number {place + 1}, differs in {', '.join(differs)}"
