@@ -247,6 +247,7 @@ mod tests {
                 steady_seats: 0,
                 retry: Time::ZERO,
                 members: 2,
+                rank: 0,
                 fresh: Time::ZERO,
                 probe: false,
                 snapshot: 1,

@@ -6,6 +6,7 @@
 //!
 //! While the ledger does not answer, no call waits for it, but for a short pause: [`WhenDown`] says what happens.
 
+mod alone;
 mod ask;
 mod event;
 mod exchange;
@@ -23,16 +24,12 @@ use super::controller::Binding;
 use super::ledger::Ledger;
 use super::spec::{Limit, QuotaSpec};
 use crate::types::rate_limit::Unit;
+use alone::Alone;
 use event::Event;
 use rows::Rows;
 
 /// Time after which a request without an answer means that the ledger is down.
 pub const PATIENCE: Time = Duration::from_millis(250);
-/// Time for which a member that has lost the ledger sends nothing: most are back within it, and what is used meanwhile is what
-/// the others do not know of.
-const PAUSE: Time = PATIENCE;
-/// Number of steps in which what a member may use grows to its part of the limits while the ledger is down.
-const STEPS: u32 = 64;
 /// Time between attempts while it is down.
 const RETRY: Time = Duration::from_millis(100);
 /// Shortest and longest lease, unless the ledger is far away.
@@ -89,17 +86,6 @@ enum Link {
     Up,
     /// No answer since this time.
     Down(Time),
-}
-
-/// What a member knew of its own use when it lost the ledger.
-#[derive(Debug, Default)]
-struct Alone {
-    /// What it had used of each window.
-    used: Vec<(Unit, Time, u64)>,
-    /// Time from which on it uses its part.
-    from: Time,
-    /// Time of the next step, if it has not grown to the end.
-    next: Option<Time>,
 }
 
 /// A request without an answer.
@@ -164,6 +150,10 @@ pub struct LeaseState {
     released: u32,
     members: u64,
     usage: Vec<(WindowRule, u64)>,
+    /// What the last answer granted, this member's rank in it, and whether the ledger knew what all had used.
+    granted: Amount,
+    rank: u64,
+    is_complete: bool,
 
     /// What all members learnt up to `position` of the log that follows the snapshot. In `ledger` are the events of this member,
     /// too, that are not in the log yet.
@@ -227,6 +217,9 @@ impl LeaseState {
             released: 0,
             members: 1,
             usage: Vec::new(),
+            granted: [0; 3],
+            rank: u64::MAX,
+            is_complete: false,
             shared: Box::new(bytemuck::Zeroable::zeroed()),
             snapshot: 0,
             position: 0,
@@ -240,7 +233,7 @@ impl LeaseState {
             has_waited: false,
             listens: None,
         };
-        state.declare(4.0, None);
+        state.declare(now);
         state
     }
 
@@ -282,8 +275,9 @@ impl LeaseState {
         if self.link != Link::Up {
             self.link = Link::Up;
             self.alone = Alone::default();
-            self.declare(4.0, None);
+            self.declare(now);
         }
+        (self.granted, self.rank, self.is_complete) = (grant.amount, grant.rank, grant.fresh == Time::ZERO);
         for (credit, granted) in self.credit.iter_mut().zip(grant.amount) {
             *credit = credit.saturating_add(granted);
         }
@@ -314,31 +308,10 @@ impl LeaseState {
         if !matches!(self.link, Link::Down(_)) {
             let was_up = self.link == Link::Up;
             self.link = Link::Down(now);
-            match self.when_down {
-                // What others use is not known, but there was nothing that they could have used together.
-                WhenDown::Share(part) if !was_up => self.declare(part, None),
-                WhenDown::Share(_) => {
-                    let windows = self.ledger.state(self.shifted(now)).windows;
-                    let used = windows.iter().map(|window| (window.unit, window.period, window.used)).collect();
-                    self.alone = Alone { used, from: now + PAUSE, next: Some(now) };
-                    self.grow(now);
-                }
-                WhenDown::Wait | WhenDown::Error => {}
-            }
+            // Without an answer before, what others use is not known, but there was nothing that they could have used together.
+            self.alone = if was_up { Alone::new(self, now) } else { Alone::default() };
+            self.declare(now);
         }
-    }
-
-    /// Lets the limits of this member grow from what it had used when it lost the ledger to its part of them: the others may have
-    /// used all the rest in windows that are not over. If each used more only at once, together they would exceed a limit.
-    fn grow(&mut self, now: Time) {
-        let (Link::Down(since), WhenDown::Share(part)) = (self.link, self.when_down) else { return };
-        if self.alone.next.is_none_or(|next| now < next) {
-            return;
-        }
-        let periods = || self.spec.limits.iter().map(|limit| limit.per);
-        let (shortest, longest) = (periods().min().unwrap_or_default(), periods().max().unwrap_or_default());
-        self.alone.next = (now < since + longest).then(|| now + shortest / STEPS);
-        self.declare(part, Some(now.saturating_sub(since)));
     }
 
     /// Notes that time has passed.
@@ -351,7 +324,9 @@ impl LeaseState {
         if waits_since.is_some_and(|since| now >= since + PATIENCE) {
             self.lose(now);
         }
-        self.grow(now);
+        if self.alone.is_over(now) {
+            self.declare(now);
+        }
     }
 
     /// Sets the difference to the ledger's clock. If it is another clock altogether, what was learnt on the old one is void.
@@ -361,7 +336,7 @@ impl LeaseState {
             *self.ledger = bytemuck::Zeroable::zeroed();
             self.forget();
             self.offset = offset;
-            self.declare(if self.link == Link::Up { 4.0 } else { self.share() }, None);
+            self.declare(now);
         }
         self.offset = offset;
     }
@@ -385,46 +360,24 @@ impl LeaseState {
         }
     }
 
-    fn share(&self) -> f64 {
-        match self.when_down {
-            WhenDown::Share(part) => part,
-            WhenDown::Wait | WhenDown::Error => 1.0,
-        }
-    }
-
-    /// Sets the limits of this member's own ledger to a part of the quota's. With more than the whole they do not limit, and its
-    /// windows only know what was used. `lost_for` is the time since it lost the ledger, while they
-    /// grow to this part.
-    fn declare(&mut self, part: f64, lost_for: Option<Time>) {
-        let scaled = |limit: u64| ((limit as f64 * part) as u64).max(1);
+    /// Sets the limits of this member's own ledger: while the other one is down, what it may use without it. Otherwise they do not
+    /// limit, and its windows only know what was used.
+    fn declare(&mut self, now: Time) {
         let mut spec = self.spec.clone();
-        for limit in &mut spec.limits {
-            let per = limit.per;
-            let units = [
-                (Unit::Requests, &mut limit.requests),
-                (Unit::Tokens, &mut limit.tokens),
-                (Unit::InputTokens, &mut limit.input_tokens),
-                (Unit::OutputTokens, &mut limit.output_tokens),
-            ];
-            for (unit, limit) in units {
-                let used = self.alone.used.iter().find(|used| (used.0, used.1) == (unit, per)).map_or(0, |used| used.2);
-                let grow = |part: u64| match (part.checked_sub(used), lost_for) {
-                    (Some(more), Some(time)) if time < per => {
-                        used + (more as f64 * time.as_secs_f64() / per.as_secs_f64()) as u64
-                    }
-                    _ => part,
-                };
-                *limit = limit.map(|limit| grow(scaled(limit)).max(1));
+        match (self.link, self.when_down) {
+            (Link::Down(since), WhenDown::Share(part)) => {
+                self.alone.restrict(&mut spec, part, now, since);
+                if spec.adaptive && part < 1.0 {
+                    let rate = self.ledger.state(Time::ZERO).learnt.map_or(0.0, |learnt| learnt.rate);
+                    let requests = Some(((rate * LEARNT_PERIOD.as_secs_f64() * part) as u64).max(1));
+                    spec.limits.push(Limit { requests, ..Limit::per(LEARNT_PERIOD) });
+                }
             }
-        }
-        if part < 1.0 {
-            spec.max_in_flight =
-                spec.max_in_flight.map(|seats| u32::try_from(scaled(seats.into())).unwrap_or(u32::MAX));
-        }
-        if spec.adaptive && part < 1.0 {
-            let rate = self.ledger.state(Time::ZERO).learnt.map_or(0.0, |learnt| learnt.rate);
-            let requests = Some(scaled((rate * LEARNT_PERIOD.as_secs_f64()) as u64));
-            spec.limits.push(Limit { requests, ..Limit::per(LEARNT_PERIOD) });
+            (Link::Joining(_) | Link::Up | Link::Down(_), _) => {
+                for limit in &mut spec.limits {
+                    units(limit).into_iter().for_each(|(_, limit)| *limit = limit.map(|limit| limit.saturating_mul(4)));
+                }
+            }
         }
         // A number of limits that is too large was refused when the quota was made.
         let _ = self.ledger.declare(&spec);
@@ -447,19 +400,14 @@ impl LeaseState {
         let state = self.ledger.state(self.shifted(now));
         let lease = self.lease().as_secs_f64();
         let mut rules = Vec::new();
-        for limit in &self.spec.limits {
-            let units = [
-                (Unit::Requests, limit.requests),
-                (Unit::Tokens, limit.tokens),
-                (Unit::InputTokens, limit.input_tokens),
-                (Unit::OutputTokens, limit.output_tokens),
-            ];
-            for (unit, most) in units {
-                let Some(most) = most else { continue };
-                let told = state.windows.iter().find(|window| window.unit == unit && window.period == limit.per);
+        for mut limit in self.spec.limits.iter().copied() {
+            let per = limit.per;
+            for (unit, most) in units(&mut limit) {
+                let Some(most) = *most else { continue };
+                let told = state.windows.iter().find(|window| window.unit == unit && window.period == per);
                 let most = told.map_or(most, |window| window.limit.min(most));
-                let period = limit.per + limit.per.mul_f64(ROOM).min(LONGEST_ROOM);
-                let is_smoothed = state.burst < 1.0 && limit.per <= LONGEST_SMOOTHED;
+                let period = period(per);
+                let is_smoothed = state.burst < 1.0 && per <= LONGEST_SMOOTHED;
                 let rate = if is_smoothed { RATE * most as f64 / period.as_secs_f64() } else { 0.0 };
                 let burst = if is_smoothed { (most as f64 * state.burst + rate * lease / 2.0).max(1.0) } else { 1e15 };
                 match rules.iter_mut().find(|rule: &&mut WindowRule| rule.unit == unit && rule.period == period) {
@@ -491,6 +439,21 @@ impl LeaseState {
     fn limits_seats(&self) -> bool {
         self.spec.max_in_flight.is_some() || self.spec.adaptive
     }
+}
+
+/// Returns the dimensions of a limit, each with its amount.
+fn units(limit: &mut Limit) -> [(Unit, &mut Option<u64>); 4] {
+    [
+        (Unit::Requests, &mut limit.requests),
+        (Unit::Tokens, &mut limit.tokens),
+        (Unit::InputTokens, &mut limit.input_tokens),
+        (Unit::OutputTokens, &mut limit.output_tokens),
+    ]
+}
+
+/// Length of a window in the ledger.
+fn period(per: Time) -> Time {
+    per + per.mul_f64(ROOM).min(LONGEST_ROOM)
 }
 
 impl std::fmt::Debug for LeaseState {

@@ -386,6 +386,19 @@ impl Ledger {
         }
     }
 
+    /// Prolongs the pause of a learnt limit if a refusal tells a later end. The controller takes one of the refusals of requests
+    /// that were sent together, and each may have been told another time.
+    fn prolong(&mut self, now: u64, refusal: &Signals) {
+        let Some(length) = refusal.retry_after else { return };
+        let now = Time::from_nanos(now);
+        if let Some((until, false)) = self.controller.held_up(now)
+            && until < now.saturating_add(length)
+        {
+            let (unit, reset) = (Unit::Requests, Some(Reset::Some(length)));
+            self.controller.told(now, &WindowSignal { unit, period: None, limit: None, remaining: Some(0), reset });
+        }
+    }
+
     /// Replaces what was reserved for a request by what it used.
     fn correct(&mut self, now: u64, taken: &Taken, used: Tokens) {
         let at = nanoseconds(taken.at);
@@ -533,6 +546,7 @@ impl Budget for Member<'_> {
             }
             // The controller has pauses and probes of its own.
             if ledger.adaptive == 1 {
+                ledger.prolong(now, outcome);
                 return;
             }
         }

@@ -9,8 +9,8 @@ use crate::types::rate_limit::{Reset, Unit, WindowSignal};
 /// stands for 1/127 of the window, and all of it counts until its newest admission leaves the window.
 const ENTRIES: usize = 128;
 
-/// Part of a limit at which the bucket is refilled. The log alone would admit a whole limit at once after each window. It
-/// counts up to 1/127 too much, so that with less than 99 % it rarely blocks in a steady state.
+/// Part of a limit at which the bucket is refilled if the log is not exact. The log alone would admit a whole limit at once
+/// after each window. It counts up to 1/127 too much, so that with less than 99 % it rarely blocks in a steady state.
 const RATE: f64 = 0.99;
 
 /// Windows longer than this are not smoothed: limits of a day are counted by providers, not saved up.
@@ -189,9 +189,14 @@ impl Window {
         burst < 1.0 && self.period <= LONGEST_SMOOTHED
     }
 
+    /// Part of the limit at which the bucket is refilled.
+    fn rate(&self) -> f64 {
+        if self.limit() <= ENTRIES as u64 { 1.0 } else { RATE }
+    }
+
     /// Time in which the bucket is refilled by `amount`.
     fn refill(&self, amount: u64) -> u64 {
-        (self.span() as f64 * amount as f64 / (self.limit() as f64 * RATE)) as u64
+        (self.span() as f64 * amount as f64 / (self.limit() as f64 * self.rate())) as u64
     }
 
     fn earliest_by_bucket(&self, now: u64, burst: f64) -> u64 {
@@ -199,7 +204,7 @@ impl Window {
             return now;
         }
         // The debt before this request counts, so that one larger than the burst needs an empty bucket and no more.
-        let burst = (self.span() as f64 / RATE * burst) as u64;
+        let burst = (self.span() as f64 / self.rate() * burst) as u64;
         now.max(self.full_at.saturating_sub(burst.max(SLACK.min(self.period / ROOM))))
     }
 
@@ -259,7 +264,7 @@ impl Window {
 
     /// Empties the bucket's debt to that of a full burst, after the burst was made smaller.
     pub(super) fn limit_debt(&mut self, now: u64, burst: f64) {
-        self.full_at = self.full_at.min(now.saturating_add((self.span() as f64 / RATE * burst) as u64));
+        self.full_at = self.full_at.min(now.saturating_add((self.span() as f64 / self.rate() * burst) as u64));
     }
 
     /// Makes the sum that of the entries, and moves times that lie further ahead than a valid state has them: a member may have

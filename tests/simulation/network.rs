@@ -31,8 +31,6 @@ pub struct Message {
     reply: Option<Reply>,
 }
 
-/// Part of a limit that is admitted at once after idleness.
-const BURST: f64 = 0.3;
 /// Time after which all members are back, and know of each other.
 const BACK: Duration = Duration::from_secs(3);
 
@@ -121,6 +119,20 @@ impl World {
         self.wake(HOSTS, worker, quota);
     }
 
+    /// A machine dies. Of what it used only the Redis knows; if that is lost, too, the others may use as much again.
+    pub fn lose_use(&mut self, worker: usize) {
+        let (now, is_up) = (self.now, self.trouble == Trouble::None);
+        for quota in &mut self.sites[HOSTS].quotas {
+            let observer = &mut quota.observer;
+            let part = observer.used_by(now, worker);
+            observer.lost.push((now, part));
+            if !is_up {
+                let windows = observer.deaf_until + MINUTE + BACK;
+                observer.allow(now, part, windows);
+            }
+        }
+    }
+
     /// Something happens to the Redis or to the way to it.
     pub fn trouble(&mut self) {
         let now = self.now;
@@ -155,9 +167,9 @@ impl World {
             let observer = &mut machines.quotas[quota].observer;
             observer.disturb(now, windows);
             observer.deaf_until = observer.deaf_until.max(until);
-            // What was admitted at once is as old for all; members think that it leaves its window evenly.
-            let more = cut as f64 / MACHINES as f64 + if kind == 3 { 0.0 } else { BURST };
-            observer.allow(now, more, windows);
+            observer.lost.retain(|(at, _)| *at + MINUTE > now);
+            let lost = if kind > 3 { 0.0 } else { observer.lost.iter().map(|lost| lost.1).sum() };
+            observer.allow(now, cut as f64 / MACHINES as f64 + lost, windows);
         }
     }
 }

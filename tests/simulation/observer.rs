@@ -12,7 +12,8 @@ struct Window {
     period: Duration,
     limit: u64,
     counts_tokens: bool,
-    entries: VecDeque<(Time, u64)>,
+    /// Time and amount of each admission, and the worker.
+    entries: VecDeque<(Time, u64, usize)>,
     /// Number of entries that have left.
     gone: usize,
     sum: u64,
@@ -41,6 +42,8 @@ pub struct Observer {
     pause: Pause,
     /// More than the limits that may be admitted until a time, as a part of them: members are cut off from the others.
     more: (f64, Time),
+    /// Part of a limit that workers used that have died, and when.
+    pub lost: Vec<(Time, f64)>,
     /// Members do not hear of each other until then.
     pub deaf_until: Time,
     pub in_flight: u32,
@@ -52,10 +55,14 @@ pub struct Observer {
     waiting: usize,
     since: Time,
     begun: (u64, u64),
+    /// Times of the admissions since then.
+    sent: Vec<Time>,
     tokens: u64,
-    /// Seconds of saturation, and what was used of the limit meanwhile.
+    /// Seconds of saturation, and what was used of the limit meanwhile: of all of it, and on average of the minutes, beginning at
+    /// any time, that lie within it.
     pub saturated: f64,
     pub used: f64,
+    pub used_of_minutes: f64,
     /// Limits, in requests and tokens a minute.
     pub limits: (f64, f64),
     /// Saturation counts from this time on: an outage was before.
@@ -90,9 +97,7 @@ impl Observer {
     pub fn admit(&mut self, now: Time, tokens: u64, worker: usize, place: (usize, usize)) -> usize {
         let Pause { until, told, worker: by } = self.pause;
         let has_heard = !self.is_remote || by == worker || now >= told.max(self.deaf_until) + HEARSAY;
-        // The pause of a learnt limit may follow a later answer that tells a time a little earlier.
-        let early = if self.windows.is_empty() { 4 * SHORTEST_WAY } else { SHORTEST_WAY };
-        assert!(!has_heard || now + early >= until, "{place:?}: sent at {now:?}, asked not to before {until:?}");
+        assert!(!has_heard || now + SHORTEST_WAY >= until, "{place:?}: sent at {now:?}, asked not to before {until:?}");
         let more = 1.0 + if now < self.more.1 { self.more.0 } else { 0.0 };
         let mut number = 0;
         for (index, window) in self.windows.iter_mut().enumerate() {
@@ -101,7 +106,7 @@ impl Observer {
                 window.gone += 1;
             }
             let amount = if window.counts_tokens { tokens } else { 1 };
-            window.entries.push_back((now, amount));
+            window.entries.push_back((now, amount, worker));
             window.sum += amount;
             let part = window.sum as f64 / window.limit as f64;
             let most = &mut self.most[usize::from(more > 1.0)];
@@ -112,6 +117,9 @@ impl Observer {
             }
         }
         self.admitted += 1;
+        if self.waiting > 0 && self.begun.0 != u64::MAX {
+            self.sent.push(now);
+        }
         self.tokens += tokens;
         self.in_flight += 1;
         number
@@ -149,6 +157,15 @@ impl Observer {
         self.more = (before.0 + more, before.1.max(until));
     }
 
+    /// Returns the largest part of a limit that a worker has used of a window.
+    pub fn used_by(&self, now: Time, worker: usize) -> f64 {
+        let part = |window: &Window| {
+            let its = window.entries.iter().filter(|entry| entry.2 == worker && entry.0 + window.period > now);
+            its.map(|entry| entry.1).sum::<u64>() as f64 / window.limit as f64
+        };
+        self.windows.iter().map(part).fold(0.0, f64::max)
+    }
+
     /// True if more than the limits may have been admitted lately.
     pub fn allows_more(&self, now: Time) -> bool {
         now < self.more.1
@@ -161,6 +178,7 @@ impl Observer {
         if before == 0 {
             self.since = now;
             self.begun = (self.admitted, self.tokens);
+            self.sent.clear();
             if now < self.disturbed_until {
                 self.begun = (u64::MAX, u64::MAX);
             }
@@ -183,10 +201,14 @@ impl Observer {
         let seconds = now.saturating_sub(self.since).as_secs_f64();
         if seconds >= 180.0 && self.begun.0 != u64::MAX {
             let part = |used: u64, limit: f64| used as f64 / (limit * seconds / 60.0);
-            let used = part(self.admitted - self.begun.0, self.limits.0)
-                .max(part(self.tokens.saturating_sub(self.begun.1), self.limits.1));
+            let of_tokens = part(self.tokens.saturating_sub(self.begun.1), self.limits.1);
             self.saturated += seconds;
-            self.used += used * seconds;
+            self.used += of_tokens.max(part(self.admitted - self.begun.0, self.limits.0)) * seconds;
+            // The first of them ends here. Each admission is in those that end within a minute.
+            let first = self.since + MINUTE;
+            let ends = |at: Time| now.min(at + MINUTE).saturating_sub(at.max(first)).as_secs_f64();
+            let mean = self.sent.iter().map(|at| ends(*at)).sum::<f64>() / (seconds - 60.0);
+            self.used_of_minutes += of_tokens.max(mean / self.limits.0) * seconds;
         }
     }
 }

@@ -182,9 +182,7 @@ fn shared(site: usize, quota: usize, has_store: bool, random: &mut Rng) -> Share
         (_, false) => random.u64(24..90),
     };
     let tokens = (quota == 2).then_some(limit * 700);
-    // A machine without its Redis uses one request of each limit at least.
-    let part = if has_store { 6 } else { 15 };
-    let per_second = (quota == 1 && (site % 2 == 1 || has_store)).then(|| limit.div_ceil(part));
+    let per_second = (quota == 1 && (site % 2 == 1 || has_store)).then(|| limit.div_ceil(15));
     let per_day = (quota == 1 && site.is_multiple_of(5) && !has_store).then_some(limit * 500);
     let mut limits = vec![Limit { requests: Some(limit), tokens, ..Limit::per(MINUTE) }];
     limits.extend(per_second.map(|most| Limit { requests: Some(most), ..Limit::per(Duration::from_secs(1)) }));

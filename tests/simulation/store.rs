@@ -66,6 +66,7 @@ struct Window {
 #[derive(Default)]
 struct Member {
     id: usize,
+    rank: u64,
     out: Amounts,
     got: Amounts,
     got_at: f64,
@@ -233,7 +234,9 @@ impl Store {
             return Reply::Unknown { now: time(now) };
         }
         let me = known.unwrap_or_else(|| {
-            ledger.members.push(Member { id, got_at: now, ends: now, lease, ..Member::default() });
+            let is_free = |rank: &u64| ledger.members.iter().all(|member| member.rank != *rank);
+            let rank = (0..).find(is_free).expect("a free rank");
+            ledger.members.push(Member { id, rank, got_at: now, ends: now, lease, ..Member::default() });
             ledger.members.len() - 1
         });
         if request.joins && !request.used.is_empty() && now < ledger.fresh {
@@ -507,6 +510,7 @@ impl Store {
             steady_seats: steady as u32,
             retry: time(retry),
             members: alive,
+            rank: ledger.members[me].rank,
             fresh: time((ledger.fresh - now).max(0.0)),
             probe,
             snapshot: ledger.base,

@@ -88,8 +88,12 @@ impl LeaseState {
         let age = |&(at, amount): &(Time, [i64; 3])| Use { age: now.saturating_sub(at), amount };
         let used = self.transit.iter().flatten().map(age).collect();
 
-        let (keep, want, least) = self.ask(now, &windows);
+        let (mut keep, want, least) = self.ask(now, &windows);
         self.credit = keep;
+        if let Link::Down(_) = self.link {
+            // If this request arrives and its answer does not, nobody is granted what this member uses by itself.
+            keep = self.used_alone(now);
+        }
         let lease = self.lease();
         let state = self.ledger.state(self.shifted(now));
         self.number += 1;

@@ -58,7 +58,8 @@ pub struct Request {
     pub used: Vec<Use>,
     /// Limits of windows.
     pub windows: Vec<WindowRule>,
-    /// What is kept of what was granted before; the rest is given back.
+    /// What is kept of what was granted before; the rest is given back. Of a member that has lost the ledger, what it may use by
+    /// itself until its next request arrives, and what it has used that no request told.
     pub keep: Amount,
     /// What is wanted beside it.
     pub want: Amount,
@@ -115,6 +116,8 @@ pub struct Grant {
     pub retry: Time,
     /// Number of members.
     pub members: u64,
+    /// Number that no other member has, the lowest that was free when this one joined.
+    pub rank: u64,
     /// Time for which this fresh ledger still grants little.
     pub fresh: Time,
     /// True if this member alone may find out whether a pause is over.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::Time;
-use super::exchange::Use;
+use super::exchange::{Amount, Use};
 
 /// Number of rows from which on neighbours are joined.
 const MANY: usize = 400;
@@ -69,6 +69,13 @@ impl Rows {
             }
         }
         self.rows = thin;
+    }
+
+    /// Returns the sum of the amounts.
+    pub(super) fn sum(&self) -> Amount {
+        let mut sum = [0; 3];
+        self.rows.iter().for_each(|row| add(&mut sum, row.2));
+        sum.map(i64::unsigned_abs)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -114,10 +114,12 @@ impl LeaseState {
         self.advance(now);
         let amount = self.amount(tokens);
         match (self.link, self.when_down) {
-            (Link::Down(_), WhenDown::Share(_)) if now < self.alone.from => {
-                return Err(Wait::Until(self.alone.from));
+            (Link::Down(_), WhenDown::Share(_)) => {
+                let later = self.retry_at.max(now + RETRY / 4);
+                if let Some(until) = self.alone.holds_up(now, amount, later) {
+                    return Err(Wait::Until(until));
+                }
             }
-            (Link::Down(_), WhenDown::Share(_)) => {}
             (Link::Down(_), WhenDown::Wait) => return Err(Wait::Until(self.retry_at.max(now + RETRY / 4))),
             (Link::Down(since), WhenDown::Error) => return Err(Wait::Never(Refusal::StoreDown { since })),
             (link @ (Link::Joining(_) | Link::Up), _) => {

@@ -93,6 +93,34 @@ fn check(log: &[(Duration, u64)], limit: u64, period: Duration, random: &mut fas
     assert!(share >= 0.95, "{what}: {share:.3} used");
 }
 
+/// Each admission of a small limit has its own entry in the log, so that nothing has to be left unused for those that share one.
+#[test]
+fn a_small_limit_is_used_but_for_the_room() {
+    for (limit, least) in [(24, 0.98), (128, 0.98), (129, 0.97)] {
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut ledger = ledger(&QuotaSpec { burst: Some(0.02), ..spec(&[rpm(limit)]) });
+        let log = saturate(&mut ledger, &mut random, DAY, DAY + MINUTE * 101, |_| 1);
+        let used = log.iter().filter(|entry| entry.0 >= DAY + MINUTE).count() as f64 / (limit * 100) as f64;
+        assert!((least..=60.0 / 61.2 + 0.001).contains(&used), "{limit}: {used}");
+    }
+}
+
+/// Requests that were sent together are refused with times of their own; one ends later than the pause that the first one began.
+#[test]
+fn the_latest_end_that_a_refusal_tells_holds_for_a_learnt_limit() {
+    let mut ledger = ledger(&QuotaSpec { adaptive: true, ..QuotaSpec::default() });
+    let millis = Duration::from_millis;
+    let take = |ledger: &mut Ledger| ledger.member(0).try_take(DAY, tokens(1)).expect("nothing is known");
+    let (first, second, third) = (take(&mut ledger), take(&mut ledger), take(&mut ledger));
+    let refused = |after| Signals { retry_after: Some(after), ..failure(FailureClass::Rate) };
+    let settle = |ledger: &mut Ledger, at, taken, signals| ledger.member(0).settle(DAY + at, taken, None, &signals);
+    settle(&mut ledger, millis(20), first, refused(SECOND));
+    settle(&mut ledger, millis(35), second, refused(SECOND));
+    settle(&mut ledger, millis(50), third, refused(millis(500)));
+    let until = ledger.member(0).try_take(DAY + millis(60), tokens(1)).expect_err("a pause");
+    assert_eq!(until, Wait::Until(DAY + millis(1035)));
+}
+
 #[test]
 fn requests_of_a_window_hold_their_limit_and_use_it() {
     let mut random = fastrand::Rng::with_seed(1);

@@ -74,6 +74,12 @@ if not me then
     held = 0, ends = now, lease = lease, report = -1}
   s.members[id] = me
 end
+if not me.rank then
+  local ranks = {}
+  for _, m in pairs(s.members) do if m.rank then ranks[m.rank] = true end end
+  me.rank = 0
+  while ranks[me.rank] do me.rank = me.rank + 1 end
+end
 if joins and #rows > 0 and now < s.fresh then
   s.recovers, s.fresh = 1, math.max(s.fresh, now + grace)
 end
@@ -319,6 +325,6 @@ end
 last = s.log_at + #s.log
 if #s.log > LONGEST then s.base, s.learnt, s.log, s.log_at = s.base + 1, '', '', last end
 save()
-return {0, s.epoch, s.serial, now, grant[1], grant[2], grant[3], given, steady, retry, alive,
+return {0, s.epoch, s.serial, now, grant[1], grant[2], grant[3], given, steady, retry, alive, me.rank,
   math.max(0, s.fresh - now), probe and 1 or 0, s.base, known and '' or s.learnt, missed, appended, last,
   (#s.log > LONG or s.learnt == '') and 1 or 0, in_flight, usage}

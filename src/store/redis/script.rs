@@ -110,7 +110,7 @@ pub(super) fn read(answer: Value) -> Option<Reply> {
     let amount: Amount = numbers(&mut values)?;
     let [seats, steady_seats] = numbers(&mut values)?;
     let [retry] = times(&mut values)?;
-    let [members] = numbers(&mut values)?;
+    let [members, rank] = numbers(&mut values)?;
     let [fresh] = times(&mut values)?;
     let [probe, snapshot] = numbers(&mut values)?;
     let mut bytes = || match values.next()? {
@@ -131,6 +131,7 @@ pub(super) fn read(answer: Value) -> Option<Reply> {
         steady_seats: seat(steady_seats),
         retry,
         members,
+        rank,
         fresh,
         probe: probe == 1,
         snapshot,

@@ -179,6 +179,7 @@ impl Model {
             steady_seats: steady,
             retry,
             members: self.members.len() as u64,
+            rank: id as u64,
             fresh: Time::ZERO,
             probe,
             snapshot: self.snapshot,
