@@ -277,7 +277,9 @@ impl LeaseState {
             self.alone = Alone::default();
             self.declare(now);
         }
-        (self.granted, self.rank, self.is_complete) = (grant.amount, grant.rank, grant.fresh == Time::ZERO);
+        // A fresh ledger to which nobody has declared any use is most likely the first one.
+        let is_complete = grant.fresh == Time::ZERO || grant.usage.iter().all(|used| *used == 0);
+        (self.granted, self.rank, self.is_complete) = (grant.amount, grant.rank, is_complete);
         for (credit, granted) in self.credit.iter_mut().zip(grant.amount) {
             *credit = credit.saturating_add(granted);
         }
