@@ -38,11 +38,12 @@ pub use callbacks::{AttemptHooks, Callbacks, Fields};
 pub use gate::max_tokens;
 pub use host_budget::{HostQuotas, host_quotas};
 pub use notices::{have_notices, notify, take_notices};
-pub use pricing::expected_usage;
+pub use pricing::{expected_usage, usage_so_far};
 pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use shared_breaker::SharedBreaker;
+pub use state::host;
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, ChunkSource, Stream, StreamObserver};
 
@@ -230,12 +231,15 @@ impl Client {
             // Boxed: a call should not carry the memory for its parts along.
             false => {
                 let answer = Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?;
-                let usage = self.catalog.as_ref().and_then(|_| Usage::of(call.request.operation, &answer.body));
+                let is_counted = self.catalog.is_some() || call.is_observed();
+                let usage = if is_counted { Usage::of(call.request.operation, &answer.body) } else { None };
                 (answer, usage)
             }
         };
         if let Some(catalog) = &self.catalog {
             pricing::price(catalog, call, usage, &mut answer.meta);
+        } else if usage.is_some() && call.is_observed() {
+            answer.meta.record.get_or_insert_default().usage = usage;
         }
         Ok(answer)
     }
@@ -251,7 +255,7 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
-        let is_counted = self.catalog.is_some() || state.has_quotas();
+        let is_counted = self.catalog.is_some() || state.has_quotas() || call.is_observed();
         let usage = if is_counted { Usage::of(call.request.operation, &body) } else { None };
         state.settle(call, &response, usage);
         Ok((Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) }, usage))

@@ -219,6 +219,7 @@ class TestStats:
     def test_a_client_that_did_nothing(self) -> None:
         stats = Client().stats()
         assert stats.pop("by_provider") == {}
+        assert stats.pop("hooks") == {"dropped": 0, "failed": 0}
         assert set(stats) == {
             "calls",
             "in_flight",
@@ -242,7 +243,9 @@ class TestStats:
         bodies = sum(len(request.body) for request in at_openai.requests)
         assert bodies + 3 * 100 < stats["bytes_sent"] < bodies + 3 * 400
         assert stats["bytes_received"] > 2 * len(plain().pieces()[0])  # type: ignore[arg-type]
-        assert stats["by_provider"] == {"openai": {key: stats[key] for key in stats if key != "by_provider"}}
+        assert stats["by_provider"] == {
+            "openai": {key: stats[key] for key in stats if key not in ("by_provider", "hooks")}
+        }
 
     def test_by_provider(self, server: Server) -> None:
         server.answer(plain())

@@ -6,7 +6,7 @@
 'Hello! How can I help you today?'
 """
 
-from ritellm._core import Cache, Limit, Limits, Meta, Stream, __version__
+from ritellm._core import Cache, CallRecord, Limit, Limits, Meta, Stream, __version__
 from ritellm.client import (
     Client,
     aclose,
@@ -20,6 +20,7 @@ from ritellm.client import (
     completion,
     configure,
     embedding,
+    on_call,
     rerank,
     responses,
     run_tools,
@@ -97,6 +98,7 @@ __all__ = [
     "BatchPage",
     "BinaryResponse",
     "Cache",
+    "CallRecord",
     "ChatCompletion",
     "ChatCompletionChunk",
     "Choice",
@@ -184,6 +186,7 @@ __all__ = [
     "http_error",
     "image",
     "ndjson",
+    "on_call",
     "rerank",
     "responses",
     "run_tools",

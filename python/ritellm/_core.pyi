@@ -1,6 +1,7 @@
 """Type stubs of the native extension module, in the order of the files under src/python/."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import Context
 from os import PathLike
 from types import GenericAlias
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypedDict, final, type_check_only
@@ -16,8 +17,12 @@ __all__ = [
     "BulkJob",
     "BulkResults",
     "Cache",
+    "CallRecord",
     "ChunkIterator",
     "Client",
+    "HookCall",
+    "HookHandle",
+    "HookList",
     "Limit",
     "Limits",
     "Meta",
@@ -31,9 +36,13 @@ __all__ = [
     "adopt",
     "conceal",
     "credentials_in",
+    "deliver_hooks",
+    "flush_hooks",
     "from_json",
+    "global_hooks",
     "host_quotas",
     "providers",
+    "run_hooks",
     "to_json",
     "toml_to_json",
 ]
@@ -71,8 +80,14 @@ class _Totals(TypedDict):
     bytes_received: int
 
 @type_check_only
+class _HookCounts(TypedDict):
+    dropped: int
+    failed: int
+
+@type_check_only
 class _Stats(_Totals):
     by_provider: dict[str, _Totals]
+    hooks: _HookCounts
 
 @type_check_only
 class _Window(TypedDict):
@@ -155,6 +170,8 @@ class Client(_Initialised):
         max_retry_after: float | None = None,
         headers: Mapping[str, str | bytes | float | None] | None = None,
         request_headers: Callable[[dict[str, Any]], Any] | None = None,
+        on_call: Callable[[CallRecord], object] | Sequence[Callable[[CallRecord], object]] | None = None,
+        tags: Mapping[str, str | float] | None = None,
         drop_params: bool | None = None,
         unknown_params: Literal["send", "error"] | None = None,
         http2: bool | None = None,
@@ -197,6 +214,7 @@ class Client(_Initialised):
         priority: Literal["interactive", "bulk"] | None = None,
         cache: Cache | bool | Mapping[str, float | None] | None = None,
         ttl: float | None = None,
+        tags: Mapping[str, str | float | None] | None = None,
     ) -> Self:
         """Returns a client with other options for its calls.
 
@@ -217,6 +235,7 @@ class Client(_Initialised):
             priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
             cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
             ttl: seconds for which answers are kept, and maximum age of those that are taken.
+            tags: a dict of labels for the records of the calls, added to those of the client; see `on_call`.
 
         Raises:
             InvalidArgumentError: an option that cannot be used, or that only a new client can have.
@@ -250,6 +269,8 @@ class Client(_Initialised):
     def call_close(self, timeout: float | None, reopen: bool) -> None:
         """Closes the client and waits without holding the GIL. With ``reopen``, the next call opens new connections."""
 
+    @property
+    def _hooks(self) -> HookList: ...
     @property
     def is_closed(self) -> bool:
         """True if the client was closed."""
@@ -721,6 +742,184 @@ class Meta:
     @property
     def cost(self) -> float | None:
         """US dollars; `None` if the client has no catalog, or it lacks a price that the call needs."""
+
+# hooks/
+
+@final
+class HookList:
+    """The hooks of a client."""
+
+    def add(
+        self, function: Callable[..., object], content: bool, begin: Callable[..., Any] | None = None
+    ) -> HookHandle: ...
+
+@final
+class HookHandle:
+    """Handle of a function that `on_call` added. As a context manager it removes the function at the end of the block."""
+
+    def remove(self) -> None:
+        """Removes the function: it is not called any more, not even for calls in flight. To remove it twice does nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class HookCall:
+    """Call of a hook that is a coroutine function."""
+
+    def failed(self, error: BaseException) -> None: ...
+    def dropped(self) -> None: ...
+
+def global_hooks() -> HookList: ...
+def run_hooks() -> None: ...
+def deliver_hooks(seconds: float) -> int: ...
+def flush_hooks(seconds: float) -> bool: ...
+
+@final
+class CallRecord:
+    """What a function that `on_call` added gets of a call that has ended.
+
+    Members are made when they are read. A record that is kept without content does not keep the prompt and the answer.
+    """
+
+    @property
+    def operation(self) -> str:
+        """``"chat"``, ``"responses"``, ``"embedding"``, ``"rerank"``, ``"speech"``, ``"file_create"`` …"""
+
+    @property
+    def model(self) -> str:
+        """The model as the caller named it: the group of a router, the provider for an operation without a model."""
+
+    @property
+    def stream(self) -> bool:
+        """True if a stream was asked for."""
+
+    @property
+    def outcome(self) -> Literal["success", "failed", "aborted", "left"]:
+        """``"aborted"``: given up by its caller before there was an answer; ``"left"``: a stream that was left before its end."""
+
+    @property
+    def provider(self) -> str | None:
+        """The provider that was asked last; `None` if a router has not chosen one."""
+
+    @property
+    def provider_model(self) -> str | None:
+        """The model as this provider knows it."""
+
+    @property
+    def response_model(self) -> str | None:
+        """The model that answered, as the answer says."""
+
+    @property
+    def response_id(self) -> str | None:
+        """The provider's id for the answer."""
+
+    @property
+    def deployment(self) -> str | None:
+        """The deployment that a router asked last."""
+
+    @property
+    def host(self) -> str | None:
+        """Host and port that were asked last."""
+
+    @property
+    def status_code(self) -> int | None:
+        """The HTTP status of the last answer."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id for the request."""
+
+    @property
+    def attempts(self) -> list[_Attempt]:
+        """The attempts, as in `Meta.attempts`."""
+
+    @property
+    def retries(self) -> int:
+        """The number of times that the request was repeated."""
+
+    @property
+    def started(self) -> float:
+        """The time of the call, in seconds since 1970."""
+
+    @property
+    def total(self) -> float:
+        """Seconds from the call to its end."""
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the call waited for admission: for its limits, its client's ``max_in_flight`` or a connection."""
+
+    @property
+    def first_chunk(self) -> float | None:
+        """Seconds from the call to the first chunk of a stream."""
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks of a stream that came."""
+
+    @property
+    def between_chunks(self) -> float | None:
+        """Seconds between two chunks, on average."""
+
+    @property
+    def usage(self) -> _TokenCounts | None:
+        """Numbers of tokens by class, each token in one class, as in `Meta.usage`."""
+
+    @property
+    def usage_is_estimated(self) -> bool:
+        """True if the usage is an estimate: of a stream that ended before the provider told it."""
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars; `None` if the client lacks a price that the call needs."""
+
+    @property
+    def cached(self) -> bool:
+        """True if the answer came from the client's cache; its usage and cost are 0."""
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why each choice ended; for a response, why it is incomplete, or its status."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """The exception that the caller got."""
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """The tags of the client."""
+
+    @property
+    def dropped_params(self) -> list[str]:
+        """Parameters that were left out because the provider lacks them."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the call. Without content only those that say nothing of it: numbers, flags, and a few others."""
+
+    @property
+    def input(self) -> Any:
+        """What was asked (``messages``, ``input`` …), without keys; `None` unless the function was added with ``content=True``."""
+
+    @property
+    def output(self) -> Any:
+        """What was answered, as far as it came; `None` unless the function was added with ``content=True``."""
+
+    @property
+    def row(self) -> int | None:
+        """The number of the row of a job, from 0."""
+
+    @property
+    def row_id(self) -> str | None:
+        """The row's own id."""
+
+    @property
+    def context(self) -> Context:
+        """The context of the call, with the contextvars of its caller. Functions run in it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the members as JSON has a form for them: of the error its class and its message; no ``context``."""
 
 # object.rs
 

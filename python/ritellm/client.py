@@ -35,6 +35,7 @@ __all__ = [
     "completion",
     "configure",
     "embedding",
+    "on_call",
     "rerank",
     "responses",
     "run_tools",
@@ -133,6 +134,8 @@ class Client(_core.Client):
         request_headers: a function, sync or async, that returns a dict of header fields to add, or ``None``. It is called
             before each attempt with a dict that describes the request: ``method``, ``url`` (query values whose names look
             like a key's are ``***``), ``headers`` (without credentials), ``provider``, ``model`` and ``attempt`` (from 1).
+        on_call: a function, or a list of functions, sync or async, that get the record of each call after it: see `on_call`.
+        tags: a dict of labels for the records of the calls, such as ``{"team": "search"}``.
         drop_params: leave out parameters that the provider lacks, instead of raising ``UnsupportedParamsError``.
         unknown_params: ``"error"`` refuses parameters that no provider documents, before anything is sent; ``"send"``, the
             default, sends them unless their name is close to a known one.
@@ -220,6 +223,7 @@ class Client(_core.Client):
             InvalidArgumentError: a timeout that cannot be used; nothing is closed.
         """
         self.call_close(timeout, False)
+        _flush_hooks(timeout)
 
     async def aclose(self, timeout: float | None = 5.0) -> None:
         """Closes the client without blocking the event loop, as `close` does; also ``async with Client() as client``.
@@ -233,6 +237,7 @@ class Client(_core.Client):
             InvalidArgumentError: a timeout that cannot be used; nothing is closed.
         """
         await self.start_close(timeout, False)
+        await _aflush_hooks(timeout)
 
     def __enter__(self) -> Self:
         self.require_open()
@@ -247,6 +252,31 @@ class Client(_core.Client):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+    def on_call(self, function: Any, *, content: bool = False) -> _core.HookHandle:
+        """Has a function called with the record of each call of this client, after the call.
+
+        >>> import ritellm
+        >>> with ritellm.on_call(lambda record: print(record.model, record.outcome, record.usage)):
+        ...     pass  # calls
+
+        The function runs on the thread of the caller or on its event loop, in the context (``contextvars``) of the call, when
+        the caller has the result; that of a stream when it is over or was left. A coroutine function runs as a task of the
+        loop. For the rows of a job, and for streams that are dropped, it runs on a thread of the library. An exception of it
+        harms no call: the first one is logged, and ``stats()`` counts all. Clients that `with_options` makes have the same hooks.
+        See docs/observability.md.
+
+        Args:
+            function: a function, sync or async, that takes a `CallRecord`.
+            content: whether the record has what was asked and answered (``input`` and ``output``).
+
+        Returns:
+            A handle: ``handle.remove()``, or the end of ``with handle``, removes the function.
+
+        Raises:
+            InvalidArgumentError: what is given is no function.
+        """
+        return self._hooks.add(function, content)
 
     def completion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
         """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
@@ -606,6 +636,19 @@ async def _answer_locally(
     return await client.start(operation, model, subject, arguments)
 
 
+def _flush_hooks(timeout: float | None) -> None:
+    """Waits for the hooks of calls that have ended, where some may not have been called."""
+    hooks = sys.modules.get("ritellm._hooks")
+    if hooks is not None:
+        hooks.flush(timeout)
+
+
+async def _aflush_hooks(timeout: float | None) -> None:
+    hooks = sys.modules.get("ritellm._hooks")
+    if hooks is not None:
+        await hooks.aflush(timeout)
+
+
 def _start_local_server(model: str, params: dict[str, Any]) -> None:
     try:
         if params.get("base_url") is None and params.get("api_base") is None:
@@ -645,10 +688,12 @@ class _DefaultClient(Client):
             InvalidArgumentError: a timeout that cannot be used; nothing is closed.
         """
         self.call_close(timeout, True)
+        _flush_hooks(timeout)
 
     async def aclose(self, timeout: float | None = 5.0) -> None:
         """Closes the connections of the package's functions without blocking the event loop, as `close` does."""
         await self.start_close(timeout, True)
+        await _aflush_hooks(timeout)
 
     def __reduce__(self) -> str:
         return "_default"
@@ -727,6 +772,7 @@ speech = _default.speech
 aspeech = _default.aspeech
 run_tools = _default.run_tools
 arun_tools = _default.arun_tools
+on_call = _default.on_call
 close = _default.close
 aclose = _default.aclose
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, _SpecialForm, ove
 from typing_extensions import Never, Self, TypedDict, Unpack
 
 from ritellm import _core
-from ritellm._core import Stream
+from ritellm._core import CallRecord, Stream
 from ritellm._structured import ParsedChatCompletion, ParsedResponse, ParsedStream
 from ritellm._tool_loops import ToolRunStream
 from ritellm._tool_runs import ToolRun
@@ -39,6 +39,7 @@ __all__ = [
     "completion",
     "configure",
     "embedding",
+    "on_call",
     "rerank",
     "responses",
     "run_tools",
@@ -1531,6 +1532,29 @@ class Client(_core.Client):
     def __exit__(self, *_: object) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *_: object) -> None: ...
+    def on_call(self, function: Callable[[CallRecord], object], *, content: bool = False) -> _core.HookHandle:
+        """Has a function called with the record of each call of this client, after the call.
+
+        >>> import ritellm
+        >>> with ritellm.on_call(lambda record: print(record.model, record.outcome, record.usage)):
+        ...     pass  # calls
+
+        The function runs on the thread of the caller or on its event loop, in the context (``contextvars``) of the call, when
+        the caller has the result; that of a stream when it is over or was left. A coroutine function runs as a task of the
+        loop. For the rows of a job, and for streams that are dropped, it runs on a thread of the library. An exception of it
+        harms no call: the first one is logged, and ``stats()`` counts all. Clients that `with_options` makes have the same hooks.
+        See docs/observability.md.
+
+        Args:
+            function: a function, sync or async, that takes a `CallRecord`.
+            content: whether the record has what was asked and answered (``input`` and ``output``).
+
+        Returns:
+            A handle: ``handle.remove()``, or the end of ``with handle``, removes the function.
+
+        Raises:
+            InvalidArgumentError: what is given is no function.
+        """
     completion: _Completion
     """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
 
@@ -1840,6 +1864,7 @@ Cancelling the task aborts the request and cancels the tools that are async; a s
 and its result is discarded.
 """
 
+def on_call(function: Callable[[CallRecord], object], *, content: bool = False) -> _core.HookHandle: ...
 def close(timeout: float | None = 5.0) -> None: ...
 async def aclose(timeout: float | None = 5.0) -> None: ...
 def configure(path: str | PathLike[str] | None = None, /, **settings: Any) -> None: ...

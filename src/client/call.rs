@@ -40,7 +40,7 @@ pub struct Call {
     pub progress: Option<Arc<AdmissionProgress>>,
     /// Name of the deployment, if a router chose it.
     pub deployment_name: Option<Arc<str>>,
-    /// Queue of the attempts for the log, if logging is on.
+    /// Queue of the attempts for the log and for hooks, if logging is on or the call has hooks.
     pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that give keys and header fields for each attempt.
     pub callbacks: Option<Box<Callbacks>>,
@@ -58,6 +58,12 @@ pub trait AdmissionObserver: Send + Sync + fmt::Debug {
 }
 
 impl Call {
+    /// Returns true if the call has hooks, which get its record.
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        self.attempt_log.as_ref().is_some_and(|attempt_log| attempt_log.is_observed())
+    }
+
     /// Returns the values to be redacted from answers: keys and tokens, and header fields and query parameters that may
     /// hold one.
     pub fn secrets(&self) -> Secrets {

@@ -1,6 +1,7 @@
 //! Usage and cost of calls: in their records, and as estimates before they are made.
 
 use memchr::memmem;
+use serde_json::Value;
 
 use super::call::Call;
 use super::codec::unix_seconds;
@@ -49,6 +50,30 @@ pub fn expected_usage(operation: Operation, params: &Params, max_tokens: Option<
     let has_output = !matches!(operation, Operation::Embedding | Operation::Rerank);
     let output = if has_output { max_tokens.unwrap_or(USUAL_OUTPUT).min(USUAL_OUTPUT) } else { 0 };
     Usage { input: prompt_tokens(params).unwrap_or(USUAL_MEDIA_INPUT), output, ..Usage::default() }
+}
+
+/// Returns an estimate of the usage of a stream that was left, from its request and what had come of its completion.
+pub fn usage_so_far(operation: Operation, params: &Params, completion: &[u8]) -> Usage {
+    let bytes = serde_json::from_slice(completion).map_or(0, |completion| text_bytes(&completion));
+    let output = (bytes as u64).div_ceil(BYTES_PER_TOKEN);
+    Usage { output, ..expected_usage(operation, params, Some(0)) }
+}
+
+/// Returns the number of bytes of the texts that a model has written in a completion or a response.
+fn text_bytes(value: &Value) -> usize {
+    const WRITTEN: [&str; 6] = ["content", "reasoning_content", "arguments", "text", "refusal", "input"];
+    match value {
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| match value {
+                Value::String(text) if WRITTEN.contains(&name.as_str()) => text.len(),
+                Value::String(_) => 0,
+                value => text_bytes(value),
+            })
+            .sum(),
+        _ => 0,
+    }
 }
 
 /// Returns an estimate of the cost of a call at a deployment, in US dollars; `None` if a price is not known.

@@ -131,7 +131,9 @@ impl<'a> CallState<'a> {
         if let Some(observer) = &call.admission_observer {
             observer.begins();
         }
-        if let Some(attempt_log) = &call.attempt_log {
+        if let Some(attempt_log) = &call.attempt_log
+            && attempt_log.is_logged()
+        {
             attempt_log.begin(self.attempt(call, self.attempt_started));
         }
     }
@@ -236,7 +238,8 @@ impl<'a> CallState<'a> {
 
     /// Returns the metadata of an answer, and records its arrival in the log.
     pub fn answered(&mut self, call: &Call, status: u16, headers: Headers, dropped_params: Vec<String>) -> Meta {
-        if self.record.is_some() || call.attempt_log.is_some() || !self.admission.waited().is_zero() {
+        let is_logged = call.attempt_log.as_ref().is_some_and(|attempt_log| attempt_log.is_logged());
+        if self.record.is_some() || is_logged || !self.admission.waited().is_zero() {
             self.record_answer(call, status, &headers);
         }
         let mut record = self.record.clone();
@@ -317,7 +320,7 @@ impl<'a> CallState<'a> {
 }
 
 /// Returns host and port of an address.
-fn host(base_url: &str) -> Option<String> {
+pub fn host(base_url: &str) -> Option<String> {
     let authority = base_url.parse::<http::Uri>().ok()?.into_parts().authority?;
     let host = authority.as_str();
     Some(host.rsplit_once('@').map_or(host, |(_, host)| host).to_owned())

@@ -260,16 +260,23 @@ impl<'a> Stream<'a> {
         self.state.set_end(end);
     }
 
-    /// Records the time of the first chunk and, at the end, the usage and the cost.
+    /// Records the time of the first chunk, the number of chunks and, at the end, the usage and the cost.
     #[cold]
     fn record(&mut self, chunks: &[Chunk], more: bool) {
         let record = self.meta.record.get_or_insert_default();
         if !chunks.is_empty() && record.first_chunk.is_none() {
             record.first_chunk = Some(self.state.deadline.elapsed());
         }
-        if self.catalog.is_some() {
+        let shown = chunks.iter().filter(|(_, is_shown)| *is_shown).count();
+        record.chunks = record.chunks.saturating_add(shown as u32);
+        // Hosts tell it in the last chunk, or in the last but one. For hooks, which cost nothing a chunk, no others are searched.
+        let searched = match self.catalog.is_some() || !more {
+            true => chunks,
+            false => &chunks[chunks.len().saturating_sub(1)..],
+        };
+        if self.catalog.is_some() || self.call.is_observed() {
             let operation = self.call.request.operation;
-            let told = chunks.iter().rev().find_map(|(chunk, _)| Usage::of_chunk(operation, chunk));
+            let told = searched.iter().rev().find_map(|(chunk, _)| Usage::of_chunk(operation, chunk));
             record.usage = told.or(record.usage);
         }
         if !more {
@@ -483,6 +490,9 @@ impl Attempt for Stream<'_> {
         }
         // Owned: borrowed header fields would keep the whole read buffer alive as long as the stream.
         self.meta = self.state.answered(&self.call, status, headers.into_owned(), dropped_params);
+        if self.call.is_observed() {
+            self.meta.record.get_or_insert_default();
+        }
         self.decoder = decoder_of(self.endpoint, &self.call);
         self.events.clear();
         self.ended = None;

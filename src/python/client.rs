@@ -1,7 +1,8 @@
 //! Entry points: hand a call from Python to the network thread, which answers on the caller's event loop or thread.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -11,7 +12,8 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use super::arguments::concealed::{Arguments, conceal};
 use super::arguments::defaults::Defaults;
 use super::arguments::routing::Routing;
-use super::arguments::{limits, parse, pickling, settings};
+use super::arguments::settings::Read;
+use super::arguments::{limits, parse, pickling, readers, settings};
 use super::asyncio::done::Done;
 use super::asyncio::waiter::Bridge;
 use super::call::caller::Caller;
@@ -24,7 +26,11 @@ use super::call::prepared::PreparedCall;
 use super::call::registry::Core;
 use super::call::result::CallResult;
 use super::call::task::{Job, Task};
+use super::call::watch::Watch;
 use super::errors::{argument, exception};
+use super::hooks::delivery;
+use super::hooks::list::{self, HookList};
+use super::hooks::observed::{Asked, Observed};
 use super::intern::intern;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
@@ -36,7 +42,7 @@ use super::sync::handoff::BlockingWaiter;
 use super::sync::wait::wait;
 use super::values;
 use super::{quota_status, router_status};
-use crate::client::{Settings, StatsSnapshot};
+use crate::client::{AttemptLog, Settings, StatsSnapshot};
 use crate::error::Error;
 use crate::limits::Priority;
 use crate::types::nearest::nearest;
@@ -64,6 +70,8 @@ struct State {
     core: Arc<PerProcess<Core>>,
     /// Groups of deployments, for a router.
     routing: Option<Routing>,
+    /// Functions that get the record of each call. Shared by the clients that `with_options` makes.
+    hooks: Py<HookList>,
     /// The state that replaced this one. Calls in flight keep the one that they began with.
     next: OnceLock<Box<State>>,
 }
@@ -71,10 +79,21 @@ struct State {
 impl State {
     /// Reads the arguments of a client.
     fn read(given: Bound<'_, PyDict>) -> PyResult<Box<Self>> {
-        let (core, routing) = shared(&given)?;
-        let (defaults, settings, router) = settings::read(&given)?;
+        let py = given.py();
+        let Shared { core, routing, hooks } = shared(&given)?;
+        let Read { defaults, settings, router, hooks: functions } = settings::read(&given)?;
         let routing = routing.or(router.map(Routing::new));
-        Ok(Box::new(Self { defaults, settings, given: given.unbind(), core, routing, next: OnceLock::new() }))
+        let hooks = match (hooks, functions) {
+            (Some(hooks), _) => hooks,
+            (None, functions) => {
+                let hooks = HookList::new(py)?;
+                if let Some(functions) = functions {
+                    hooks.get().configure(py, functions);
+                }
+                hooks
+            }
+        };
+        Ok(Box::new(Self { defaults, settings, given: given.unbind(), core, routing, hooks, next: OnceLock::new() }))
     }
 }
 
@@ -82,7 +101,7 @@ impl State {
 impl Client {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None, cassette=None)")]
+    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, on_call=None, tags=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None, cassette=None)")]
     fn new(
         class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
@@ -133,6 +152,10 @@ impl Client {
             given.set_item(name, value)?;
         }
         let mut next = State::read(given)?;
+        // The list stays, with what was added to it.
+        let functions = next.hooks.get().configured(py);
+        last.hooks.get().configure(py, functions);
+        next.hooks = last.hooks.clone_ref(py);
         if keeps_connections {
             next.core = last.core.clone();
         } else if let Some(core) = last.core.known() {
@@ -174,10 +197,11 @@ impl Client {
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
     ///     cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
     ///     ttl: seconds for which answers are kept, and maximum age of those that are taken.
+    ///     tags: a dict of labels for the records of the calls, added to those of the client; see `on_call`.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
-    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None, cache=None, ttl=None)")]
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None, cache=None, ttl=None, tags=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -231,6 +255,7 @@ impl Client {
         let mut state = self.state.as_ref();
         while let Some(own) = state {
             visit.call(&own.given)?;
+            visit.call(&own.hooks)?;
             state = own.next.get();
         }
         Ok(())
@@ -256,15 +281,21 @@ impl Client {
         let operation: OperationName = operation.extract()?;
         let values = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
-        let Some((mut prepared, log)) = client.prepare(operation, true, model, input, values)? else {
+        let Some((mut prepared, watch)) = client.prepare(operation, true, model, input, values)? else {
             return structured(slf, "acall", operation.0, model, input, arguments);
         };
         let bridge = Bridge::current(py)?;
         let core = client.core(py)?;
-        let handle = CallHandle { cancel: CancelHandle::default(), log };
+        let handle = CallHandle { cancel: CancelHandle::default(), watch };
         if prepared.lookup.is_some() {
             prepared = match FinishedCall::kept(prepared, &handle) {
-                Ok(kept) => return Ok(Bound::new(py, Done::at_hand(kept.into_python(py)?))?.into_any()),
+                Ok(kept) => {
+                    let kept = kept.into_python(py);
+                    if handle.watch.is_some() {
+                        delivery::run_soon(py)?;
+                    }
+                    return Ok(Bound::new(py, Done::at_hand(kept?))?.into_any());
+                }
                 Err(prepared) => prepared,
             };
         }
@@ -286,16 +317,16 @@ impl Client {
         let guard = FinalizeGuard::enter(py);
         let configured = client.configured_model(model)?;
         let resolved = configured.as_ref().unwrap_or(model);
-        let Some((mut prepared, log)) = client.prepare(operation, false, resolved, input, arguments)? else {
+        let Some((mut prepared, watch)) = client.prepare(operation, false, resolved, input, arguments)? else {
             drop(guard);
             let arguments = conceal(arguments.clone())?;
             return structured(slf, "call", operation.0, model, input, &arguments).map(Bound::unbind);
         };
         let core = client.core(py)?;
-        let handle = CallHandle { cancel: CancelHandle::default(), log };
+        let handle = CallHandle { cancel: CancelHandle::default(), watch };
         if prepared.lookup.is_some() {
             prepared = match FinishedCall::kept(prepared, &handle) {
-                Ok(kept) => return kept.into_python(py),
+                Ok(kept) => return hooked(py, &handle, kept.into_python(py)),
                 Err(prepared) => prepared,
             };
         }
@@ -315,7 +346,7 @@ impl Client {
         if !self.begin_close(timeout, reopen, Caller::Thread(waiter.clone())) {
             return Ok(py.None());
         }
-        match wait_for_result(py, &waiter, &CallHandle { cancel: CancelHandle::default(), log: None }) {
+        match wait_for_result(py, &waiter, &CallHandle { cancel: CancelHandle::default(), watch: None }) {
             // The program has closed the descriptors of the connections: nothing is open any more.
             Err(_) if !current::is_alive(made) => Ok(py.None()),
             done => done,
@@ -339,6 +370,12 @@ impl Client {
         }
         bridge.get().forget(py, key);
         Ok(Bound::new(py, Done::new(py.None()))?.into_any())
+    }
+
+    /// The functions that get the record of each call.
+    #[getter]
+    fn _hooks(&self, py: Python<'_>) -> Py<HookList> {
+        self.state().hooks.clone_ref(py)
     }
 
     /// True if the client was closed.
@@ -432,6 +469,11 @@ impl Client {
             values::set(&by_provider, provider, totals(py, std::iter::once(snapshot))?.as_any())?;
         }
         values::set(&stats, "by_provider", by_provider.as_any())?;
+        let counts = &self.state().hooks.get().counts;
+        let of_hooks = values::dict(py)?;
+        values::set(&of_hooks, "dropped", counts.dropped.load(Ordering::Relaxed))?;
+        values::set(&of_hooks, "failed", counts.failed.load(Ordering::Relaxed))?;
+        values::set(&stats, "hooks", of_hooks.as_any())?;
         Ok(stats)
     }
 }
@@ -448,13 +490,15 @@ fn has_own_init(class: &Bound<'_, PyType>) -> PyResult<bool> {
 }
 
 /// Takes the client whose connections a new one shares out of its arguments: under [`SHARED`] for a client with other options,
-/// under [`BASE`] for a router, which takes the client's settings, too. Returns its core and, of a router with other options,
-/// its routing.
-fn shared(given: &Bound<'_, PyDict>) -> PyResult<(Arc<PerProcess<Core>>, Option<Routing>)> {
+/// under [`BASE`] for a router, which takes the client's settings, too.
+fn shared(given: &Bound<'_, PyDict>) -> PyResult<Shared> {
     let py = given.py();
     if let Some(base) = given.get_item(intern!(py, BASE))? {
         given.del_item(intern!(py, BASE))?;
         let base = base.cast::<Client>()?.get().state();
+        // A router with hooks of its own calls these.
+        let has_own = given.get_item(intern!(py, "on_call"))?.is_some_and(|own| !own.is_none());
+        let hooks = (!has_own).then(|| base.hooks.clone_ref(py));
         for (name, value) in base.given.bind(py).iter() {
             // A key and an address belong to deployments, and the groups of another router are its own.
             let is_kept = !["api_key", "base_url", "api_version", settings::ROUTER].contains(&name.extract::<&str>()?);
@@ -462,15 +506,16 @@ fn shared(given: &Bound<'_, PyDict>) -> PyResult<(Arc<PerProcess<Core>>, Option<
                 given.set_item(name, value)?;
             }
         }
-        return Ok((base.core.clone(), None));
+        return Ok(Shared { core: base.core.clone(), routing: None, hooks });
     }
     match given.get_item(intern!(py, SHARED))? {
         Some(other) => {
             given.del_item(intern!(py, SHARED))?;
             let other = other.cast::<Client>()?.get().state();
-            Ok((other.core.clone(), other.routing.clone()))
+            let hooks = Some(other.hooks.clone_ref(py));
+            Ok(Shared { core: other.core.clone(), routing: other.routing.clone(), hooks })
         }
-        None => Ok((Arc::new(PerProcess::new()), None)),
+        None => Ok(Shared { core: Arc::new(PerProcess::new()), routing: None, hooks: None }),
     }
 }
 
@@ -480,7 +525,7 @@ fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle)
     loop {
         if let Some(result) = wait(py, || waiter.wait(limit)) {
             let _guard = FinalizeGuard::enter(py);
-            return result.into_python(py);
+            return hooked(py, handle, result.into_python(py));
         }
         py.check_signals().inspect_err(|_| handle.give_up(py))?;
         handle.write_log(py);
@@ -488,6 +533,14 @@ fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle)
             return Err(exception(py, Error::connection(LOST)));
         }
     }
+}
+
+/// Calls the hooks of a call whose result is there, and returns the result.
+fn hooked(py: Python<'_>, handle: &CallHandle, result: PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    if handle.watch.is_some() {
+        delivery::run(py)?;
+    }
+    result
 }
 
 /// Makes a dict of the sums of some snapshots.
@@ -545,8 +598,16 @@ fn structured<'py>(
     function.call1((client, operation, model, input, arguments))
 }
 
-/// A call that is ready, and its log.
-type Prepared = (Box<PreparedCall>, Option<Arc<Log>>);
+/// A call that is ready, and those who want to know of it.
+type Prepared = (Box<PreparedCall>, Option<Arc<Watch>>);
+
+/// What a new client shares with another.
+struct Shared {
+    core: Arc<PerProcess<Core>>,
+    /// Routing of a router with other options.
+    routing: Option<Routing>,
+    hooks: Option<Py<HookList>>,
+}
 
 /// Argument of an entry point that names an operation.
 #[derive(Clone, Copy)]
@@ -708,12 +769,58 @@ impl Client {
         // headers must not appear.
         arguments.clear();
         let Some(mut prepared) = prepared? else { return Ok(None) };
-        prepared.call.attempt_log = log::attempt_log(model.py())?;
-        let Some(attempt_log) = prepared.call.attempt_log.clone() else { return Ok(Some((prepared, None))) };
+        let is_logged = log::is_wanted(model.py())?;
+        if !is_logged && !list::are_any() {
+            return Ok(Some((prepared, None)));
+        }
+        let watch = self.watch(model, &mut prepared, is_logged)?;
+        Ok(Some((prepared, watch)))
+    }
+
+    /// Begins the log of a call, and what its hooks get.
+    #[cold]
+    fn watch(
+        &self,
+        model: &Bound<'_, PyAny>,
+        prepared: &mut PreparedCall,
+        is_logged: bool,
+    ) -> PyResult<Option<Arc<Watch>>> {
+        let (py, state) = (model.py(), self.state());
+        let hooks = state.hooks.get().with_global(py)?;
+        if !is_logged && hooks.is_empty() {
+            return Ok(None);
+        }
+        let attempt_log = Arc::new(AttemptLog::new(is_logged, !hooks.is_empty()));
+        prepared.call.attempt_log = Some(attempt_log.clone());
+        let context = log::context(py)?;
         let deployment = &prepared.call.deployment;
-        let context = log::context(model.py())?;
-        let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
-        let log = Log { attempt_log, context, provider, model };
-        Ok(Some((prepared, Some(Arc::new(log)))))
+        let log = is_logged.then(|| {
+            let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
+            Arc::new(Log { attempt_log: attempt_log.clone(), context: context.clone_ref(py), provider, model })
+        });
+        if hooks.is_empty() {
+            return Ok(Some(Arc::new(Watch::new(log, None))));
+        }
+        let asked = Asked {
+            operation: prepared.call.request.operation,
+            model: model.cast::<PyString>()?.clone().unbind(),
+            is_stream: prepared.call.request.stream,
+            params: prepared.call.request.params.clone(),
+            provider: deployment.provider.row().name,
+            provider_model: deployment.model.clone(),
+            base_url: deployment.base_url.clone(),
+            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
+            tags: state.defaults.tags.clone(),
+            catalog: state.settings.catalog.clone(),
+            context,
+            begun: Instant::now(),
+            started: SystemTime::now(),
+        };
+        let counts = state.hooks.get().counts.clone();
+        let mut observed = Box::new(Observed { asked, hooks, tokens: Vec::new(), counts, attempts: attempt_log });
+        for fields in observed.begin(py)? {
+            prepared.call.request.extra_headers.extend(readers::headers("headers", &fields)?);
+        }
+        Ok(Some(Arc::new(Watch::new(log, Some(observed)))))
     }
 }

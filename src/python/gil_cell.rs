@@ -33,7 +33,7 @@ pub(super) fn has_gil() -> bool {
 /// A value for attached threads. Like a `Mutex` it must not be locked by a thread that has locked it already, and therefore
 /// not be held while Python code may run.
 #[derive(Default)]
-pub(super) struct GilCell<T> {
+pub(crate) struct GilCell<T> {
     /// Locked in interpreters without a GIL.
     lock: Mutex<()>,
     value: RefCell<T>,
@@ -45,7 +45,7 @@ pub(super) struct GilCell<T> {
 unsafe impl<T: Send> Sync for GilCell<T> {}
 
 /// Access to the value of a [`GilCell`].
-pub(super) struct Guard<'a, T> {
+pub(crate) struct Guard<'a, T> {
     value: RefMut<'a, T>,
     _lock: Option<MutexGuard<'a, ()>>,
 }

@@ -19,7 +19,7 @@ use crate::types::usage::Usage;
 
 /// Metadata of an answer: status, header fields, retries, latency and so on.
 #[pyclass(frozen, module = "ritellm._core")]
-pub(super) struct Meta {
+pub(crate) struct Meta {
     meta: answer::Meta,
     /// Header fields without the secrets that were sent. Made at first use, since few programs read them.
     headers: OnceLock<Headers>,

@@ -23,6 +23,7 @@ mod client;
 mod errors;
 mod free;
 mod gil_cell;
+mod hooks;
 mod intern;
 mod interpreter;
 mod json;
@@ -75,6 +76,14 @@ mod native {
     use super::bulk_batches::BulkBatches;
     #[pymodule_export]
     use super::client::Client;
+    #[pymodule_export]
+    use super::hooks::background::{deliver_hooks, flush_hooks};
+    #[pymodule_export]
+    use super::hooks::delivery::{HookCall, run_hooks};
+    #[pymodule_export]
+    use super::hooks::list::{HookHandle, HookList, global_hooks};
+    #[pymodule_export]
+    use super::hooks::record::Record;
     #[pymodule_export]
     use super::meta::Meta;
     #[pymodule_export]

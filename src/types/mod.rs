@@ -33,6 +33,7 @@ pub mod shared;
 pub mod snapshot;
 pub mod strict;
 pub mod structured;
+pub mod told;
 pub mod toml;
 pub mod unix_socket;
 pub mod usage;

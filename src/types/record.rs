@@ -84,6 +84,9 @@ pub struct CallRecord {
     /// Time from the call to the first chunk of a stream.
     #[serde(with = "seconds::option")]
     pub first_chunk: Option<Duration>,
+    /// Number of chunks that have come, of a stream that is recorded.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub chunks: u32,
     /// Time from the call to the end of the answer, or to the final failure.
     #[serde(with = "seconds")]
     pub total: Duration,
@@ -112,6 +115,12 @@ fn is_zero(number: &u32) -> bool {
 }
 
 impl CallRecord {
+    /// Returns the mean time between two chunks of a stream, if there were two.
+    pub fn between_chunks(&self) -> Option<Duration> {
+        let after_first = self.total.saturating_sub(self.first_chunk?);
+        (self.chunks > 1).then(|| after_first / (self.chunks - 1))
+    }
+
     /// Adds an attempt. A stream that broke has been added when it began: its failure replaces that.
     pub fn push(&mut self, attempt: AttemptRecord) {
         match self.attempts.last_mut() {

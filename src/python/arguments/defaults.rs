@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::cache::CacheArgs;
 use super::configuration::Configuration;
@@ -34,6 +36,8 @@ pub(crate) struct Defaults {
     pub withheld: Vec<String>,
     /// Answers that are kept.
     pub cache: CacheArgs,
+    /// The user's own labels of the calls, for their records.
+    pub tags: Option<Arc<Py<PyDict>>>,
     /// Functions that give the credentials and header fields of each attempt.
     pub functions: CallbackArgs,
 }

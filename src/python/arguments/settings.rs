@@ -13,6 +13,7 @@ use super::{catalog, configuration, connection, foreign, functions, limits, read
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
+use crate::python::hooks::{list, observed};
 use crate::python::intern::intern;
 use crate::python::json::decode;
 use crate::transport::Trust;
@@ -53,6 +54,8 @@ struct ClientSettings {
     ca_bundle: Option<Trust>,
     /// The arguments of a router.
     router: Option<Py<PyAny>>,
+    /// Functions that get the record of each call.
+    hooks: Option<Vec<Py<PyAny>>>,
 }
 
 /// The keyword under which a client that `with_options` made gets the options, a tuple of dicts.
@@ -79,6 +82,7 @@ pub(crate) const CALL_OPTIONS: &[&str] = &[
     "priority",
     "cache",
     "ttl",
+    "tags",
 ];
 
 /// Names of the settings that concern connections, or what all calls of a client share.
@@ -156,6 +160,15 @@ const SETTINGS: &[Setting] = &[
             return Err(wrong(name, value, "a function that returns a dict of header fields"));
         }
         client.defaults.functions.headers = Some(Arc::new(value.clone().unbind()));
+        Ok(())
+    }),
+    setting("on_call", Always, |client, name, value| {
+        client.hooks = Some(list::functions(name, value)?);
+        Ok(())
+    }),
+    setting("tags", Always, |client, name, value| {
+        // Those of `with_options` are added to those of the client.
+        client.defaults.tags = Some(observed::tags(client.defaults.tags.as_ref(), name, value)?);
         Ok(())
     }),
     setting("drop_params", Always, |client, name, value| {
@@ -302,19 +315,30 @@ pub(crate) fn are_known(names: &Bound<'_, PyDict>) -> PyResult<bool> {
     Ok(true)
 }
 
+/// What the keyword arguments of a client say.
+pub(crate) struct Read {
+    pub defaults: Defaults,
+    pub settings: Settings,
+    /// Arguments of a router.
+    pub router: Option<RouterArgs>,
+    /// Functions of the setting `on_call`, if it was given.
+    pub hooks: Option<Vec<Py<PyAny>>>,
+}
+
 /// Reads the keyword arguments of a client. `None` is the same as not given. Those with another library's name get ours.
 ///
 /// # Errors
 ///
 /// `InvalidArgumentError` for a value that is not right, and for settings of other libraries' clients; `TypeError` for other
 /// names.
-pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, Option<RouterArgs>)> {
+pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<Read> {
     let mut client = ClientSettings {
         defaults: Defaults { deepest: decode::DEEP, ..Defaults::default() },
         settings: Settings::default(),
         verify: true,
         ca_bundle: None,
         router: None,
+        hooks: None,
     };
     foreign::rename_settings(given)?;
     // Options of `with_options` are read last, since they replace others.
@@ -352,7 +376,7 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<(Defaults, Settings, O
     }
     // Last: the deployments begin with the client's timeouts.
     let router = client.router.map(|router| router::read(router.bind(given.py()), &client.defaults)).transpose()?;
-    Ok((client.defaults, client.settings, router))
+    Ok(Read { defaults: client.defaults, settings: client.settings, router, hooks: client.hooks })
 }
 
 /// Reads the priority of a client's calls.

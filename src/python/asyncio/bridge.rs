@@ -20,6 +20,8 @@ use crate::error::Error;
 use crate::python::call::result::CallResult;
 use crate::python::errors::exception;
 use crate::python::gil_cell::GilCell;
+use crate::python::hooks::delivery::{self, Drain};
+use crate::python::hooks::list;
 use crate::python::intern::{get_or_make, intern};
 use crate::python::runtime::exit::FinalizeGuard;
 use crate::python::runtime::fork::fork_epoch;
@@ -160,6 +162,7 @@ impl Bridge {
     fn _drain(&self, py: Python<'_>) -> PyResult<()> {
         // The tasks run below this frame.
         let _guard = FinalizeGuard::enter(py);
+        let _drain = list::are_any().then(Drain::begin);
         if let Wake::LoopWaker(waker) = &self.queue.wake {
             waker.clear();
         }
@@ -193,6 +196,9 @@ impl Bridge {
                     self.queue.wake();
                     return Err(error);
                 }
+            }
+            if list::are_any() {
+                delivery::run(py)?;
             }
             if self.arrived.lock(py).is_empty() {
                 return Ok(());

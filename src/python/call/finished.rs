@@ -7,13 +7,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::handle::CallHandle;
-use super::log::{Log, write_notices};
+use super::log::write_notices;
 use super::prepared::PreparedCall;
 use super::result::CallResult;
+use super::watch::Watch;
 use crate::cache::lookup::Kept;
 use crate::client::have_notices;
 use crate::error::{Error, ErrorKind};
 use crate::python::errors::exception;
+use crate::python::hooks::delivery;
+use crate::python::hooks::outcome::Ended;
 use crate::python::intern::intern;
 use crate::python::json::classes::Class;
 use crate::python::json::decode;
@@ -35,10 +38,10 @@ pub(crate) enum Finished {
     Failed(Box<Error>),
 }
 
-/// Result of a call, and the log of its attempts.
+/// Result of a call, and those who want to know of it.
 pub(crate) struct FinishedCall {
     pub result: Finished,
-    pub log: Option<Arc<Log>>,
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl FinishedCall {
@@ -55,7 +58,7 @@ impl FinishedCall {
                 Finished::Stream(Box::new(stream))
             }
         };
-        Ok(Box::new(Self { result, log: handle.log.clone() }))
+        Ok(Box::new(Self { result, watch: handle.watch.clone() }))
     }
 }
 
@@ -68,16 +71,46 @@ impl CallResult for FinishedCall {
     }
 
     fn into_python(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if let Some(log) = &self.log {
-            log.write(py);
-        }
         if have_notices() {
             write_notices(py);
+        }
+        if let Some(watch) = &self.watch {
+            return watched(py, self.result, watch);
         }
         match self.result {
             Finished::Answer(answer, prepared) => Ok(object(py, answer, &prepared)?.unbind()),
             Finished::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
             Finished::Failed(error) => Err(exception(py, error)),
+        }
+    }
+}
+
+/// Makes the object of a call's result, writes its log, and has its hooks called with its record.
+#[cold]
+fn watched(py: Python<'_>, result: Finished, watch: &Watch) -> PyResult<Py<PyAny>> {
+    watch.write_log(py);
+    // A stream has not ended yet.
+    let observed = if matches!(result, Finished::Stream(_)) { None } else { watch.take() };
+    match result {
+        Finished::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
+        Finished::Failed(error) => match observed {
+            None => Err(exception(py, error)),
+            Some(observed) => Err(delivery::push_failed(py, observed, error)),
+        },
+        Finished::Answer(answer, prepared) => {
+            let body = answer.body.clone();
+            let made = object(py, answer, &prepared);
+            if let Some(observed) = observed {
+                let ended = match &made {
+                    Ok(object) => Ended::Answered {
+                        meta: object.getattr(intern!(py, "meta"))?.cast_into::<Meta>()?.unbind(),
+                        body,
+                    },
+                    Err(error) => Ended::Failed { error: error.clone_ref(py), record: None },
+                };
+                delivery::push(py, observed, ended, delivery::Place::Caller);
+            }
+            Ok(made?.unbind())
         }
     }
 }

@@ -14,7 +14,7 @@ use pyo3::types::PyDict;
 use super::result::CallResult;
 use crate::client::{AttemptLog, take_notices};
 use crate::python::asyncio::queue::{NO_WAITER, Queue};
-use crate::python::intern::intern;
+use crate::python::intern::{get_or_make, intern};
 use crate::python::values;
 use crate::types::record::{AttemptRecord, Outcome};
 
@@ -26,7 +26,11 @@ pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// Returns a copy of the context that this thread runs in. A copy may be entered by another task or thread.
 pub(crate) fn context(py: Python<'_>) -> PyResult<Py<PyAny>> {
-    Ok(py.import(intern!(py, "contextvars"))?.call_method0(intern!(py, "copy_context"))?.unbind())
+    static COPY_CONTEXT: OnceLock<Py<PyAny>> = OnceLock::new();
+    let copy_context = get_or_make(&COPY_CONTEXT, || {
+        Ok(py.import(intern!(py, "contextvars"))?.getattr(intern!(py, "copy_context"))?.unbind())
+    })?;
+    copy_context.call0(py)
 }
 
 /// Writes what belongs to no call, such as a store that is gone, at the level WARNING. An exception of the program's own handler
@@ -47,11 +51,10 @@ pub(crate) fn write_notices(py: Python<'_>) {
     }
 }
 
-/// Returns a log for the attempts of a call, if the logger is enabled for DEBUG.
-pub(crate) fn attempt_log(py: Python<'_>) -> PyResult<Option<Arc<AttemptLog>>> {
-    let Some(logger) = logger(py)? else { return Ok(None) };
-    let wanted = logger.bind(py).call_method1(intern!(py, "isEnabledFor"), (DEBUG,))?.is_truthy()?;
-    Ok(wanted.then(Arc::default))
+/// Returns true if the attempts of a call are to be logged: if the logger is enabled for DEBUG.
+pub(crate) fn is_wanted(py: Python<'_>) -> PyResult<bool> {
+    let Some(logger) = logger(py)? else { return Ok(false) };
+    logger.bind(py).call_method1(intern!(py, "isEnabledFor"), (DEBUG,))?.is_truthy()
 }
 
 /// Returns the logger `ritellm`, if the program has imported `logging`.

@@ -1,4 +1,4 @@
-//! A call between the thread that makes it and the network thread: its job, its result, its cancellation, its log.
+//! A call between the thread that makes it and the network thread: its job, its result, its cancellation, its log and hooks.
 //!
 //! What the caller's thread has allocated comes back to it, and what the network thread has allocated for the call stays
 //! there: memory that one thread frees for another costs both.
@@ -14,3 +14,4 @@ pub(crate) mod prepared;
 pub(crate) mod registry;
 pub(crate) mod result;
 pub(crate) mod task;
+pub(crate) mod watch;

@@ -31,7 +31,9 @@ pub(crate) fn begin(task: Task, handoff: &'static HandoffQueue) {
 }
 
 fn begin_call(job: Job, handoff: &'static HandoffQueue) {
-    if let (Some(log), Caller::Task(queue, _)) = (&job.handle.log, &job.caller) {
+    if let (Some(watch), Caller::Task(queue, _)) = (&job.handle.watch, &job.caller)
+        && let Some(log) = &watch.log
+    {
         tokio::spawn(Log::watch(Arc::downgrade(log), queue.clone()));
     }
     match job.prepared.call.request.stream {
@@ -42,10 +44,10 @@ fn begin_call(job: Job, handoff: &'static HandoffQueue) {
 
 /// Makes a call, and gives its answer to the caller.
 async fn call(job: Job, handoff: &'static HandoffQueue) {
-    let Job { core, prepared, handle: CallHandle { cancel, log }, caller } = job;
+    let Job { core, prepared, handle: CallHandle { cancel, watch }, caller } = job;
     let _in_flight = core.calls.begin(&cancel);
     let mut reply =
-        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }, handoff), Finished::Failed));
+        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, watch }, handoff), Finished::Failed));
     let mut prepared = Some(prepared);
     {
         let work = pin!(async {
@@ -77,12 +79,12 @@ async fn call(job: Job, handoff: &'static HandoffQueue) {
 /// Opens a stream, gives it to the caller, and fills its channel until its end.
 async fn stream(job: Job, handoff: &'static HandoffQueue) {
     let Job { core, prepared, handle, caller } = job;
-    let CallHandle { cancel, log } = handle.clone();
+    let CallHandle { cancel, watch } = handle.clone();
     let _in_flight = core.calls.begin(&cancel);
     let channel = Arc::new(ChunkChannel::default());
     let (provider, model) = (prepared.call.deployment.provider.row().name, prepared.call.deployment.model.clone());
     let mut reply =
-        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, log }, handoff), Finished::Failed));
+        Some(ReplyGuard::new(move |result| caller.give(FinishedCall { result, watch }, handoff), Finished::Failed));
     {
         let work = pin!(async {
             if let Some(lookup) = &prepared.lookup {

@@ -38,7 +38,7 @@ impl<T> Drop for PerProcess<T> {
 
 impl<T> PerProcess<T> {
     /// Makes an empty slot.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self { slot: Mutex::new(Slot::Empty) }
     }
 

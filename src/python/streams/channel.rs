@@ -42,6 +42,8 @@ pub(super) struct ChannelState {
     pub end: Option<Result<(), Box<Error>>>,
     /// Metadata of the answer, if the stream was opened anew since the consumer got it.
     pub meta: Option<answer::Meta>,
+    /// Number of chunks that have come, of a stream that is recorded.
+    pub received: u32,
     /// Consumers that wait in an event loop: queue and key of each.
     waiting: SmallVec<[(Arc<Queue>, u64); 1]>,
     /// Number of consumers that wait in a thread: to notify no one is a system call too.
@@ -68,6 +70,8 @@ impl ChunkChannel {
     pub async fn fill<S: ChunkSource>(&self, stream: &mut S) {
         let mut chunks = Vec::new();
         let mut retries = stream.meta().retries;
+        // What is known of the first chunk is told at once, in case that the stream is left.
+        let mut is_told = false;
         loop {
             let more = stream.next(&mut chunks).await;
             let ended = !matches!(more, Ok(true));
@@ -83,9 +87,13 @@ impl ChunkChannel {
                 state.bytes += bytes;
                 state.chunks.extend(chunks.drain(..));
                 // At the end, the record holds the usage, the cost and the times.
-                if stream.meta().retries != retries || ended && stream.meta().record.is_some() {
-                    retries = stream.meta().retries;
+                let record = stream.meta().record.as_deref();
+                if stream.meta().retries != retries || record.is_some() && (ended || !is_told) {
+                    (retries, is_told) = (stream.meta().retries, true);
                     state.meta = Some(stream.meta().clone());
+                }
+                if let Some(record) = record {
+                    state.received = record.chunks;
                 }
                 if ended {
                     state.end = Some(more.map(|_| ()));

@@ -61,7 +61,7 @@ pub(super) fn stream_of(
         None => Ok(()),
     };
     let channel = ChunkChannel::whole(taken, end);
-    let handle = CallHandle { cancel: CancelHandle::default(), log: None };
+    let handle = CallHandle { cancel: CancelHandle::default(), watch: None };
     let meta = meta.map(|meta| meta.get().core());
     let meta = meta.unwrap_or_else(|| answer::Meta { status: 200, ..answer::Meta::default() });
     Ok(Stream::over(Arc::new(channel), handle, meta, operation.unwrap_or(Operation::Chat), DEEPEST))

@@ -11,11 +11,11 @@ use super::next_chunk::NextChunk;
 use super::stream::Stream;
 use crate::python::asyncio::done::Done;
 use crate::python::errors::wrong;
+use crate::python::hooks::delivery::Place;
 use crate::python::intern::intern;
 use crate::python::json::accumulate;
 use crate::python::meta::Meta;
 use crate::python::object::set_slot;
-use crate::python::runtime::fork::fork_epoch;
 use crate::python::stack;
 use crate::python::values;
 
@@ -69,7 +69,7 @@ impl Stream {
 
     #[pyo3(signature = (*_exception))]
     fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) {
-        self.stop(py);
+        self.stop(py, Place::Thread);
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> Done {
@@ -78,18 +78,18 @@ impl Stream {
 
     #[pyo3(signature = (*_exception))]
     fn __aexit__(&self, py: Python<'_>, _exception: &Bound<'_, PyAny>) -> Done {
-        self.stop(py);
+        self.stop(py, Place::Thread);
         Done::new(py.None())
     }
 
     /// Ends the stream; an unfinished request is aborted at once.
     fn close(&self, py: Python<'_>) {
-        self.stop(py);
+        self.stop(py, Place::Thread);
     }
 
     /// Ends the stream; an unfinished request is aborted at once.
     fn aclose(&self, py: Python<'_>) -> Done {
-        self.stop(py);
+        self.stop(py, Place::Thread);
         Done::new(py.None())
     }
 
@@ -145,9 +145,7 @@ impl Stream {
     #[getter]
     fn meta<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, Meta>> {
         let stream = slf.get();
-        // The channel of a parent process may have been locked by its network thread at the moment of the fork, for ever.
-        let renewed = if stream.fork_epoch == fork_epoch() { stream.channel.lock().meta.clone() } else { None };
-        Bound::new(slf.py(), Meta::of(renewed.unwrap_or_else(|| stream.meta.clone())))
+        Bound::new(slf.py(), Meta::of(stream.latest_meta().unwrap_or_else(|| stream.meta.clone())))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -10,11 +10,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{ChunkChannel, MOST_KEPT};
-use crate::client::{Chunk, ChunkSource};
+use super::consumer::Local;
+use crate::client::ChunkSource;
 use crate::error::{Error, ErrorKind};
 use crate::python::call::handle::CallHandle;
 use crate::python::errors::exception;
 use crate::python::gil_cell::GilCell;
+use crate::python::hooks::delivery::{self, Place};
+use crate::python::hooks::observed::Observed;
+use crate::python::hooks::outcome::{Ended, EndedStream};
 use crate::python::intern::intern;
 use crate::python::json::accumulate;
 use crate::python::json::classes::Class;
@@ -27,6 +31,7 @@ use crate::python::stack;
 use crate::python::sync::wait::wait;
 use crate::types::answer;
 use crate::types::operation::{Operation, Streaming};
+use crate::types::record::CallRecord;
 use crate::types::snapshot::{SameTemplate, Snapshot};
 
 /// Number of chunks after which a task that has not waited is given no more from the channel until its event loop has run.
@@ -43,7 +48,8 @@ pub(crate) struct Stream {
     pub(super) meta: answer::Meta,
     pub(super) operation: Operation,
     streaming: Streaming,
-    pub(super) local: GilCell<Local>,
+    /// Shared with the record of the call, which reads it when the stream is over.
+    pub(super) local: Arc<GilCell<Local>>,
     /// Decoded for consumers that have an awaitable and have not awaited it yet: the next chunks, or the next exception.
     pub(super) decoded: GilCell<Decoded>,
     pub(super) decoder: GilCell<ChunkTemplates>,
@@ -88,20 +94,8 @@ impl Decoded {
     }
 }
 
-/// State of the consumer.
-pub(super) struct Local {
-    /// Chunks that were taken out of the channel and not given out yet.
-    chunks: VecDeque<Chunk>,
-    /// Number of chunks that were taken out of the channel since a task has waited.
-    pub without_turn: usize,
-    /// The completion accumulated so far.
-    pub so_far: Snapshot,
-    /// True if nothing more will be taken out of the channel.
-    pub over: bool,
-    /// True if the stream is over because a loop was left, and not by its end: whoever reads on must not take it for
-    /// complete.
-    left: bool,
-}
+/// Why a stream broke, for the record of its call.
+type StreamError = Option<(PyErr, Option<Box<CallRecord>>)>;
 
 /// Next item for a consumer.
 enum Taken {
@@ -133,13 +127,13 @@ impl Stream {
             meta,
             operation,
             streaming: operation.spec().streaming,
-            local: GilCell::new(Local {
+            local: Arc::new(GilCell::new(Local {
                 chunks: VecDeque::new(),
                 without_turn: 0,
                 so_far: Snapshot::new(operation),
                 over: false,
                 left: false,
-            }),
+            })),
             decoded: GilCell::default(),
             decoder: GilCell::default(),
             loops: AtomicUsize::new(0),
@@ -166,6 +160,7 @@ impl Stream {
                 },
                 Taken::Finished => {
                     self.release(py);
+                    self.observe_end(py, None, false, Place::Thread);
                     Ok(None)
                 }
                 Taken::Failed(error) => Err(Some(self.failed(py, error))),
@@ -259,8 +254,8 @@ impl Stream {
 
     /// Decodes a chunk. One that cannot be decoded ends the stream.
     fn decode<'py>(&self, py: Python<'py>, chunk: &Bytes, same: Option<&SameTemplate>) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(log) = &self.handle.log {
-            log.write(py);
+        if let Some(watch) = &self.handle.watch {
+            watch.write_log(py);
         }
         let decoded = match self.decoder.try_lock(py) {
             _ if self.streaming != Streaming::Chunks => self.decode_other(py, chunk),
@@ -269,7 +264,9 @@ impl Stream {
             None => ChunkTemplates::default().decode(py, chunk, None, self.deepest),
         };
         decoded.map_err(|error| {
-            self.stop(py);
+            // With the error that the caller gets.
+            let observed = self.handle.watch.as_ref().and_then(|watch| watch.take());
+            self.stop(py, Place::Thread);
             if error.is_instance_of::<PyMemoryError>(py) {
                 return error;
             }
@@ -281,7 +278,11 @@ impl Stream {
             invalid.model = Some(self.meta.model.to_string());
             invalid.body = Some(chunk.clone());
             stack::with_room(|| invalid.hide(&self.meta.secrets.redactor()));
-            exception(py, invalid)
+            let raised = exception(py, invalid);
+            if let Some(observed) = observed {
+                self.observe(py, observed, Some((raised.clone_ref(py), None)), false, Place::Thread);
+            }
+            raised
         })
     }
 
@@ -308,12 +309,14 @@ impl Stream {
     /// Makes the exception for an error that ended the stream. The exception for a stream without its finish holds the
     /// completion accumulated so far.
     fn failed(&self, py: Python<'_>, error: Box<Error>) -> PyErr {
-        if let Some(log) = &self.handle.log {
-            log.write(py);
+        if let Some(watch) = &self.handle.watch {
+            watch.write_log(py);
         }
         self.release(py);
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
+        let record = if self.handle.watch.is_some() { error.record.clone() } else { None };
         let raised = exception(py, error);
+        self.observe_end(py, Some((raised.clone_ref(py), record)), false, Place::Thread);
         if is_incomplete && self.accumulates() {
             let mut local = self.local.lock(py);
             let so_far = stack::with_room(|| local.so_far.completion());
@@ -329,16 +332,16 @@ impl Stream {
     }
 
     /// Ends the stream: an unfinished request is aborted, and nothing more is given out.
-    pub fn stop(&self, py: Python<'_>) {
-        self.end(py, false);
+    pub fn stop(&self, py: Python<'_>, place: Place) {
+        self.end(py, false, place);
     }
 
     /// Ends the stream because a loop over it is left. Whoever reads on gets an error.
     pub fn leave(&self, py: Python<'_>) {
-        self.end(py, true);
+        self.end(py, true, Place::Anywhere);
     }
 
-    fn end(&self, py: Python<'_>, left: bool) {
+    fn end(&self, py: Python<'_>, left: bool, place: Place) {
         if self.fork_epoch != fork_epoch() {
             return;
         }
@@ -356,6 +359,33 @@ impl Stream {
             self.channel.end(Ok(()));
         }
         self.release(py);
+        self.observe_end(py, None, !was_over, place);
+    }
+
+    /// Has the call's hooks get its record, if it has not ended before.
+    #[inline]
+    fn observe_end(&self, py: Python<'_>, error: StreamError, is_left: bool, place: Place) {
+        if let Some(watch) = &self.handle.watch
+            && let Some(observed) = watch.take()
+        {
+            self.observe(py, observed, error, is_left, place);
+        }
+    }
+
+    #[cold]
+    fn observe(&self, py: Python<'_>, observed: Box<Observed>, error: StreamError, is_left: bool, place: Place) {
+        let mut meta = self.latest_meta().unwrap_or_else(|| self.meta.clone());
+        if let Some(record) = &mut meta.record {
+            record.chunks = record.chunks.max(self.channel.lock().received);
+        }
+        let ended = EndedStream { meta, local: self.local.clone(), error, is_left };
+        delivery::push(py, observed, Ended::Stream(Box::new(ended)), place);
+    }
+
+    /// Returns the metadata that came after the consumer had got the stream. The channel of a parent process may have been
+    /// locked by its network thread at the moment of the fork, for ever.
+    pub(super) fn latest_meta(&self) -> Option<answer::Meta> {
+        if self.fork_epoch == fork_epoch() { self.channel.lock().meta.clone() } else { None }
     }
 
     /// Frees what a stream that is over needs no more. The stream may be kept for its text and its completion.
@@ -397,6 +427,6 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        Python::attach(|py| self.stop(py));
+        Python::attach(|py| self.stop(py, Place::Anywhere));
     }
 }

@@ -1,0 +1,147 @@
+//! Delivery of records that have no caller's thread, on a thread of their own: those of a job's rows, and of streams that were
+//! dropped somewhere.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+
+use crate::python::intern::intern;
+use crate::python::runtime::exit::{self, FinalizeGuard};
+use crate::python::runtime::per_process::PerProcess;
+
+/// Maximum number of records that wait. Further ones are dropped, and counted.
+const MAX_WAITING: usize = 10_000;
+/// Maximum number of bytes of the answers that wait with them.
+const MAX_BYTES: usize = 32 << 20;
+/// Maximum number of records that are delivered without a look at others who want the GIL.
+const BATCH: usize = 256;
+
+/// Something that waits for its delivery.
+pub(crate) trait Item: Send {
+    /// Makes the records and calls the hooks.
+    ///
+    /// # Errors
+    ///
+    /// `KeyboardInterrupt` and `SystemExit` of a hook.
+    fn deliver(self: Box<Self>, py: Python<'_>) -> PyResult<()>;
+
+    /// Counts the record as dropped.
+    fn drop_record(&self);
+
+    /// Returns the number of bytes that it holds.
+    fn size(&self) -> usize {
+        0
+    }
+}
+
+/// Runs `work`, which waits, without the GIL.
+fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    let exempt = exit::is_exempt(py);
+    let (done, _guard) = py.detach(|| (work(), FinalizeGuard::enter_detached(exempt)));
+    done
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// Notified when something has come, and when all was delivered.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    items: VecDeque<Box<dyn Item>>,
+    bytes: usize,
+    /// Number of records that are being delivered.
+    in_work: usize,
+}
+
+static QUEUE: PerProcess<Queue> = PerProcess::new();
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands over a record for delivery, and starts the thread if there is none.
+pub(super) fn push(py: Python<'_>, item: Box<dyn Item>) {
+    put(item);
+    if let Err(error) = ensure_thread(py) {
+        error.write_unraisable(py, None);
+    }
+}
+
+/// Starts the thread unless it runs.
+///
+/// # Errors
+///
+/// Exceptions of `threading`.
+pub(crate) fn ensure_thread(py: Python<'_>) -> PyResult<()> {
+    py.import(intern!(py, "ritellm._hooks"))?.call_method0(intern!(py, "ensure_thread")).map(drop)
+}
+
+/// Puts an item on the queue, or counts it as dropped if the queue is full. Needs no GIL.
+pub(crate) fn put(item: Box<dyn Item>) {
+    let Some(queue) = QUEUE.get(Queue::default) else { return };
+    let mut state = queue.lock();
+    if state.items.len() >= MAX_WAITING || state.bytes >= MAX_BYTES {
+        drop(state);
+        return item.drop_record();
+    }
+    state.bytes += item.size();
+    state.items.push_back(item);
+    let is_first = state.items.len() == 1;
+    drop(state);
+    if is_first {
+        queue.changed.notify_all();
+    }
+}
+
+/// Waits for records, for ``seconds`` at most, and delivers a batch of them. Returns their number. For `ritellm._hooks`.
+#[pyfunction]
+pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> PyResult<usize> {
+    let Some(queue) = QUEUE.get(Queue::default) else { return Ok(0) };
+    let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let batch: Vec<Box<dyn Item>> = wait(py, || {
+        let mut state = queue.lock();
+        if state.items.is_empty() {
+            state = queue.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = state.items.len().min(BATCH);
+        let batch: Vec<_> = state.items.drain(..count).collect();
+        state.bytes -= batch.iter().map(|item| item.size()).sum::<usize>();
+        state.in_work += count;
+        batch
+    });
+    let count = batch.len();
+    let delivered = batch.into_iter().try_for_each(|item| item.deliver(py));
+    let mut state = queue.lock();
+    state.in_work -= count;
+    let is_empty = state.items.is_empty() && state.in_work == 0;
+    drop(state);
+    if is_empty && count > 0 {
+        queue.changed.notify_all();
+    }
+    delivered.map(|()| count)
+}
+
+/// Waits until all records were delivered, for ``seconds`` at most. Returns false if some were not. For `ritellm._hooks`.
+#[pyfunction]
+pub(crate) fn flush_hooks(py: Python<'_>, seconds: f64) -> bool {
+    let Some(queue) = QUEUE.known() else { return true };
+    let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    wait(py, || {
+        let mut state = queue.lock();
+        while !state.items.is_empty() || state.in_work > 0 {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return false;
+            }
+            state = queue.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    })
+}

@@ -1,0 +1,117 @@
+//! What a call takes along for its hooks.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+
+use super::list::{Counts, Snapshot};
+use crate::catalog::Catalog;
+use crate::client::AttemptLog;
+use crate::python::errors::wrong;
+use crate::python::values;
+use crate::router::target::Target;
+use crate::types::operation::Operation;
+use crate::types::params::Params;
+
+/// What a call's hooks need to make its record.
+pub(crate) struct Observed {
+    pub asked: Asked,
+    pub hooks: Snapshot,
+    /// What the hooks' `begin` returned, by index; empty if no hook has one.
+    pub tokens: Vec<Option<Py<PyAny>>>,
+    pub counts: Arc<Counts>,
+    /// The attempts of the call that failed, while it is under way.
+    pub attempts: Arc<AttemptLog>,
+}
+
+/// What a call asked for, and when.
+pub(crate) struct Asked {
+    pub operation: Operation,
+    /// The model as the caller named it, or the provider of an operation without one.
+    pub model: Py<PyString>,
+    pub is_stream: bool,
+    pub params: Params,
+    /// Name of the provider, model as the provider knows it and address; of a router, those of a placeholder.
+    pub provider: &'static str,
+    pub provider_model: Arc<str>,
+    pub base_url: Arc<str>,
+    /// Deployments of a router.
+    pub targets: Option<Arc<[Target]>>,
+    pub tags: Option<Arc<Py<PyDict>>>,
+    /// Prices, if the client has any.
+    pub catalog: Option<Arc<Catalog>>,
+    /// Context of the call, with the contextvars of its caller.
+    pub context: Py<PyAny>,
+    pub begun: Instant,
+    pub started: SystemTime,
+}
+
+impl Observed {
+    /// Calls the functions that hooks have called before a call. What they return is a tuple of a token, which the hook gets
+    /// with the record, and a dict of header fields to add to the request, or `None`. Returns the dicts.
+    ///
+    /// # Errors
+    ///
+    /// Exceptions of the functions.
+    pub fn begin<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut fields = Vec::new();
+        if self.hooks.iter().all(|hook| hook.begin.is_none()) {
+            return Ok(fields);
+        }
+        for hook in &self.hooks {
+            let token = match &hook.begin {
+                None => None,
+                Some(begin) => {
+                    let operation = self.asked.operation.spec().name;
+                    let asked = (values::string(py, operation)?, &self.asked.model, self.asked.provider());
+                    let (token, headers): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
+                        begin.bind(py).call1(asked)?.extract()?;
+                    if !headers.is_none() {
+                        fields.push(headers);
+                    }
+                    Some(token.unbind())
+                }
+            };
+            self.tokens.push(token);
+        }
+        Ok(fields)
+    }
+}
+
+impl Asked {
+    /// Returns the name of the provider; `None` if a router is to choose it.
+    pub fn provider(&self) -> Option<&'static str> {
+        self.targets.is_none().then_some(self.provider)
+    }
+}
+
+/// Returns the tags of a client with further ones, which win; `None` removes a tag.
+///
+/// # Errors
+///
+/// `InvalidArgumentError` for what is no dict of texts, numbers and booleans.
+pub(crate) fn tags(known: Option<&Arc<Py<PyDict>>>, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Arc<Py<PyDict>>> {
+    let py = value.py();
+    const RIGHT: &str = "a dict of str to str, int, float or bool,";
+    let given = value.cast::<PyDict>().map_err(|_| wrong(name, value, RIGHT))?;
+    let tags = match known {
+        Some(known) => known.bind(py).copy()?,
+        None => values::dict(py)?,
+    };
+    for (tag, value) in given.iter() {
+        if !tag.is_instance_of::<PyString>() {
+            return Err(wrong(&format!("a name in {name}"), &tag, "a str"));
+        }
+        let is_scalar =
+            value.is_instance_of::<PyString>() || value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+        match value.is_none() {
+            true if tags.contains(&tag)? => tags.del_item(&tag)?,
+            true => {}
+            false if is_scalar => tags.set_item(&tag, &value)?,
+            false => return Err(wrong(&format!("{name}[{tag}]"), &value, "a str, an int, a float or a bool")),
+        }
+    }
+    Ok(Arc::new(tags.unbind()))
+}
