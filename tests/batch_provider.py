@@ -59,6 +59,7 @@ class BatchProvider:
         polls: number of polls after which a batch ends.
         max_enqueued: number of rows of batches that are under way at a time.
         hide: number of lists that do not have the newest batch yet.
+        unread: number of looks at a file before it can be used.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class BatchProvider:
         self.polls = 1
         self.max_enqueued: int | None = None
         self.hide = 0
+        self.unread = 0
         self.files: dict[str, tuple[str, bytes]] = {}
         self.batches: dict[str, Batch] = {}
         self.bought: Counter[str] = Counter()
@@ -99,10 +101,14 @@ class BatchProvider:
                 return reply(
                     {"object": "list", "data": [self.file(id) for id in reversed(self.files)], "has_more": False}
                 )
+            if len(rest) == 1:
+                self.unread -= 1
+                return reply(self.file(rest[0]))
             return Answer(body=self.files[rest[0]][1])
         if request.method == "POST" and not rest:
             self.calls["create"] += 1
             asked = request.json
+            assert self.unread <= 0, "the file cannot be used yet"
             rows = [json.loads(line) for line in self.files[asked["input_file_id"]][1].splitlines()]
             prefix = "" if wire == "azure" else "/v1"
             assert all(row["url"] == asked["endpoint"] and row["url"].startswith(f"{prefix}/") for row in rows)
@@ -136,6 +142,7 @@ class BatchProvider:
             "bytes": len(content),
             "filename": name,
             "purpose": "batch",
+            "status": "pending" if self.unread > 0 else "processed",
             "created_at": 1,
         }
 

@@ -43,7 +43,7 @@ def make(plan: Plan, number: int, now: float) -> Batch:
     batch = plan.batches[number]
     plan.begins(batch, now)
     if batch.takes_file:
-        plan.uploaded(batch, f"file-{number}")
+        plan.uploaded(batch, {"id": f"file-{number}"}, now)
         plan.begins(batch, now)
     plan.created(batch, {"id": f"batch-{number}", "status": "validating"}, now, now)
     return batch
@@ -57,7 +57,7 @@ def test_the_steps_of_a_batch() -> None:
     assert plan.step(0.0) == ("upload", batch, None)
     plan.begins(batch, 100.0)
     assert batch.state == "uploading"
-    plan.uploaded(batch, "file-1")
+    plan.uploaded(batch, {"id": "file-1", "status": "processed"}, 0.0)
     assert plan.step(0.0) == ("create", batch, None)
     plan.begins(batch, 101.0)
     assert (batch.state, batch.intended) == ("creating", 101.0)
@@ -72,6 +72,28 @@ def test_the_steps_of_a_batch() -> None:
     plan.landed(batch, [])
     assert plan.step(2.0).kind == "done"
     assert [(one["id"], one["state"]) for one in plan.shown()] == [("b", "completed")]
+
+
+def test_a_file_that_is_not_read_yet() -> None:
+    """Azure's files are "pending" at first, and a batch of one is refused."""
+    plan = plan_of(part(1))
+    batch = plan.batches[1]
+    plan.begins(batch, 0.0)
+    plan.uploaded(batch, {"id": "f", "status": "pending"}, 0.0)
+    plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, now=1.0)
+    plan.is_exhausted = True
+    batch = plan.batches[1]
+    assert plan.step(1.0) == ("check", batch, None)
+    plan.uploaded(batch, {"id": "f", "status": "running"}, 1.0)
+    assert plan.step(1.0) == ("wait", None, 1.0 + POLL[0])
+    plan.uploaded(batch, {"id": "f", "status": "processed"}, 2.0)
+    assert plan.step(2.0) == ("create", batch, None)
+    plan.uploaded(batch, {"id": "f", "status": "error", "status_details": "no JSON"}, 2.0)
+    assert plan.step(2.0).kind == "halt" and plan.halted == (
+        "refused",
+        "openai cannot read the file of a batch: no JSON",
+    )
+    assert batch.state == "written" and batch.file_id is None
 
 
 def test_polls_become_rare() -> None:
@@ -94,7 +116,7 @@ def test_what_may_have_been_made_is_looked_for_before_it_is_made_again() -> None
     plan = plan_of(part(1))
     batch = plan.batches[1]
     plan.begins(batch, 0.0)
-    plan.uploaded(batch, "file-1")
+    plan.uploaded(batch, {"id": "file-1", "status": "processed"}, 0.0)
     plan.begins(batch, 0.0)
     # The process ends here.
     plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, now=1000.0)
@@ -250,7 +272,7 @@ def test_whatever_happens_nothing_is_bought_twice(seed: int) -> None:
                 (plan.failed if step.kind == "upload" else plan.is_lost)(batch, now, "lost")
                 disk = json.dumps(plan.stored())
             elif step.kind == "upload":
-                plan.uploaded(batch, made["id"])
+                plan.uploaded(batch, {**made, "status": chance.choice(["processed", "pending"])}, now)
                 disk = json.dumps(plan.stored())
             else:
                 plan.created(batch, {**made, "status": "in_progress"}, now, now)
@@ -258,7 +280,7 @@ def test_whatever_happens_nothing_is_bought_twice(seed: int) -> None:
         elif step.kind == "find":
             if batch.state == "uploading":
                 found = next((id for id, name in files.items() if name == plan.name_of(batch)), None)
-                plan.uploaded(batch, found) if found else plan.not_found(batch, now, True)
+                plan.uploaded(batch, {"id": found}, now) if found else plan.not_found(batch, now, True)
             else:
                 seen = [one for one in batches.values() if one["of"] == batch.number and one["visible"] <= now]
                 ended = chance.random() < 0.5
@@ -266,6 +288,9 @@ def test_whatever_happens_nothing_is_bought_twice(seed: int) -> None:
                     plan.created(batch, {**seen[0], "status": "in_progress"}, now, now)
                 else:
                     plan.not_found(batch, now, not seen)
+            disk = json.dumps(plan.stored())
+        elif step.kind == "check":
+            plan.uploaded(batch, {"id": batch.file_id, "status": chance.choice(["processed", "running"])}, now)
             disk = json.dumps(plan.stored())
         elif step.kind == "poll":
             status = chance.choice(["in_progress", "completed"])
@@ -279,3 +304,40 @@ def test_whatever_happens_nothing_is_bought_twice(seed: int) -> None:
     assert plan.step(now).kind == "done"
     assert sorted(one["of"] for one in batches.values()) == [1, 2, 3]
     assert set(landed) == {1, 2, 3}
+
+
+def test_cancelled_at_each_state() -> None:
+    """What is at the provider is cancelled and taken, what is not is forgotten, and nothing is made."""
+    plan = plan_of(*(part(number) for number in range(1, 6)))
+    running, ended, lost, uploaded = make(plan, 1, 0.0), make(plan, 2, 0.0), plan.batches[3], plan.batches[4]
+    plan.polled(ended, {"status": "completed", "output_file_id": "o"}, 0.0, 0.0)
+    plan.begins(lost, 0.0)
+    plan.uploaded(lost, {"id": "f3"}, 0.0)
+    plan.begins(lost, 0.0)
+    plan.begins(uploaded, 0.0)
+    plan.uploaded(uploaded, {"id": "f4", "status": "pending"}, 0.0)
+    plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, 0.0, cancels=True)
+    now, steps = 0.0, []
+    while (step := plan.step(now)).kind != "done":
+        batch = step.batch
+        if batch is None:
+            assert step.kind == "wait" and step.until is not None
+            now = step.until
+            continue
+        steps.append((step.kind, batch.number))
+        if step.kind == "find":
+            plan.created(batch, {"id": "found", "status": "in_progress"}, now, now)
+        elif step.kind == "cancel":
+            plan.given_up(batch, {"status": "cancelling"}, now)
+        elif step.kind == "poll":
+            plan.polled(batch, {"status": "cancelled"}, now, now)
+        elif step.kind == "land":
+            assert batch.is_given_up == (batch.number != 2)
+            plan.landed(batch, [part(plan.next_number)] if batch.number == 1 else [])
+        else:
+            plan.dropped(batch)
+    assert steps[:3] == [("land", 2), ("find", 3), ("cancel", 1)]
+    assert set(steps[3:]) == {
+        *(("drop", 4), ("drop", 5), ("drop", 6), ("cancel", 3), ("poll", 1), ("poll", 3), ("land", 1), ("land", 3)),
+    }
+    assert running.number == 1 and plan.batches == {}

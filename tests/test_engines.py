@@ -25,6 +25,7 @@ from ritellm._engine_calls import RowCalls
 from ritellm._memo import Memo
 
 HERE = Path(__file__).parent
+_engine_worker_feed = _engine_worker._Feed
 KEY = "sk-canary-of-engines"
 
 pytestmark = pytest.mark.usefixtures("with_key")
@@ -226,6 +227,43 @@ def test_what_pauses_a_job_is_the_rows_outcome(on_dask: Any, frame: Any, engine_
     assert len(engine_server.read()) <= 4
     with pytest.raises(ritellm.JobPaused):
         on_dask(frame, on_error="raise").compute()
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(200, marks=pytest.mark.long)])
+def test_rows_after_a_pause_are_not_taken_by_the_job_before(
+    rounds: int, engine_server: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps its rows for another run, which there is none of: one of 30 rows was lost, and its part failed."""
+    needs("pyarrow")
+    import pyarrow
+
+    made: list[Any] = []
+    # A pause is told when the thread of the rows has looked for the next one.
+    monkeypatch.setattr(_engine_worker, "IDLE", 0.2)
+    monkeypatch.setattr(
+        _engine_worker, "_Feed", lambda worker: made.append(feed := _engine_worker_feed(worker)) or feed
+    )
+    calls = RowCalls(
+        ["text"],
+        client=client_at(engine_server.base_url),
+        on_error="row",
+        memo=None,
+        params={},
+        model="openai/m",
+        prompt="{text}",
+        endpoint="chat",
+    )
+    worker = _engine_worker.Worker(calls)
+
+    def outcomes(*texts: str) -> list[Any]:
+        return worker.submit(pyarrow.table({"text": texts}), len(texts), ["text"]).outcomes()
+
+    for _ in range(rounds):
+        assert [one["error_class"] for one in outcomes("nokey")] == ["AuthenticationError"]
+        assert [one.get("answer") for one in outcomes("a", "b", "c")] == ["A", "B", "C"]
+    # The last one may wait for more.
+    assert len(made) > rounds and all(feed.is_over for feed in made[:-1])
+    assert [next(feed, None) for feed in made[:-1]] == [None] * (len(made) - 1)
 
 
 def test_a_memo_keeps_answers_for_the_next_run(on_dask: Any, frame: Any, engine_server: Log, tmp_path: Path) -> None:

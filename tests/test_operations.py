@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from server import Answer, Close, Pause, Request, Server
@@ -585,6 +585,69 @@ GEMINI_BATCH: dict[str, Any] = {
         }
     },
 }
+
+
+class TestFilesOfGemini:
+    FILE: ClassVar = {
+        "name": "files/a1",
+        "displayName": "rows.jsonl",
+        "mimeType": "application/jsonl",
+        "sizeBytes": "12",
+        "createTime": "2026-01-01T00:00:00Z",
+        "expirationTime": "2026-01-03T00:00:00Z",
+        "state": "ACTIVE",
+    }
+
+    def test_an_upload_is_one_request(self, run: Run, server: Server) -> None:
+        server.answer(answer({"file": self.FILE}))
+        file = run("files.create", "gemini", ("rows.jsonl", b'{"key": "a"}'), purpose="batch")
+        assert (server.last.method, server.last.target) == ("POST", "/upload/v1/files")
+        assert server.last.headers["x-goog-upload-protocol"] == "multipart"
+        kind, _, boundary = server.last.headers["content-type"].partition("; boundary=")
+        assert kind == "multipart/related"
+        assert (
+            server.last.body
+            == (
+                f"--{boundary}\r\nContent-Type: application/json; charset=utf-8\r\n\r\n"
+                '{"file":{"displayName":"rows.jsonl"}}'
+                f"\r\n--{boundary}\r\nContent-Type: application/jsonl\r\n\r\n"
+                f'{{"key": "a"}}\r\n--{boundary}--\r\n'
+            ).encode()
+        )
+        assert (file.id, file.filename, file.bytes, file.status) == ("files/a1", "rows.jsonl", 12, "processed")
+        assert file.expires_at - file.created_at == 2 * 86_400
+        server.answer(answer({"file": {}}))
+        with pytest.raises(APIResponseValidationError, match="something that is no file"):
+            run("files.create", "gemini", ("rows.jsonl", b""), purpose="batch")
+
+    def test_states_lists_and_deletions(self, run: Run, server: Server) -> None:
+        server.answer(answer({**self.FILE, "state": "PROCESSING"}))
+        assert run("files.retrieve", "gemini", "a1").status == "pending"
+        assert (server.last.method, server.last.target) == ("GET", "/v1/files/a1")
+        server.answer(answer({}))
+        assert run("files.delete", "gemini", "files/a1") == {"id": "files/a1", "object": "file", "deleted": True}
+        assert (server.last.method, server.last.target) == ("DELETE", "/v1/files/a1")
+
+    def test_list(self, server: Server) -> None:
+        def script(request: Request) -> Answer:
+            last = "pageToken" in request.query
+            return answer(
+                {"files": [{"name": "files/2" if last else "files/1"}], **({} if last else {"nextPageToken": "t"})}
+            )
+
+        server.script = script
+        files = Client(api_key="k", base_url=server.base_url).files.list("gemini", limit=1)
+        assert [file.id for file in files] == ["files/1", "files/2"]
+        assert server.requests[1].query == {"pageSize": "1", "pageToken": "t"}
+
+    def test_a_batch_of_a_file(self, run: Run, server: Server) -> None:
+        server.answer(answer({"name": "batches/1", "metadata": {"state": "BATCH_STATE_PENDING"}}))
+        options = {"input_file_id": "files/a1", "batch_model": "gemini-2.5-flash", "display_name": "mine"}
+        assert run("batches.create", "gemini", **options).id == "batches/1"
+        assert server.last.target == "/v1/models/gemini-2.5-flash:batchGenerateContent"
+        assert server.last.json == {"batch": {"displayName": "mine", "inputConfig": {"fileName": "files/a1"}}}
+        with pytest.raises(InvalidArgumentError, match="batch_model"):
+            run("batches.create", "gemini", input_file_id="files/a1")
 
 
 class TestBatchesOfGemini:

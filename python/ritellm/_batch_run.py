@@ -232,8 +232,15 @@ class Runner:
         file = (f"{self.plan.name_of(batch)}.jsonl", self._path(batch, "requests"))
         with self._request(batch, "upload", is_repeatable=True) as send:
             made = send("file_create", batch.provider, file, purpose="batch", timeout=UPLOAD_TIMEOUT)
-            self.plan.uploaded(batch, made["id"])
+            self.plan.uploaded(batch, made, time.monotonic())
         self._save()
+
+    def _check(self, batch: Batch) -> None:
+        """Looks whether the provider has read the file."""
+        with self._request(batch, "check", is_repeatable=True) as send:
+            self.plan.uploaded(batch, send("file_retrieve", batch.provider, batch.file_id), time.monotonic())
+        if not batch.is_unread:
+            self._save()
 
     def _create(self, batch: Batch) -> None:
         self.plan.begins(batch, time.time())
@@ -269,7 +276,7 @@ class Runner:
                 files = self._list(send, "file_list", batch, purpose="batch")
                 found = next((file for file in files if file.get("filename") == name), None)
                 if found is not None:
-                    self.plan.uploaded(batch, found["id"])
+                    self.plan.uploaded(batch, found, time.monotonic())
                 else:
                     self.plan.not_found(batch, time.monotonic(), True)
             else:
@@ -410,6 +417,9 @@ class Runner:
             if isinstance(error, NotFoundError) and what in ("poll", "download") and batch.unknown < MAX_UNKNOWN:
                 batch.unknown += 1
                 self.plan.failed(batch, time.monotonic(), str(error))
+                return
+            if isinstance(error, NotFoundError) and what in ("poll", "download") and self._cancels:
+                self.plan.gone(batch, time.time())
                 return
             self._give_up(batch, error)
 

@@ -35,6 +35,9 @@ TROUBLE = (2.0, 60.0)
 
 ENDED_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a batch changes no more, in OpenAI's words."""
+UNREAD_STATUSES = frozenset({"notRunning", "pending", "running"})
+"""States of a file that is uploaded and cannot be used yet: Azure's, and Google's in the same words."""
+
 SKEW = 300
 """Seconds by which the provider's clock may be behind this machine's."""
 
@@ -43,7 +46,7 @@ class Step(NamedTuple):
     """What to do next."""
 
     kind: str
-    """``"cut"``, ``"split"``, ``"upload"``, ``"create"``, ``"find"``, ``"poll"``, ``"cancel"``, ``"drop"``, ``"land"``, ``"wait"``,
+    """``"cut"``, ``"split"``, ``"upload"``, ``"create"``, ``"find"``, ``"check"``, ``"poll"``, ``"cancel"``, ``"drop"``, ``"land"``, ``"wait"``,
     ``"done"`` or ``"halt"``."""
     batch: Batch | None = None
     until: float | None = None
@@ -69,6 +72,8 @@ class Batch:
     """True if the provider reads the rows from an uploaded file."""
     state: str = "written"
     file_id: str | None = None
+    is_unread: bool = False
+    """True if the provider has not read the file yet: a batch of it would be refused."""
     batch_id: str | None = None
     past: list[str] = dataclasses.field(default_factory=list)
     """Ids of batches of these rows that the provider refused."""
@@ -212,6 +217,8 @@ class Plan:
         for batch in waiting:
             if batch.too_large:
                 return Step("split", batch)
+            if batch.is_unread and batch.due <= now:
+                return Step("check", batch)
             if batch.due <= now and self._may_go(batch, now):
                 return Step("upload" if batch.takes_file and batch.file_id is None else "create", batch)
         if self.halted is not None:
@@ -281,9 +288,18 @@ class Plan:
         for description in descriptions:
             self.batches[description["number"]] = Batch(**description)
 
-    def uploaded(self, batch: Batch, file_id: str) -> None:
-        """Takes the id of an uploaded file."""
-        batch.state, batch.file_id, batch.lost, batch.pause = "uploaded", file_id, None, 0.0
+    def uploaded(self, batch: Batch, found: Mapping[str, Any], now: float) -> None:
+        """Takes an uploaded file, or its state."""
+        batch.state, batch.file_id, batch.lost = "uploaded", found["id"], None
+        status = found.get("status")
+        batch.is_unread = status in UNREAD_STATUSES
+        batch.pause = min(max(batch.pause, POLL[0] / 1.5) * 1.5, POLL[1]) if batch.is_unread else 0.0
+        batch.due = now + batch.pause
+        if status in ("error", "failed"):
+            why = found.get("status_details") or "it says no reason"
+            # It is uploaded again by the next run.
+            batch.state, batch.file_id = "written", None
+            self.halt("refused", f"{batch.provider} cannot read the file of a batch: {why}")
 
     def begins(self, batch: Batch, wall: float) -> None:
         """Notes that a batch is about to be uploaded, or made."""
@@ -370,6 +386,7 @@ class Plan:
     def polled(self, batch: Batch, found: Mapping[str, Any], now: float, wall: float) -> None:
         """Takes the state of a batch."""
         self.trouble = None
+        batch.unknown = 0
         batch.status = found.get("status")
         counts = found.get("request_counts") or {}
         batch.completed, batch.failed = counts.get("completed") or 0, counts.get("failed") or 0
@@ -421,6 +438,11 @@ class Plan:
         batch.status = (found or {}).get("status") or batch.status
         batch.pause, batch.due = POLL[0], now
         self.trouble = None
+
+    def gone(self, batch: Batch, wall: float) -> None:
+        """Notes that a batch or its results, which are to be given up, are not at the provider any more."""
+        batch.state, batch.status, batch.outputs, batch.ended = "ended", "cancelled", [], wall
+        batch.is_given_up = True
 
     def dropped(self, batch: Batch) -> None:
         """Notes that the files of a batch that was not made are gone."""

@@ -163,13 +163,22 @@ class Worker:
 
     def _run_job(self) -> None:
         folder = None if self._memo is None else self._memo.folder()
-        job = self.calls.job(self._rows(), self.client, folder)
-        job.start()
-        for _, number, own_id, is_done, answer in job._core.results(False, True):
-            outcome = self.calls.outcome(is_done, answer)
-            with self.changed:
-                part, index = self._sent.pop(own_id if own_id is not None else str(number))
-                self._set(part, index, outcome, None if is_done else answer)
+        feed = _Feed(self)
+        job = self.calls.job(feed, self.client, folder)
+        try:
+            job.start()
+            for _, number, own_id, is_done, answer in job._core.results(False, True):
+                outcome = self.calls.outcome(is_done, answer)
+                with self.changed:
+                    part, index = self._sent.pop(own_id if own_id is not None else str(number))
+                    self._set(part, index, outcome, None if is_done else answer)
+        except BaseException:
+            # Its answers would be nobody's.
+            job.cancel(now=True)
+            raise
+        finally:
+            # A job that pauses keeps its rows for another run, and would take rows of the parts to come.
+            feed.end()
         try:
             job.wait()
         except JobPaused as error:
@@ -202,13 +211,12 @@ class Worker:
             self._sent.clear()
             self._parts.clear()
 
-    def _rows(self) -> Iterator[Any]:
-        """Yields the rows of all parts, until there were none for some time."""
-        count = 0
-        while count < ROWS_OF_A_JOB:
+    def _next(self, feed: _Feed) -> Any:
+        """Returns the next row of all parts; `None` if there was none for some time, or the feed is over."""
+        while True:
             with self.changed:
-                if not self.changed.wait_for(lambda: bool(self._parts), IDLE):
-                    return
+                if not self.changed.wait_for(lambda: feed.is_over or bool(self._parts), IDLE) or feed.is_over:
+                    return None
                 part = self._parts[0]
             try:
                 taken = part.take()
@@ -218,9 +226,8 @@ class Worker:
                     part.fail(error)
                 taken = row = None
             if row is not None:
-                count += 1
-                yield row
-            elif taken is None:
+                return row
+            if taken is None:
                 with self.changed:
                     if self._parts and self._parts[0] is part:
                         self._parts.popleft()
@@ -259,6 +266,44 @@ class Worker:
         with self.changed:
             self._sent[own_id] = (part, index)
         return {"custom_id": own_id, "body": row} if self._body_of is not None else {**row, ID: own_id}
+
+
+class _Feed:
+    """The rows of one job of a worker, on the thread that feeds them to it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._count = 0
+        self._is_inside = False
+        self.is_over = False
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> Any:
+        changed = self._worker.changed
+        with changed:
+            if self.is_over or self._count == ROWS_OF_A_JOB:
+                raise StopIteration
+            self._is_inside = True
+        try:
+            row = self._worker._next(self)
+        finally:
+            with changed:
+                self._is_inside = False
+                if self.is_over:
+                    changed.notify_all()
+        if row is None:
+            raise StopIteration
+        self._count += 1
+        return row
+
+    def end(self) -> None:
+        """Lets no further row be taken. When it returns, none is being taken."""
+        with self._worker.changed:
+            self.is_over = True
+            self._worker.changed.notify_all()
+            self._worker.changed.wait_for(lambda: not self._is_inside)
 
 
 def _plain_or_as_it_is(value: Any) -> Any:

@@ -18,6 +18,9 @@ use super::template::Template;
 use crate::client::Settings;
 use crate::error::{Error, Result};
 
+/// Room for the outcomes of calls in flight, in bytes, of a job whose folder is thrown away.
+const UNSYNCED_RESERVE: u64 = 1 << 20;
+
 /// Opens the rows of a job from the beginning.
 pub type OpenRows = Arc<dyn Fn() -> Result<Box<dyn Source>> + Send + Sync>;
 
@@ -129,7 +132,11 @@ impl Job {
         stop: &Arc<Stop>,
         opened: impl FnOnce(Reader),
     ) -> Result<Option<(Arc<Journal>, Manifest, Input)>> {
-        let options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
+        let mut options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
+        if self.durability == Durability::Unsynced {
+            // Workers of Ray, Dask and Spark are killed when they are not needed, and leave their folders behind.
+            options_of_journal.reserve = UNSYNCED_RESERVE;
+        }
         let journal = Arc::new(Journal::open(&self.folder, &options_of_journal)?);
         opened(journal.reader());
         let counts = journal.counts();

@@ -110,7 +110,7 @@ fn file(response: &HttpResponse, native: &Value) -> Result<Value> {
     let id = native["name"].as_str().ok_or_else(|| no_file(response))?;
     let status = match native["state"].as_str() {
         Some("FAILED") => "error",
-        Some("PROCESSING") => "uploaded",
+        Some("PROCESSING") => "pending",
         _ => "processed",
     };
     let bytes = native["sizeBytes"].as_str().and_then(|size| size.parse::<u64>().ok());
