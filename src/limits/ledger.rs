@@ -106,7 +106,7 @@ impl Learnt {
 
 impl Ledger {
     /// Version of the layout. A ledger of another version is not understood.
-    pub const VERSION: u32 = 3;
+    pub const VERSION: u32 = 4;
 
     /// Sets the limits. What was counted in windows that stay is kept; the last declaration wins.
     ///

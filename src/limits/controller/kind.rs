@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Logarithm of the likelihood ratio from which the limit is taken for one of requests in flight, and below which it no
 /// longer is.
-const IN_FLIGHT: f64 = 3.8;
+const IN_FLIGHT: f64 = 3.2;
 const NOT_IN_FLIGHT: f64 = 2.0;
 
 /// The same for a limit of tokens in place of requests, and the other way round.
@@ -14,6 +14,9 @@ const TOKENS: f64 = 1.5;
 
 /// Number of successive refusals, each soon after the one before, after which the limit is not one of requests in flight.
 const CONTRADICTIONS: u32 = 8;
+
+/// Number of latencies after a pause in which the number in flight grows from none.
+const CLIMB: f64 = 2.0;
 
 /// What a refusal shows.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,8 @@ pub(super) struct Shown {
     /// The highest number that were in flight since the refusal before when one more was taken, and the time since then.
     pub(super) peak: f64,
     pub(super) since: f64,
+    /// Number that is usually in flight at this rate.
+    pub(super) usual: f64,
     /// True if the rate was growing, and the number with it.
     pub(super) grown: bool,
     /// Mean latency of an answer.
@@ -102,7 +107,9 @@ impl Kind {
     ///
     /// The number in flight changes within a latency, so a refusal that is closer to the one before says nothing.
     pub(super) fn compare(&mut self, shown: Shown) {
-        if shown.now - self.sampled < 2.0 * shown.latency {
+        // Number of independent values since then, without those while it grew from none after the pause.
+        let independent = shown.since / shown.latency.max(0.01) - CLIMB;
+        if shown.now - self.sampled < 2.0 * shown.latency || independent < 0.0 && self.refusals > 0 {
             return;
         }
         self.sampled = shown.now;
@@ -114,33 +121,31 @@ impl Kind {
         if self.last_rate > 0.0 {
             let count = shown.count;
             self.spread_rate += 0.3 * (square(shown.rate, self.last_rate) - self.spread_rate);
-            let squared = square(count.max(0.5), self.last_in_flight.max(0.5));
-            self.spread_in_flight += 0.3 * (squared - self.spread_in_flight);
-            // If the number is limited, none was taken at as many or more. If a rate is, the number at a refusal is one of
-            // many that occurred, and hardly ever the highest one.
-            let independent = shown.since / shown.latency.max(0.01);
-            let slack = (2.0 * shown.on_the_way.sqrt()).round();
+            // If the number is limited, none was taken at as many or more, and the number at a refusal is a high one. If a rate
+            // is, it is one of many that occur at this rate.
+            let slack = (2.0 * shown.on_the_way.sqrt()).floor();
+            let deviation = (0.5 * shown.usual.max(1.0)).sqrt();
+            let below = |number: f64| 1.0 / (1.0 + (-1.702 * (number - shown.usual) / deviation).exp());
+            let rare = (-1.6 - 0.8 * (1.0 - below(count)).max(1e-9).ln()).min(2.5);
+            let over = shown.peak - (count - 1.0) - slack;
+            // The values at two refusals differ by as many as were on their way, or by as many as they vary at a rate.
+            let difference = (count - self.last_in_flight).powi(2);
+            let (by_number, by_rate) = (shown.on_the_way + 0.3 + (0.01 * count).powi(2), 2.0 * deviation * deviation);
+            let same = 0.5 * ((by_rate / by_number).ln() - difference * (1.0 / by_number - 1.0 / by_rate));
+            let squared = (difference - 2.0 * by_number).max(0.0) / (count.max(0.5) * self.last_in_flight.max(0.5));
+            self.spread_in_flight += 0.3 * (squared.min(0.05) - self.spread_in_flight);
+            let same = if by_rate > by_number { same.clamp(-1.5, 2.0) } else { 0.0 };
+            let independent_lately = if shown.grown { independent.min(6.0) } else { independent };
+            let none_higher = (-independent_lately.max(0.0) * below(shown.peak + 0.5).ln()).min(2.0);
             let likelihood = if count < 1.0 || shown.contradicts {
                 -2.5
+            } else if over > 1.0 {
+                // The answer that made room for one more was on its way.
+                if independent > 1.0 { -2.0 } else { -1.0 }
             } else if self.in_flight == 1 {
-                1.5
+                1.0
             } else {
-                let same = (count - self.last_in_flight).abs() <= slack.max(0.02 * count);
-                let over = shown.peak - (count - 1.0) - slack;
-                let peak = if shown.grown && over <= 1.0 {
-                    // The highest number is the last one anyway.
-                    0.0
-                } else if over <= 0.0 {
-                    (1.0 + independent).ln().min(2.0)
-                } else if over <= 1.0 {
-                    // The answer that made room was on its way.
-                    0.0
-                } else if independent > 3.0 {
-                    -2.0
-                } else {
-                    -1.0
-                };
-                peak + if same { 0.8 } else { -0.8 }
+                rare + if over <= 0.0 { none_higher } else { 0.0 } + same
             };
             self.evidence = (self.evidence + likelihood).clamp(-8.0, 8.0);
         }

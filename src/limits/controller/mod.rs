@@ -3,6 +3,7 @@
 //! - `rate`: the search for a rate, in requests or in tokens
 //! - `in_flight`: the search for a number of requests in flight
 //! - `kind`: which of these is limited
+//! - `openings`: when the windows of a server open
 //! - `replay`: the limit of a slow server, from its last outcomes
 //! - `window`: counts in bins of time
 //!
@@ -11,6 +12,7 @@
 
 mod in_flight;
 mod kind;
+mod openings;
 mod rate;
 mod replay;
 mod window;
@@ -23,11 +25,14 @@ use crate::limits::Time;
 use crate::types::rate_limit::{Reset, Unit, WindowSignal};
 use in_flight::InFlight;
 use kind::{Kind, Shown};
+use openings::Openings;
 use rate::Rate;
 use replay::Log;
 
-/// The first pause after a refusal, in seconds; each probe that is refused doubles it.
+/// The first pause after a refusal, in seconds, and the factor by which each probe that is refused makes it longer: where few
+/// requests are made, of which each counts, or no window opens at once, and elsewhere.
 const PAUSE: f64 = 0.1;
+const LONGER: (f64, f64) = (2.0, 1.5);
 
 /// The longest pause that no `Retry-After` asked for, in seconds.
 const LONGEST_PAUSE: f64 = 4.0;
@@ -37,9 +42,6 @@ const LARGEST_STEP: f64 = 60.0;
 
 /// Time by which a probe may seem to come before the end of the pause, in seconds: times are rounded.
 const EARLY: f64 = 1e-3;
-
-/// Lengths of windows that providers use, in seconds.
-const USUAL_PERIODS: [f64; 4] = [1.0, 6.0, 10.0, 60.0];
 
 /// Time for which a refusal only pauses after a window has opened, in seconds.
 const SETTLE: f64 = 20.0;
@@ -133,25 +135,20 @@ pub struct Controller {
     latency: f64,
     /// Time that a refusal takes.
     delay: f64,
-    /// Time at which a used up window opened, or of the begin.
-    opened: f64,
-    /// Time at which the window before it opened.
-    opened_before: f64,
-    /// Length of the windows; 0 if it is not known.
-    period: f64,
     /// Time until which a window that has just opened may refuse without a cut.
     settle: f64,
-    /// Time since which all is refused.
-    closed: f64,
     /// Amounts a second between the last two refusals, in requests and in tokens; 0 if they say nothing.
     shown_requests: f64,
     shown_tokens: f64,
+    openings: Openings,
     kind: Kind,
     log: Log,
     /// `OPEN`, `PAUSED` or `PROBING`.
     state: u32,
     /// 1 if at least one request was admitted.
-    begun: u32,
+    begun: u16,
+    /// 1 if the provider told the end of the pause.
+    told: u16,
 }
 
 const _: () = assert!(size_of::<Controller>() < 4096);
@@ -264,7 +261,7 @@ impl Controller {
             _ => {}
         }
         self.requests.admitted(now, 1.0, has_waited);
-        self.log.admitted(at);
+        self.log.admitted(at, self.in_flight.count);
         if let Some(tokens) = tokens {
             self.tokens.admitted(now, tokens as f64, has_waited);
         }
@@ -298,12 +295,13 @@ impl Controller {
                 }
             }
             Finish::Refused { retry_after } => {
+                self.openings.refused(admitted_at);
                 self.requests.correct(admitted_at, -1.0);
-                self.log.refused(admitted_at);
+                let count = self.log.refused(admitted_at);
                 if let Some(tokens) = used.or(reserved) {
                     self.tokens.correct(admitted_at, -(tokens as f64));
                 }
-                self.refused(now, admitted_at, is_probe, retry_after.map_or(0.0, seconds));
+                self.refused(now, admitted_at, is_probe, retry_after.map_or(0.0, seconds), count);
             }
             Finish::Overloaded | Finish::Failed | Finish::Cancelled => {
                 if is_probe {
@@ -339,14 +337,14 @@ impl Controller {
             self.begun = 1;
             self.clock = now;
             self.cut = now - 1000.0;
-            self.opened = now;
+            self.openings.begin(now);
             self.requests.mark(now);
             self.tokens.mark(now);
         }
         if now + LARGEST_STEP < self.clock {
             // Another clock, or one that was set back: no time that is remembered means anything on it.
-            (self.clock, self.cut, self.until, self.settle, self.closed) = (now, now - 1000.0, now, 0.0, 0.0);
-            (self.opened, self.opened_before) = (now, 0.0);
+            (self.clock, self.cut, self.until, self.settle) = (now, now - 1000.0, now, 0.0);
+            self.openings.begin(now);
             self.state = OPEN;
             self.requests.new_clock(now);
             self.tokens.new_clock(now);
@@ -360,14 +358,6 @@ impl Controller {
         (1.5 * self.delay + 0.02).clamp(0.1, 3.0)
     }
 
-    /// Returns the time at which the next window opens, as far as it is known.
-    fn next_opening(&self, now: f64) -> f64 {
-        if self.period <= 0.0 {
-            return now;
-        }
-        self.opened + self.period * ((now - self.opened) / self.period).ceil()
-    }
-
     /// Returns the rate that is limited.
     fn limited(&mut self) -> &mut Rate {
         if self.kind.is_tokens() { &mut self.tokens } else { &mut self.requests }
@@ -378,8 +368,7 @@ impl Controller {
         self.state = OPEN;
         self.pause = 0.0;
         let opened = self.probe;
-        let closed = if self.closed > 0.0 { opened - self.closed } else { 0.0 };
-        self.closed = 0.0;
+        let closed = self.openings.reopen(opened);
         let windowed = self.limited().is_windowed();
         if closed > 65.0 {
             // An outage: what was learnt before it is as good as anything.
@@ -388,21 +377,13 @@ impl Controller {
             self.requests.hurry(false);
             self.tokens.hurry(false);
         } else if closed > 2.0 || closed > 0.2 && windowed {
-            let since = opened - self.opened;
-            let first = self.period <= 0.0;
-            // Of the window in which the first refusals came the beginning is not known. A guess that is too short is mended
-            // by the next opening, one that is too long wastes a minute.
-            let guess = USUAL_PERIODS.into_iter().find(|&period| period > 1.25 * closed).unwrap_or(60.0);
-            self.period = if first {
-                guess
-            } else if since > 0.5 && since < 40.0 {
-                since
-            } else {
-                60.0
-            };
-            self.requests.opened(opened, self.opened, self.period, first);
-            self.tokens.opened(opened, self.opened, self.period, first);
-            (self.opened_before, self.opened) = (self.opened, opened);
+            let is_sliding = self.limited().is_sliding();
+            let opening = self.openings.opened(opened, closed, self.told == 1, is_sliding);
+            self.requests.opened(opening);
+            self.tokens.opened(opening);
+            let hurry = self.openings.is_open();
+            self.requests.hurry(hurry);
+            self.tokens.hurry(hurry);
             self.settle = opened + SETTLE;
             (self.shown_requests, self.shown_tokens) = (self.requests.ceiling(), self.tokens.ceiling());
         } else {
@@ -419,28 +400,26 @@ impl Controller {
         limited.restart(now.max(probe + limited.gap()));
     }
 
-    fn refused(&mut self, now: f64, admitted_at: f64, is_probe: bool, retry_after: f64) {
+    fn refused(&mut self, now: f64, admitted_at: f64, is_probe: bool, retry_after: f64, count: Option<f64>) {
         self.delay = (0.9 * self.delay).max(now - admitted_at);
         if is_probe {
-            if self.closed <= 0.0 {
-                self.closed = now;
-            }
-            self.pause = (2.0 * self.pause).clamp(PAUSE, LONGEST_PAUSE);
+            self.openings.close(now);
+            let limited = self.limited();
+            let longer = if limited.is_slow() || limited.is_sliding() { LONGER.0 } else { LONGER.1 };
+            self.pause = (longer * self.pause).clamp(PAUSE, LONGEST_PAUSE);
             self.state = PAUSED;
+            self.told = u16::from(retry_after > 0.0);
             self.until = now + if retry_after > 0.0 { retry_after.max(PAUSE) } else { self.pause };
-            let opening = self.next_opening(now);
-            if retry_after <= 0.0 && opening - now < 2.0 * LONGEST_PAUSE && self.limited().is_windowed() {
-                self.until = self.until.max(opening);
+            let next = self.openings.next(now).filter(|next| next - now < 2.0 * LONGEST_PAUSE);
+            if let Some(next) = next.filter(|_| retry_after <= 0.0 && self.limited().is_windowed()) {
+                self.until = next.max(now + PAUSE);
             }
             return;
         }
         if admitted_at <= self.cut || self.state != OPEN {
             return;
         }
-        if self.opened_before > 0.0 && now - self.opened < 0.1 * (self.opened - self.opened_before) {
-            // Used up again at once: something small still fitted, the window had not opened.
-            self.opened = self.opened_before;
-            self.opened_before = 0.0;
+        if self.openings.is_withdrawn(now) {
             self.requests.not_opened();
             self.tokens.not_opened();
         }
@@ -454,22 +433,24 @@ impl Controller {
         self.pause = (PAUSE * f64::from(1 << successive.min(3))).max(least).min(LONGEST_PAUSE);
         self.state = PAUSED;
         self.until = now + retry_after.max(self.pause);
-        let opening = self.next_opening(now);
-        let opened = opening - self.period;
-        if retry_after <= 0.0 && opening - now < 4.0 * gap && self.limited().is_used_up(now, opened) {
-            self.until = self.until.max(opening);
-            self.closed = now;
+        self.told = u16::from(retry_after > self.pause);
+        let next = self.openings.next(now).filter(|next| next - now < 2.0 * LONGEST_PAUSE);
+        let current = self.openings.current(now);
+        if let Some(next) = next.filter(|_| retry_after <= 0.0 && self.limited().is_used_up(now, current)) {
+            self.until = next.max(now + PAUSE);
+            self.openings.close(now);
         }
         if retry_after > (4.0 * gap).max(1.0) {
             // Longer than a bucket would need: a window is used up, and opens then.
-            self.closed = now;
+            self.openings.close(now);
         }
-        let count = self.in_flight.count as f64;
+        let count = count.unwrap_or(self.in_flight.count as f64);
         let contradicts = self.kind.is_in_flight() && !again && self.in_flight.holds();
         // Those on their way make the count too high, more so in a burst.
         let less = if again { 0.01 * f64::from(1 << successive.min(5)) } else { 0.0 };
         let peak = self.in_flight.peak();
         let grown = self.requests.has_left();
+        let usual = self.latency * self.requests.rate();
         let on_the_way = if self.kind.is_in_flight() { count / self.latency.max(0.001) } else { self.requests.rate() }
             * self.delay.min(0.1);
         self.in_flight.cut((count * (1.0 - less)).round(), if again { 0.0 } else { on_the_way });
@@ -481,6 +462,7 @@ impl Controller {
             rate: self.requests.ceiling(),
             count,
             peak,
+            usual,
             grown,
             since,
             latency: self.latency,
@@ -489,7 +471,7 @@ impl Controller {
         };
         self.kind.compare(shown);
         let hurry = self.kind.is_open();
-        let hurry = hurry && !self.requests.is_windowed();
+        let hurry = if self.requests.is_windowed() { self.openings.is_open() } else { hurry };
         self.requests.hurry(hurry);
         self.tokens.hurry(hurry);
     }

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::openings::{LONGEST, LONGEST_UNUSUAL, Opening};
 use super::replay::Range;
 use super::window::Window;
 
@@ -21,6 +22,12 @@ const PROBE: f64 = 30.0;
 
 /// Number of requests in a window from which each window is used up.
 const WINDOWED: f64 = 360.0;
+
+/// Length of a window, in seconds, below which what was taken in it is too coarse a number.
+const SHORT: f64 = 3.0;
+
+/// Number of requests in a window below which their mean is looked at.
+const FEW: f64 = 20.0;
 
 /// Time that may be saved up while less is used than the rate allows, in seconds. Pauses after a refusal are shorter.
 const SAVED: f64 = 0.25;
@@ -116,7 +123,7 @@ impl Rate {
     }
 
     fn factor_at(&self, age: f64) -> f64 {
-        if self.uses_windows() {
+        if self.uses_windows() && self.hurry <= 0.0 {
             let over = age - 55.0;
             let grown = ((over - 10.0).max(0.0) / 8.0).min(100.0);
             return 1.04 + 0.06 * (over / 10.0).clamp(0.0, 1.0) + 0.02 * grown * grown * grown;
@@ -128,7 +135,7 @@ impl Rate {
         let (hold, rise, probe, unit) = if self.unsure > 0.0 && self.is_slow() {
             (3.0_f64.max(3.0 * gap), 2.0 * gap, 0.0, 3.0)
         } else if self.hurry > 0.0 {
-            (3.0, 2.0, 3.0, 4.0)
+            (2.0, 1.0, 1.0, 3.0)
         } else {
             (hold, RISE, PROBE * (0.5 + 0.5 * slow), 5.0 + 3.0 * slow)
         };
@@ -195,9 +202,14 @@ impl Rate {
         self.minute.max(60.0 * self.ceiling) * self.factor().max(1.0)
     }
 
+    /// Returns true if what was taken in the last minute was the same at the last refusals.
+    pub(super) fn is_sliding(&self) -> bool {
+        self.agreed >= 2.0
+    }
+
     /// Returns true if the limit seems to be one of any 60 seconds.
     fn sliding(&self, now: f64) -> bool {
-        self.agreed >= 2.0 && (self.trial <= 0.0 || now - self.trial <= TAKEN)
+        self.is_sliding() && (self.trial <= 0.0 || now - self.trial <= TAKEN)
     }
 
     /// Compares the amount of the last minute with what it was at the last refusal.
@@ -351,24 +363,27 @@ impl Rate {
 
     /// Sets the ceiling after a window was used up and has opened again: what was taken in the window.
     ///
-    /// `before` is the time at which the window before had opened, `period` the length of a window, which is a guess at the
-    /// first one. A window of about a minute is taken as a minute, because a probe finds its opening up to four seconds late.
-    pub(super) fn opened(&mut self, now: f64, before: f64, period: f64, first: bool) {
-        let since = now - before;
+    /// All that was taken since the window before opened is of this one, if no other one was between them.
+    pub(super) fn opened(&mut self, opening: Opening) {
+        let Opening { at, since, period, first } = opening;
         (self.windowed, self.period) = (1.0, period);
-        let (taken, seconds) = if first {
-            (self.window.sum(now, period), period)
-        } else if since < 40.0 {
-            (self.taken - self.opened_taken, since.max(0.5))
-        } else if since < 75.0 {
-            (self.taken - self.opened_taken, 60.0)
+        let (taken, lately) = (self.taken - self.opened_taken, self.window.sum(at, period));
+        let mean = taken / since.max(0.5);
+        let found = if self.is_sliding() && since < LONGEST_UNUSUAL {
+            mean
+        } else if !first && since < 1.25 * period {
+            taken / period
+        } else if !first && (lately < FEW * self.size() || period < SHORT) {
+            mean
         } else {
-            (self.window.minute(now), 60.0)
+            // The beginning of a first long window may not have been seen.
+            let unseen = first && period >= LONGEST && lately >= FEW * self.size();
+            (lately / period).max(if unseen { 0.0 } else { 0.7 * mean })
         };
         self.opened_before = self.opened_taken;
         self.opened_taken = self.taken;
-        self.set(now, (taken / seconds).max(1.0 / 60.0));
-        self.mark(now);
+        self.set(at, found.max(1.0 / 60.0));
+        self.mark(at);
     }
 
     /// Takes back that a window has opened.
@@ -389,7 +404,7 @@ impl Rate {
     /// Returns true if the window that opened at a time is used up, so that its end is to be waited for.
     pub(super) fn is_used_up(&self, now: f64, opened: f64) -> bool {
         let seconds = now - opened;
-        self.is_windowed() && seconds < 60.0 && self.window.sum(now, seconds) > 0.9 * self.ceiling * seconds
+        self.is_windowed() && seconds < 60.0 && self.window.sum(now, seconds) > 0.9 * self.ceiling * self.period
     }
 
     /// Remembers that the limit is not one of windows.

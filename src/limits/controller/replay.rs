@@ -32,6 +32,8 @@ const MINUTE: u32 = 60_000;
 pub(super) struct Log {
     /// Time in milliseconds, modulo 2³², of the admission with this number modulo [`LENGTH`].
     times: [u32; LENGTH],
+    /// Number of requests that were in flight then.
+    counts: [u16; LENGTH],
     /// 1 if it was refused.
     refused: [u8; LENGTH],
     /// Number of admissions.
@@ -55,7 +57,7 @@ fn milliseconds(time: f64) -> u32 {
 
 impl Log {
     /// Adds a request that was admitted, in the order of time: of some it is known later.
-    pub(super) fn admitted(&mut self, at: f64) {
+    pub(super) fn admitted(&mut self, at: f64, in_flight: u64) {
         let at = milliseconds(at);
         let mut slot = (self.count % LENGTH as u64) as usize;
         for _ in 1..(self.count + 1).min(LENGTH as u64) {
@@ -64,20 +66,22 @@ impl Log {
             if later == 0 || later > LATE {
                 break;
             }
-            (self.times[slot], self.refused[slot]) = (self.times[before], self.refused[before]);
+            self.times[slot] = self.times[before];
+            (self.counts[slot], self.refused[slot]) = (self.counts[before], self.refused[before]);
             slot = before;
         }
         (self.times[slot], self.refused[slot]) = (at, 0);
+        self.counts[slot] = u16::try_from(in_flight).unwrap_or(u16::MAX);
         self.count = self.count.wrapping_add(1);
     }
 
-    /// Notes that the request which was admitted at this time was refused.
-    pub(super) fn refused(&mut self, at: f64) {
+    /// Notes that the request which was admitted at this time was refused. Returns the number that were in flight then, if it
+    /// is known.
+    pub(super) fn refused(&mut self, at: f64) -> Option<f64> {
         let at = milliseconds(at);
-        let found = self.slots().rev().find(|&slot| self.times[slot] == at && self.refused[slot] == 0);
-        if let Some(slot) = found {
-            self.refused[slot] = 1;
-        }
+        let slot = self.slots().rev().find(|&slot| self.times[slot] == at && self.refused[slot] == 0)?;
+        self.refused[slot] = 1;
+        (self.counts[slot] < u16::MAX).then(|| f64::from(self.counts[slot]))
     }
 
     /// Slots from the oldest to the newest.
@@ -222,7 +226,7 @@ mod tests {
             for index in 0.. {
                 at += gap;
                 level = (level + gap).min(size);
-                log.admitted(at);
+                log.admitted(at, 0);
                 if level < 1.0 {
                     log.refused(at);
                     break;
@@ -247,7 +251,7 @@ mod tests {
         assert_eq!(Log::zeroed().range(CUTS), None);
         let mut log = Log::zeroed();
         for at in [1.0, 2.0, 3.0] {
-            log.admitted(at);
+            log.admitted(at, 0);
         }
         assert_eq!(log.range(CUTS), None);
         log.refused(3.0);
