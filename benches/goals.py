@@ -228,6 +228,8 @@ GOALS = [
         calls("httpx", "h2", 256, 2_000),
         rounds=3,
     ),
+    # 2 µs of the 20 of a plain call.
+    beside_client("a hook that does nothing", 1.1, "hooked"),
     beside_client("limits declared", 1.05, "declared"),
     # It begins with a few calls a second, and no more than doubles them each second.
     beside_client("limits: adaptive", 1.05, "adaptive", warmup=100_000),

@@ -35,6 +35,13 @@ class Adaptive(PlainClient):
         return {"limits": "adaptive"}
 
 
+class Hooked(PlainClient):
+    """A client with a hook that does nothing."""
+
+    def settings(self) -> dict[str, Any]:
+        return {"on_call": lambda record: None}
+
+
 class SharedByHost(PlainClient):
     def settings(self) -> dict[str, Any]:
         from ritellm import Limits
@@ -89,6 +96,7 @@ VARIANTS: dict[str, type[Client]] = {
     "client": PlainClient,
     "declared": Declared,
     "adaptive": Adaptive,
+    "hooked": Hooked,
     "host": SharedByHost,
     "redis": SharedByRedis,
     "router": TwoDeployments,

@@ -113,6 +113,7 @@ NAMES = [
     "files",
     "http_error",
     "image",
+    "metrics",
     "ndjson",
     "on_call",
     "rerank",

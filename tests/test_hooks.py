@@ -292,6 +292,61 @@ class TestRecords:
         assert [record.usage and record.usage.input for record in records] == [9, 0, 9, 0]
         assert records[1].attempts == [] and records[1].cost == 0 and records[1].finish_reasons == ["stop"]
 
+    @pytest.mark.parametrize("awaited", [False, True])
+    def test_a_stream_that_nobody_reads(self, at_openai: Server, client: Client, awaited: bool) -> None:
+        at_openai.answer(streamed("Hi"))
+        records: Records = []
+        client.on_call(records.append)
+
+        async def main() -> None:
+            await client.acompletion(MODEL, MESSAGES, stream=True)
+            await asyncio.sleep(0)
+
+        asyncio.run(main()) if awaited else client.completion(MODEL, MESSAGES, stream=True)
+        eventually(lambda: len(records) == 1, "the record of the stream")
+        assert records[0].outcome == "left" and records[0].usage is not None
+
+    def test_a_stream_of_responses(self, at_openai: Server, client: Client) -> None:
+        done = {"id": "resp_1", "object": "response", "status": "completed", "model": "m-1", "output": []}
+        done["usage"] = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
+        events = [
+            {"type": "response.created", "response": {**done, "status": "in_progress", "usage": None}},
+            {"type": "response.completed", "response": done},
+        ]
+        at_openai.answer(stream_of(*(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in events)))
+        records: Records = []
+        client.on_call(records.append)
+        assert len(list(client.responses("openai/m", "Hi", stream=True))) == 2
+        (record,) = records
+        assert record.usage is not None and (record.usage.input, record.usage.output) == (11, 7)
+        assert (record.finish_reasons, record.response_id, record.chunks) == (["completed"], "resp_1", 2)
+
+    def test_the_rows_of_a_job(self, at_openai: Server, tmp_path: Any) -> None:
+        def answer(request: Any) -> Answer:
+            return refusal(400, "bad row") if request.json["messages"][0]["content"] == "b" else plain("Hi")
+
+        at_openai.script = answer
+        seen: list[Any] = []
+        name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="-")
+        client = Client(tags={"team": "a"}).with_options(tags={"job": "j"})
+        client.on_call(lambda record: seen.append((name.get(), threading.current_thread().name, record)), content=True)
+        name.set("of the job")
+        rows = [{"t": text, "custom_id": f"id-{text}"} for text in "abc"]
+        job = ritellm.bulk(rows, model=MODEL, prompt="{t}", client=client, out=tmp_path / "job", id_column="custom_id")
+        job.run(progress=False)
+        assert {(own, thread) for own, thread, _ in seen} == {("of the job", "ritellm-hooks")}
+        records = sorted((record for *_, record in seen), key=lambda record: record.row)
+        assert [(record.row, record.row_id, record.outcome) for record in records] == [
+            (0, "id-a", "success"),
+            (1, "id-b", "failed"),
+            (2, "id-c", "success"),
+        ]
+        assert [type(record.error) for record in records] == [type(None), BadRequestError, type(None)]
+        assert records[0].usage.input == 9 and records[0].tags == {"team": "a", "job": "j"}
+        assert records[0].model == MODEL and records[0].output.choices[0].message.content == "Hi"
+        assert records[0].input == [{"role": "user", "content": "a"}] and records[1].status_code == 400
+        assert records[0].started > 1e9 and records[0].total > 0 and records[0].finish_reasons == ["stop"]
+
 
 class TestWhereHooksRun:
     async def test_on_the_loop_after_the_task_in_its_context(self, at_openai: Server, client: Client) -> None:

@@ -311,3 +311,29 @@ class TestStats:
         seen = asyncio.run(main())
         assert seen == sorted(seen) and client.stats()["calls"] == 200
         gc.collect()
+
+
+class TestMetrics:
+    def test_in_prometheus_format(self, at_openai: Server) -> None:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        at_openai.answer(refusal(500, headers={"retry-after-ms": "1"}), plain())
+        router = ritellm.Router({'a "b"': ["openai/x", "openai/y"]}, strategy="ordered", limits={"openai": {"rpm": 60}})
+        router.completion('a "b"', MESSAGES)
+        families = {family.name: family for family in text_string_to_metric_families(router.metrics({"client": "c"}))}
+        (calls,) = families["ritellm_calls"].samples
+        assert (calls.labels, calls.value) == ({"client": "c", "provider": "openai"}, 2)
+        assert families["ritellm_calls"].type == "counter" and families["ritellm_calls_in_flight"].type == "gauge"
+        failures = {
+            sample.labels["deployment"]: sample.value for sample in families["ritellm_deployment_failures"].samples
+        }
+        assert failures == {"openai/x": 1, "openai/y": 0}
+        assert families["ritellm_deployment_attempts"].samples[0].labels["group"] == 'a "b"'
+        (limit,) = families["ritellm_quota_limit"].samples
+        assert (limit.labels["unit"], limit.labels["seconds"], limit.value) == ("requests", "60", 60)
+        assert families["ritellm_quota_used"].samples[0].value == 2
+
+    def test_of_the_package_s_functions(self) -> None:
+        assert "ritellm_hook_failures_total 0" in ritellm.metrics()
+        with pytest.raises(ritellm.InvalidArgumentError, match="labels"):
+            ritellm.metrics({"a b": "c"})

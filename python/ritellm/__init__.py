@@ -20,6 +20,7 @@ from ritellm.client import (
     completion,
     configure,
     embedding,
+    metrics,
     on_call,
     rerank,
     responses,
@@ -185,6 +186,7 @@ __all__ = [
     "files",
     "http_error",
     "image",
+    "metrics",
     "ndjson",
     "on_call",
     "rerank",
@@ -252,7 +254,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(_default, name)
     module = _LAZY.get(name)
-    if name in ("dask", "ray", "spark"):
+    if name in ("dask", "otel", "ray", "spark"):
         from importlib import import_module
 
         return import_module(f"ritellm.{name}")

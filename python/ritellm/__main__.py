@@ -9,6 +9,7 @@
                                                     call a model for each row; goes on if labels/ is there
     ritellm serve-local --port 8080                 run the local model for other programs, until Ctrl-C
     ritellm mock --port 8080                        run a server that answers like the providers, for tests
+    ritellm doctor openai                           look at what calls depend on here, and whether a provider answers
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
@@ -229,6 +230,22 @@ def parser() -> argparse.ArgumentParser:
         "--window", default="bucket", metavar="RULE", help="how limits count: bucket (the default), minute or in_flight"
     )
 
+    doctor_parser = commands.add_parser(
+        "doctor",
+        help="look at what calls depend on here",
+        description="Shows versions, certificates, proxies and which keys are set (not what they are), asks the providers that "
+        "are named, and advises on each thing that is wrong. The exit code is 1 if something is.",
+    )
+    doctor_parser.set_defaults(run=doctor)
+    doctor_parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="PROVIDER",
+        help="a provider to ask, which costs nothing, or provider/model, which costs a small call",
+    )
+    doctor_parser.add_argument("--timeout", type=float, default=20, metavar="SECONDS", help="for each provider")
+    doctor_parser.add_argument("--json", action="store_true", help="print JSON")
+
     limits_parser = commands.add_parser(
         "limits",
         help="show the limits that the processes of this machine share",
@@ -242,6 +259,22 @@ def parser() -> argparse.ArgumentParser:
     limits_parser.add_argument("--watch", type=float, metavar="SECONDS", help="print again after so many seconds")
     limits_parser.add_argument("--json", action="store_true", help="print JSON, with --watch one line each time")
     return top
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm doctor`."""
+    from . import _doctor
+
+    found = []
+    for finding in _doctor.findings(arguments.models, arguments.timeout):
+        found.append(finding._asdict())
+        if not arguments.json:
+            print(f"{'!!' if finding.advice else 'ok'} {finding.topic}: {finding.text}", flush=True)
+            if finding.advice:
+                print(f"   → {finding.advice}", flush=True)
+    if arguments.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    return EXIT_ERROR if any(finding["advice"] for finding in found) else 0
 
 
 def chat(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ritellm import _core
 from ritellm._progress import Progress, progress_for
 from ritellm._rows import Files, Rows, open_rows
-from ritellm.client import Client
+from ritellm.client import Client, _flush_hooks
 from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
 
 if TYPE_CHECKING:
@@ -486,6 +486,7 @@ class Job:
 
     def _finish(self, interrupted: bool, shown: Progress) -> None:
         """Raises what the end of a run means for its caller."""
+        _flush_hooks(None)
         if interrupted:
             raise KeyboardInterrupt
         pause = self._core.pause() if self._runner is None else self._runner.ended()

@@ -61,6 +61,7 @@ class _HttpxTimeout(Protocol):
 @type_check_only
 class _Provider(TypedDict):
     name: str
+    telemetry_name: str
     docs: str
     base_url: str | None
     key_variables: list[str]

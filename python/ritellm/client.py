@@ -35,6 +35,7 @@ __all__ = [
     "completion",
     "configure",
     "embedding",
+    "metrics",
     "on_call",
     "rerank",
     "responses",
@@ -277,6 +278,22 @@ class Client(_core.Client):
             InvalidArgumentError: what is given is no function.
         """
         return self._hooks.add(function, content)
+
+    def metrics(self, labels: Mapping[str, str] | None = None) -> str:
+        """Returns the counters of this client in Prometheus' text format, for a page that Prometheus reads.
+
+        Calls, retries, calls in flight and waiting, connections and bytes by provider; quotas and their windows; of a router,
+        its deployments; what hooks missed. docs/observability.md lists the names.
+
+        Args:
+            labels: labels of every sample, such as ``{"client": "search"}``, where a page has several clients.
+
+        Raises:
+            InvalidArgumentError: labels that cannot be used.
+        """
+        from ritellm import _metrics
+
+        return _metrics.text_of(self, labels)
 
     def completion(self, model: str, messages: Sequence[Mapping[str, Any]], **params: Any) -> Any:
         """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
@@ -772,6 +789,7 @@ speech = _default.speech
 aspeech = _default.aspeech
 run_tools = _default.run_tools
 arun_tools = _default.arun_tools
+metrics = _default.metrics
 on_call = _default.on_call
 close = _default.close
 aclose = _default.aclose

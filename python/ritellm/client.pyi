@@ -39,6 +39,7 @@ __all__ = [
     "completion",
     "configure",
     "embedding",
+    "metrics",
     "on_call",
     "rerank",
     "responses",
@@ -1555,6 +1556,19 @@ class Client(_core.Client):
         Raises:
             InvalidArgumentError: what is given is no function.
         """
+    def metrics(self, labels: Mapping[str, str] | None = None) -> str:
+        """Returns the counters of this client in Prometheus' text format, for a page that Prometheus reads.
+
+        Calls, retries, calls in flight and waiting, connections and bytes by provider; quotas and their windows; of a router,
+        its deployments; what hooks missed. docs/observability.md lists the names.
+
+        Args:
+            labels: labels of every sample, such as ``{"client": "search"}``, where a page has several clients.
+
+        Raises:
+            InvalidArgumentError: labels that cannot be used.
+        """
+
     completion: _Completion
     """Makes a chat completion call and waits for the response; the GIL is released meanwhile.
 
@@ -1864,7 +1878,9 @@ Cancelling the task aborts the request and cancels the tools that are async; a s
 and its result is discarded.
 """
 
+def metrics(labels: Mapping[str, str] | None = None) -> str: ...
 def on_call(function: Callable[[CallRecord], object], *, content: bool = False) -> _core.HookHandle: ...
+def _flush_hooks(timeout: float | None) -> None: ...
 def close(timeout: float | None = 5.0) -> None: ...
 async def aclose(timeout: float | None = 5.0) -> None: ...
 def configure(path: str | PathLike[str] | None = None, /, **settings: Any) -> None: ...

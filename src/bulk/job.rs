@@ -11,7 +11,7 @@ use super::export::{RowId, RowName};
 use super::identity::{Identities, Key, key_of_bad};
 use super::journal::{self, Change, Durability, Journal, Manifest, Reader};
 use super::row::{Row, Source};
-use super::run::{Calls, Input, Pause, Prepare, Run, State, Status, Stop, Watch};
+use super::run::{Calls, Input, Pause, Prepare, RowObserver, Run, State, Status, Stop, Watch};
 use super::scan::{Extent, Scan, scan};
 use super::schedule::{self, Halt};
 use super::template::Template;
@@ -61,6 +61,8 @@ pub struct RunOptions {
     pub retry_failed: bool,
     /// Functions that are called when the thread of the calls waits and works.
     pub watch: Watch,
+    /// Observer of the rows' outcomes.
+    pub observer: Option<Arc<dyn RowObserver>>,
 }
 
 /// Where a run gets its rows from.
@@ -105,6 +107,7 @@ impl Job {
             retry_failed: options.retry_failed,
             dedupe: self.dedupe,
             watch: options.watch,
+            observer: options.observer,
             is_eager: self.rows.is_some(),
         };
         let (rest, pause) = run.run(status, stop)?;

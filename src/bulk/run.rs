@@ -26,8 +26,9 @@ pub(super) use status::ReadCounts;
 pub use status::{Snapshot, State, Status};
 
 use super::journal::Journal;
+use super::outcome::Outcome;
 use super::schedule::{Halt, Options};
-use crate::client::{Client, Settings};
+use crate::client::{Call, Client, Settings};
 use crate::error::{Error, Result};
 use driver::Driver;
 use reader::{Queue, Skip};
@@ -48,8 +49,16 @@ pub struct Run {
     pub dedupe: bool,
     /// Functions that are called when the thread begins to wait, and when it works again.
     pub watch: Watch,
+    /// Observer of the rows' outcomes.
+    pub observer: Option<Arc<dyn RowObserver>>,
     /// True if it does not matter how far ahead rows are read: they come from what can be read again.
     pub is_eager: bool,
+}
+
+/// Learns of the outcomes of rows. It is called on the job's thread and must not wait.
+pub trait RowObserver: Send + Sync {
+    /// A row has ended: its outcome, and its call if there was one.
+    fn ended(&self, outcome: &Outcome, call: Option<&Call>);
 }
 
 /// Functions that are called when a job's thread begins to wait, and when it works again.
@@ -138,7 +147,7 @@ impl Run {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().on_thread_park(self.watch.waits).on_thread_unpark(self.watch.works);
         let runtime = runtime.build().map_err(failed)?;
-        let Self { settings, input, journal, options, retry_failed, dedupe, watch, is_eager } = self;
+        let Self { settings, input, journal, options, retry_failed, dedupe, watch, observer, is_eager } = self;
         let queue = Arc::new(Queue::new(stop.wake.clone()));
         let skip = Skip {
             retry_failed,
@@ -159,6 +168,7 @@ impl Run {
             &spent,
             is_eager.then_some(EAGER),
         );
+        driver.observer = observer;
         let client = Arc::new(Client::new(&settings));
         (watch.works)();
         runtime.block_on(driver.run(&client));

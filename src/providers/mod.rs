@@ -53,6 +53,7 @@ mod speech;
 mod state;
 mod structured;
 mod table;
+mod telemetry;
 mod too_long;
 mod tools;
 mod unsupported;
@@ -89,6 +90,7 @@ pub use state::{binding, created_ids, is_self_contained};
 pub use structured::support::Support;
 pub use structured::{ask as ask_for_structured_output, untooled, untooled_stream};
 pub use table::TABLE;
+pub use telemetry::telemetry_name;
 pub use tools::orphans::unanswered_call;
 
 /// A provider's wire format.

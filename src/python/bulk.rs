@@ -14,6 +14,8 @@ use super::bulk_options::{check_of, flag, item, map_of, number, parameters, rows
 use super::bulk_outcome::row_of;
 use super::client::Client;
 use super::errors::{argument, exception};
+use super::hooks::background;
+use super::hooks::rows::JobObserver;
 use super::runtime::fork::{enter_job_work, fork_epoch, leave_job_work};
 use super::runtime::thread::block_signals;
 use super::values;
@@ -23,7 +25,7 @@ use crate::bulk::job::{Ended, Job, Rows, RunOptions};
 use crate::bulk::journal::{Durability, Reader};
 use crate::bulk::results::{NextResult, Results};
 use crate::bulk::row::Source;
-use crate::bulk::run::{Calls, Check, Input, Snapshot, State, Status, Stop, Watch};
+use crate::bulk::run::{Calls, Check, Input, RowObserver, Snapshot, State, Status, Stop, Watch};
 use crate::bulk::scan::Extent;
 use crate::bulk::schedule::{self, Halt};
 use crate::bulk::template::{Template, TemplateSpec};
@@ -212,7 +214,8 @@ impl BulkJob {
         let inner = self.inner(py)?;
         let settings = inner.client.get().bulk_settings(py)?;
         let watch = Watch { waits: leave_job_work, works: enter_job_work };
-        let options = RunOptions { settings, schedule: inner.schedule, retry_failed, watch };
+        let observer = inner.observer(py)?;
+        let options = RunOptions { settings, schedule: inner.schedule, retry_failed, watch, observer };
         let rows = inner.begin(py)?;
         let run = inner.run();
         let (work, stop) = (inner.clone(), run.stop.clone());
@@ -438,6 +441,14 @@ impl Inner {
         }
         drop(run);
         self.status.end();
+    }
+
+    /// Returns the observer by which the hooks of the job's client get the records of its rows, if there are hooks.
+    fn observer(&self, py: Python<'_>) -> PyResult<Option<Arc<dyn RowObserver>>> {
+        let model = self.model.as_deref().map(|model| values::string(py, model)).transpose()?.map(Bound::unbind);
+        let Some(hooks) = self.client.get().job_hooks(py, self.operation, model)? else { return Ok(None) };
+        background::ensure_thread(py)?;
+        Ok(Some(Arc::new(JobObserver(Arc::new(hooks)))))
     }
 
     fn calls(&self, py: Python<'_>) -> PyResult<Calls> {

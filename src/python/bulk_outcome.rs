@@ -68,7 +68,7 @@ fn answer_of<'py>(py: Python<'py>, outcome: Outcome, operation: Operation) -> Py
 }
 
 /// Makes the exception of a row's failure.
-fn failure_of(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
+pub(super) fn failure_of(py: Python<'_>, outcome: Outcome) -> PyResult<Bound<'_, PyAny>> {
     let failure = outcome.failure.unwrap_or_default();
     let module = py.import(intern!(py, "ritellm.exceptions"))?;
     let class = match module.getattr_opt(values::string(py, &failure.class)?)? {

@@ -31,6 +31,7 @@ use super::errors::{argument, exception};
 use super::hooks::delivery;
 use super::hooks::list::{self, HookList};
 use super::hooks::observed::{Asked, Observed};
+use super::hooks::rows::JobHooks;
 use super::intern::intern;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
@@ -633,6 +634,30 @@ impl Client {
     /// Returns the routing of a router.
     pub(super) fn routing(&self) -> Option<&Routing> {
         self.state().routing.as_ref()
+    }
+
+    /// Returns what the records of a job's rows have in common; `None` if no hook wants them.
+    pub(super) fn job_hooks(
+        &self,
+        py: Python<'_>,
+        operation: Operation,
+        model: Option<Py<PyString>>,
+    ) -> PyResult<Option<JobHooks>> {
+        let state = self.state();
+        let hooks = state.hooks.get().with_global(py)?;
+        if hooks.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(JobHooks {
+            hooks,
+            counts: state.hooks.get().counts.clone(),
+            operation,
+            model,
+            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
+            tags: state.defaults.tags.clone(),
+            catalog: state.settings.catalog.clone(),
+            context: log::context(py)?,
+        }))
     }
 
     /// Returns the settings of the client of a job, which has connections of its own. Limits that are not declared are learnt.

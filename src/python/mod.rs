@@ -135,6 +135,7 @@ mod native {
                 let row = provider.row();
                 let dict = values::dict(py)?;
                 values::set(&dict, "name", row.name)?;
+                values::set(&dict, "telemetry_name", rows::telemetry_name(row.name))?;
                 values::set(&dict, "docs", row.docs)?;
                 values::set(&dict, "base_url", row.base_url)?;
                 values::set(&dict, "key_variables", &strings(py, row.key_variables.iter().copied())?)?;

@@ -13,7 +13,7 @@ use super::calls::{Routed, RowWork};
 use super::check::{self, Check, Checked, sum_of};
 use super::reader::{End, Prepared, Queue, Taken};
 use super::status::{Snapshot, State, Status};
-use super::{Pause, Stop};
+use super::{Pause, RowObserver, Stop};
 use crate::bulk::identity::Key;
 use crate::bulk::journal::{Journal, Progress};
 use crate::bulk::line::Totals;
@@ -207,6 +207,8 @@ pub(super) struct Driver {
     /// Why the input cannot be read any further.
     input_error: Option<Box<Error>>,
     redactors: Redactors,
+    /// Observer of the rows' outcomes.
+    pub observer: Option<Arc<dyn RowObserver>>,
     /// Counts since the last update of the status.
     counts: Counts,
     status_due: Instant,
@@ -256,6 +258,7 @@ impl Driver {
             refusal: None,
             input_error: None,
             redactors: Redactors::default(),
+            observer: None,
             counts: Counts::default(),
             status_due: started,
         }
@@ -441,7 +444,7 @@ impl Driver {
                 )),
             );
         }
-        self.append(outcome);
+        self.append(outcome, &row.work);
     }
 
     /// Takes a failure. `is_of_row` is true if the row itself named the model.
@@ -480,10 +483,14 @@ impl Driver {
         let mut outcome = Outcome::failed(row.number, row.key, row.id, row.started, *error);
         outcome.attempts = row.calls;
         self.counts.failed += 1;
-        self.append(outcome);
+        self.append(outcome, &row.work);
     }
 
-    fn append(&mut self, outcome: Outcome) {
+    fn append(&mut self, outcome: Outcome, work: &Work) {
+        if let Some(observer) = &self.observer {
+            let call = if let Work::Ready(work) = work { Some(&work.call) } else { None };
+            observer.ended(&outcome, call);
+        }
         match self.journal.append(outcome) {
             Ok(number) => self.appended = number,
             Err(error) => self.pause(Halt::Journal, error),

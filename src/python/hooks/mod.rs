@@ -11,3 +11,4 @@ pub(crate) mod list;
 pub(crate) mod observed;
 pub(crate) mod outcome;
 pub(crate) mod record;
+pub(crate) mod rows;

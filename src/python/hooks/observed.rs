@@ -66,12 +66,15 @@ impl Observed {
                 Some(begin) => {
                     let operation = self.asked.operation.spec().name;
                     let asked = (values::string(py, operation)?, &self.asked.model, self.asked.provider());
-                    let (token, headers): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
-                        begin.bind(py).call1(asked)?.extract()?;
-                    if !headers.is_none() {
-                        fields.push(headers);
-                    }
-                    Some(token.unbind())
+                    let begun = begin.bind(py).call1(asked).and_then(|begun| begun.extract());
+                    // What it raises harms no call.
+                    let begun: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = begun.ok();
+                    begun.map(|(token, headers)| {
+                        if !headers.is_none() {
+                            fields.push(headers);
+                        }
+                        token.unbind()
+                    })
                 }
             };
             self.tokens.push(token);

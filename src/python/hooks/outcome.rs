@@ -33,8 +33,7 @@ pub(crate) enum Ended {
     /// It was a stream.
     Stream(Box<EndedStream>),
     /// It was a row of a job.
-    #[expect(dead_code, reason = "jobs do not make records yet")]
-    Row(Box<RowOutcome>),
+    Row(Box<RowOutcome>, Option<PyErr>),
 }
 
 /// A stream that is over.
@@ -71,6 +70,7 @@ impl Ended {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Stream(stream) => stream.error.as_ref().map(|(error, _)| error),
+            Self::Row(_, error) => error.as_ref(),
             _ => None,
         }
     }
@@ -80,7 +80,7 @@ impl Ended {
         match self {
             Self::Answered { body, .. } => Some(body.clone()),
             Self::Stream(stream) => Some(stream.completion(py)),
-            Self::Row(outcome) => outcome.response.as_ref().map(|response| response.body.clone()),
+            Self::Row(outcome, _) => outcome.response.as_ref().map(|response| response.body.clone()),
             _ => None,
         }
     }
@@ -101,7 +101,7 @@ impl Ended {
                 Facts { record: asked.aborted(failed.to_vec(), total), ..Facts::of_asked(asked, "aborted") }
             }
             Self::Stream(stream) => stream.facts(py, asked, params),
-            Self::Row(outcome) => Facts::of_row(outcome),
+            Self::Row(outcome, _) => Facts::of_row(outcome),
         };
         if let Some(body) = self.body(py) {
             facts.told = Told::of(asked.operation, &body);

@@ -26,6 +26,7 @@ const SETTINGS: &[&str] = &[
     "prompt_cache_retention",
     "reasoning_effort",
     "service_tier",
+    "stop",
     "tool_choice",
     "truncation",
     "verbosity",
