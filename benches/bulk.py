@@ -208,7 +208,7 @@ def beside(bench: Bench) -> dict[str, Any]:
         while not job.status()["done"]:
             time.sleep(0.01)
         asyncio.run(part(latencies[True]))
-        assert job.status()["state"] == "running", "the job has too few rows"
+        assert job.status()["state"] == "running", f"too few rows? {job.status()}"
         line["rate"] = job.status()["rate"]
         job.cancel()
         with contextlib.suppress(ritellm.JobPaused):

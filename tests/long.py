@@ -68,6 +68,7 @@ PARTS = [
     ),
     Part("redis: frozen, slow, restarted, gone", f"{PYTEST} tests/long/test_limits_redis_down.py"),
     Part("clock: set forward and back", f"{PYTEST} tests/long/test_limits_clock.py"),
+    Part("jobs: limits that are halved while they run", f"{PYTEST} tests/long/test_bulk_limits.py"),
     Part("adaptive: limits that nobody told, of real servers", f"{PYTEST} tests/long/test_adaptive_real.py"),
     Part(
         "engines: Ray, Dask and Spark with workers that are killed",
