@@ -188,7 +188,8 @@ class Runs:
 
     def __init__(self, url: str, knobs: str, rows: int, cookbook: str) -> None:
         self.url, self.knobs, self.rows = url, knobs, rows
-        self.environment = {**os.environ, "COOKBOOK": cookbook}
+        # LiteLLM loads its prices from the network otherwise, and waits for them at its start.
+        self.environment = {**os.environ, "COOKBOOK": cookbook, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
 
     def asked(self) -> int:
         with urllib.request.urlopen(f"{self.url}/stats") as answer:

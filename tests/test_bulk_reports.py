@@ -125,6 +125,20 @@ def test_a_bill_is_not_taken_for_a_bad_row(server: Server) -> None:
     assert job.failures() == [] and len(server.requests) <= 4
 
 
+def test_a_row_above_the_limit_of_a_minute_is_an_outcome(make: Any, server: Server) -> None:
+    """Aider-AI/aider 1880, SWE-agent/SWE-agent 1296: refused with 429 for ever, and all others waited for its quota."""
+    message = "Request too large for m on tokens per min (TPM): Limit 30000, Requested 45000."
+    error = {"message": message, "type": "tokens", "code": "rate_limit_exceeded"}
+    body = json.dumps({"error": error}).encode()
+    server.script = lambda request: (
+        Answer(429, body=body) if asked(request) == "row 3" else Answer(body=completion(asked(request)))
+    )
+    job = make(20).run()
+    [failure] = job.failures()
+    assert failure.number == 3 and isinstance(failure.error, ritellm.RateLimitError) and message in str(failure.error)
+    assert len(answers(job)) == 19 and len(server.requests) == 20
+
+
 def test_it_is_told_what_a_job_waits_for(make: Any, server: Server) -> None:
     """curator 550: it seemed to hang for hours. A provider may ask for an hour."""
 

@@ -241,7 +241,8 @@ impl RoutedCall {
             (FailureClass::BadRequest, ErrorKind::ContentPolicyViolation) => {
                 Next::FallBack(FallbackKind::ContentPolicy)
             }
-            (FailureClass::BadRequest, ErrorKind::UnsupportedParams) => Next::Elsewhere(Time::MAX),
+            // More tokens than a minute's limit here: another's may be larger.
+            (FailureClass::BadRequest, ErrorKind::UnsupportedParams | ErrorKind::RateLimit) => Next::Elsewhere(Time::MAX),
             // All would refuse it.
             (FailureClass::BadRequest, _) => Next::Final,
             (FailureClass::Auth | FailureClass::QuotaFatal | FailureClass::DayQuota, _) => Next::Elsewhere(Time::MAX),

@@ -181,6 +181,8 @@ pub(super) static RULES: &[Rule] = &[
     message("", "container is expired", BadRequest, RESPONSES),
     message("", "vector store", BadRequest, RESPONSES),
     message("", "no batch found", BadRequest, RESPONSES),
+    // More than the limit of a minute in one request: it is refused however long one waits.
+    limit("", "request too large … requested", BadRequest, "https://github.com/Aider-AI/aider/issues/1880"),
     limit("", "model … overloaded", Overload, TGI),
     limit("", "engine … overloaded", Overload, OPENAI),
     limit("", "server … overloaded", Overload, OPENAI),

@@ -240,6 +240,14 @@ fn bad_requests_are_final() {
         assert_eq!(attempt(&call.fails(0.0, failure(kind))).0, 2, "{kind:?}");
         assert_eq!(fail(call.fails(0.0, failure(kind))).kind, kind);
     }
+    // A request that is larger than the limit of this one.
+    let too_large = || Failure { class: FailureClass::BadRequest, ..failure(ErrorKind::RateLimit) };
+    let shared = super::tests::shared(&config);
+    let mut call = Call::new(&shared, spec());
+    call.start(0.0);
+    assert_eq!(attempt(&call.fails(0.0, too_large())).0, 1);
+    assert_eq!(attempt(&call.fails(0.0, too_large())).0, 2);
+    assert_eq!(fail(call.fails(0.0, too_large())).kind, ErrorKind::RateLimit);
 }
 
 #[test]
