@@ -327,7 +327,7 @@ def _columns(read: _Read) -> tuple[list[str], dict[str, list[Any]]]:
 def _row(outcome: _Outcome) -> dict[str, Any]:
     """Returns the columns of a row: its own, or its number and id if it is no JSON or cannot be read again."""
     row, number, own_id = outcome[:3]
-    return _whole(row) if isinstance(row, dict) else {"row": number, "custom_id": own_id}  # type: ignore[no-any-return]
+    return _whole(row) if isinstance(row, dict) else {"row": number, "custom_id": own_id}
 
 
 def _own_name(name: str, columns: Iterable[str]) -> str:
