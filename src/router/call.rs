@@ -242,7 +242,9 @@ impl RoutedCall {
                 Next::FallBack(FallbackKind::ContentPolicy)
             }
             // More tokens than a minute's limit here: another's may be larger.
-            (FailureClass::BadRequest, ErrorKind::UnsupportedParams | ErrorKind::RateLimit) => Next::Elsewhere(Time::MAX),
+            (FailureClass::BadRequest, ErrorKind::UnsupportedParams | ErrorKind::RateLimit) => {
+                Next::Elsewhere(Time::MAX)
+            }
             // All would refuse it.
             (FailureClass::BadRequest, _) => Next::Final,
             (FailureClass::Auth | FailureClass::QuotaFatal | FailureClass::DayQuota, _) => Next::Elsewhere(Time::MAX),
