@@ -24,7 +24,6 @@ from ritellm.testing._redaction import Redactor
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Mode = Literal["none", "once", "new_episodes", "all"]
 MODES = ("none", "once", "new_episodes", "all")
 VERSION = 1
 PATIENCE = 10.0
@@ -64,7 +63,7 @@ class Cassette:
         self,
         path: str | os.PathLike[str],
         *,
-        mode: Mode = "once",
+        mode: Literal["none", "once", "new_episodes", "all"] = "once",
         match_on: Sequence[str] | None = None,
         ignore: Iterable[str] = (),
         order: Literal["any", "strict"] = "any",
