@@ -333,6 +333,19 @@ def test_a_pooled_connection_is_not_used_inside() -> None:
     assert len(first.requests) == 2
 
 
+def test_keys_are_set_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are missing, and none that other programs have as well."""
+    monkeypatch.setenv("OPENAI_API_KEY", "own")
+    before = dict(os.environ)
+    with MockServer() as server:
+        ritellm.completion("huggingface/m", MESSAGES)
+        ritellm.completion("openai/m", MESSAGES)
+        keys = [request.headers["authorization"] for request in server.requests]
+        assert keys == ["Bearer test-key", "Bearer own"]
+        assert os.environ.get("HF_TOKEN") == before.get("HF_TOKEN")
+    assert dict(os.environ) == before
+
+
 def test_many_callers_at_once(server: MockServer) -> None:
     server.reply("Hello")
 

@@ -18,7 +18,7 @@ _OTHERS = {
     "DATABRICKS_HOST": "https://test.cloud.databricks.com",
     "AWS_REGION": "us-east-1",
     "VERTEXAI_LOCATION": "us-central1",
-    "GOOGLE_CLOUD_PROJECT": "test-project",
+    "VERTEXAI_PROJECT": "test-project",
 }
 
 
@@ -34,8 +34,9 @@ class Keys:
         for row in _core.providers():
             names = row["key_variables"]
             if names and not any(os.environ.get(name) for name in names):
-                # Of two providers with the same variables the second finds those of the first.
-                self._set(names[0], KEY)
+                # Tokens such as HF_TOKEN are other programs', too. Of two providers with the same variables the second finds
+                # those of the first.
+                self._set(next((name for name in names if name.endswith("_API_KEY")), names[0]), KEY)
         addresses = {name for row in _core.providers() for name in row["base_url_variables"]}
         for name, value in _OTHERS.items():
             if not os.environ.get(name) and (name not in addresses or not self._has_address(name)):
