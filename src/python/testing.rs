@@ -83,20 +83,19 @@ impl MockServer {
         self.lock().port()
     }
 
-    /// Adds a rule; `effect` is JSON.
-    #[pyo3(signature = (model, contains, path, effect, body, times, /))]
+    /// Adds a rule for the requests with this model, text and path; `effect` is JSON.
+    #[pyo3(signature = (matcher, effect, body, times, /))]
     fn add(
         &self,
         py: Python<'_>,
-        model: Option<String>,
-        contains: Option<String>,
-        path: Option<String>,
+        matcher: (Option<String>, Option<String>, Option<String>),
         effect: &[u8],
         body: Vec<u8>,
         times: Option<u64>,
     ) -> PyResult<()> {
         let effect = serde_json::from_slice(effect).ok().and_then(|effect| Effect::read(&effect, body));
         let effect = effect.ok_or_else(|| argument(py, "the mock server does not know this effect"))?;
+        let (model, contains, path) = matcher;
         self.lock().script(|script| script.add(Matcher { model, contains, path }, effect, times));
         Ok(())
     }

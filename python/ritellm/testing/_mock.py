@@ -182,7 +182,7 @@ class _Rules:
     def _add(self, effect: dict[str, Any], times: int | None, body: bytes = b"") -> Self:
         if times is not None and _count("times", times) == 0:
             raise InvalidArgumentError("times is 0: a number from 1 on would be right")
-        self._server.add(self._model, self._contains, self._path, _json(effect).encode(), body, times)
+        self._server.add((self._model, self._contains, self._path), _json(effect).encode(), body, times)
         return self
 
 
