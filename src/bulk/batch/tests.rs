@@ -62,7 +62,7 @@ fn lines_are_each_providers_own() {
     assert_eq!(line("openai", Operation::Responses), openai.replace("chat/completions", "responses"));
     assert_eq!(line("openai", Operation::Embedding), openai.replace("chat/completions", "embeddings"));
     assert_eq!(line("anthropic", Operation::Chat), r#"{"custom_id":"t-1-0","params":{"a":1}}"#);
-    assert_eq!(line("gemini", Operation::Chat), r#"{"request":{"a":1},"metadata":{"key":"t-1-0"}}"#);
+    assert_eq!(line("gemini", Operation::Chat), r#"{"key":"t-1-0","request":{"a":1}}"#);
     let refused = |code: &str, message: &str| {
         let refusal = queue_refusal("openai", code, message);
         (refusal.is_full, refusal.max_tokens)
