@@ -19,6 +19,7 @@ mod retry;
 mod settings;
 mod shared_breaker;
 mod shared_quota;
+mod spending;
 mod state;
 mod stats;
 mod stream;
@@ -44,6 +45,7 @@ pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use shared_breaker::SharedBreaker;
 pub use state::host;
+pub use spending::{MAX_AMOUNT, Per, SpendingLimit};
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, ChunkSource, Stream, StreamObserver};
 
@@ -83,6 +85,8 @@ pub struct Client {
     quotas: Quotas,
     /// Prices and limits of models, if the usage and the cost of calls are to be recorded.
     catalog: Option<Arc<Catalog>>,
+    /// Settings of connections to stores.
+    transport_settings: crate::transport::Settings,
 }
 
 impl Client {
@@ -95,6 +99,7 @@ impl Client {
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
             quotas: Quotas::new(settings.limits.clone(), settings.transport.clone()),
             catalog: settings.catalog.clone(),
+            transport_settings: settings.transport.clone(),
         }
     }
 
@@ -213,6 +218,9 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn call(&self, call: &mut Call) -> Result<Answer> {
+        if call.budget.is_some() {
+            return Box::pin(self.call_within_budget(call)).await;
+        }
         if call.request.structured.is_some() {
             ask_for_structured_output(&call.deployment, &mut call.request);
         }
@@ -237,11 +245,49 @@ impl Client {
             }
         };
         if let Some(catalog) = &self.catalog {
-            pricing::price(catalog, call, usage, &mut answer.meta);
+            let Answer { body, meta } = &mut answer;
+            pricing::price(catalog, call, usage, pricing::service_tier(body), meta);
         } else if usage.is_some() && call.is_observed() {
             answer.meta.record.get_or_insert_default().usage = usage;
         }
         Ok(answer)
+    }
+
+    /// Makes a call for whose cost there is a budget.
+    #[cold]
+    async fn call_within_budget(&self, call: &mut Call) -> Result<Answer> {
+        let Some(budget) = call.budget.take() else { return self.call(call).await };
+        let reservation = budget.reserve(self.catalog.as_deref(), call, &self.transport_settings).await?;
+        match self.call(call).await {
+            Ok(answer) => {
+                reservation.settle(answer.meta.record.as_ref().and_then(|record| record.cost));
+                Ok(answer)
+            }
+            Err(error) => {
+                // A refusal costs nothing. Of what was given up on its way, nobody knows.
+                reservation
+                    .settle((!error.was_sent || error.status.is_some_and(|status| status >= 400)).then_some(0.0));
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a stream for whose cost there is a budget.
+    #[cold]
+    async fn stream_within_budget(&self, mut call: Call) -> Result<Box<Stream<'_>>> {
+        let Some(budget) = call.budget.take() else { return self.stream(call).await };
+        let reservation = budget.reserve(self.catalog.as_deref(), &call, &self.transport_settings).await?;
+        match self.stream(call).await {
+            Ok(mut stream) => {
+                stream.reservation = Some(Box::new(reservation));
+                Ok(stream)
+            }
+            Err(error) => {
+                reservation
+                    .settle((!error.was_sent || error.status.is_some_and(|status| status >= 400)).then_some(0.0));
+                Err(error)
+            }
+        }
     }
 
     /// Exchanges one request for its answer, repeated where that may help. Returns its usage, too, if somebody wants to know.
@@ -347,6 +393,9 @@ impl Client {
     ///
     /// The failure of the last attempt, without secrets.
     pub async fn stream(&self, mut call: Call) -> Result<Box<Stream<'_>>> {
+        if call.budget.is_some() {
+            return Box::pin(self.stream_within_budget(call)).await;
+        }
         if call.request.structured.is_some() {
             ask_for_structured_output(&call.deployment, &mut call.request);
         }

@@ -56,6 +56,8 @@ pub enum ErrorKind {
     ApiResponseValidation,
     /// A stream ended without its final event.
     IncompleteStream,
+    /// The call would exceed its budget; nothing was sent.
+    BudgetExceeded,
     /// The folder of a bulk job cannot be read or written.
     Journal,
     /// Another process runs this bulk job; the error's code is its number.
@@ -105,6 +107,7 @@ impl ErrorKind {
             Self::ServiceUnavailable => "ServiceUnavailableError",
             Self::ApiResponseValidation => "APIResponseValidationError",
             Self::IncompleteStream => "IncompleteStreamError",
+            Self::BudgetExceeded => "BudgetExceededError",
             Self::Journal => "JournalError",
             Self::JobLocked => "JobLocked",
             Self::DiskFull => "DiskFullError",

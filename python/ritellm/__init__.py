@@ -6,7 +6,7 @@
 'Hello! How can I help you today?'
 """
 
-from ritellm._core import Cache, CallRecord, Limit, Limits, Meta, Stream, __version__
+from ritellm._core import Budget, Cache, CallRecord, Limit, Limits, Meta, Stream, __version__
 from ritellm.client import (
     Client,
     aclose,
@@ -35,6 +35,7 @@ from ritellm.exceptions import (
     APIStatusError,
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     ClientDisconnectedError,
     ConflictError,
     ContentPolicyViolationError,
@@ -98,6 +99,8 @@ __all__ = [
     "Batch",
     "BatchPage",
     "BinaryResponse",
+    "Budget",
+    "BudgetExceededError",
     "Cache",
     "CallRecord",
     "ChatCompletion",
@@ -181,6 +184,7 @@ __all__ = [
     "close",
     "completion",
     "configure",
+    "cost",
     "embedding",
     "file",
     "files",
@@ -203,6 +207,7 @@ __all__ = [
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ritellm._bulk import Job, bulk
+    from ritellm._cost import cost
     from ritellm._http_errors import ErrorReply, http_error
     from ritellm._media import file, image
     from ritellm._structured import ParsedChatCompletion, ParsedResponse, ParsedStream
@@ -237,6 +242,7 @@ _LAZY = {
     "ToolRunStream": "ritellm._tool_loops",
     "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
+    "cost": "ritellm._cost",
     "file": "ritellm._media",
     "http_error": "ritellm._http_errors",
     "image": "ritellm._media",

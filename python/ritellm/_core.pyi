@@ -13,6 +13,7 @@ from ritellm.types import ChatCompletion, ChatCompletionChunk
 __all__ = [
     "Arguments",
     "Bridge",
+    "Budget",
     "BulkBatches",
     "BulkJob",
     "BulkResults",
@@ -205,6 +206,7 @@ class Client(_Initialised):
         | None = None,
         cache: Cache | bool | Mapping[str, float | None] | None = None,
         ttl: float | None = None,
+        budget: Budget | Literal[False] | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
         aliases: Mapping[str, str] | None = None,
         defaults: Mapping[str, Any] | None = None,
@@ -223,6 +225,7 @@ class Client(_Initialised):
         cache: Cache | bool | Mapping[str, float | None] | None = None,
         ttl: float | None = None,
         tags: Mapping[str, str | float | None] | None = None,
+        budget: Budget | Literal[False] | None = None,
     ) -> Self:
         """Returns a client with other options for its calls.
 
@@ -244,6 +247,7 @@ class Client(_Initialised):
             cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
             ttl: seconds for which answers are kept, and maximum age of those that are taken.
             tags: a dict of labels for the records of the calls, added to those of the client; see `on_call`.
+            budget: what the calls may cost, a `Budget`; ``False`` for calls without.
 
         Raises:
             InvalidArgumentError: an option that cannot be used, or that only a new client can have.
@@ -279,6 +283,13 @@ class Client(_Initialised):
 
     @property
     def _hooks(self) -> HookList: ...
+    @property
+    def has_catalog(self) -> bool:
+        """True if the client has prices."""
+
+    def price(
+        self, model: str, usage: bytes | None, in_classes: bool, service: str | None, seconds: float
+    ) -> float | None: ...
     @property
     def is_closed(self) -> bool:
         """True if the client was closed."""
@@ -320,6 +331,52 @@ class Client(_Initialised):
 
     def stats(self) -> _Stats:
         """Returns counts of calls, retries, connections and bytes, in total and by provider."""
+
+# budget.rs
+
+@final
+class Budget:
+    """What calls may cost. A call that would exceed it raises `BudgetExceededError` and is not sent.
+
+    >>> from ritellm import Budget, Client
+    >>> prices = {"openai/gpt-4o*": {"input": 2.5, "cached": 1.25, "output": 10}}
+    >>> client = Client(catalog=prices, budget=Budget(10.0, per="day", key="team-a"))
+
+    Before a call, an estimate of its cost is set aside: its prompt by its length, its answer by ``max_tokens``, or 500 tokens.
+    What it did cost takes the place of that, so that calls in flight exceed a budget by the error of their estimates at most. The
+    prices are those of the client's ``catalog``; without one, those of the package genai-prices. See docs/cost.md.
+
+    Args:
+        amount: US dollars, above 0, up to a million.
+        per: ``"minute"``, ``"hour"``, ``"day"``, ``"week"`` (from Monday), ``"month"``, all by the calendar of UTC, or a number of
+            seconds; ``None`` (the default) for as long as the counter lives.
+        key: name of the budget: all clients with the same key and period share it.
+        unknown: what to do with a model whose price is not known: ``"error"``, or ``"allow"``, which counts nothing.
+        share: ``None`` for this process only, ``"host:name"`` for all processes of this user on this machine that use the same
+            name (until it is restarted), or the address of a Redis for processes on any machine.
+        namespace: prefix of the keys in the Redis.
+        when_down: what to do while the Redis cannot be reached: ``"error"``, or ``"allow"``, which counts nothing.
+
+    Raises:
+        InvalidArgumentError: a value that cannot be used.
+    """
+
+    def __new__(
+        cls,
+        amount: float,
+        per: Literal["minute", "hour", "day", "week", "month"] | float | None = None,
+        key: str = "default",
+        *,
+        unknown: Literal["error", "allow"] = "error",
+        share: str | None = None,
+        namespace: str = "default",
+        when_down: Literal["error", "allow"] = "error",
+    ) -> Self: ...
+    def spent(self) -> float | None:
+        """Returns what was spent or set aside in this period, in US dollars; ``None`` if the budget is in a Redis."""
+
+    def __getnewargs_ex__(self) -> tuple[tuple[float], dict[str, Any]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 # cache.rs
 

@@ -173,6 +173,8 @@ class Client(_core.Client):
         cache: a `Cache`, which keeps answers: what is asked again is neither sent nor paid again, and who asks the same at once
             gets one answer. ``response.meta.cached`` tells. A call with ``cache=False`` does without. See docs/cache.md.
         ttl: seconds for which answers are kept, and maximum age of those that are taken, instead of the cache's own.
+        budget: a `Budget`: what the client's calls may cost. A call that would exceed it raises ``BudgetExceededError`` before it
+            is sent. See docs/cost.md.
         providers: what the client knows of each provider, a dict of dicts: ``api_key`` (or ``api_key_env``, the name of its
             environment variable), ``base_url``, ``api_version``, ``headers``, and the provider's own settings
             (``aws_region_name`` …). A name that is no known provider is a host of your own with OpenAI's format: its

@@ -5,6 +5,7 @@
     │   ├── Timeout                    a time limit passed, or the provider reported a timeout (408, 504)
     │   └── IncompleteStreamError      a stream ended before its final event; .completion is what arrived
     ├── APIResponseValidationError     the response does not follow the wire format
+    ├── BudgetExceededError            the call would exceed its budget; nothing was sent
     ├── ClientDisconnectedError        the client of a web service went away, and its call was cancelled
     ├── JobPaused                      a bulk job has rows that are pending, and cannot go on by itself
     ├── JournalError                   the folder of a bulk job cannot be read or written
@@ -58,6 +59,7 @@ __all__ = [
     "APIStatusError",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "ClientDisconnectedError",
     "ConflictError",
     "ContentPolicyViolationError",
@@ -164,6 +166,10 @@ class APIResponseValidationError(RiteLLMError):
 
 class ClientDisconnectedError(RiteLLMError):
     """The client of a web service went away, and the call that `while_connected` awaited was cancelled."""
+
+
+class BudgetExceededError(RiteLLMError):
+    """The call would exceed the client's `ritellm.Budget`; nothing was sent. The message has the budget and what was spent."""
 
 
 class JobPaused(RiteLLMError):

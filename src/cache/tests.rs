@@ -35,6 +35,7 @@ fn call(key: &str, operation: Operation, params: &str) -> Call {
         deployment_name: None,
         attempt_log: None,
         callbacks: None,
+        budget: None,
         admission_observer: None,
     }
 }

@@ -7,11 +7,11 @@ mod glob;
 mod model;
 mod read;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use glob::Rule;
-pub use model::Model;
+pub use model::{Bill, Model};
 
 /// Number of models of a provider whose entries are remembered. Names may be arbitrary text.
 const MAX_REMEMBERED: usize = 4096;
@@ -23,6 +23,8 @@ pub struct Catalog {
     tables: Vec<Table>,
     /// Entries found so far, by provider and model.
     found: Mutex<HashMap<String, Found>>,
+    /// Models whose cost is not known, of which that was said.
+    unknown: Mutex<HashSet<String>>,
 }
 
 /// One table of entries.
@@ -57,6 +59,12 @@ impl Catalog {
         }
         models.insert(model.to_owned(), entry.clone());
         entry
+    }
+
+    /// Notes that the cost of a model's call is not known. Returns true the first time.
+    pub fn is_first_unknown(&self, provider: &str, model: &str) -> bool {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.len() < MAX_REMEMBERED && unknown.insert(format!("{provider}/{model}"))
     }
 
     /// Adds the tables of another catalog, which count before those of this one.

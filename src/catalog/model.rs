@@ -43,6 +43,23 @@ pub struct Model {
     pub max_output_tokens: Option<u64>,
     /// Prices; of several that are valid, the last one counts, and if none is, the first one.
     pub(super) periods: Vec<Period>,
+    /// Prices of service tiers and of batches, by name.
+    pub(super) services: Vec<(&'static str, Service)>,
+}
+
+/// The names of service tiers whose prices an entry may have.
+pub(super) const SERVICES: [&str; 3] = ["batch", "flex", "priority"];
+
+/// Names of the usual service tier, in requests and answers.
+const USUAL: [&str; 5] = ["auto", "default", "on_demand", "standard", "standard_only"];
+
+/// Prices of a service tier.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Service {
+    /// Part of the usual price.
+    Part(f64),
+    /// Prices of its own.
+    Own(Period),
 }
 
 /// Prices, and the time at which they are valid.
@@ -51,6 +68,8 @@ pub(super) struct Period {
     pub valid: Valid,
     /// Price of a request in US dollars, in addition to that of its tokens.
     pub request: f64,
+    /// Price of a second of the call in US dollars, in addition.
+    pub second: f64,
     /// Prices by the number of input tokens: the last one whose threshold is exceeded counts for all tokens.
     pub tiers: Vec<Tier>,
 }
@@ -90,20 +109,60 @@ impl Model {
     /// Returns the cost of a call in US dollars, at a time in seconds since 1970, or `None` if it is not known: tokens of a
     /// class without a price make it unknown, not smaller.
     pub fn cost(&self, usage: &Usage, at: u64) -> Option<f64> {
-        let period = self.periods.iter().rev().find(|period| period.valid.is_valid(at)).or(self.periods.first())?;
+        self.cost_of(&Bill { usage: Some(*usage), ..Bill::default() }, at)
+    }
+
+    /// Returns the cost of a call, likewise, of which more is known. It is not known of a service tier that the entry does not
+    /// have.
+    pub fn cost_of(&self, bill: &Bill<'_>, at: u64) -> Option<f64> {
+        let usual = self.periods.iter().rev().find(|period| period.valid.is_valid(at)).or(self.periods.first());
+        match bill.service.filter(|service| !USUAL.contains(service)) {
+            None => usual?.cost(bill),
+            Some(name) => match &self.services.iter().find(|(known, _)| *known == name)?.1 {
+                Service::Part(part) => usual?.cost(bill).map(|cost| cost * part),
+                Service::Own(period) => period.cost(bill),
+            },
+        }
+    }
+
+    /// Returns true if a prompt of about this many tokens exceeds the context window, as far as that is known.
+    pub fn is_too_small_for(&self, input: u64) -> bool {
+        self.context_window.is_some_and(|window| input > window)
+    }
+}
+
+/// What the cost of a call depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Bill<'a> {
+    /// Its tokens, if they are told.
+    pub usage: Option<Usage>,
+    /// Name of its service tier, if it is told.
+    pub service: Option<&'a str>,
+    /// Its duration in seconds.
+    pub seconds: f64,
+}
+
+impl Period {
+    fn cost(&self, bill: &Bill<'_>) -> Option<f64> {
+        let apart = self.request + self.second * bill.seconds;
+        let Some(usage) = &bill.usage else {
+            // Calls without usage cost what they cost apart from tokens, where tokens cost nothing.
+            let has_prices = self.tiers.iter().any(|tier| tier.prices.iter().any(Option::is_some));
+            return (!has_prices && apart > 0.0).then_some(apart);
+        };
+        let period = self;
         let input = usage.all_input();
         let tier = period.tiers.iter().rev().find(|tier| tier.above.is_none_or(|above| input > above))?;
+        // Where only the request or the time has a price, tokens have none.
+        if apart > 0.0 && period.tiers.iter().all(|tier| tier.prices.iter().all(Option::is_none)) {
+            return Some(apart);
+        }
         let mut millionths = 0.0;
         for (count, price) in counts(usage).into_iter().zip(tier.prices) {
             if count > 0 {
                 millionths += count as f64 * price?;
             }
         }
-        Some(millionths / 1e6 + period.request)
-    }
-
-    /// Returns true if a prompt of about this many tokens exceeds the context window, as far as that is known.
-    pub fn is_too_small_for(&self, input: u64) -> bool {
-        self.context_window.is_some_and(|window| input > window)
+        Some(millionths / 1e6 + apart)
     }
 }

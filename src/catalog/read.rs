@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::glob::{Glob, Rule};
-use super::model::{CLASSES, Model, NAMES, Period, Tier, Valid};
+use super::model::{CLASSES, Model, NAMES, Period, SERVICES, Service, Tier, Valid};
 use super::{Catalog, List, Table};
 use crate::error::{Error, Result};
 
@@ -170,6 +170,15 @@ fn model_of(path: &Path, value: &Value) -> Result<Model> {
             "context_window" => model.context_window = Some(path.count(value, TOKENS)?),
             "max_output_tokens" => model.max_output_tokens = Some(path.count(value, TOKENS)?),
             "match" | "periods" => {}
+            service if SERVICES.contains(&service) => {
+                let name = SERVICES.into_iter().find(|known| known == name).unwrap_or_default();
+                let right = "a part of the usual price such as 0.5, or a dict of prices,";
+                let service = match value {
+                    Value::Object(own) => Service::Own(period_of(&path, own)?),
+                    value => Service::Part(path.price(value, right)?),
+                };
+                model.services.push((name, service));
+            }
             _ => drop(prices.insert(name.clone(), value.clone())),
         }
     }
@@ -194,7 +203,7 @@ fn model_of(path: &Path, value: &Value) -> Result<Model> {
 }
 
 fn period_of(path: &Path, value: &Map<String, Value>) -> Result<Period> {
-    let mut period = Period { valid: Valid::Always, request: 0.0, tiers: Vec::new() };
+    let mut period = Period { valid: Valid::Always, request: 0.0, second: 0.0, tiers: Vec::new() };
     let mut prices = Map::new();
     for (name, value) in value {
         let path = path.member(name);
@@ -209,6 +218,7 @@ fn period_of(path: &Path, value: &Map<String, Value>) -> Result<Period> {
                 period.valid = daily(value).ok_or_else(|| path.wrong(value, right))?;
             }
             "request" => period.request = path.price(value, "a number of US dollars per request")?,
+            "second" => period.second = path.price(value, "a number of US dollars per second")?,
             "tiers" => {}
             _ => drop(prices.insert(name.clone(), value.clone())),
         }
@@ -235,7 +245,8 @@ fn prices_of(path: &Path, own: &Map<String, Value>, base: &Map<String, Value>) -
     let get = |name: &str| own.get(name).or_else(|| base.get(name)).filter(|value| !value.is_null());
     for name in own.keys() {
         if !NAMES.contains(&name.as_str()) {
-            let near = NAMES.iter().chain(&["context_window", "max_output_tokens", "request", "tiers", "periods"]);
+            let others = ["context_window", "max_output_tokens", "request", "second", "tiers", "periods"];
+            let near = NAMES.iter().chain(&others).chain(&SERVICES);
             let near = near.max_by(|a, b| strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b)));
             let near = near.copied().unwrap_or(INPUT);
             return Err(Error::argument(format!("{} has no meaning: did you mean {near:?}?", path.member(name).0)));

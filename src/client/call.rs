@@ -8,6 +8,7 @@ use super::admission_progress::AdmissionProgress;
 use super::attempt_log::AttemptLog;
 use super::callbacks::Callbacks;
 use super::settings::OwnLimits;
+use super::spending::SpendingLimit;
 use crate::limits::Priority;
 use crate::providers::Deployment;
 use crate::transport::deadline::Timeouts;
@@ -44,6 +45,8 @@ pub struct Call {
     pub attempt_log: Option<Arc<AttemptLog>>,
     /// Functions of the caller's that give keys and header fields for each attempt.
     pub callbacks: Option<Box<Callbacks>>,
+    /// What calls may cost, if there is a limit.
+    pub budget: Option<Arc<SpendingLimit>>,
     /// Observer of the call's admission.
     pub admission_observer: Option<Arc<dyn AdmissionObserver>>,
 }

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::codec::unix_seconds;
-use crate::catalog::Catalog;
+use super::notices::notify;
+use crate::catalog::{Bill, Catalog};
 use crate::providers::Deployment;
 use crate::types::answer::Meta;
 use crate::types::operation::Operation;
@@ -19,16 +20,30 @@ const USUAL_OUTPUT: u64 = 500;
 /// Number of tokens of a prompt with media.
 const USUAL_MEDIA_INPUT: u64 = 1000;
 
-/// Writes the usage and the cost of a call into its record.
-pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, meta: &mut Meta) {
+/// Writes the usage and the cost of a call into its record. `service` is the service tier that the answer names.
+pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, service: Option<&str>, meta: &mut Meta) {
     let deployment = &call.deployment;
-    let cost = || {
-        let model = catalog.find(deployment.provider.row().name, &deployment.model)?;
-        model.cost(&usage?, unix_seconds())
-    };
-    let cost = cost();
+    let provider = deployment.provider.row().name;
+    let seconds = meta.record.as_ref().map_or(meta.latency, |record| record.total.max(meta.latency)).as_secs_f64();
+    let model = catalog.find(provider, &deployment.model);
+    let cost = model.and_then(|model| model.cost_of(&Bill { usage, service, seconds }, unix_seconds()));
+    if cost.is_none() && usage.is_some() && catalog.is_first_unknown(provider, &deployment.model) {
+        let of = service.map(|service| format!(" of the service tier {service:?}")).unwrap_or_default();
+        notify(format!(
+            "the cost of calls of {provider}/{}{of} is not known: the catalog has no price of it, or of a class of its tokens",
+            deployment.model
+        ));
+    }
     let record = meta.record.get_or_insert_default();
     (record.usage, record.cost) = (usage, cost);
+}
+
+/// Returns the service tier that an answer, or the chunk with its usage, names.
+pub(super) fn service_tier(answer: &[u8]) -> Option<&str> {
+    const NAME: &[u8] = b"\"service_tier\":";
+    // Of a text in the answer, the quotes are escaped.
+    let rest = answer.get(memmem::find(answer, NAME)? + NAME.len()..)?.trim_ascii_start().strip_prefix(b"\"")?;
+    std::str::from_utf8(&rest[..memchr::memchr(b'"', rest)?]).ok()
 }
 
 /// Returns an estimate of the number of tokens of a prompt; `None` if it has media, whose bytes say little.
@@ -47,8 +62,13 @@ fn prompt_tokens(params: &Params) -> Option<u64> {
 
 /// Returns an estimate of the usage of a call, for comparing deployments and for saying beforehand what a job will cost.
 pub fn expected_usage(operation: Operation, params: &Params, max_tokens: Option<u64>) -> Usage {
+    prompt_usage(operation, params, max_tokens.map(|most| most.min(USUAL_OUTPUT)))
+}
+
+/// Returns an estimate of the usage of a call that answers with `max_tokens`.
+pub(super) fn prompt_usage(operation: Operation, params: &Params, max_tokens: Option<u64>) -> Usage {
     let has_output = !matches!(operation, Operation::Embedding | Operation::Rerank);
-    let output = if has_output { max_tokens.unwrap_or(USUAL_OUTPUT).min(USUAL_OUTPUT) } else { 0 };
+    let output = if has_output { max_tokens.unwrap_or(USUAL_OUTPUT) } else { 0 };
     Usage { input: prompt_tokens(params).unwrap_or(USUAL_MEDIA_INPUT), output, ..Usage::default() }
 }
 

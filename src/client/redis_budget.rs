@@ -59,7 +59,7 @@ impl Drop for Tasks {
 }
 
 /// Returns the client of a Redis: one connection for all quotas of a runtime with the same settings of TLS.
-fn client(settings: &RedisSettings<'_>) -> Result<Client> {
+pub(super) fn client(settings: &RedisSettings<'_>) -> Result<Client> {
     type Clients = (u32, HashMap<(tokio::runtime::Id, Secret, [u8; 32]), Client>);
     static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
     let address = Address::parse("share", settings.url.expose())?;

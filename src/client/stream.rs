@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::attempt::{Attempt, repeat};
 use super::call::Call;
 use super::codec::{answered, decode_elsewhere, unix_seconds, without_mark};
-use super::pricing::price;
+use super::pricing::{price, service_tier};
 use super::retry::{Decision, Event};
+use super::spending::Reservation;
 use super::state::CallState;
 use super::stats::InFlight;
 use crate::catalog::Catalog;
@@ -66,6 +67,10 @@ pub struct Stream<'a> {
     observer: Option<Box<dyn StreamObserver>>,
     /// Prices, if usage and cost are to be recorded.
     pub(super) catalog: Option<&'a Catalog>,
+    /// Service tier that the answer names.
+    service: Option<Box<str>>,
+    /// What was set aside of a budget.
+    pub(super) reservation: Option<Box<Reservation>>,
 }
 
 /// Chunks of a stream that were read before the caller asked for any.
@@ -154,6 +159,8 @@ impl<'a> Stream<'a> {
             ahead: None,
             observer: None,
             catalog: None,
+            service: None,
+            reservation: None,
         }
     }
 
@@ -276,14 +283,20 @@ impl<'a> Stream<'a> {
         };
         if self.catalog.is_some() || self.call.is_observed() {
             let operation = self.call.request.operation;
-            let told = searched.iter().rev().find_map(|(chunk, _)| Usage::of_chunk(operation, chunk));
-            record.usage = told.or(record.usage);
+            let told = |(chunk, _): &Chunk| Some((Usage::of_chunk(operation, chunk)?, chunk.clone()));
+            if let Some((usage, chunk)) = searched.iter().rev().find_map(told) {
+                record.usage = Some(usage);
+                self.service = service_tier(&chunk).map(Into::into);
+            }
         }
         if !more {
             record.total = self.state.deadline.elapsed();
             let usage = record.usage;
             if let Some(catalog) = self.catalog {
-                price(catalog, &self.call, usage, &mut self.meta);
+                price(catalog, &self.call, usage, self.service.as_deref(), &mut self.meta);
+            }
+            if let Some(reservation) = self.reservation.take() {
+                reservation.settle(self.meta.record.as_ref().and_then(|record| record.cost));
             }
         }
     }

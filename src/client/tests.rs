@@ -32,6 +32,7 @@ fn call(max_retries: u32) -> Call {
         progress: None,
         attempt_log: None,
         callbacks: None,
+        budget: None,
         admission_observer: None,
     }
 }

@@ -43,11 +43,14 @@ use super::sync::handoff::BlockingWaiter;
 use super::sync::wait::wait;
 use super::values;
 use super::{quota_status, router_status};
-use crate::client::{AttemptLog, Settings, StatsSnapshot};
+use crate::catalog::Bill;
+use crate::client::{AttemptLog, Settings, StatsSnapshot, notify};
 use crate::error::Error;
 use crate::limits::Priority;
+use crate::providers::{batch_price, provider_of};
 use crate::types::nearest::nearest;
 use crate::types::operation::Operation;
+use crate::types::usage::Usage;
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]
@@ -102,7 +105,7 @@ impl State {
 impl Client {
     #[new]
     #[classmethod]
-    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, on_call=None, tags=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, providers=None, aliases=None, defaults=None, cassette=None)")]
+    #[pyo3(signature = (*args, **settings), text_signature = "(*, api_key=None, base_url=None, api_version=None, azure_ad_token_provider=None, timeout=None, max_retries=None, max_retry_after=None, headers=None, request_headers=None, on_call=None, tags=None, drop_params=None, unknown_params=None, http2=None, allow_http=None, ca_bundle=None, client_cert=None, verify=None, proxy=None, max_connections=None, max_in_flight=None, limits=None, priority=None, max_header_size=None, max_body_size=None, max_event_size=None, max_stream_size=None, max_values=None, max_nesting=None, catalog=None, cache=None, ttl=None, budget=None, providers=None, aliases=None, defaults=None, cassette=None)")]
     fn new(
         class: &Bound<'_, PyType>,
         args: &Bound<'_, PyTuple>,
@@ -198,11 +201,12 @@ impl Client {
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
     ///     cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
     ///     ttl: seconds for which answers are kept, and maximum age of those that are taken.
+    ///     budget: what the calls may cost, a `Budget`; ``False`` for calls without.
     ///     tags: a dict of labels for the records of the calls, added to those of the client; see `on_call`.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
-    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None, cache=None, ttl=None, tags=None)")]
+    #[pyo3(signature = (**options), text_signature = "($self, *, timeout=None, max_retries=None, max_retry_after=None, drop_params=None, unknown_params=None, headers=None, priority=None, cache=None, ttl=None, budget=None, tags=None)")]
     fn with_options<'py>(slf: &Bound<'py, Self>, options: Option<Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let options = options.map_or_else(|| values::dict(py), Ok)?;
@@ -459,6 +463,47 @@ impl Client {
             Some(router) => router_status::router(py, &router, &quotas),
             None => values::dict(py),
         }
+    }
+
+    /// True if the client has prices.
+    #[getter]
+    fn has_catalog(&self) -> bool {
+        self.state().settings.catalog.is_some()
+    }
+
+    /// Returns the cost of a call of a model in US dollars, by the client's catalog; `None` if it is not known, which is said once.
+    /// ``usage`` is JSON: an answer with ``usage`` as a provider tells it or, with ``in_classes``, the classes of ``meta.usage``.
+    fn price(
+        &self,
+        py: Python<'_>,
+        model: &str,
+        usage: Option<&[u8]>,
+        in_classes: bool,
+        service: Option<&str>,
+        seconds: f64,
+    ) -> PyResult<Option<f64>> {
+        let (provider, model) = provider_of(model).map_err(|error| exception(py, error))?;
+        let provider = provider.row().name;
+        let wrong = |error: serde_json::Error| argument(py, format!("usage is not as a meta.usage has it: {error}"));
+        let usage = match usage {
+            Some(json) if in_classes => Some(serde_json::from_slice::<Usage>(json).map_err(wrong)?),
+            Some(json) => Usage::of(Operation::Chat, json),
+            None => None,
+        };
+        let Some(catalog) = &self.state().settings.catalog else { return Ok(None) };
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let entry = catalog.find(provider, model);
+        let cost = |service| entry.as_ref()?.cost_of(&Bill { usage, service, seconds }, at);
+        // Where an entry does not say what a batch costs, the provider does.
+        let of_batch = || Some(cost(None)? * batch_price(provider).ok()?);
+        let cost = cost(service).or_else(|| if service == Some("batch") { of_batch() } else { None });
+        if cost.is_none() && catalog.is_first_unknown(provider, model) {
+            notify(format!(
+                "the cost of {provider}/{model} is not known: the catalog has no price of it, or of a class of its tokens"
+            ));
+            log::write_notices(py);
+        }
+        Ok(cost)
     }
 
     /// Returns counts of the client's calls, retries, connections and bytes so far, in all and by provider.

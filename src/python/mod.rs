@@ -61,6 +61,8 @@ mod native {
     use pyo3::types::{PyBytes, PyDict, PyType};
 
     #[pymodule_export]
+    use super::arguments::budget::Budget;
+    #[pymodule_export]
     use super::arguments::cache::Cache;
     #[pymodule_export]
     use super::arguments::concealed::{Arguments, conceal};

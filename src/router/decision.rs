@@ -161,6 +161,7 @@ fn class_of(error: &Error) -> FailureClass {
         | ErrorKind::ContextWindowExceeded
         | ErrorKind::ContentPolicyViolation
         | ErrorKind::UnprocessableEntity
+        | ErrorKind::BudgetExceeded
         | ErrorKind::Internal
         | ErrorKind::Journal
         | ErrorKind::JobLocked

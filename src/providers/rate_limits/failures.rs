@@ -211,6 +211,7 @@ fn class_of(error: &Error) -> FailureClass {
         | ErrorKind::ContextWindowExceeded
         | ErrorKind::ContentPolicyViolation
         | ErrorKind::UnprocessableEntity
+        | ErrorKind::BudgetExceeded
         | ErrorKind::Internal => return BadRequest,
         ErrorKind::ApiConnection | ErrorKind::IncompleteStream | ErrorKind::ApiResponseValidation => return Transient,
         _ => {}

@@ -10,6 +10,7 @@ use pyo3::types::PyDict;
 use super::cache::CacheArgs;
 use super::configuration::Configuration;
 use super::functions::CallbackArgs;
+use crate::client::SpendingLimit;
 use crate::limits::Priority;
 use crate::providers::DeploymentArgs;
 use crate::transport::deadline::Timeouts;
@@ -38,6 +39,8 @@ pub(crate) struct Defaults {
     pub cache: CacheArgs,
     /// The user's own labels of the calls, for their records.
     pub tags: Option<Arc<Py<PyDict>>>,
+    /// What calls may cost.
+    pub budget: Option<Arc<SpendingLimit>>,
     /// Functions that give the credentials and header fields of each attempt.
     pub functions: CallbackArgs,
 }

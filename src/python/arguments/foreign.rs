@@ -34,7 +34,7 @@ const ROUTER: &str =
     "make a router: Router({\"main\": [models]}, fallbacks={\"main\": [\"other\"]}) has the methods of a client";
 const CACHE: &str =
     "make a client that keeps answers: Client(cache=Cache.memory()), and cache=False for a call without";
-const NO_BUDGETS: &str = "there are no budgets: leave it out, and add up response.meta.cost";
+const BUDGETS: &str = "make a client with a budget: Client(budget=Budget(10.0, per=\"day\"))";
 const PRICES: &str =
     "prices stand in a client's catalog: Client(catalog={\"provider/model\": {\"input\": 2.5, \"output\": 10}})";
 const NO_CALLBACKS: &str = "there are no callbacks: the logger \"ritellm\" has a record for each attempt";
@@ -114,8 +114,8 @@ const CALLS: &[(&str, Fate)] = &[
     ("rpm", Refused("make a client: Client(limits={\"provider/model\": {\"rpm\": …}})")),
     ("tpm", Refused("make a client: Client(limits={\"provider/model\": {\"tpm\": …}})")),
     ("max_parallel_requests", Refused("make a client: Client(max_in_flight=…)")),
-    ("max_budget", Refused(NO_BUDGETS)),
-    ("budget_duration", Refused(NO_BUDGETS)),
+    ("max_budget", Refused(BUDGETS)),
+    ("budget_duration", Refused(BUDGETS)),
     ("input_cost_per_token", Refused(PRICES)),
     ("output_cost_per_token", Refused(PRICES)),
     ("input_cost_per_second", Refused(PRICES)),

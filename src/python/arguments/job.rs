@@ -185,6 +185,8 @@ fn make(options: CallOptions, deployment: Deployment, callbacks: Option<Box<Call
         attempt_log: None,
         callbacks,
         progress: None,
+        // A job has `max_cost`.
+        budget: None,
         admission_observer: None,
     }
 }

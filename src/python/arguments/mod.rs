@@ -1,6 +1,7 @@
 //! Keyword arguments of calls and clients: read, checked, and told apart from parameters of the request.
 
 mod body;
+pub(crate) mod budget;
 pub(crate) mod cache;
 mod catalog;
 pub(crate) mod concealed;

@@ -92,6 +92,7 @@ pub(crate) fn parse_args(
         progress: None,
         attempt_log: None,
         callbacks,
+        budget: defaults.budget.clone(),
         admission_observer: None,
     };
     let lookup = match cache.is_on() {

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping, PyString};
 
+use super::budget::Budget;
 use super::cache::Cache;
 use super::limits::Limits;
 use super::settings::{self, Pickled};
@@ -188,5 +189,6 @@ fn is_secret(name: &str, value: &Bound<'_, PyAny>) -> bool {
 fn has_password(value: &Bound<'_, PyAny>) -> bool {
     let is_in_address = value.cast::<PyString>().is_ok_and(|url| url.to_string().contains('@'));
     let is_cache = value.cast::<Cache>().is_ok_and(|cache| cache.get().has_password());
-    is_in_address || is_cache || value.cast::<Limits>().is_ok_and(|limits| limits.get().has_password())
+    let is_budget = value.cast::<Budget>().is_ok_and(|budget| budget.get().has_password());
+    is_in_address || is_cache || is_budget || value.cast::<Limits>().is_ok_and(|limits| limits.get().has_password())
 }

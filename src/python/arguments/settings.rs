@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use super::defaults::Defaults;
 use super::router::RouterArgs;
 use super::withheld::WITHHELD;
-use super::{catalog, configuration, connection, foreign, functions, limits, readers, router};
+use super::{budget, catalog, configuration, connection, foreign, functions, limits, readers, router};
 use crate::client::Settings;
 use crate::limits::Priority;
 use crate::python::errors::{argument, wrong};
@@ -83,6 +83,7 @@ pub(crate) const CALL_OPTIONS: &[&str] = &[
     "cache",
     "ttl",
     "tags",
+    "budget",
 ];
 
 /// Names of the settings that concern connections, or what all calls of a client share.
@@ -250,6 +251,10 @@ const SETTINGS: &[Setting] = &[
     }),
     setting("cache", UnlessPassword, |client, name, value| client.defaults.cache.read(name, value)),
     setting("ttl", Always, |client, _, value| client.defaults.cache.read_ttl(value)),
+    setting("budget", UnlessPassword, |client, name, value| {
+        client.defaults.budget = budget::read(name, value)?;
+        Ok(())
+    }),
     setting("providers", WithoutSecrets, |client, name, value| {
         configuration::part(&mut client.defaults.configuration).read_providers(name, value)
     }),
@@ -363,6 +368,9 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<Read> {
             }
         }
     }
+    if client.defaults.budget.is_some() && client.settings.catalog.is_none() {
+        client.settings.catalog = Some(usual_prices(given.py())?);
+    }
     if let Some(configuration) = &client.defaults.configuration {
         configuration.check(given.py())?;
     }
@@ -377,6 +385,18 @@ pub(crate) fn read(given: &Bound<'_, PyDict>) -> PyResult<Read> {
     // Last: the deployments begin with the client's timeouts.
     let router = client.router.map(|router| router::read(router.bind(given.py()), &client.defaults)).transpose()?;
     Ok(Read { defaults: client.defaults, settings: client.settings, router, hooks: client.hooks })
+}
+
+/// Returns the prices for a client that has a budget and no catalog.
+#[cold]
+fn usual_prices(py: Python<'_>) -> PyResult<Arc<crate::catalog::Catalog>> {
+    catalog::read("catalog", intern!(py, "genai-prices").as_any()).map_err(|_| {
+        argument(
+            py,
+            "budget needs prices: Client(catalog={\"provider/model\": {\"input\": 2.5, \"output\": 10}}) would be right, or those of \
+             the package genai-prices (pip install 'ritellm[prices]')",
+        )
+    })
 }
 
 /// Reads the priority of a client's calls.
