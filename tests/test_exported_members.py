@@ -88,6 +88,7 @@ NAMES = [
     "Stream",
     "StructuredOutputError",
     "Timeout",
+    "TokenCount",
     "Tool",
     "ToolCall",
     "ToolRun",
@@ -100,6 +101,7 @@ NAMES = [
     "__version__",
     "aclose",
     "acompletion",
+    "acount_tokens",
     "aembedding",
     "arerank",
     "aresponses",
@@ -111,6 +113,7 @@ NAMES = [
     "completion",
     "configure",
     "cost",
+    "count_tokens",
     "embedding",
     "file",
     "files",
@@ -127,6 +130,7 @@ NAMES = [
     "stats",
     "stream_chunk_builder",
     "tool",
+    "trim_messages",
     "while_connected",
 ]
 

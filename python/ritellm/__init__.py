@@ -162,6 +162,7 @@ __all__ = [
     "Stream",
     "StructuredOutputError",
     "Timeout",
+    "TokenCount",
     "Tool",
     "ToolCall",
     "ToolRun",
@@ -174,6 +175,7 @@ __all__ = [
     "__version__",
     "aclose",
     "acompletion",
+    "acount_tokens",
     "aembedding",
     "arerank",
     "aresponses",
@@ -185,6 +187,7 @@ __all__ = [
     "completion",
     "configure",
     "cost",
+    "count_tokens",
     "embedding",
     "file",
     "files",
@@ -201,6 +204,7 @@ __all__ = [
     "stats",
     "stream_chunk_builder",
     "tool",
+    "trim_messages",
     "while_connected",
 ]
 
@@ -211,6 +215,7 @@ if TYPE_CHECKING:
     from ritellm._http_errors import ErrorReply, http_error
     from ritellm._media import file, image
     from ritellm._structured import ParsedChatCompletion, ParsedResponse, ParsedStream
+    from ritellm._tokens import TokenCount, acount_tokens, count_tokens, trim_messages
     from ritellm._tool_loops import ToolRunStream
     from ritellm._tool_runs import RunAnswer, RunCall, RunChunk, RunOutput, ToolRun, ToolStep
     from ritellm._tools import Tool, tool
@@ -240,15 +245,19 @@ _LAZY = {
     "Tool": "ritellm._tools",
     "ToolRun": "ritellm._tool_runs",
     "ToolRunStream": "ritellm._tool_loops",
+    "TokenCount": "ritellm._tokens",
     "ToolStep": "ritellm._tool_runs",
     "bulk": "ritellm._bulk",
+    "acount_tokens": "ritellm._tokens",
     "cost": "ritellm._cost",
+    "count_tokens": "ritellm._tokens",
     "file": "ritellm._media",
     "http_error": "ritellm._http_errors",
     "image": "ritellm._media",
     "ndjson": "ritellm._web",
     "sse": "ritellm._web",
     "tool": "ritellm._tools",
+    "trim_messages": "ritellm._tokens",
     "while_connected": "ritellm._web",
 }
 

@@ -8,6 +8,7 @@
 //! - `resolve`: from a model's name to a [`Deployment`]
 //! - `chat`, `embeddings`, `responses`, `rerank`, `speech`, `resources`: the endpoints of OpenAI's format
 //! - `anthropic`, `azure`, `bedrock`, `cohere`, `gemini`, `ollama`: wires of their own
+//! - `count_tokens`: the number of tokens of a prompt
 //! - `rate_limits`: what answers and failures say about quotas
 //! - `structured`: the forms in which models are asked for answers that follow a schema
 //! - `state`: the state at providers that requests and answers name
@@ -22,6 +23,7 @@ mod bedrock;
 mod bytes_stream;
 mod chat;
 mod cohere;
+mod count_tokens;
 mod custom;
 mod delta_cache;
 mod edit;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::batch_rows::{self, BatchRows};
 use super::chat::Chat;
+use super::count_tokens::Tokenize;
 use super::embeddings::Embeddings;
 use super::http::{DestinationOf, Host, destination};
 use super::rerank::Rerank;
@@ -51,6 +52,7 @@ pub(super) fn endpoints(
             Operation::Responses => Box::new(Responses(host)),
             Operation::Rerank => Box::new(Rerank(host)),
             Operation::Speech => Box::new(Speech(host)),
+            Operation::CountTokens => Box::new(Tokenize(host)),
             resource => {
                 let route = ROUTES.iter().find(|route| route.operation == *resource).expect("each has its route");
                 Box::new(Resource { host, route })

@@ -112,6 +112,9 @@ pub(super) const MODELS: &[Operation] = &[Operation::Chat, Operation::Embedding,
 /// Speech from text.
 pub(super) const SPEECH: &[Operation] = &[Operation::Speech];
 
+/// Counts of tokens.
+pub(super) const TOKENS: &[Operation] = &[Operation::CountTokens];
+
 /// Reranking.
 pub(super) const RERANK: &[Operation] = &[Operation::Rerank];
 

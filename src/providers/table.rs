@@ -9,7 +9,7 @@ use super::embeddings::{EmbeddingRow, PLAIN};
 use super::media_sizes;
 use super::rate_limits::table as limits;
 use super::rerank::{self, RerankRow};
-use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH};
+use super::row::{FILES_AND_BATCHES, HOSTED, MODELS, OWN_SERVER, RERANK, Row, SPEECH, TOKENS};
 use super::structured::support as structured;
 use super::tools::grammar::{Grammar, Words};
 
@@ -76,7 +76,7 @@ pub const TABLE: &[Row] = &[
         has_developer_role: true,
         tools: Grammar::OPENAI,
         embedding: OPENAI_EMBEDDINGS,
-        operations: &[MODELS, SPEECH, FILES_AND_BATCHES],
+        operations: &[MODELS, SPEECH, FILES_AND_BATCHES, TOKENS],
         media: media_sizes::OPENAI,
         rate_limits: &limits::OPENAI,
         structured: structured::OPENAI_MODELS,
@@ -454,7 +454,7 @@ pub const TABLE: &[Row] = &[
         stream_usage: true,
         embedding: BASE64,
         // https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html#re-rank-api
-        operations: &[MODELS, RERANK],
+        operations: &[MODELS, RERANK, TOKENS],
         ..OWN_SERVER
     },
     Row {
@@ -473,6 +473,7 @@ pub const TABLE: &[Row] = &[
         base_url: "http://localhost:8080/v1",
         key_variables: &["LLAMAFILE_API_KEY"],
         root_url_variables: &[("LLAMAFILE_API_BASE", "/v1")],
+        operations: &[MODELS, TOKENS],
         stream_usage: true,
         spelled: &[MAX_TOKENS],
         ..OWN_SERVER

@@ -495,7 +495,7 @@ impl Client {
         let entry = catalog.find(provider, model);
         let cost = |service| entry.as_ref()?.cost_of(&Bill { usage, service, seconds }, at);
         // Where an entry does not say what a batch costs, the provider does.
-        let of_batch = || Some(cost(None)? * batch_price(provider).ok()?);
+        let of_batch = || Some(cost(None)? * batch_price(provider).ok()??);
         let cost = cost(service).or_else(|| if service == Some("batch") { of_batch() } else { None });
         if cost.is_none() && catalog.is_first_unknown(provider, model) {
             notify(format!(

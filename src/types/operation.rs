@@ -17,6 +17,8 @@ pub enum Operation {
     Rerank,
     /// Text to speech: audio bytes.
     Speech,
+    /// The number of tokens of a prompt.
+    CountTokens,
     /// Uploads a file.
     FileCreate,
     /// Lists the account's files, one page at a time.
@@ -139,7 +141,7 @@ impl Spec {
 }
 
 /// Every operation, in the order of the variants.
-pub static SPECS: [Spec; 17] = [
+pub static SPECS: [Spec; 18] = [
     Spec::new(Operation::Chat, "chat", "chat completions", "messages")
         .giving(Output::ChatCompletion)
         .streaming(Streaming::Chunks),
@@ -151,6 +153,7 @@ pub static SPECS: [Spec; 17] = [
         .streaming(Streaming::Events),
     Spec::new(Operation::Rerank, "rerank", "rankings", "query").giving(Output::RerankResponse),
     Spec::new(Operation::Speech, "speech", "speech", "input").giving(Output::Binary).streaming(Streaming::Bytes),
+    Spec::new(Operation::CountTokens, "count_tokens", "counts of tokens", "messages"),
     Spec::of_account(Operation::FileCreate, "file_create", "files", "file").giving(Output::FileObject),
     Spec::of_account(Operation::FileList, "file_list", "files", "after").without_input().giving(Output::FilePage),
     Spec::of_account(Operation::FileRetrieve, "file_retrieve", "files", "file_id").giving(Output::FileObject),

@@ -27,6 +27,7 @@ use http::{HeaderName, HeaderValue, Uri};
 
 use super::batch_rows::BatchRows;
 use super::batches::RawResults;
+use super::count_tokens::{self, Counting};
 use super::families::claude::Model;
 use super::http::{accepted, bearer, headers};
 use super::media_sizes;
@@ -119,6 +120,8 @@ impl Host {
 
 static CHAT: WithTools<Anthropic> = WithTools { row: &ROW, wire: &Anthropic };
 
+static COUNT: Counting = Counting { name: "anthropic", chat: &CHAT, rewrite: count_tokens::anthropic };
+
 /// The provider.
 pub(super) struct Anthropic;
 
@@ -135,6 +138,7 @@ impl Provider for Anthropic {
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
         static ENDPOINTS: &[(Operation, &dyn Endpoint)] = &[
             (Operation::Chat, &CHAT),
+            (Operation::CountTokens, &COUNT),
             (Operation::BatchCreate, &batches::Create),
             (Operation::BatchList, &batches::BATCH_LIST),
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),

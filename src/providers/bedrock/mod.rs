@@ -35,6 +35,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::count_tokens::{self, Counting};
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::families::claude;
 use super::rate_limits::table as limits;
@@ -91,6 +92,8 @@ static ROW: Row = Row {
 
 static CHAT: WithTools<Bedrock> = WithTools { row: &ROW, wire: &Bedrock };
 
+static COUNT: Counting = Counting { name: "bedrock", chat: &CHAT, rewrite: count_tokens::bedrock };
+
 impl Provider for Bedrock {
     fn row(&self) -> &'static Row {
         &ROW
@@ -102,7 +105,7 @@ impl Provider for Bedrock {
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
         static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
-            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Invoke)];
+            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Invoke), (Operation::CountTokens, &COUNT)];
         ENDPOINTS
     }
 

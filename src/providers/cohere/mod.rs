@@ -29,6 +29,7 @@ mod tools;
 
 use bytes::Bytes;
 
+use super::count_tokens::{self, Counting};
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::http::{Destination, Host, accepted, destination};
 use super::rate_limits::table as limits;
@@ -93,6 +94,8 @@ static ROW: Row = Row {
 
 static CHAT: WithTools<Cohere> = WithTools { row: &ROW, wire: &Cohere };
 
+static COUNT: Counting = Counting { name: "cohere", chat: &CHAT, rewrite: count_tokens::cohere };
+
 /// Name of the native members in `provider_specific_fields`.
 const DIALECT: &str = "cohere";
 
@@ -111,8 +114,12 @@ impl Provider for Cohere {
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
         static RERANK: Rerank = Rerank(Host { row: &ROW, destination: rerank_destination });
-        static ENDPOINTS: &[(Operation, &dyn Endpoint)] =
-            &[(Operation::Chat, &CHAT), (Operation::Embedding, &embedding::Embed), (Operation::Rerank, &RERANK)];
+        static ENDPOINTS: &[(Operation, &dyn Endpoint)] = &[
+            (Operation::Chat, &CHAT),
+            (Operation::Embedding, &embedding::Embed),
+            (Operation::Rerank, &RERANK),
+            (Operation::CountTokens, &COUNT),
+        ];
         ENDPOINTS
     }
 

@@ -38,6 +38,7 @@ use self::reader::Reader;
 use self::stream::GeminiChunks;
 use super::batch_rows::BatchRows;
 use super::batches::RawResults;
+use super::count_tokens::{self, Counting};
 use super::embeddings::{EmbeddingRow, PLAIN};
 use super::families::claude::Model;
 use super::http::{accepted, headers};
@@ -74,6 +75,10 @@ pub(super) static VERTEX: Gemini = Gemini { row: &VERTEX_ROW, is_vertex: true };
 
 static GEMINI_CHAT: WithTools<Gemini> = WithTools { row: &GEMINI_ROW, wire: &GEMINI };
 static VERTEX_CHAT: WithTools<Gemini> = WithTools { row: &VERTEX_ROW, wire: &VERTEX };
+
+static GEMINI_COUNT: Counting = Counting { name: "gemini", chat: &GEMINI_CHAT, rewrite: count_tokens::gemini };
+static VERTEX_COUNT: Counting =
+    Counting { name: "vertex", chat: &publishers::VertexChat, rewrite: count_tokens::vertex };
 
 /// Function names as `FunctionDeclaration` documents them, with the lower of its two documented limits on their length.
 /// Ids are the model's.
@@ -132,11 +137,15 @@ impl Provider for Gemini {
     }
 
     fn endpoints(&self) -> &[(Operation, &'static dyn Endpoint)] {
-        static OF_VERTEX: &[(Operation, &dyn Endpoint)] =
-            &[(Operation::Chat, &publishers::VertexChat), (Operation::Embedding, &embedding::Vertex)];
+        static OF_VERTEX: &[(Operation, &dyn Endpoint)] = &[
+            (Operation::Chat, &publishers::VertexChat),
+            (Operation::Embedding, &embedding::Vertex),
+            (Operation::CountTokens, &VERTEX_COUNT),
+        ];
         static OF_GEMINI: &[(Operation, &dyn Endpoint)] = &[
             (Operation::Chat, &GEMINI_CHAT),
             (Operation::Embedding, &embedding::Batch),
+            (Operation::CountTokens, &GEMINI_COUNT),
             (Operation::BatchCreate, &batches::Create),
             (Operation::BatchList, &batches::BATCH_LIST),
             (Operation::BatchRetrieve, &batches::BATCH_RETRIEVE),

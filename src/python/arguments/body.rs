@@ -26,7 +26,7 @@ pub(super) type Argument<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
 pub(super) fn check<'py>(request: &mut Request, input: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
     let spec = request.operation.spec();
     match request.operation {
-        Operation::Chat => check_messages(input),
+        Operation::Chat | Operation::CountTokens => check_messages(input),
         Operation::Embedding => check_input(input),
         Operation::FileCreate | Operation::BatchSubmit => {
             request.upload = Some(Arc::new(upload::upload(input)?));

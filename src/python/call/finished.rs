@@ -146,7 +146,10 @@ fn object<'py>(py: Python<'py>, answer: Answer, prepared: &PreparedCall) -> PyRe
         prepared.deepest,
     ) {
         Ok(object) => {
-            set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
+            // A plain object has no place for it.
+            if prepared.call.request.operation.spec().output != Output::Object {
+                set_slot(&object, intern!(py, "meta"), &Bound::new(py, Meta::of(meta))?.into_any())?;
+            }
             Ok(object)
         }
         Err(error) if error.is_instance_of::<PyMemoryError>(py) => Err(error),
