@@ -30,9 +30,11 @@ from server import (
     Gate,
     Request,
     Server,
+    chunk_of,
     completion_of,
     dumped,
     event,
+    events,
     eventually,
     plain,
     refusal,
@@ -50,6 +52,7 @@ from ritellm import (
     IncompleteStreamError,
     InternalServerError,
     InvalidArgumentError,
+    OutputValidationError,
     Router,
     Timeout,
     configure,
@@ -216,6 +219,61 @@ class TestWholeAnswers:
         assert parsed[1].meta.cached
         other = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0}}}
         assert not client.completion(MODEL, MESSAGES, response_format=other).meta.cached
+
+    def test_a_kept_answer_that_does_not_fit_is_replaced(self, call: Call, client: Client, at_openai: Server) -> None:
+        at_openai.answer(plain("no JSON"), plain('{"a": 1}'))
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+        with pytest.raises(OutputValidationError):
+            call(client=client, response_format=schema)
+        assert call(client=client, response_format=schema).parsed == {"a": 1}
+        assert len(at_openai.requests) == 2
+        answers = [call(client=client, response_format=schema) for _ in range(2)]
+        assert [answer.meta.cached for answer in answers] == [False, True]
+
+    def test_replays_have_every_detail(self, read: Call, client: Client, at_openai: Server) -> None:
+        """https://github.com/BerriAI/litellm/pull/42244, https://github.com/langchain-ai/langchain/issues/5965"""
+        usage = {
+            "prompt_tokens": 9,
+            "completion_tokens": 7,
+            "total_tokens": 16,
+            "prompt_tokens_details": {"cached_tokens": 4},
+            "completion_tokens_details": {"reasoning_tokens": 5},
+        }
+        logprobs = {"content": [{"token": "Hi", "logprob": -0.5, "bytes": None, "top_logprobs": []}]}
+        first = chunk_of({"role": "assistant", "reasoning_content": "Hm"})
+        second = chunk_of({"content": "Hi"})
+        second["choices"][0]["logprobs"] = logprobs
+        last = chunk_of(usage=usage) | {"choices": []}
+        at_openai.answer(stream_of(*events([first, second, chunk_of(finish_reason="stop"), last])))
+        read(client=client, logprobs=True)
+        _, stream = read(client=client, logprobs=True)
+        assert stream.meta.cached
+        completion = stream.completion
+        assert completion.usage == usage
+        assert completion.choices[0].message.reasoning_content == "Hm"
+        assert completion.choices[0].logprobs == logprobs
+
+    @pytest.mark.parametrize(
+        "name", ["max_tokens", "top_p", "stop", "n", "tool_choice", "presence_penalty", "frequency_penalty", "seed"]
+    )
+    def test_every_parameter_is_in_the_key(self, client: Client, at_openai: Server, name: str) -> None:
+        """https://github.com/567-labs/instructor/issues/2585"""
+        at_openai.answer(plain())
+        values: list[Any] = ["auto", "none"] if name == "tool_choice" else [1, 2]
+        if name == "stop":
+            values = ["a", "b"]
+        assert not any(client.completion(MODEL, MESSAGES, **{name: value}).meta.cached for value in values)
+        assert len(at_openai.requests) == 2
+
+    def test_a_system_prompt_and_an_address_are_in_the_key(self, client: Client, at_openai: Server) -> None:
+        """https://github.com/567-labs/instructor/pull/2524, https://github.com/promptfoo/promptfoo/pull/7014"""
+        at_openai.answer(plain())
+        for language in ("French", "German"):
+            messages = [{"role": "system", "content": f"Answer in {language}."}, *MESSAGES]
+            assert not client.completion(MODEL, messages).meta.cached
+        address = f"{at_openai.url}/other/v1"
+        messages = [{"role": "system", "content": "Answer in French."}, *MESSAGES]
+        assert not client.completion(MODEL, messages, base_url=address, api_key=KEY).meta.cached
 
     def test_speech(self, client: Client, at_openai: Server) -> None:
         at_openai.answer(Answer(headers={"content-type": "audio/mpeg"}, body=[b"\x00mp3"]))

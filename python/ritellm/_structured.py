@@ -99,11 +99,17 @@ class _Asking:
             )
         self.result: Any = None
         self._arguments = arguments
+        # True if the last answer was a kept one that does not fit.
+        self._replaces = False
         self._earlier: Any = None
 
     def arguments(self) -> dict[str, Any]:
         """Returns the arguments of the next question. The call takes them out of the dict."""
-        return {**self._arguments.reveal(), "response_format": self.format.core}
+        arguments = {**self._arguments.reveal(), "response_format": self.format.core}
+        if self._replaces:
+            # No answer is young enough, and the new one is kept by the next call.
+            arguments["cache"] = {"ttl": 1e-9}
+        return arguments
 
     def take(self, response: Any) -> bool:
         """Reads an answer; `result` is the response then. Returns false if the model is to be asked again."""
@@ -116,7 +122,13 @@ class _Asking:
         answer = _Answer(self.operation, response)
         try:
             self.result = _parsed(self.operation, response, answer.read(self.format))
-        except OutputValidationError as error:
+        except StructuredOutputError as error:
+            if response.meta is not None and response.meta.cached and not self._replaces:
+                # The same question would have the same answer for as long as it is kept.
+                self._replaces = True
+                return False
+            if not isinstance(error, OutputValidationError):
+                raise
             if self.retries == 0:
                 raise
             self.retries -= 1

@@ -49,8 +49,8 @@ class TokenCount(int):
         made.source, made.is_estimate = source, is_estimate
         return made
 
-    def __getnewargs__(self) -> tuple[int, str, bool]:
-        return int(self), self.source, self.is_estimate
+    def __reduce__(self) -> tuple[type[TokenCount], tuple[int, str, bool]]:
+        return TokenCount, (int(self), self.source, self.is_estimate)
 
     def __repr__(self) -> str:
         return f"TokenCount({int(self)}, source={self.source!r}, is_estimate={self.is_estimate})"
@@ -390,7 +390,10 @@ def trim_messages(
         raise InvalidArgumentError(
             f"max_tokens is of type {type(max_tokens).__name__}: a number of tokens, a whole number above 0, would be right"
         )
-    given = list(messages) if isinstance(messages, Iterable) and not isinstance(messages, str | Mapping) else messages
+    given: Any = messages
+    if not isinstance(given, str | Mapping) and isinstance(given, Iterable):
+        # An iterator is read once.
+        given = list(given)
     plain = _plain(given)
     dicts = None if tools is None else [_dict_of("tools", tool) for tool in tools]
     base = int(_at_hand(model, [], dicts))
