@@ -180,7 +180,10 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
             changed.as_mut().enable();
             begun.as_mut().enable();
             if let Some(outcome) = &self.flight.lock().outcome {
-                return outcome.as_ref().map(Clone::clone).map_err(|error| error.copy());
+                return match outcome {
+                    Ok(outcome) => Ok(outcome.clone()),
+                    Err(error) => Err(error.copy()),
+                };
             }
             if self.is_first {
                 changed.await;

@@ -39,7 +39,8 @@ pub struct Key(pub [u8; 32]);
 impl Key {
     /// Returns its first bytes as a number, by which entries are looked up in memory.
     pub fn prefix(&self) -> u64 {
-        u64::from_le_bytes(self.0[..8].try_into().expect("eight bytes"))
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// Returns it in hexadecimal digits.

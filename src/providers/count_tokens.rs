@@ -28,8 +28,11 @@ pub(super) struct Counting {
     /// The endpoint of chats.
     pub chat: &'static dyn Endpoint,
     /// Turns the address and the body of a chat into those of its count; `None` if there is no such count.
-    pub rewrite: fn(&str, &str, Map<String, Value>) -> Option<(String, Value)>,
+    pub rewrite: Rewrite,
 }
+
+/// Function of a chat's address, its model and its body.
+type Rewrite = fn(&str, &str, Map<String, Value>) -> Option<(String, Value)>;
 
 impl Endpoint for Counting {
     fn encode(&self, deployment: &Deployment, request: &Request) -> Result<Encoded> {

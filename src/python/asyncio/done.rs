@@ -29,7 +29,7 @@ impl Done {
     /// hand would let nothing else run, and could not be cancelled.
     pub fn at_hand(value: Py<PyAny>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(1);
-        let yields = COUNT.fetch_add(1, Ordering::Relaxed) % TURN_AFTER == 0;
+        let yields = COUNT.fetch_add(1, Ordering::Relaxed).is_multiple_of(TURN_AFTER);
         Self { yields: AtomicBool::new(yields), ..Self::new(value) }
     }
 }
