@@ -44,8 +44,8 @@ pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use shared_breaker::SharedBreaker;
-pub use state::host;
 pub use spending::{MAX_AMOUNT, Per, SpendingLimit};
+pub use state::host;
 pub use stats::StatsSnapshot;
 pub use stream::{Chunk, ChunkSource, Stream, StreamObserver};
 
