@@ -8,7 +8,7 @@ use super::admission_progress::AdmissionProgress;
 use super::attempt_log::AttemptLog;
 use super::callbacks::Callbacks;
 use super::settings::OwnLimits;
-use super::spending::SpendingLimit;
+use super::spending_limit::SpendingLimit;
 use crate::limits::Priority;
 use crate::providers::Deployment;
 use crate::transport::deadline::Timeouts;

@@ -19,6 +19,7 @@ use super::gate;
 use super::pricing::prompt_usage;
 use super::redis_budget::{self, RedisSettings};
 use super::settings::{Share, WhenDown};
+use super::spending_limit::{Per, SpendingLimit};
 use crate::catalog::Catalog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{Mapping, SharedFile, fork_epoch};
@@ -28,25 +29,10 @@ use crate::transport;
 
 /// Parts of a US dollar in which amounts are counted.
 const UNIT: f64 = 1e8;
-/// Maximum amount of a budget, in US dollars.
-pub const MAX_AMOUNT: f64 = 1e6;
 /// Number of bits of an amount in a word.
 const AMOUNT_BITS: u32 = 48;
 /// Length of the file in shared memory: a page.
 const FILE: usize = 4096;
-
-/// Period of a budget, by the calendar of UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Per {
-    /// So many seconds, counted from 1970.
-    Seconds(u64),
-    /// A week, from Monday.
-    Week,
-    /// A month.
-    Month,
-    /// For ever.
-    Ever,
-}
 
 impl Per {
     /// Returns the number of the period at a Unix time in seconds.
@@ -76,25 +62,6 @@ impl Per {
             Self::Ever => return None,
         }))
     }
-}
-
-/// What calls may cost in a period.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpendingLimit {
-    /// Amount in US dollars.
-    pub amount: f64,
-    /// Its period.
-    pub per: Per,
-    /// The period, as it is shown in errors.
-    pub shown: String,
-    /// Name by which those who share it find each other.
-    pub key: String,
-    /// True if calls are made whose price is not known; they count nothing.
-    pub allows_unknown: bool,
-    /// Processes that share it.
-    pub share: Share,
-    /// True if calls are made while the Redis does not answer; they count nothing.
-    pub allows_down: bool,
 }
 
 /// A counter of what was spent.
@@ -350,6 +317,7 @@ impl Reservation {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spending_limit::MAX_AMOUNT;
     use super::*;
 
     #[test]
