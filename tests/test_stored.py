@@ -107,7 +107,7 @@ class TestStored:
         for wrong in (None, 3, [1], "x"):
             with pytest.raises(InvalidArgumentError, match="a dict such as ChatCompletion"):
                 ChatCompletion.model_validate(wrong)
-            with pytest.raises(InvalidArgumentError, match="a dict such as ChatCompletion"):
+            with pytest.raises(InvalidArgumentError, match="the JSON text of a ChatCompletion would be right"):
                 ChatCompletion.from_json(json.dumps(wrong))
         with pytest.raises(ValueError, match="JSON"):
             ChatCompletion.from_json("{")

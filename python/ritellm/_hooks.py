@@ -120,9 +120,14 @@ def _deliver() -> None:
         _core.deliver_hooks(60.0)
 
 
+def _seconds(timeout: float | None) -> float:
+    # No longer than the threads of Python can wait.
+    return PATIENCE if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+
+
 def flush(timeout: float | None = None) -> bool:
     """Waits until the hooks of all calls that have ended were called. Returns false if that took longer than ``timeout``."""
-    seconds = PATIENCE if timeout is None else timeout
+    seconds = _seconds(timeout)
     is_done = _core.flush_hooks(seconds)
     if _loop is None or threading.current_thread() is _thread:
         return is_done
@@ -140,7 +145,7 @@ def flush(timeout: float | None = None) -> bool:
 
 async def aflush(timeout: float | None = None) -> bool:
     """Does the same as `flush` on an event loop, and waits for the hooks that run on it."""
-    seconds = PATIENCE if timeout is None else timeout
+    seconds = _seconds(timeout)
     this = asyncio.current_task()
     event_loop = asyncio.get_running_loop()
     tasks = {run.task for run in _running if run.task is not None and run.task.get_loop() is event_loop} - {this}

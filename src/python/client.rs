@@ -201,8 +201,8 @@ impl Client {
     ///     priority: ``"interactive"`` or ``"bulk"``: bulk calls let the others of their quota go first.
     ///     cache: a `Cache`, or ``False`` for calls that are neither looked up nor kept.
     ///     ttl: seconds for which answers are kept, and maximum age of those that are taken.
-    ///     budget: what the calls may cost, a `Budget`; ``False`` for calls without.
     ///     tags: a dict of labels for the records of the calls, added to those of the client; see `on_call`.
+    ///     budget: what the calls may cost, a `Budget`; ``False`` for calls without.
     ///
     /// Raises:
     ///     InvalidArgumentError: an option that cannot be used, or that only a new client can have.
