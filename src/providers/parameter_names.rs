@@ -12,12 +12,13 @@ use crate::types::operation::Operation;
 /// From the API reference (`platform.openai.com/docs/api-reference`), and for rerank from Cohere's, whose format is used.
 const OPENAI: &[(&[Operation], &[&str])] = {
     use Operation::{
-        BatchCancel, BatchCreate, BatchList, BatchOutput, BatchResults, BatchRetrieve, BatchSubmit, Chat, Embedding,
-        FileContent, FileCreate, FileDelete, FileList, FileRetrieve, Rerank, Responses, Speech,
+        BatchCancel, BatchCreate, BatchList, BatchOutput, BatchResults, BatchRetrieve, BatchSubmit, Chat, CountTokens,
+        Embedding, FileContent, FileCreate, FileDelete, FileList, FileRetrieve, Rerank, Responses, Speech,
     };
     &[
+        // A prompt is counted as a chat would be sent.
         (
-            &[Chat],
+            &[Chat, CountTokens],
             &[
                 "audio",
                 "frequency_penalty",
