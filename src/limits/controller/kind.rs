@@ -18,6 +18,10 @@ const CONTRADICTIONS: u32 = 8;
 /// Number of latencies after a pause in which the number in flight grows from none.
 const CLIMB: f64 = 2.0;
 
+/// Part by which the number that is usually in flight may be wrong: the mean latency is that of the last 20 answers or so, and
+/// the rate changes within a latency. Of many requests that is more than their number varies by chance.
+const UNCERTAIN: f64 = 0.05;
+
 /// What a refusal shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
@@ -124,7 +128,7 @@ impl Kind {
             // If the number is limited, none was taken at as many or more, and the number at a refusal is a high one. If a rate
             // is, it is one of many that occur at this rate.
             let slack = (2.0 * shown.on_the_way.sqrt()).floor();
-            let deviation = (0.5 * shown.usual.max(1.0)).sqrt();
+            let deviation = (0.5 * shown.usual.max(1.0) + (UNCERTAIN * shown.usual).powi(2)).sqrt();
             let below = |number: f64| 1.0 / (1.0 + (-1.702 * (number - shown.usual) / deviation).exp());
             let rare = (-1.6 - 0.8 * (1.0 - below(count)).max(1e-9).ln()).min(2.5);
             let over = shown.peak - (count - 1.0) - slack;

@@ -456,6 +456,9 @@ impl Controller {
         self.in_flight.cut((count * (1.0 - less)).round(), if again { 0.0 } else { on_the_way });
         if now >= self.settle {
             self.cut_rates(now, again);
+        } else if self.openings.is_longest() {
+            self.requests.compare_minute(now);
+            self.tokens.compare_minute(now);
         }
         let shown = Shown {
             now,

@@ -154,6 +154,11 @@ impl Openings {
         if !is_narrow && middle > now { Some(middle) } else { (at > now).then_some(at) }
     }
 
+    /// Returns true if windows seem to be of a minute, so that any minute may be what is limited.
+    pub(super) fn is_longest(&self) -> bool {
+        self.period >= LONGEST
+    }
+
     /// Returns the begin of the window of this moment, as far as openings are known.
     pub(super) fn current(&self, now: f64) -> f64 {
         if self.period <= 0.0 { self.at } else { self.at + self.period * ((now - self.at) / self.period).floor() }
