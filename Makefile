@@ -161,8 +161,8 @@ wheels: $(VENV)/.done-wheels ## build a wheel for every interpreter found into d
 	@[ -n "$(strip $(INTERPRETERS))" ] || { echo "wheels: no interpreter found; name them with INTERPRETERS=" >&2; exit 1; }
 	rm -rf dist/wheels
 	PATH="$(VIRTUAL_ENV)/bin:$$PATH" RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked --zig \
-		--compatibility $(COMPATIBILITY) --target-dir target/wheels --out dist/wheels --compression-level 9 \
-		$(addprefix --interpreter ,$(INTERPRETERS))
+		--compatibility $(COMPATIBILITY) --target-dir target/wheels --out dist/wheels $(addprefix --interpreter ,$(INTERPRETERS))
+	$(VENV)/bin/python .ci/compress_wheel.py dist/wheels/*.whl
 	for wheel in dist/wheels/*.whl; do $(VENV)/bin/auditwheel show "$$wheel"; done
 
 # Not `merge --sparse`: functions that never ran have to be in the profile with counts of 0, so that they are compiled for size
@@ -244,7 +244,8 @@ dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturi
 	rm -f dist/*.whl
 	@[ -e $(PROFILE) ] || echo "there is no $(PROFILE): the wheel will be a tenth slower" >&2
 	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
-		--interpreter $(PYO3_PYTHON) --out dist --compression-level 9
+		--interpreter $(PYO3_PYTHON) --out dist
+	$(VENV)/bin/python .ci/compress_wheel.py dist/*.whl
 	touch $@
 
 # `--force-reinstall --no-deps`: the wheel can be a different one although its version is already installed.

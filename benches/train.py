@@ -58,7 +58,7 @@ def main() -> None:
                 asyncio.run(call(server, client, mode, concurrency, count))
         for name in PROBED:
             PROBES[name]("ritellm", server.url())
-        bulk.measure(Path(folder), f"{server.url()}/{MODES['plain'].knobs}/v1", ROWS, 64)
+        bulk.of_job(bulk.Bench(Path(folder), f"{server.url()}/{MODES['plain'].knobs}/v1", ROWS, 64), ROWS)
 
 
 if __name__ == "__main__":
