@@ -287,10 +287,12 @@ class Server:
         try:
             self._loop.run_forever()
         finally:
-            listening.close()
-            # A connection that was accepted last gets its transport in the next turn, and its protocol in the one after.
+            self._loop.remove_reader(self._socket)
+            # A connection that was accepted last gets its transport in the next turn, and its protocol in the one after. Its
+            # transport fails, and is never closed, if `listening` is closed by then.
             for _ in range(2):
                 self._loop.run_until_complete(asyncio.sleep(0))
+            listening.close()
             for protocol in list(self._protocols):
                 protocol.transport.abort()
             tasks = asyncio.all_tasks(self._loop)
