@@ -510,13 +510,17 @@ class TestOneCallForMany:
         gate = Gate()
         at_openai.answer(refused_after(gate, status), refusal(status))
         calls = [asyncio.create_task(client.acompletion(MODEL, MESSAGES, max_retries=0)) for _ in range(50)]
-        await asyncio.to_thread(at_openai.wait_for_requests, 1)
+        # A call that was begun after the others: when its request is there, all wait.
+        other = client.acompletion(MODEL, [{"role": "user", "content": "another"}], max_retries=0)
+        last = asyncio.create_task(other)
+        await asyncio.to_thread(at_openai.wait_for_requests, 2)
         gate.open()
         answers = await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(last, return_exceptions=True)
         assert {getattr(answer, "status_code", None) for answer in answers} == {status}
         assert all(getattr(answer, "provider", "") == "openai" for answer in answers)
         assert len({id(answer) for answer in answers}) == 50
-        assert len(at_openai.requests) == requests
+        assert len(at_openai.requests) == requests + 1
 
     def test_threads(self, client: Client, at_openai: Server) -> None:
         gate = Gate()
