@@ -1,8 +1,11 @@
 //! Entry points: hand a call from Python to the network thread, which answers on the caller's event loop or thread.
 
+mod observing;
+mod state;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -12,8 +15,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use super::arguments::concealed::{Arguments, conceal};
 use super::arguments::defaults::Defaults;
 use super::arguments::routing::Routing;
-use super::arguments::settings::Read;
-use super::arguments::{limits, parse, pickling, readers, settings};
+use super::arguments::{limits, parse, pickling, settings};
 use super::asyncio::done::Done;
 use super::asyncio::waiter::Bridge;
 use super::call::caller::Caller;
@@ -21,36 +23,33 @@ use super::call::cancel::CancelHandle;
 use super::call::closing::{self, Closing};
 use super::call::finished::FinishedCall;
 use super::call::handle::CallHandle;
-use super::call::log::{self, Log};
-use super::call::prepared::PreparedCall;
+use super::call::log;
 use super::call::registry::Core;
 use super::call::result::CallResult;
 use super::call::task::{Job, Task};
-use super::call::watch::Watch;
 use super::errors::{argument, exception};
 use super::hooks::delivery;
 use super::hooks::list::{self, HookList};
-use super::hooks::observed::{Asked, Observed};
-use super::hooks::rows::JobHooks;
 use super::intern::intern;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
 use super::runtime::exit::FinalizeGuard;
 use super::runtime::fork::fork_epoch;
-use super::runtime::per_process::PerProcess;
 use super::runtime::thread::{self, Refused};
 use super::sync::handoff::BlockingWaiter;
 use super::sync::wait::wait;
 use super::values;
 use super::{quota_status, router_status};
 use crate::catalog::Bill;
-use crate::client::{AttemptLog, Settings, StatsSnapshot, notify};
+use crate::client::{Settings, StatsSnapshot, notify};
 use crate::error::Error;
 use crate::limits::Priority;
 use crate::providers::{batch_price, provider_of};
 use crate::types::nearest::nearest;
 use crate::types::operation::Operation;
 use crate::types::usage::Usage;
+use observing::Prepared;
+use state::{SHARED, State};
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
 #[pyclass(frozen, subclass, module = "ritellm._core")]
@@ -58,47 +57,6 @@ pub(super) struct Client {
     /// Always `Some`. Where there is no memory for the attributes of a subclass's instance, CPython frees the instance with
     /// zeros in place of this field, and zeros have to be a value that can be dropped.
     state: Option<Box<State>>,
-}
-
-/// Keyword under which a new client gets the client whose connections it shares.
-const SHARED: &str = "_shared";
-/// Keyword under which a router gets the client whose settings and connections it uses.
-const BASE: &str = "_client";
-
-struct State {
-    defaults: Defaults,
-    settings: Settings,
-    /// Keyword arguments that the client was made with, for copies.
-    given: Py<PyDict>,
-    /// Shared by the clients that `with_options` makes.
-    core: Arc<PerProcess<Core>>,
-    /// Groups of deployments, for a router.
-    routing: Option<Routing>,
-    /// Functions that get the record of each call. Shared by the clients that `with_options` makes.
-    hooks: Py<HookList>,
-    /// The state that replaced this one. Calls in flight keep the one that they began with.
-    next: OnceLock<Box<State>>,
-}
-
-impl State {
-    /// Reads the arguments of a client.
-    fn read(given: Bound<'_, PyDict>) -> PyResult<Box<Self>> {
-        let py = given.py();
-        let Shared { core, routing, hooks } = shared(&given)?;
-        let Read { defaults, settings, router, hooks: functions } = settings::read(&given)?;
-        let routing = routing.or(router.map(Routing::new));
-        let hooks = match (hooks, functions) {
-            (Some(hooks), _) => hooks,
-            (None, functions) => {
-                let hooks = HookList::new(py)?;
-                if let Some(functions) = functions {
-                    hooks.get().configure(py, functions);
-                }
-                hooks
-            }
-        };
-        Ok(Box::new(Self { defaults, settings, given: given.unbind(), core, routing, hooks, next: OnceLock::new() }))
-    }
 }
 
 #[pymethods]
@@ -535,36 +493,6 @@ fn has_own_init(class: &Bound<'_, PyType>) -> PyResult<bool> {
     Ok(!class.getattr(name)?.is(&ours))
 }
 
-/// Takes the client whose connections a new one shares out of its arguments: under [`SHARED`] for a client with other options,
-/// under [`BASE`] for a router, which takes the client's settings, too.
-fn shared(given: &Bound<'_, PyDict>) -> PyResult<Shared> {
-    let py = given.py();
-    if let Some(base) = given.get_item(intern!(py, BASE))? {
-        given.del_item(intern!(py, BASE))?;
-        let base = base.cast::<Client>()?.get().state();
-        // A router with hooks of its own calls these.
-        let has_own = given.get_item(intern!(py, "on_call"))?.is_some_and(|own| !own.is_none());
-        let hooks = (!has_own).then(|| base.hooks.clone_ref(py));
-        for (name, value) in base.given.bind(py).iter() {
-            // A key and an address belong to deployments, and the groups of another router are its own.
-            let is_kept = !["api_key", "base_url", "api_version", settings::ROUTER].contains(&name.extract::<&str>()?);
-            if is_kept && !given.contains(&name)? {
-                given.set_item(name, value)?;
-            }
-        }
-        return Ok(Shared { core: base.core.clone(), routing: None, hooks });
-    }
-    match given.get_item(intern!(py, SHARED))? {
-        Some(other) => {
-            given.del_item(intern!(py, SHARED))?;
-            let other = other.cast::<Client>()?.get().state();
-            let hooks = Some(other.hooks.clone_ref(py));
-            Ok(Shared { core: other.core.clone(), routing: other.routing.clone(), hooks })
-        }
-        None => Ok(Shared { core: Arc::new(PerProcess::new()), routing: None, hooks: None }),
-    }
-}
-
 /// Waits for a result, without the GIL. Ctrl-C cancels the call.
 fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle) -> PyResult<Py<PyAny>> {
     let (limit, made) = (handle.look_interval(), fork_epoch());
@@ -644,17 +572,6 @@ fn structured<'py>(
     function.call1((client, operation, model, input, arguments))
 }
 
-/// A call that is ready, and those who want to know of it.
-type Prepared = (Box<PreparedCall>, Option<Arc<Watch>>);
-
-/// What a new client shares with another.
-struct Shared {
-    core: Arc<PerProcess<Core>>,
-    /// Routing of a router with other options.
-    routing: Option<Routing>,
-    hooks: Option<Py<HookList>>,
-}
-
 /// Argument of an entry point that names an operation.
 #[derive(Clone, Copy)]
 struct OperationName(Operation);
@@ -679,30 +596,6 @@ impl Client {
     /// Returns the routing of a router.
     pub(super) fn routing(&self) -> Option<&Routing> {
         self.state().routing.as_ref()
-    }
-
-    /// Returns what the records of a job's rows have in common; `None` if no hook wants them.
-    pub(super) fn job_hooks(
-        &self,
-        py: Python<'_>,
-        operation: Operation,
-        model: Option<Py<PyString>>,
-    ) -> PyResult<Option<JobHooks>> {
-        let state = self.state();
-        let hooks = state.hooks.get().with_global(py)?;
-        if hooks.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(JobHooks {
-            hooks,
-            counts: state.hooks.get().counts.clone(),
-            operation,
-            model,
-            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
-            tags: state.defaults.tags.clone(),
-            catalog: state.settings.catalog.clone(),
-            context: log::context(py)?,
-        }))
     }
 
     /// Returns the settings of the client of a job, which has connections of its own. Limits that are not declared are learnt.
@@ -845,52 +738,5 @@ impl Client {
         }
         let watch = self.watch(model, &mut prepared, is_logged)?;
         Ok(Some((prepared, watch)))
-    }
-
-    /// Begins the log of a call, and what its hooks get.
-    #[cold]
-    fn watch(
-        &self,
-        model: &Bound<'_, PyAny>,
-        prepared: &mut PreparedCall,
-        is_logged: bool,
-    ) -> PyResult<Option<Arc<Watch>>> {
-        let (py, state) = (model.py(), self.state());
-        let hooks = state.hooks.get().with_global(py)?;
-        if !is_logged && hooks.is_empty() {
-            return Ok(None);
-        }
-        let attempt_log = Arc::new(AttemptLog::new(is_logged, !hooks.is_empty()));
-        prepared.call.attempt_log = Some(attempt_log.clone());
-        let context = log::context(py)?;
-        let deployment = &prepared.call.deployment;
-        let log = is_logged.then(|| {
-            let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
-            Arc::new(Log { attempt_log: attempt_log.clone(), context: context.clone_ref(py), provider, model })
-        });
-        if hooks.is_empty() {
-            return Ok(Some(Arc::new(Watch::new(log, None))));
-        }
-        let asked = Asked {
-            operation: prepared.call.request.operation,
-            model: model.cast::<PyString>()?.clone().unbind(),
-            is_stream: prepared.call.request.stream,
-            params: prepared.call.request.params.clone(),
-            provider: deployment.provider.row().name,
-            provider_model: deployment.model.clone(),
-            base_url: deployment.base_url.clone(),
-            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
-            tags: state.defaults.tags.clone(),
-            catalog: state.settings.catalog.clone(),
-            context,
-            begun: Instant::now(),
-            started: SystemTime::now(),
-        };
-        let counts = state.hooks.get().counts.clone();
-        let mut observed = Box::new(Observed { asked, hooks, tokens: Vec::new(), counts, attempts: attempt_log });
-        for fields in observed.begin(py)? {
-            prepared.call.request.extra_headers.extend(readers::headers("headers", &fields)?);
-        }
-        Ok(Some(Arc::new(Watch::new(log, Some(observed)))))
     }
 }

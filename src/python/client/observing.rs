@@ -1,0 +1,93 @@
+//! The log and the hooks of a client's calls and jobs.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::Client;
+use crate::client::AttemptLog;
+use crate::python::arguments::readers;
+use crate::python::call::log::{self, Log};
+use crate::python::call::prepared::PreparedCall;
+use crate::python::call::watch::Watch;
+use crate::python::hooks::observed::{Asked, Observed};
+use crate::python::hooks::rows::JobHooks;
+use crate::types::operation::Operation;
+
+/// A call that is ready, and those who want to know of it.
+pub(super) type Prepared = (Box<PreparedCall>, Option<Arc<Watch>>);
+
+impl Client {
+    /// Returns what the records of a job's rows have in common; `None` if no hook wants them.
+    pub(in crate::python) fn job_hooks(
+        &self,
+        py: Python<'_>,
+        operation: Operation,
+        model: Option<Py<PyString>>,
+    ) -> PyResult<Option<JobHooks>> {
+        let state = self.state();
+        let hooks = state.hooks.get().with_global(py)?;
+        if hooks.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(JobHooks {
+            hooks,
+            counts: state.hooks.get().counts.clone(),
+            operation,
+            model,
+            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
+            tags: state.defaults.tags.clone(),
+            catalog: state.settings.catalog.clone(),
+            context: log::context(py)?,
+        }))
+    }
+
+    /// Begins the log of a call, and what its hooks get.
+    #[cold]
+    pub(super) fn watch(
+        &self,
+        model: &Bound<'_, PyAny>,
+        prepared: &mut PreparedCall,
+        is_logged: bool,
+    ) -> PyResult<Option<Arc<Watch>>> {
+        let (py, state) = (model.py(), self.state());
+        let hooks = state.hooks.get().with_global(py)?;
+        if !is_logged && hooks.is_empty() {
+            return Ok(None);
+        }
+        let attempt_log = Arc::new(AttemptLog::new(is_logged, !hooks.is_empty()));
+        prepared.call.attempt_log = Some(attempt_log.clone());
+        let context = log::context(py)?;
+        let deployment = &prepared.call.deployment;
+        let log = is_logged.then(|| {
+            let (provider, model) = (deployment.provider.row().name, deployment.model.clone());
+            Arc::new(Log { attempt_log: attempt_log.clone(), context: context.clone_ref(py), provider, model })
+        });
+        if hooks.is_empty() {
+            return Ok(Some(Arc::new(Watch::new(log, None))));
+        }
+        let asked = Asked {
+            operation: prepared.call.request.operation,
+            model: model.cast::<PyString>()?.clone().unbind(),
+            is_stream: prepared.call.request.stream,
+            params: prepared.call.request.params.clone(),
+            provider: deployment.provider.row().name,
+            provider_model: deployment.model.clone(),
+            base_url: deployment.base_url.clone(),
+            targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
+            tags: state.defaults.tags.clone(),
+            catalog: state.settings.catalog.clone(),
+            context,
+            begun: Instant::now(),
+            started: SystemTime::now(),
+        };
+        let counts = state.hooks.get().counts.clone();
+        let mut observed = Box::new(Observed { asked, hooks, tokens: Vec::new(), counts, attempts: attempt_log });
+        for fields in observed.begin(py)? {
+            prepared.call.request.extra_headers.extend(readers::headers("headers", &fields)?);
+        }
+        Ok(Some(Arc::new(Watch::new(log, Some(observed)))))
+    }
+}
