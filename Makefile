@@ -71,7 +71,7 @@ FAST := tests/test_requests.py tests/test_errors.py tests/test_foreign_arguments
 	tests/test_architecture.py tests/test_site.py
 
 .PHONY: test-fast
-test-fast: $(VENV)/.done-build $(VENV)/.done-test ## run what is worth running at every save, in half a minute once it is built
+test-fast: $(VENV)/.done-build $(VENV)/.done-test ## run what is worth running at every save: half a minute, once it is built
 	$(VENV)/bin/pytest -q --numprocesses 2 --dist worksteal $(FAST)
 
 .PHONY: check
@@ -150,9 +150,11 @@ build: $(VENV)/.done-build ## build for development and install into $(VENV), as
 wheel: dist/.done-wheel ## build the release wheel into dist/
 
 # What `make wheels` builds for: every interpreter of these versions in the PATH or among pyenv's, each in manylinux2014 (glibc
-# 2.17), which zig's linker makes on any Linux. `auditwheel show` says what the wheel really needs.
+# 2.17), which zig's linker makes on any Linux. `auditwheel show` says what the wheel really needs. Free-threaded builds of Python
+# are left out: the cells in src/python/ rely on the GIL, so that importing the module would switch it on again.
+# For musl: COMPATIBILITY=musllinux_1_2 TARGET=x86_64-unknown-linux-musl, after `rustup target add` of it.
 COMPATIBILITY ?= manylinux2014
-VERSIONS ?= 3.10 3.11 3.12 3.13 3.13t 3.14 3.14t
+VERSIONS ?= 3.10 3.11 3.12 3.13 3.14
 INTERPRETERS ?= $(foreach version,$(VERSIONS),$(firstword \
 	$(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/$(version).*/bin/python))) $(shell command -v python$(version))))
 
@@ -161,7 +163,7 @@ wheels: $(VENV)/.done-wheels ## build a wheel for every interpreter found into d
 	@[ -n "$(strip $(INTERPRETERS))" ] || { echo "wheels: no interpreter found; name them with INTERPRETERS=" >&2; exit 1; }
 	rm -rf dist/wheels
 	PATH="$(VIRTUAL_ENV)/bin:$$PATH" RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked --zig \
-		--compatibility $(COMPATIBILITY) --target-dir target/wheels --out dist/wheels $(addprefix --interpreter ,$(INTERPRETERS))
+		--compatibility $(COMPATIBILITY) $(addprefix --target ,$(TARGET)) --target-dir target/wheels --out dist/wheels $(addprefix --interpreter ,$(INTERPRETERS))
 	$(VENV)/bin/python .ci/compress_wheel.py dist/wheels/*.whl
 	for wheel in dist/wheels/*.whl; do $(VENV)/bin/auditwheel show "$$wheel"; done
 

@@ -328,6 +328,8 @@ def test_providers_is_a_table_without_secrets() -> None:
     assert re.fullmatch(r"openai +OPENAI_API_KEY +set +https://proxy.example/v1", rows["openai"])
     assert "not set" in rows["groq"] and "GROQ_API_KEY" in rows["groq"]
     assert "no key needed" in rows["ollama"]
+    for with_credentials in ("anthropic", "azure", "bedrock", "vertex"):
+        assert "not set" in rows[with_credentials]
 
 
 def test_providers_as_json() -> None:

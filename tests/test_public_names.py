@@ -19,7 +19,17 @@ import pytest
 import ritellm
 
 LIST = Path(__file__).with_name("public_names.txt")
-MODULES = ("ritellm", "ritellm.exceptions", "ritellm.types", "ritellm.ray", "ritellm.dask", "ritellm.spark")
+MODULES = (
+    "ritellm",
+    "ritellm.exceptions",
+    "ritellm.types",
+    "ritellm.ray",
+    "ritellm.dask",
+    "ritellm.spark",
+    "ritellm.testing",
+    "ritellm.otel",
+    "ritellm.resources",
+)
 KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "/",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "",

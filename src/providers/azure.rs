@@ -37,7 +37,7 @@ const AZURE: Row = Row {
     key_variables: &["AZURE_OPENAI_API_KEY", "AZURE_API_KEY"],
     base_url_variables: &["AZURE_OPENAI_BASE_URL", "AZURE_OPENAI_ENDPOINT", "AZURE_API_BASE"],
     // A key or a token: see `credential`.
-    key: Key::Optional,
+    key: Key::OrCredentials,
     stream_usage: true,
     // Searches of the caller's own data cannot be combined with `stream_options`: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
     no_stream_options_beside: &["data_sources", "dataSources"],

@@ -190,6 +190,8 @@ impl Setting {
 pub enum Key {
     /// A call without one is an `AuthenticationError` before anything is sent.
     Required,
-    /// Sent when there is one.
+    /// Sent when there is one; other credentials can stand in its place, such as a token or those of a cloud.
+    OrCredentials,
+    /// Sent when there is one: servers of one's own ask for none.
     Optional,
 }

@@ -146,7 +146,12 @@ mod native {
                 values::set(&dict, "base_url_variables", &strings(py, addresses)?)?;
                 let operations = provider.endpoints().iter().map(|(operation, _)| operation.spec().name);
                 values::set(&dict, "operations", &strings(py, operations)?)?;
-                values::set(&dict, "key", if row.key == rows::Key::Required { "required" } else { "optional" })?;
+                let key = match row.key {
+                    rows::Key::Required => "required",
+                    rows::Key::OrCredentials => "or credentials",
+                    rows::Key::Optional => "optional",
+                };
+                values::set(&dict, "key", key)?;
                 Ok(dict)
             })
             .collect()

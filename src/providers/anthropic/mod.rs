@@ -60,7 +60,7 @@ static ROW: Row = Row {
     key_variables: &["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"],
     base_url_variables: &["ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"],
     // A key or a token: see `credential`.
-    key: Key::Optional,
+    key: Key::OrCredentials,
     api_versions: true,
     settings: &[Setting::secret("auth_token", &["ANTHROPIC_AUTH_TOKEN"])],
     usage_unasked: true,

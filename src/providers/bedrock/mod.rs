@@ -62,7 +62,7 @@ static ROW: Row = Row {
     base_url: endpoint_address::BASE_URL,
     key_variables: &["AWS_BEARER_TOKEN_BEDROCK"],
     // Without a key the request is signed; `sign` reports missing credentials.
-    key: Key::Optional,
+    key: Key::OrCredentials,
     settings: &[
         Setting::location(
             "aws_bedrock_runtime_endpoint",

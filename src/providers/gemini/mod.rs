@@ -108,7 +108,7 @@ static VERTEX_ROW: Row = Row {
     base_url_variables: &["GOOGLE_VERTEX_BASE_URL"],
     tools: TOOLS,
     // There are other credentials than a key; `address` reports that there are none.
-    key: Key::Optional,
+    key: Key::OrCredentials,
     settings: &[
         Setting::location("vertex_project", &["VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"]),
         Setting::location("vertex_location", &["VERTEXAI_LOCATION", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION"]),

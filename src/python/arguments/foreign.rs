@@ -37,11 +37,11 @@ const CACHE: &str =
 const BUDGETS: &str = "make a client with a budget: Client(budget=Budget(10.0, per=\"day\"))";
 const PRICES: &str =
     "prices stand in a client's catalog: Client(catalog={\"provider/model\": {\"input\": 2.5, \"output\": 10}})";
-const NO_CALLBACKS: &str = "there are no callbacks: the logger \"ritellm\" has a record for each attempt";
+const CALLBACKS: &str = "make a client with a hook, Client(on_call=f): f gets a record of each call that has ended";
 const NO_PROMPTS: &str = "prompts are not fetched or rewritten: put what is to be sent into messages";
 const NO_PROXY_SERVER: &str = "it belongs to LiteLLM's proxy server: leave it out";
 const MODEL: &str = "write the provider in front of the model's name: \"provider/model\"";
-const TESTS: &str = "nothing is made up here: run a server of the test's own and give its address as base_url";
+const TESTS: &str = "nothing is made up here: ritellm.testing has a MockServer, and cassettes that record and replay";
 const CLIENT_TLS: &str = "make a client: Client(ca_bundle=\"file.pem\"), or Client(verify=False)";
 const HTTP_CLIENT: &str =
     "connections are made by the library itself: Client has settings for proxy, certificates and limits";
@@ -126,11 +126,11 @@ const CALLS: &[(&str, Fate)] = &[
     ("cache_key", Refused(CACHE)),
     ("preset_cache_key", Refused(CACHE)),
     ("s_maxage", Refused(CACHE)),
-    ("logger_fn", Refused(NO_CALLBACKS)),
-    ("callbacks", Refused(NO_CALLBACKS)),
-    ("success_callback", Refused(NO_CALLBACKS)),
-    ("failure_callback", Refused(NO_CALLBACKS)),
-    ("litellm_logging_obj", Refused(NO_CALLBACKS)),
+    ("logger_fn", Refused(CALLBACKS)),
+    ("callbacks", Refused(CALLBACKS)),
+    ("success_callback", Refused(CALLBACKS)),
+    ("failure_callback", Refused(CALLBACKS)),
+    ("litellm_logging_obj", Refused(CALLBACKS)),
     ("turn_off_message_logging", Ignored),
     ("no-log", Ignored),
     ("no_log", Ignored),
@@ -143,7 +143,7 @@ const CALLS: &[(&str, Fate)] = &[
     ("litellm_session_id", Refused("send it as a header: extra_headers={…}")),
     ("organization", Refused("send it as a header: extra_headers={\"OpenAI-Organization\": …}")),
     ("openai_organization", Refused("send it as a header: extra_headers={\"OpenAI-Organization\": …}")),
-    ("litellm_metadata", Refused(NO_CALLBACKS)),
+    ("litellm_metadata", Refused(CALLBACKS)),
     ("litellm_credential_name", Refused("pass api_key=, or set the provider's variable")),
     ("litellm_params", Refused("write the arguments themselves")),
     ("litellm_request_debug", Refused("logging.getLogger(\"ritellm\").setLevel(logging.DEBUG) shows each attempt")),
@@ -152,7 +152,7 @@ const CALLS: &[(&str, Fate)] = &[
     ("litellm_proxy_rate_limit_response", Refused(NO_PROXY_SERVER)),
     ("use_in_pass_through", Refused(NO_PROXY_SERVER)),
     ("model_file_id_mapping", Refused(NO_PROXY_SERVER)),
-    ("tags", Refused("they are for LiteLLM's router and proxy server; leave them out")),
+    ("tags", Refused("make a client whose calls have them: client.with_options(tags=…)")),
     ("base_model", Refused(PRICES)),
     ("prompt_id", Refused(NO_PROMPTS)),
     ("prompt_variables", Refused(NO_PROMPTS)),
@@ -184,8 +184,8 @@ const CALLS: &[(&str, Fate)] = &[
 ];
 
 const HEADER: &str = "send it as a header: headers={\"OpenAI-Organization\": …, \"OpenAI-Project\": …}";
-const HOOKS: &str = "request_headers= is a function that adds header fields, and the logger \"ritellm\" has a record for each \
-                     attempt";
+const HOOKS: &str = "on_call= is a function that gets a record of each call, request_headers= one that adds header fields, and \
+                     ritellm.otel.instrument() makes traces";
 const TIMEOUT: &str = "write timeout={\"connect\": seconds, \"idle\": seconds}";
 
 /// Settings of the clients of the `openai`, `anthropic`, `cohere`, `google-genai` and `ollama` packages, of httpx, aiohttp and
