@@ -1,0 +1,133 @@
+"""LiteLLM's arguments of a call as RiteLLM's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ritellm.compat import _targets
+
+#: Arguments that say something to LiteLLM itself and are not sent.
+_OWN = frozenset(
+    """custom_llm_provider metadata litellm_metadata litellm_params litellm_call_id litellm_trace_id litellm_session_id
+    litellm_logging_obj litellm_request_debug logger_fn verbose model_list caching cache cache_key ttl no-log no_log mock_response
+    mock_tool_calls mock_timeout mock_delay num_retries retry_policy retry_strategy max_retries request_timeout timeout
+    stream_timeout fallbacks fallback_depth max_fallbacks context_window_fallback_dict context_window_fallbacks
+    content_policy_fallbacks model_info model_group proxy_server_request preset_cache_key base_model drop_params
+    additional_drop_params allowed_openai_params deployment_id force_timeout id acompletion aembedding aresponses
+    atext_completion api_type organization client shared_session tags user_continue_message assistant_continue_message
+    ensure_alternating_roles supports_system_message text_completion roles initial_prompt_value final_prompt_value bos_token
+    eos_token prompt_id prompt_variables success_callback failure_callback callbacks ssl_verify
+    merge_reasoning_content_in_choices use_litellm_proxy input_cost_per_token output_cost_per_token input_cost_per_second
+    output_cost_per_second hf_model_name complete_response api_base base_url api_key api_version extra_headers headers
+    enable_json_schema_validation modify_params rpm tpm max_parallel_requests cooldown_time stream_response secret_fields
+    specific_deployment original_function disable_add_transform_inline_image_block configurable_clientside_auth_params
+    use_in_pass_through default_headers litellm_credential_name include_server_side_tool_invocations""".split()  # noqa: SIM905
+)
+_DEFAULT_TIMEOUT = 6000.0
+#: `litellm`'s variables with keys, by LiteLLM's name of the provider.
+_KEYS = {
+    "openai": "openai_key",
+    "azure": "azure_key",
+    "anthropic": "anthropic_key",
+    "cohere": "cohere_key",
+    "cohere_chat": "cohere_key",
+    "huggingface": "huggingface_key",
+    "groq": "groq_key",
+    "together_ai": "togetherai_api_key",
+    "openrouter": "openrouter_key",
+    "ollama": "ollama_key",
+    "ollama_chat": "ollama_key",
+    "xai": "xai_key",
+    "databricks": "databricks_key",
+}
+
+
+def seconds(value: Any) -> Any:
+    """Returns a timeout as RiteLLM takes it: LiteLLM's may be a number in a str."""
+    return float(value) if isinstance(value, str) else value
+
+
+def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.Target) -> dict[str, Any]:
+    """Returns RiteLLM's arguments of a call.
+
+    Args:
+        given: LiteLLM's arguments, without the model and what is asked.
+        settings: the variables of ``litellm``.
+        target: where the call goes.
+    """
+    own = _OWN
+    params = {name: value for name, value in given.items() if name not in own and value is not None}
+    get = given.get
+    base = get("base_url") or get("api_base") or target.api_base or settings["api_base"]
+    if base:
+        params["base_url"] = base
+    key = get("api_key") or target.api_key or settings["api_key"] or settings.get(_KEYS.get(target.provider, ""))
+    if key:
+        params["api_key"] = key
+    elif base and target.model.startswith(_targets.COMPATIBLE):
+        # A host that needs a key says so itself.
+        params["api_key"] = "none"
+    version = get("api_version") or settings["api_version"]
+    if version:
+        params["api_version"] = version
+    timeout = get("timeout")
+    if timeout is None:
+        timeout = get("request_timeout")
+    if timeout is None and settings["request_timeout"] != _DEFAULT_TIMEOUT:
+        timeout = settings["request_timeout"]
+    if timeout is not None:
+        params["timeout"] = seconds(timeout)
+    retries = get("max_retries")
+    if retries is None:
+        retries = get("num_retries")
+    if retries is None:
+        retries = settings["num_retries"]
+    if retries is not None:
+        params["max_retries"] = retries
+    headers = {**(settings["headers"] or {}), **(get("headers") or {}), **(get("extra_headers") or {})}
+    organization = get("organization") or settings["organization"]
+    if organization and target.provider == "openai":
+        headers.setdefault("OpenAI-Organization", organization)
+    if headers:
+        params["extra_headers"] = headers
+    drop = get("drop_params")
+    if drop if drop is not None else settings["drop_params"]:
+        params["drop_params"] = True
+    if get("additional_drop_params"):
+        for name in given["additional_drop_params"]:
+            params.pop(name, None)
+    if get("allowed_openai_params"):
+        # They are sent whether or not the provider documents them.
+        body = dict(params.get("extra_body") or {})
+        for name in given["allowed_openai_params"]:
+            if name in params:
+                body[name] = params.pop(name)
+        if body:
+            params["extra_body"] = body
+    if "response_format" in params:
+        params["response_format"] = _response_format(params["response_format"])
+    return params
+
+
+def _response_format(value: Any) -> Any:
+    """Returns a class as the schema that LiteLLM sends for it: the answer stays a text."""
+    if isinstance(value, type):
+        from ritellm.compat import _schema
+
+        return _schema.response_format(value)
+    return value
+
+
+def messages(value: Any) -> Any:
+    """Returns messages as dicts: LiteLLM's own `Message` and other models may be among them."""
+    if isinstance(value, list):
+        for message in value:
+            if message.__class__ is not dict:
+                return [_message(message) for message in value]
+    return value
+
+
+def _message(message: Any) -> Any:
+    if isinstance(message, dict) or not hasattr(message, "model_dump"):
+        return message
+    return {name: item for name, item in message.model_dump().items() if item is not None}

@@ -1,0 +1,31 @@
+"""Imported when a Python process starts whose PYTHONPATH has this folder; ``ritellm.compat._children`` says why."""
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+
+
+def _install() -> None:
+    if os.environ.get("RITELLM_COMPAT") != "litellm":
+        return
+    try:
+        from ritellm.compat import install
+    except ImportError:
+        # A Python without RiteLLM, which some child of the program uses.
+        return
+    install()
+
+
+def _next() -> None:
+    """Imports the module of the same name that this one hides."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    paths = [path for path in sys.path if os.path.abspath(path or ".") != here]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", paths)
+    if spec is not None and spec.loader is not None:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+
+_install()
+_next()

@@ -1,0 +1,213 @@
+"""Streams as LiteLLM has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ritellm.compat import _errors, _fill, _hidden
+from ritellm.compat._settings import map_finish_reason
+from ritellm.compat._types import Deferred, ModelResponse, Usage
+
+__all__ = ["CustomStreamWrapper", "TextCompletionStreamWrapper", "stream_chunk_builder"]
+
+
+class CustomStreamWrapper:
+    """A stream of `ModelResponseStream`, for ``for`` and ``async for``."""
+
+    __module__ = "litellm.litellm_core_utils.streaming_handler"
+
+    def __init__(
+        self,
+        completion_stream: Any,
+        model: Any,
+        logging_obj: Any = None,
+        custom_llm_provider: str | None = None,
+        stream_options: Any = None,
+        make_call: Any = None,
+        _response_headers: Any = None,
+        call: Any = None,
+    ) -> None:
+        self.model, self.custom_llm_provider, self.completion_stream = model, custom_llm_provider, completion_stream
+        self.logging_obj, self.stream_options, self.make_call = logging_obj, stream_options, make_call
+        self._response_headers = _response_headers
+        self.chunks: list[Any] = []
+        self.response_id: str | None = None
+        self.sent_first_chunk = self.sent_last_chunk = self.received_finish_reason = False
+        self._call, self._ready, self._created = call, [], None  # type: ignore[var-annotated]
+        self._usage_wanted = call is None or bool((call.kwargs.get("stream_options") or {}).get("include_usage"))
+        self._hidden: Any = None
+        meta = getattr(completion_stream, "meta", None)
+        if call is not None and meta is not None:
+            self._hidden = Deferred(_hidden.of_stream, (call, meta))
+
+    @property
+    def _hidden_params(self) -> dict[str, Any]:
+        if self._hidden is None:
+            self._hidden = {}
+        elif self._hidden.__class__ is Deferred:
+            self._hidden = self._hidden.make()
+        return self._hidden  # type: ignore[no-any-return]
+
+    @_hidden_params.setter
+    def _hidden_params(self, value: dict[str, Any]) -> None:
+        self._hidden = value
+
+    def __iter__(self) -> CustomStreamWrapper:
+        return self
+
+    def __aiter__(self) -> CustomStreamWrapper:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._ready:
+            try:
+                chunk = next(self.completion_stream)
+            except StopIteration:
+                self._ended()
+                raise
+            except Exception as error:
+                raise self._failed(error) from None
+            self._take(chunk)
+        return self._given()
+
+    async def __anext__(self) -> Any:
+        while not self._ready:
+            try:
+                chunk = await self.completion_stream.__anext__()
+            except StopAsyncIteration:
+                self._ended()
+                raise
+            except Exception as error:
+                raise self._failed(error) from None
+            self._take(chunk)
+        return self._given()
+
+    def close(self) -> None:
+        """Closes the stream; an unfinished request is aborted."""
+        close = getattr(self.completion_stream, "close", None)
+        if close is not None:
+            close()
+
+    async def aclose(self) -> None:
+        """Closes the stream; an unfinished request is aborted."""
+        close = getattr(self.completion_stream, "aclose", None)
+        if close is not None:
+            await close()
+
+    def _given(self) -> Any:
+        chunk = self._ready.pop(0)
+        self.chunks.append(chunk)
+        return chunk
+
+    def _take(self, chunk: Any) -> None:
+        """Adds the chunks that LiteLLM makes of one of the provider's."""
+        usage = chunk.get("usage")
+        choices = []
+        last = []
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") or {}
+            reason, index = choice.get("finish_reason"), choice.get("index") or 0
+            made = _fill.delta_of(delta)
+            extra = made.__pydantic_extra__
+            if not self.sent_first_chunk:
+                extra["role"] = extra["role"] or "assistant"
+            else:
+                extra["role"] = None
+            if reason:
+                self.received_finish_reason = True
+                last.append(_fill.streaming_choice(index, map_finish_reason(reason), _fill.delta_of({}), None))
+                # What comes with the reason is a chunk of its own.
+                if not (extra["content"] or extra["tool_calls"] or extra["function_call"] or len(made.__dict__) > 1):
+                    continue
+            choices.append(_fill.streaming_choice(index, None, made, choice.get("logprobs")))
+        if choices:
+            self._add(chunk, choices)
+        if last:
+            self._add(chunk, last)
+        if usage and self._usage_wanted:
+            made_usage = _fill.usage_of(usage)
+            choice = _fill.streaming_choice(0, None, _fill.delta_of({}), None)
+            added = self._add(chunk, [choice])
+            added.__pydantic_extra__["usage"] = made_usage
+            added.__pydantic_fields_set__.add("usage")
+
+    def _add(self, chunk: Any, choices: list[Any]) -> Any:
+        self.sent_first_chunk = True
+        made = _fill.chunk_of(chunk, choices, Deferred(_hidden.of_chunk, (self,)))
+        if self.response_id is None:
+            self.response_id, self._created = made.id, made.created
+        self._ready.append(made)
+        return made
+
+    def _ended(self) -> None:
+        self.sent_last_chunk = True
+
+    def _failed(self, error: BaseException) -> BaseException:
+        return _errors.translated(error, self.model, self.custom_llm_provider or "")
+
+
+class TextCompletionStreamWrapper:
+    """A stream of `TextCompletionResponse`."""
+
+    __module__ = "litellm.text_completions.streaming_iterator"
+
+    def __init__(self, completion_stream: Any, model: str, *_: Any, **__: Any) -> None:
+        self.completion_stream, self.model = completion_stream, model
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return _text_chunk(next(self.completion_stream))
+
+    async def __anext__(self) -> Any:
+        return _text_chunk(await self.completion_stream.__anext__())
+
+
+def _text_chunk(chunk: Any) -> Any:
+    from ritellm.compat._more_types import TextCompletionResponse
+
+    made = TextCompletionResponse(id=chunk.id, created=chunk.created, model=chunk.model, stream=True)
+    choice = chunk.choices[0]
+    made.choices[0].text = choice.delta.content or ""
+    made.choices[0].finish_reason = choice.finish_reason
+    made.choices[0].index = choice.index
+    return made
+
+
+def stream_chunk_builder(
+    chunks: Any, messages: Any = None, start_time: Any = None, end_time: Any = None, logging_obj: Any = None
+) -> Any:
+    """Combines the chunks of a stream into a `ModelResponse`; None if there are none.
+
+    Args:
+        chunks: the chunks in their order.
+        messages: what was asked, of which the tokens are counted where the chunks do not tell them.
+    """
+    import ritellm
+
+    if not chunks:
+        return None
+    dumped = [chunk if isinstance(chunk, dict) else chunk.model_dump() for chunk in chunks]
+    built = ritellm.stream_chunk_builder(dumped)
+    made: ModelResponse = _fill.response_of(built, Deferred(dict, ({},)))
+    usage = next((item["usage"] for item in reversed(dumped) if item.get("usage")), None)
+    extra: Any = made.__pydantic_extra__
+    if usage is None:
+        extra["usage"] = _counted(built, messages)
+    elif not isinstance(usage, dict):
+        extra["usage"] = Usage(**usage.model_dump())
+    return made
+
+
+def _counted(built: Any, messages: Any) -> Usage:
+    from ritellm.compat import _tokens
+
+    model = built.get("model") or ""
+    texts = "".join(choice["message"].get("content") or "" for choice in built.get("choices") or ())
+    prompt = _tokens.token_counter(model=model, messages=messages) if messages else 0
+    answer = _tokens.token_counter(model=model, text=texts) if texts else 0
+    return Usage(prompt_tokens=prompt, completion_tokens=answer, total_tokens=prompt + answer)
