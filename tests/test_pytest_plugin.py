@@ -72,8 +72,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     # The plugins of this project's tests take a second to import.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run(*options: str, offline: bool = False) -> str:
-        (tmp_path / "test_program.py").write_text(PROGRAM.replace("OFFLINE", str(offline)))
+    def run(*options: str, offline: bool = False, program: str = PROGRAM) -> str:
+        (tmp_path / "test_program.py").write_text(program.replace("OFFLINE", str(offline)))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_ritellm", "--rootdir", str(tmp_path), *options]
         done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
         return done.stdout + done.stderr
@@ -124,3 +124,57 @@ def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_pytest_finds_it() -> None:
     (found,) = (point for point in entry_points(group="pytest11") if point.name == "ritellm")
     assert found.value == "pytest_ritellm"
+
+
+VCR_PROGRAM = """
+import pathlib, vcr, ritellm
+
+FOLDER = pathlib.Path(__file__).parent
+
+
+def ask(text):
+    return ritellm.completion("openai/gpt-4o", [{"role": "user", "content": text}]).choices[0].message.content
+
+
+def test_played():
+    with vcr.use_cassette(str(FOLDER / "a.yaml"), match_on=["method", "host", "path", "headers"]):
+        assert ask("Hi") == "recorded"
+
+
+def test_another_body():
+    with vcr.use_cassette(str(FOLDER / "a.yaml")):
+        assert ask("Ho") == "recorded"
+
+
+def test_body_compared():
+    with vcr.use_cassette(str(FOLDER / "a.yaml"), match_on=["method", "raw_body"], record_mode="none"):
+        ask("Ho")
+"""
+
+
+def test_cassettes_that_vcrpy_opens_are_played(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    pytest.importorskip("vcr")
+    answer = json.loads(recorded("gpt-4o"))["calls"][0]["response"]["json"]
+    answer["choices"][0]["message"]["content"] = "recorded"
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]})
+    interaction = {
+        "request": {
+            "method": "POST",
+            "uri": "https://api.openai.com/v1/chat/completions",
+            "headers": {},
+            "body": body,
+        },
+        "response": {
+            "status": {"code": 200, "message": "OK"},
+            "headers": {"content-type": ["application/json"]},
+            "body": {"string": json.dumps(answer)},
+        },
+    }
+    # JSON is YAML.
+    (tmp_path / "a.yaml").write_text(json.dumps({"version": 1, "interactions": [interaction]}))
+    output = run("--ritellm-vcr", program=VCR_PROGRAM)
+    assert "1 failed, 2 passed" in output, output
+    assert "UnexpectedCallError" in output and "test_body_compared" in output
+    assert "2 played, 1 of them to another body than the recorded one" in output
+    line = 'a.yaml: POST https://api.openai.com/v1/chat/completions: messages.0.content is "Ho", not "Hi"'
+    assert line in output

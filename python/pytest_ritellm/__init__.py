@@ -15,12 +15,15 @@ import pytest
 
 if TYPE_CHECKING:
     from ritellm.testing import Cassette, MockServer
+    from ritellm.testing._vcrpy_follower import Follower
 
 LONGEST_NAME = 100
 """Number of characters of a test's name that are in the name of its file."""
 MODES = ("none", "once", "new_episodes", "all")
 OFFLINE = pytest.StashKey[int]()
 """Key of the detour that refuses connections to other machines."""
+VCR: pytest.StashKey[Follower] = pytest.StashKey()
+"""What plays the cassettes of vcrpy to calls of RiteLLM."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="let every call that would leave this machine fail, with an error that names the test",
     )
+    group.addoption(
+        "--ritellm-vcr",
+        action="store_true",
+        help="play the cassettes that vcrpy opens (pytest-recording, pytest-vcr) to RiteLLM's calls as well",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from ritellm import _core
 
         config.stash[OFFLINE] = _core.enter_offline(_message("pytest"))
+    if config.getoption("ritellm_vcr"):
+        from ritellm.testing._vcrpy_follower import Follower
+
+        config.stash[VCR] = Follower()
+        config.stash[VCR].start()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -64,6 +77,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
         _core.leave_detour(key)
         del config.stash[OFFLINE]
+    if (follower := config.stash.get(VCR, None)) is not None:
+        follower.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if (follower := config.stash.get(VCR, None)) is None:
+        return
+    terminalreporter.section("RiteLLM's calls of cassettes of vcrpy")
+    terminalreporter.line(
+        f"{follower.played} played, {len(follower.differences)} of them to another body than the recorded one"
+    )
+    for line in follower.differences:
+        terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -57,6 +57,8 @@ class Cassette:
         mode: what is recorded.
         played: the number of calls that were played; ``unplayed`` is that of those in the file that were not.
         recorded: the number of calls that were recorded.
+        differences: where bodies are not compared, a line for each call that was played to a request with another body: its
+            method and URL, and the first difference.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Cassette:
         self._changed = False
         self._saves_at_once = False
         self.played = self.recorded = 0
+        self.differences: list[str] = []
         self._keys = Keys()
         self._relay: _core.Relay | None = None
         self._detour: int | None = None
@@ -200,8 +203,16 @@ class Cassette:
             found = self._find(wanted)
             if found is not None:
                 self.played += 1
+                self._compare_bodies(self._calls[found]["request"], request)
                 return _answer(self._calls[found]["response"], self._timing)
             return None if self._records else self._refusal(request, wanted)
+
+    def _compare_bodies(self, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
+        """Notes a difference that the parts which are compared leave out."""
+        if "body" not in self._parts:
+            one, other = (_comparable(self._without_ignored(request)) for request in (recorded, asked))
+            if one != other:
+                self.differences.append(f"{asked['method']} {asked['url']}: {_difference(one, other)}")
 
     def _find(self, wanted: list[Any]) -> int | None:
         if self.mode == "all":
