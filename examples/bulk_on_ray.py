@@ -1,67 +1,31 @@
 """A table of remarks is classified on Ray by two actors, and a picture shows rate, latency and cost over time.
 
 The same as bulk_job.py, with Ray Data's rows in and out. Run it cell by cell in an editor that knows `# %%`, or as a program.
-It needs no key and no network: the provider is a server in this program, which takes half a second for an answer and now and
-then refuses one.
+It needs no key and no network: the provider is a server in this program (provider_of_remarks.py), which takes half a second for
+an answer and now and then refuses one.
 
 $ pip install 'ritellm[ray,demo]'
 $ python examples/bulk_on_ray.py [picture.png]
 """
 
-# %% The provider: any other would do
 import json
 import os
-import random
 import sys
 import tempfile
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import matplotlib
 import pandas
 import ray
+from provider_of_remarks import serve
 
 import ritellm
-
-
-class Provider(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        time.sleep(random.lognormvariate(-1, 0.5))
-        text = asked["messages"][-1]["content"].partition("? ")[2]
-        kind = "praise" if "love" in text else "question" if "?" in text else "complaint"
-        message = {"role": "assistant", "content": json.dumps({"kind": kind})}
-        usage = {"prompt_tokens": 400, "completion_tokens": 8, "total_tokens": 408}
-        answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
-        is_refused = random.random() < 0.02
-        body = json.dumps({"error": {"message": "slow down"}} if is_refused else answer).encode()
-        self.send_response(429 if is_refused else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-server = Server(("127.0.0.1", 0), Provider)
-threading.Thread(target=server.serve_forever, daemon=True).start()
 
 # %% The client travels to the actors, and no key does: it names a variable that they have. Each actor has half of the limit;
 # ritellm.Limits(…, share="redis://…") would give all of it to whoever needs it
 os.environ["KEY_OF_THE_EXAMPLE"] = "none"
-address = f"http://127.0.0.1:{server.server_port}/v1"
 client = ritellm.Client(
-    providers={"openai": {"base_url": address, "api_key_env": "KEY_OF_THE_EXAMPLE"}},
+    providers={"openai": {"base_url": serve(), "api_key_env": "KEY_OF_THE_EXAMPLE"}},
     limits={"openai": {"rps": 50}},
     catalog={"openai/gpt-4o-mini": {"input": 0.15, "output": 0.60}},
 )

@@ -60,6 +60,7 @@ class BatchProvider:
         max_enqueued: number of rows of batches that are under way at a time.
         hide: number of lists that do not have the newest batch yet.
         unread: number of looks at a file before it can be used.
+        expires_at: time at which Google deletes a file.
     """
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class BatchProvider:
         self.max_enqueued: int | None = None
         self.hide = 0
         self.unread = 0
+        self.expires_at = int(time.time()) + 172_800
         self.files: dict[str, tuple[str, bytes]] = {}
         self.batches: dict[str, Batch] = {}
         self.bought: Counter[str] = Counter()
@@ -253,7 +255,7 @@ class BatchProvider:
 
     def google_file(self, id: str) -> Json:
         name, content = self.files[id]
-        times = {"createTime": rfc3339(1.0), "expirationTime": rfc3339(172_801.0)}
+        times = {"createTime": rfc3339(1.0), "expirationTime": rfc3339(self.expires_at)}
         return {"name": id, "displayName": name, "sizeBytes": str(len(content)), "state": "ACTIVE", **times}
 
     def gemini_batch(self, batch: Batch) -> Json:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ritellm import _batch_state
+from ritellm import _batch_state, _core
 from ritellm._batch_state import BLOCK, GRACE, POLL, Batch, Plan
 
 
@@ -76,7 +76,7 @@ def test_the_steps_of_a_batch() -> None:
 
 def test_a_file_that_is_not_read_yet() -> None:
     """Azure's files are "pending" at first, and a batch of one is refused."""
-    plan = plan_of(part(1))
+    plan = plan_of(part(1, provider="azure"))
     batch = plan.batches[1]
     plan.begins(batch, 0.0)
     plan.uploaded(batch, {"id": "f", "status": "pending"}, 0.0)
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_read_yet() -> None:
     plan.uploaded(batch, {"id": "f", "status": "error", "status_details": "no JSON"}, 2.0)
     assert plan.step(2.0).kind == "halt" and plan.halted == (
         "refused",
-        "openai cannot read the file of a batch: no JSON",
+        "azure cannot read the file of a batch: no JSON",
     )
     assert batch.state == "written" and batch.file_id is None
 
@@ -328,6 +328,7 @@ def test_cancelled_at_each_state() -> None:
         if step.kind == "find":
             plan.created(batch, {"id": "found", "status": "in_progress"}, now, now)
         elif step.kind == "cancel":
+            assert not batch.is_told
             plan.given_up(batch, {"status": "cancelling"}, now)
         elif step.kind == "poll":
             plan.polled(batch, {"status": "cancelled"}, now, now)
@@ -341,3 +342,78 @@ def test_cancelled_at_each_state() -> None:
         *(("drop", 4), ("drop", 5), ("drop", 6), ("cancel", 3), ("poll", 1), ("poll", 3), ("land", 1), ("land", 3)),
     }
     assert running.number == 1 and plan.batches == {}
+
+
+def test_a_refused_cancellation_is_asked_for_again() -> None:
+    """It may be refused because the batch has ended, or for another reason: a look at it tells."""
+    plan = plan_of(part(1), cancels=True)
+    batch = make(plan, 1, 0.0)
+    now, asked, polls = POLL[0], 0, 0
+    while now < 600.0:
+        step = plan.step(now)
+        if step.kind == "cancel":
+            asked += 1
+            plan.objected(batch, now, "not now")
+            assert plan.trouble == "not now"
+        elif step.kind == "poll":
+            polls += 1
+            plan.polled(batch, {"status": "in_progress"}, now, now)
+            assert plan.trouble == "not now"
+        else:
+            assert step.kind == "wait" and step.until is not None
+            now = step.until
+    assert 10 < asked < 30 and polls in (asked, asked - 1)
+    # From another process, too.
+    plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, now, cancels=True)
+    batch = plan.batches[1]
+    assert plan.step(now) == ("cancel", batch, None)
+    plan.given_up(batch, {"status": "cancelling"}, now)
+    for _ in range(100):
+        step = plan.step(now)
+        now = step.until if step.until is not None else now
+        if step.kind == "poll":
+            plan.polled(batch, {"status": "in_progress"}, now, now)
+        assert step.kind in ("poll", "wait"), "it has agreed"
+    plan.polled(batch, {"status": "cancelled"}, now, now)
+    assert batch.state == "ended" and batch.is_given_up and plan.trouble is None
+
+
+def test_a_file_that_expires_before_its_batch_is_made_is_uploaded_again() -> None:
+    """Google deletes files after two days, and every batch of one that is gone would be refused."""
+    plan = plan_of(part(1, provider="gemini", lookup="name", takes_file=True))
+    batch = plan.batches[1]
+    plan.begins(batch, 0.0)
+    plan.uploaded(batch, {"id": "files/1", "status": "pending", "expires_at": 172_800}, 0.0)
+    plan = Plan.load(json.loads(json.dumps(plan.stored())), None, None, now=0.0)
+    plan.is_exhausted = True
+    batch = plan.batches[1]
+    assert not plan.has_expired(batch, 169_000.0) and plan.has_expired(batch, 169_300.0)
+    plan.forget_file(batch)
+    assert plan.step(0.0) == ("upload", batch, None)
+    plan.begins(batch, 169_300.0)
+    plan.uploaded(batch, {"id": "files/2", "expires_at": None}, 0.0)
+    assert not plan.has_expired(batch, 1e12) and plan.step(0.0) == ("create", batch, None)
+
+
+@pytest.mark.parametrize(("lookup", "takes_file"), [("file", True), ("name", False), ("ids", False)])
+def test_a_state_without_takes_file(lookup: str, takes_file: bool) -> None:
+    """Of a job that was made before Gemini's rows were in files."""
+    plan = plan_of(part(1, lookup=lookup))
+    stored = json.loads(json.dumps(plan.stored()))
+    del stored["batches"][0]["takes_file"]
+    assert Plan.load(stored, None, None, 0.0).batches[1].takes_file is takes_file
+    stored["batches"][0]["takes_file"] = True
+    assert Plan.load(stored, None, None, 0.0).batches[1].takes_file
+
+
+def test_files_that_have_to_be_read_first() -> None:
+    """The words are the provider's own."""
+    for provider, status, is_unread in [
+        ("azure", "notRunning", True),
+        ("azure", "processed", False),
+        ("gemini", "pending", True),
+        ("gemini", "running", False),
+        ("openai", "uploaded", False),
+        ("nobody", "pending", False),
+    ]:
+        assert _core.BulkBatches.is_unread(provider, status) is is_unread, (provider, status)

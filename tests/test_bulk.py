@@ -398,6 +398,13 @@ def test_the_command(server: Server, tmp_path: Path, capfd: Any, monkeypatch: py
     assert command(["bulk", "status", str(tmp_path)]) == 1
 
 
+def test_what_an_outcome_survives_is_one_of_two(make: Any) -> None:
+    """What the package has for folders that are thrown away is nobody else's."""
+    for wrong in ("unsynced", "disk", "", 1):
+        with pytest.raises(ritellm.InvalidArgumentError, match=f"durability is {wrong!r}: .* would be right"):
+            make(1, durability=wrong)
+
+
 def test_a_killed_job_goes_on(server: Server, tmp_path: Path) -> None:
     kill(server, tmp_path, rows=400, kills=6, max_in_flight=8, seed=1)
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_provider import BatchProvider
+from batch_provider import BatchProvider, completion, text_of
 from server import Answer, Reset, Server
 
 import ritellm
@@ -664,9 +665,159 @@ class TestJobs:
             with pytest.raises(JobPaused, match="No batch found"):
                 ritellm.bulk(table(3), **arguments).run()
         job = ritellm.bulk(table(3), **arguments)
-        assert job.cancel_batches() == 1
+        is_known = gone != "/batch_0"
+        assert job.cancel_batches() == is_known
+        assert [batch["state"] for batch in job.status()["batches"]] == ["completed" if is_known else "unknown"]
         assert job.status()["failed"] == 0 and len(provider.batches) == 1
         assert len(texts(ritellm.bulk(table(3), **arguments).run())) == 3 and len(provider.batches) == 2
+
+    def test_results_that_are_there_are_kept_when_others_are_gone(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.fate = lambda number, text, body: "answer" if text != "row 2" or number else (400, "bad")
+        is_gone = True
+
+        def script(request: Any) -> Answer:
+            if is_gone and "/err-batch_0/" in request.target:
+                error = {"message": "No such File object: err-batch_0", "type": "invalid_request_error"}
+                return Answer(404, body=json.dumps({"error": error}).encode())
+            return provider.script(request)
+
+        server.script = script
+        arguments = {"out": tmp_path / "out", **options(server, "openai")}
+        with pytest.raises(JobPaused, match="No such File"):
+            ritellm.bulk(table(3), **arguments).run()
+        job = ritellm.bulk(table(3), **arguments)
+        assert job.cancel_batches() == 1
+        status = job.status()
+        assert (status["done"], status["failed"], status["batches"][0]["state"]) == (2, 0, "completed")
+        is_gone = False
+        assert len(texts(ritellm.bulk(table(3), **arguments).run())) == 3
+        assert provider.bought == {"row 0": 1, "row 1": 1, "row 2": 1}
+
+    def test_a_refused_cancellation_ends_with_the_batch(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.polls, refusals = 1_000_000, 0
+
+        def script(request: Any) -> Answer:
+            nonlocal refusals
+            if request.target.endswith("/cancel") and refusals < 3:
+                refusals += 1
+                return Answer(409, body=b'{"error": {"message": "not now"}}')
+            return provider.script(request)
+
+        server.script = script
+        provider.fate = lambda number, text, body: "cancelled"
+        arguments = {"out": tmp_path / "out", **options(server, "openai")}
+        job = ritellm.bulk(table(3), **arguments).start()
+        while job.status()["batches"][-1:] == [] or job.status()["batches"][-1]["state"] != "in_progress":
+            job.wait(0.01)
+        job.cancel()
+        with pytest.raises(JobPaused):
+            job.wait()
+        assert job.cancel_batches() == 1 and refusals == 3
+        assert job.status()["batches"][0]["state"] == "cancelled" and job.status()["reason"] is None
+
+    def test_rows_of_an_iterator_are_not_lost_in_silence(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.polls = 1_000_000
+        provider.fate = lambda number, text, body: "cancelled"
+        arguments = {"out": tmp_path / "out", "id_column": "text", "batch_rows": 4, **options(server, "openai")}
+        job = ritellm.bulk((row for row in table(10)), **arguments).start()
+        while job.status()["in_flight"] < 10 or job.status()["batches"][-1]["state"] != "in_progress":
+            job.wait(0.01)
+        # It goes on where it was.
+        job.cancel()
+        with pytest.raises(JobPaused):
+            job.wait()
+        with pytest.raises(ritellm.InvalidArgumentError, match="iterator, which is used up"):
+            job.cancel_batches()
+            job.run()
+        assert job.status()["done"] == 0
+        provider.polls, provider.fate = 1, lambda number, text, body: "answer"
+        job = ritellm.bulk((row for row in table(10)), **arguments).run()
+        assert job.status()["done"] == 10 and set(provider.bought.values()) == {1}
+
+    @pytest.mark.parametrize("mode", ["batch", "calls"])
+    def test_rows_of_an_iterator_are_there_when_the_lock_is_free(
+        self, mode: str, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.polls = 1_000_000
+        arguments = {"out": tmp_path / "out", "id_column": "text", **options(server, "openai")}
+        other = ritellm.bulk(iter(table(3)), **arguments).start()
+        while other.status()["batches"][-1:] == [] or other.status()["batches"][-1]["state"] != "in_progress":
+            other.wait(0.01)
+        job = ritellm.bulk((row for row in table(5)), **{**arguments, "mode": mode})
+        job._check_batches = lambda: None  # type: ignore[method-assign]
+        with pytest.raises(ritellm.JobLocked):
+            job.run()
+        assert job.status()["state"] == "paused"
+        other.cancel()
+        with pytest.raises(JobPaused):
+            other.wait()
+        if mode == "calls":
+            server.script = lambda request: Answer(body=json.dumps(completion(text_of(request.json).upper())).encode())
+        provider.polls = 1
+        assert job.run().status()["done"] == 5
+
+    def test_an_exception_of_an_iterator_is_no_end_of_its_rows(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        def rows() -> Iterator[dict[str, Any]]:
+            yield from table(3)
+            raise OSError("the database is gone")
+
+        arguments = {"out": tmp_path / "out", "id_column": "text", **options(server, "openai")}
+        job = ritellm.bulk(rows(), **arguments)
+        with pytest.raises(OSError, match="the database is gone"):
+            job.run()
+        with pytest.raises(ritellm.InvalidArgumentError, match="iterator, which is used up"):
+            job.run()
+        assert ritellm.bulk(iter(table(5)), **arguments).run().status()["done"] == 5
+
+    def test_what_calls_have_answered_meanwhile_is_not_bought_as_a_batch(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        refused = json.dumps({"error": {"message": "no batches for you", "code": "invalid_api_key"}}).encode()
+        server.script = lambda request: (
+            provider.script(request) if "/files" in request.target else Answer(401, body=refused)
+        )
+        arguments: dict[str, Any] = {"out": tmp_path / "out", "batch_rows": 2, **options(server, "openai")}
+        with pytest.raises(JobPaused, match="no batches for you"):
+            ritellm.bulk(table(5), **arguments).run()
+        calls = arguments | {"mode": "calls", "batch_rows": None, "max_in_flight": 1, "max_attempts": 1}
+        answered: list[str] = []
+
+        def script(request: Any) -> Answer:
+            if len(answered) == 3:
+                return Answer(401, body=refused)
+            answered.append(text_of(request.json))
+            return Answer(body=json.dumps(completion(answered[-1].upper())).encode())
+
+        server.script = script
+        with pytest.raises(JobPaused):
+            ritellm.bulk(table(5), **calls).run()
+        server.script = provider.script
+        job = ritellm.bulk(table(5), **arguments).run()
+        assert (job.status()["done"], job.status()["failed"], job.status()["pending"]) == (5, 0, 0)
+        assert len(answered) == 3 and set(provider.bought) == {f"row {number}" for number in range(5)} - set(answered)
+
+    def test_a_file_that_has_expired_is_uploaded_again(
+        self, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        provider.expires_at = int(time.time()) - 60
+
+        def script(request: Any) -> Answer:
+            found = provider.script(request)
+            if provider.calls["upload"]:
+                provider.expires_at = int(time.time()) + 172_800
+            return found
+
+        server.script = script
+        job = ritellm.bulk(table(3), out=tmp_path / "out", **options(server, "gemini")).run()
+        assert len(texts(job)) == 3 and (provider.calls["upload"], provider.calls["create"]) == (2, 1)
 
     def test_what_has_no_place(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY"):

@@ -73,6 +73,8 @@ def test_a_power_cut_costs_only_rows_in_flight(server: Server, tmp_path: Path) -
         server.wait_for_requests(requests)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        # The server has read what had been sent.
+        server.wait_for_connections(0)
         disk.cut()
     finish(worker(server, rows, out, disk.environment, "power", max_in_flight=4), 120)
     disk.cut()  # when it was done, all of it was durable
@@ -94,6 +96,7 @@ def test_a_power_cut_without_durability_costs_what_was_not_written(server: Serve
     server.wait_for_requests(40)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    server.wait_for_connections(0)
     disk.cut()
     before = len(server.requests)
     finish(worker(server, rows, out, disk.environment, max_in_flight=4), 60)

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import PATIENCE, Answer, Close, Pause, Request, Server, eventually
+from server import PATIENCE, Answer, Close, Gate, Pause, Request, Server, eventually
 from test_bulk import KEY, answers, asked, client, completion, make, refusal, server
 
 import ritellm
@@ -76,11 +77,23 @@ def test_no_more_calls_at_once_than_asked_for(make: Any, server: Server) -> None
 
 def test_waiting_for_a_quota_is_no_timeout(make: Any, server: Server) -> None:
     """edanalytics/lightbeam 11 and curator 202: the time in the queue counted, so that a long queue failed for ever."""
-    server.script = lambda request: Answer(body=completion(asked(request)), before=[Pause(0.03)])
+    gate = Gate()
+    server.script = lambda request: Answer(
+        body=completion(asked(request)), before=[gate] if asked(request) == "first" else []
+    )
     client = Client(limits={"openai": {"max_in_flight": 1}}, base_url=server.base_url, api_key=KEY)
-    job = make(15, client=client, timeout=0.3, max_attempts=1).run()
-    assert (len(answers(job)), job.failures(), len(server.requests)) == (15, [], 15)
-    assert job.status()["elapsed"] > 0.45
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(client.completion, "openai/m", [{"role": "user", "content": "first"}])
+        server.wait_for_requests(1)
+        job = make(5, client=client, timeout=0.3).start()
+        eventually(lambda: bool(job.status()["waiting"]), "a row that waits")
+        time.sleep(0.4)
+        status = job.status()
+        assert (status["retries"], status["failed"], len(server.requests)) == (0, 0, 1)
+        gate.open()
+        first.result(PATIENCE)
+        assert job.wait(PATIENCE)
+    assert (len(answers(job)), job.failures()) == (5, [])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +162,7 @@ def test_it_is_told_what_a_job_waits_for(make: Any, server: Server) -> None:
 
     server.script = script
     job = make(20, max_in_flight=2).start()
-    eventually(lambda: bool(job.status()["reason"]), "the reason")
+    eventually(lambda: job.status()["done"] == 4 and bool(job.status()["reason"]), "the reason")
     status = job.status()
     assert (status["state"], status["done"], status["failed"]) == ("running", 4, 0)
     assert status["reason"].endswith("refused: rate_limit_exceeded; it asks to wait for 3600 s")
@@ -159,6 +172,27 @@ def test_it_is_told_what_a_job_waits_for(make: Any, server: Server) -> None:
     with pytest.raises(JobPaused, match="stopped"):
         job.wait(PATIENCE)
     assert job.status()["done"] == 4 and time.monotonic() - begun < PATIENCE
+
+
+def test_a_late_answer_does_not_hide_what_a_job_waits_for(make: Any, server: Server) -> None:
+    """Its call was admitted before the refusal: for the rest of the hour nothing said why nothing happened."""
+    gate = Gate()
+
+    def script(request: Request) -> Answer:
+        if asked(request) == "row 0":
+            return Answer(body=completion("late"), before=[gate])
+        return Answer(429, headers={"retry-after": "3600"}, body=refusal(429, "rate_limit_exceeded").body)
+
+    server.script = script
+    job = make(20, max_in_flight=2).start()
+    eventually(lambda: job.status()["rate_limited"] == 1, "the refusal")
+    gate.open()
+    eventually(lambda: job.status()["done"] == 1, "the answer")
+    eventually(lambda: bool(job.status()["reason"]), "the reason")
+    assert job.status()["reason"].endswith("it asks to wait for 3600 s") and job.status()["state"] == "running"
+    job.cancel()
+    with pytest.raises(JobPaused):
+        job.wait(PATIENCE)
 
 
 def test_few_files_may_be_open(server: Server) -> None:
@@ -214,7 +248,8 @@ def test_a_table_without_rows_is_done(client: Client, server: Server, tmp_path: 
         rows.write_text("")
     elif how == "frame":
         rows = pytest.importorskip("pandas").DataFrame({"text": []})
-    job = ritellm.bulk(rows, client=client, out=tmp_path / "job", **CHAT).run()
+    with_id = CHAT | {"id_column": "id"} if how != "frame" else CHAT
+    job = ritellm.bulk(rows, client=client, out=tmp_path / "job", **with_id).run()
     assert (job.status()["state"], job.status()["rows"], answers(job)) == ("done", 0, [])
     assert job.estimate()["rows"] == 0 and server.requests == []
     assert job.export(tmp_path / "out.jsonl") == {"done": 0, "failed": 0, "missing": 0}
@@ -228,10 +263,11 @@ def test_a_first_row_that_no_json_can_say_is_the_only_one_that_fails(client: Cli
         yield {"text": "fine"}
 
     for given in (rows(), list(rows())):
-        job = ritellm.bulk(given, client=client, **CHAT).run()
+        # Braces that are no column stay, as they would if the first row could be read.
+        job = ritellm.bulk(given, client=client, model="openai/m", prompt="{text}: {label}").run()
         [failure] = job.failures()
         assert failure.number == 0 and "object" in str(failure.error)
-        assert answers(job) == ["FINE"]
+        assert answers(job) == ["FINE: {LABEL}"]
 
 
 def test_rows_that_are_added_to_a_file_are_the_only_ones_that_run(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -68,6 +68,21 @@ def needs(*modules: str) -> None:
 def client_at(base_url: str) -> Client:
     openai = {"base_url": base_url, "api_key_env": "KEY_OF_A_TEST"}
     return Client(limits={"openai": {"rpm": 10_000_000}}, providers={"openai": openai})
+
+
+def calls_at(base_url: str, names: Sequence[str] = ("text",), **changed: Any) -> RowCalls:
+    """The calls of rows with these columns, as `map_rows` makes them."""
+    options = {
+        "on_error": "row",
+        "memo": None,
+        "params": {},
+        "model": "openai/m",
+        "prompt": "{text}",
+        "endpoint": "chat",
+    }
+    if "client" not in changed:
+        options["client"] = client_at(base_url)
+    return RowCalls(list(names), **options | changed)
 
 
 def run_on(name: str, *arguments: str, **environment: str) -> Any:
@@ -192,16 +207,7 @@ def test_a_function_gets_what_has_no_form_in_json_as_it_is(engine_server: Log) -
     needs("pyarrow")
     import pyarrow
 
-    calls = RowCalls(
-        ["text", "image"],
-        client=client_at(engine_server.base_url),
-        on_error="row",
-        memo=None,
-        params={},
-        model="openai/m",
-        prompt=lambda row: f"{row['text']} {row['image'][1]}",
-        endpoint="chat",
-    )
+    calls = calls_at(engine_server.base_url, ["text", "image"], prompt=lambda row: f"{row['text']} {row['image'][1]}")
     table = pyarrow.table({"text": ["a", "b"], "image": [b"\xff\x00", b"\xff\x01"]})
     part = _engine_worker.Worker(calls).submit(table, 2, ["text", "image"])
     assert [outcome.get("answer") for outcome in part.outcomes()] == ["A 0", "B 1"]
@@ -243,16 +249,7 @@ def test_rows_after_a_pause_are_not_taken_by_the_job_before(
     monkeypatch.setattr(
         _engine_worker, "_Feed", lambda worker: made.append(feed := _engine_worker_feed(worker)) or feed
     )
-    calls = RowCalls(
-        ["text"],
-        client=client_at(engine_server.base_url),
-        on_error="row",
-        memo=None,
-        params={},
-        model="openai/m",
-        prompt="{text}",
-        endpoint="chat",
-    )
+    calls = calls_at(engine_server.base_url)
     worker = _engine_worker.Worker(calls)
 
     def outcomes(*texts: str) -> list[Any]:
@@ -283,6 +280,16 @@ def test_a_memo_keeps_answers_for_the_next_run(on_dask: Any, frame: Any, engine_
     assert len(engine_server.read()) == calls + 4, "a column that is not asked about makes no difference"
     assert list(edited.n) == [7] * 3
     assert not any(KEY.encode() in file.read_bytes() for file in memo.rglob("*") if file.is_file())
+
+
+def test_a_memo_of_rows_that_are_there_twice(on_dask: Any, frame: Any, engine_server: Log, tmp_path: Path) -> None:
+    """The last row is the second one again, in another partition: it may share the answer, if that has landed by then."""
+    first = on_dask(frame, memo=tmp_path / "memo").compute()
+    calls = len(engine_server.read())
+    assert calls in (len(frame) - 1, len(frame)) and list(first.n) == list(frame.n)
+    again = on_dask(frame, memo=tmp_path / "memo").compute()
+    assert len(engine_server.read()) == calls + 1 and engine_server.texts()["poison"] == 2
+    assert first.equals(again) and first.answer.iloc[-1] == first.answer.iloc[1] == "ROW 1"
 
 
 def test_a_damaged_memo_is_asked_again(on_dask: Any, frame: Any, engine_server: Log, tmp_path: Path) -> None:
@@ -396,30 +403,12 @@ def test_wrong_arguments_are_said_before_anything_runs(frame: Any, arguments: An
 
 
 def test_no_key_is_pickled() -> None:
-    calls = RowCalls(
-        ["text"],
-        client=client_at("http://127.0.0.1:9/v1"),
-        on_error="row",
-        memo=None,
-        params={},
-        model="openai/m",
-        prompt="{text}",
-        endpoint="chat",
-    )
+    calls = calls_at("http://127.0.0.1:9/v1")
     written = pickle.dumps(calls)
     assert KEY.encode() not in written and b"KEY_OF_A_TEST" in written
     limits = Limits({"openai": {"rpm": 1}}, share="redis://user:hunter2@127.0.0.1:9/0")
     with pytest.raises(InvalidArgumentError, match="the client has limits"):
-        RowCalls(
-            ["text"],
-            client=Client(limits=limits),
-            on_error="row",
-            memo=None,
-            params={},
-            model="openai/m",
-            prompt="{text}",
-            endpoint="chat",
-        )
+        calls_at("", client=Client(limits=limits))
 
 
 @pytest.mark.parametrize(
@@ -434,12 +423,11 @@ def test_no_key_is_pickled() -> None:
     ids=["aws", "azure", "vertex", "query", "header"],
 )
 def test_no_key_among_the_arguments(params: dict[str, Any], named: str) -> None:
-    options: dict[str, Any] = {"client": None, "on_error": "row", "memo": None, "endpoint": "chat"}
     with pytest.raises(InvalidArgumentError, match=f"among the arguments is {named}, and keys do not travel") as raised:
-        RowCalls(["text"], params=params, model="openai/m", prompt="{text}", **options)
+        calls_at("", client=None, params=params)
     assert KEY not in str(raised.value)
     plain = {"temperature": 0, "extra_headers": {"x-team": "search"}, "user": "a@b"}
-    assert RowCalls(["text"], params=plain, model="openai/m", prompt="{text}", **options).params == plain
+    assert calls_at("", client=None, params=plain).params == plain
 
 
 @pytest.mark.parametrize(("engine", "library"), [("ray", "ray"), ("dask", "dask"), ("spark", "pyspark")])
@@ -468,16 +456,7 @@ def test_a_worker_ends_its_job_when_there_are_no_rows(
     monkeypatch.setattr(_engine_worker, "IDLE", 0.05)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    calls = RowCalls(
-        ["text"],
-        client=client_at(engine_server.base_url),
-        on_error="row",
-        memo=None,
-        params={},
-        model="openai/m",
-        prompt="{text}",
-        endpoint="chat",
-    )
+    calls = calls_at(engine_server.base_url)
     worker = _engine_worker.Worker(calls)
     for _ in range(3):
         part = worker.submit(pyarrow.table({"text": ["a", "b"]}), 2, ["text"])

@@ -387,6 +387,12 @@ def bulk_cancel(job: Any, progress: bool, as_json: bool) -> int:
     count = job.cancel_batches(progress=progress)
     if not as_json:
         print(f"{count} {'batch' if count == 1 else 'batches'} cancelled; rows without an outcome are pending")
+    unknown = sum(batch["state"] == "unknown" for batch in job.status()["batches"])
+    if unknown:
+        what = "1 batch is" if unknown == 1 else f"{unknown} batches are"
+        print(
+            f"{what} unknown to the provider: if the key is that of another account, it goes on there", file=sys.stderr
+        )
     show(job.status(), as_json)
     return 0
 

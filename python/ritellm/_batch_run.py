@@ -123,6 +123,7 @@ class Runner:
         self._wake = threading.Condition()
         self._is_stopped = False
         self._batches = _core.BulkBatches(core, retry_failed)
+        self._is_used_up = self._has_dropped = False
         self._thread = threading.Thread(target=self._main, name="ritellm-batches", daemon=True)
 
     def _load(self) -> Plan:
@@ -160,7 +161,7 @@ class Runner:
         finally:
             try:
                 self._tell("done" if self.pause is None else "paused")
-                self._batches.close()
+                self._batches.close(self._is_used_up)
             except RiteLLMError as error:
                 self.pause = self.pause or ("error", error)
 
@@ -172,13 +173,19 @@ class Runner:
         if self._is_stopped:
             self.pause = ("stopped", None)
             return
-        self._batches.open(self.plan.tag, list(self.plan.batches), self.plan.next_number)
+        known = [(batch.number, batch.is_committed) for batch in self.plan.batches.values()]
+        outdated = self._batches.open(self.plan.tag, known, self.plan.next_number)
+        # Rows that were read from an iterator and are in no batch could not be read again.
+        self._is_used_up = True
+        for number in outdated:
+            # A run with mode="calls" has answered some of its rows.
+            self._replace(self.plan.batches[number], self.plan.max_rows, self.plan.max_tokens)
         self.plan.spent = self._batches.spent()
         self._take_steps()
-        # Rows that were read from an iterator and are in no batch could not be read again.
         if (parts := self._batches.flush()) and not self._cancels:
             self.plan.add(parts)
             self._save()
+        self._is_used_up = self._has_dropped
 
     def _take_steps(self) -> None:
         while True:
@@ -221,7 +228,10 @@ class Runner:
         self._save()
 
     def _split(self, batch: Batch) -> None:
-        parts = self._batches.split(batch.number, *self.plan.split_limits(batch))
+        self._replace(batch, *self.plan.split_limits(batch))
+
+    def _replace(self, batch: Batch, max_rows: int | None, max_tokens: int | None) -> None:
+        parts = self._batches.split(batch.number, max_rows, max_tokens)
         self.plan.split(batch, parts)
         self._save()
         self._remove(batch)
@@ -243,6 +253,10 @@ class Runner:
             self._save()
 
     def _create(self, batch: Batch) -> None:
+        if self.plan.has_expired(batch, time.time()):
+            self.plan.forget_file(batch)
+            self._save()
+            return
         self.plan.begins(batch, time.time())
         self._save()
         name = self.plan.name_of(batch)
@@ -331,27 +345,30 @@ class Runner:
 
     def _cancel(self, batch: Batch) -> None:
         """Tells the provider to cancel a batch."""
-        found = None
         try:
             with self._request(batch, "cancel", is_repeatable=True) as send:
-                # One that has ended meanwhile is refused.
-                with contextlib.suppress(BadRequestError, ConflictError, NotFoundError):
+                try:
                     found = send("batch_cancel", batch.provider, batch.batch_id)
-                self.plan.given_up(batch, found, time.monotonic())
+                except (BadRequestError, ConflictError, NotFoundError) as error:
+                    # As one is refused that has ended meanwhile.
+                    self.plan.objected(batch, time.monotonic(), str(error))
+                else:
+                    self.plan.given_up(batch, found, time.monotonic())
         finally:
             self._save()
 
     def _drop(self, batch: Batch) -> None:
         """Forgets a batch that was not made."""
+        self._has_dropped = True
         self.plan.dropped(batch)
         self._save()
         self._remove(batch)
 
     def _land(self, batch: Batch) -> None:
         paths = []
-        for index, file_id in enumerate(batch.outputs):
+        for index, file_id in enumerate(list(batch.outputs)):
             path = self._path(batch, f"output{index}")
-            with self._request(batch, "download", is_repeatable=True) as send, self._disk(path):
+            with self._request(batch, "download", is_repeatable=True, file_id=file_id) as send, self._disk(path):
                 with open(path, "wb", opener=_private) as file:
                     for piece in send("batch_output", batch.provider, file_id, stream=True, timeout=UPLOAD_TIMEOUT):
                         file.write(piece)
@@ -380,8 +397,10 @@ class Runner:
     # Requests.
 
     @contextlib.contextmanager
-    def _request(self, batch: Batch, what: str, *, is_repeatable: bool) -> Iterator[Callable[..., Any]]:
-        """Yields the function that sends a request, and takes its failures."""
+    def _request(
+        self, batch: Batch, what: str, *, is_repeatable: bool, file_id: str | None = None
+    ) -> Iterator[Callable[..., Any]]:
+        """Yields the function that sends a request, about a file of results or else a batch, and takes its failures."""
 
         def send(operation: str, provider: str, input: Any, **options: Any) -> Any:
             _point(f"before {what}")
@@ -419,7 +438,8 @@ class Runner:
                 self.plan.failed(batch, time.monotonic(), str(error))
                 return
             if isinstance(error, NotFoundError) and what in ("poll", "download") and self._cancels:
-                self.plan.gone(batch, time.time())
+                self.plan.gone(batch, file_id, time.time())
+                self._save()
                 return
             self._give_up(batch, error)
 

@@ -35,11 +35,10 @@ TROUBLE = (2.0, 60.0)
 
 ENDED_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a batch changes no more, in OpenAI's words."""
-UNREAD_STATUSES = frozenset({"notRunning", "pending", "running"})
-"""States of a file that is uploaded and cannot be used yet: Azure's, and Google's in the same words."""
-
 SKEW = 300
 """Seconds by which the provider's clock may be behind this machine's."""
+EXPIRY = 3600
+"""Seconds before a file is deleted at the provider, from which on no batch is made of it: the batch has yet to be read."""
 
 
 class Step(NamedTuple):
@@ -72,6 +71,8 @@ class Batch:
     """True if the provider reads the rows from an uploaded file."""
     state: str = "written"
     file_id: str | None = None
+    expires_at: int | None = None
+    """Time at which the provider deletes the file, if it does: Google's files are there for two days."""
     is_unread: bool = False
     """True if the provider has not read the file yet: a batch of it would be refused."""
     batch_id: str | None = None
@@ -91,7 +92,9 @@ class Batch:
     started: float | None = None
     ended: float | None = None
     is_given_up: bool = False
-    """True if the provider was told to cancel it, for its rows to stay pending."""
+    """True if the job does without its results: rows that have none stay pending."""
+    is_told: bool = False
+    """True if the provider has agreed to cancel it."""
 
     due: float = dataclasses.field(default=0.0, metadata={"stored": False})
     pause: float = dataclasses.field(default=0.0, metadata={"stored": False})
@@ -100,6 +103,8 @@ class Batch:
     unknown: int = dataclasses.field(default=0, metadata={"stored": False})
     refusals: int = dataclasses.field(default=0, metadata={"stored": False})
     too_large: bool = dataclasses.field(default=False, metadata={"stored": False})
+    is_objected: bool = dataclasses.field(default=False, metadata={"stored": False})
+    """True if the provider has refused to cancel it, and was not asked for its state since."""
 
     def stored(self) -> dict[str, Any]:
         """Returns what is on the disk."""
@@ -170,6 +175,8 @@ class Plan:
         plan.finished, plan._next, plan.max_tokens = list(stored["finished"]), stored["next"], stored["max_tokens"]
         known = {field.name for field in dataclasses.fields(Batch)}
         for one in stored["batches"]:
+            # Files of state without it are of a time when only batches that are looked for by their files had some.
+            one = {"takes_file": one["lookup"] == "file", **one}
             batch = Batch(**{name: value for name, value in one.items() if name in known})
             batch.refused = {int(place): (code, message) for place, (code, message) in batch.refused.items()}
             batch.due = now
@@ -206,7 +213,8 @@ class Plan:
             if batch.lost is not None and batch.due <= now:
                 return Step("find", batch)
         for batch in batches:
-            if self.cancels and batch.state == "running" and not batch.is_given_up and batch.due <= now:
+            is_going = batch.state == "running" and not batch.is_told and not batch.is_objected
+            if self.cancels and is_going and batch.due <= now:
                 return Step("cancel", batch)
         for batch in batches:
             if batch.state == "running" and batch.due <= now:
@@ -291,15 +299,24 @@ class Plan:
     def uploaded(self, batch: Batch, found: Mapping[str, Any], now: float) -> None:
         """Takes an uploaded file, or its state."""
         batch.state, batch.file_id, batch.lost = "uploaded", found["id"], None
+        batch.expires_at = found.get("expires_at")
         status = found.get("status")
-        batch.is_unread = status in UNREAD_STATUSES
+        batch.is_unread = _core.BulkBatches.is_unread(batch.provider, status or "")
         batch.pause = min(max(batch.pause, POLL[0] / 1.5) * 1.5, POLL[1]) if batch.is_unread else 0.0
         batch.due = now + batch.pause
         if status in ("error", "failed"):
             why = found.get("status_details") or "it says no reason"
             # It is uploaded again by the next run.
-            batch.state, batch.file_id = "written", None
+            self.forget_file(batch)
             self.halt("refused", f"{batch.provider} cannot read the file of a batch: {why}")
+
+    def has_expired(self, batch: Batch, wall: float) -> bool:
+        """Returns true if the file of a batch is not at the provider any more, or will not be for long."""
+        return batch.expires_at is not None and wall >= batch.expires_at - EXPIRY
+
+    def forget_file(self, batch: Batch) -> None:
+        """Notes that the file of a batch cannot be used: it is to be uploaded again."""
+        batch.state, batch.file_id, batch.expires_at, batch.is_unread = "written", None, None, False
 
     def begins(self, batch: Batch, wall: float) -> None:
         """Notes that a batch is about to be uploaded, or made."""
@@ -385,9 +402,10 @@ class Plan:
 
     def polled(self, batch: Batch, found: Mapping[str, Any], now: float, wall: float) -> None:
         """Takes the state of a batch."""
-        self.trouble = None
-        batch.unknown = 0
         batch.status = found.get("status")
+        if not batch.is_objected or batch.status in ENDED_STATUSES:
+            self.trouble = None
+        batch.unknown, batch.is_objected = 0, False
         counts = found.get("request_counts") or {}
         batch.completed, batch.failed = counts.get("completed") or 0, counts.get("failed") or 0
         if batch.status not in ENDED_STATUSES:
@@ -432,17 +450,26 @@ class Plan:
         batch.batch_id = None
         self.halt("refused", f"the provider refuses a batch: {messages or 'it says no reason'}")
 
-    def given_up(self, batch: Batch, found: Mapping[str, Any] | None, now: float) -> None:
-        """Notes that the provider was told to cancel a batch, or that it has ended before."""
-        batch.is_given_up = True
-        batch.status = (found or {}).get("status") or batch.status
+    def given_up(self, batch: Batch, found: Mapping[str, Any], now: float) -> None:
+        """Notes that the provider has agreed to cancel a batch."""
+        batch.is_given_up = batch.is_told = True
+        batch.status = found.get("status") or batch.status
         batch.pause, batch.due = POLL[0], now
         self.trouble = None
 
-    def gone(self, batch: Batch, wall: float) -> None:
-        """Notes that a batch or its results, which are to be given up, are not at the provider any more."""
-        batch.state, batch.status, batch.outputs, batch.ended = "ended", "cancelled", [], wall
+    def objected(self, batch: Batch, now: float, why: str) -> None:
+        """Notes that the provider refuses to cancel a batch: it has ended, or it is asked again after a look at it."""
+        batch.is_given_up = batch.is_objected = True
+        batch.due = now
+        self.trouble = why
+
+    def gone(self, batch: Batch, file_id: str | None, wall: float) -> None:
+        """Notes that a batch which is given up, or a file of its results, is not at the provider, or not for this key."""
         batch.is_given_up = True
+        if file_id is None:
+            batch.state, batch.status, batch.outputs, batch.ended = "ended", "unknown", [], wall
+        else:
+            batch.outputs.remove(file_id)
 
     def dropped(self, batch: Batch) -> None:
         """Notes that the files of a batch that was not made are gone."""

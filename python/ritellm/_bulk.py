@@ -25,7 +25,7 @@ else:
 
 __all__ = ["Failure", "Job", "bulk"]
 
-_ENDED = ("completed", "failed", "expired", "cancelled")
+_ENDED = ("completed", "failed", "expired", "cancelled", "unknown")
 _OF_ROUTERS = (
     "account",
     "base_model",
@@ -42,6 +42,16 @@ _OF_ROUTERS = (
 """Options of a router's deployment that have no meaning for batches."""
 _LOOK = 0.1
 """Seconds between two looks at a job that runs."""
+
+
+class _Durability(str):
+    """A durability that is the package's own."""
+
+    __slots__ = ()
+
+
+UNSYNCED = _Durability("unsynced")
+"""That of folders that are thrown away or can be made again: nothing waits for the disk."""
 
 
 def bulk(
@@ -95,8 +105,8 @@ def bulk(
         messages: a list of messages with ``{column}`` in their texts, or such a function.
         input: the same for ``endpoint="embedding"`` and ``endpoint="responses"``.
         endpoint: ``"chat"``, ``"embedding"`` or ``"responses"``.
-        mode: ``"calls"``, or ``"batch"`` for the provider's own batches, which take up to a day and cost half. Of a router's
-            group the first deployment whose provider has batches gets them.
+        mode: ``"calls"``, or ``"batch"`` for the provider's own batches, which take up to a day and cost half at OpenAI, Azure,
+            Anthropic, Gemini and Groq. Of a router's group the first deployment whose provider has batches gets them.
         response_format: the type or the JSON schema that answers have to follow, as for `completion`. Each is checked;
             ``answer.parsed`` is its value. A row whose answer does not fit ends as an ``OutputValidationError``.
         validation_retries: number of times that the model is asked again, with what is wrong, if its answer does not fit.
@@ -196,7 +206,7 @@ class Job:
             folder = options["out"] = tempfile.mkdtemp(prefix="ritellm-")
             if options["durability"] in ("process", "power"):
                 # It does not outlive the process.
-                options["durability"] = "unsynced"
+                options["durability"] = UNSYNCED
             weakref.finalize(self, _remove, folder, os.getpid())
         self._out = options["out"] = os.fspath(options["out"])
         self._model = options.get("model")
@@ -443,10 +453,12 @@ class Job:
 
         What was answered by then is taken, and was paid; the other rows stay pending, for another run with either ``mode``.
         Batches that were not made yet are forgotten. If the waiting is interrupted, calling it again goes on, and running the
-        job again takes the results and asks for the other rows.
+        job again takes the results and asks for the other rows. Rows of an iterator that are forgotten with their batches cannot
+        be read again: the job has to be made again, with a new one.
 
         Returns:
-            The number of batches that were at the provider.
+            The number of batches that were at the provider. One that it does not know any more, or not for this key, is not among
+            them; it is ``"unknown"`` in `status`.
 
         Raises:
             InvalidArgumentError: the job has ``mode="calls"``.
@@ -457,7 +469,7 @@ class Job:
             raise InvalidArgumentError('the job has mode="calls": cancel() ends it, and there are no batches to cancel')
         from ritellm._batch_run import open_batches
 
-        found = len(open_batches(self.out))
+        found = open_batches(self.out)
         shown = progress_for(progress)
         self._begin(False, cancels=True)
         try:
@@ -469,7 +481,8 @@ class Job:
         finally:
             shown.close()
         self._finish(False, shown)
-        return found
+        unknown = {batch["id"] for batch in self._batches() if batch["state"] == "unknown"}
+        return sum(batch["batch_id"] not in unknown for batch in found)
 
     def _stopping(self) -> str:
         if self._runner is not None:
@@ -692,6 +705,8 @@ def _check(options: dict[str, Any]) -> None:
     for name in ("model", "endpoint", "durability", "on_change", "id_column", "format"):
         if not isinstance(options.get(name, ""), str):
             raise wrong(name, "a str")
+    if options["durability"] not in ("process", "power") and not isinstance(options["durability"], _Durability):
+        raise wrong("durability", '"process" or "power"')
     if "out" in options and not isinstance(options["out"], (str, os.PathLike)):
         raise wrong("out", "the path of a folder")
     prompt = options.get("prompt", "")

@@ -1053,9 +1053,11 @@ class BulkBatches:
     def lock(self) -> None:
         """Takes the lock of the job's folder, and looks through the rows."""
 
-    def open(self, tag: str, known: list[int], next: int) -> None:
-        """Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the
-        next batch; ``tag`` begins the ids of all rows at the provider."""
+    def open(self, tag: str, known: list[tuple[int, bool]], next: int) -> list[int]:
+        """Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, and whether each may be at
+        the provider; ``next`` is the number of the next batch; ``tag`` begins the ids of all rows at the provider.
+
+        Returns the numbers of those that are not there and have rows that need no call any more."""
 
     def stop(self) -> None:
         """Ends the looking through the rows."""
@@ -1078,6 +1080,10 @@ class BulkBatches:
         """Returns what the refusal of a batch says about the tokens that may be enqueued: True if there are too many, and their
         maximum number if it is named."""
 
+    @staticmethod
+    def is_unread(provider: str, status: str) -> bool:
+        """Returns true if a file in this state is uploaded and cannot be used for a batch yet."""
+
     def flush(self) -> list[dict[str, Any]]:
         """Ends the batches that are not full, and returns their descriptions."""
 
@@ -1087,8 +1093,9 @@ class BulkBatches:
     def tell(self, state: str, reason: str | None, in_flight: int, waiting: int) -> None:
         """Shows a state of the job, and why it is so."""
 
-    def close(self) -> None:
-        """Ends the run: closes the journal and lets the job go."""
+    def close(self, is_used_up: bool) -> None:
+        """Ends the run: closes the journal and lets the job go. With ``is_used_up`` some rows were read and are in no batch: if
+        they can be read only once, there is nothing that another run could go on with."""
 
 @final
 class BulkResults:

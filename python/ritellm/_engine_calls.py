@@ -7,7 +7,7 @@ import os
 import pickle
 
 from ritellm import _core, _tables
-from ritellm._bulk import Job, bulk
+from ritellm._bulk import UNSYNCED, Job, bulk
 from ritellm.client import Client
 from ritellm.exceptions import AuthenticationError, InvalidArgumentError
 
@@ -149,7 +149,7 @@ class RowCalls:
             for name in ("prompt", "messages", "input"):
                 options.pop(name, None)
         # A memo that a power cut damages asks again for what is damaged, and no row waits for the disk.
-        return bulk(rows, out=out, client=client, durability="unsynced", **options, **self.params)
+        return bulk(rows, out=out, client=client, durability=UNSYNCED, **options, **self.params)
 
     def needed(self, names: Iterable[str]) -> list[str] | None:
         """Returns the columns that are read of each row; `None` for all of them."""

@@ -73,6 +73,16 @@ pub enum Rows {
     Rest(Box<Input>),
 }
 
+impl Rows {
+    /// Returns the rows for another run, if they can be read only once.
+    pub fn into_rest(self) -> Option<Input> {
+        match self {
+            Self::Again(_) => None,
+            Self::Rest(input) => Some(*input),
+        }
+    }
+}
+
 /// End of a run.
 pub struct Ended {
     /// What is left of rows that can be read only once.
@@ -96,7 +106,15 @@ impl Job {
         stop: &Arc<Stop>,
         opened: impl FnOnce(Reader),
     ) -> Result<Ended> {
-        let Some((journal, mut manifest, input)) = self.begin(rows, status, stop, opened)? else {
+        let (journal, manifest) = match self.open_journal(opened) {
+            Ok(opened) => opened,
+            Err(error) => {
+                status.update(|status| status.state = State::Paused);
+                let pause = Pause { halt: Halt::Journal, error: Some(error) };
+                return Ok(Ended { rest: rows.into_rest(), pause: Some(pause) });
+            }
+        };
+        let Some((mut manifest, input)) = self.begin(rows, manifest, status, stop)? else {
             return Ok(Ended { rest: None, pause: Some(Pause::stopped()) });
         };
         let run = Run {
@@ -122,19 +140,12 @@ impl Job {
         Ok(Ended { rest: rest.filter(|_| can_go_on), pause })
     }
 
-    /// Opens the journal and begins with the rows: those that can be read again are read once before. `None` if the job was
-    /// stopped meanwhile.
+    /// Opens the journal. `opened` gets a reader of the outcomes that come.
     ///
     /// # Errors
     ///
-    /// Those of [`run`](Self::run).
-    pub fn begin(
-        &self,
-        rows: Rows,
-        status: &Arc<Status>,
-        stop: &Arc<Stop>,
-        opened: impl FnOnce(Reader),
-    ) -> Result<Option<(Arc<Journal>, Manifest, Input)>> {
+    /// The folder cannot be used, another process runs the job, or the parameters are not as they were.
+    pub fn open_journal(&self, opened: impl FnOnce(Reader)) -> Result<(Arc<Journal>, Manifest)> {
         let mut options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
         if self.durability == Durability::Unsynced {
             // Workers of Ray, Dask and Spark are killed when they are not needed, and leave their folders behind.
@@ -146,10 +157,25 @@ impl Job {
         if let Some(manifest) = journal.manifest() {
             self.check(manifest, counts.done + counts.failed)?;
         }
-        let mut manifest = match journal.manifest() {
+        let manifest = match journal.manifest() {
             Some(manifest) => Manifest { parameters: self.parameters.clone(), ..manifest.clone() },
             None => Manifest::new(self.parameters.clone(), self.input.clone(), now()),
         };
+        Ok((journal, manifest))
+    }
+
+    /// Begins with the rows: those that can be read again are read once before. `None` if the job was stopped meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`run`](Self::run).
+    pub fn begin(
+        &self,
+        rows: Rows,
+        mut manifest: Manifest,
+        status: &Arc<Status>,
+        stop: &Arc<Stop>,
+    ) -> Result<Option<(Manifest, Input)>> {
         let input = match rows {
             Rows::Rest(input) => *input,
             Rows::Again(calls) => {
@@ -168,7 +194,7 @@ impl Job {
             }
         };
         manifest.store(&self.folder, self.durability)?;
-        Ok(Some((journal, manifest, input)))
+        Ok(Some((manifest, input)))
     }
 
     /// Stores the numbers of a run that has ended, and closes its journal.

@@ -34,7 +34,7 @@ const PROBE: Duration = Duration::from_secs(1);
 /// The longest time between them when one or two rows are left, which may be at fault themselves and are paid for: it doubles.
 const LONGEST_PROBE: Duration = Duration::from_secs(8);
 /// Factor by which the pauses before the last attempts at a row grow, and number of these pauses, while nothing could show whose
-/// fault its failures are: five attempts take 65 to 130 s, so that trouble of a minute is survived.
+/// fault its failures are: with five attempts they take 65 to 130 s, so that trouble of a minute is survived.
 const PATIENCE: u32 = 6;
 const PATIENT_PAUSES: u32 = 4;
 /// Number of rows that have to fail, without an answer in between, before that is an outage: as many as may be in flight, but

@@ -49,6 +49,8 @@ pub struct BatchRules {
     pub lookup: Lookup,
     /// True if the provider reads the rows from an uploaded file; otherwise they are in the request that makes the batch.
     pub takes_file: bool,
+    /// States of a file that is uploaded and cannot be used yet: a batch of it would be refused.
+    pub unread: &'static [&'static str],
     /// How a batch is refused that would exceed the tokens that may be enqueued.
     pub queue: Option<QueueRules>,
     /// The header field that a call may have and that a batch's rows share.
@@ -159,6 +161,12 @@ pub fn queue_refusal(provider: &str, code: &str, message: &str) -> QueueRefusal 
     QueueRefusal { is_full: code == queue.code, max_tokens: limits.min() }
 }
 
+/// Returns true if a file in this state is uploaded and cannot be used for a batch yet.
+pub fn is_unread(provider: &str, status: &str) -> bool {
+    let rows = lookup(provider).and_then(|provider| provider.batch_rows());
+    rows.is_some_and(|rows| rows.rules().unread.contains(&status))
+}
+
 /// Returns the class of a provider's refusal; `None` if there is no such provider.
 pub fn refusal_class(provider: &str, response: &HttpResponse) -> Option<FailureClass> {
     let provider = lookup(provider)?;
@@ -190,6 +198,8 @@ impl BatchRows for OpenAiRows {
             price: self.price,
             lookup: Lookup::File,
             takes_file: true,
+            // Azure's (https://learn.microsoft.com/azure/ai-foundry/openai/how-to/batch). OpenAI's files have none.
+            unread: &["notRunning", "pending", "running"],
             // `Enqueued token limit reached for … in organization …. Limit: 90,000 enqueued tokens.`
             queue: Some(QueueRules { code: "token_limit_exceeded", limit: ("limit", "enqueued") }),
             shared_header: None,

@@ -79,8 +79,8 @@ use crate::types::request::Request;
 use crate::types::secret::Secret;
 
 pub use batch_rows::{
-    BatchRows, BatchRules, Lookup, QueueRefusal, QueueRules, RowAnswer, RowResult, batch_price, queue_refusal,
-    refusal_class,
+    BatchRows, BatchRules, Lookup, QueueRefusal, QueueRules, RowAnswer, RowResult, batch_price, is_unread,
+    queue_refusal, refusal_class,
 };
 pub use custom::{CustomProvider, DEFAULT_LIKE, custom};
 pub use embeddings::{EmbeddingRow, halves};

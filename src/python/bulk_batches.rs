@@ -19,7 +19,7 @@ use crate::bulk::job::Rows;
 use crate::bulk::journal::{Journal, Manifest};
 use crate::bulk::run::{Input, State, Stop};
 use crate::error::Result as CoreResult;
-use crate::providers::{Lookup, queue_refusal, refusal_class};
+use crate::providers::{Lookup, is_unread, queue_refusal, refusal_class};
 use crate::types::http::{Headers, HttpResponse};
 use crate::types::rate_limit::FailureClass;
 
@@ -70,9 +70,16 @@ impl BulkBatches {
         let locked = py.detach(|| -> CoreResult<()> {
             let mut state = self.state();
             let RunState::New(rows) = std::mem::replace(&mut *state, RunState::Closed) else { return Ok(()) };
-            let opened = |reader| self.job.set_reader(reader);
-            let begun = self.job.job.begin(rows, &self.job.status, &self.stop, opened)?;
-            let Some((journal, manifest, input)) = begun else { return Ok(()) };
+            let (journal, manifest) = match self.job.job.open_journal(|reader| self.job.set_reader(reader)) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    // No row was read: another run has them all.
+                    *state = RunState::New(rows);
+                    return Err(error);
+                }
+            };
+            let begun = self.job.job.begin(rows, manifest, &self.job.status, &self.stop)?;
+            let Some((manifest, input)) = begun else { return Ok(()) };
             let cost = journal.totals().cost;
             self.job.status.update(|status| status.cost = cost);
             *state = RunState::Locked(journal, manifest, Box::new(input));
@@ -81,21 +88,25 @@ impl BulkBatches {
         locked.map_err(|error| exception(py, error))
     }
 
-    /// Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, ``next`` that of the next
-    /// batch; ``tag`` begins the ids of all rows at the provider.
-    fn open(&self, py: Python<'_>, tag: String, known: Vec<u32>, next: u32) -> PyResult<()> {
+    /// Opens the files of batches. ``known`` are the numbers of the batches whose files are needed, and whether each may be at
+    /// the provider; ``next`` is the number of the next batch; ``tag`` begins the ids of all rows at the provider.
+    ///
+    /// Returns the numbers of those that are not there and have rows that need no call any more.
+    fn open(&self, py: Python<'_>, tag: String, known: Vec<(u32, bool)>, next: u32) -> PyResult<Vec<u32>> {
         let catalog = self.job.client().bulk_settings(py)?.catalog;
         let job = &self.job;
         let options =
             Options { max_attempts: job.max_attempts(), retry_failed: self.retry_failed, dedupe: job.job.dedupe };
-        let opened = py.detach(|| -> CoreResult<()> {
+        let opened = py.detach(|| -> CoreResult<Vec<u32>> {
             let mut state = self.state();
+            let mut outdated = Vec::new();
             if let RunState::Locked(journal, manifest, input) = std::mem::replace(&mut *state, RunState::Closed) {
                 let status = job.status.clone();
                 let batches = Batches::new(journal, manifest, *input, catalog, status, options, tag, &known, next)?;
+                outdated.clone_from(&batches.outdated);
                 *state = RunState::Open(Box::new(batches));
             }
-            Ok(())
+            Ok(outdated)
         });
         opened.map_err(|error| exception(py, error))
     }
@@ -184,6 +195,12 @@ impl BulkBatches {
         (refusal.is_full, refusal.max_tokens)
     }
 
+    /// Returns true if a file in this state is uploaded and cannot be used for a batch yet.
+    #[staticmethod]
+    fn is_unread(provider: &str, status: &str) -> bool {
+        is_unread(provider, status)
+    }
+
     /// Returns the cost of all outcomes in the journal, in US dollars.
     fn spent(&self, py: Python<'_>) -> PyResult<f64> {
         self.with(py, |batches| Ok(batches.journal.totals().cost))
@@ -204,19 +221,24 @@ impl BulkBatches {
         });
     }
 
-    /// Ends the run: closes the journal and lets the job go.
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    /// Ends the run: closes the journal and lets the job go. With ``is_used_up`` some rows were read and are in no batch: if
+    /// they can be read only once, there is nothing that another run could go on with.
+    fn close(&self, py: Python<'_>, is_used_up: bool) -> PyResult<()> {
         let state = std::mem::replace(&mut *self.state(), RunState::Closed);
         let (journal, mut manifest, input) = match state {
             RunState::Open(batches) => batches.into_input(),
             RunState::Locked(journal, manifest, input) => (journal, manifest, *input),
-            RunState::New(_) | RunState::Closed => {
+            RunState::New(rows) => {
+                self.job.end(rows.into_rest().map(|input| Rest::Read(Box::new(input))));
+                return Ok(());
+            }
+            RunState::Closed => {
                 self.job.end(None);
                 return Ok(());
             }
         };
         let finished = py.detach(|| self.job.job.finish(journal, &mut manifest));
-        self.job.end(Some(Rest::Read(Box::new(input))));
+        self.job.end((!is_used_up).then(|| Rest::Read(Box::new(input))));
         finished.map_err(|error| exception(py, error))
     }
 }

@@ -44,6 +44,8 @@ pub struct Batches {
     options: Options,
     /// Keys of rows in batches that were there at the start.
     elsewhere: HashSet<Key>,
+    /// Numbers of batches that are not at the provider and have rows with outcomes, of a run with calls in between.
+    pub outdated: Vec<u32>,
     /// Keys of the rows so far, if rows that ask for the same are one call.
     seen: Option<HashSet<Key>>,
     is_exhausted: bool,
@@ -108,7 +110,8 @@ pub struct Landed {
 
 impl Batches {
     /// Creates it. `tag` begins the ids of rows at the provider, `known` are the numbers of the batches that have no results
-    /// yet, and `next` that of the next one. Files of other batches are removed: they were never meant to be sent.
+    /// yet, and whether each may be at the provider, and `next` is that of the next one. Files of other batches are removed:
+    /// they were never meant to be sent.
     ///
     /// # Errors
     ///
@@ -122,19 +125,28 @@ impl Batches {
         status: Arc<Status>,
         options: Options,
         tag: String,
-        known: &[u32],
+        known: &[(u32, bool)],
         next: u32,
     ) -> Result<Self> {
-        let parts = Parts::open(journal.folder().join("batches"), tag, known, next, catalog.clone())?;
-        let mut elsewhere = HashSet::new();
-        for number in known {
+        let numbers: Vec<u32> = known.iter().map(|(number, _)| *number).collect();
+        let parts = Parts::open(journal.folder().join("batches"), tag, &numbers, next, catalog.clone())?;
+        let (mut elsewhere, mut outdated) = (HashSet::new(), Vec::new());
+        for (number, is_away) in known {
+            let mut is_outdated = false;
             for row in Rows::open(&parts, *number)?.iter()? {
-                elsewhere.insert(row?.key);
+                let key = row?.key;
+                match !is_away && is_settled(&journal, &key, options) {
+                    true => is_outdated = true,
+                    false => drop(elsewhere.insert(key)),
+                }
+            }
+            if is_outdated {
+                outdated.push(*number);
             }
         }
         let seen = options.dedupe.then(HashSet::new);
         let is_exhausted = false;
-        Ok(Self { journal, manifest, input, parts, catalog, status, options, elsewhere, seen, is_exhausted })
+        Ok(Self { journal, manifest, input, parts, catalog, status, options, elsewhere, outdated, seen, is_exhausted })
     }
 
     /// Returns the input, for another run.
@@ -291,7 +303,7 @@ impl Batches {
         Ok(())
     }
 
-    /// Writes the rows of a batch that was not made into the files of smaller ones.
+    /// Writes the rows of a batch that was not made, but for those that have outcomes, into the files of other ones.
     ///
     /// # Errors
     ///
@@ -301,7 +313,10 @@ impl Batches {
         let of_cut = self.parts.swap_open(HashMap::new());
         let mut landed = Landed::default();
         for row in Rows::open(&self.parts, number)?.iter()? {
-            self.again(row?, &mut landed)?;
+            let row = row?;
+            if !is_settled(&self.journal, &row.key, self.options) {
+                self.again(row, &mut landed)?;
+            }
         }
         landed.again.extend(self.parts.close_all()?);
         self.parts.swap_open(of_cut);
@@ -315,6 +330,15 @@ impl Batches {
     /// Their files cannot be written.
     pub fn flush(&mut self) -> Result<Vec<Part>> {
         self.parts.close_all()
+    }
+}
+
+/// Returns true if a row needs no call: it has an outcome.
+fn is_settled(journal: &Journal, key: &Key, options: Options) -> bool {
+    match journal.find(key) {
+        Some(State::Done) => true,
+        Some(State::Failed) => !options.retry_failed,
+        None => false,
     }
 }
 

@@ -8,6 +8,8 @@ use crate::types::members::Members;
 
 /// Number of bytes of the first rows after which no further one is looked at.
 const MAX_BYTES: usize = 4 << 20;
+/// Until one can be read, so many times as many rows are looked at as are asked for.
+const UNREADABLE: usize = 100;
 
 /// A source, and the rows of it that were looked at already.
 #[derive(Debug)]
@@ -22,8 +24,8 @@ impl<S: Source> Peeked<S> {
         Self { source, first: VecDeque::new() }
     }
 
-    /// Returns the names of the columns of the first rows, in the order in which they come; `None` if no row can be read, so that
-    /// nothing is known of them. Rows need not have all of them.
+    /// Returns the names of the columns of the first rows, in the order in which they come, and of further ones until one can
+    /// be read; `None` if there is none, so that nothing is known of them. Rows need not have all of them.
     ///
     /// # Errors
     ///
@@ -32,15 +34,17 @@ impl<S: Source> Peeked<S> {
         let mut columns: Vec<String> = Vec::new();
         let mut is_known = false;
         let mut bytes = 0;
-        while self.first.len() < rows && bytes < MAX_BYTES {
+        while self.first.len() < rows * if is_known { 1 } else { UNREADABLE } && bytes < MAX_BYTES {
             let Some(row) = self.source.next()? else { break };
             if let Ok(json) = &row.json {
                 bytes += json.len();
-                is_known = true;
                 let strict = without_nan(json);
-                for (name, _) in Members::of(strict.as_deref().unwrap_or(json)).unwrap_or_default().0 {
-                    if !columns.iter().any(|column| *column == name) {
-                        columns.push(name.into_owned());
+                if let Ok(members) = Members::of(strict.as_deref().unwrap_or(json)) {
+                    is_known = true;
+                    for (name, _) in members.0 {
+                        if !columns.iter().any(|column| *column == name) {
+                            columns.push(name.into_owned());
+                        }
                     }
                 }
             }

@@ -296,7 +296,23 @@ fn the_first_rows_tell_the_columns_and_are_not_lost() {
     let files = Files::new([path], None).unwrap();
     for (count, right) in [(0, &[][..]), (1, &["a", "b"]), (3, &["a", "b", "c"]), (9, &["a", "b", "c", "e"])] {
         let mut peeked = Peeked::new(files.open());
-        assert_eq!(peeked.columns(count).unwrap().unwrap_or_default(), right);
+        let right = (count > 0).then(|| right.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(peeked.columns(count).unwrap(), right);
+        assert_eq!(rows(&mut peeked).unwrap(), rows(&mut files.open()).unwrap());
+    }
+}
+
+#[test]
+fn rows_are_looked_at_until_one_can_be_read() {
+    let folder = Folder::new();
+    for (bad, right) in [(99, Some(vec!["a".to_owned()])), (100, None)] {
+        // Cut, no object, and blank.
+        let lines = ["{\"a\": 1", "[1]", "bad"];
+        let text: String = (0..bad).map(|line| format!("{}\n", lines[line % 3])).collect();
+        let path = folder.file("a.jsonl", format!("{text}{{\"a\":1}}\n{{\"b\":2}}\n"));
+        let files = Files::new([path], None).unwrap();
+        let mut peeked = Peeked::new(files.open());
+        assert_eq!(peeked.columns(1).unwrap(), right, "{bad}");
         assert_eq!(rows(&mut peeked).unwrap(), rows(&mut files.open()).unwrap());
     }
 }

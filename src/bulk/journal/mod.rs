@@ -119,7 +119,8 @@ impl Journal {
         let lock = Lock::take(job)?;
         let manifest = Manifest::load(job)?;
         let in_segments = |error: io::Error| failure::of_io("use", &segment::folder_of(job), &error);
-        let (known, last) = load(job, Some(&*storage)).map_err(in_segments)?;
+        let is_synced = options.durability != Durability::Unsynced;
+        let (known, last) = load(job, Some((&*storage, is_synced))).map_err(in_segments)?;
         tell(job, lock.network, known.damaged);
         let shared = Arc::new(Shared::new(known));
         let last = last.filter(|last| last.length < options.segment_size).or_else(|| {
@@ -294,8 +295,8 @@ fn prepare(job: &Path) -> Result<()> {
 }
 
 /// Reads what a job's segments have, and returns the last segment. With a storage, index files that are missing are written,
-/// except for that of the last segment.
-fn load(job: &Path, storage: Option<&dyn Storage>) -> io::Result<(Known, Option<segment::Summary>)> {
+/// and synced if that is true, except for that of the last segment.
+fn load(job: &Path, storage: Option<(&dyn Storage, bool)>) -> io::Result<(Known, Option<segment::Summary>)> {
     let numbers = segment::numbers(job)?;
     let mut known = Known::default();
     known.index.reserve(numbers.iter().map(|number| segment::expected(job, *number)).sum());
@@ -305,11 +306,11 @@ fn load(job: &Path, storage: Option<&dyn Storage>) -> io::Result<(Known, Option<
         known.totals.add(&summary.totals);
         known.damaged += summary.damaged;
         last = Some(summary);
-        if let Some(storage) = storage.filter(|_| was_read && Some(number) != numbers.last()) {
+        if let Some((storage, is_synced)) = storage.filter(|_| was_read && Some(number) != numbers.last()) {
             // An index file only saves time.
             let stored = storage.append_to(&segment::path_of(job, *number)).and_then(|mut file| file.stamp());
             let entries = |shard: usize, out: &mut Vec<u8>| segment::append_entries(&known.index, shard, *number, out);
-            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, true, entries));
+            let _ = stored.and_then(|modified| segment::store_index_file(job, &summary, modified, is_synced, entries));
         }
     }
     Ok((known, last))

@@ -103,6 +103,12 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.create(true)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Number of files that this thread has replaced and synced.
+    pub(super) static SYNCS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// Writes a file as a whole: after a crash it has its old content or its new one, and with `is_synced` after a power cut too.
 pub(super) fn replace(path: &Path, is_synced: bool, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let temporary = path.with_extension("new");
@@ -110,6 +116,8 @@ pub(super) fn replace(path: &Path, is_synced: bool, write: impl FnOnce(&mut File
         let mut file = private(OpenOptions::new().write(true).truncate(true)).open(&temporary)?;
         write(&mut file)?;
         if is_synced {
+            #[cfg(test)]
+            SYNCS.set(SYNCS.get() + 1);
             file.sync_all()?;
         }
         fs::rename(&temporary, path)?;

@@ -418,6 +418,17 @@ fn a_failed_fsync_ends_the_job() {
     append(&journal, 0..20);
     journal.close().unwrap();
     assert_eq!(read(&folder.job()), (0..20).collect::<Vec<_>>());
+    // Neither when it is opened again and its index files are missing.
+    let synced = |options: &Options| {
+        let numbers = segment::numbers(&folder.job()).unwrap();
+        numbers.iter().for_each(|number| segment::remove_index_file(&folder.job(), *number));
+        let before = storage::SYNCS.get();
+        Journal::open(&folder.job(), options).unwrap().close().unwrap();
+        (numbers.len(), storage::SYNCS.get() - before)
+    };
+    let (segments, syncs) = synced(&unsynced);
+    assert_eq!((segments > 2, syncs), (true, 0), "{segments}");
+    assert_eq!(synced(&small()).1 as usize, segments - 1);
 }
 
 #[test]

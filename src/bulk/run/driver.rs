@@ -202,8 +202,8 @@ pub(super) struct Driver {
     ahead: Option<usize>,
     /// Why the job pauses.
     reason: Option<Box<Error>>,
-    /// The last refusal by a rate limit, and the time that it asked for, if nothing was answered since.
-    refusal: Option<(String, Option<Duration>)>,
+    /// The refusal by a rate limit that lasts longest.
+    refusal: Option<Refusal>,
     /// Why the input cannot be read any further.
     input_error: Option<Box<Error>>,
     redactors: Redactors,
@@ -212,6 +212,15 @@ pub(super) struct Driver {
     /// Counts since the last update of the status.
     counts: Counts,
     status_due: Instant,
+}
+
+/// A refusal by a rate limit.
+struct Refusal {
+    message: String,
+    /// Time that it asked for.
+    retry_after: Option<Duration>,
+    /// Time until which an answer does not mean that it is over: the call may have been admitted before it, or by another quota.
+    until: Time,
 }
 
 #[derive(Default)]
@@ -412,7 +421,7 @@ impl Driver {
 
     fn answered(&mut self, now: Time, id: RowId, operation: Operation, checked: Checked) {
         let Some(row) = self.rows.remove(id) else { return };
-        self.refusal = None;
+        self.refusal.take_if(|refusal| refusal.until <= now);
         let Checked { answer, failure, earlier, usage, cost } = checked;
         let mut outcome = Outcome::answered(row.number, row.key, row.id, row.started, answer, &mut self.redactors);
         if outcome.usage.is_none() {
@@ -462,7 +471,11 @@ impl Driver {
         self.counts.retries += 1;
         if is_rate {
             self.counts.rate_limited += 1;
-            self.refusal = Some((error.message.clone(), failure.retry_after));
+            let until = now + failure.retry_after.unwrap_or_default();
+            if self.refusal.as_ref().is_none_or(|refusal| refusal.until <= until) {
+                let message = error.message.clone();
+                self.refusal = Some(Refusal { message, retry_after: failure.retry_after, until });
+            }
         }
         if verdict == Verdict::Halt {
             self.pause(Halt::Refused, error);
@@ -544,8 +557,8 @@ impl Driver {
         let reason = match (state, &self.refusal) {
             (State::Outage, _) => of_outage().map(told),
             // Nothing happens until the provider's time is over, which may be hours.
-            (State::Running, Some((message, time))) if waiting == in_flight => {
-                let time = time.map(|time| format!("; it asks to wait for {:.0} s", time.as_secs_f64().ceil()));
+            (State::Running, Some(Refusal { message, retry_after, .. })) if waiting == in_flight => {
+                let time = retry_after.map(|time| format!("; it asks to wait for {:.0} s", time.as_secs_f64().ceil()));
                 Some((message.clone() + &time.unwrap_or_default(), ErrorKind::RateLimit.class_name()))
             }
             _ => self.reason.as_deref().map(told),

@@ -172,7 +172,7 @@ fn poison_rows_are_outcomes_and_touch_no_other() {
             assert_eq!(job.failed, poison, "{class:?} {in_flight}");
             if class == FailureClass::Overload {
                 // The last ones may be an outage's, for as long as that may last.
-                assert!(job.now < seconds(1200.0), "{in_flight} {:?}", job.now);
+                assert!(job.now < seconds(900.0), "{in_flight} {:?}", job.now);
                 continue;
             }
             let attempts = if class == FailureClass::BadRequest { 1 } else { 5 };
@@ -275,7 +275,7 @@ fn an_outage_that_only_the_last_rows_see_is_their_fault_in_the_end() {
     });
     job.run();
     assert_eq!((job.done.len(), job.failed.len()), (95, 5));
-    assert!(job.now < seconds(1200.0), "{:?}", job.now);
+    assert!(job.now < seconds(900.0), "{:?}", job.now);
 }
 
 #[test]

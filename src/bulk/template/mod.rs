@@ -64,10 +64,16 @@ enum Form {
 const ID: &str = "custom_id";
 
 impl Template {
-    /// Returns the columns that are named, for an input of which none is known: it is empty, or its first row cannot be read.
+    /// Returns the columns that are named, for an input of which none is known: it is empty, or none of its first rows can be
+    /// read.
     pub fn named_columns(spec: &TemplateSpec) -> Vec<String> {
         let texts = [&spec.prompt, &spec.messages, &spec.input];
-        texts.into_iter().flatten().flat_map(|text| fields::names(text)).map(str::to_owned).collect()
+        let mut columns: Vec<String> =
+            texts.into_iter().flatten().flat_map(|text| fields::names(text)).map(str::to_owned).collect();
+        if !columns.is_empty() {
+            columns.extend(spec.id_column.clone());
+        }
+        columns
     }
 
     /// Compiles a template for an input whose first rows have these columns, in any order.

@@ -167,6 +167,7 @@ impl BatchRows for Rows {
             price: Some(0.5),
             lookup: Lookup::RowIds,
             takes_file: false,
+            unread: &[],
             queue: None,
             shared_header: Some("anthropic-beta"),
             operations: &[Operation::Chat],

@@ -198,6 +198,7 @@ impl BatchRows for Rows {
             price: Some(0.5),
             lookup: Lookup::DisplayName,
             takes_file: true,
+            unread: &["pending"],
             queue: None,
             shared_header: None,
             operations: &[Operation::Chat],
