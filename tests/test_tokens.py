@@ -84,6 +84,12 @@ class TestOffline:
             (lambda: count_tokens("anthropic/m", SAY, client=3), "client is of type int"),  # type: ignore[arg-type]
             (lambda: trim_messages(SAY, "openai/gpt-4o", "9"), "max_tokens is of type str"),  # type: ignore[arg-type]
             (
+                lambda: trim_messages([], "openai/gpt-4o", 0),
+                "max_tokens is 0: a number of tokens, a whole number above 0",
+            ),
+            (lambda: trim_messages([], "openai/gpt-4o", -1), "max_tokens is -1"),
+            (lambda: trim_messages(SAY[:1], "openai/gpt-4o", 1), "the system's messages and the last turn have"),
+            (
                 lambda: trim_messages(SAY, "openai/gpt-4o", 1),
                 "max_tokens is 1: the system's messages and the last turn have",
             ),
@@ -119,6 +125,7 @@ class TestProviders:
         ),
         ("bedrock/anthropic.claude-3", "/model/anthropic.claude-3/count-tokens", {"inputTokens": 11}),
         ("cohere/command-a", "/v1/tokenize", {"tokens": list(range(11)), "token_strings": []}),
+        ("cohere_chat/command-a", "/v1/tokenize", {"tokens": list(range(11)), "token_strings": []}),
         ("vllm/m", "/tokenize", {"count": 11, "max_model_len": 4096, "tokens": [1, 2]}),
         ("llamafile/m", "/tokenize", {"tokens": list(range(11))}),
     )
@@ -143,7 +150,7 @@ class TestProviders:
         else:
             count = asyncio.run(acount_tokens(model, self.TALK, tools=[TOOL], client=client, **settings))
         assert (count, count.source) == (11, "provider")
-        assert count.is_estimate == (provider in ("cohere", "llamafile"))
+        assert count.is_estimate == (provider in ("cohere", "cohere_chat", "llamafile"))
         request = server.last
         assert request.path == path
         body = request.json
@@ -171,7 +178,7 @@ class TestProviders:
                 assert {"contents", "systemInstruction", "tools"} <= set(body)
             case "bedrock":
                 assert set(body["input"]["converse"]) == {"messages", "system", "toolConfig"}
-            case "cohere":
+            case "cohere" | "cohere_chat":
                 assert body["model"] == "command-a" and "Hello" in body["text"]
             case "vllm":
                 assert body["model"] == "m" and len(body["messages"]) == 4 and body["tools"] == [TOOL]
@@ -284,6 +291,20 @@ class TestTrimming:
             assert count_tokens("gpt-4o", kept, offline=True) <= limit
             rest = [message for message in kept if message["role"] != "system"]
             assert rest[0]["role"] == "user" and rest == messages[len(messages) - len(rest) :]
+
+    def test_the_tokenizer_is_looked_up_once(self, words: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        looked_up: list[str] = []
+        tiktoken = sys.modules["tiktoken"]
+        encoding_for_model = tiktoken.encoding_for_model
+
+        def counted(name: str) -> Any:
+            looked_up.append(name)
+            return encoding_for_model(name)
+
+        monkeypatch.setattr(tiktoken, "encoding_for_model", counted)
+        trim_messages([user("one"), assistant("two"), user("three")], "gpt-4o", 30, tools=[TOOL])
+        count_tokens("gpt-4o", SAY, offline=True)
+        assert looked_up == ["gpt-4o"] * 2
 
     def test_names(self) -> None:
         assert ritellm.TokenCount is TokenCount

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from ritellm import _core
 from ritellm.exceptions import (
@@ -31,6 +32,8 @@ _MEDIA = 1000
 _PER_MESSAGE, _PER_NAME, _PER_CHAT = 3, 1, 3
 #: Providers whose endpoint counts the texts alone, without what the model's template adds.
 _TEXTS_ONLY = ("cohere", "llamafile")
+#: What a provider raises that does not count: the count at hand is taken.
+_NOT_COUNTED = (NotFoundError, UnsupportedParamsError)
 
 
 class TokenCount(int):
@@ -88,15 +91,11 @@ def count_tokens(
         InvalidArgumentError: an argument that cannot be used.
         RiteLLMError: the provider refuses the key or the request.
     """
-    at_hand, asked = _prepared(model, messages, tools, offline, params)
-    if asked is None:
-        return at_hand
-    try:
-        return _counted(model, _of(client).call("count_tokens", model, *asked))
-    except (NotFoundError, UnsupportedParamsError) as error:
-        if isinstance(error, InvalidArgumentError):
-            raise
-        return at_hand
+    count, asked = _prepared(model, messages, tools, offline, params)
+    if asked is not None:
+        with suppress(*_NOT_COUNTED):
+            count = _counted(model, _of(client).call("count_tokens", model, *asked))
+    return count
 
 
 async def acount_tokens(
@@ -122,16 +121,12 @@ async def acount_tokens(
         InvalidArgumentError: an argument that cannot be used.
         RiteLLMError: the provider refuses the key or the request.
     """
-    at_hand, asked = _prepared(model, messages, tools, offline, params)
-    if asked is None:
-        return at_hand
-    input, arguments = asked
-    try:
-        return _counted(model, await _of(client).start("count_tokens", model, input, _core.conceal(arguments)))
-    except (NotFoundError, UnsupportedParamsError) as error:
-        if isinstance(error, InvalidArgumentError):
-            raise
-        return at_hand
+    count, asked = _prepared(model, messages, tools, offline, params)
+    if asked is not None:
+        input, arguments = asked
+        with suppress(*_NOT_COUNTED):
+            count = _counted(model, await _of(client).start("count_tokens", model, input, _core.conceal(arguments)))
+    return count
 
 
 def _of(client: Any) -> Any:
@@ -143,8 +138,7 @@ def _of(client: Any) -> Any:
 
 
 def _counted(model: str, answer: Any) -> TokenCount:
-    is_estimate = model.partition("/")[0] in _TEXTS_ONLY
-    return TokenCount(answer["tokens"], "provider", is_estimate)
+    return TokenCount(answer["tokens"], "provider", is_estimate=_provider(model) in _TEXTS_ONLY)
 
 
 def _prepared(
@@ -155,15 +149,15 @@ def _prepared(
         raise InvalidArgumentError(f'model is of type {type(model).__name__}: "provider/model" would be right')
     plain = _plain(messages)
     tools = None if tools is None else [_dict_of("tools", tool) for tool in tools]
-    at_hand = _at_hand(model, plain, tools)
+    at_hand = _at_hand(_encoding(model), plain, tools)
     provider = _provider(model)
     if offline or not at_hand.is_estimate or provider not in _counting():
         return at_hand, None
     arguments = dict(params)
     if provider == "openai":
-        items, media = _items(plain)
+        items = _items(plain)
         tools = None if tools is None else [_flat(tool) for tool in tools]
-        if media is None:
+        if items is None:
             return at_hand, None
     else:
         items = plain
@@ -214,8 +208,7 @@ def _plain(messages: Any) -> list[dict[str, Any]]:
 # What is at hand.
 
 
-def _at_hand(model: str, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> TokenCount:
-    encoding = _encoding(model)
+def _at_hand(encoding: Any, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> TokenCount:
     is_text = all(_is_text(message) for message in messages)
     if encoding is None:
         size = sum(_size(message) for message in messages) + (_size(tools) if tools else 0)
@@ -302,8 +295,8 @@ def _size(value: Any) -> int:
 # OpenAI's endpoint takes the items of the Responses API.
 
 
-def _items(messages: list[dict[str, Any]]) -> tuple[list[Any], bool | None]:
-    """Returns messages as items of the Responses API; ``None`` in place of the flag if they cannot be written so."""
+def _items(messages: list[dict[str, Any]]) -> list[Any] | None:
+    """Returns messages as items of the Responses API, or ``None`` if they cannot be written so."""
     items: list[Any] = []
     for message in messages:
         if "role" not in message:
@@ -317,7 +310,7 @@ def _items(messages: list[dict[str, Any]]) -> tuple[list[Any], bool | None]:
         if content:
             parts = _parts(role, content)
             if parts is None:
-                return items, None
+                return None
             items.append({"role": role, "content": parts})
         for call in message.get("tool_calls") or ():
             function = call.get("function") or {}
@@ -329,7 +322,7 @@ def _items(messages: list[dict[str, Any]]) -> tuple[list[Any], bool | None]:
                     "arguments": function.get("arguments") or "{}",
                 }
             )
-    return items, True
+    return items
 
 
 def _parts(role: str, content: Any) -> Any:
@@ -386,18 +379,19 @@ def trim_messages(
     Raises:
         InvalidArgumentError: what always stays does not fit.
     """
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
-        raise InvalidArgumentError(
-            f"max_tokens is of type {type(max_tokens).__name__}: a number of tokens, a whole number above 0, would be right"
-        )
-    given: Any = messages
+    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens <= 0:
+        is_int = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
+        given: Any = max_tokens if is_int else f"of type {type(max_tokens).__name__}"
+        raise InvalidArgumentError(f"max_tokens is {given}: a number of tokens, a whole number above 0, would be right")
+    given = messages
     if not isinstance(given, str | Mapping) and isinstance(given, Iterable):
         # An iterator is read once.
         given = list(given)
     plain = _plain(given)
     dicts = None if tools is None else [_dict_of("tools", tool) for tool in tools]
-    base = int(_at_hand(model, [], dicts))
-    sizes = [int(_at_hand(model, [message], None)) - int(_at_hand(model, [], None)) for message in plain]
+    encoding = _encoding(model)
+    base, empty = int(_at_hand(encoding, [], dicts)), int(_at_hand(encoding, [], None))
+    sizes = [int(_at_hand(encoding, [message], None)) - empty for message in plain]
     head = 0
     while head < len(plain) and plain[head].get("role") in ("system", "developer"):
         head += 1
@@ -409,8 +403,8 @@ def trim_messages(
         if left < 0:
             break
         start = begin
-    if turns and start == len(plain):
-        need = base + sum(sizes[:head]) + sum(sizes[slice(*turns[-1])])
+    if left < 0 and start == len(plain):
+        need = base + sum(sizes[:head]) + sum(sizes[slice(*turns[-1])] if turns else ())
         raise InvalidArgumentError(
             f"max_tokens is {max_tokens}: the system's messages and the last turn have {need} already, and are never left out"
         )
@@ -445,7 +439,7 @@ def _blocks(message: Mapping[str, Any]) -> list[Any]:
 
 
 def _calls(message: Mapping[str, Any]) -> Iterable[str]:
-    """The ids of the tool calls in a message: of OpenAI's, of Anthropic's, of Bedrock's, and of an item of a response."""
+    """The ids of the tool calls in a message: of OpenAI's, of Anthropic's, and of an item of a response."""
     found = [call.get("id") for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
     found += [block.get("id") for block in _blocks(message) if block.get("type") == "tool_use"]
     if message.get("type") in ("function_call", "custom_tool_call"):
