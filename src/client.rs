@@ -69,6 +69,7 @@ use gate::Gate;
 use in_flight_limiter::InFlightLimiter;
 use quotas::{QuotaList, Quotas};
 use retry::{Decision, Event};
+use spending::cost_of_failure;
 use state::CallState;
 use stats::{InFlight, ProviderStats, StatsByProvider};
 
@@ -240,8 +241,7 @@ impl Client {
             // Boxed: a call should not carry the memory for its parts along.
             false => {
                 let answer = Box::pin(self.call_in_parts(call, endpoint, parts, state)).await?;
-                let is_counted = self.catalog.is_some() || call.is_observed();
-                let usage = if is_counted { Usage::of(call.request.operation, &answer.body) } else { None };
+                let usage = self.usage(call, &answer.body);
                 (answer, usage)
             }
         };
@@ -265,9 +265,7 @@ impl Client {
                 Ok(answer)
             }
             Err(error) => {
-                // A refusal costs nothing. Of what was given up on its way, nobody knows.
-                reservation
-                    .settle((!error.was_sent || error.status.is_some_and(|status| status >= 400)).then_some(0.0));
+                reservation.settle(cost_of_failure(&error));
                 Err(error)
             }
         }
@@ -284,8 +282,7 @@ impl Client {
                 Ok(stream)
             }
             Err(error) => {
-                reservation
-                    .settle((!error.was_sent || error.status.is_some_and(|status| status >= 400)).then_some(0.0));
+                reservation.settle(cost_of_failure(&error));
                 Err(error)
             }
         }
@@ -302,8 +299,10 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
-        let is_counted = self.catalog.is_some() || state.has_quotas() || call.is_observed();
-        let usage = if is_counted { Usage::of(call.request.operation, &body) } else { None };
+        let usage = match state.has_quotas() {
+            true => Usage::of(call.request.operation, &body),
+            false => self.usage(call, &body),
+        };
         state.settle(call, &response, usage);
         Ok((Answer { body, meta: state.answered(call, response.status, response.headers, dropped_params) }, usage))
     }
@@ -324,8 +323,15 @@ impl Client {
             state.gate = Some(self.gate(call)?);
         }
         let answer = self.call_in_parts(call, endpoint, halves.into(), state).await?;
-        let usage = self.catalog.as_ref().and_then(|_| Usage::of(call.request.operation, &answer.body));
+        let usage = self.usage(call, &answer.body);
         Ok((answer, usage))
+    }
+
+    /// Returns the usage of an answer, if somebody wants to know it.
+    #[inline]
+    fn usage(&self, call: &Call, body: &[u8]) -> Option<Usage> {
+        let is_counted = self.catalog.is_some() || call.is_observed();
+        if is_counted { Usage::of(call.request.operation, body) } else { None }
     }
 
     /// Makes a call that takes several requests, and joins their answers. The first request that fails finally ends all. One
@@ -414,7 +420,7 @@ impl Client {
     async fn find_credentials<'a>(&'a self, call: &mut Call, state: &mut CallState<'a>) -> Result<()> {
         let Credentials::Unresolved(wanted) = &call.deployment.credentials else { return Ok(()) };
         // A caller who brings an authorization of their own needs none of ours.
-        if call.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION) {
+        if call.has_authorization() {
             return Ok(());
         }
         let wanted = wanted.clone();

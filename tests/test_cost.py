@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +26,7 @@ from server import (
     completion_of,
     dumped,
     events,
+    eventually,
     plain,
     refusal,
     stream_of,
@@ -191,6 +194,7 @@ class TestInvoices:
         assert ritellm.cost({"input": 5}, model="openai/r", catalog=catalog) == 0.01
         assert ritellm.cost(None, model="openai/r", catalog=catalog) == 0.01
         assert ritellm.cost(None, model="openai/s", seconds=4, catalog=catalog) == 2
+        assert ritellm.cost(None, model="openai/s", catalog=catalog) is None, "nobody knows how long it took"
         assert ritellm.cost({"input": 5}, model="openai/b", catalog=catalog) == 6
         assert ritellm.cost(None, model="openai/b", catalog=catalog) is None
 
@@ -230,7 +234,9 @@ class TestInvoices:
             stream_of(*events([chunk_of({"content": "Hi"}), chunk_of(finish_reason="stop"), last])),
         )
         client = Client(catalog=prices)
-        assert [client.completion(MODEL, MESSAGES).meta.cost for _ in range(3)] == [2, 4, None]
+        answers = [client.completion(MODEL, MESSAGES) for _ in range(3)]
+        assert [answer.meta.cost for answer in answers] == [2, 4, None]
+        assert [ritellm.cost(answer, catalog=prices) for answer in answers] == [2, 4, None]
         stream = client.completion(MODEL, MESSAGES, stream=True, service_tier="flex")
         for _ in stream:
             pass
@@ -311,6 +317,24 @@ class TestBudgets:
             with pytest.raises(InternalServerError):
                 client.completion(MODEL, MESSAGES, stream=stream)
         assert Budget(1000, key=key).spent() == 0
+
+    def test_a_call_whose_first_request_was_answered(self, at_openai: Server, key: str) -> None:
+        data = [{"object": "embedding", "index": index, "embedding": [1.0]} for index in range(2)]
+        answer = {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 2, "total_tokens": 2}}
+        at_openai.answer(Answer(body=[dumped(answer)]), refusal(500))
+        client = Client(catalog=PRICES, budget=Budget(1000, key=key), max_retries=0)
+        with pytest.raises(InternalServerError):
+            client.embedding(MODEL, ["a"] * 4, batch_size=2, concurrency=1)
+        assert len(at_openai.requests) == 2
+        spent = Budget(1000, key=key).spent()
+        assert spent, "the first request was paid, so that the estimate stands"
+
+    def test_a_model_whose_price_is_by_time(self, at_openai: Server, key: str) -> None:
+        at_openai.answer(used(3, 2))
+        client = Client(catalog={"openai/*": {"second": 1000}}, budget=Budget(1000, key=key))
+        assert client.completion(MODEL, MESSAGES).meta.cost
+        spent = Budget(1000, key=key).spent()
+        assert spent, "how long a call takes is counted afterwards"
 
     def test_streams(self, at_openai: Server, key: str) -> None:
         usage = {"prompt_tokens": 2, "completion_tokens": 2, "total_tokens": 4}
@@ -403,6 +427,40 @@ class TestBudgets:
             assert len(at_openai.requests) == sent
             allowing = Budget(1000, per="hour", key=key, share=redis.url, when_down="allow")
             await Client(catalog=PRICES, budget=allowing).acompletion(MODEL, MESSAGES)
+
+    @pytest.mark.parametrize("forgotten", ["all", "most"])
+    async def test_a_redis_that_forgets(self, at_openai: Server, key: str, forgotten: str) -> None:
+        with Processes() as processes:
+            redis, gate = processes.redis(), Gate()
+            body = dumped(completion_of(usage={"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}))
+            at_openai.answer(Answer(body=[gate, body], headers={"content-length": str(len(body))}), used(30, 20))
+            client = Client(catalog=PRICES, budget=Budget(1000, key=key, share=redis.url))
+            call = asyncio.create_task(client.acompletion(MODEL, MESSAGES, max_tokens=500))
+            await asyncio.to_thread(at_openai.wait_for_requests, 1)
+            (name,) = redis.command("KEYS", "*")
+            redis.command("FLUSHALL")
+            if forgotten == "most":
+                redis.command("SET", name.decode(), "7")
+            gate.open()
+            await call
+            await client.acompletion(MODEL, MESSAGES, max_tokens=500)
+            # What was set aside is gone with its counter: it is not taken from that of others.
+            eventually(lambda: redis.command("GET", name.decode()) == b"5000000000", "what the second call did cost")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="a full queue of connections")
+    def test_a_redis_that_takes_no_connection(self, at_openai: Server, key: str) -> None:
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            for _ in range(4):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+            budget = Budget(1000, key=key, share=f"redis://127.0.0.1:{listener.getsockname()[1]}/0")
+            with pytest.raises(ritellm.APIConnectionError, match="the Redis does not answer within 250ms"):
+                Client(catalog=PRICES, budget=budget).completion(MODEL, MESSAGES, max_retries=0)
+        assert not at_openai.requests
 
     @pytest.mark.parametrize(
         ("make", "message"),

@@ -71,6 +71,8 @@ def cost(
     Raises:
         InvalidArgumentError: an argument that cannot be used.
     """
+    if service_tier is not None and service_tier not in _SERVICES:
+        raise InvalidArgumentError(f"service_tier is {service_tier!r}: one of {', '.join(_SERVICES)} would be right")
     meta = getattr(usage, "meta", None)
     if meta is not None:
         if getattr(meta, "cached", False):
@@ -81,8 +83,6 @@ def cost(
         usage = _member(usage, "usage")
     if not isinstance(model, str) or not model:
         raise InvalidArgumentError(f'model is of type {type(model).__name__}: "provider/model" would be right')
-    if service_tier is not None and service_tier not in _SERVICES:
-        raise InvalidArgumentError(f"service_tier is {service_tier!r}: one of {', '.join(_SERVICES)} would be right")
     source: Any = _source(catalog, client)
     if source is None:
         return None

@@ -138,25 +138,22 @@ pub struct Bill<'a> {
     pub usage: Option<Usage>,
     /// Name of its service tier, if it is told.
     pub service: Option<&'a str>,
-    /// Its duration in seconds.
-    pub seconds: f64,
+    /// Its duration in seconds, if it is known.
+    pub seconds: Option<f64>,
 }
 
 impl Period {
     fn cost(&self, bill: &Bill<'_>) -> Option<f64> {
-        let apart = self.request + self.second * bill.seconds;
-        let Some(usage) = &bill.usage else {
-            // Calls without usage cost what they cost apart from tokens, where tokens cost nothing.
-            let has_prices = self.tiers.iter().any(|tier| tier.prices.iter().any(Option::is_some));
-            return (!has_prices && apart > 0.0).then_some(apart);
-        };
-        let period = self;
-        let input = usage.all_input();
-        let tier = period.tiers.iter().rev().find(|tier| tier.above.is_none_or(|above| input > above))?;
-        // Where only the request or the time has a price, tokens have none.
-        if apart > 0.0 && period.tiers.iter().all(|tier| tier.prices.iter().all(Option::is_none)) {
+        let of_time = if self.second > 0.0 { self.second * bill.seconds? } else { 0.0 };
+        let apart = self.request + of_time;
+        let are_tokens_priced = self.tiers.iter().any(|tier| tier.prices.iter().any(Option::is_some));
+        // Where only the request or the time has a price, tokens cost nothing.
+        if !are_tokens_priced && (self.request > 0.0 || self.second > 0.0) {
             return Some(apart);
         }
+        let usage = bill.usage.as_ref()?;
+        let input = usage.all_input();
+        let tier = self.tiers.iter().rev().find(|tier| tier.above.is_none_or(|above| input > above))?;
         let mut millionths = 0.0;
         for (count, price) in counts(usage).into_iter().zip(tier.prices) {
             if count > 0 {

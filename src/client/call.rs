@@ -67,6 +67,11 @@ impl Call {
         self.attempt_log.as_ref().is_some_and(|attempt_log| attempt_log.is_observed())
     }
 
+    /// Returns true if the caller brings an authorization of its own.
+    pub fn has_authorization(&self) -> bool {
+        self.request.extra_headers.iter().any(|(name, _)| name == http::header::AUTHORIZATION)
+    }
+
     /// Returns the values to be redacted from answers: keys and tokens, and header fields and query parameters that may
     /// hold one.
     pub fn secrets(&self) -> Secrets {

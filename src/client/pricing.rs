@@ -26,7 +26,7 @@ pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, servic
     let provider = deployment.provider.row().name;
     let seconds = meta.record.as_ref().map_or(meta.latency, |record| record.total.max(meta.latency)).as_secs_f64();
     let model = catalog.find(provider, &deployment.model);
-    let cost = model.and_then(|model| model.cost_of(&Bill { usage, service, seconds }, unix_seconds()));
+    let cost = model.and_then(|model| model.cost_of(&Bill { usage, service, seconds: Some(seconds) }, unix_seconds()));
     if cost.is_none() && usage.is_some() && catalog.is_first_unknown(provider, &deployment.model) {
         let of = service.map(|service| format!(" of the service tier {service:?}")).unwrap_or_default();
         notify(format!(

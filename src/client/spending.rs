@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::call::Call;
 use super::codec::unix_seconds;
@@ -20,10 +21,10 @@ use super::pricing::prompt_usage;
 use super::redis_budget::{self, RedisSettings};
 use super::settings::{Share, WhenDown};
 use super::spending_limit::{Per, SpendingLimit};
-use crate::catalog::Catalog;
+use crate::catalog::{Bill, Catalog};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{Mapping, SharedFile, fork_epoch};
-use crate::store::redis::client::{Client, Script};
+use crate::store::redis::client::{COMMAND, Client, Script};
 use crate::store::redis::resp::Value;
 use crate::transport;
 
@@ -98,13 +99,24 @@ fn word_of(amount: u64, period: u64) -> u64 {
     (period & 0xffff) << AMOUNT_BITS | amount.min((1 << AMOUNT_BITS) - 1)
 }
 
-/// Adds a cost to a word unless that would exceed the limit. Returns what was spent before.
-fn add(word: &AtomicU64, period: u64, cost: u64, limit: u64) -> std::result::Result<u64, u64> {
+/// Number of periods by which a word may be ahead of a thread that read the clock and was interrupted. One that seems to be further
+/// ahead was last used many periods ago: a word has the last 16 bits of a period's number.
+const AHEAD: u64 = 2;
+
+/// Returns the period in which an addition to a word counts: the caller's, or a later one that has begun meanwhile.
+fn current(word: u64, period: u64) -> u64 {
+    let ahead = (word >> AMOUNT_BITS).wrapping_sub(period) & 0xffff;
+    if ahead <= AHEAD { period + ahead } else { period }
+}
+
+/// Adds a cost to a word unless that would exceed the limit. Returns what was spent before, and the period in which it counts.
+fn add(word: &AtomicU64, period: u64, cost: u64, limit: u64) -> std::result::Result<(u64, u64), u64> {
+    let spent = |known| (amount_of(known, current(known, period)), current(known, period));
     let added = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |known| {
-        let spent = amount_of(known, period);
+        let (spent, period) = spent(known);
         (spent + cost <= limit).then(|| word_of(spent + cost, period))
     });
-    added.map(|known| amount_of(known, period)).map_err(|known| amount_of(known, period))
+    added.map(spent).map_err(|known| spent(known).0)
 }
 
 /// Replaces what was set aside by what was spent, if the period is still the same.
@@ -116,12 +128,17 @@ fn correct(word: &AtomicU64, period: u64, reserved: u64, cost: u64) {
     });
 }
 
-/// Adds ARGV[1] to the counter unless it would exceed ARGV[2]; a correction is always made. ARGV[3] is the time in milliseconds
-/// after which it goes, 0 for never. Returns -1, or what was spent if that is too much.
+/// Adds ARGV[1] to the counter unless it would exceed ARGV[2], which is "-" for a correction: that is made down to nothing, of a
+/// counter that is there. A Redis may have forgotten it, and what was set aside with it. ARGV[3] is the time in milliseconds after
+/// which it goes, 0 for never. Returns -1, or what was spent if that is too much.
 static SCRIPT: Script = Script::new(
-    "local spent = tonumber(redis.call('GET', KEYS[1]) or '0') \
-     if ARGV[2] ~= '-' and spent + tonumber(ARGV[1]) > tonumber(ARGV[2]) then return spent end \
-     redis.call('INCRBY', KEYS[1], ARGV[1]) \
+    "local known = redis.call('GET', KEYS[1]) \
+     local spent, added = tonumber(known or '0'), ARGV[1] \
+     if ARGV[2] == '-' then \
+       if not known then return -1 end \
+       if spent + tonumber(added) < 0 then added = string.format('%.0f', -spent) end \
+     elseif spent + tonumber(added) > tonumber(ARGV[2]) then return spent end \
+     redis.call('INCRBY', KEYS[1], added) \
      if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end \
      return -1",
 );
@@ -246,14 +263,18 @@ impl SpendingLimit {
         let period = self.per.number(unix_seconds());
         let (reserved, limit) = (units(cost), units(self.amount));
         if let Some(counter) = self.counter()? {
-            add(counter.word(), period, reserved, limit).map_err(|spent| self.exceeded(spent, cost))?;
+            let added = add(counter.word(), period, reserved, limit);
+            let (_, period) = added.map_err(|spent| self.exceeded(spent, cost))?;
             return Ok(Reservation { limit: self, period, reserved, at: Held::Word(counter) });
         }
         let Share::Redis { url, namespace } = &self.share else { unreachable!("others have a counter") };
         let settings = RedisSettings { url, namespace, when_down: WhenDown::Error, transport };
         let client = redis_budget::client(&settings)?;
         let key = format!("ritellm:budget:1:{{{}}}:{period}", self.hash(namespace));
-        match client.run(&SCRIPT, &key, &self.arguments(reserved as i64, Some(limit))).await {
+        let arguments = self.arguments(reserved as i64, Some(limit));
+        // While a connection is being made, commands wait for it.
+        let reply = timeout(COMMAND, client.run(&SCRIPT, &key, &arguments)).await;
+        match reply.unwrap_or_else(|_| Err(Error::timeout(format!("the Redis does not answer within {COMMAND:?}")))) {
             Ok(Value::Integer(-1)) => Ok(Reservation { limit: self, period, reserved, at: Held::Redis(client, key) }),
             Ok(Value::Integer(spent)) => Err(self.exceeded(u64::try_from(spent).unwrap_or(0), cost)),
             _ if self.allows_down => Ok(Reservation { limit: self, period, reserved, at: Held::Nothing }),
@@ -278,7 +299,15 @@ fn expected_cost(catalog: &Catalog, call: &Call) -> Option<f64> {
     let deployment = &call.deployment;
     let model = catalog.find(deployment.provider.row().name, &deployment.model)?;
     let usage = prompt_usage(call.request.operation, &call.request.params, gate::max_tokens(&call.request.params));
-    model.cost(&usage, unix_seconds())
+    // Nobody knows how long it will take: what that costs is counted afterwards.
+    model.cost_of(&Bill { usage: Some(usage), service: None, seconds: Some(0.0) }, unix_seconds())
+}
+
+/// Returns the cost of a call that failed, if it is known: a refusal costs nothing. Nobody knows of what was given up on its way, nor
+/// of a call of several requests, of which some were answered.
+pub(super) fn cost_of_failure(error: &Error) -> Option<f64> {
+    let is_refusal = !error.was_sent || error.status.is_some_and(|status| status >= 400);
+    (is_refusal && error.inputs.is_none()).then_some(0.0)
 }
 
 /// What was set aside for a call. Dropped without being settled, it counts as spent: nobody knows what a call that was given up
@@ -338,16 +367,41 @@ mod tests {
     #[test]
     fn a_budget_is_never_exceeded_and_ends_with_its_period() {
         let word = AtomicU64::new(word_of(7, 3));
-        assert_eq!(add(&word, 4, 60, 100), Ok(0), "what was spent in the last period is over");
+        assert_eq!(add(&word, 4, 60, 100), Ok((0, 4)), "what was spent in the last period is over");
         assert_eq!(add(&word, 4, 60, 100), Err(60));
-        assert_eq!(add(&word, 4, 40, 100), Ok(60));
+        assert_eq!(add(&word, 4, 40, 100), Ok((60, 4)));
         correct(&word, 4, 60, 5);
-        assert_eq!(add(&word, 4, 55, 100), Ok(45));
+        assert_eq!(add(&word, 4, 55, 100), Ok((45, 4)));
         correct(&word, 3, 10, 90);
         assert_eq!(amount_of(word.load(Ordering::Relaxed), 4), 100, "a call of an earlier period");
         correct(&word, 4, 1_000_000, 3);
         assert_eq!(amount_of(word.load(Ordering::Relaxed), 4), 3, "it never falls below nothing");
         assert_eq!((units(1e-12), units(0.0), units(MAX_AMOUNT) < 1 << AMOUNT_BITS), (1, 0, true));
+    }
+
+    #[test]
+    fn a_thread_that_is_late_counts_in_the_period_that_has_begun() {
+        let word = AtomicU64::new(word_of(90, 4));
+        assert_eq!(add(&word, 3, 20, 100), Err(90));
+        assert_eq!(add(&word, 3, 10, 100), Ok((90, 4)));
+        assert_eq!(amount_of(word.load(Ordering::Relaxed), 4), 100);
+        // The number of a period has no end, that in a word has.
+        let word = AtomicU64::new(word_of(90, 0x2_0000));
+        assert_eq!(add(&word, 0x1_ffff, 20, 100), Err(90));
+        // It was used half a cycle ago, and is not ahead by the other half.
+        let word = AtomicU64::new(word_of(90, 4));
+        assert_eq!(add(&word, 4 + 0x8001, 20, 100), Ok((0, 4 + 0x8001)));
+    }
+
+    #[test]
+    fn what_a_failure_costs() {
+        let mut error = Error::connection("lost");
+        assert_eq!(cost_of_failure(&error), None);
+        error.status = Some(429);
+        assert_eq!(cost_of_failure(&error), Some(0.0));
+        error.inputs = Some(16..32);
+        assert_eq!(cost_of_failure(&error), None, "the first 16 inputs may have been answered");
+        assert_eq!(cost_of_failure(&Error::connection("none").unsent()), Some(0.0));
     }
 
     #[test]

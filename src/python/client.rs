@@ -451,7 +451,8 @@ impl Client {
         let Some(catalog) = &self.state().settings.catalog else { return Ok(None) };
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let entry = catalog.find(provider, model);
-        let cost = |service| entry.as_ref()?.cost_of(&Bill { usage, service, seconds }, at);
+        let bill = |service| Bill { usage, service, seconds: Some(seconds).filter(|seconds| *seconds > 0.0) };
+        let cost = |service| entry.as_ref()?.cost_of(&bill(service), at);
         // Where an entry does not say what a batch costs, the provider does.
         let of_batch = || Some(cost(None)? * batch_price(provider).ok()??);
         let cost = cost(service).or_else(|| if service == Some("batch") { of_batch() } else { None });
