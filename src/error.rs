@@ -12,6 +12,9 @@ use crate::types::redact::Redactor;
 /// Result of the core's functions. The error is boxed: it is large and rare, and must not enlarge every return value.
 pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 
+/// Code of the error of a call that was not admitted within its queue timeout.
+pub const QUEUE_TIMEOUT: &str = "queue_timeout";
+
 /// Maximum length of a response body kept in an error, in bytes. The body is searched for keys while all other calls of
 /// the network thread wait: an unoptimised build took 0.4 s for a call with a body of this size that was full of
 /// escapes.
@@ -237,7 +240,7 @@ impl Error {
     /// Creates the error of a call that was not admitted within its queue timeout.
     pub fn not_admitted(message: impl Into<String>) -> Box<Self> {
         let mut error = Self::timeout(message).unsent();
-        error.code = Some("queue_timeout".to_owned());
+        error.code = Some(QUEUE_TIMEOUT.to_owned());
         error
     }
 

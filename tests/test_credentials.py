@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from limited import Processes
+from server import eventually
 
 import ritellm
 
@@ -208,6 +210,27 @@ def test_a_profile_has_keys_and_a_region(cloud: Cloud, monkeypatch: pytest.Monke
         ask(aws_profile_name="nobody")
     with pytest.raises(ritellm.AuthenticationError, match="no credentials for AWS"):
         ask(aws_profile_name="empty")
+
+
+@pytest.mark.parametrize(
+    ("scope", "own", "is_kept"),
+    [("account", {}, False), ("shared", {}, True), ("account", {"aws_access_key_id": "I"}, True)],
+)
+def test_answers_in_a_redis_are_of_known_accounts(
+    cloud: Cloud, tmp_path: pathlib.Path, scope: Any, own: dict[str, str], is_kept: bool
+) -> None:
+    """Two machines look in the same place, and find the keys of two accounts."""
+    own = {**own, "aws_secret_access_key": "s"} if own else {}
+    with Processes() as processes:
+        url = processes.redis().url
+        for number in range(2):
+            keys = f"[default]\naws_access_key_id = KEY{number}\naws_secret_access_key = s\n"
+            write(tmp_path / ".aws/credentials", keys)
+            client = ritellm.Client(cache=ritellm.Cache.redis(url, scope=scope))
+            answer = ask(client, **own)
+            assert answer.meta.cached == (is_kept and number == 1)
+            if is_kept and number == 0:
+                eventually(lambda client=client: bool(ask(client, **own).meta.cached))
 
 
 def test_files_may_be_elsewhere(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:

@@ -167,7 +167,7 @@ impl Disk {
         (count, bytes)
     }
 
-    /// Removes the oldest files until all fit into nine tenths of the maximum. One thread does, and the others do not wait.
+    /// Removes the oldest files until all fit into five sixths of the maximum. One thread does, and the others do not wait.
     fn sweep(&self) {
         let Ok(_guard) = self.sweep.try_lock() else { return };
         self.written.store(0, Ordering::Relaxed);

@@ -138,16 +138,23 @@ impl Entry {
     }
 }
 
+/// Returns header fields without cookies, which belong to one caller.
+pub(super) fn without_cookies(headers: &Headers) -> Headers {
+    let is_cookie = |line: &[u8]| line.get(..10).is_some_and(|name| name.eq_ignore_ascii_case(b"set-cookie"));
+    if !headers.lines().any(is_cookie) {
+        return headers.clone();
+    }
+    let lines = headers.lines().filter(|line| !is_cookie(line)).flat_map(|line| [line, b"\n"]).collect::<Vec<_>>();
+    Headers::new(lines.concat().into())
+}
+
 /// Returns the metadata of an answer as it is kept: without secrets, cookies and what was particular to the call.
 fn kept(meta: &Meta) -> Meta {
-    let shown = meta.shown_headers();
-    let is_kept = |line: &&[u8]| !line.to_ascii_lowercase().starts_with(b"set-cookie");
-    let lines = shown.lines().filter(is_kept).flat_map(|line| [line, b"\n"]).collect::<Vec<_>>().concat();
     Meta {
         provider: meta.provider.clone(),
         model: meta.model.clone(),
         status: meta.status,
-        headers: Headers::new(lines.into()),
+        headers: without_cookies(&meta.shown_headers()).into_owned(),
         dropped_params: meta.dropped_params.clone(),
         deployment: meta.deployment.clone(),
         cached: true,

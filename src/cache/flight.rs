@@ -5,16 +5,17 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::select;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::clock::{Admitted, Clock};
 use super::key::Key;
-use crate::client::AdmissionObserver;
-use crate::error::{Error, ErrorKind, Result};
-use crate::transport::deadline::Timeouts;
+use crate::client::{AdmissionObserver, Call, SpendingLimit};
+use crate::error::{Error, ErrorKind, QUEUE_TIMEOUT, Result};
 
 /// Calls under way whose result is a `T`.
 pub(super) struct Flights<T>(Mutex<HashMap<Key, Arc<Flight<T>>>>);
@@ -29,7 +30,7 @@ impl<T> Default for Flights<T> {
 pub(super) struct Flight<T> {
     state: Mutex<State<T>>,
     changed: Notify,
-    admission: Arc<Begin>,
+    admission: Arc<Admission>,
 }
 
 struct State<T> {
@@ -40,32 +41,40 @@ struct State<T> {
     task: Option<AbortHandle>,
     /// True if whoever began the call has gone before its end.
     is_orphaned: bool,
+    /// The limits of whoever began the call, within which it is made.
+    owner: Option<Owner>,
 }
 
-/// The begin of a call's first attempt.
-#[derive(Debug)]
-struct Begin {
-    state: Mutex<(bool, Instant)>,
+/// The limits within which a call is made.
+struct Owner {
+    began: Instant,
+    total: Option<Duration>,
+    budget: Option<Arc<SpendingLimit>>,
+}
+
+/// The admission of a call's first attempt.
+#[derive(Debug, Default)]
+struct Admission {
+    state: Mutex<Admitted>,
     changed: Notify,
 }
 
-impl AdmissionObserver for Begin {
+impl AdmissionObserver for Admission {
     fn waits(&self) {
-        self.lock().0 = true;
+        if self.lock().waits(Instant::now()) {
+            self.changed.notify_waiters();
+        }
     }
 
     fn begins(&self) {
-        let mut state = self.lock();
-        if std::mem::take(&mut state.0) {
-            state.1 = Instant::now();
-            drop(state);
+        if self.lock().begins(Instant::now()) {
             self.changed.notify_waiters();
         }
     }
 }
 
-impl Begin {
-    fn lock(&self) -> MutexGuard<'_, (bool, Instant)> {
+impl Admission {
+    fn lock(&self) -> MutexGuard<'_, Admitted> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,9 +96,9 @@ impl<T: Clone> Flights<T> {
         let is_first = known.is_none();
         let flight = known.unwrap_or_else(|| {
             let flight = Arc::new(Flight {
-                state: Mutex::new(State { waiting: 0, outcome: None, task: None, is_orphaned: false }),
+                state: Mutex::new(State { waiting: 0, outcome: None, task: None, is_orphaned: false, owner: None }),
                 changed: Notify::new(),
-                admission: Arc::new(Begin { state: Mutex::new((false, Instant::now())), changed: Notify::new() }),
+                admission: Arc::default(),
             });
             flights.insert(key, flight.clone());
             flight
@@ -130,7 +139,7 @@ impl<T: Clone> Finisher<T> {
         self.set(outcome);
     }
 
-    /// Gives out the result, and lets others join until this is dropped.
+    /// Gives out the result, and lets others join until it is [closed](Self::close) or dropped.
     pub fn open(&self, outcome: T) {
         self.flight.lock().outcome = Some(Ok(outcome));
         self.flight.changed.notify_waiters();
@@ -159,51 +168,73 @@ impl<T: Clone> Drop for Finisher<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Ticket<T> {
-    /// Begins the call: spawns what `make` returns.
-    pub fn begin<F: Future<Output = ()> + Send + 'static>(&self, make: impl FnOnce(Finisher<T>) -> F) {
+    /// Begins a call: spawns what `make` returns.
+    pub fn begin<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        mut call: Call,
+        make: impl FnOnce(Call, Finisher<T>) -> F,
+    ) {
+        let owner = Owner { began: Instant::now(), total: call.timeouts.total, budget: call.budget.clone() };
+        self.flight.lock().owner = Some(owner);
+        call.admission_observer = Some(self.flight.admission.clone());
         let finisher = Finisher { flights: self.flights.clone(), flight: self.flight.clone(), key: self.key };
-        let task = tokio::spawn(make(finisher));
+        let task = tokio::spawn(make(call, finisher));
         self.flight.lock().task = Some(task.abort_handle());
     }
 
-    /// Returns the observer of the call's admission.
-    pub fn observer(&self) -> Arc<dyn AdmissionObserver> {
-        self.flight.admission.clone()
+    /// Returns what is known of the admission of the call's first attempt.
+    pub fn admitted(&self) -> Admitted {
+        *self.flight.admission.lock()
     }
 
-    /// Waits for the result, within the caller's own timeouts, which began at `started`. The first caller's are those of the call
-    /// itself. As there, time before the first attempt's admission does not count towards `total`.
-    pub async fn outcome(&self, timeouts: &Timeouts, started: Instant) -> Result<T> {
+    /// Waits for the result, and no longer than a clock allows, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The time of the caller's clock has passed.
+    pub async fn outcome(&self, clock: Option<&Clock>) -> Result<Result<T>> {
         loop {
             let mut changed = pin!(self.flight.changed.notified());
-            let mut begun = pin!(self.flight.admission.changed.notified());
+            let mut admitted = pin!(self.flight.admission.changed.notified());
             changed.as_mut().enable();
-            begun.as_mut().enable();
+            admitted.as_mut().enable();
             if let Some(outcome) = &self.flight.lock().outcome {
-                return match outcome {
-                    Ok(outcome) => Ok(outcome.clone()),
-                    Err(error) => Err(error.copy()),
-                };
+                return Ok(outcome.as_ref().map(T::clone).map_err(|error| error.copy()));
             }
-            if self.is_first {
-                changed.await;
-                continue;
-            }
-            let (waits, begin) = *self.flight.admission.lock();
-            let (limit, from) = if waits { (timeouts.queue, started) } else { (timeouts.total, started.max(begin)) };
-            let Some(end) = limit.and_then(|limit| from.checked_add(limit)) else {
-                select(changed, begun).await;
-                continue;
+            let end = match clock {
+                Some(clock) => {
+                    let admitted = self.admitted();
+                    clock.check(admitted)?;
+                    clock.end(admitted)
+                }
+                None => None,
             };
-            if timeout_at(end, select(changed, begun)).await.is_err() && self.flight.lock().outcome.is_none() {
-                let seconds = limit.unwrap_or_default().as_secs_f64();
-                return Err(if waits {
-                    Error::not_admitted(format!("the call was not admitted within its queue timeout of {seconds} s"))
-                } else {
-                    Error::timeout(format!("the call was not done within its total timeout of {seconds} s"))
-                });
+            match end {
+                Some(end) => drop(timeout_at(end, select(changed, admitted)).await),
+                None => drop(select(changed, admitted).await),
             }
         }
+    }
+
+    /// Returns true if a call failed by the limits of whoever began it, which others need not share: its time, or its budget.
+    pub fn is_owners(&self, error: &Error, budget: Option<&Arc<SpendingLimit>>) -> bool {
+        let waited = |began| self.admitted().waited(began, Instant::now());
+        let state = self.flight.lock();
+        let Some(Owner { began, total, budget: owners }) = &state.owner else { return false };
+        match error.kind {
+            ErrorKind::BudgetExceeded => owners.as_ref() != budget,
+            // A provider may report a timeout as well, with a status.
+            ErrorKind::Timeout if error.status.is_none() => {
+                let is_late = |total| began.elapsed().saturating_sub(waited(*began)) >= total;
+                error.code.as_deref() == Some(QUEUE_TIMEOUT) || total.is_some_and(is_late)
+            }
+            _ => false,
+        }
+    }
+
+    /// Number of callers who have a part in the call.
+    pub fn waiting(&self) -> usize {
+        self.flight.lock().waiting
     }
 
     /// Returns true if this caller is the one whom the call's usage is counted for: whoever began it or, if that one has gone,

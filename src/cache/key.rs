@@ -17,7 +17,7 @@ use crate::types::request::Request;
 use crate::types::secrets::{is_credential, is_credential_in_query};
 
 /// Version of what goes into a key. Entries of another version are never found.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Header fields that tell calls apart and change no answer.
 const OF_TRACING: &[&str] = &[
@@ -121,6 +121,19 @@ pub fn account_of_router(salt: &[u8; 32], scope: Scope, router: &Router) -> [u8;
     Sha256::new_with_prefix(salt).chain_update(fingerprint).finalize().into()
 }
 
+/// Appends a part with its length before it. With a tag before what there may be any number of, no two requests are written alike.
+fn put(text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let head = text.len();
+    text.extend_from_slice(&[0; 8]);
+    write(text);
+    let length = (text.len() - head - 8) as u64;
+    text[head..head + 8].copy_from_slice(&length.to_le_bytes());
+}
+
+fn put_all(text: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| put(text, |text| text.extend_from_slice(part)));
+}
+
 /// The hash of a request's members but one, by which the keys of its parts begin.
 struct Content {
     text: Vec<u8>,
@@ -133,38 +146,29 @@ impl Content {
         let mut text = Vec::with_capacity(request.params.len() + 256);
         text.push(VERSION);
         text.extend_from_slice(account);
-        let mut part = |bytes: &[u8]| {
-            text.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-            text.extend_from_slice(bytes);
-        };
-        part(request.operation.spec().name.as_bytes());
-        part(group.unwrap_or_default().as_bytes());
-        part(&[u8::from(request.stream), u8::from(request.drop_params)]);
+        put_all(&mut text, &[request.operation.spec().name.as_bytes(), group.unwrap_or_default().as_bytes()]);
+        put_all(&mut text, &[&[u8::from(request.stream), u8::from(request.drop_params)]]);
         if let Some(structured) = &request.structured {
-            part(structured.schema.name.as_bytes());
-            part(structured.schema.schema.to_string().as_bytes());
+            let schema = structured.schema.schema.to_string();
+            put_all(&mut text, &[b"schema", structured.schema.name.as_bytes(), schema.as_bytes()]);
         }
         for (name, value) in &request.extra_headers {
             let counts = scope == Scope::Account || !is_credential(name.as_str());
             if counts && !OF_TRACING.contains(&name.as_str()) {
-                part(name.as_str().as_bytes());
-                part(value.as_bytes());
+                put_all(&mut text, &[b"header", name.as_str().as_bytes(), value.as_bytes()]);
             }
         }
         for (name, value) in &request.extra_query {
             if scope == Scope::Account || !is_credential_in_query(name) {
-                part(name.as_bytes());
-                part(value.as_bytes());
+                put_all(&mut text, &[b"query", name.as_bytes(), value.as_bytes()]);
             }
         }
         let mut members: Vec<(&str, &[u8])> =
             request.params.iter().filter(|(name, _)| Some(*name) != without).collect();
         members.sort_unstable_by_key(|(name, _)| *name);
         for (name, value) in members {
-            text.push(0);
-            text.extend_from_slice(name.as_bytes());
-            text.push(b'=');
-            canonical_json::write(value, &mut text);
+            put_all(&mut text, &[b"member", name.as_bytes()]);
+            put(&mut text, |text| canonical_json::write(value, text));
         }
         Self { text }
     }

@@ -8,9 +8,11 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use super::clock::Clock;
+use super::entry::without_cookies;
 use super::flight::Ticket;
 use crate::client::{Chunk, ChunkSource};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::answer::Meta;
 use crate::types::operation::Operation;
 
@@ -64,16 +66,20 @@ impl Log {
         Live { log: self.clone(), meta }
     }
 
-    /// Adds chunks. Returns false once the stream is too large to be kept.
-    pub fn add(&self, chunks: &mut Vec<Chunk>, max_bytes: usize) -> bool {
+    /// Adds chunks. Before the stream becomes too large to be kept, `close` is called, after which nobody joins.
+    pub fn add(&self, chunks: &mut Vec<Chunk>, max_bytes: usize, close: impl FnOnce()) {
+        let new = chunks.iter().map(|(chunk, _)| chunk.len()).sum::<usize>();
         let mut state = self.lock();
-        state.bytes += chunks.iter().map(|(chunk, _)| chunk.len()).sum::<usize>();
+        if !state.is_large && state.bytes + new > max_bytes {
+            drop(state);
+            close();
+            state = self.lock();
+            state.is_large = true;
+        }
+        state.bytes += new;
         state.chunks.extend(chunks.drain(..));
-        state.is_large |= state.bytes > max_bytes;
-        let is_large = state.is_large;
         drop(state);
         self.grown.notify_waiters();
-        !is_large
     }
 
     /// Waits until a caller has read most of what there is.
@@ -109,25 +115,21 @@ pub struct Reader {
     live: Live,
     reader: usize,
     operation: Operation,
-    /// End of the caller's own time.
-    deadline: Option<(Instant, f64)>,
+    /// The caller's own time, and its end.
+    deadline: Option<(Instant, Clock)>,
     /// The caller's part in the call.
     ticket: Ticket<Live>,
 }
 
 impl Reader {
     /// Creates the view of a caller who has read nothing.
-    pub(super) fn new(
-        live: Live,
-        operation: Operation,
-        deadline: Option<(Instant, f64)>,
-        ticket: Ticket<Live>,
-    ) -> Self {
+    pub(super) fn new(live: Live, operation: Operation, clock: Option<Clock>, ticket: Ticket<Live>) -> Self {
         let reader = live.log.lock().readers.insert((0, 0));
         let mut live = live;
         if !ticket.is_first {
-            live.meta = joined(live.meta);
+            live.meta = joined(live.meta, false);
         }
+        let deadline = clock.and_then(|clock| Some((clock.total_end(ticket.admitted())?, clock)));
         Self { live, reader, operation, deadline, ticket }
     }
 
@@ -141,7 +143,8 @@ impl Reader {
         let bytes = bytes + taken.iter().map(|(chunk, _)| chunk.len()).sum::<usize>();
         let at = at + taken.len();
         state.readers[self.reader] = (at, bytes);
-        if state.is_large {
+        // One who has joined may not have begun to read.
+        if state.is_large && state.readers.len() == self.ticket.waiting() {
             let least = state.readers.iter().map(|(_, (at, _))| *at).min().unwrap_or(at);
             let rest = least - state.dropped;
             state.chunks.drain(..rest);
@@ -157,9 +160,11 @@ impl Reader {
     }
 }
 
-/// Returns the metadata of an answer for one who joined the call: another paid for it.
-pub(super) fn joined(meta: Meta) -> Meta {
-    Meta { cached: true, retries: 0, record: None, ..meta }
+/// Returns the metadata of an answer for one who joined the call: without cookies and, unless it is counted for this one, without
+/// what was used.
+pub(super) fn joined(meta: Meta, pays: bool) -> Meta {
+    let meta = Meta { headers: without_cookies(&meta.headers), ..meta };
+    if pays { meta } else { Meta { cached: true, retries: 0, record: None, ..meta } }
 }
 
 impl ChunkSource for Reader {
@@ -177,12 +182,7 @@ impl ChunkSource for Reader {
             }
             match self.deadline {
                 None => grown.await,
-                Some((end, seconds)) => {
-                    if timeout_at(end, grown).await.is_err() {
-                        let message = format!("the call was not done within its total timeout of {seconds} s");
-                        return Err(Error::timeout(message));
-                    }
-                }
+                Some((end, clock)) => timeout_at(end, grown).await.map_err(|_| clock.late())?,
             }
         }
     }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::time::Instant;
 
+use super::clock::Clock;
 use super::entry::Entry;
-use super::flight::Finisher;
+use super::flight::{Finisher, Ticket};
 use super::key::{Key, Keys};
 use super::log::{Live, Log, Reader, joined};
 use super::{Cache, embeddings, unix_millis};
 use crate::client::{Call, Chunk, ChunkSource};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::types::answer::{Answer, Meta};
 use crate::types::operation::{Operation, Output};
 
@@ -68,56 +68,40 @@ impl Lookup {
         call: &Call,
         make: impl FnOnce(Call) -> BoxFuture<'static, Result<Answer>> + Send + 'static,
     ) -> Result<Answer> {
-        let started = Instant::now();
+        let mut caller = Caller::new(call);
         let mut make = Some(make);
-        let mut failures = 0;
         loop {
             let ticket = self.cache.calls.join(self.keys.whole);
             if ticket.is_first
                 && let Some(make) = make.take()
             {
-                let (lookup, mut call) = (self.clone(), own_call(call, started));
-                call.admission_observer = Some(ticket.observer());
-                ticket.begin(|finisher| async move { finisher.finish(lookup.find_or_make(call, make).await) });
+                let lookup = self.clone();
+                ticket.begin(caller.own_call(), |call, finisher| async move {
+                    finisher.finish(lookup.find_or_make(call, make).await);
+                });
             } else {
-                self.cache.counters.joined.fetch_add(1, Ordering::Relaxed);
+                self.count_joined(&mut caller);
             }
-            match ticket.outcome(&call.timeouts, started).await {
+            match ticket.outcome(caller.clock(ticket.is_first)).await.map_err(|error| caller.named(error))? {
                 Ok(mut answer) => {
                     let pays = ticket.pays();
                     if answer.meta.cached {
                         self.cache.counters.hits.fetch_add(u64::from(ticket.is_first), Ordering::Relaxed);
-                    } else if !pays {
-                        answer.meta = joined(answer.meta);
+                    } else if !ticket.is_first {
+                        answer.meta = joined(answer.meta, pays);
                     }
-                    answer.meta.latency = started.elapsed();
+                    answer.meta.latency = caller.clock.elapsed();
                     return Ok(answer);
                 }
-                Err(error) => self.after_failure(error, ticket.is_first, call, started, &mut failures)?,
+                Err(error) => caller.after_failure(error, &ticket)?,
             }
         }
     }
 
-    /// Returns the failure of a call if it is this caller's as well. After all others, one of those who wait tries again.
-    fn after_failure(
-        &self,
-        mut error: Box<Error>,
-        is_first: bool,
-        call: &Call,
-        started: Instant,
-        failures: &mut u32,
-    ) -> Result<()> {
-        // A refusal of what is asked is one for everybody, a timeout only for whom it was set.
-        let is_final = error.status.is_some_and(|status| matches!(status, 400..=499) && !matches!(status, 408 | 429));
-        let is_late = call.timeouts.total.is_some_and(|total| started.elapsed() >= total);
-        let is_timeout = error.kind == crate::error::ErrorKind::Timeout;
-        *failures += u32::from(!is_timeout);
-        if !(is_first || is_final || is_timeout && is_late || *failures >= MAX_FAILURES) {
-            return Ok(());
-        }
-        error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
-        error.model.get_or_insert_with(|| call.deployment.model.to_string());
-        Err(error)
+    /// Counts a caller who has joined a call, once.
+    fn count_joined(&self, caller: &mut Caller<'_>) {
+        let is_news = !std::mem::replace(&mut caller.has_joined, true);
+        self.cache.counters.joined.fetch_add(u64::from(is_news), Ordering::Relaxed);
     }
 
     /// Looks the answer up once more, where that takes time or another call has ended meanwhile, and makes the call otherwise.
@@ -134,7 +118,7 @@ impl Lookup {
             self.cache.counters.misses.fetch_add(1, Ordering::Relaxed);
             let answer = make(call).await?;
             if is_complete(operation, &answer.body) {
-                let entry = Entry::new(&[(answer.body.clone(), true)], &answer.meta, unix_millis(), self.keep_for());
+                let entry = Entry::new(&[(answer.body.clone(), true)], &answer.meta, unix_millis(), self.ttl);
                 self.cache.put(vec![(self.keys.whole, entry)]);
             }
             return Ok(answer);
@@ -161,14 +145,9 @@ impl Lookup {
             answer.body = embeddings::join(&kept, &items, &usage).ok_or_else(unreadable)?;
         }
         let now = unix_millis();
-        let entry = |pieces: &[Chunk; 2]| Entry::new(pieces, &answer.meta, now, self.keep_for());
+        let entry = |pieces: &[Chunk; 2]| Entry::new(pieces, &answer.meta, now, self.ttl);
         self.cache.put(missing.into_iter().zip(items.iter().map(entry)).collect());
         Ok(answer)
-    }
-
-    /// Returns the time for which an answer is kept: that of the call, and no longer than that of the cache.
-    fn keep_for(&self) -> Option<Duration> {
-        self.ttl
     }
 
     /// Returns the stream of a call: one that is kept, the same one under way, or a new one. `make` opens a stream and gives it to
@@ -182,34 +161,29 @@ impl Lookup {
         call: &Call,
         make: impl FnOnce(Call, Recorder) -> BoxFuture<'static, ()> + Send + 'static,
     ) -> Result<Reader> {
-        let started = Instant::now();
         let operation = call.request.operation;
+        let mut caller = Caller::new(call);
         let mut make = Some(make);
-        let mut failures = 0;
         loop {
             let ticket = self.cache.streams.join(self.keys.whole);
             if ticket.is_first
                 && let Some(make) = make.take()
             {
-                let (lookup, mut call) = (self.clone(), own_call(call, started));
-                call.admission_observer = Some(ticket.observer());
-                ticket.begin(|finisher| async move { lookup.find_or_open(call, make, finisher).await });
+                let lookup = self.clone();
+                ticket.begin(caller.own_call(), |call, finisher| lookup.find_or_open(call, make, finisher));
             } else {
-                self.cache.counters.joined.fetch_add(1, Ordering::Relaxed);
+                self.count_joined(&mut caller);
             }
-            match ticket.outcome(&call.timeouts, started).await {
-                Ok(live) => {
-                    let own = call.timeouts.total.filter(|_| !ticket.is_first);
-                    let deadline = own.and_then(|total| Some((started.checked_add(total)?, total.as_secs_f64())));
-                    return Ok(Reader::new(live, operation, deadline, ticket));
-                }
-                Err(error) => self.after_failure(error, ticket.is_first, call, started, &mut failures)?,
+            let clock = caller.clock(ticket.is_first);
+            match ticket.outcome(clock).await.map_err(|error| caller.named(error))? {
+                Ok(live) => return Ok(Reader::new(live, operation, clock.copied(), ticket)),
+                Err(error) => caller.after_failure(error, &ticket)?,
             }
         }
     }
 
     async fn find_or_open(
-        &self,
+        self,
         call: Call,
         make: impl FnOnce(Call, Recorder) -> BoxFuture<'static, ()>,
         finisher: Finisher<Live>,
@@ -217,13 +191,13 @@ impl Lookup {
         if let Some(entry) = self.cache.get(&[self.keys.whole], self.ttl).await.pop().flatten() {
             self.cache.counters.hits.fetch_add(1, Ordering::Relaxed);
             let log = Arc::<Log>::default();
-            log.add(&mut entry.pieces.clone(), usize::MAX);
+            log.add(&mut entry.pieces.clone(), usize::MAX, || ());
             log.end(Ok(()), entry.meta.clone());
             return finisher.finish(Ok(log.live(entry.meta.clone())));
         }
         self.cache.counters.misses.fetch_add(1, Ordering::Relaxed);
         let operation = call.request.operation;
-        make(call, Recorder { lookup: self.clone(), finisher, operation }).await;
+        make(call, Recorder { lookup: self, finisher, operation }).await;
     }
 }
 
@@ -247,17 +221,15 @@ impl Recorder {
         let mut chunks = Vec::new();
         loop {
             let more = stream.next(&mut chunks).await;
-            if !log.add(&mut chunks, lookup.cache.max_entry) {
-                // Who came now could not read its begin any more.
-                finisher.close();
-            }
+            // Who joins a stream that is too large could not read its begin any more.
+            log.add(&mut chunks, lookup.cache.max_entry, || finisher.close());
             match more {
                 Ok(true) => log.room().await,
                 Ok(false) => {
                     if let Some(chunks) = log.end(Ok(()), stream.meta().clone())
                         && is_complete_stream(operation, &chunks)
                     {
-                        let entry = Entry::new(&chunks, stream.meta(), unix_millis(), lookup.keep_for());
+                        let entry = Entry::new(&chunks, stream.meta(), unix_millis(), lookup.ttl);
                         lookup.cache.put(vec![(lookup.keys.whole, entry)]);
                     }
                     drop(finisher);
@@ -272,16 +244,71 @@ impl Recorder {
     }
 }
 
-/// Returns a call as it is made for all who wait for it: with what is left of the time of whoever begins it.
-fn own_call(call: &Call, started: Instant) -> Call {
-    let mut call = call.clone();
-    call.timeouts.total = call.timeouts.total.map(|total| total.saturating_sub(started.elapsed()));
-    call
+/// One who asks for an answer, and may wait for several calls until there is one.
+struct Caller<'a> {
+    call: &'a Call,
+    clock: Clock,
+    /// Number of failures that were not by the limits of whoever began the call.
+    failures: u32,
+    /// True if it has joined a call.
+    has_joined: bool,
+    /// True if a call was too late for whoever began it: the next one is made without such a limit, and all keep to their own.
+    /// Otherwise each of them would begin a call when its predecessor's time has passed, and end it a moment later.
+    is_unlimited: bool,
+}
+
+impl<'a> Caller<'a> {
+    fn new(call: &'a Call) -> Self {
+        Self { call, clock: Clock::start(call.timeouts), failures: 0, has_joined: false, is_unlimited: false }
+    }
+
+    /// Returns the call as it is made for all who wait for it: within what is left of the time of whoever begins it.
+    fn own_call(&self) -> Call {
+        let mut timeouts = self.clock.rest();
+        if self.is_unlimited {
+            (timeouts.queue, timeouts.total) = (None, None);
+        }
+        Call { timeouts, ..self.call.clone() }
+    }
+
+    /// Returns the clock by which it waits for a call; `None` if the call itself keeps to it.
+    fn clock(&self, is_first: bool) -> Option<&Clock> {
+        (!is_first || self.is_unlimited).then_some(&self.clock)
+    }
+
+    /// Returns an error with what it is about.
+    fn named(&self, mut error: Box<Error>) -> Box<Error> {
+        let deployment = &self.call.deployment;
+        error.provider.get_or_insert_with(|| deployment.provider.row().name.to_owned());
+        error.model.get_or_insert_with(|| deployment.model.to_string());
+        error
+    }
+
+    /// Returns the failure of a call if it is this caller's as well. After all others, one of those who wait tries again.
+    fn after_failure<T: Clone + Send + Sync + 'static>(&mut self, error: Box<Error>, ticket: &Ticket<T>) -> Result<()> {
+        // A refusal of what is asked is one for everybody. That of a key or of a rate may be one for whoever began the call.
+        let is_final =
+            error.status.is_some_and(|status| matches!(status, 400..=499) && !matches!(status, 401..=403 | 408 | 429));
+        if ticket.is_first || is_final {
+            return Err(self.named(error));
+        }
+        if ticket.is_owners(&error, self.call.budget.as_ref()) {
+            self.clock.check(ticket.admitted()).map_err(|error| self.named(error))?;
+            self.is_unlimited |= error.kind == ErrorKind::Timeout;
+        } else {
+            self.failures += 1;
+            if self.failures >= MAX_FAILURES {
+                return Err(self.named(error));
+            }
+        }
+        self.clock.join_another(ticket.admitted());
+        Ok(())
+    }
 }
 
 fn unreadable() -> Box<Error> {
     let message = "the answer has no vector for each input, so that it cannot be joined with those that are kept";
-    Error::new(crate::error::ErrorKind::ApiResponseValidation, message)
+    Error::new(ErrorKind::ApiResponseValidation, message)
 }
 
 /// Returns true if an answer says what was asked for: no error under a status of success, and no answer that is under way.

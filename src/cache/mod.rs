@@ -2,10 +2,11 @@
 //!
 //! - [`key`]: what an answer depends on; `entry`: an answer that is kept, and its form in a file or a Redis
 //! - `memory`, `disk`, `redis`: where entries are kept
-//! - `flight`: calls under way that others can join; `log`: the chunks of a stream that several read
+//! - `flight`: calls under way that others can join; `clock`: the time of each; `log`: the chunks of a stream that several read
 //! - `embeddings`: answers that are kept by input
 //! - [`lookup`]: one call: looked up, joined or made
 
+mod clock;
 mod disk;
 mod embeddings;
 mod entry;

@@ -2,14 +2,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::FutureExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::time::{Instant, sleep};
 
 use super::entry::Entry;
 use super::key::{Key, Keys, Scope, account};
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Recorder, StreamReader};
 use super::{Cache, Place, Settings};
-use crate::client::{Call, Timeouts};
-use crate::error::{Error, ErrorKind};
+use crate::client::{Call, Chunk, ChunkSource, Per, Share, SpendingLimit, Timeouts};
+use crate::error::{Error, ErrorKind, QUEUE_TIMEOUT, Result};
 use crate::providers::{DeploymentArgs, resolve};
 use crate::types::answer::{Answer, Meta};
 use crate::types::http::Headers;
@@ -72,6 +73,12 @@ fn members_do_not_run_into_each_other() {
     let of = |params| keys(Scope::Account, &call("k", Operation::Chat, params)).whole;
     assert_ne!(of(r#"{"a":"x\u0000b=1"}"#), of(r#"{"a":"x","b":1}"#));
     assert_ne!(of(r#"{"a":1,"b":2}"#), of("{\"a\":\"1\\u0000b=2\"}"));
+    assert_ne!(of(r#"{"a":1,"b":2}"#), of(r#"{"a=1\u0000b":2}"#));
+    assert_ne!(of(r#"{"a":1,"b":2}"#), of(r#"{"a":1,"member":"b","c":2}"#));
+    let (mut header, mut query) = (call("k", Operation::Chat, "{}"), call("k", Operation::Chat, "{}"));
+    header.request.extra_headers.push((http::HeaderName::from_static("x"), http::HeaderValue::from_static("y")));
+    query.request.extra_query.push(("x".into(), "y".into()));
+    assert_ne!(keys(Scope::Account, &header), keys(Scope::Account, &query));
 }
 
 #[test]
@@ -184,4 +191,264 @@ async fn a_call_that_ends_without_a_result_fails_those_who_wait() {
     assert_eq!(asked.call(&call, refused).await.unwrap_err().kind, ErrorKind::ApiConnection);
     let answered = |_: Call| async { Ok(answer()) }.boxed();
     assert!(!asked.call(&call, answered).await.unwrap().meta.cached);
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn timed(queue: Option<u64>, total: u64) -> Call {
+    let mut call = call("k", Operation::Chat, r#"{"messages":[]}"#);
+    (call.timeouts.queue, call.timeouts.total) = (queue.map(seconds), Some(seconds(total)));
+    call
+}
+
+type Made = BoxFuture<'static, Result<Answer>>;
+
+/// Makes a call that asks for admission after `asks` seconds, is admitted after `begins` more and answered after `takes` more.
+fn admitted(asks: u64, begins: u64, takes: u64) -> impl FnOnce(Call) -> Made + Send + 'static {
+    move |call: Call| {
+        async move {
+            let observer = call.admission_observer.unwrap();
+            sleep(seconds(asks)).await;
+            observer.waits();
+            sleep(seconds(begins)).await;
+            observer.begins();
+            // Later attempts wait within the total timeout.
+            observer.waits();
+            sleep(seconds(takes)).await;
+            Ok(answer())
+        }
+        .boxed()
+    }
+}
+
+fn never(_: Call) -> Made {
+    async { panic!("another call is under way") }.boxed()
+}
+
+/// Begins a call for another caller, who waits for it in a task of its own.
+async fn begun(asked: &Lookup, call: Call, make: impl FnOnce(Call) -> Made + Send + 'static) {
+    let asked = asked.clone();
+    tokio::spawn(async move { asked.call(&call, make).await });
+    tokio::task::yield_now().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_call_that_waits_has_a_queue_timeout_of_its_own() {
+    let cache = memory();
+    let call = timed(Some(5), 600);
+    let asked = lookup(&cache, &call);
+    begun(&asked, timed(None, 600), admitted(2, 100, 1)).await;
+    let came = Instant::now();
+    let error = asked.call(&call, never).await.unwrap_err();
+    assert_eq!((error.code.as_deref(), came.elapsed()), (Some(QUEUE_TIMEOUT), seconds(7)), "5 s from when it waits");
+    assert_eq!(error.provider.as_deref(), Some("openai"));
+    assert_eq!(cache.stats().joined, 1, "a caller is counted once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_before_the_admission_does_not_count_towards_total() {
+    let cache = memory();
+    let call = timed(None, 10);
+    let asked = lookup(&cache, &call);
+    begun(&asked, timed(None, 600), admitted(4, 100, 50)).await;
+    let came = Instant::now();
+    let error = asked.call(&call, never).await.unwrap_err();
+    assert_eq!((error.code, came.elapsed()), (None, seconds(110)), "4 s before it waits, and 6 s of the attempt");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_tries_again_has_what_is_left_of_its_time() {
+    let cache = memory();
+    let call = timed(Some(30), 10);
+    let asked = lookup(&cache, &call);
+    let fails = |call: Call| {
+        async move {
+            admitted(0, 20, 3)(call).await?;
+            Err(Error::connection("lost"))
+        }
+        .boxed()
+    };
+    begun(&asked, timed(None, 600), fails).await;
+    let again = |call: Call| {
+        async move {
+            let Timeouts { queue, total, .. } = call.timeouts;
+            assert_eq!((queue, total), (Some(seconds(10)), Some(seconds(7))));
+            Ok(answer())
+        }
+        .boxed()
+    };
+    assert!(!asked.call(&call, again).await.unwrap().meta.cached);
+}
+
+/// After the first caller's time has passed, one call is made for all who have more, and not one for each of them.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_too_late_for_one_is_made_once_more() {
+    let cache = memory();
+    let asked = lookup(&cache, &timed(None, 1));
+    let late = |_: Call| {
+        async {
+            sleep(seconds(10)).await;
+            Err(Error::timeout("the call was not done within its total timeout of 10 s"))
+        }
+        .boxed()
+    };
+    begun(&asked, timed(None, 10), late).await;
+    let made = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let others = (11..40).filter(|total| *total != 30).map(|total| {
+        let (asked, made) = (asked.clone(), made.clone());
+        async move {
+            let came = Instant::now();
+            let again = move |call: Call| {
+                made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                assert_eq!(call.timeouts.total, None);
+                admitted(0, 0, 20)(call)
+            };
+            let outcome = asked.call(&timed(None, total), again).await;
+            assert_eq!(outcome.is_ok(), total > 30, "{total}");
+            assert_eq!(came.elapsed(), seconds(total.min(30)));
+        }
+    });
+    futures_util::future::join_all(others).await;
+    assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+/// A timeout of an attempt, or one that the provider reports, is a failure as any other: the second one is everybody's.
+#[tokio::test(start_paused = true)]
+async fn other_timeouts_are_everybodys() {
+    let cache = memory();
+    let call = timed(None, 600);
+    let asked = lookup(&cache, &call);
+    let made = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let all = (0..20).map(|_| {
+        let made = made.clone();
+        asked.call(&call, move |_| {
+            made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async {
+                sleep(seconds(1)).await;
+                Err(Error::timeout("no first byte within 1 s"))
+            }
+            .boxed()
+        })
+    });
+    assert!(futures_util::future::join_all(all).await.into_iter().all(|outcome| outcome.is_err()));
+    assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_refusal_of_one_callers_key_or_budget_is_not_everybodys() {
+    let refused = |status| {
+        move |_: Call| {
+            async move {
+                let mut error = Error::connection("refused");
+                error.status = Some(status);
+                Err(error)
+            }
+            .boxed()
+        }
+    };
+    let answered = |_: Call| async { Ok(answer()) }.boxed();
+    for (status, is_everybodys) in [(401, false), (402, false), (403, false), (404, true), (429, false), (500, false)] {
+        let call = timed(None, 600);
+        let asked = lookup(&memory(), &call);
+        let (first, second) = tokio::join!(asked.call(&call, refused(status)), asked.call(&call, answered));
+        assert_eq!((first.is_err(), second.is_err()), (true, is_everybodys), "{status}");
+    }
+    let budget = |key: &str| {
+        Some(Arc::new(SpendingLimit {
+            amount: 1.0,
+            per: Per::Ever,
+            shown: String::new(),
+            key: key.to_owned(),
+            allows_unknown: false,
+            share: Share::Process,
+            allows_down: false,
+        }))
+    };
+    let exceeded = |_: Call| async { Err(Error::new(ErrorKind::BudgetExceeded, "spent").unsent()) }.boxed();
+    let call = |name: &str| Call { budget: budget(name), ..timed(None, 600) };
+    let (one, other, none) = (call("one"), call("other"), timed(None, 600));
+    let asked = lookup(&memory(), &none);
+    let outcomes = tokio::join!(
+        asked.call(&one, exceeded),
+        asked.call(&other, exceeded),
+        asked.call(&other, exceeded),
+        asked.call(&other, exceeded),
+        asked.call(&none, answered)
+    );
+    assert!(outcomes.0.is_err() && outcomes.1.is_err() && outcomes.2.is_err() && outcomes.3.is_err());
+    assert!(outcomes.4.is_ok(), "it has no budget");
+}
+
+/// A stream of chunks of 100 bytes.
+struct Source {
+    left: usize,
+    meta: Meta,
+}
+
+impl ChunkSource for Source {
+    async fn next(&mut self, chunks: &mut Vec<Chunk>) -> Result<bool> {
+        tokio::task::yield_now().await;
+        chunks.push((vec![b'0' + (self.left % 10) as u8; 100].into(), true));
+        self.left -= 1;
+        Ok(self.left > 0)
+    }
+
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn operation(&self) -> Operation {
+        Operation::Chat
+    }
+
+    async fn finish(&mut self) {}
+}
+
+fn streams(chunks: usize) -> impl FnOnce(Call, Recorder) -> BoxFuture<'static, ()> + Send + 'static {
+    move |_: Call, recorder: Recorder| {
+        async move {
+            let mut source = Source { left: chunks, meta: Meta { status: 200, ..Meta::default() } };
+            recorder.record(Ok(&mut source)).await;
+        }
+        .boxed()
+    }
+}
+
+async fn read(mut reader: StreamReader) -> Vec<Chunk> {
+    let (mut chunks, mut more) = (Vec::new(), true);
+    while more {
+        let mut next = Vec::new();
+        more = reader.next(&mut next).await.unwrap();
+        chunks.append(&mut next);
+    }
+    chunks
+}
+
+/// It has joined, but its task has not run since: no chunk may be dropped that it has not read.
+#[tokio::test]
+async fn a_slow_reader_of_a_stream_that_is_larger_than_the_cache_gets_all_of_it() {
+    let place = Place::Memory { max_bytes: 4000 };
+    let cache = Arc::new(Cache::open(Settings { place, ttl: None, scope: Scope::Account }).unwrap());
+    let call = timed(None, 600);
+    let asked = lookup(&cache, &call);
+    let mut first = Box::pin(asked.stream(&call, streams(300)));
+    let mut second = Box::pin(asked.stream(&call, streams(1)));
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+    let all = read(first.await.unwrap()).await;
+    assert_eq!(all.len(), 300);
+    assert_eq!(read(second.await.unwrap()).await, all);
+    assert_eq!(cache.stats().misses, 1);
+}
+
+#[test]
+fn cookies_are_not_for_who_joins() {
+    let lines = Bytes::from_static(b"x-request-id: r\nSet-Cookie: a=b\nset-cookie2: c=d\n");
+    let meta = Meta { retries: 3, headers: Headers::new(lines), ..Meta::default() };
+    for (pays, retries) in [(false, 0), (true, 3)] {
+        let joined = super::log::joined(meta.clone(), pays);
+        assert_eq!(joined.headers.iter().count(), 1);
+        assert_eq!((joined.cached, joined.retries, joined.headers.request_id()), (!pays, retries, Some("r")));
+    }
 }

@@ -72,6 +72,11 @@ impl Router {
         &self.targets[deployment]
     }
 
+    /// Returns its deployments.
+    pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+        self.targets.iter().map(|target| &target.deployment)
+    }
+
     /// Returns a call as the router sees it. `prefix` is the number of bytes of a prompt that the strategy `affinity` looks at.
     pub fn spec(&self, group: GroupIndex, request: &Request, max_retries: u32, prefix: usize) -> CallSpec {
         let operation = request.operation;

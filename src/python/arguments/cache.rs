@@ -13,12 +13,13 @@ use crate::cache::key::{self, Keys, Scope};
 use crate::cache::lookup::Lookup;
 use crate::cache::{self, Place, Settings};
 use crate::client::{Call, notify};
-use crate::providers::is_self_contained;
+use crate::providers::{Deployment, is_self_contained};
 use crate::python::errors::{argument, exception, wrong};
 use crate::python::intern::intern;
 use crate::python::runtime::per_process::PerProcess;
 use crate::python::values;
 use crate::router::route::Route;
+use crate::types::credentials::Credentials;
 use crate::types::secret::Secret;
 
 /// Number of bytes that a cache in memory takes, unless it is told.
@@ -295,6 +296,15 @@ pub(crate) struct CacheArgs {
     ttl: Option<Option<Duration>>,
 }
 
+/// Says once why answers are not kept.
+fn say_unkept(is_said: &AtomicBool, which: &str) {
+    if !is_said.swap(true, Ordering::Relaxed) {
+        notify(format!(
+            "answers of calls {which}, since nobody knows whose they are: give the cache scope=\"shared\" if all callers may see them"
+        ));
+    }
+}
+
 const RIGHT: &str = "a ritellm.Cache, True, False or {\"ttl\": seconds}";
 
 impl CacheArgs {
@@ -374,13 +384,18 @@ impl CacheArgs {
         };
         if has_functions && settings.scope == Scope::Account {
             static IS_SAID: AtomicBool = AtomicBool::new(false);
-            if !IS_SAID.swap(true, Ordering::Relaxed) {
-                notify(
-                    "answers of calls whose keys or header fields come from functions are not kept, since nobody knows whose they \
-                     are: give the cache scope=\"shared\" if all callers may see them"
-                        .to_owned(),
-                );
-            }
+            say_unkept(&IS_SAID, "whose keys or header fields come from functions are not kept");
+            return None;
+        }
+        // Two machines may look in the same place, such as a metadata server, and find different accounts.
+        let is_unresolved = |deployment: &Deployment| matches!(deployment.credentials, Credentials::Unresolved(_));
+        let are_looked_up = || match route {
+            Some(route) => route.router.deployments().any(is_unresolved),
+            None => is_unresolved(&call.deployment) && !call.has_authorization(),
+        };
+        if matches!(settings.place, Place::Redis { .. }) && settings.scope == Scope::Account && are_looked_up() {
+            static IS_SAID: AtomicBool = AtomicBool::new(false);
+            say_unkept(&IS_SAID, "whose credentials are looked up are not kept in a Redis");
             return None;
         }
         let cache = opened(state, settings)?;
