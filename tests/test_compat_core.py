@@ -158,3 +158,171 @@ except RuntimeError as error:
 """
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.startswith("litellm was imported before ritellm.compat.install() was called")
+
+
+def test_embeddings(server: MockServer) -> None:
+    server.reply(vectors=[[0.5, 0.25]])
+    response = litellm.embedding("openai/text-embedding-3-small", ["a"], **at(server))
+    assert isinstance(response, litellm.EmbeddingResponse)
+    assert response.data[0]["embedding"] == response["data"][0]["embedding"] == [0.5, 0.25]
+    assert response.usage.prompt_tokens > 0
+    assert litellm.embedding("openai/x", "a", mock_response=[1.0]).data[0].embedding == [1.0]
+
+
+def test_a_text_is_completed(server: MockServer) -> None:
+    server.reply("Hello")
+    response = litellm.text_completion(prompt=["a", "b"], model="openai/gpt-4o-mini", **at(server))
+    assert isinstance(response, litellm.TextCompletionResponse)
+    assert [(choice.index, choice.text) for choice in response.choices] == [(0, "Hello"), (1, "Hello")]
+    with pytest.raises(litellm.BadRequestError, match="no endpoint for completions of texts"):
+        litellm.text_completion(prompt="a", model="text-completion-openai/gpt-3.5-turbo-instruct", **at(server))
+
+
+def test_mock_response() -> None:
+    response = litellm.completion("openai/gpt-4o", HI, mock_response="hello", n=2)
+    assert [choice.message.content for choice in response.choices] == ["hello", "hello"]
+    assert response.usage.total_tokens == 30
+    texts = [
+        chunk.choices[0].delta.content for chunk in litellm.completion("gpt-4o", HI, mock_response="hello", stream=True)
+    ]
+    assert texts == ["hel", "lo", None]
+    with pytest.raises(litellm.RateLimitError, match="this is a mock rate limit error"):
+        litellm.completion("openai/gpt-4o", HI, mock_response="litellm.RateLimitError")
+    with pytest.raises(litellm.APIError):
+        litellm.completion("openai/gpt-4o", HI, mock_response=litellm.APIError(500, "boo", "openai", "gpt"))
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    response = litellm.completion("openai/gpt-4o", HI, mock_tool_calls=calls)
+    assert response.choices[0].message.tool_calls[0].function.name == "f"
+
+
+async def test_an_async_mock_response() -> None:
+    stream = await litellm.acompletion("openai/gpt-4o", HI, mock_response="hello", stream=True)
+    assert [chunk.choices[0].delta.content async for chunk in stream] == ["hel", "lo", None]
+
+
+def test_fallbacks(server: MockServer) -> None:
+    server.reply("from the second")
+    server.on(model="first").fail(500)
+    server.on(model="small").fail(
+        400, "This model's maximum context length is 4097 tokens", code="context_length_exceeded"
+    )
+    response = litellm.completion("openai/first", HI, fallbacks=["openai/second"], **at(server))
+    assert response.choices[0].message.content == "from the second"
+    response = litellm.completion(
+        "openai/small", HI, context_window_fallback_dict={"openai/small": "openai/large"}, **at(server)
+    )
+    assert [request.model for request in server.requests] == ["first", "second", "small", "large"]
+
+
+def test_a_provider_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(litellm.CustomLLM):  # type: ignore[misc]
+        def completion(self, *args: Any, **kwargs: Any) -> Any:
+            assert kwargs["optional_params"] == {"temperature": 0.5}
+            return litellm.completion("openai/x", kwargs["messages"], mock_response="own " + kwargs["model"])
+
+        def streaming(self, *args: Any, **kwargs: Any) -> Any:
+            for text in ("a", "b"):
+                yield {"text": text, "is_finished": False, "finish_reason": "", "usage": None, "index": 0}
+            yield {"text": "", "is_finished": True, "finish_reason": "stop", "usage": None, "index": 0}
+
+    monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "mine", "custom_handler": Own()}])
+    assert litellm.completion("mine/model", HI, temperature=0.5).choices[0].message.content == "own model"
+    chunks = list(litellm.completion("mine/model", HI, stream=True))
+    assert [chunk.choices[0].delta.content for chunk in chunks] == ["a", "b", None]
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_settings_act_when_they_are_assigned(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.reply("Hello")
+    monkeypatch.setattr(litellm, "api_base", f"{server.url}/v1")
+    monkeypatch.setattr(litellm, "api_key", "sk-set")
+    monkeypatch.setattr(litellm, "headers", {"x-team": "search"})
+    litellm.completion("openai/gpt-4o-mini", HI)
+    (request,) = server.requests
+    assert request.headers["authorization"] == "Bearer sk-set"
+    assert request.headers["x-team"] == "search"
+
+
+class Recorder(litellm.CustomLogger):  # type: ignore[misc]
+    """A callback that notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Any] = []
+
+    def log_pre_api_call(self, model: Any, messages: Any, kwargs: Any) -> None:
+        self.seen.append(("pre", model))
+
+    def log_stream_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.seen.append(("chunk", response_obj.choices[0].delta.content))
+
+    def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.seen.append(("success", response_obj.choices[0].message.content, response_obj["usage"].total_tokens))
+        assert end_time >= start_time
+        assert kwargs["litellm_params"]["metadata"] == {"a": 1}
+        assert "sk-test" not in repr(kwargs)
+
+    def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.seen.append(("failure", type(kwargs["exception"]).__name__))
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.seen.append(("async success", response_obj.choices[0].message.content))
+
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        self.seen.append(("async failure", type(kwargs["exception"]).__name__))
+
+
+def test_callbacks(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.reply("Hello", usage={"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}, chunks=1)
+    server.on(model="bad").fail(400)
+    recorder = Recorder()
+    functions: list[Any] = []
+    monkeypatch.setattr(litellm, "callbacks", [recorder])
+    monkeypatch.setattr(litellm, "success_callback", [recorder, lambda *args: functions.append(args[1]), "langfuse"])
+    given = {**at(server), "metadata": {"a": 1}}
+    response = litellm.completion("openai/gpt-4o-mini", HI, **given)
+    assert recorder.seen == [("pre", "gpt-4o-mini"), ("success", "Hello", 4)]
+    assert functions == [response]
+    recorder.seen.clear()
+    list(litellm.completion("openai/gpt-4o-mini", HI, stream=True, stream_options={"include_usage": True}, **given))
+    assert [kind for kind, *_ in recorder.seen][-1] == "success"
+    assert ("chunk", "Hello") in recorder.seen
+    assert recorder.seen[-1] == ("success", "Hello", 4)
+    recorder.seen.clear()
+    with pytest.raises(litellm.BadRequestError):
+        litellm.completion("openai/bad", HI, **given)
+    assert recorder.seen == [("pre", "bad"), ("failure", "BadRequestError")]
+
+
+async def test_async_callbacks(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    server.reply("Hello")
+    server.on(model="bad").fail(400)
+    recorder = Recorder()
+    monkeypatch.setattr(litellm, "callbacks", [recorder])
+    await litellm.acompletion("openai/gpt-4o-mini", HI, **at(server))
+    with pytest.raises(litellm.BadRequestError):
+        await litellm.acompletion("openai/bad", HI, **at(server))
+    await asyncio.sleep(0)
+    assert [each for each in recorder.seen if each[0] != "pre"] == [
+        ("async success", "Hello"),
+        ("async failure", "BadRequestError"),
+    ]
+
+
+def test_a_callback_of_a_loop_that_ends(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    server.reply("Hello")
+    recorder = Recorder()
+    monkeypatch.setattr(litellm, "callbacks", [recorder])
+    asyncio.run(litellm.acompletion("openai/gpt-4o-mini", HI, **at(server)))
+    assert recorder.seen[-1] == ("async success", "Hello")
+
+
+def test_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, "max_budget", 1.0)
+    monkeypatch.setattr(litellm, "_current_cost", 2.0)
+    with pytest.raises(litellm.BudgetExceededError, match=r"Current cost: 2\.0, Max budget: 1\.0"):
+        litellm.completion("openai/gpt-4o", HI, mock_response="hello")

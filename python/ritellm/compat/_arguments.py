@@ -24,6 +24,10 @@ _OWN = frozenset(
     use_in_pass_through default_headers litellm_credential_name include_server_side_tool_invocations""".split()  # noqa: SIM905
 )
 _DEFAULT_TIMEOUT = 6000.0
+_SHARED = "timeout temperature top_p n stream stream_options stop"
+#: The arguments of `completion` after the first two, by their place, and those of `acompletion`.
+ORDER = tuple(f"{_SHARED} max_completion_tokens max_tokens modalities prediction audio presence_penalty".split())
+ASYNC_ORDER = tuple(f"functions function_call {_SHARED} max_tokens max_completion_tokens modalities".split())
 #: `litellm`'s variables with keys, by LiteLLM's name of the provider.
 _KEYS = {
     "openai": "openai_key",
@@ -40,6 +44,17 @@ _KEYS = {
     "xai": "xai_key",
     "databricks": "databricks_key",
 }
+
+
+def named(args: tuple[Any, ...], kwargs: dict[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the arguments of a call by name.
+
+    Raises:
+        TypeError: more were given by place than that.
+    """
+    if len(args) > len(order):
+        raise TypeError(f"{len(args) + 2} arguments were given by place: give those after {order[-1]!r} by name")
+    return {**dict(zip(order, args, strict=False)), **kwargs}
 
 
 def seconds(value: Any) -> Any:

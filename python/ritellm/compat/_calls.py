@@ -1,18 +1,239 @@
-"""``completion`` and its kind."""
+"""``completion`` and its kind: one call, from LiteLLM's arguments to LiteLLM's answer."""
 
 from __future__ import annotations
 
-import time
+import asyncio
+import uuid
 from typing import Any
 
-from ritellm.compat import _arguments, _errors, _finder, _hidden, _targets
+from ritellm.compat import _arguments, _callbacks, _custom, _errors, _exceptions, _finder, _hidden, _targets
 from ritellm.compat._client import client
 from ritellm.compat._types import Deferred
 
-_POSITIONS = (
-    "model messages timeout temperature top_p n stream stream_options stop max_completion_tokens max_tokens modalities".split()  # noqa: SIM905
-)
+#: The variables of ``litellm``, read by each call: programs assign them at any time.
 settings: dict[str, Any] = vars(_finder.module("litellm"))
+
+
+class Call:
+    """One call."""
+
+    def __init__(self, call_type: str, model: Any, subject: Any, kwargs: dict[str, Any], is_async: bool) -> None:
+        self.call_type, self.model, self.messages = call_type, model, subject
+        self.kwargs, self.is_async = kwargs, is_async
+        try:
+            self._prepare(model)
+        finally:
+            # Tracebacks show local variables, and a key is among the arguments.
+            del kwargs
+
+    def _prepare(self, model: Any) -> None:
+        get = self.kwargs.get
+        self.stream = bool(get("stream"))
+        self.cached: bool | None = None
+        self.handler: Any = None
+        self._id: str | None = get("litellm_call_id")
+        self._cost: Any = None
+        provider = get("custom_llm_provider")
+        own = _custom.own_provider(model, provider, settings)
+        if own is not None:
+            self.handler = _custom.handler(own[0], settings)
+            self.target = _targets.Target("", own[0], own[1])
+        else:
+            aliases = settings["model_alias_map"]
+            if aliases and model in aliases:
+                model = aliases[model]
+            self.target = _targets.resolve(model, provider, get("base_url") or get("api_base"))
+        self.params = _arguments.prepared(self.kwargs, settings, self.target)
+        self.observation = _callbacks.observation(self, settings)
+        if settings["max_budget"] and settings["_current_cost"] > settings["max_budget"]:
+            raise _exceptions.built("BudgetExceededError")(settings["_current_cost"], settings["max_budget"])
+
+    @property
+    def id(self) -> str:
+        """The id of the call, LiteLLM's ``litellm_call_id``."""
+        if self._id is None:
+            self._id = str(uuid.uuid4())
+        return self._id
+
+    @property
+    def wants_response(self) -> bool:
+        """True if somebody wants to know the whole response of a stream."""
+        return self.observation is not None or bool(settings["max_budget"])
+
+    @property
+    def is_mocked(self) -> bool:
+        """True if the answer is made up."""
+        return _custom.is_mocked(self.kwargs)
+
+    def translated(self, error: BaseException) -> BaseException:
+        """Returns LiteLLM's exception for one of the call, after the callbacks were told."""
+        made = _errors.translated(error, self.target.name, self.target.provider)
+        if self.observation is not None:
+            self.observation.failed(made)
+        return made
+
+    def cost_of(self, response: Any) -> float | None:
+        """Returns what the call has cost in US dollars; None if that is not known."""
+        get = self.kwargs.get
+        custom = None
+        if get("input_cost_per_token") is not None:
+            custom = {
+                "input_cost_per_token": get("input_cost_per_token"),
+                "output_cost_per_token": get("output_cost_per_token") or 0.0,
+            }
+        try:
+            from ritellm.compat import _costs
+
+            return _costs.completion_cost(  # type: ignore[no-any-return]
+                completion_response=response,
+                model=get("base_model") or self.target.name,
+                custom_llm_provider=self.target.provider,
+                custom_cost_per_token=custom,
+                call_type=self.call_type,
+            )
+        except Exception:
+            return None
+
+    def succeeded(self, response: Any) -> Any:
+        """Tells the callbacks, and adds the cost to what was spent; returns the response."""
+        if settings["max_budget"]:
+            settings["_current_cost"] += self.cost_of(response) or 0.0
+        if self.observation is not None:
+            self.observation.succeeded(response)
+        return response
+
+
+class ChatCall(Call):
+    """A chat completion call."""
+
+    def run(self) -> Any:
+        """Makes the call."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            if self.is_mocked:
+                answer = self._mocked()
+            elif self.handler is not None:
+                answer = self._handled()
+            else:
+                answer = client().completion(self.target.model, _arguments.messages(self.messages), **self.params)
+            return self.finished(answer)
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    async def arun(self) -> Any:
+        """Makes the call on an event loop."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            if self.is_mocked:
+                if self.kwargs.get("mock_delay"):
+                    await asyncio.sleep(self.kwargs["mock_delay"])
+                answer = self._mocked()
+            elif self.handler is not None:
+                answer = await self._ahandled()
+            else:
+                messages = _arguments.messages(self.messages)
+                answer = await client().acompletion(self.target.model, messages, **self.params)
+            return self.finished(answer)
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    def finished(self, answer: Any) -> Any:
+        """Returns LiteLLM's response for an answer of the core, or of the program itself."""
+        if self.stream:
+            from ritellm.compat._streams import CustomStreamWrapper
+
+            return CustomStreamWrapper(answer, self.target.name, custom_llm_provider=self.target.provider, call=self)
+        meta = getattr(answer, "meta", None)
+        if meta is None:
+            # Made up, or by a handler of the program: it is LiteLLM's type already.
+            answer._hidden_params.update(_hidden.of_call(self))
+            if answer._hidden_params.get("response_cost") is None:
+                answer._hidden_params["response_cost"] = self.cost_of(answer)
+            return self.succeeded(answer)
+        from ritellm.compat import _fill
+
+        if meta.cached:
+            self.cached = True
+        if self.kwargs.get("enable_json_schema_validation") or settings["enable_json_schema_validation"]:
+            self._validate(answer)
+        response = _fill.response_of(answer, None)
+        response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+        return self.succeeded(response)
+
+    def _mocked(self) -> Any:
+        given = {
+            name: value
+            for name, value in self.kwargs.items()
+            if name.startswith("mock_") or name in ("stream", "n", "timeout")
+        }
+        return _custom.mock_completion(
+            self.target.name,
+            self.messages,
+            custom_llm_provider=self.target.provider,
+            acompletion=self.is_async,
+            **given,
+        )
+
+    def _handled(self) -> Any:
+        from ritellm.compat._types import ModelResponse
+
+        arguments = _custom.arguments_of(self, ModelResponse(model=self.target.name))
+        if self.stream:
+            return _custom.streamed(self.handler.streaming(**arguments), self.target.name)
+        return self.handler.completion(**arguments)
+
+    async def _ahandled(self) -> Any:
+        from ritellm.compat._types import ModelResponse
+
+        arguments = _custom.arguments_of(self, ModelResponse(model=self.target.name))
+        if self.stream:
+            return _custom.astreamed(self.handler.astreaming(**arguments), self.target.name)
+        return await self.handler.acompletion(**arguments)
+
+    def _validate(self, answer: Any) -> None:
+        """Raises `JSONSchemaValidationError` if the answer does not fit the schema that was asked for."""
+        import ritellm
+
+        wanted = self.kwargs.get("response_format")
+        schema = wanted
+        if isinstance(wanted, dict):
+            schema = (wanted.get("json_schema") or {}).get("schema") or wanted.get("response_schema")
+        if schema is None:
+            return
+        try:
+            answer.parse(schema)
+        except ritellm.StructuredOutputError as error:
+            raise _exceptions.built("JSONSchemaValidationError")(
+                self.target.name, self.target.provider, str(error.text), str(schema)
+            ) from None
+
+
+def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+    """Makes a chat completion call, and others in its place if it fails and they are named."""
+    try:
+        if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
+            from ritellm.compat import _fallbacks
+
+            return _fallbacks.run(call_type, model, messages, kwargs, settings)
+        call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, False)
+    finally:
+        del kwargs
+    return call.run()
+
+
+async def achat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
+    """Does the same as `chat` on an event loop."""
+    try:
+        if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
+            from ritellm.compat import _fallbacks
+
+            return await _fallbacks.arun(call_type, model, messages, kwargs, settings)
+        call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, True)
+    finally:
+        del kwargs
+    return await call.arun()
 
 
 def completion(model: Any = None, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -21,63 +242,143 @@ def completion(model: Any = None, messages: Any = None, *args: Any, **kwargs: An
     Args:
         model: ``provider/model``.
         messages: the conversation, a list of dicts in OpenAI's format.
-        **kwargs: LiteLLM's arguments: docs/compat.md lists what each does.
+        *args: LiteLLM's arguments in its order: ``timeout``, ``temperature``, ``top_p`` …
+        **kwargs: LiteLLM's arguments: docs/compat.md says what each does.
 
     Returns:
         `ModelResponse`, or `CustomStreamWrapper` with ``stream=True``.
 
     Raises:
-        litellm.APIError: and the other exceptions of `litellm.exceptions`.
+        litellm.APIError: and the other exceptions of ``litellm.exceptions``.
     """
-    call = ChatCall(model, messages, args, kwargs)
-    return call.run()
+    try:
+        if args:
+            kwargs = _arguments.named(args, kwargs, _arguments.ORDER)
+        return chat("completion", model, messages, kwargs)
+    finally:
+        del kwargs
 
 
 async def acompletion(model: Any = None, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Makes a chat completion call on an event loop: see `completion`."""
-    call = ChatCall(model, messages, args, kwargs)
-    return await call.arun()
-
-
-class ChatCall:
-    """One chat completion call."""
-
-    operation = "completion"
-
-    def __init__(self, model: Any, messages: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    try:
         if args:
-            kwargs = {**dict(zip(_POSITIONS[2:], args, strict=False)), **kwargs}
-        self.model, self.messages, self.kwargs = model, messages if messages is not None else [], kwargs
-        get = kwargs.get
-        self.stream = bool(get("stream"))
-        self.target = _targets.resolve(model, get("custom_llm_provider"), get("base_url") or get("api_base"))
-        self.params = _arguments.prepared(kwargs, settings, self.target)
-        self.started = time.time()
+            kwargs = _arguments.named(args, kwargs, _arguments.ASYNC_ORDER)
+        return await achat("acompletion", model, messages, kwargs)
+    finally:
+        del kwargs
+
+
+class EmbeddingCall(Call):
+    """An embedding call."""
 
     def run(self) -> Any:
-        target = self.target
+        """Makes the call."""
+        if self.observation is not None:
+            self.observation.began()
         try:
-            answer = client().completion(target.model, _arguments.messages(self.messages), **self.params)
+            if self.kwargs.get("mock_response") is not None or self.handler is not None:
+                return self.finished(self._own())
+            return self.finished(client().embedding(self.target.model, self.messages, **self.params))
         except Exception as error:
-            raise self.failed(error) from None
-        return self.finished(answer)
+            raise self.translated(error)  # noqa: B904
 
     async def arun(self) -> Any:
-        target = self.target
+        """Makes the call on an event loop."""
+        if self.observation is not None:
+            self.observation.began()
         try:
-            answer = await client().acompletion(target.model, _arguments.messages(self.messages), **self.params)
+            if self.kwargs.get("mock_response") is not None or self.handler is not None:
+                made = self._own()
+                return self.finished(await made if asyncio.iscoroutine(made) else made)
+            return self.finished(await client().aembedding(self.target.model, self.messages, **self.params))
         except Exception as error:
-            raise self.failed(error) from None
-        return self.finished(answer)
+            raise self.translated(error)  # noqa: B904
 
-    def failed(self, error: BaseException) -> BaseException:
-        return _errors.translated(error, self.target.name, self.target.provider)
+    def _own(self) -> Any:
+        """Returns an answer that is made in the program: a mock, or of its own handler."""
+        from ritellm.compat._more_types import Embedding, EmbeddingResponse
+
+        mock = self.kwargs.get("mock_response")
+        if mock is not None:
+            if isinstance(mock, Exception):
+                raise mock
+            vector = Embedding(embedding=mock, index=0, object="embedding")
+            return EmbeddingResponse(model=self.target.name, data=[vector])
+        arguments = _custom.arguments_of(self, EmbeddingResponse())
+        wanted = (
+            "model model_response print_verbose logging_obj optional_params api_key api_base timeout litellm_params"
+        )
+        given = {name: arguments[name] for name in wanted.split()}
+        given["input"] = [self.messages] if isinstance(self.messages, str) else self.messages
+        method = self.handler.aembedding if self.is_async else self.handler.embedding
+        return method(**given)
 
     def finished(self, answer: Any) -> Any:
-        if self.stream:
-            from ritellm.compat._streams import CustomStreamWrapper
-
-            return CustomStreamWrapper(answer, self.target.name, custom_llm_provider=self.target.provider, call=self)
+        """Returns LiteLLM's response for an answer of the core."""
         from ritellm.compat import _fill
+        from ritellm.compat._more_types import EmbeddingResponse
 
-        return _fill.response_of(answer, Deferred(_hidden.of_response, (self, answer.meta, answer)))
+        meta = getattr(answer, "meta", None)
+        if meta is None:
+            answer._hidden_params.update(_hidden.of_call(self))
+            return self.succeeded(answer)
+        # The vectors are not looked through: they are lists of numbers.
+        data = [
+            {"embedding": item["embedding"], "index": item.get("index", index), "object": "embedding"}
+            for index, item in enumerate(answer["data"])
+        ]
+        usage = answer.get("usage")
+        members = {
+            "model": answer.get("model"),
+            "data": data,
+            "object": "list",
+            "usage": _fill.usage_of(usage if usage is not None else {}),
+        }
+        response = _fill.make(EmbeddingResponse, members, {}, set(members), {})
+        response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+        return self.succeeded(response)
+
+
+def embedding(model: Any = None, input: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Returns the embedding vectors of texts.
+
+    Returns:
+        `EmbeddingResponse`, whose ``data`` are dicts with ``embedding`` and ``index``.
+    """
+    if args:
+        kwargs = _arguments.named(args, kwargs, ("dimensions", "encoding_format", "timeout"))
+    return EmbeddingCall("embedding", model, input if input is not None else [], kwargs, False).run()
+
+
+async def aembedding(model: Any = None, input: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Returns the embedding vectors of texts, on an event loop: see `embedding`."""
+    if args:
+        kwargs = _arguments.named(args, kwargs, ("dimensions", "encoding_format", "timeout"))
+    return await EmbeddingCall("aembedding", model, input if input is not None else [], kwargs, True).arun()
+
+
+def text_completion(prompt: Any = None, model: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Completes a text, or several: see `ritellm.compat._texts`."""
+    from ritellm.compat import _texts
+
+    return _texts.run(prompt, model, args, kwargs)
+
+
+async def atext_completion(prompt: Any = None, model: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """Completes a text on an event loop: see `text_completion`."""
+    from ritellm.compat import _texts
+
+    return await _texts.arun(prompt, model, args, kwargs)
+
+
+def moderation(*args: Any, **kwargs: Any) -> Any:
+    """Not there: RiteLLM's core has no moderation endpoint."""
+    raise _exceptions.built("BadRequestError")(
+        "RiteLLM has no moderation endpoint; openai's own client has it", kwargs.get("model"), "openai"
+    )
+
+
+async def amoderation(*args: Any, **kwargs: Any) -> Any:
+    """Not there: see `moderation`."""
+    return moderation(*args, **kwargs)

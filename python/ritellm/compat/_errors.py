@@ -7,6 +7,7 @@ from typing import Any
 import ritellm
 from ritellm import exceptions as ours
 from ritellm.compat import _exceptions
+from ritellm.compat._plain import plain
 
 #: Classes of ours, the most special first, and the names of LiteLLM's.
 _NAMES: tuple[tuple[type[BaseException], str], ...] = (
@@ -74,7 +75,7 @@ def translated(error: BaseException, model: str, provider: str) -> BaseException
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     if body is not None:
-        namespace["body"] = body
+        namespace["body"] = body = plain(body)
         if isinstance(body, dict) and name not in ("RateLimitError", "InternalServerError"):
             for key in ("code", "param", "type"):
                 namespace[key] = body.get(key)

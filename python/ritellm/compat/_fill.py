@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ritellm.compat._plain import plain
 from ritellm.compat._settings import map_finish_reason
 from ritellm.compat._types import (
     ChatCompletionDeltaToolCall,
@@ -38,15 +39,6 @@ def make(kind: Any, members: dict[str, Any], extra: Any, present: set[str], priv
     _set(made, "__pydantic_fields_set__", present)
     _set(made, "__pydantic_private__", private)
     return made
-
-
-def plain(value: Any) -> Any:
-    """Returns a value of an answer as plain dicts and lists: RiteLLM's own classes cannot be unpickled everywhere."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value
 
 
 _MESSAGE = frozenset({"content", "role", "tool_calls", "function_call"})
@@ -195,7 +187,7 @@ def response_of(completion: Any, hidden: Deferred) -> Any:
     for key, value in completion.items():
         if key not in members and key != "usage":
             extra[key] = plain(value)
-    private = {"_response_headers": None, "_hidden_params": hidden}
+    private = {"_hidden_params": hidden}
     return make(ModelResponse, members, extra, {*members, *extra}, private)
 
 
@@ -267,7 +259,7 @@ def chunk_of(chunk: Any, choices: list[Any], hidden: Any) -> Any:
                     members[key] = plain(value)
                 else:
                     extra[key] = plain(value)
-    private = {"_response_headers": None, "_hidden_params": hidden}
+    private = {"_hidden_params": hidden}
     return make(ModelResponseStream, members, extra, {*members, *extra}, private)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 
@@ -18,43 +17,52 @@ def _headers(meta: Any) -> dict[str, Any]:
     return made
 
 
-def common(call: Any, meta: Any) -> dict[str, Any]:
-    """Returns what responses and streams have alike."""
-    target = call.target
+def of_call(call: Any) -> dict[str, Any]:
+    """Returns what the answers of all calls have, also of those that are made up."""
     return {
-        "custom_llm_provider": target.provider,
-        "region_name": None,
-        "additional_headers": _headers(meta),
-        "optional_params": {},
-        "_response_ms": meta.latency * 1000,
-        "litellm_call_id": call.kwargs.get("litellm_call_id") or str(uuid.uuid4()),
+        "custom_llm_provider": call.target.provider,
+        "region_name": call.kwargs.get("aws_region_name"),
+        "litellm_call_id": call.id,
         "api_base": call.params.get("base_url"),
         "model_id": (call.kwargs.get("model_info") or {}).get("id"),
         "litellm_model_name": call.model,
     }
 
 
-def of_response(call: Any, meta: Any, answer: Any) -> dict[str, Any]:
-    made = common(call, meta)
-    made["response_cost"] = None
-    made["provider_response_model"] = answer.get("model")
-    made["cache_hit"] = True if meta.cached else None
-    return made
-
-
 def of_stream(call: Any, meta: Any) -> dict[str, Any]:
-    made = common(call, meta)
-    made["response_cost"] = None
-    return made
+    """Returns that of a stream, of which the cost is not known before its end."""
+    return {
+        **of_call(call),
+        "additional_headers": _headers(meta),
+        "optional_params": {},
+        "_response_ms": meta.latency * 1000,
+        "response_cost": None,
+    }
+
+
+def of_mock_stream(call: Any, meta: None) -> dict[str, Any]:
+    """Returns that of a stream that is made up."""
+    return {**of_call(call), "additional_headers": {}, "response_cost": None}
+
+
+def of_response(call: Any, meta: Any, response: Any) -> dict[str, Any]:
+    """Returns that of a response."""
+    return {
+        **of_stream(call, meta),
+        "response_cost": 0.0 if meta.cached else call.cost_of(response),
+        "provider_response_model": response.model,
+        "cache_hit": True if meta.cached else None,
+    }
 
 
 def of_chunk(stream: Any) -> dict[str, Any]:
+    """Returns that of a chunk."""
     shared = stream._hidden_params
     return {
         "custom_llm_provider": stream.custom_llm_provider,
         "model_id": shared.get("model_id"),
         "api_base": shared.get("api_base"),
-        "additional_headers": shared.get("additional_headers"),
+        "additional_headers": shared.get("additional_headers") or {},
         "response_cost": None,
         "received_model_id": stream.response_id,
     }

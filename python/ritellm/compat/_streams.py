@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from ritellm.compat import _errors, _fill, _hidden
@@ -33,12 +34,16 @@ class CustomStreamWrapper:
         self.chunks: list[Any] = []
         self.response_id: str | None = None
         self.sent_first_chunk = self.sent_last_chunk = self.received_finish_reason = False
-        self._call, self._ready, self._created = call, [], None  # type: ignore[var-annotated]
+        self._call, self._ready = call, deque[Any]()
+        self._observation = call.observation if call is not None else None
         self._usage_wanted = call is None or bool((call.kwargs.get("stream_options") or {}).get("include_usage"))
+        self._is_async = hasattr(completion_stream, "__anext__")
+        self._usage: Any = None
         self._hidden: Any = None
-        meta = getattr(completion_stream, "meta", None)
-        if call is not None and meta is not None:
-            self._hidden = Deferred(_hidden.of_stream, (call, meta))
+        self._chunk_hidden = Deferred(_hidden.of_chunk, (self,))
+        if call is not None:
+            meta = getattr(completion_stream, "meta", None)
+            self._hidden = Deferred(_hidden.of_stream if meta is not None else _hidden.of_mock_stream, (call, meta))
 
     @property
     def _hidden_params(self) -> dict[str, Any]:
@@ -59,26 +64,28 @@ class CustomStreamWrapper:
         return self
 
     def __next__(self) -> Any:
-        while not self._ready:
+        ready = self._ready
+        while not ready:
             try:
                 chunk = next(self.completion_stream)
             except StopIteration:
                 self._ended()
                 raise
             except Exception as error:
-                raise self._failed(error) from None
+                raise self._failed(error)  # noqa: B904
             self._take(chunk)
         return self._given()
 
     async def __anext__(self) -> Any:
-        while not self._ready:
+        ready = self._ready
+        while not ready:
             try:
-                chunk = await self.completion_stream.__anext__()
-            except StopAsyncIteration:
+                chunk = await self.completion_stream.__anext__() if self._is_async else next(self.completion_stream)
+            except (StopIteration, StopAsyncIteration):
                 self._ended()
-                raise
+                raise StopAsyncIteration from None
             except Exception as error:
-                raise self._failed(error) from None
+                raise self._failed(error)  # noqa: B904
             self._take(chunk)
         return self._given()
 
@@ -95,54 +102,68 @@ class CustomStreamWrapper:
             await close()
 
     def _given(self) -> Any:
-        chunk = self._ready.pop(0)
+        chunk = self._ready.popleft()
         self.chunks.append(chunk)
+        if self._observation is not None:
+            self._observation.received(chunk)
         return chunk
 
     def _take(self, chunk: Any) -> None:
         """Adds the chunks that LiteLLM makes of one of the provider's."""
-        usage = chunk.get("usage")
+        if not isinstance(chunk, dict):
+            chunk = chunk.model_dump()
         choices = []
         last = []
         for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") or {}
-            reason, index = choice.get("finish_reason"), choice.get("index") or 0
-            made = _fill.delta_of(delta)
+            get = choice.get
+            reason, index = get("finish_reason"), get("index") or 0
+            delta = get("delta")
+            made = _fill.delta_of(delta if delta is not None else {})
             extra = made.__pydantic_extra__
-            if not self.sent_first_chunk:
-                extra["role"] = extra["role"] or "assistant"
-            else:
-                extra["role"] = None
+            # Only the first chunk has the role.
+            extra["role"] = None if self.sent_first_chunk else extra["role"] or "assistant"
             if reason:
                 self.received_finish_reason = True
                 last.append(_fill.streaming_choice(index, map_finish_reason(reason), _fill.delta_of({}), None))
                 # What comes with the reason is a chunk of its own.
                 if not (extra["content"] or extra["tool_calls"] or extra["function_call"] or len(made.__dict__) > 1):
                     continue
-            choices.append(_fill.streaming_choice(index, None, made, choice.get("logprobs")))
+            choices.append(_fill.streaming_choice(index, None, made, get("logprobs")))
         if choices:
             self._add(chunk, choices)
         if last:
             self._add(chunk, last)
-        if usage and self._usage_wanted:
-            made_usage = _fill.usage_of(usage)
-            choice = _fill.streaming_choice(0, None, _fill.delta_of({}), None)
-            added = self._add(chunk, [choice])
-            added.__pydantic_extra__["usage"] = made_usage
-            added.__pydantic_fields_set__.add("usage")
+        usage = chunk.get("usage")
+        if usage:
+            self._usage = usage
+            if self._usage_wanted:
+                added = self._add(chunk, [_fill.streaming_choice(0, None, _fill.delta_of({}), None)])
+                added.__pydantic_extra__["usage"] = _fill.usage_of(usage)
+                added.__pydantic_fields_set__.add("usage")
 
     def _add(self, chunk: Any, choices: list[Any]) -> Any:
         self.sent_first_chunk = True
-        made = _fill.chunk_of(chunk, choices, Deferred(_hidden.of_chunk, (self,)))
+        made = _fill.chunk_of(chunk, choices, self._chunk_hidden)
         if self.response_id is None:
-            self.response_id, self._created = made.id, made.created
+            self.response_id = made.id
         self._ready.append(made)
         return made
 
     def _ended(self) -> None:
+        if self.sent_last_chunk:
+            return
         self.sent_last_chunk = True
+        call = self._call
+        if call is None or not call.wants_response:
+            return
+        response = stream_chunk_builder(self.chunks, call.messages, usage=self._usage)
+        if response is not None:
+            call.succeeded(response)
+            self._hidden_params["response_cost"] = call.cost_of(response)
 
     def _failed(self, error: BaseException) -> BaseException:
+        if self._call is not None:
+            return self._call.translated(error)  # type: ignore[no-any-return]
         return _errors.translated(error, self.model, self.custom_llm_provider or "")
 
 
@@ -179,13 +200,19 @@ def _text_chunk(chunk: Any) -> Any:
 
 
 def stream_chunk_builder(
-    chunks: Any, messages: Any = None, start_time: Any = None, end_time: Any = None, logging_obj: Any = None
+    chunks: Any,
+    messages: Any = None,
+    start_time: Any = None,
+    end_time: Any = None,
+    logging_obj: Any = None,
+    usage: Any = None,
 ) -> Any:
     """Combines the chunks of a stream into a `ModelResponse`; None if there are none.
 
     Args:
         chunks: the chunks in their order.
         messages: what was asked, of which the tokens are counted where the chunks do not tell them.
+        usage: the numbers of tokens, if they came otherwise.
     """
     import ritellm
 
@@ -193,13 +220,24 @@ def stream_chunk_builder(
         return None
     dumped = [chunk if isinstance(chunk, dict) else chunk.model_dump() for chunk in chunks]
     built = ritellm.stream_chunk_builder(dumped)
-    made: ModelResponse = _fill.response_of(built, Deferred(dict, ({},)))
-    usage = next((item["usage"] for item in reversed(dumped) if item.get("usage")), None)
+    made: ModelResponse = _fill.response_of(built, None)
     extra: Any = made.__pydantic_extra__
+    # LiteLLM's own members of chunks.
+    for name in ("citations", "provider_specific_fields"):
+        if extra.get(name) is None and name in extra:
+            del extra[name]
+            made.__pydantic_fields_set__.discard(name)
+    if usage is None:
+        usage = next((item["usage"] for item in reversed(dumped) if item.get("usage")), None)
     if usage is None:
         extra["usage"] = _counted(built, messages)
-    elif not isinstance(usage, dict):
-        extra["usage"] = Usage(**usage.model_dump())
+    elif isinstance(usage, Usage):
+        extra["usage"] = usage
+    else:
+        extra["usage"] = _fill.usage_of(usage if isinstance(usage, dict) else usage.model_dump())
+    hidden = getattr(chunks[0], "_hidden_params", None)
+    if hidden:
+        made._hidden_params = {**hidden}
     return made
 
 

@@ -62,7 +62,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (
         "litellm.types.utils",
         "_plain_types",
-        "CostPerToken GenericStreamingChunk ModelInfo LlmProviders CallTypes StandardLoggingPayload",
+        "CostPerToken GenericStreamingChunk ModelInfo CallTypes StandardLoggingPayload",
     ),
     ("litellm.types.llms.base", "_types", "BaseLiteLLMOpenAIResponseObject HiddenParams LiteLLMPydanticObjectBase"),
     ("litellm.types.rerank", "_more_types", "RerankResponse"),
@@ -125,6 +125,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("litellm.litellm_core_utils.litellm_logging", "_logging", "Logging _extract_response_obj_and_hidden_params"),
     ("litellm.utils", "_logging", "client"),
     # The facts: providers, models, prices, tokens.
+    ("litellm.types.utils", "_providers", "LlmProviders"),
     (
         "litellm.litellm_core_utils.get_llm_provider_logic",
         "_names",

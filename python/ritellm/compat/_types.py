@@ -597,14 +597,17 @@ class StreamingChoices(_Members, OpenAIObject):
 class _Hidden:
     """``_hidden_params``: a dict, or an object that makes it when it is read for the first time."""
 
-    _response_headers: dict[str, Any] | None = None
-
-    @property
-    def _hidden_params(self) -> Any:
-        private: Any = self.__pydantic_private__  # type: ignore[attr-defined]
+    def _private(self) -> dict[str, Any]:
+        private: Any = getattr(self, "__pydantic_private__", None)
         if private is None:
             private = {}
             object.__setattr__(self, "__pydantic_private__", private)
+        made: dict[str, Any] = private
+        return made
+
+    @property
+    def _hidden_params(self) -> Any:
+        private = self._private()
         hidden = private.get("_hidden_params")
         if hidden is None:
             hidden = private["_hidden_params"] = {}
@@ -614,11 +617,7 @@ class _Hidden:
 
     @_hidden_params.setter
     def _hidden_params(self, value: Any) -> None:
-        private: Any = getattr(self, "__pydantic_private__", None)
-        if private is None:
-            private = {}
-            object.__setattr__(self, "__pydantic_private__", private)
-        private["_hidden_params"] = value
+        self._private()["_hidden_params"] = value
 
     @property
     def hidden_params(self) -> Any:
@@ -627,6 +626,28 @@ class _Hidden:
     @hidden_params.setter
     def hidden_params(self, value: Any) -> None:
         self._hidden_params = value
+
+    @property
+    def _response_headers(self) -> Any:
+        private = self._private()
+        if "_response_headers" in private:
+            return private["_response_headers"]
+        headers = self._hidden_params.get("additional_headers")
+        prefix = "llm_provider-"
+        return headers and {name[len(prefix) :]: headers[name] for name in headers if name.startswith(prefix)}
+
+    @_response_headers.setter
+    def _response_headers(self, value: Any) -> None:
+        self._private()["_response_headers"] = value
+
+    @property
+    def _response_ms(self) -> Any:
+        private = self._private()
+        return private["_response_ms"] if "_response_ms" in private else self._hidden_params.get("_response_ms")
+
+    @_response_ms.setter
+    def _response_ms(self, value: Any) -> None:
+        self._private()["_response_ms"] = value
 
 
 class Deferred:
@@ -661,7 +682,6 @@ class ModelResponseBase(_Hidden, OpenAIObject):
     model: str | None = None
     object: str
     system_fingerprint: str | None = None
-    _response_headers: dict[str, Any] | None = None
 
     def model_dump(self, **kwargs: Any) -> dict[str, Any]:
         if "exclude_unset" not in kwargs and "exclude_none" not in kwargs:
@@ -735,7 +755,7 @@ class ModelResponse(_Members, ModelResponseBase):
         if _response_headers:
             self._response_headers = _response_headers
         if response_ms:
-            self.__dict__["_response_ms"] = response_ms
+            self._response_ms = response_ms
 
 
 def _made(kind: Any, value: Any) -> Any:
