@@ -13,7 +13,7 @@ use ritellm::router::decision::{
 use ritellm::types::rate_limit::{FailureClass, Signals, TokenRules, Tokens};
 
 use super::provider::{Answer, Condition, DAY};
-use super::site::{GROUP, QUOTAS, Site, Waiter};
+use super::site::{GROUP, PART, QUOTAS, Site, Waiter};
 use super::{Happening, World, seconds};
 
 const RULES: TokenRules = TokenRules { reserves_max_tokens: true, output_weight: 1, cached_reads_free: false };
@@ -441,8 +441,9 @@ impl World {
         let condition = self.conditions[deployment];
         let reserved = underway.used.input + underway.call.max_tokens.unwrap_or_default();
         let is_stream = underway.routed.spec.is_stream;
+        let is_alone = self.sites[site].has_store && !self.sites[site].workers[worker].lines[quota].has_heard;
         let shared = &mut self.sites[site].quotas[quota];
-        let entry = shared.observer.admit(now, reserved, worker, (site, quota));
+        let entry = shared.observer.admit(now, reserved, worker, is_alone.then_some(PART), (site, quota));
         self.tally.attempts += 1;
         self.sample.sent[deployment / GROUP] += 1;
         let answer = shared.account.serve(now, condition, &mut self.random);

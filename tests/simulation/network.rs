@@ -32,7 +32,7 @@ pub struct Message {
 }
 
 /// Time after which all members are back, and know of each other.
-const BACK: Duration = Duration::from_secs(3);
+pub const BACK: Duration = Duration::from_secs(3);
 
 impl World {
     /// Lets a member exchange with the Redis when it wants to.
@@ -112,25 +112,20 @@ impl World {
         let (lease, is_cut) = (&mut of_worker.leases[quota], now < of_worker.cut_until);
         match message.reply {
             _ if is_cut => return,
-            Some(reply) => lease.answered(now, message.request.number, reply),
+            Some(reply) => {
+                of_worker.lines[quota].has_heard |= matches!(reply, Reply::Granted(_));
+                lease.answered(now, message.request.number, reply);
+            }
             None => lease.failed(now, message.request.number),
         }
         self.exchange_soon(HOSTS, worker, quota);
         self.wake(HOSTS, worker, quota);
     }
 
-    /// A machine dies. Of what it used only the Redis knows; if that is lost, too, the others may use as much again.
+    /// A machine dies. Of what it used only the Redis knows, unless it is lost or has just come back.
     pub fn lose_use(&mut self, worker: usize) {
-        let (now, is_up) = (self.now, self.trouble == Trouble::None);
-        for quota in &mut self.sites[HOSTS].quotas {
-            let observer = &mut quota.observer;
-            let part = observer.used_by(now, worker);
-            observer.lost.push((now, part));
-            if !is_up {
-                let windows = observer.deaf_until + MINUTE + BACK;
-                observer.allow(now, part, windows);
-            }
-        }
+        let is_known = self.trouble == Trouble::None && self.now >= self.complete_from;
+        self.sites[HOSTS].quotas.iter_mut().for_each(|quota| quota.observer.died(worker, is_known));
     }
 
     /// Something happens to the Redis or to the way to it.
@@ -152,7 +147,9 @@ impl World {
                 if let Place::Store(store) = &mut quota.place {
                     store.forget();
                 }
+                quota.observer.forget();
             }
+            self.complete_from = now + BACK;
         }
         let mut cut = 0;
         if kind > 3 {
@@ -167,9 +164,9 @@ impl World {
             let observer = &mut machines.quotas[quota].observer;
             observer.disturb(now, windows);
             observer.deaf_until = observer.deaf_until.max(until);
-            observer.lost.retain(|(at, _)| *at + MINUTE > now);
-            let lost = if kind > 3 { 0.0 } else { observer.lost.iter().map(|lost| lost.1).sum() };
-            observer.allow(now, cut as f64 / MACHINES as f64 + lost, windows);
+            if cut > 0 {
+                observer.allow(now, cut as f64 / MACHINES as f64, windows);
+            }
         }
     }
 }

@@ -12,11 +12,57 @@ struct Window {
     period: Duration,
     limit: u64,
     counts_tokens: bool,
-    /// Time and amount of each admission, and the worker.
-    entries: VecDeque<(Time, u64, usize)>,
+    entries: VecDeque<Entry>,
     /// Number of entries that have left.
     gone: usize,
     sum: u64,
+    /// Part of the sum that the others cannot know.
+    unknown: u64,
+}
+
+/// An admission.
+struct Entry {
+    at: Time,
+    amount: u64,
+    worker: usize,
+    sender: Sender,
+}
+
+/// Process that made an admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Alive,
+    /// It has died. The Redis may know of the admission, nobody else does.
+    Dead,
+    /// It has died, and the Redis has not heard of the admission, or has lost it.
+    Forgotten,
+    /// It had not heard of the Redis, or of the others, and keeps to its part of the limit.
+    Alone,
+}
+
+impl Sender {
+    fn is_unknown(self) -> bool {
+        matches!(self, Self::Forgotten | Self::Alone)
+    }
+}
+
+impl Window {
+    fn expire(&mut self, now: Time) {
+        while self.entries.front().is_some_and(|entry| entry.at + self.period <= now) {
+            let Some(Entry { amount, sender, .. }) = self.entries.pop_front() else { return };
+            self.sum -= amount;
+            self.unknown -= if sender.is_unknown() { amount } else { 0 };
+            self.gone += 1;
+        }
+    }
+
+    /// Changes who is taken to have made the admissions that `is_meant` chooses.
+    fn mark(&mut self, is_meant: impl Fn(&Entry) -> bool, sender: Sender) {
+        for entry in self.entries.iter_mut().filter(|entry| !entry.sender.is_unknown() && is_meant(entry)) {
+            entry.sender = sender;
+            self.unknown += if sender.is_unknown() { entry.amount } else { 0 };
+        }
+    }
 }
 
 /// A pause, and who was told of it.
@@ -42,8 +88,6 @@ pub struct Observer {
     pause: Pause,
     /// More than the limits that may be admitted until a time, as a part of them: members are cut off from the others.
     more: (f64, Time),
-    /// Part of a limit that workers used that have died, and when.
-    pub lost: Vec<(Time, f64)>,
     /// Members do not hear of each other until then.
     pub deaf_until: Time,
     pub in_flight: u32,
@@ -78,7 +122,8 @@ impl Observer {
         is_remote: bool,
     ) -> Self {
         let window = |period, limit: Option<u64>, counts_tokens| {
-            Some(Window { period, limit: limit?, counts_tokens, entries: VecDeque::new(), gone: 0, sum: 0 })
+            let (limit, entries) = (limit?, VecDeque::new());
+            Some(Window { period, limit, counts_tokens, entries, gone: 0, sum: 0, unknown: 0 })
         };
         let windows = [
             window(MINUTE, tokens, true),
@@ -93,25 +138,35 @@ impl Observer {
         }
     }
 
-    /// Counts an admission, with the tokens that are reserved. Returns a number for [`correct`](Self::correct).
-    pub fn admit(&mut self, now: Time, tokens: u64, worker: usize, place: (usize, usize)) -> usize {
+    /// Counts an admission, with the tokens that are reserved. `part` is the part of each limit that the worker keeps to by itself
+    /// if it never heard of the others. Returns a number for [`correct`](Self::correct).
+    pub fn admit(&mut self, now: Time, tokens: u64, worker: usize, part: Option<f64>, place: (usize, usize)) -> usize {
         let Pause { until, told, worker: by } = self.pause;
         let has_heard = !self.is_remote || by == worker || now >= told.max(self.deaf_until) + HEARSAY;
         assert!(!has_heard || now + SHORTEST_WAY >= until, "{place:?}: sent at {now:?}, asked not to before {until:?}");
         let more = 1.0 + if now < self.more.1 { self.more.0 } else { 0.0 };
         let mut number = 0;
         for (index, window) in self.windows.iter_mut().enumerate() {
-            while window.entries.front().is_some_and(|entry| entry.0 + window.period <= now) {
-                window.sum -= window.entries.pop_front().map_or(0, |entry| entry.1);
-                window.gone += 1;
-            }
+            window.expire(now);
             let amount = if window.counts_tokens { tokens } else { 1 };
-            window.entries.push_back((now, amount, worker));
+            let sender = if part.is_some() { Sender::Alone } else { Sender::Alive };
+            window.entries.push_back(Entry { at: now, amount, worker, sender });
             window.sum += amount;
-            let part = window.sum as f64 / window.limit as f64;
-            let most = &mut self.most[usize::from(more > 1.0)];
-            *most = most.max(part);
-            assert!(part <= more, "{place:?}: {} of {} in {:?} at {now:?}", window.sum, window.limit, window.period);
+            if let Some(part) = part {
+                window.unknown += amount;
+                let is_its = |entry: &&Entry| (entry.worker, entry.sender) == (worker, Sender::Alone);
+                let its = window.entries.iter().filter(is_its).map(|entry| entry.amount).sum::<u64>();
+                // What is larger than its part is sent alone.
+                let most = ((window.limit as f64 * part) as u64).max(amount);
+                assert!(its <= most, "{place:?}: {its} of {} in {:?} by {worker}", window.limit, window.period);
+            }
+            let (Window { sum, unknown, limit, period, .. }, known) = (&*window, window.sum - window.unknown);
+            let most = &mut self.most[usize::from(more > 1.0 || *unknown > 0)];
+            *most = most.max(*sum as f64 / *limit as f64);
+            assert!(
+                known as f64 <= more * *limit as f64,
+                "{place:?}: {sum}, of them {unknown} unknown, of {limit} in {period:?} at {now:?}"
+            );
             if index == 0 {
                 number = window.gone + window.entries.len() - 1;
             }
@@ -132,8 +187,9 @@ impl Observer {
         if let Some(window) = self.windows.first_mut().filter(|window| window.counts_tokens)
             && let Some(entry) = number.checked_sub(window.gone).and_then(|index| window.entries.get_mut(index))
         {
-            window.sum -= entry.1 - used;
-            entry.1 = used;
+            window.sum -= entry.amount - used;
+            window.unknown -= if entry.sender.is_unknown() { entry.amount - used } else { 0 };
+            entry.amount = used;
         }
     }
 
@@ -157,18 +213,20 @@ impl Observer {
         self.more = (before.0 + more, before.1.max(until));
     }
 
-    /// Returns the largest part of a limit that a worker has used of a window.
-    pub fn used_by(&self, now: Time, worker: usize) -> f64 {
-        let part = |window: &Window| {
-            let its = window.entries.iter().filter(|entry| entry.2 == worker && entry.0 + window.period > now);
-            its.map(|entry| entry.1).sum::<u64>() as f64 / window.limit as f64
-        };
-        self.windows.iter().map(part).fold(0.0, f64::max)
+    /// Notes that a worker has died; `is_known` says that the Redis knows what it used.
+    pub fn died(&mut self, worker: usize, is_known: bool) {
+        let sender = if is_known { Sender::Dead } else { Sender::Forgotten };
+        self.windows.iter_mut().for_each(|window| window.mark(|entry| entry.worker == worker, sender));
+    }
+
+    /// Notes that the Redis has lost what it knew.
+    pub fn forget(&mut self) {
+        self.windows.iter_mut().for_each(|window| window.mark(|entry| entry.sender == Sender::Dead, Sender::Forgotten));
     }
 
     /// True if more than the limits may have been admitted lately.
     pub fn allows_more(&self, now: Time) -> bool {
-        now < self.more.1
+        now < self.more.1 || self.windows.iter().any(|window| window.unknown > 0)
     }
 
     /// Notes that calls have begun or ceased to wait.
@@ -210,5 +268,46 @@ impl Observer {
             let mean = self.sent.iter().map(|at| ends(*at)).sum::<f64>() / (seconds - 60.0);
             self.used_of_minutes += of_tokens.max(mean / self.limits.0) * seconds;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what happens if as much is admitted as the others cannot know of, and so much more.
+    fn admit_after_a_death(more: u64) -> Observer {
+        let mut observer = Observer::new(Some(10), None, Some(2), 10.0, true);
+        let mut now = MINUTE;
+        let mut admit = |observer: &mut Observer, worker, part| {
+            now += Duration::from_millis(500);
+            observer.admit(now, 0, worker, part, (0, 0));
+        };
+        (0..4).for_each(|_| admit(&mut observer, 0, None));
+        (0..3).for_each(|_| admit(&mut observer, 1, None));
+        observer.died(0, true);
+        observer.forget();
+        admit(&mut observer, 2, Some(0.1));
+        (0..more).for_each(|_| admit(&mut observer, 1, None));
+        observer
+    }
+
+    #[test]
+    fn what_nobody_can_know_of_may_be_used_again() {
+        let observer = admit_after_a_death(7);
+        assert_eq!(observer.most, [1.0, 1.5], "7 and 7, of which 4 are forgotten, and one alone");
+    }
+
+    #[test]
+    #[should_panic(expected = "16, of them 5 unknown, of 10 in 60s")]
+    fn no_more_than_that() {
+        admit_after_a_death(8);
+    }
+
+    #[test]
+    #[should_panic(expected = "2 of 10 in 60s by 2")]
+    fn who_is_alone_keeps_to_its_part() {
+        let mut observer = admit_after_a_death(0);
+        observer.admit(MINUTE * 3 / 2, 0, 2, Some(0.1), (0, 0));
     }
 }

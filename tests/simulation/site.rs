@@ -21,6 +21,8 @@ pub const HOSTS: usize = 20;
 /// Workers of a host, and machines with a Redis: a thousand together.
 pub const WORKERS: usize = 49;
 pub const MACHINES: usize = 20;
+/// Part of a limit that a machine keeps to by itself.
+pub const PART: f64 = 1.0 / MACHINES as f64;
 /// Deployments of a group, and the quota of each. All those of the group that stands in share one more.
 pub const GROUP: usize = 5;
 const QUOTA_OF: [usize; GROUP] = [0, 0, 1, 2, 3];
@@ -64,6 +66,8 @@ pub struct Line {
     pub watchers: Vec<(usize, u64)>,
     /// Time of the next exchange with the Redis.
     pub exchange: Time,
+    /// True if the Redis has granted anything.
+    pub has_heard: bool,
 }
 
 pub struct Worker {
@@ -116,7 +120,7 @@ impl Site {
         if self.has_store {
             // Its own clock is a little wrong.
             let wall = WALL + now + Duration::from_millis(random.u64(0..10));
-            let when_down = WhenDown::Share(1.0 / MACHINES as f64);
+            let when_down = WhenDown::Share(PART);
             let leases = self.quotas.iter().map(|quota| LeaseState::new(&quota.spec, when_down, now, wall));
             fresh.leases = leases.collect();
         }
@@ -132,6 +136,7 @@ fn worker(plan: &Arc<Plan>, id: usize, random: &mut Rng) -> Worker {
         poll: Time::MAX,
         watchers: Vec::new(),
         exchange: Time::MAX,
+        has_heard: false,
     };
     Worker {
         state: Arc::new(Mutex::new(State::new(plan.clone(), || random.f64()))),
