@@ -68,10 +68,12 @@ const LEARNT_LEASE: Time = Duration::from_millis(500);
 const EVENTS_BEAT: Time = Duration::from_millis(10);
 /// Difference between the ledger's time and what is expected of it from which on it is another clock.
 const OTHER_CLOCK: i128 = 5_000_000_000;
+
 /// What a member does while the ledger does not answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum WhenDown {
-    /// Keeps to this part of each limit, from 0 to 1, but to one request at least.
+    /// Keeps to this part of each limit, from 0 to 1. Of a limit with fewer requests than parts, the members of the lowest ranks
+    /// may use one request each, the others none.
     Share(f64),
     /// Sends nothing.
     Wait,
@@ -270,6 +272,8 @@ impl LeaseState {
         };
         self.set_clock(now, grant.now);
         self.seen = Some((grant.now, sent.at));
+        // A fresh ledger to which nobody has declared any use is taken for the first one, unless this member knew another.
+        let is_first = self.epoch == 0 || self.epoch == grant.epoch && self.is_complete;
         (self.epoch, self.serial, self.joined) = (grant.epoch, grant.serial, true);
         self.transit = None;
         if self.link != Link::Up {
@@ -277,8 +281,7 @@ impl LeaseState {
             self.alone = Alone::default();
             self.declare(now);
         }
-        // A fresh ledger to which nobody has declared any use is most likely the first one.
-        let is_complete = grant.fresh == Time::ZERO || grant.usage.iter().all(|used| *used == 0);
+        let is_complete = grant.fresh == Time::ZERO || is_first && grant.usage.iter().all(|used| *used == 0);
         (self.granted, self.rank, self.is_complete) = (grant.amount, grant.rank, is_complete);
         for (credit, granted) in self.credit.iter_mut().zip(grant.amount) {
             *credit = credit.saturating_add(granted);
@@ -310,7 +313,7 @@ impl LeaseState {
         if !matches!(self.link, Link::Down(_)) {
             let was_up = self.link == Link::Up;
             self.link = Link::Down(now);
-            // Without an answer before, what others use is not known, but there was nothing that they could have used together.
+            // One that never had an answer has its part at once, beside what others may have used: see `Alone`.
             self.alone = if was_up { Alone::new(self, now) } else { Alone::default() };
             self.declare(now);
         }
@@ -377,13 +380,15 @@ impl LeaseState {
             }
             (Link::Joining(_) | Link::Up | Link::Down(_), _) => {
                 for limit in &mut spec.limits {
-                    units(limit).into_iter().for_each(|(_, limit)| *limit = limit.map(|limit| limit.saturating_mul(4)));
+                    limit.amounts().into_iter().for_each(|(_, most)| *most = most.map(|most| most.saturating_mul(4)));
                 }
             }
         }
         // A number of limits that is too large was refused when the quota was made.
         let _ = self.ledger.declare(&spec);
         let _ = self.shared.declare(&self.spec);
+        let shifted = self.shifted(now);
+        self.ledger.forgive(shifted);
     }
 
     /// Time for which grants are asked.
@@ -404,7 +409,7 @@ impl LeaseState {
         let mut rules = Vec::new();
         for mut limit in self.spec.limits.iter().copied() {
             let per = limit.per;
-            for (unit, most) in units(&mut limit) {
+            for (unit, most) in limit.amounts() {
                 let Some(most) = *most else { continue };
                 let told = state.windows.iter().find(|window| window.unit == unit && window.period == per);
                 let most = told.map_or(most, |window| window.limit.min(most));
@@ -441,16 +446,6 @@ impl LeaseState {
     fn limits_seats(&self) -> bool {
         self.spec.max_in_flight.is_some() || self.spec.adaptive
     }
-}
-
-/// Returns the dimensions of a limit, each with its amount.
-fn units(limit: &mut Limit) -> [(Unit, &mut Option<u64>); 4] {
-    [
-        (Unit::Requests, &mut limit.requests),
-        (Unit::Tokens, &mut limit.tokens),
-        (Unit::InputTokens, &mut limit.input_tokens),
-        (Unit::OutputTokens, &mut limit.output_tokens),
-    ]
 }
 
 /// Length of a window in the ledger.

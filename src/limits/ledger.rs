@@ -115,15 +115,9 @@ impl Ledger {
     /// The number of limits, if there are more than [`WINDOWS`].
     pub fn declare(&mut self, spec: &QuotaSpec) -> Result<(), usize> {
         let limits = || {
-            spec.limits.iter().flat_map(|limit| {
-                let units = [
-                    (Unit::Requests, limit.requests),
-                    (Unit::Tokens, limit.tokens),
-                    (Unit::InputTokens, limit.input_tokens),
-                    (Unit::OutputTokens, limit.output_tokens),
-                ];
+            spec.limits.iter().flat_map(|&(mut limit)| {
                 let period = nanoseconds(limit.per);
-                units.into_iter().filter_map(move |(unit, limit)| Some((unit, period, limit?)))
+                limit.amounts().map(|(unit, most)| most.map(|most| (unit, period, most))).into_iter().flatten()
             })
         };
         // Of two limits of the same window the smaller one holds.
@@ -151,6 +145,13 @@ impl Ledger {
         self.burst = spec.burst.unwrap_or(0.0);
         self.adaptive = u64::from(spec.adaptive);
         Ok(())
+    }
+
+    /// Ends the wait for what was admitted at once when the limits were others. A bucket's debt is a time, which was short of a
+    /// large limit and would be long of a small one, or the reverse; the logs hold the limits.
+    pub(super) fn forgive(&mut self, now: Time) {
+        let (now, burst) = (self.tick(now), self.burst());
+        self.windows.iter_mut().for_each(|window| window.limit_debt(now, burst));
     }
 
     /// Returns the budget as the member with this number, below [`MEMBERS`], uses it.
@@ -421,7 +422,7 @@ struct Earliest {
 }
 
 /// Returns what a request of these tokens uses of a dimension.
-fn amount(unit: Unit, tokens: Tokens) -> u64 {
+pub(super) fn amount(unit: Unit, tokens: Tokens) -> u64 {
     match unit {
         Unit::Requests | Unit::InFlight => 1,
         Unit::Tokens => tokens.input.saturating_add(tokens.output),

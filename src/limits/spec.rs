@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::types::rate_limit::Unit;
+
 /// A limit of a window of time. A dimension that is `None` is not limited.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limit {
@@ -21,6 +23,16 @@ impl Limit {
     /// Creates a limit of a window of this length in which nothing is limited.
     pub fn per(per: Duration) -> Self {
         Self { per, requests: None, tokens: None, input_tokens: None, output_tokens: None }
+    }
+
+    /// Returns the dimensions, each with its maximum.
+    pub(super) fn amounts(&mut self) -> [(Unit, &mut Option<u64>); 4] {
+        [
+            (Unit::Requests, &mut self.requests),
+            (Unit::Tokens, &mut self.tokens),
+            (Unit::InputTokens, &mut self.input_tokens),
+            (Unit::OutputTokens, &mut self.output_tokens),
+        ]
     }
 }
 

@@ -374,16 +374,13 @@ impl Controller {
             // An outage: what was learnt before it is as good as anything.
             self.requests.mark(opened);
             self.tokens.mark(opened);
-            self.requests.hurry(false);
-            self.tokens.hurry(false);
+            self.hurry(false);
         } else if closed > 2.0 || closed > 0.2 && windowed {
             let is_sliding = self.limited().is_sliding();
             let opening = self.openings.opened(opened, closed, self.told == 1, is_sliding);
             self.requests.opened(opening);
             self.tokens.opened(opening);
-            let hurry = self.openings.is_open();
-            self.requests.hurry(hurry);
-            self.tokens.hurry(hurry);
+            self.hurry(self.openings.is_open());
             self.settle = opened + SETTLE;
             (self.shown_requests, self.shown_tokens) = (self.requests.ceiling(), self.tokens.ceiling());
         } else {
@@ -419,7 +416,7 @@ impl Controller {
         if admitted_at <= self.cut || self.state != OPEN {
             return;
         }
-        if self.openings.is_withdrawn(now) {
+        if self.openings.withdraw(now) {
             self.requests.not_opened();
             self.tokens.not_opened();
         }
@@ -473,10 +470,14 @@ impl Controller {
             contradicts,
         };
         self.kind.compare(shown);
-        let hurry = self.kind.is_open();
-        let hurry = if self.requests.is_windowed() { self.openings.is_open() } else { hurry };
-        self.requests.hurry(hurry);
-        self.tokens.hurry(hurry);
+        let is_open = if self.requests.is_windowed() { self.openings.is_open() } else { self.kind.is_open() };
+        self.hurry(is_open);
+    }
+
+    /// Sets whether the next refusal is sought soon.
+    fn hurry(&mut self, is_open: bool) {
+        self.requests.hurry(is_open);
+        self.tokens.hurry(is_open);
     }
 
     /// Sets the ceilings after a refusal: of the rate that is limited, and of the other one to what was taken.

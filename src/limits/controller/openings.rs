@@ -106,13 +106,13 @@ impl Openings {
             self.period = USUAL_PERIODS.into_iter().find(|&period| period > 1.25 * closed).unwrap_or(LONGEST);
             self.unsure = 1.0;
         } else if self.unsure > 0.0 || !fits(self.period) {
-            let usual =
-                USUAL_PERIODS.into_iter().rev().find(|&period| fits(period) && slack.0 + slack.1 < 0.6 * period);
-            match usual {
+            let is_sure = |period: f64| fits(period) && slack.0 + slack.1 < 0.6 * period;
+            match USUAL_PERIODS.into_iter().rev().find(|&period| is_sure(period)) {
                 Some(period) => (self.period, self.unsure) = (period, 0.0),
+                // Of no usual length, but of the same one twice.
+                None if self.unsure > 0.0 && is_sure(self.period) => self.unsure = 0.0,
                 None if since > 0.5 && since < LONGEST_UNUSUAL => {
-                    self.unsure = if self.period == since { 0.0 } else { self.unsure + 1.0 };
-                    self.period = since;
+                    (self.period, self.unsure) = (since, self.unsure + 1.0);
                 }
                 None => (self.period, self.unsure) = (LONGEST, self.unsure + 1.0),
             }
@@ -130,8 +130,9 @@ impl Openings {
         Opening { at, since, period: self.period, first }
     }
 
-    /// Takes back that a window has opened, if it has been used up again at once: something small still fitted.
-    pub(super) fn is_withdrawn(&mut self, now: f64) -> bool {
+    /// Takes back that a window has opened, if it has been used up again at once: something small still fitted. Returns whether
+    /// it did.
+    pub(super) fn withdraw(&mut self, now: f64) -> bool {
         if self.at_before <= 0.0 || now - self.at >= 0.1 * (self.at - self.at_before) {
             return false;
         }
@@ -189,5 +190,27 @@ mod tests {
         let next = openings.next(130.0).unwrap();
         assert!((next - 132.0).abs() < 1e-6, "{next}");
         assert!((openings.next(132.05).unwrap() - 132.13).abs() < 1e-6);
+    }
+
+    /// Two intervals of nearly the same length are one; so is one of twice that length.
+    #[test]
+    fn windows_of_an_unusual_length_are_found() {
+        let mut openings = Openings::zeroed();
+        openings.begin(100.0);
+        let mut open = |at: f64, seen: f64| {
+            openings.close(at - 3.0);
+            openings.refused(at - 0.1);
+            let closed = openings.reopen(at + seen);
+            let opening = openings.opened(at + seen, closed, false, false);
+            (opening.period, openings.is_open(), openings.next(at + 2.0))
+        };
+        open(108.0, 0.1);
+        let (period, is_open, _) = open(123.0, 0.05);
+        assert!((period - 14.95).abs() < 1e-9 && is_open, "{period}");
+        for (at, seen) in [(138.0, 0.08), (168.0, 0.02)] {
+            let (period, is_open, next) = open(at, seen);
+            let next = next.expect("the length is known");
+            assert!((period - 14.95).abs() < 1e-9 && !is_open && (next - at - 15.0).abs() < 0.2, "{period}, {next}");
+        }
     }
 }

@@ -4,12 +4,12 @@
 //! it may use, but for what had been used when the ledger was lost: others may have used all the rest, at any time of the
 //! window. So in the first window a member that had used less than its part goes on with as much as it had used, and beside that
 //! with its part of what nobody can have used according to the ledger's last answer. One that had used more than its part goes
-//! on when that has left the window.
+//! on when that has left the window. One that never had an answer knows none of this, and has its whole part at once.
 
 use super::super::Time;
 use super::super::spec::QuotaSpec;
 use super::exchange::{Amount, WindowRule};
-use super::{LEASES, LeaseState, PATIENCE, period, units};
+use super::{LEASES, LeaseState, PATIENCE, period};
 use crate::types::rate_limit::Unit;
 
 /// Time for which a member that has lost the ledger sends nothing: most are back within it, and what is used meanwhile is what
@@ -88,7 +88,7 @@ impl Alone {
             let per = limit.per;
             // The others spend for a lease longer what they were granted before.
             let end = since + per + LEASES.1;
-            for (unit, limit) in units(limit) {
+            for (unit, limit) in limit.amounts() {
                 let Some(limit) = limit else { continue };
                 let part = part_of(*limit);
                 let known = self.windows.iter().find(|window| (window.unit, window.per) == (unit, per));
@@ -211,17 +211,27 @@ mod tests {
         let mut now = BEGIN;
         let mut member = LeaseState::new(spec, WhenDown::Share(0.25), now, now);
         try_take(&mut member, now).expect_err("nothing was granted");
-        let request = member.request(now).expect("a call waits");
-        let grant = Grant {
+        grant(&mut member, now, Grant { amount: [own, 0, 0], rank, usage: vec![used], ..granted() });
+        for _ in 0..own {
+            try_take(&mut member, now).expect("it was granted");
+        }
+        now += idle.max(Time::from_secs(1));
+        lose(&mut member, now);
+        (member, now)
+    }
+
+    /// Returns an answer that grants nothing.
+    fn granted() -> Grant {
+        Grant {
             epoch: 1,
             serial: 1,
-            now,
-            amount: [own, 0, 0],
+            now: Time::ZERO,
+            amount: [0; 3],
             seats: u32::MAX,
             steady_seats: u32::MAX,
             retry: Time::ZERO,
             members: 4,
-            rank,
+            rank: 0,
             fresh: Time::ZERO,
             probe: false,
             snapshot: 1,
@@ -231,17 +241,22 @@ mod tests {
             position: 0,
             wants_snapshot: false,
             in_flight: 0,
-            usage: vec![used; request.windows.len()],
-        };
-        member.answered(now, request.number, Reply::Granted(grant));
-        for _ in 0..own {
-            try_take(&mut member, now).expect("it was granted");
+            usage: vec![0],
         }
-        now += idle.max(Time::from_secs(1));
-        try_take(&mut member, now).expect_err("the lease is over");
+    }
+
+    /// Answers a member's request, with the same use of each window.
+    fn grant(member: &mut LeaseState, now: Time, grant: Grant) {
+        let request = member.request(now).expect("a call waits");
+        let usage = vec![grant.usage[0]; request.windows.len()];
+        member.answered(now, request.number, Reply::Granted(Grant { now, usage, ..grant }));
+    }
+
+    /// Has a call of a member wait, and its request fail.
+    fn lose(member: &mut LeaseState, now: Time) {
+        try_take(member, now).expect_err("the lease is over");
         let request = member.request(now).expect("a call waits");
         member.failed(now, request.number);
-        (member, now)
     }
 
     /// Admits as much as is possible until a time, and returns how much that is.
@@ -287,6 +302,37 @@ mod tests {
         spec.limits[0].per = 1440 * MINUTE;
         let (mut member, gone) = lost(&spec, 0, 500, 0, Time::ZERO);
         assert_eq!(admitted(&mut member, gone, gone + MINUTE), 49);
+    }
+
+    /// What others used is in no ledger that begins anew, until they have told it.
+    #[test]
+    fn a_ledger_that_began_anew_does_not_know_what_all_have_used() {
+        let second = Time::from_secs(1);
+        for (epochs, expected) in [([1, 1], 16), ([1, 2], 0)] {
+            let mut member = LeaseState::new(&requests(100), WhenDown::Share(0.25), BEGIN, BEGIN);
+            let mut now = BEGIN;
+            for epoch in epochs {
+                try_take(&mut member, now).expect_err("nothing was granted");
+                grant(&mut member, now, Grant { epoch, fresh: second, ..granted() });
+                now += second;
+            }
+            lose(&mut member, now);
+            assert_eq!(admitted(&mut member, now, now + MINUTE), expected, "{epochs:?}");
+        }
+    }
+
+    /// One request of a part of one is a whole window's debt, which is none of the limit of all.
+    #[test]
+    fn who_has_the_ledger_back_does_not_wait_for_what_its_part_would_need() {
+        let (mut member, gone) = lost(&requests(3), 0, 3, 0, Time::ZERO);
+        let over = gone + MINUTE + LEASES.1;
+        assert_eq!(try_take(&mut member, over), Ok(()));
+        let back = over + Time::from_secs(1);
+        let request = member.request(back).expect("the ledger is down");
+        member.answered(back, request.number, Reply::Granted(Grant { now: back, usage: vec![1], ..granted() }));
+        try_take(&mut member, back).expect_err("nothing was granted");
+        grant(&mut member, back, Grant { amount: [1, 0, 0], usage: vec![1], ..granted() });
+        assert_eq!(try_take(&mut member, back), Ok(()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::super::Time;
 use super::super::breaker::{BreakerReport, CLAIM_TIME, PROBE_TIME, ProbeClaim, SharedBreaker};
 use super::super::budget::{Budget, BudgetState, Refusal, Taken, Wait, WindowState};
+use super::super::ledger::amount;
 use super::event::Event;
 use super::exchange::Amount;
 use super::{LeaseState, Link, RETRY, WhenDown};
@@ -33,16 +34,12 @@ impl LeaseState {
 
     /// Returns the refusal of a request that is larger than a window's whole limit, if its provider refuses it too.
     fn too_large(&self, tokens: Tokens) -> Option<Refusal> {
-        self.spec.limits.iter().find_map(|limit| {
-            let units = [
-                (Unit::Tokens, limit.tokens, tokens.input.saturating_add(tokens.output)),
-                (Unit::InputTokens, limit.input_tokens, tokens.input),
-                (Unit::OutputTokens, limit.output_tokens, tokens.output),
-            ];
-            let (unit, limit, period) = units.into_iter().find_map(|(unit, most, amount)| {
-                most.filter(|most| amount > *most).map(|most| ((unit, amount), most, limit.per))
-            })?;
-            Some(Refusal::TooLarge { unit: unit.0, limit, period, tokens: unit.1 })
+        self.spec.limits.iter().find_map(|&(mut limit)| {
+            let period = limit.per;
+            limit.amounts().into_iter().find_map(|(unit, most)| {
+                let (tokens, limit) = (amount(unit, tokens), (*most)?);
+                (tokens > limit).then_some(Refusal::TooLarge { unit, limit, period, tokens })
+            })
         })
     }
 
