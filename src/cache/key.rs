@@ -104,7 +104,7 @@ pub fn account<'a>(salt: &[u8; 32], scope: Scope, deployments: impl Iterator<Ite
 /// Returns the hash of where a router's calls may go, with the accounts there.
 pub fn account_of_router(salt: &[u8; 32], scope: Scope, router: &Router) -> [u8; 32] {
     // What a router's calls have in common is hashed once.
-    let fingerprint = router.fingerprint(usize::from(scope == Scope::Shared), |targets| {
+    let fingerprint = router.fingerprint(scope == Scope::Shared, |targets| {
         let deployments = targets.iter().map(|target| &target.deployment);
         let mut feed = Feed(Sha256::new_with_prefix(account(&[0; 32], scope, deployments)));
         for target in targets {

@@ -38,7 +38,7 @@ pub struct Router {
     state: Arc<Mutex<State>>,
     sharing: Sharing,
     started: Instant,
-    /// Hashes of the deployments, one for each purpose.
+    /// Hashes of the deployments, for what is not shared with other processes and for what is.
     fingerprints: [OnceLock<[u8; 32]>; 2],
 }
 
@@ -62,9 +62,10 @@ impl Router {
         function(&mut self.lock(), now)
     }
 
-    /// Returns a hash of the deployments, which `make` makes at the first use for each of two purposes.
-    pub fn fingerprint(&self, purpose: usize, make: impl FnOnce(&[Target]) -> [u8; 32]) -> &[u8; 32] {
-        self.fingerprints[purpose].get_or_init(|| make(&self.targets))
+    /// Returns a hash of the deployments, for what is shared with other processes or for what is not. `make` makes it at the first
+    /// use of each.
+    pub fn fingerprint(&self, is_shared: bool, make: impl FnOnce(&[Target]) -> [u8; 32]) -> &[u8; 32] {
+        self.fingerprints[usize::from(is_shared)].get_or_init(|| make(&self.targets))
     }
 
     /// Returns a deployment by its index.
