@@ -11,6 +11,7 @@
     ritellm mock --port 8080                        run a server that answers like the providers, for tests
     ritellm doctor openai                           look at what calls depend on here, and whether a provider answers
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
+    ritellm run -- aider …                          run a program that is written for LiteLLM on RiteLLM
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
 not allowed to do this; 4 rate limit; 5 no connection, or a timeout; 130 stopped by Ctrl-C; 141 the output was closed by
@@ -258,7 +259,26 @@ def parser() -> argparse.ArgumentParser:
     )
     limits_parser.add_argument("--watch", type=float, metavar="SECONDS", help="print again after so many seconds")
     limits_parser.add_argument("--json", action="store_true", help="print JSON, with --watch one line each time")
+
+    run_parser = commands.add_parser(
+        "run",
+        help="run a program that is written for LiteLLM on RiteLLM",
+        description="Runs a program in whose Python processes `import litellm` means RiteLLM, with the same exit code: "
+        "`ritellm run -- aider --model openai/gpt-4o-mini`. RiteLLM must be installed where the program is.",
+    )
+    run_parser.set_defaults(run=run)
+    run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- PROGRAM ARGUMENT …", help="the program")
     return top
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm run`: a program on whose Python processes `ritellm.compat` is installed."""
+    from .compat import _children
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        return fail("no program named: `ritellm run -- PROGRAM ARGUMENT …`", EXIT_USAGE)
+    return _children.run(command)
 
 
 def doctor(arguments: argparse.Namespace) -> int:

@@ -163,7 +163,6 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("litellm.llms.anthropic.chat.transformation", "_inside", "AnthropicConfig"),
     ("litellm.llms.anthropic.common_utils", "_inside", "AnthropicError"),
     ("litellm.integrations.opik.opik", "_inside", "OpikLogger"),
-    ("litellm.litellm_core_utils.prompt_templates.common_utils", "_inside", "append_trailing_user_message"),
     ("litellm._version", "_settings", "version"),
 )
 

@@ -12,9 +12,19 @@ def _install() -> None:
     try:
         from ritellm.compat import install
     except ImportError:
-        # A Python without RiteLLM, which some child of the program uses.
+        # Another Python than that of RiteLLM: the program, or some child of it.
+        sys.meta_path.insert(0, _Teller())  # type: ignore[arg-type]
         return
     install()
+
+
+class _Teller:
+    """Says that LiteLLM itself is imported."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "litellm":
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            print(f"ritellm run: RiteLLM is not installed for {sys.executable}, so litellm is LiteLLM", file=sys.stderr)
 
 
 def _next() -> None:

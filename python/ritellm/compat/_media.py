@@ -1,0 +1,144 @@
+"""Speech and rankings; pictures and transcriptions, which RiteLLM's core does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ritellm.compat import _custom, _exceptions, _hidden
+from ritellm.compat._calls import Call, settings
+from ritellm.compat._client import client
+from ritellm.compat._plain import plain
+from ritellm.compat._types import Deferred
+
+
+class SpeechCall(Call):
+    """A call that reads a text aloud."""
+
+    def run(self) -> Any:
+        try:
+            return self.finished(client().speech(self.target.model, self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    async def arun(self) -> Any:
+        try:
+            return self.finished(await client().aspeech(self.target.model, self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    def finished(self, answer: Any) -> Any:
+        answer._hidden_params = _hidden.of_call(self)
+        return self.succeeded(answer)
+
+
+def speech(model: Any, input: Any, voice: Any = None, **kwargs: Any) -> Any:
+    """Converts a text to speech; returns the audio, ``bytes`` with ``content``, ``read`` and ``stream_to_file``."""
+    return SpeechCall("speech", model, input, {"voice": voice, **kwargs}, False).run()
+
+
+async def aspeech(model: Any, input: Any, voice: Any = None, **kwargs: Any) -> Any:
+    """Converts a text to speech on an event loop: see `speech`."""
+    return await SpeechCall("aspeech", model, input, {"voice": voice, **kwargs}, True).arun()
+
+
+class RerankCall(Call):
+    """A call that ranks documents."""
+
+    def run(self) -> Any:
+        try:
+            return self.finished(client().rerank(self.target.model, *self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    async def arun(self) -> Any:
+        try:
+            return self.finished(await client().arerank(self.target.model, *self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    def finished(self, answer: Any) -> Any:
+        from ritellm.compat._more_types import RerankResponse
+
+        used = answer.get("meta") or {"tokens": answer.get("usage")}
+        response = RerankResponse(id=answer.get("id"), results=plain(answer["results"]), meta=plain(used))
+        hidden = _hidden.of_stream(self, answer.meta)
+        response._hidden_params = Deferred(dict, (hidden,))
+        return self.succeeded(response)
+
+
+def rerank(model: Any, query: Any, documents: Any, **kwargs: Any) -> Any:
+    """Ranks documents by their relevance to a query."""
+    return RerankCall("rerank", model, (query, documents), kwargs, False).run()
+
+
+async def arerank(model: Any, query: Any, documents: Any, **kwargs: Any) -> Any:
+    """Ranks documents on an event loop: see `rerank`."""
+    return await RerankCall("arerank", model, (query, documents), kwargs, True).arun()
+
+
+def _missing(what: str) -> Any:
+    return _exceptions.built("BadRequestError")(
+        f"RiteLLM has no {what}: use the provider's own client for it, such as openai's", None, ""
+    )
+
+
+def image_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
+    """Makes pictures by a provider of the program's own; RiteLLM's core has none."""
+    own = _custom.own_provider(model, kwargs.get("custom_llm_provider"), settings)
+    if own is None:
+        raise _missing("image generation")
+    from ritellm.compat._more_types import ImageResponse
+
+    call = Call("image_generation", model, prompt, kwargs, False)
+    given = _custom.arguments_of(call, ImageResponse())
+    names = "model model_response api_key api_base optional_params logging_obj timeout client"
+    arguments = {name: given[name] for name in names.split()}
+    return call.handler.image_generation(prompt=prompt, **arguments)
+
+
+async def aimage_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
+    """Makes pictures on an event loop: see `image_generation`."""
+    own = _custom.own_provider(model, kwargs.get("custom_llm_provider"), settings)
+    if own is None:
+        raise _missing("image generation")
+    from ritellm.compat._more_types import ImageResponse
+
+    call = Call("aimage_generation", model, prompt, kwargs, True)
+    given = _custom.arguments_of(call, ImageResponse())
+    names = "model model_response api_key api_base optional_params logging_obj timeout client"
+    arguments = {name: given[name] for name in names.split()}
+    return await call.handler.aimage_generation(prompt=prompt, **arguments)
+
+
+def image_edit(*args: Any, **kwargs: Any) -> Any:
+    """Not there: it raises."""
+    raise _missing("image editing")
+
+
+async def aimage_edit(*args: Any, **kwargs: Any) -> Any:
+    """Not there: it raises."""
+    raise _missing("image editing")
+
+
+def image_variation(*args: Any, **kwargs: Any) -> Any:
+    """Not there: it raises."""
+    raise _missing("variations of images")
+
+
+async def aimage_variation(*args: Any, **kwargs: Any) -> Any:
+    """Not there: it raises."""
+    raise _missing("variations of images")
+
+
+def transcription(model: Any = None, file: Any = None, **kwargs: Any) -> Any:
+    """Not there: it raises, but for ``mock_response``."""
+    if kwargs.get("mock_response") is not None:
+        from ritellm.compat._more_types import TranscriptionResponse
+
+        return TranscriptionResponse(text=str(kwargs["mock_response"]))
+    raise _missing("transcription of audio")
+
+
+async def atranscription(model: Any = None, file: Any = None, **kwargs: Any) -> Any:
+    """Not there: see `transcription`."""
+    return transcription(model, file, **kwargs)

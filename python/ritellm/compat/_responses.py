@@ -1,0 +1,202 @@
+"""``responses``: the Responses API."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from ritellm.compat import _hidden
+from ritellm.compat._calls import Call
+from ritellm.compat._client import client
+from ritellm.compat._plain import plain
+from ritellm.compat._responses_types import ResponsesAPIResponse, event_of
+from ritellm.compat._types import Deferred
+
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+
+
+class ResponsesCall(Call):
+    """A call of the Responses API."""
+
+    def _prepare(self, model: Any) -> None:
+        super()._prepare(model)
+        kwargs, params = self.kwargs, self.params
+        if kwargs.get("metadata") is not None:
+            # Here it is OpenAI's, and not LiteLLM's own.
+            params["metadata"] = kwargs["metadata"]
+        wanted = params.pop("text_format", None)
+        if wanted is not None and "text" not in params:
+            from ritellm.compat import _schema
+
+            named = _schema.response_format(wanted)["json_schema"] if isinstance(wanted, type) else wanted
+            params["text"] = {"format": {"type": "json_schema", **named}}
+
+    def run(self) -> Any:
+        """Makes the call."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            if self.kwargs.get("mock_response") is not None:
+                return self.finished(self._mocked())
+            return self.finished(client().responses(self.target.model, self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    async def arun(self) -> Any:
+        """Makes the call on an event loop."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            if self.kwargs.get("mock_response") is not None:
+                return self.finished(self._mocked())
+            return self.finished(await client().aresponses(self.target.model, self.messages, **self.params))
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    def _mocked(self) -> Any:
+        mock = self.kwargs["mock_response"]
+        if isinstance(mock, Exception):
+            raise mock
+        part = {"type": "output_text", "text": str(mock), "annotations": []}
+        item = {"type": "message", "id": f"msg_{uuid.uuid4().hex}", "status": "completed", "role": "assistant"}
+        return {
+            "id": f"resp_{uuid.uuid4().hex}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": "completed",
+            "model": self.target.name,
+            "output": [{**item, "content": [part]}],
+            "usage": {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30},
+        }
+
+    def finished(self, answer: Any) -> Any:
+        """Returns LiteLLM's response or stream."""
+        if self.stream and not isinstance(answer, dict):
+            kind = ResponsesAPIStreamingIterator if self.is_async else SyncResponsesAPIStreamingIterator
+            return kind(answer, self.target.name, custom_llm_provider=self.target.provider, call=self)
+        response = response_of(answer)
+        meta = getattr(answer, "meta", None)
+        if meta is None:
+            response._hidden_params = _hidden.of_call(self)
+        else:
+            response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+        return self.succeeded(response)
+
+
+def response_of(answer: Any) -> Any:
+    """Returns a response as LiteLLM's type, with the members that do not fit it as they are."""
+    members = plain(answer)
+    try:
+        return ResponsesAPIResponse.model_validate(members)
+    except ValueError:
+        return ResponsesAPIResponse.model_construct(**members)
+
+
+class BaseResponsesAPIStreamingIterator:
+    """A stream of the Responses API's events."""
+
+    __module__ = "litellm.responses.streaming_iterator"
+
+    def __init__(
+        self,
+        response: Any,
+        model: str,
+        responses_api_provider_config: Any = None,
+        logging_obj: Any = None,
+        litellm_metadata: Any = None,
+        custom_llm_provider: str | None = None,
+        call: Any = None,
+        **_: Any,
+    ) -> None:
+        self.response, self.model, self.custom_llm_provider = response, model, custom_llm_provider
+        self.logging_obj, self.litellm_metadata = logging_obj, litellm_metadata
+        self.finished = False
+        self.completed_response: Any = None
+        self._call = call
+        self._hidden_params: dict[str, Any] = {}
+        if call is not None:
+            self._hidden_params = _hidden.of_stream(call, response.meta)
+
+    def _given(self, event: Any) -> Any:
+        made = event_of(plain(event))
+        if event.get("type") in _ENDS:
+            self.completed_response = made
+            if self._call is not None:
+                response = getattr(made, "response", None)
+                if isinstance(response, ResponsesAPIResponse):
+                    response._hidden_params = {**self._hidden_params, "response_cost": self._call.cost_of(response)}
+                    self._call.succeeded(response)
+        return made
+
+    def _failed(self, error: BaseException) -> BaseException:
+        self.finished = True
+        return self._call.translated(error) if self._call is not None else error
+
+
+class ResponsesAPIStreamingIterator(BaseResponsesAPIStreamingIterator):
+    """A stream for ``async for``."""
+
+    __module__ = "litellm.responses.streaming_iterator"
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            event = await self.response.__anext__()
+        except StopAsyncIteration:
+            self.finished = True
+            raise
+        except Exception as error:
+            raise self._failed(error)  # noqa: B904
+        return self._given(event)
+
+    async def aclose(self) -> None:
+        """Closes the stream; an unfinished request is aborted."""
+        await self.response.aclose()
+
+
+class SyncResponsesAPIStreamingIterator(BaseResponsesAPIStreamingIterator):
+    """A stream for ``for``."""
+
+    __module__ = "litellm.responses.streaming_iterator"
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            event = next(self.response)
+        except StopIteration:
+            self.finished = True
+            raise
+        except Exception as error:
+            raise self._failed(error)  # noqa: B904
+        return self._given(event)
+
+    def close(self) -> None:
+        """Closes the stream; an unfinished request is aborted."""
+        self.response.close()
+
+
+def responses(input: Any = None, model: Any = None, **kwargs: Any) -> Any:
+    """Calls the Responses API.
+
+    Returns:
+        `ResponsesAPIResponse`, or a `SyncResponsesAPIStreamingIterator` with ``stream=True``.
+    """
+    try:
+        call = ResponsesCall("responses", model, input, kwargs, False)
+    finally:
+        del kwargs
+    return call.run()
+
+
+async def aresponses(input: Any = None, model: Any = None, **kwargs: Any) -> Any:
+    """Calls the Responses API on an event loop: see `responses`."""
+    try:
+        call = ResponsesCall("aresponses", model, input, kwargs, True)
+    finally:
+        del kwargs
+    return await call.arun()
