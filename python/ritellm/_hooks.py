@@ -8,6 +8,7 @@ import contextvars
 import logging
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,10 +21,14 @@ PATIENCE = 5.0
 
 _logger = logging.getLogger("ritellm")
 _running: set[_Run] = set()
-_lock = threading.Lock()
-_pid = os.getpid()
+#: Tasks of hooks that wait for hooks. These do not wait for each other.
+_flushing: set[asyncio.Task[Any]] = set()
+#: Reentrant: a finaliser that runs while it is held may have a record to deliver.
+_lock = threading.RLock()
 _thread: threading.Thread | None = None
 _loop: asyncio.AbstractEventLoop | None = None
+_loop_thread: threading.Thread | None = None
+_of_parent: list[Any] = []
 
 
 def report(hook: Callable[..., Any], error: BaseException) -> None:
@@ -41,9 +46,19 @@ def schedule(awaitable: Awaitable[Any], context: contextvars.Context, call: _cor
     try:
         event_loop = asyncio.get_running_loop()
     except RuntimeError:
-        _loop_of_hooks().call_soon_threadsafe(_start, awaitable, context, call, True)
+        _schedule_here(awaitable, context, call)
     else:
         _start(awaitable, context, call, event_loop is _loop)
+
+
+def _schedule_here(awaitable: Awaitable[Any], context: contextvars.Context, call: _core.HookCall) -> None:
+    """Runs what a hook returned on the event loop of this module."""
+    try:
+        _loop_of_hooks().call_soon_threadsafe(_start, awaitable, context, call, True)
+    except BaseException:
+        # No thread can be started.
+        _drop(awaitable, call)
+        raise
 
 
 class _Run:
@@ -66,7 +81,7 @@ class _Run:
                 self.call.failed(error)
         elif not self.begun and not is_own:
             # The program's loop has ended: `asyncio.run` cancels what it finds.
-            _loop_of_hooks().call_soon_threadsafe(_start, self.awaitable, self.context, self.call, True)
+            _schedule_here(self.awaitable, self.context, self.call)
         else:
             self.call.dropped()
 
@@ -88,12 +103,17 @@ def _drop(awaitable: Awaitable[Any], call: _core.HookCall) -> None:
 
 def _loop_of_hooks() -> asyncio.AbstractEventLoop:
     """Returns the event loop of this module, which runs in a thread of its own."""
-    global _loop
+    global _loop, _loop_thread
     with _lock:
-        _forget_parent()
         if _loop is None:
-            _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="ritellm-hooks-async", daemon=True).start()
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name="ritellm-hooks-async", daemon=True)
+            try:
+                thread.start()
+            except BaseException:
+                loop.close()
+                raise
+            _loop, _loop_thread = loop, thread
         return _loop
 
 
@@ -101,57 +121,95 @@ def ensure_thread() -> None:
     """Starts the thread that delivers what has no caller's thread, unless it runs."""
     global _thread
     with _lock:
-        _forget_parent()
         if _thread is None:
-            _thread = threading.Thread(target=_deliver, name="ritellm-hooks", daemon=True)
-            _thread.start()
+            thread = threading.Thread(target=_deliver, name="ritellm-hooks", daemon=True)
+            thread.start()
+            _thread = thread
 
 
 def _forget_parent() -> None:
-    """Forgets the threads of a parent process, which a fork does not copy."""
-    global _pid, _thread, _loop
-    if _pid != os.getpid():
-        _pid, _thread, _loop = os.getpid(), None, None
-        _running.clear()
+    """Forgets the threads of the parent process, which a fork does not copy, and the lock, which one of them may hold."""
+    global _lock, _thread, _loop, _loop_thread, _running
+    _lock = threading.RLock()
+    # Kept: an event loop or a task that is freed says that it did not end.
+    _of_parent.append((_loop, _running))
+    _thread = _loop = _loop_thread = None
+    _running = set()
+    _flushing.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _deliver() -> None:
     while True:
-        _core.deliver_hooks(60.0)
+        try:
+            _core.deliver_hooks(60.0)
+        except BaseException as error:
+            # Such as one that another thread has set on this one. Without the thread nothing would be delivered.
+            _logger.warning("an exception in the thread that calls hooks, which goes on", exc_info=error)
 
 
-def _seconds(timeout: float | None) -> float:
+def _deadline(timeout: float | None) -> float:
     # No longer than the threads of Python can wait.
-    return PATIENCE if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+    return time.monotonic() + (PATIENCE if timeout is None else min(timeout, threading.TIMEOUT_MAX / 2))
+
+
+def _rest(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)
+
+
+def _tasks_of(event_loop: asyncio.AbstractEventLoop, for_hook: bool) -> set[asyncio.Task[Any]]:
+    """Returns the tasks of hooks that run on an event loop; ``for_hook``, those that do not wait for others."""
+    tasks = {run.task for run in list(_running) if run.task is not None and run.task.get_loop() is event_loop}
+    return tasks - _flushing if for_hook else tasks
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Waits until the hooks of all calls that have ended were called. Returns false if that took longer than ``timeout``."""
-    seconds = _seconds(timeout)
-    is_done = _core.flush_hooks(seconds)
-    if _loop is None or threading.current_thread() is _thread:
+    """Waits until the hooks of all calls that have ended were called. Returns false if that took longer than ``timeout``.
+
+    A hook that calls this, as ``close()`` does, does not wait for itself: on a thread of this module it waits for nothing.
+    """
+    return _flush(_deadline(timeout), False)
+
+
+def _flush(deadline: float, for_hook: bool) -> bool:
+    this = threading.current_thread()
+    if this in (_thread, _loop_thread):
+        return False
+    is_done = _core.flush_hooks(_rest(deadline))
+    if _loop is None:
         return is_done
-    ended = threading.Event()
+    event_loop, ended = _loop, threading.Event()
 
     async def wait() -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
+        if tasks := _tasks_of(event_loop, for_hook):
+            _, pending = await asyncio.wait(tasks, timeout=_rest(deadline))
+            if pending:
+                return
         ended.set()
 
-    asyncio.run_coroutine_threadsafe(wait(), _loop)
-    return ended.wait(seconds) and is_done
+    asyncio.run_coroutine_threadsafe(wait(), event_loop)
+    return ended.wait(_rest(deadline)) and is_done
 
 
 async def aflush(timeout: float | None = None) -> bool:
     """Does the same as `flush` on an event loop, and waits for the hooks that run on it."""
-    seconds = _seconds(timeout)
-    this = asyncio.current_task()
-    event_loop = asyncio.get_running_loop()
-    tasks = {run.task for run in _running if run.task is not None and run.task.get_loop() is event_loop} - {this}
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
-    return await event_loop.run_in_executor(None, flush, seconds)
+    deadline = _deadline(timeout)
+    this, event_loop = asyncio.current_task(), asyncio.get_running_loop()
+    for_hook = any(run.task is this for run in list(_running))
+    if for_hook and this is not None:
+        _flushing.add(this)
+    try:
+        # Hooks of calls that have just ended are called in the next turn of the loop.
+        await asyncio.sleep(0)
+        tasks = _tasks_of(event_loop, for_hook)
+        pending = (await asyncio.wait(tasks, timeout=_rest(deadline)))[1] if tasks else None
+        return await event_loop.run_in_executor(None, _flush, deadline, for_hook) and not pending
+    finally:
+        if this is not None:
+            _flushing.discard(this)
 
 
 atexit.register(flush)

@@ -14,7 +14,7 @@ use super::bulk_options::{check_of, flag, item, map_of, number, parameters, rows
 use super::bulk_outcome::row_of;
 use super::client::Client;
 use super::errors::{argument, exception};
-use super::hooks::background;
+use super::hooks::background::{self, Queue};
 use super::hooks::rows::JobObserver;
 use super::runtime::fork::{enter_job_work, fork_epoch, leave_job_work};
 use super::runtime::thread::block_signals;
@@ -448,7 +448,7 @@ impl Inner {
         let model = self.model.as_deref().map(|model| values::string(py, model)).transpose()?.map(Bound::unbind);
         let Some(hooks) = self.client.get().job_hooks(py, self.operation, model)? else { return Ok(None) };
         background::ensure_thread(py)?;
-        Ok(Some(Arc::new(JobObserver(Arc::new(hooks)))))
+        Ok(Some(Arc::new(JobObserver { job: Arc::new(hooks), queue: Queue::of_process(py) })))
     }
 
     fn calls(&self, py: Python<'_>) -> PyResult<Calls> {

@@ -24,12 +24,13 @@ use super::call::closing::{self, Closing};
 use super::call::finished::FinishedCall;
 use super::call::handle::CallHandle;
 use super::call::log;
+use super::call::prepared::PreparedCall;
 use super::call::registry::Core;
 use super::call::result::CallResult;
 use super::call::task::{Job, Task};
 use super::errors::{argument, exception};
 use super::hooks::delivery;
-use super::hooks::list::{self, HookList};
+use super::hooks::list::HookList;
 use super::intern::intern;
 use super::runtime::current;
 use super::runtime::descriptors::LOST;
@@ -48,7 +49,6 @@ use crate::providers::{batch_price, provider_of};
 use crate::types::nearest::nearest;
 use crate::types::operation::Operation;
 use crate::types::usage::Usage;
-use observing::Prepared;
 use state::{SHARED, State};
 
 /// Settings and connections. The package's ``Client`` adds the public methods.
@@ -116,7 +116,7 @@ impl Client {
         let mut next = State::read(given)?;
         // The list stays, with what was added to it.
         let functions = next.hooks.get().configured(py);
-        last.hooks.get().configure(py, functions);
+        last.hooks.get().configure(py, functions)?;
         next.hooks = last.hooks.clone_ref(py);
         if keeps_connections {
             next.core = last.core.clone();
@@ -244,11 +244,12 @@ impl Client {
         let operation: OperationName = operation.extract()?;
         let values = arguments.get().values(py);
         let _guard = FinalizeGuard::enter(py);
-        let Some((mut prepared, watch)) = client.prepare(operation, true, model, input, values)? else {
+        let Some(mut prepared) = client.prepare(operation, true, model, input, values)? else {
             return structured(slf, "acall", operation.0, model, input, arguments);
         };
         let bridge = Bridge::current(py)?;
         let core = client.core(py)?;
+        let watch = client.watch(model, &mut prepared)?;
         let handle = CallHandle { cancel: CancelHandle::default(), watch };
         if prepared.lookup.is_some() {
             prepared = match FinishedCall::kept(prepared, &handle) {
@@ -280,12 +281,13 @@ impl Client {
         let guard = FinalizeGuard::enter(py);
         let configured = client.configured_model(model)?;
         let resolved = configured.as_ref().unwrap_or(model);
-        let Some((mut prepared, watch)) = client.prepare(operation, false, resolved, input, arguments)? else {
+        let Some(mut prepared) = client.prepare(operation, false, resolved, input, arguments)? else {
             drop(guard);
             let arguments = conceal(arguments.clone())?;
             return structured(slf, "call", operation.0, model, input, &arguments).map(Bound::unbind);
         };
         let core = client.core(py)?;
+        let watch = client.watch(resolved, &mut prepared)?;
         let handle = CallHandle { cancel: CancelHandle::default(), watch };
         if prepared.lookup.is_some() {
             prepared = match FinishedCall::kept(prepared, &handle) {
@@ -505,7 +507,7 @@ fn wait_for_result(py: Python<'_>, waiter: &BlockingWaiter, handle: &CallHandle)
         py.check_signals().inspect_err(|_| handle.give_up(py))?;
         handle.write_log(py);
         if !current::is_alive(made) {
-            return Err(exception(py, Error::connection(LOST)));
+            return Err(Client::failed(py, handle, Error::connection(LOST)));
         }
     }
 }
@@ -676,8 +678,9 @@ impl Client {
             spawned = thread::spawn(Task::Call(Job { core: self.core(py)?, ..job }));
         }
         match spawned {
-            Err(Refused::Unstarted(error)) => {
-                Err(exception(py, Error::connection(format!("the network thread cannot be started: {error}"))))
+            Err(Refused::Unstarted(Task::Call(job), error)) => {
+                let error = Error::connection(format!("the network thread cannot be started: {error}"));
+                Err(Self::failed(py, &job.handle, error))
             }
             _ => Ok(()),
         }
@@ -707,8 +710,7 @@ impl Client {
         thread::spawn(Task::Close(Box::new(Closing { core, timeout, caller }))).is_ok()
     }
 
-    /// Reads the arguments of a call, and begins its log if someone reads it; `None` if `response_format` is a type or a JSON
-    /// schema, which `_structured` reads.
+    /// Reads the arguments of a call; `None` if `response_format` is a type or a JSON schema, which `_structured` reads.
     fn prepare(
         &self,
         operation: OperationName,
@@ -716,7 +718,7 @@ impl Client {
         model: &Bound<'_, PyAny>,
         input: &Bound<'_, PyAny>,
         arguments: &Bound<'_, PyDict>,
-    ) -> PyResult<Option<Prepared>> {
+    ) -> PyResult<Option<Box<PreparedCall>>> {
         let prepared = parse::parse_args(
             &self.state().defaults,
             self.state().routing.as_ref(),
@@ -732,12 +734,6 @@ impl Client {
         // The dict is a local variable of the caller's frame, and local variables are shown in tracebacks, where key and
         // headers must not appear.
         arguments.clear();
-        let Some(mut prepared) = prepared? else { return Ok(None) };
-        let is_logged = log::is_wanted(model.py())?;
-        if !is_logged && !list::are_any() {
-            return Ok(Some((prepared, None)));
-        }
-        let watch = self.watch(model, &mut prepared, is_logged)?;
-        Ok(Some((prepared, watch)))
+        prepared
     }
 }

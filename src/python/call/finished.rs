@@ -15,7 +15,7 @@ use crate::cache::lookup::Kept;
 use crate::client::have_notices;
 use crate::error::{Error, ErrorKind};
 use crate::python::errors::exception;
-use crate::python::hooks::delivery;
+use crate::python::hooks::delivery::{self, Place};
 use crate::python::hooks::outcome::Ended;
 use crate::python::intern::intern;
 use crate::python::json::classes::Class;
@@ -95,21 +95,18 @@ fn watched(py: Python<'_>, result: Finished, watch: &Watch) -> PyResult<Py<PyAny
         Finished::Stream(stream) => Ok(Py::new(py, *stream)?.into_any()),
         Finished::Failed(error) => match observed {
             None => Err(exception(py, error)),
-            Some(observed) => Err(delivery::push_failed(py, observed, error)),
+            Some(observed) => Err(delivery::push_failed(py, observed, error, Place::Caller)),
         },
         Finished::Answer(answer, prepared) => {
-            let body = answer.body.clone();
+            let Some(observed) = observed else { return Ok(object(py, answer, &prepared)?.unbind()) };
+            // Of the answer, since not every object has a place for it.
+            let (meta, body) = (Box::new(answer.meta.clone()), answer.body.clone());
             let made = object(py, answer, &prepared);
-            if let Some(observed) = observed {
-                let ended = match &made {
-                    Ok(object) => Ended::Answered {
-                        meta: object.getattr(intern!(py, "meta"))?.cast_into::<Meta>()?.unbind(),
-                        body,
-                    },
-                    Err(error) => Ended::Failed { error: error.clone_ref(py), record: None },
-                };
-                delivery::push(py, observed, ended, delivery::Place::Caller);
-            }
+            let ended = match &made {
+                Ok(_) => Ended::Answered { meta, body },
+                Err(error) => Ended::Failed { error: error.clone_ref(py).into_value(py), record: None },
+            };
+            delivery::push(py, observed, ended, Place::Caller);
             Ok(made?.unbind())
         }
     }

@@ -123,10 +123,11 @@ async fn deliver<S: ChunkSource>(
 ) {
     match opened {
         Ok(mut stream) => {
+            let is_observed = handle.watch.is_some();
             let consumer = Stream::new(channel.clone(), handle, &*stream, deepest);
             reply(Finished::Stream(Box::new(consumer)));
             let rest = ReplyGuard::new(|error| channel.end(Err(error)), |error| error);
-            channel.fill(&mut *stream).await;
+            channel.fill(&mut *stream, is_observed).await;
             rest.disarm();
         }
         Err(error) => reply(Finished::Failed(error)),

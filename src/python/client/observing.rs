@@ -8,16 +8,18 @@ use pyo3::types::PyString;
 
 use super::Client;
 use crate::client::AttemptLog;
+use crate::error::Error;
 use crate::python::arguments::readers;
+use crate::python::call::handle::CallHandle;
 use crate::python::call::log::{self, Log};
 use crate::python::call::prepared::PreparedCall;
 use crate::python::call::watch::Watch;
+use crate::python::errors::exception;
+use crate::python::hooks::delivery::{self, Place};
+use crate::python::hooks::list;
 use crate::python::hooks::observed::{Asked, Observed};
 use crate::python::hooks::rows::JobHooks;
 use crate::types::operation::Operation;
-
-/// A call that is ready, and those who want to know of it.
-pub(super) type Prepared = (Box<PreparedCall>, Option<Arc<Watch>>);
 
 impl Client {
     /// Returns what the records of a job's rows have in common; `None` if no hook wants them.
@@ -44,9 +46,15 @@ impl Client {
         }))
     }
 
-    /// Begins the log of a call, and what its hooks get.
+    /// Begins the log of a call, and what its hooks get, if someone reads them.
+    #[inline]
+    pub(super) fn watch(&self, model: &Bound<'_, PyAny>, prepared: &mut PreparedCall) -> PyResult<Option<Arc<Watch>>> {
+        let is_logged = log::is_wanted(model.py())?;
+        if is_logged || list::are_any() { self.begin_watch(model, prepared, is_logged) } else { Ok(None) }
+    }
+
     #[cold]
-    pub(super) fn watch(
+    fn begin_watch(
         &self,
         model: &Bound<'_, PyAny>,
         prepared: &mut PreparedCall,
@@ -85,9 +93,27 @@ impl Client {
         };
         let counts = state.hooks.get().counts.clone();
         let mut observed = Box::new(Observed { asked, hooks, tokens: Vec::new(), counts, attempts: attempt_log });
-        for fields in observed.begin(py)? {
-            prepared.call.request.extra_headers.extend(readers::headers("headers", &fields)?);
+        let call = &mut prepared.call;
+        for field in observed.begin(py, |fields| readers::headers("headers", fields))? {
+            // A field that the caller set stays.
+            if call.request.extra_headers.iter().any(|(known, _)| *known == field.0) {
+                continue;
+            }
+            if let Some(callbacks) = &mut call.callbacks {
+                callbacks.headers.push(field.clone());
+            }
+            call.request.extra_headers.push(field);
         }
         Ok(Some(Arc::new(Watch::new(log, Some(observed)))))
+    }
+
+    /// Returns the exception of a call that failed before or beside the network thread, and has its hooks get the record.
+    #[cold]
+    pub(super) fn failed(py: Python<'_>, handle: &CallHandle, error: Box<Error>) -> PyErr {
+        let observed = handle.watch.as_ref().and_then(|watch| watch.take());
+        match observed {
+            None => exception(py, error),
+            Some(observed) => delivery::push_failed(py, observed, error, Place::Thread),
+        }
     }
 }

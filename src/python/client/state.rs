@@ -52,7 +52,7 @@ impl State {
             (None, functions) => {
                 let hooks = HookList::new(py)?;
                 if let Some(functions) = functions {
-                    hooks.get().configure(py, functions);
+                    hooks.get().configure(py, functions)?;
                 }
                 hooks
             }

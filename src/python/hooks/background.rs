@@ -2,14 +2,15 @@
 //! dropped somewhere.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use crate::python::gil_cell::GilCell;
 use crate::python::intern::intern;
-use crate::python::runtime::exit::{self, FinalizeGuard};
-use crate::python::runtime::per_process::PerProcess;
+use crate::python::runtime::fork::fork_count;
+use crate::python::sync::wait::wait;
 
 /// Maximum number of records that wait. Further ones are dropped, and counted.
 const MAX_WAITING: usize = 10_000;
@@ -20,12 +21,8 @@ const BATCH: usize = 256;
 
 /// Something that waits for its delivery.
 pub(crate) trait Item: Send {
-    /// Makes the records and calls the hooks.
-    ///
-    /// # Errors
-    ///
-    /// `KeyboardInterrupt` and `SystemExit` of a hook.
-    fn deliver(self: Box<Self>, py: Python<'_>) -> PyResult<()>;
+    /// Makes the records and calls the hooks. What goes wrong is counted and reported.
+    fn deliver(self: Box<Self>, py: Python<'_>);
 
     /// Counts the record as dropped.
     fn drop_record(&self);
@@ -36,15 +33,9 @@ pub(crate) trait Item: Send {
     }
 }
 
-/// Runs `work`, which waits, without the GIL.
-fn wait<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
-    let exempt = exit::is_exempt(py);
-    let (done, _guard) = py.detach(|| (work(), FinalizeGuard::enter_detached(exempt)));
-    done
-}
-
+/// Records that wait for their delivery.
 #[derive(Default)]
-struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     /// Notified when something has come, and when all was delivered.
     changed: Condvar,
@@ -58,17 +49,77 @@ struct State {
     in_work: usize,
 }
 
-static QUEUE: PerProcess<Queue> = PerProcess::new();
+/// The queue of this process, with its number of forks. Only attached threads look for it, so that no fork finds it locked.
+static QUEUE: GilCell<Option<(u64, Arc<Queue>)>> = GilCell::new(None);
 
 impl Queue {
+    /// Returns the queue of this process.
+    pub fn of_process(py: Python<'_>) -> Arc<Self> {
+        let mut queue = QUEUE.lock(py);
+        if let Some((forks, queue)) = &*queue
+            && *forks == fork_count()
+        {
+            return queue.clone();
+        }
+        let fresh = Arc::<Self>::default();
+        // That of a parent process may be locked for ever.
+        std::mem::forget(queue.replace((fork_count(), fresh.clone())));
+        fresh
+    }
+
+    /// Adds an item, or counts it as dropped if the queue is full. Needs no GIL.
+    pub fn put(&self, item: Box<dyn Item>) {
+        let mut state = self.lock();
+        if state.items.len() >= MAX_WAITING || state.bytes >= MAX_BYTES {
+            drop(state);
+            return item.drop_record();
+        }
+        state.bytes += item.size();
+        state.items.push_back(item);
+        let is_first = state.items.len() == 1;
+        drop(state);
+        if is_first {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Takes the items of a batch. Waits for the first one, for `limit` at most.
+    fn take(&self, limit: Duration) -> Vec<Box<dyn Item>> {
+        let mut state = self.lock();
+        if state.items.is_empty() {
+            state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = state.items.len().min(BATCH);
+        let batch: Vec<_> = state.items.drain(..count).collect();
+        state.bytes -= batch.iter().map(|item| item.size()).sum::<usize>();
+        state.in_work += count;
+        batch
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Items that are being delivered, whatever becomes of them.
+struct InWork<'a>(&'a Queue, usize);
+
+impl Drop for InWork<'_> {
+    fn drop(&mut self) {
+        let Self(queue, count) = *self;
+        let mut state = queue.lock();
+        state.in_work -= count;
+        let is_empty = state.items.is_empty() && state.in_work == 0;
+        drop(state);
+        if is_empty && count > 0 {
+            queue.changed.notify_all();
+        }
+    }
+}
+
 /// Hands over a record for delivery, and starts the thread if there is none.
 pub(super) fn push(py: Python<'_>, item: Box<dyn Item>) {
-    put(item);
+    Queue::of_process(py).put(item);
     if let Err(error) = ensure_thread(py) {
         error.write_unraisable(py, None);
     }
@@ -83,55 +134,21 @@ pub(crate) fn ensure_thread(py: Python<'_>) -> PyResult<()> {
     py.import(intern!(py, "ritellm._hooks"))?.call_method0(intern!(py, "ensure_thread")).map(drop)
 }
 
-/// Puts an item on the queue, or counts it as dropped if the queue is full. Needs no GIL.
-pub(crate) fn put(item: Box<dyn Item>) {
-    let Some(queue) = QUEUE.get(Queue::default) else { return };
-    let mut state = queue.lock();
-    if state.items.len() >= MAX_WAITING || state.bytes >= MAX_BYTES {
-        drop(state);
-        return item.drop_record();
-    }
-    state.bytes += item.size();
-    state.items.push_back(item);
-    let is_first = state.items.len() == 1;
-    drop(state);
-    if is_first {
-        queue.changed.notify_all();
-    }
-}
-
 /// Waits for records, for ``seconds`` at most, and delivers a batch of them. Returns their number. For `ritellm._hooks`.
 #[pyfunction]
-pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> PyResult<usize> {
-    let Some(queue) = QUEUE.get(Queue::default) else { return Ok(0) };
+pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> usize {
+    let queue = Queue::of_process(py);
     let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let batch: Vec<Box<dyn Item>> = wait(py, || {
-        let mut state = queue.lock();
-        if state.items.is_empty() {
-            state = queue.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let count = state.items.len().min(BATCH);
-        let batch: Vec<_> = state.items.drain(..count).collect();
-        state.bytes -= batch.iter().map(|item| item.size()).sum::<usize>();
-        state.in_work += count;
-        batch
-    });
-    let count = batch.len();
-    let delivered = batch.into_iter().try_for_each(|item| item.deliver(py));
-    let mut state = queue.lock();
-    state.in_work -= count;
-    let is_empty = state.items.is_empty() && state.in_work == 0;
-    drop(state);
-    if is_empty && count > 0 {
-        queue.changed.notify_all();
-    }
-    delivered.map(|()| count)
+    let batch = wait(py, || queue.take(limit));
+    let in_work = InWork(&queue, batch.len());
+    batch.into_iter().for_each(|item| item.deliver(py));
+    in_work.1
 }
 
 /// Waits until all records were delivered, for ``seconds`` at most. Returns false if some were not. For `ritellm._hooks`.
 #[pyfunction]
 pub(crate) fn flush_hooks(py: Python<'_>, seconds: f64) -> bool {
-    let Some(queue) = QUEUE.known() else { return true };
+    let queue = Queue::of_process(py);
     let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
     wait(py, || {
         let mut state = queue.lock();

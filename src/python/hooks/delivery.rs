@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::background::{self, Item};
-use super::list::{Counts, Hook, Snapshot};
+use super::list::{Counts, Hook, Snapshot, ends_program};
 use super::observed::Observed;
 use super::outcome::Ended;
 use super::record::{Call, Record};
 use crate::error::Error;
 use crate::python::errors::exception;
 use crate::python::intern::intern;
-use crate::python::runtime::fork::fork_epoch;
+use crate::python::runtime::fork::fork_count;
 
 thread_local! {
     /// Records that this thread is to deliver as soon as the callers have their results.
@@ -28,12 +28,12 @@ thread_local! {
 
 /// A call that has ended, and its hooks.
 pub(crate) struct Pending {
-    call: Arc<Call>,
+    call: Py<Call>,
     hooks: Snapshot,
     tokens: Vec<Option<Py<PyAny>>>,
     counts: Arc<Counts>,
-    /// Epoch of the process that it belongs to.
-    epoch: u64,
+    /// Process that it belongs to.
+    forks: u64,
 }
 
 /// Place where the end of a call was noticed.
@@ -66,7 +66,15 @@ impl Drop for Drain {
 
 /// Takes the end of a call, and sees to it that its hooks get its record.
 pub(crate) fn push(py: Python<'_>, observed: Box<Observed>, ended: Ended, place: Place) {
-    let pending = Pending::new(*observed, ended, None);
+    let counts = observed.counts.clone();
+    let pending = match Pending::new(py, *observed, ended, None) {
+        Ok(pending) => pending,
+        Err(error) => {
+            // There is no memory for the record.
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+            return error.write_unraisable(py, None);
+        }
+    };
     if place == Place::Caller || DRAINS.get() > 0 {
         return PENDING.with_borrow_mut(|all| all.push_back(pending));
     }
@@ -83,10 +91,10 @@ pub(crate) fn push(py: Python<'_>, observed: Box<Observed>, ended: Ended, place:
 }
 
 /// Takes the failure of a call, and returns its exception.
-pub(crate) fn push_failed(py: Python<'_>, observed: Box<Observed>, error: Box<Error>) -> PyErr {
+pub(crate) fn push_failed(py: Python<'_>, observed: Box<Observed>, error: Box<Error>, place: Place) -> PyErr {
     let record = error.record.clone();
     let error = exception(py, error);
-    push(py, observed, Ended::Failed { error: error.clone_ref(py), record }, Place::Caller);
+    push(py, observed, Ended::Failed { error: error.clone_ref(py).into_value(py), record }, place);
     error
 }
 
@@ -139,61 +147,79 @@ pub(crate) fn run_hooks(py: Python<'_>) -> PyResult<()> {
 
 impl Pending {
     /// Makes the delivery of a call that has ended just now. `row` is the number and the id of a job's row.
-    pub fn new(observed: Observed, ended: Ended, row: Option<(u64, Option<Box<str>>)>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`.
+    pub fn new(
+        py: Python<'_>,
+        observed: Observed,
+        ended: Ended,
+        row: Option<(u64, Option<Box<str>>)>,
+    ) -> PyResult<Self> {
         let Observed { asked, hooks, tokens, counts, attempts } = observed;
-        let call = Arc::new(Call::new(asked, ended, attempts.failed(), row));
-        Self { call, hooks, tokens, counts, epoch: fork_epoch() }
+        let call = Py::new(py, Call::new(asked, ended, attempts.failed(), row))?;
+        Ok(Self { call, hooks, tokens, counts, forks: fork_count() })
     }
 
     /// Calls the hooks.
-    pub fn deliver(self, py: Python<'_>) -> PyResult<()> {
-        if self.epoch != fork_epoch() {
+    ///
+    /// # Errors
+    ///
+    /// `KeyboardInterrupt` and `SystemExit` of a hook.
+    fn deliver(self, py: Python<'_>) -> PyResult<()> {
+        let mut stopped = None;
+        self.call_hooks(py, |hook, error| match ends_program(py, &error) {
+            true => drop(stopped.get_or_insert(error)),
+            false => hook.report(py, &self.counts, &error),
+        });
+        stopped.map_or(Ok(()), Err)
+    }
+
+    fn call_hooks(&self, py: Python<'_>, mut failed: impl FnMut(&Hook, PyErr)) {
+        if self.forks != fork_count() {
             // The parent process delivers it.
-            return Ok(());
+            return;
         }
-        let Self { hooks, tokens, counts, .. } = &self;
         // One with the content, one without.
         let mut records: [Option<Bound<'_, Record>>; 2] = [None, None];
-        let mut stopped = None;
-        for (index, hook) in hooks.iter().enumerate().filter(|(_, hook)| !hook.is_removed()) {
-            let called = self.call_hook(py, hook, tokens.get(index).and_then(Option::as_ref), &mut records);
-            let Err(error) = called else { continue };
-            if error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py) {
-                stopped.get_or_insert(error);
-            } else {
-                report(py, hook, counts, error);
+        for (index, hook) in self.hooks.iter().enumerate() {
+            let token = self.tokens.get(index).and_then(Option::as_ref);
+            let Some(function) = hook.get().function(py) else { continue };
+            if let Err(error) = self.call_hook(py, hook, function, token, &mut records) {
+                failed(hook.get(), error);
             }
         }
         let has_content = records[1].is_some();
         drop(records);
-        if Arc::strong_count(&self.call) > 1 {
+        if self.call.get().has_records() {
             // Who keeps the record does not keep the prompt and the answer, unless that was asked for.
-            self.call.settle(py, has_content);
+            self.call.get().settle(py, has_content);
         }
-        stopped.map_or(Ok(()), Err)
     }
 
     fn call_hook<'py>(
         &self,
         py: Python<'py>,
-        hook: &Arc<Hook>,
+        hook: &Py<Hook>,
+        function: Py<PyAny>,
         token: Option<&Py<PyAny>>,
         records: &mut [Option<Bound<'py, Record>>; 2],
     ) -> PyResult<()> {
-        let record = match &mut records[usize::from(hook.content)] {
+        let record = match &mut records[usize::from(hook.get().content)] {
             Some(record) => record,
-            none => none.insert(Bound::new(py, Record::new(self.call.clone(), hook.content))?),
+            none => none.insert(Bound::new(py, Record::new(self.call.clone_ref(py), hook.get().content))?),
         };
-        let context = self.call.asked.context.bind(py);
+        let context = self.call.get().asked.context.bind(py);
         let run = intern!(py, "run");
         let returned = match token {
-            None => context.call_method1(run, (&hook.function, &*record)),
-            Some(token) => context.call_method1(run, (&hook.function, &*record, token)),
+            None => context.call_method1(run, (function, &*record)),
+            Some(token) => context.call_method1(run, (function, &*record, token)),
         }?;
         if returned.is_none() || !returned.hasattr(intern!(py, "__await__"))? {
             return Ok(());
         }
-        let delivery = HookCall { hook: hook.clone(), counts: self.counts.clone() };
+        let delivery = HookCall { hook: hook.clone_ref(py), counts: self.counts.clone() };
         let module = py.import(intern!(py, "ritellm._hooks"))?;
         module.call_method1(intern!(py, "schedule"), (returned, context, Bound::new(py, delivery)?))?;
         Ok(())
@@ -201,8 +227,9 @@ impl Pending {
 }
 
 impl Item for Pending {
-    fn deliver(self: Box<Self>, py: Python<'_>) -> PyResult<()> {
-        (*self).deliver(py)
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        // `SystemExit` could only end the library's own thread.
+        self.call_hooks(py, |hook, error| hook.report(py, &self.counts, &error));
     }
 
     fn drop_record(&self) {
@@ -210,22 +237,10 @@ impl Item for Pending {
     }
 }
 
-/// Counts an exception of a hook, and logs the first one.
-fn report(py: Python<'_>, hook: &Hook, counts: &Counts, error: PyErr) {
-    counts.failed.fetch_add(1, Ordering::Relaxed);
-    if !hook.reports() {
-        return;
-    }
-    let log = || py.import(intern!(py, "ritellm._hooks"))?.getattr(intern!(py, "report"));
-    if let Err(failed) = log().and_then(|log| log.call1((&hook.function, error.value(py)))) {
-        failed.write_unraisable(py, None);
-    }
-}
-
 /// Call of a hook that is a coroutine function.
 #[pyclass(frozen, module = "ritellm._core")]
 pub(crate) struct HookCall {
-    hook: Arc<Hook>,
+    hook: Py<Hook>,
     counts: Arc<Counts>,
 }
 
@@ -233,11 +248,15 @@ pub(crate) struct HookCall {
 impl HookCall {
     /// Takes the exception of the coroutine.
     fn failed(&self, error: Bound<'_, PyAny>) {
-        report(error.py(), &self.hook, &self.counts, PyErr::from_value(error));
+        self.hook.get().report(error.py(), &self.counts, &PyErr::from_value(error));
     }
 
     /// Counts the record as dropped.
     fn dropped(&self) {
         self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.hook)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::python::errors::wrong;
 use crate::python::gil_cell::GilCell;
-use crate::python::intern::get_or_make;
+use crate::python::intern::{get_or_make, intern};
 
 /// True once a client of this process has had a hook. Until then a call looks no further.
 static ARE_ANY: AtomicBool = AtomicBool::new(false);
@@ -21,11 +22,13 @@ pub(crate) fn are_any() -> bool {
     ARE_ANY.load(Ordering::Relaxed)
 }
 
-/// A function, and what it asked for.
+/// A function, and what it asked for. A Python object, since lists, calls in flight and handles refer to it, and the garbage
+/// collector has to see each of these references.
+#[pyclass(frozen, module = "ritellm._core")]
 pub(crate) struct Hook {
-    pub function: Py<PyAny>,
-    /// Function that is called before the call; the hook gets what it returns as its second argument.
-    pub begin: Option<Py<PyAny>>,
+    /// `None` once the garbage collector has cleared it: a stream that dies in the same cycle must not call a function that is
+    /// cleared, too, which has no globals any more.
+    functions: GilCell<Option<Functions>>,
     /// True if it gets what was asked and answered.
     pub content: bool,
     is_removed: AtomicBool,
@@ -33,25 +36,77 @@ pub(crate) struct Hook {
     is_reported: AtomicBool,
 }
 
+struct Functions {
+    function: Py<PyAny>,
+    /// Function that is called before the call; the hook gets what it returns as its second argument.
+    begin: Option<Py<PyAny>>,
+}
+
 impl Hook {
-    fn new(function: Py<PyAny>, begin: Option<Py<PyAny>>, content: bool) -> Self {
+    fn new(py: Python<'_>, function: Py<PyAny>, begin: Option<Py<PyAny>>, content: bool) -> PyResult<Py<Self>> {
         ARE_ANY.store(true, Ordering::Relaxed);
-        Self { function, begin, content, is_removed: AtomicBool::new(false), is_reported: AtomicBool::new(false) }
+        let (is_removed, is_reported) = (AtomicBool::new(false), AtomicBool::new(false));
+        let functions = GilCell::new(Some(Functions { function, begin }));
+        Py::new(py, Self { functions, content, is_removed, is_reported })
     }
 
-    /// Returns true if it was removed: it is called no more.
-    pub fn is_removed(&self) -> bool {
+    /// Returns the function that gets the records; `None` if it is called no more.
+    pub fn function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if self.is_removed() { None } else { self.known_function(py) }
+    }
+
+    fn known_function(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.functions.lock(py).as_ref().map(|functions| functions.function.clone_ref(py))
+    }
+
+    /// Returns the function that is called before a call; `None` if there is none.
+    pub fn begin(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        if self.is_removed() {
+            return None;
+        }
+        self.functions.lock(py).as_ref()?.begin.as_ref().map(|begin| begin.clone_ref(py))
+    }
+
+    fn is_removed(&self) -> bool {
         self.is_removed.load(Ordering::Relaxed)
     }
 
-    /// Returns true at the first call.
-    pub fn reports(&self) -> bool {
-        !self.is_reported.swap(true, Ordering::Relaxed)
+    /// Counts an exception of it, and logs the first one.
+    pub fn report(&self, py: Python<'_>, counts: &Counts, error: &PyErr) {
+        counts.failed.fetch_add(1, Ordering::Relaxed);
+        if self.is_reported.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let log = || py.import(intern!(py, "ritellm._hooks"))?.getattr(intern!(py, "report"));
+        if let Err(failed) = log().and_then(|log| log.call1((self.known_function(py), error.value(py)))) {
+            failed.write_unraisable(py, None);
+        }
     }
 }
 
+#[pymethods]
+impl Hook {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Some(functions) = self.functions.visit(&visit) else { return Ok(()) };
+        let Some(Functions { function, begin }) = &*functions else { return Ok(()) };
+        visit.call(function)?;
+        visit.call(begin)
+    }
+
+    fn __clear__(&self, py: Python<'_>) {
+        let cleared = self.functions.try_lock(py).and_then(|mut functions| functions.take());
+        // Not under the lock: to drop them may run Python code.
+        drop(cleared);
+    }
+}
+
+/// Returns true for an exception that ends the program rather than a function.
+pub(crate) fn ends_program(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyKeyboardInterrupt>(py) || error.is_instance_of::<PySystemExit>(py)
+}
+
 /// The hooks of a client at one moment, in the order in which they were added.
-pub(crate) type Snapshot = SmallVec<[Arc<Hook>; 2]>;
+pub(crate) type Snapshot = SmallVec<[Py<Hook>; 2]>;
 
 /// The hooks of a client and of those that share its connections.
 #[pyclass(frozen, module = "ritellm._core")]
@@ -98,16 +153,22 @@ impl HookList {
     }
 
     /// Replaces the hooks of the setting `on_call`.
-    pub fn configure(&self, py: Python<'_>, functions: Vec<Py<PyAny>>) {
-        let hooks = functions.into_iter().map(|function| Arc::new(Hook::new(function, None, false))).collect();
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`.
+    pub fn configure(&self, py: Python<'_>, functions: Vec<Py<PyAny>>) -> PyResult<()> {
+        let hooks = functions.into_iter().map(|function| Hook::new(py, function, None, false));
+        let hooks = hooks.collect::<PyResult<_>>()?;
         let before = std::mem::replace(&mut self.state.lock(py).configured, hooks);
         // Not under the lock: to drop them may run Python code.
         drop(before);
+        Ok(())
     }
 
     /// Returns the functions of the setting `on_call`.
     pub fn configured(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        self.state.lock(py).configured.iter().map(|hook| hook.function.clone_ref(py)).collect()
+        self.state.lock(py).configured.iter().filter_map(|hook| hook.get().function(py)).collect()
     }
 
     /// Returns the hooks of this list and those of every client.
@@ -124,7 +185,7 @@ impl HookList {
 
     fn add_to(&self, py: Python<'_>, hooks: &mut Snapshot) {
         let state = self.state.lock(py);
-        hooks.extend(state.configured.iter().chain(&state.added).cloned());
+        hooks.extend(state.configured.iter().chain(&state.added).map(|hook| hook.clone_ref(py)));
     }
 }
 
@@ -141,18 +202,15 @@ impl HookList {
         if !function.is_callable() {
             return Err(wrong("function", function, RIGHT));
         }
-        let hook = Arc::new(Hook::new(function.clone().unbind(), begin, content));
-        slf.get().state.lock(slf.py()).added.push(hook.clone());
+        let py = slf.py();
+        let hook = Hook::new(py, function.clone().unbind(), begin, content)?;
+        slf.get().state.lock(py).added.push(hook.clone_ref(py));
         Ok(HookHandle { list: slf.clone().unbind(), hook })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(state) = self.state.visit(&visit) else { return Ok(()) };
-        for hook in state.configured.iter().chain(&state.added) {
-            visit.call(&hook.function)?;
-            visit.call(&hook.begin)?;
-        }
-        Ok(())
+        state.configured.iter().chain(&state.added).try_for_each(|hook| visit.call(hook))
     }
 
     fn __clear__(&self, py: Python<'_>) {
@@ -183,17 +241,17 @@ pub(crate) fn functions(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<Py
 #[pyclass(frozen, module = "ritellm._core")]
 pub(crate) struct HookHandle {
     list: Py<HookList>,
-    hook: Arc<Hook>,
+    hook: Py<Hook>,
 }
 
 #[pymethods]
 impl HookHandle {
     /// Removes the function: it is not called any more, not even for calls in flight. To remove it twice does nothing.
     fn remove(&self, py: Python<'_>) {
-        self.hook.is_removed.store(true, Ordering::Relaxed);
+        self.hook.get().is_removed.store(true, Ordering::Relaxed);
         let removed = {
             let added = &mut self.list.get().state.lock(py).added;
-            added.iter().position(|hook| Arc::ptr_eq(hook, &self.hook)).map(|at| added.remove(at))
+            added.iter().position(|hook| hook.is(&self.hook)).map(|at| added.remove(at))
         };
         // Not under the lock: to drop it may run Python code.
         drop(removed);
@@ -209,7 +267,8 @@ impl HookHandle {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.list)
+        visit.call(&self.list)?;
+        visit.call(&self.hook)
     }
 }
 

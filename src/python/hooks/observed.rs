@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFloat, PyInt, PyString};
+use smallvec::SmallVec;
 
-use super::list::{Counts, Snapshot};
+use super::list::{Counts, Snapshot, ends_program};
 use crate::catalog::Catalog;
-use crate::client::AttemptLog;
+use crate::client::{AttemptLog, Fields};
 use crate::python::errors::wrong;
 use crate::python::values;
 use crate::router::target::Target;
@@ -50,36 +52,47 @@ pub(crate) struct Asked {
 
 impl Observed {
     /// Calls the functions that hooks have called before a call. What they return is a tuple of a token, which the hook gets
-    /// with the record, and a dict of header fields to add to the request, or `None`. Returns the dicts.
+    /// with the record, and a dict of header fields to add to the request, or `None`. Returns the fields, which `read` reads. An
+    /// exception of a function, or what is no such tuple, is reported and harms no call.
     ///
     /// # Errors
     ///
-    /// Exceptions of the functions.
-    pub fn begin<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let mut fields = Vec::new();
-        if self.hooks.iter().all(|hook| hook.begin.is_none()) {
+    /// `MemoryError`, and a function's `KeyboardInterrupt` and `SystemExit`.
+    pub fn begin(&mut self, py: Python<'_>, read: fn(&Bound<'_, PyAny>) -> PyResult<Fields>) -> PyResult<Fields> {
+        let mut fields = Fields::new();
+        let begins: SmallVec<[_; 2]> = self.hooks.iter().map(|hook| hook.get().begin(py)).collect();
+        if begins.iter().all(Option::is_none) {
             return Ok(fields);
         }
-        for hook in &self.hooks {
-            let token = match &hook.begin {
-                None => None,
-                Some(begin) => {
-                    let operation = self.asked.operation.spec().name;
-                    let asked = (values::string(py, operation)?, &self.asked.model, self.asked.provider());
-                    let begun = begin.bind(py).call1(asked).and_then(|begun| begun.extract());
-                    // What it raises harms no call.
-                    let begun: Option<(Bound<'py, PyAny>, Bound<'py, PyAny>)> = begun.ok();
-                    begun.map(|(token, headers)| {
-                        if !headers.is_none() {
-                            fields.push(headers);
-                        }
-                        token.unbind()
-                    })
+        let operation = values::string(py, self.asked.operation.spec().name)?;
+        for (hook, begin) in self.hooks.iter().zip(begins) {
+            let mut token = None;
+            if let Some(begin) = begin {
+                let mut begun = || -> PyResult<_> {
+                    let begun = begin.bind(py).call1((&operation, &self.asked.model, self.asked.provider()))?;
+                    let (known, headers): (Bound<'_, PyAny>, Bound<'_, PyAny>) = begun.extract()?;
+                    // Also where the fields cannot be sent: what has begun ends.
+                    token = Some(known.unbind());
+                    if headers.is_none() { Ok(Fields::new()) } else { read(&headers) }
+                };
+                match begun() {
+                    Ok(more) => fields.extend(more),
+                    Err(error) if ends_program(py, &error) => return Err(error),
+                    Err(error) => hook.get().report(py, &self.counts, &error),
                 }
-            };
+            }
             self.tokens.push(token);
         }
         Ok(fields)
+    }
+}
+
+impl Observed {
+    /// Shows the garbage collector what it refers to.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.hooks.iter().try_for_each(|hook| visit.call(hook))?;
+        self.tokens.iter().try_for_each(|token| visit.call(token))?;
+        visit.call(&self.asked.context)
     }
 }
 

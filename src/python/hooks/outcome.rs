@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 
 use super::observed::Asked;
 use crate::bulk::outcome::Outcome as RowOutcome;
 use crate::client::{host, usage_so_far};
-use crate::python::gil_cell::GilCell;
 use crate::python::intern::intern;
-use crate::python::meta::Meta;
-use crate::python::stack;
-use crate::python::streams::consumer::Local;
 use crate::types::answer;
 use crate::types::operation::Streaming;
 use crate::types::params::Params;
@@ -25,24 +22,24 @@ use crate::types::usage::Usage;
 /// How a call ended.
 pub(crate) enum Ended {
     /// With a whole answer.
-    Answered { meta: Py<Meta>, body: Bytes },
+    Answered { meta: Box<answer::Meta>, body: Bytes },
     /// With an exception.
-    Failed { error: PyErr, record: Option<Box<CallRecord>> },
+    Failed { error: Py<PyBaseException>, record: Option<Box<CallRecord>> },
     /// Its caller gave it up before there was an answer.
     Aborted,
     /// It was a stream.
     Stream(Box<EndedStream>),
     /// It was a row of a job.
-    Row(Box<RowOutcome>, Option<PyErr>),
+    Row(Box<RowOutcome>, Option<Py<PyBaseException>>),
 }
 
 /// A stream that is over.
 pub(crate) struct EndedStream {
     pub meta: answer::Meta,
-    /// State of the consumer, which has what was accumulated.
-    pub local: Arc<GilCell<Local>>,
+    /// The answer accumulated so far, as JSON.
+    pub completion: Bytes,
     /// Why it broke.
-    pub error: Option<(PyErr, Option<Box<CallRecord>>)>,
+    pub error: Option<(Py<PyBaseException>, Option<Box<CallRecord>>)>,
     /// True if its caller left it before its end.
     pub is_left: bool,
 }
@@ -66,7 +63,7 @@ pub(crate) struct Facts {
 
 impl Ended {
     /// Returns the exception with which the call failed.
-    pub fn error(&self) -> Option<&PyErr> {
+    pub fn error(&self) -> Option<&Py<PyBaseException>> {
         match self {
             Self::Failed { error, .. } => Some(error),
             Self::Stream(stream) => stream.error.as_ref().map(|(error, _)| error),
@@ -76,11 +73,11 @@ impl Ended {
     }
 
     /// Returns the answer as JSON, as far as it came.
-    pub fn body(&self, py: Python<'_>) -> Option<Bytes> {
+    pub fn body(&self) -> Option<&Bytes> {
         match self {
-            Self::Answered { body, .. } => Some(body.clone()),
-            Self::Stream(stream) => Some(stream.completion(py)),
-            Self::Row(outcome, _) => outcome.response.as_ref().map(|response| response.body.clone()),
+            Self::Answered { body, .. } => Some(body),
+            Self::Stream(stream) => Some(&stream.completion),
+            Self::Row(outcome, _) => outcome.response.as_ref().map(|response| &response.body),
             _ => None,
         }
     }
@@ -95,7 +92,7 @@ impl Ended {
         total: Duration,
     ) -> Facts {
         let mut facts = match self {
-            Self::Answered { meta, .. } => Facts::of_meta(&meta.get().core(), "success"),
+            Self::Answered { meta, .. } => Facts::of_meta(meta, "success"),
             Self::Failed { error, record } => Facts::of_error(py, asked, error, record.as_deref(), "failed"),
             Self::Aborted => {
                 Facts { record: asked.aborted(failed.to_vec(), total), ..Facts::of_asked(asked, "aborted") }
@@ -103,8 +100,8 @@ impl Ended {
             Self::Stream(stream) => stream.facts(py, asked, params),
             Self::Row(outcome, _) => Facts::of_row(outcome),
         };
-        if let Some(body) = self.body(py) {
-            facts.told = Told::of(asked.operation, &body);
+        if let Some(body) = self.body() {
+            facts.told = Told::of(asked.operation, body);
         }
         facts.record.total = facts.record.total.max(total);
         for attempt in &mut facts.record.attempts {
@@ -117,11 +114,6 @@ impl Ended {
 }
 
 impl EndedStream {
-    fn completion(&self, py: Python<'_>) -> Bytes {
-        let mut local = self.local.lock(py);
-        stack::with_room(|| local.so_far.completion())
-    }
-
     fn facts(&self, py: Python<'_>, asked: &Asked, params: &Params) -> Facts {
         let outcome = match (&self.error, self.is_left) {
             (Some(_), _) => "failed",
@@ -139,7 +131,7 @@ impl EndedStream {
             && outcome != "success"
             && matches!(asked.operation.spec().streaming, Streaming::Chunks | Streaming::Events)
         {
-            let usage = usage_so_far(asked.operation, params, &self.completion(py));
+            let usage = usage_so_far(asked.operation, params, &self.completion);
             facts.record.usage = Some(usage);
             facts.record.cost = asked.cost(&facts.provider, &facts.provider_model, &usage);
             facts.is_estimated = true;
@@ -182,11 +174,11 @@ impl Facts {
     fn of_error(
         py: Python<'_>,
         asked: &Asked,
-        error: &PyErr,
+        error: &Py<PyBaseException>,
         record: Option<&CallRecord>,
         outcome: &'static str,
     ) -> Self {
-        let value = error.value(py);
+        let value = error.bind(py);
         let text =
             |name: PyResult<Bound<'_, PyAny>>| name.and_then(|name| name.extract::<Option<String>>()).ok().flatten();
         let record = record.cloned().unwrap_or_default();

@@ -1,9 +1,10 @@
 //! `CallRecord`: what a hook gets of a call.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
@@ -36,11 +37,11 @@ const SETTINGS: &[&str] = &[
 const STRUCTURED: &[&str] = &["modalities", "reasoning", "stop", "stream_options", "thinking"];
 
 /// A call that has ended, for the records of its hooks.
+#[pyclass(frozen, module = "ritellm._core")]
 pub(crate) struct Call {
     pub asked: Asked,
-    /// Parameters of the request, the input among them.
-    params: GilCell<Params>,
-    ended: GilCell<Ended>,
+    /// Cloned before it is read: to read it may run Python code, which may read the record.
+    content: GilCell<Arc<Content>>,
     /// Attempts that failed, as they were seen while the call was under way.
     failed: Vec<AttemptRecord>,
     total: Duration,
@@ -49,6 +50,15 @@ pub(crate) struct Call {
     settings: OnceLock<String>,
     /// Number and id of the row of a job.
     row: Option<(u64, Option<Box<str>>)>,
+    /// Number of records of it.
+    records: AtomicUsize,
+}
+
+/// What was asked and how it ended. Of a record that is kept, without what its hook did not ask for.
+struct Content {
+    /// Parameters of the request, the input among them.
+    params: Params,
+    ended: Ended,
 }
 
 impl Call {
@@ -60,25 +70,38 @@ impl Call {
         row: Option<(u64, Option<Box<str>>)>,
     ) -> Self {
         let total = asked.begun.elapsed();
-        let params = GilCell::new(std::mem::take(&mut asked.params));
-        let ended = GilCell::new(ended);
-        Self { asked, params, ended, failed, total, facts: OnceLock::new(), settings: OnceLock::new(), row }
+        let content = GilCell::new(Arc::new(Content { params: std::mem::take(&mut asked.params), ended }));
+        Self {
+            asked,
+            content,
+            failed,
+            total,
+            facts: OnceLock::new(),
+            settings: OnceLock::new(),
+            row,
+            records: AtomicUsize::new(0),
+        }
+    }
+
+    fn content(&self, py: Python<'_>) -> Arc<Content> {
+        self.content.lock(py).clone()
     }
 
     fn facts(&self, py: Python<'_>) -> &Facts {
         if let Some(facts) = self.facts.get() {
             return facts;
         }
-        let facts = self.ended.lock(py).facts(py, &self.asked, &self.params.lock(py), &self.failed, self.total);
+        let content = self.content(py);
+        let facts = content.ended.facts(py, &self.asked, &content.params, &self.failed, self.total);
         self.facts.get_or_init(|| facts)
     }
 
     /// Returns the parameters that say nothing of the content, as JSON.
     fn settings(&self, py: Python<'_>) -> &str {
         self.settings.get_or_init(|| {
-            let params = self.params.lock(py);
+            let content = self.content(py);
             let mut shown = Params::default();
-            for (name, value) in params.iter().filter(|(name, _)| *name != self.asked.operation.spec().input) {
+            for (name, value) in content.params.iter().filter(|(name, _)| *name != self.asked.operation.spec().input) {
                 let is_shown = match value.first() {
                     Some(b'"') => SETTINGS.contains(&name),
                     Some(b'[' | b'{') => STRUCTURED.contains(&name),
@@ -92,6 +115,11 @@ impl Call {
         })
     }
 
+    /// Returns true if somebody keeps a record of it.
+    pub fn has_records(&self) -> bool {
+        self.records.load(Ordering::Relaxed) > 0
+    }
+
     /// Keeps of the call what its record shows, which `content` may be part of.
     pub fn settle(&self, py: Python<'_>, content: bool) {
         self.facts(py);
@@ -99,19 +127,26 @@ impl Call {
         if content {
             return;
         }
-        let mut ended = self.ended.lock(py);
-        let rest = match &*ended {
-            Ended::Answered { meta, .. } => Ended::Answered { meta: meta.clone_ref(py), body: Bytes::new() },
-            other => match other.error() {
-                Some(error) => Ended::Failed { error: error.clone_ref(py), record: None },
-                None => Ended::Aborted,
-            },
+        let ended = match self.content(py).ended.error() {
+            Some(error) => Ended::Failed { error: error.clone_ref(py), record: None },
+            None => Ended::Aborted,
         };
-        let before = std::mem::replace(&mut *ended, rest);
-        drop(ended);
-        let params = std::mem::take(&mut *self.params.lock(py));
-        // Not under the lock: to drop them may run Python code.
-        drop((before, params));
+        let rest = Arc::new(Content { params: Params::default(), ended });
+        let before = std::mem::replace(&mut *self.content.lock(py), rest);
+        // Not under the lock: to drop it may run Python code.
+        drop(before);
+    }
+}
+
+#[pymethods]
+impl Call {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.asked.context)?;
+        match self.content.visit(&visit) {
+            // One that is being read is held from elsewhere, too.
+            Some(content) if Arc::strong_count(&content) == 1 => visit.call(content.ended.error()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -130,27 +165,39 @@ fn object_of(params: &Params) -> String {
 /// What a hook gets of a call.
 #[pyclass(frozen, name = "CallRecord", module = "ritellm._core")]
 pub(crate) struct Record {
-    call: Arc<Call>,
+    call: Py<Call>,
     /// True if it has the content.
     content: bool,
 }
 
 impl Record {
-    pub fn new(call: Arc<Call>, content: bool) -> Self {
+    /// Makes a record, with the content of the call if `content` says so.
+    pub fn new(call: Py<Call>, content: bool) -> Self {
+        call.get().records.fetch_add(1, Ordering::Relaxed);
         Self { call, content }
     }
 
+    fn call(&self) -> &Call {
+        self.call.get()
+    }
+
     fn facts(&self, py: Python<'_>) -> &Facts {
-        self.call.facts(py)
+        self.call().facts(py)
     }
 
     /// Decodes a text of the request without the secrets in its parameters.
     fn decode<'py>(&self, py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyAny>> {
         let mut secrets = Secrets::default();
-        self.call.params.lock(py).iter().for_each(|(name, value)| secrets.add_member(name, value));
+        self.call().content(py).params.iter().for_each(|(name, value)| secrets.add_member(name, value));
         let mut json = json.to_owned();
         secrets.redactor().hide(&mut json);
         decode::decode(py, json.as_bytes(), Class::Object)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.call().records.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -172,19 +219,19 @@ impl Record {
     /// Name of the operation: ``"chat"``, ``"responses"``, ``"embedding"`` …
     #[getter]
     fn operation<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        values::string(py, self.call.asked.operation.spec().name)
+        values::string(py, self.call().asked.operation.spec().name)
     }
 
     /// The model as the caller named it, or the provider of an operation without one.
     #[getter]
     fn model(&self, py: Python<'_>) -> Py<PyString> {
-        self.call.asked.model.clone_ref(py)
+        self.call().asked.model.clone_ref(py)
     }
 
     /// True if a stream was asked for.
     #[getter]
     fn stream(&self) -> bool {
-        self.call.asked.is_stream
+        self.call().asked.is_stream
     }
 
     /// How the call ended.
@@ -229,7 +276,7 @@ impl Record {
         let facts = self.facts(py);
         let attempts = &facts.record.attempts;
         let last = attempts.iter().rev().find_map(|attempt| attempt.host.clone());
-        text(py, last.or_else(|| self.call.asked.host(facts.deployment.as_deref())).as_deref())
+        text(py, last.or_else(|| self.call().asked.host(facts.deployment.as_deref())).as_deref())
     }
 
     /// HTTP status of the last answer.
@@ -259,7 +306,7 @@ impl Record {
     /// Time of the call, in seconds since 1970.
     #[getter]
     fn started<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let since = self.call.asked.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self.call().asked.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         values::float(py, since.as_secs_f64())
     }
 
@@ -326,13 +373,13 @@ impl Record {
     /// The exception that the caller got.
     #[getter]
     fn error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.call.ended.lock(py).error().map(|error| error.value(py).clone().into_any().unbind())
+        self.call().content(py).ended.error().map(|error| error.clone_ref(py).into_any())
     }
 
     /// The tags of the client.
     #[getter]
     fn tags<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        match &self.call.asked.tags {
+        match &self.call().asked.tags {
             Some(tags) => tags.bind(py).copy(),
             None => values::dict(py),
         }
@@ -348,10 +395,10 @@ impl Record {
     #[getter]
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if !self.content {
-            return decode::decode(py, self.call.settings(py).as_bytes(), Class::Object);
+            return decode::decode(py, self.call().settings(py).as_bytes(), Class::Object);
         }
-        let mut params = self.call.params.lock(py).clone();
-        params.remove(self.call.asked.operation.spec().input);
+        let mut params = self.call().content(py).params.clone();
+        params.remove(self.call().asked.operation.spec().input);
         self.decode(py, &object_of(&params))
     }
 
@@ -361,40 +408,39 @@ impl Record {
         if !self.content {
             return Ok(None);
         }
-        let name = self.call.asked.operation.spec().input;
-        let input = self.call.params.lock(py).get(name).map(|json| String::from_utf8_lossy(json).into_owned());
+        let name = self.call().asked.operation.spec().input;
+        let input = self.call().content(py).params.get(name).map(|json| String::from_utf8_lossy(json).into_owned());
         input.map(|json| self.decode(py, &json)).transpose()
     }
 
     /// What was answered, as far as it came, if the hook asked for content.
     #[getter]
     fn output<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let asked = &self.call.asked;
+        let asked = &self.call().asked;
         if !self.content || asked.operation.spec().output == Output::Binary {
             return Ok(None);
         }
-        let body = self.call.ended.lock(py).body(py);
-        body.filter(|body| !body.is_empty() && **body != *b"null")
-            .map(|body| decode::decode(py, &body, Class::of_answer(asked.operation)))
-            .transpose()
+        let content = self.call().content(py);
+        let body = content.ended.body().filter(|body| !body.is_empty() && ***body != *b"null");
+        body.map(|body| decode::decode(py, body, Class::of_answer(asked.operation))).transpose()
     }
 
     /// Number of the row of a job, from 0.
     #[getter]
     fn row(&self) -> Option<u64> {
-        self.call.row.as_ref().map(|(number, _)| *number)
+        self.call().row.as_ref().map(|(number, _)| *number)
     }
 
     /// The row's own id.
     #[getter]
     fn row_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
-        text(py, self.call.row.as_ref().and_then(|(_, id)| id.as_deref()))
+        text(py, self.call().row.as_ref().and_then(|(_, id)| id.as_deref()))
     }
 
     /// The context of the call, with the contextvars of its caller. Hooks run in it.
     #[getter]
     fn context(&self, py: Python<'_>) -> Py<PyAny> {
-        self.call.asked.context.clone_ref(py)
+        self.call().asked.context.clone_ref(py)
     }
 
     /// Returns a dict of what JSON has a form for: the error is its class and its message.
@@ -423,14 +469,18 @@ impl Record {
     fn __repr__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let facts = self.facts(py);
         let shown = format!(
-            "<CallRecord {} {} {}, {} {:.3} s>",
-            self.call.asked.operation.spec().name,
-            self.call.asked.model.bind(py).to_str()?,
+            "<CallRecord {} {} {}, {}{:.3} s>",
+            self.call().asked.operation.spec().name,
+            self.call().asked.model.bind(py).to_str()?,
             facts.outcome,
             if facts.record.retries == 0 { String::new() } else { format!("{} retries, ", facts.record.retries) },
             facts.record.total.as_secs_f64()
         );
-        values::string(py, &shown.replace(",  ", ", "))
+        values::string(py, &shown)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.call)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Instant, UNIX_EPOCH};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
-use super::background::{self, Item};
+use super::background::{Item, Queue};
 use super::delivery::Pending;
 use super::list::{Counts, Snapshot};
 use super::observed::{Asked, Observed};
@@ -45,13 +45,16 @@ struct EndedRow {
     base_url: Arc<str>,
 }
 
-/// The observer of a job's rows.
-pub(crate) struct JobObserver(pub Arc<JobHooks>);
+/// The observer of a job's rows. It knows the queue, which only attached threads may look for.
+pub(crate) struct JobObserver {
+    pub job: Arc<JobHooks>,
+    pub queue: Arc<Queue>,
+}
 
 impl RowObserver for JobObserver {
     fn ended(&self, outcome: &Outcome, call: Option<&Call>) {
-        background::put(Box::new(EndedRow {
-            job: self.0.clone(),
+        self.queue.put(Box::new(EndedRow {
+            job: self.job.clone(),
             outcome: Box::new(outcome.clone()),
             params: call.map(|call| call.request.params.clone()).unwrap_or_default(),
             provider: call.map_or("", |call| call.deployment.provider.row().name),
@@ -60,15 +63,20 @@ impl RowObserver for JobObserver {
     }
 }
 
-impl Item for EndedRow {
-    fn deliver(self: Box<Self>, py: Python<'_>) -> PyResult<()> {
-        let Self { job, outcome, params, provider, base_url } = *self;
+impl EndedRow {
+    /// Makes the delivery of the record.
+    ///
+    /// # Errors
+    ///
+    /// `MemoryError`.
+    fn pending(self, py: Python<'_>) -> PyResult<Pending> {
+        let Self { job, outcome, params, provider, base_url } = self;
         let model = match &job.model {
             Some(model) => model.clone_ref(py),
             None => values::string(py, &format!("{}/{}", outcome.provider, outcome.model))?.unbind(),
         };
         let error = match &outcome.failure {
-            Some(_) => Some(PyErr::from_value(failure_of(py, (*outcome).clone())?)),
+            Some(_) => Some(PyErr::from_value(failure_of(py, (*outcome).clone())?).into_value(py)),
             None => None,
         };
         let now = Instant::now();
@@ -87,11 +95,25 @@ impl Item for EndedRow {
             begun: now,
             started: UNIX_EPOCH + outcome.started,
         };
-        let (hooks, counts) = (job.hooks.clone(), job.counts.clone());
+        let hooks = job.hooks.iter().map(|hook| hook.clone_ref(py)).collect();
+        let counts = job.counts.clone();
         let attempts = Arc::new(AttemptLog::new(false, true));
         let observed = Observed { asked, hooks, tokens: Vec::new(), counts, attempts };
         let row = Some((outcome.number, outcome.id.clone()));
-        Pending::new(observed, Ended::Row(outcome, error), row).deliver(py)
+        Pending::new(py, observed, Ended::Row(outcome, error), row)
+    }
+}
+
+impl Item for EndedRow {
+    fn deliver(self: Box<Self>, py: Python<'_>) {
+        let job = self.job.clone();
+        match self.pending(py) {
+            Ok(pending) => Box::new(pending).deliver(py),
+            Err(error) => {
+                job.counts.dropped.fetch_add(1, Ordering::Relaxed);
+                error.write_unraisable(py, None);
+            }
+        }
     }
 
     fn drop_record(&self) {

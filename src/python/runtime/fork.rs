@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 static FORK_EPOCH: AtomicU64 = AtomicU64::new(0);
+static FORKS: AtomicU64 = AtomicU64::new(0);
 
 /// Returns the number of forks between this process and the one that imported the package, plus the number of times that
 /// the network thread lost its descriptors.
@@ -15,6 +16,12 @@ static FORK_EPOCH: AtomicU64 = AtomicU64::new(0);
 /// other files by now. It must be neither used nor dropped.
 pub(crate) fn fork_epoch() -> u64 {
     FORK_EPOCH.load(Ordering::Relaxed)
+}
+
+/// Returns the number of forks between this process and the one that imported the package. Unlike [`fork_epoch`], it tells
+/// processes apart and nothing else.
+pub(crate) fn fork_count() -> u64 {
+    FORKS.load(Ordering::Relaxed)
 }
 
 /// Begins a new epoch.
@@ -52,8 +59,9 @@ pub(super) fn end_fork_in_parent() {
     FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// Resets both flags in the child process, whose only thread is the calling one.
+/// Counts the fork and resets both flags in the child process, whose only thread is the calling one.
 pub(super) fn end_fork_in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
     FORKING.store(0, Ordering::SeqCst);
     WORKING.store(false, Ordering::SeqCst);
     JOBS_WORKING.store(0, Ordering::SeqCst);

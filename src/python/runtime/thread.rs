@@ -21,7 +21,7 @@ pub(crate) enum Refused {
     /// The descriptors of the thread have been closed. What the job was made with is of no use any more.
     Lost(Task),
     /// There is no thread, and none can be started: the process has used up its descriptors, memory or threads.
-    Unstarted(std::io::Error),
+    Unstarted(Task, std::io::Error),
 }
 
 /// Hands a job to the network thread. A burst of jobs wakes the thread once, and only if it sleeps.
@@ -30,7 +30,10 @@ pub(crate) enum Refused {
 ///
 /// [`Refused`] if the job is not begun.
 pub(crate) fn spawn(job: Task) -> Result<(), Refused> {
-    let runtime = runtime().map_err(Refused::Unstarted)?;
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return Err(Refused::Unstarted(job, error)),
+    };
     let mut jobs = runtime.jobs.lock().unwrap_or_else(PoisonError::into_inner);
     jobs.push(job);
     if jobs.len() > 1 {

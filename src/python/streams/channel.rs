@@ -66,12 +66,12 @@ impl ChunkChannel {
         Self { state: Mutex::new(state), ..Self::default() }
     }
 
-    /// Fills the channel until the stream ends. To be run on the network thread.
-    pub async fn fill<S: ChunkSource>(&self, stream: &mut S) {
+    /// Fills the channel until the stream ends. To be run on the network thread. What is known of the first chunk of a stream
+    /// that `is_observed` is told at once, in case that its caller leaves it.
+    pub async fn fill<S: ChunkSource>(&self, stream: &mut S, is_observed: bool) {
         let mut chunks = Vec::new();
         let mut retries = stream.meta().retries;
-        // What is known of the first chunk is told at once, in case that the stream is left.
-        let mut is_told = false;
+        let mut is_told = !is_observed;
         loop {
             let more = stream.next(&mut chunks).await;
             let ended = !matches!(more, Ok(true));

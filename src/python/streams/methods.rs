@@ -10,6 +10,7 @@ use super::made::stream_of;
 use super::next_chunk::NextChunk;
 use super::stream::Stream;
 use crate::python::asyncio::done::Done;
+use crate::python::call::watch::Watch;
 use crate::python::errors::wrong;
 use crate::python::hooks::delivery::Place;
 use crate::python::intern::intern;
@@ -155,6 +156,9 @@ impl Stream {
         if let Some(decoded) = self.decoded.visit(&visit) {
             decoded.first.iter().chain(decoded.rest.iter().flatten()).try_for_each(|chunk| visit.call(chunk))?;
         }
+        if let Some(watch) = self.watch() {
+            Watch::traverse(watch, &visit)?;
+        }
         self.decoder.visit(&visit).map_or(Ok(()), |decoder| decoder.traverse(&visit))
     }
 
@@ -182,10 +186,7 @@ impl Stream {
         if !slf.get().accumulates() {
             return Err(PyAttributeError::new_err("a stream of bytes or of a batch's results has no completion"));
         }
-        let so_far = {
-            let mut local = slf.get().local.lock(slf.py());
-            stack::with_room(|| local.so_far.completion())
-        };
+        let so_far = slf.get().completion_so_far(slf.py());
         let completion = accumulate::of_json(slf.py(), &so_far, slf.get().operation)?;
         set_slot(&completion, intern!(slf.py(), "meta"), &Self::meta(slf)?.into_any())?;
         Ok(completion)

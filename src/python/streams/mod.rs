@@ -5,7 +5,6 @@
 
 pub(crate) mod channel;
 pub(crate) mod chunk_iterator;
-pub(crate) mod consumer;
 mod made;
 pub(crate) mod methods;
 pub(crate) mod next_chunk;

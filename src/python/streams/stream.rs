@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{ChunkChannel, MOST_KEPT};
-use super::consumer::Local;
-use crate::client::ChunkSource;
+use crate::client::{Chunk, ChunkSource};
 use crate::error::{Error, ErrorKind};
 use crate::python::call::handle::CallHandle;
+use crate::python::call::watch::Watch;
 use crate::python::errors::exception;
 use crate::python::gil_cell::GilCell;
 use crate::python::hooks::delivery::{self, Place};
@@ -48,8 +48,7 @@ pub(crate) struct Stream {
     pub(super) meta: answer::Meta,
     pub(super) operation: Operation,
     streaming: Streaming,
-    /// Shared with the record of the call, which reads it when the stream is over.
-    pub(super) local: Arc<GilCell<Local>>,
+    pub(super) local: GilCell<Local>,
     /// Decoded for consumers that have an awaitable and have not awaited it yet: the next chunks, or the next exception.
     pub(super) decoded: GilCell<Decoded>,
     pub(super) decoder: GilCell<ChunkTemplates>,
@@ -61,6 +60,21 @@ pub(crate) struct Stream {
     pub(super) fork_epoch: u64,
     /// Type that the answer is read as, of `_structured`.
     pub(super) format: GilCell<Option<Py<PyAny>>>,
+}
+
+/// State of the consumer.
+pub(super) struct Local {
+    /// Chunks that were taken out of the channel and not given out yet.
+    pub chunks: VecDeque<Chunk>,
+    /// Number of chunks that were taken out of the channel since a task has waited.
+    pub without_turn: usize,
+    /// The completion accumulated so far.
+    pub so_far: Snapshot,
+    /// True if nothing more will be taken out of the channel.
+    pub over: bool,
+    /// True if the stream is over because a loop was left, and not by its end: whoever reads on must not take it for
+    /// complete.
+    pub left: bool,
 }
 
 /// Chunks that are decoded and not given out yet.
@@ -127,13 +141,13 @@ impl Stream {
             meta,
             operation,
             streaming: operation.spec().streaming,
-            local: Arc::new(GilCell::new(Local {
+            local: GilCell::new(Local {
                 chunks: VecDeque::new(),
                 without_turn: 0,
                 so_far: Snapshot::new(operation),
                 over: false,
                 left: false,
-            })),
+            }),
             decoded: GilCell::default(),
             decoder: GilCell::default(),
             loops: AtomicUsize::new(0),
@@ -267,7 +281,13 @@ impl Stream {
             // With the error that the caller gets.
             let observed = self.handle.watch.as_ref().and_then(|watch| watch.take());
             self.stop(py, Place::Thread);
+            let observe = |raised: &PyErr| {
+                if let Some(observed) = observed {
+                    self.observe(py, observed, Some((raised.clone_ref(py), None)), false, Place::Thread);
+                }
+            };
             if error.is_instance_of::<PyMemoryError>(py) {
+                observe(&error);
                 return error;
             }
             let mut invalid = Error::new(
@@ -279,9 +299,7 @@ impl Stream {
             invalid.body = Some(chunk.clone());
             stack::with_room(|| invalid.hide(&self.meta.secrets.redactor()));
             let raised = exception(py, invalid);
-            if let Some(observed) = observed {
-                self.observe(py, observed, Some((raised.clone_ref(py), None)), false, Place::Thread);
-            }
+            observe(&raised);
             raised
         })
     }
@@ -301,6 +319,11 @@ impl Stream {
         }
     }
 
+    /// Those who want to know what becomes of the call.
+    pub(super) fn watch(&self) -> Option<&Arc<Watch>> {
+        self.handle.watch.as_ref()
+    }
+
     /// Returns true if the pieces of the stream make up an answer.
     pub fn accumulates(&self) -> bool {
         matches!(self.streaming, Streaming::Chunks | Streaming::Events)
@@ -315,20 +338,23 @@ impl Stream {
         self.release(py);
         let is_incomplete = error.kind == ErrorKind::IncompleteStream;
         let record = if self.handle.watch.is_some() { error.record.clone() } else { None };
-        let raised = exception(py, error);
-        self.observe_end(py, Some((raised.clone_ref(py), record)), false, Place::Thread);
+        let mut raised = exception(py, error);
         if is_incomplete && self.accumulates() {
-            let mut local = self.local.lock(py);
-            let so_far = stack::with_room(|| local.so_far.completion());
-            drop(local);
+            let so_far = self.completion_so_far(py);
             let set = |completion| raised.value(py).setattr(intern!(py, "completion"), completion);
-            if let Err(error) =
-                accumulate::redacted(py, so_far, self.operation, &self.meta.secrets.redactor()).and_then(set)
-            {
-                return error;
+            let completed = accumulate::redacted(py, so_far, self.operation, &self.meta.secrets.redactor());
+            if let Err(error) = completed.and_then(set) {
+                raised = error;
             }
         }
+        self.observe_end(py, Some((raised.clone_ref(py), record)), false, Place::Thread);
         raised
+    }
+
+    /// Returns the response accumulated so far, as JSON.
+    pub(super) fn completion_so_far(&self, py: Python<'_>) -> Bytes {
+        let mut local = self.local.lock(py);
+        stack::with_room(|| local.so_far.completion())
     }
 
     /// Ends the stream: an unfinished request is aborted, and nothing more is given out.
@@ -375,10 +401,13 @@ impl Stream {
     #[cold]
     fn observe(&self, py: Python<'_>, observed: Box<Observed>, error: StreamError, is_left: bool, place: Place) {
         let mut meta = self.latest_meta().unwrap_or_else(|| self.meta.clone());
-        if let Some(record) = &mut meta.record {
+        if let Some(record) = &mut meta.record
+            && self.fork_epoch == fork_epoch()
+        {
             record.chunks = record.chunks.max(self.channel.lock().received);
         }
-        let ended = EndedStream { meta, local: self.local.clone(), error, is_left };
+        let error = error.map(|(error, record)| (error.into_value(py), record));
+        let ended = EndedStream { meta, completion: self.completion_so_far(py), error, is_left };
         delivery::push(py, observed, Ended::Stream(Box::new(ended)), place);
     }
 
