@@ -226,17 +226,19 @@ impl Client {
         if call.request.structured.is_some() {
             ask_for_structured_output(&call.deployment, &mut call.request);
         }
-        let (mut state, _in_flight) = self.begin(call)?;
+        let (mut state, in_flight) = self.begin(call)?;
         self.find_credentials(call, &mut state).await?;
         let endpoint = call.deployment.endpoint(&call.request).map_err(|error| state.finished(call, error))?;
         let parts = endpoint.parts(&call.request).map_err(|error| state.finished(call, error))?;
-        // For the halves of a request that turns out to be too large.
-        let again =
-            (call.request.operation == Operation::Embedding).then(|| (state.stats.clone(), state.deadline.end()));
+        let end = state.deadline.end();
         let (mut answer, usage) = match parts.is_empty() {
-            true => match (self.exchange(call, endpoint, state).await, again) {
-                (Err(error), Some(again)) => Box::pin(self.call_in_halves(call, endpoint, error, again)).await?,
-                (answered, _) => answered?,
+            true => match self.exchange(call, endpoint, state).await {
+                Ok(answered) => answered,
+                // It may be sent in halves if it was too large.
+                Err(error) if call.request.operation == Operation::Embedding => {
+                    Box::pin(self.call_in_halves(call, endpoint, error, (in_flight.stats(), end))).await?
+                }
+                Err(error) => return Err(error),
             },
             // Boxed: a call should not carry the memory for its parts along.
             false => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def looked_at(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int,
 def test_what_is_there(at_openai: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret-of-mine@proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    assert main(["doctor"]) in (0, 1)
+    monkeypatch.setattr("ritellm._doctor.FEW_FILES", 0)
+    assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
     for topic in ("versions: ritellm ", "packages: ", "processor: ", "proxy: HTTPS_PROXY=http://proxy.example:3128"):
         assert f"ok {topic}" in shown
@@ -47,10 +49,90 @@ def test_advice(
     assert "abcdef" not in str(found) and "quoted" not in str(found)
 
 
+MALFORMED = (
+    "http:/me:secret-1@proxy.example",
+    "http://me:secret-1@[::1",
+    "http://me:sec/ret-1@proxy.example",
+    "http://me:secret-1@proxy.example:port",
+    "me:secret-1@proxy.example:99999",
+    "http://me:secret-1@",
+)
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_address_shows_no_secret(
+    at_openai: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    monkeypatch.setenv("GROQ_BASE_URL", url)
+    _, found = looked_at(capsys)
+    assert "secret" not in str(found) and "ret-1" not in str(found)
+    assert "would be right" in found["proxy: HTTPS_PROXY=***"]
+    assert "begins with https://" in found["address: groq: GROQ_BASE_URL=***"]
+
+
+def test_an_address_is_shown_without_its_secrets(
+    at_openai: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_BASE_URL", "https://me:secret@[fe80::1]:8443/v1?key=secret#secret")
+    _, found = looked_at(capsys)
+    assert found["address: groq: GROQ_BASE_URL=https://[fe80::1]:8443/v1"] is None
+
+
+def test_the_first_key_that_is_not_empty(
+    at_openai: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "")
+    monkeypatch.setenv("AZURE_API_KEY", "k-1234567890")
+    monkeypatch.setenv("GROQ_API_KEY", "")
+    _, found = looked_at(capsys)
+    assert found["key: azure: AZURE_API_KEY is set"] is None
+    assert "key: azure: AZURE_OPENAI_API_KEY is set" not in found
+    assert "empty" in found["key: groq: GROQ_API_KEY is set"]
+
+
+def test_folders_of_certificates(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.pem").touch()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SSL_CERT_DIR", os.pathsep.join(str(tmp_path / name) for name in ("full", "empty", "none")))
+    _, found = looked_at(capsys)
+    assert found[f"certificates: SSL_CERT_DIR={tmp_path}/full: 1 files"] is None
+    assert "empty" in found[f"certificates: SSL_CERT_DIR={tmp_path}/empty: 0 files"]
+    assert "cannot be read" in found[f"certificates: SSL_CERT_DIR={tmp_path}/none"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "text", "advice"),
+    [
+        ((-1, -1), "no limit", None),
+        ((256, -1), "at most 256", "`ulimit -n 65536`"),
+        ((256, 4096), "at most 256", "`ulimit -n 4096`"),
+        ((256, 256), "at most 256", None),
+        ((4096, -1), "at most 4096", None),
+    ],
+)
+def test_open_files(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    limits: tuple[int, int],
+    text: str,
+    advice: str | None,
+) -> None:
+    resource = pytest.importorskip("resource")
+    limits = tuple(resource.RLIM_INFINITY if limit < 0 else limit for limit in limits)  # type: ignore[assignment]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    _, found = looked_at(capsys)
+    said = found[f"open files: {text} (ulimit -n)"]
+    assert said is None if advice is None else advice in said
+
+
 @pytest.mark.parametrize(
     ("answer", "asked", "text", "advice"),
     [
-        (refusal(404, "no such model"), "openai", "answers (404", None),
+        (refusal(404, "no such model"), "openai", "did not refuse the key", None),
         (refusal(401, "wrong key"), "openai", "AuthenticationError", "check the key"),
         (refusal(429, "slow down"), "openai", "RateLimitError", "limits and credit"),
         (refusal(503, "later"), "openai", "ServiceUnavailableError", "status page"),

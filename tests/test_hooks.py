@@ -7,8 +7,10 @@ import contextvars
 import gc
 import json
 import logging
+import os
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,14 @@ from ritellm import CallRecord, Client, IncompleteStreamError, InvalidArgumentEr
 from ritellm.exceptions import BadRequestError
 
 Records = list[CallRecord]
+
+
+def resident() -> int:
+    """Returns the number of bytes of memory that this process has in use."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        pytest.skip("it needs /proc")
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
@@ -201,16 +211,21 @@ class TestRecords:
         assert record.chunks == 2 and record.first_chunk is not None and record.status_code == 200
 
     @pytest.mark.parametrize("how", ["cancelled", "timeout"])
-    async def test_a_task_that_is_cancelled(self, at_openai: Server, client: Client, how: str) -> None:
+    async def test_a_task_that_is_given_up(self, at_openai: Server, client: Client, how: str) -> None:
         at_openai.answer(refusal(503, headers={"retry-after-ms": "1"}), Answer(before=[Stall()]))
         records: Records = []
         client.on_call(records.append)
-        task = asyncio.create_task(client.acompletion(MODEL, MESSAGES))
-        while len(at_openai.requests) < 2:
-            await asyncio.sleep(0.005)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        call = client.acompletion(MODEL, MESSAGES)
+        if how == "timeout":
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call, 0.2)
+        else:
+            task = asyncio.ensure_future(call)
+            while len(at_openai.requests) < 2:
+                await asyncio.sleep(0.005)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
         await asyncio.sleep(0)
         (record,) = records
         assert record.outcome == "aborted" and record.error is None and record.provider == "openai"
@@ -260,11 +275,20 @@ class TestRecords:
         assert record.chunks == len(chunks) and record.usage is not None
         assert record.first_chunk is not None and record.attempts[1].started <= record.first_chunk <= record.total
 
-    def test_a_record_that_is_kept_keeps_no_content(self, at_openai: Server, client: Client) -> None:
-        at_openai.answer(plain("z" * 100_000))
+    @pytest.mark.parametrize("content", [False, True])
+    def test_a_record_that_is_kept_keeps_no_content(self, at_openai: Server, client: Client, content: bool) -> None:
+        at_openai.answer(plain("z" * 1_000_000))
         records: Records = []
-        client.on_call(records.append)
-        client.completion(MODEL, [{"role": "user", "content": "y" * 100_000}])
+        client.on_call(records.append, content=content)
+        messages = [{"role": "user", "content": "y" * 1_000_000}]
+        client.completion(MODEL, messages)
+        before = resident()
+        for _ in range(8):
+            at_openai.requests.clear()
+            client.completion(MODEL, messages)
+        # 2 MB a record with the content, 100 kB without.
+        grown = (resident() - before) / 8
+        assert grown > 1_000_000 if content else grown < 1_000_000
         assert (records[0].finish_reasons, records[0].response_model) == (["stop"], "gpt-4o-mini-2024-07-18")
         assert records[0].usage is not None and records[0].parameters == {}
 

@@ -335,5 +335,6 @@ class TestMetrics:
 
     def test_of_the_package_s_functions(self) -> None:
         assert "ritellm_hook_failures_total 0" in ritellm.metrics()
-        with pytest.raises(ritellm.InvalidArgumentError, match="labels"):
-            ritellm.metrics({"a b": "c"})
+        for name in ("a b", "größe"):
+            with pytest.raises(ritellm.InvalidArgumentError, match="labels"):
+                ritellm.metrics({name: "c"})

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ritellm import __version__, _core
 from ritellm.exceptions import (
@@ -101,19 +101,23 @@ def _files() -> Iterator[Finding]:
         import resource
     except ImportError:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    advice = f"`ulimit -n {min(hard, 65_536)}` lets more calls be in flight" if soft < FEW_FILES < hard else None
+    soft, hard = (
+        None if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_NOFILE)
+    )
+    if soft is None:
+        yield Finding("open files", "no limit (ulimit -n)")
+        return
+    most = 65_536 if hard is None else min(hard, 65_536)
+    advice = f"`ulimit -n {most}` lets more calls be in flight" if soft < FEW_FILES < most else None
     yield Finding("open files", f"at most {soft} (ulimit -n)", advice)
 
 
 def _certificates() -> Iterator[Finding]:
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
     given = [(name, os.environ[name]) for name in names if os.environ.get(name)]
-    for name, path in given:
-        if os.path.isdir(path):
-            count = len(os.listdir(path))
-            yield Finding("certificates", f"{name}={path}: {count} files", None if count else "the folder is empty")
-        else:
+    for name, value in given:
+        # Of these, only the one for folders may name several.
+        for path in filter(None, value.split(os.pathsep) if name == "SSL_CERT_DIR" else [value]):
             yield _bundle(f"{name}={path}", path)
     if given:
         return
@@ -124,20 +128,19 @@ def _certificates() -> Iterator[Finding]:
     elif sys.platform in ("darwin", "win32"):
         yield Finding("certificates", "those of the system")
     else:
-        advice = (
-            "install the package ca-certificates, or name a file in SSL_CERT_FILE: no https:// address can be reached"
-        )
-        yield Finding("certificates", "none found", advice)
+        yield Finding("certificates", "the system has none: Mozilla's of this release are used")
 
 
 def _bundle(name: str, path: str) -> Finding:
     try:
+        if os.path.isdir(path):
+            count = len(os.listdir(path))
+            return Finding("certificates", f"{name}: {count} files", None if count else "the folder is empty")
         with open(path, "rb") as file:
             count = file.read().count(b"BEGIN CERTIFICATE")
-    except OSError as error:
-        return Finding(
-            "certificates", name, f"it cannot be read ({error.strerror}): unset the variable, or mend the path"
-        )
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        return Finding("certificates", name, f"it cannot be read ({why}): unset the variable, or mend the path")
     return Finding("certificates", f"{name}: {count} authorities", None if count else "there is no certificate in it")
 
 
@@ -150,11 +153,9 @@ def _proxies() -> Iterator[Finding]:
             continue
         found = True
         url = os.environ[variable]
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        shown = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        advice = None
-        if parts.scheme not in ("http", "https", "socks5", "socks5h") or not parts.hostname:
-            advice = "http://host:port, https://, socks5:// or socks5h:// would be right"
+        shown = _shown(url if "://" in url else f"http://{url}")
+        is_right = shown.startswith(("http://", "https://", "socks5://", "socks5h://"))
+        advice = None if is_right else "http://host:port, https://, socks5:// or socks5h:// would be right"
         yield Finding("proxy", f"{variable}={shown}", advice)
     if found:
         skipped = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
@@ -180,24 +181,33 @@ def _configuration() -> Iterator[Finding]:
 def _keys() -> Iterator[Finding]:
     found = False
     for row in _core.providers():
-        for variable in row["key_variables"]:
-            if variable in os.environ:
-                found = True
-                yield Finding("key", f"{row['name']}: {variable} is set", _wrong_key(os.environ[variable]))
-                break
-        for variable in row["base_url_variables"]:
-            if os.environ.get(variable):
-                url = urlsplit(os.environ[variable])
-                advice = (
-                    None
-                    if url.scheme in ("http", "https", "http+unix")
-                    else "an address begins with https:// or http://"
-                )
-                shown = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query=""))
-                yield Finding("address", f"{row['name']}: {variable}={shown}", advice)
+        # The first that is not empty is used.
+        known = [variable for variable in row["key_variables"] if variable in os.environ]
+        for variable in sorted(known, key=lambda variable: not os.environ[variable])[:1]:
+            found = True
+            yield Finding("key", f"{row['name']}: {variable} is set", _wrong_key(os.environ[variable]))
+        for variable in filter(os.environ.get, row["base_url_variables"]):
+            shown = _shown(os.environ[variable])
+            is_right = shown.startswith(("http://", "https://", "http+unix://"))
+            advice = None if is_right else "an address begins with https:// or http://, and a host follows"
+            yield Finding("address", f"{row['name']}: {variable}={shown}", advice)
     if not found:
         advice = "set the variable of your provider (`ritellm providers` lists them), or pass api_key="
         yield Finding("key", "no provider's variable is set", advice)
+
+
+def _shown(url: str) -> str:
+    """Returns an address without user, password and query; asterisks for what is none, whose parts nobody can tell apart."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "***"
+    # A path with an @ is the rest of a password with a slash.
+    if not parts.scheme or not host or "@" in parts.path:
+        return "***"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path}"
 
 
 def _wrong_key(key: str) -> str | None:
@@ -240,7 +250,7 @@ def _answer(model: str, timeout: float) -> Finding:
         status: Any = getattr(error, "status_code", None)
         if not name and status in (400, 404, 422):
             seconds = error.attempts[-1]["latency"] if error.attempts else 0.0
-            return Finding("answer", f"{model}: answers ({status}, in {seconds:.3f} s), and takes the key")
+            return Finding("answer", f"{model}: answers ({status}, in {seconds:.3f} s), and did not refuse the key")
         advice = "see the provider's status page" if status and status >= 500 else "check the model's name"
         return Finding("answer", f"{model}: {_first_line(error)}", advice)
     return Finding("answer", f"{model}: answers ({response.meta.status_code}, in {response.meta.latency:.3f} s)")

@@ -54,6 +54,11 @@ class _Families:
         samples = self._families.setdefault(f"ritellm_{name}", (kind, text, []))[2]
         samples.append(f"ritellm_{name}{{{shown}}} {value or 0}" if shown else f"ritellm_{name} {value or 0}")
 
+    def add_all(self, metrics: Mapping[str, tuple[str, str, str]], values: Mapping[str, Any], **labels: str) -> None:
+        """Adds a sample of each member that ``metrics`` lists."""
+        for member, metric in metrics.items():
+            self.add(metric, values[member], **labels)
+
     def text(self) -> str:
         lines = []
         for name, (kind, text, samples) in self._families.items():
@@ -69,26 +74,25 @@ def text_of(client: Client, labels: Mapping[str, str] | None) -> str:
     """Returns the metrics of a client; `ritellm.Client.metrics` documents them."""
     given: Mapping[Any, Any] = labels or {}
     for name, value in given.items():
-        if not isinstance(value, str) or not str(name).isidentifier():
-            raise InvalidArgumentError(f"labels[{name!r}] is {value!r}: a name of letters and a str would be right")
+        if not isinstance(value, str) or not str(name).isidentifier() or not str(name).isascii():
+            raise InvalidArgumentError(
+                f"labels[{name!r}] is {value!r}: a name of ASCII letters and a str would be right"
+            )
     families = _Families(labels or {})
     stats: Any = client.stats()
     for provider, of_provider in stats["by_provider"].items():
-        for member, metric in _OF_PROVIDER.items():
-            families.add(metric, of_provider[member], provider=provider)
+        families.add_all(_OF_PROVIDER, of_provider, provider=provider)
     hooks = stats["hooks"]
     families.add(("hook_records_dropped_total", "counter", "Records that hooks did not get."), hooks["dropped"])
     families.add(("hook_failures_total", "counter", "Exceptions of hooks."), hooks["failed"])
     for quota, of_quota in client.limits().items():
-        for member, metric in _OF_QUOTA.items():
-            families.add(metric, of_quota[member], quota=quota)  # type: ignore[literal-required]
+        families.add_all(_OF_QUOTA, of_quota, quota=quota)
         for window in of_quota["windows"]:
             where = {"quota": quota, "unit": window["unit"], "seconds": f"{window['per']:g}"}
             families.add(("quota_limit", "gauge", "Limit of a window."), window["limit"], **where)
             families.add(("quota_used", "gauge", "What was used of a window."), window["used"], **where)
     for deployment, state in client.router_status().items():
-        for member, metric in _OF_DEPLOYMENT.items():
-            families.add(metric, state[member], deployment=deployment, group=state["group"])
+        families.add_all(_OF_DEPLOYMENT, state, deployment=deployment, group=state["group"])
         is_used = ("deployment_available", "gauge", "1 if a deployment gets calls, 0 if it is left out for now.")
         families.add(is_used, int(state["why"] is None), deployment=deployment, group=state["group"])
     return families.text()

@@ -23,6 +23,13 @@ impl ProviderStats {
 /// Guard that counts a call as in flight until it is dropped.
 pub(super) struct InFlight(Arc<ProviderStats>);
 
+impl InFlight {
+    /// Returns the counters of the call's provider.
+    pub fn stats(&self) -> Arc<ProviderStats> {
+        self.0.clone()
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);

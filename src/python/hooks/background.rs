@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 
 use crate::python::gil_cell::GilCell;
 use crate::python::intern::intern;
+use crate::python::runtime::exit::run_detached;
 use crate::python::runtime::fork::fork_count;
-use crate::python::sync::wait::wait;
 
 /// Maximum number of records that wait. Further ones are dropped, and counted.
 const MAX_WAITING: usize = 10_000;
@@ -139,7 +139,7 @@ pub(crate) fn ensure_thread(py: Python<'_>) -> PyResult<()> {
 pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> usize {
     let queue = Queue::of_process(py);
     let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let batch = wait(py, || queue.take(limit));
+    let batch = run_detached(py, || queue.take(limit));
     let in_work = InWork(&queue, batch.len());
     batch.into_iter().for_each(|item| item.deliver(py));
     in_work.1
@@ -150,7 +150,7 @@ pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> usize {
 pub(crate) fn flush_hooks(py: Python<'_>, seconds: f64) -> bool {
     let queue = Queue::of_process(py);
     let end = Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    wait(py, || {
+    run_detached(py, || {
         let mut state = queue.lock();
         while !state.items.is_empty() || state.in_work > 0 {
             let rest = end.saturating_duration_since(Instant::now());

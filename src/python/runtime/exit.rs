@@ -101,8 +101,15 @@ pub(super) fn forget_others() {
     GUARDED.store(0, Ordering::SeqCst);
 }
 
+/// Runs `work`, which may wait, without the GIL. The thread takes the GIL again only if the interpreter is not exiting, or
+/// waits for it.
+pub(crate) fn run_detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    let exempt = is_exempt(py);
+    let (done, _guard) = py.detach(|| (work(), FinalizeGuard::enter_detached(exempt)));
+    done
+}
+
 /// Releases the GIL for a moment, so that other threads can take it.
 pub(crate) fn yield_gil(py: Python<'_>) {
-    let exempt = is_exempt(py);
-    drop(py.detach(|| FinalizeGuard::enter_detached(exempt)));
+    run_detached(py, || ());
 }
