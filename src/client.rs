@@ -88,20 +88,21 @@ pub struct Client {
     /// Prices and limits of models, if the usage and the cost of calls are to be recorded.
     catalog: Option<Arc<Catalog>>,
     /// Settings of connections to stores.
-    transport_settings: crate::transport::Settings,
+    transport_settings: Arc<crate::transport::Settings>,
 }
 
 impl Client {
     /// Creates a client without connections.
     pub fn new(settings: &Settings) -> Self {
+        let transport_settings = Arc::new(settings.transport.clone());
         Self {
-            transport: Transport::new(&settings.transport),
+            transport: Transport::new(&transport_settings),
             keyring: Keyring::default(),
             all_stats: Arc::default(),
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
-            quotas: Quotas::new(settings.limits.clone(), settings.transport.clone()),
+            quotas: Quotas::new(settings.limits.clone(), transport_settings.clone()),
             catalog: settings.catalog.clone(),
-            transport_settings: settings.transport.clone(),
+            transport_settings,
         }
     }
 

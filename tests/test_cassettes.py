@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import json
 import re
+import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from server import Answer, Reset, Server
+from server import Answer, Gate, Reset, Server, free_port
 
 import ritellm
+from ritellm import _core
 from ritellm.testing import MockServer, cassette
+from ritellm.testing._cassette import _answer
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 KEY = "sk-a-key-that-nobody-may-see-0123456789"
+
+COMPLETION = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    }
+).encode()
 
 
 @pytest.fixture
@@ -124,17 +140,204 @@ def test_a_stream_that_broke_breaks_again(mock: MockServer, tmp_path: Path) -> N
     assert len(mock.requests) == 1
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-    server = Server()
-    server.answer(Answer(before=[Reset()]))
-    client = ritellm.Client(api_key=KEY, base_url=server.base_url, max_retries=0)
-    with cassette(tmp_path / "a.json") as tape, pytest.raises(ritellm.APIConnectionError):
-        client.completion("openai/m", MESSAGES)
-    server.close()
-    with cassette(tmp_path / "a.json") as tape, pytest.raises(ritellm.APIConnectionError, match="cannot connect"):
-        client.completion("openai/m", MESSAGES)
-    assert tape.recorded == 0
-    assert not (tmp_path / "a.json").exists()
+class TestFailuresOfConnections:
+    def test_one_that_broke_before_an_answer_and_the_answer_after_it(self, tmp_path: Path) -> None:
+        with contextlib.closing(Server()) as server:
+            server.answer(Answer(before=[Reset()]), Answer(body=COMPLETION))
+            client = ritellm.Client(api_key=KEY, base_url=server.base_url, max_retries=0)
+
+            def calls() -> None:
+                with pytest.raises(ritellm.APIConnectionError, match="broke before an answer came"):
+                    client.completion("openai/m", MESSAGES)
+                assert said(client.completion("openai/m", MESSAGES)) == "Hi"
+
+            with cassette(tmp_path / "a.json") as tape:
+                calls()
+            assert tape.recorded == 2
+        first, second = json.loads((tmp_path / "a.json").read_text())["calls"]
+        assert first["response"]["failure"]["kind"] == "connection"
+        assert second["response"]["status"] == 200
+        with cassette(tmp_path / "a.json") as tape:
+            calls()
+        assert (tape.played, tape.unplayed) == (2, 0)
+
+    def test_one_that_is_refused(self, tmp_path: Path) -> None:
+        """By nobody's port in the first run; in the second there is a server, which is not asked."""
+        port = free_port()
+        client = ritellm.Client(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
+
+        def message() -> str:
+            with cassette(tmp_path / "a.json"), pytest.raises(ritellm.APIConnectionError) as caught:
+                client.completion("openai/m", MESSAGES)
+            return str(caught.value)
+
+        recorded = message()
+        assert f"cannot connect to 127.0.0.1:{port}: Connection refused" in recorded
+        with MockServer(port=port, intercept=False) as server:
+            assert message() == recorded
+            assert server.requests == []
+
+    def test_one_that_the_program_has_not_dealt_with_is_not_kept(self, mock: MockServer, tmp_path: Path) -> None:
+        """So the first run of a test without a network records nothing, and its second run records."""
+        gone = ritellm.Client(api_key=KEY, base_url=f"http://127.0.0.1:{free_port()}/v1", max_retries=0)
+        with pytest.raises(ritellm.APIConnectionError), cassette(tmp_path / "a.json"):
+            gone.completion("openai/m", MESSAGES)
+        assert not (tmp_path / "a.json").exists()
+        with pytest.raises(ritellm.APIConnectionError), cassette(tmp_path / "a.json"):
+            client_of(mock).completion("openai/m", MESSAGES)
+            gone.completion("openai/m", MESSAGES)
+        (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
+        assert call["response"]["status"] == 200
+
+    def test_a_client_with_a_cassette_keeps_those_before_an_answer(self, tmp_path: Path) -> None:
+        with contextlib.closing(Server()) as server:
+            server.answer(Answer(before=[Reset()]), Answer(body=COMPLETION), Answer(before=[Reset()]))
+            client = ritellm.Client(api_key=KEY, base_url=server.base_url, cassette=tmp_path / "a.json", max_retries=0)
+            with pytest.raises(ritellm.APIConnectionError):
+                client.completion("openai/m", MESSAGES)
+            client.completion("openai/m", MESSAGES)
+            with pytest.raises(ritellm.APIConnectionError):
+                client.completion("openai/m", MESSAGES)
+        calls = json.loads((tmp_path / "a.json").read_text())["calls"]
+        assert ["failure" in call["response"] for call in calls] == [True, False]
+
+    def test_silence_until_the_caller_gave_up(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock, max_retries=0)
+        mock.stall(times=1)
+        for _ in range(2):
+            with cassette(tmp_path / "a.json"), pytest.raises(ritellm.Timeout):
+                client.completion("openai/m", MESSAGES, timeout=0.05)
+        assert len(mock.requests) == 1
+        (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
+        assert call["response"]["failure"] == {"kind": "silence", "message": ""}
+
+    def test_a_stream_that_fell_silent(self, mock: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("ritellm.testing._cassette.PATIENCE", 0.0)
+        client = client_of(mock, max_retries=0)
+        mock.reply("one two three")
+        mock.stall(after_chunks=2, times=1)
+
+        def call() -> None:
+            with pytest.raises(ritellm.Timeout):
+                list(client.completion("openai/m", MESSAGES, stream=True, timeout={"idle": 0.05}))
+
+        with pytest.warns(RuntimeWarning, match="recorded as far as they came"), cassette(tmp_path / "a.json"):
+            call()
+        response = json.loads((tmp_path / "a.json").read_text())["calls"][0]["response"]
+        assert (response["silent"], len(response["events"])) == (True, 2)
+        with cassette(tmp_path / "a.json"):
+            call()
+        assert len(mock.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("kind", "error"),
+        [
+            ("timeout", ritellm.Timeout),
+            ("connection", ritellm.APIConnectionError),
+            ("unsent", ritellm.APIConnectionError),
+            ("refused", ritellm.APIConnectionError),
+            ("unexpected", ritellm.UnexpectedCallError),
+        ],
+    )
+    def test_kinds_written_by_hand(self, mock: MockServer, tmp_path: Path, kind: str, error: Any) -> None:
+        client = client_of(mock, max_retries=0)
+        with cassette(tmp_path / "a.json"):
+            client.completion("openai/m", MESSAGES)
+        file = json.loads((tmp_path / "a.json").read_text())
+        file["calls"][0]["response"] = {"failure": {"kind": kind, "message": "by hand,\nin lines"}}
+        (tmp_path / "a.json").write_text(json.dumps(file))
+        with cassette(tmp_path / "a.json"), pytest.raises(error, match="by hand, in lines"):
+            client.completion("openai/m", MESSAGES)
+
+    def test_a_call_that_is_forbidden_is_no_failure(self, tmp_path: Path) -> None:
+        key = _core.enter_offline("this test calls {}")
+        try:
+            client = ritellm.Client(api_key=KEY, base_url="https://192.0.2.1/v1", max_retries=0)
+            with (
+                cassette(tmp_path / "a.json"),
+                pytest.raises(ritellm.UnexpectedCallError, match=r"calls 192\.0\.2\.1:443"),
+            ):
+                client.completion("openai/m", MESSAGES)
+        finally:
+            _core.leave_detour(key)
+        assert not (tmp_path / "a.json").exists()
+
+
+def test_others_on_this_machine_cannot_call_through_a_cassette(mock: MockServer, tmp_path: Path) -> None:
+    request = f"POST {mock.url}/v1/chat/completions HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{{}}"
+    with cassette(tmp_path / "a.json") as tape:
+        client_of(mock).completion("openai/m", MESSAGES)
+        with socket.create_connection(("127.0.0.1", tape._port())) as other:
+            other.sendall(request.encode())
+            answer = other.makefile("rb").readline()
+        assert answer.startswith(
+            b"RITELLM-NO-ANSWER unexpected a cassette records the calls of the process that opened it"
+        )
+        assert len(mock.requests) == 1
+    assert tape.recorded == 1
+
+
+def test_an_end_that_waits_for_an_answer_holds_up_nobody(tmp_path: Path) -> None:
+    """Its port can be read meanwhile, by a thread that has the GIL, which the recorder needs."""
+    gate = Gate()
+    with contextlib.closing(Server()) as server:
+        server.answer(
+            Answer(body=[b"data: 1\n\n", gate, b"data: [DONE]\n\n"], headers={"content-type": "text/event-stream"})
+        )
+        client = ritellm.Client(api_key=KEY, base_url=server.base_url)
+        tape = cassette(tmp_path / "a.json")
+        tape.__enter__()
+        client.completion("openai/m", MESSAGES, stream=True).close()
+        relay = tape._relay
+        assert relay is not None
+        closed: list[bool] = []
+        waiting = threading.Thread(target=lambda: closed.append(relay.close(10.0)))
+        waiting.start()
+        # Until it waits. If it does not yet, this test sees less.
+        time.sleep(0.02)
+        gate.open()
+        assert relay.port > 0
+        waiting.join()
+        assert closed == [True]
+        tape.close()
+    assert tape.recorded == 1
+
+
+def test_the_loop_can_serve_what_the_end_waits_for(tmp_path: Path) -> None:
+    """The rest of a stream that its caller left early, for one."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        writer.write(b'data: {"id": "c", "object": "chat.completion.chunk", "choices": []}\n\n')
+        await left.wait()
+        # Some turns of the loop later.
+        for _ in range(20):
+            await asyncio.sleep(0)
+        writer.write(b"data: [DONE]\n\n")
+        writer.close()
+
+    async def main() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            client = ritellm.Client(api_key=KEY, base_url=f"http://127.0.0.1:{port}/v1")
+            async with cassette(tmp_path / "a.json"):
+                stream = await client.acompletion("openai/m", MESSAGES, stream=True)
+                await stream.aclose()
+                left.set()
+
+    left = asyncio.Event()
+    asyncio.run(main())
+    (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
+    assert [event["data"] for event in call["response"]["events"]][1:] == ["[DONE]"]
+    assert "silent" not in call["response"]
+
+
+def test_a_failed_filter_is_raised_at_the_end(mock: MockServer, tmp_path: Path) -> None:
+    """The call has its answer; nothing is lost in silence."""
+    for change, error in [(lambda call: call["nothing"], KeyError), (lambda call: 7, TypeError)]:
+        with pytest.raises(error), cassette(tmp_path / "a.json", before_record=change):
+            assert said(client_of(mock).completion("openai/m", MESSAGES)) == "Hello there!"
 
 
 def test_a_stream_left_early_is_recorded_whole(mock: MockServer, tmp_path: Path) -> None:
@@ -158,9 +361,13 @@ def test_times_are_kept(mock: MockServer, tmp_path: Path) -> None:
     times = [event["at"] for event in events]
     assert times == sorted(times)
     assert times[-1] >= 0.05
+    began = time.monotonic()
     with cassette(tmp_path / "a.json", timing=True):
-        latency = client.completion("openai/m", MESSAGES, stream=True)
-        assert len(list(latency)) == 5
+        assert len(list(client.completion("openai/m", MESSAGES, stream=True))) == 5
+    # At least as long: a machine that is busy takes more.
+    assert time.monotonic() - began >= times[-1]
+    at_once = _answer({"status": 200, "headers": {}, "events": events}, timing=False)
+    assert [at for at, _ in at_once[2]] == [0.0] * len(events)
 
 
 class TestModes:

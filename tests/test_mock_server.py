@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -232,10 +233,13 @@ def test_stalls(server: MockServer) -> None:
 
 
 def test_latency_comes_in_pieces(server: MockServer) -> None:
-    server.reply("one two three")
-    server.latency(first=0.001, chunk=0.001)
-    assert streamed("openai/gpt-4o").choices[0].message.content == "one two three"
-    assert ritellm.completion("openai/gpt-4o", MESSAGES).choices[0].message.content == "one two three"
+    server.reply("one two three", chunks=3)
+    server.latency(first=0.02, chunk=0.01)
+    for call, least in ((streamed, 0.04), (lambda model: ritellm.completion(model, MESSAGES), 0.02)):
+        began = time.monotonic()
+        assert call("openai/gpt-4o").choices[0].message.content == "one two three"
+        # At least as long: a machine that is busy takes more.
+        assert time.monotonic() - began >= least
 
 
 @pytest.mark.parametrize(
@@ -405,25 +409,130 @@ def test_bad_arguments_are_named(server: MockServer, call: Any, message: str) ->
         call(server)
 
 
-def test_a_forked_child_uses_its_parents_server(server: MockServer) -> None:
+FORKS = """
+import atexit, os, pathlib, socket, sys, threading
+import ritellm
+from ritellm.testing import MockServer
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+def said(client=ritellm, **options):
+    return client.completion("openai/m", MESSAGES, **options).choices[0].message.content
+
+def in_child(run):
+    child = os.fork()
+    if child == 0:
+        try:
+            run()
+        except BaseException as error:
+            print("in the child:", repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+def equal(one, other):
+    assert one == other, (one, other)
+"""
+
+
+def forking(program: str) -> None:
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
-    server.reply("Hello")
-    program = """
-import os, ritellm
-from ritellm.testing import MockServer
+    done = subprocess.run([sys.executable, "-c", FORKS + program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_forked_child_uses_its_parents_server() -> None:
+    forking("""
 with MockServer() as server:
     server.reply("Hello")
+    in_child(lambda: equal(said(), "Hello"))
+    equal(said(), "Hello")
+    equal(len(server.requests), 2)
+""")
+
+
+def test_a_forked_child_that_leaves_the_with_has_left_it() -> None:
+    """With its own copy of the detour and of the environment; what is its parent's goes on."""
+    forking("""
+credentials = lambda: pathlib.Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+os.environ.pop("OPENAI_API_KEY", None)
+os.environ.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
+
+def leave():
+    server.close()
+    equal(os.environ.get("OPENAI_API_KEY"), None)
+    equal(said(api_key="k", base_url=other.url + "/v1"), "other")
+    # As at the end of an interpreter.
+    atexit._run_exitfuncs()
+
+with MockServer() as server:
+    server.reply("Hello")
+    # A server of another process, which the detour does not know.
+    read, write = os.pipe()
     child = os.fork()
-    said = ritellm.completion("openai/m", [{"role": "user", "content": "Hi"}]).choices[0].message.content
     if child == 0:
-        server.close()
-        os._exit(0 if said == "Hello" else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    print(len(server.requests))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout == "2\n", done.stderr
+        other = MockServer(intercept=False)
+        other.reply("other")
+        os.write(write, b"%d" % other.port)
+        threading.Event().wait(60)
+        os._exit(0)
+    try:
+        port = int(os.read(read, 9))
+        class other:
+            url = f"http://127.0.0.1:{port}"
+        in_child(leave)
+        assert credentials().exists()
+        equal(os.environ["OPENAI_API_KEY"], "test-key")
+        equal(said(), "Hello")
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+""")
+
+
+def test_a_detour_of_a_forked_child_leaves_its_parents_connections_open() -> None:
+    forking("""
+def detour():
+    with MockServer() as own:
+        own.reply("own")
+        equal(said(api_key="k"), "own")
+
+with MockServer(intercept=False) as server:
+    server.reply("Hello")
+    client = ritellm.Client(api_key="k", base_url=server.url + "/v1", max_retries=0, timeout=20)
+    equal(said(client), "Hello")
+    in_child(detour)
+    equal(said(client), "Hello")
+""")
+
+
+def test_a_server_ends_though_a_forked_child_has_its_sockets() -> None:
+    forking("""
+server = MockServer(intercept=False)
+client = socket.create_connection(("127.0.0.1", server.port))
+client.sendall(b"GET /none HTTP/1.1\\r\\nhost: h\\r\\n\\r\\n")
+assert client.recv(4096)
+client.settimeout(20)
+read, write = os.pipe()
+child = os.fork()
+if child == 0:
+    os.read(read, 1)
+    os._exit(0)
+try:
+    server.close()
+    while client.recv(4096):
+        pass
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    except ConnectionRefusedError:
+        pass
+    else:
+        raise AssertionError("the port is open")
+finally:
+    os.write(write, b"x")
+    os.waitpid(child, 0)
+""")
 
 
 def test_the_command() -> None:

@@ -59,10 +59,33 @@ def test_long(ritellm_cassette, text):
     assert ask() == "played"
 
 
+def test_failing(ritellm_cassette):
+    import ritellm
+
+    ritellm.completion("openai/gpt-4o", MESSAGES, base_url="http://127.0.0.1:1/v1", max_retries=0)
+
+
 def test_outside():
     import ritellm
 
     ritellm.completion("openai/gpt-4o", MESSAGES, api_key="k", max_retries=0, timeout=5)
+
+
+def test_programs():
+    import subprocess, sys
+
+    program = "import ritellm; ritellm.completion('openai/gpt-4o', [], api_key='k', max_retries=0, timeout=5)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    raise RuntimeError(done.stderr.splitlines()[-1])
+
+
+def test_redis():
+    import ritellm
+
+    budget = ritellm.Budget(10, key="team", share="redis://192.0.2.1:6379", unknown="allow")
+    client = ritellm.Client(api_key="k", budget=budget)
+    client.completion("openai/gpt-4o", MESSAGES, base_url="http://127.0.0.1:1/v1", max_retries=0)
 """
 
 
@@ -102,10 +125,15 @@ def test_fixtures_and_offline(run, tmp_path: Path) -> None:  # type: ignore[no-u
     (folder / "test_recorded.json").write_text(recorded("gpt-4o"))
     (tmp_path / "other.json").write_text(recorded("gpt-4o").replace('"Hi"', '"another text"'))
     output = run("--ritellm-offline", offline=True)
-    assert "1 failed, 4 passed, 2 errors" in output, output
+    assert "3 failed, 4 passed, 3 errors" in output, output
     assert f"{folder / 'test_missing.json'} is missing: pytest --ritellm-record records it" in output
     error = "UnexpectedCallError: test_program.py::test_outside calls api.openai.com:443, and --ritellm-offline lets no call"
     assert error in output
+    assert (
+        "RuntimeError: ritellm.exceptions.UnexpectedCallError: test_program.py::test_programs calls api.openai.com:443"
+        in output
+    )
+    assert "cannot be kept: test_program.py::test_redis calls 192.0.2.1:6379" in output
 
 
 def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
@@ -113,7 +141,9 @@ def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         server.reply("played")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url + "/v1")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-one-who-records-0123456789")
-        assert "4 passed" in run("--ritellm-record", "-k", "recorded or missing or nothing or long")
+        output = run("--ritellm-record", "-k", "recorded or missing or nothing or long or failing")
+        assert "1 failed, 4 passed" in output, output
+        assert not (tmp_path / "cassettes" / "test_program" / "test_failing.json").exists()
         assert len(server.requests) == 3
         assert "3 passed" in run("-k", "recorded or missing or long")
         assert len(server.requests) == 3

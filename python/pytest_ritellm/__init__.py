@@ -6,6 +6,7 @@ the first test that uses a fixture, or by ``--ritellm-offline``.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ LONGEST_NAME = 100
 MODES = ("none", "once", "new_episodes", "all")
 OFFLINE = pytest.StashKey[int]()
 """Key of the detour that refuses connections to other machines."""
+VARIABLE = "RITELLM_OFFLINE"
+"""The environment variable that does so in the programs that a test starts."""
+VARIABLE_BEFORE = pytest.StashKey[str | None]()
+HAS_FAILED = pytest.StashKey[bool]()
+"""True if an exception left the test."""
 VCR: pytest.StashKey[Follower] = pytest.StashKey()
 """What plays the cassettes of vcrpy to calls of RiteLLM."""
 
@@ -63,6 +69,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from ritellm import _core
 
         config.stash[OFFLINE] = _core.enter_offline(_message("pytest"))
+        config.stash[VARIABLE_BEFORE] = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = _message("pytest")
     if config.getoption("ritellm_vcr"):
         from ritellm.testing._vcrpy_follower import Follower
 
@@ -77,6 +85,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
         _core.leave_detour(key)
         del config.stash[OFFLINE]
+        before = config.stash[VARIABLE_BEFORE]
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
     if (follower := config.stash.get(VCR, None)) is not None:
         follower.stop()
 
@@ -99,7 +112,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         from ritellm import _core
 
         _core.rename_offline(key, _message(item.nodeid))
+        os.environ[VARIABLE] = _message(item.nodeid)
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    except BaseException:
+        item.stash[HAS_FAILED] = True
+        raise
 
 
 def _message(test: str) -> str:
@@ -159,3 +182,5 @@ def ritellm_cassette(request: pytest.FixtureRequest) -> Iterator[Cassette]:
     options["mode"] = mode
     with cassette(path, **options) as tape:
         yield tape
+        if request.node.stash.get(HAS_FAILED, False):
+            tape._mark_failed()

@@ -72,7 +72,7 @@ impl CallQuotas {
 pub(super) struct Quotas {
     settings: Option<Arc<LimitSettings>>,
     /// Settings of the connection to a store.
-    transport: transport::Settings,
+    transport: Arc<transport::Settings>,
     hasher: RandomState,
     known: Mutex<Known>,
 }
@@ -129,7 +129,7 @@ impl Recent {
 }
 
 impl Quotas {
-    pub fn new(settings: Option<Arc<LimitSettings>>, transport: transport::Settings) -> Self {
+    pub fn new(settings: Option<Arc<LimitSettings>>, transport: Arc<transport::Settings>) -> Self {
         Self { settings, transport, hasher: RandomState::new(), known: Mutex::default() }
     }
 

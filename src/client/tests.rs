@@ -70,7 +70,7 @@ async fn fail(
 ) -> (Vec<Duration>, Box<Error>) {
     let mut call = call(max_retries);
     call.timeouts.total = total;
-    let transport = Transport::new(&crate::transport::Settings::default());
+    let transport = Transport::new(&Arc::default());
     let state = state_of(&transport, &call);
     let mut failing = Failing { call, state, failure, times: Vec::new() };
     let error = repeat(&mut failing, Event::Started).await.unwrap_err();
@@ -146,7 +146,7 @@ async fn wait(state: &CallState<'_>, queue: Option<u64>, seconds: u64) -> Option
 
 #[tokio::test(start_paused = true)]
 async fn time_in_line_before_the_first_try_is_not_the_call_s() {
-    let transport = Transport::new(&crate::transport::Settings::default());
+    let transport = Transport::new(&Arc::default());
     let mut call = call(0);
     call.timeouts.total = Some(Duration::from_secs(5));
     let mut state = state_of(&transport, &call);
@@ -173,7 +173,7 @@ async fn time_in_line_before_the_first_try_is_not_the_call_s() {
 
 #[tokio::test(start_paused = true)]
 async fn all_waiting_of_a_call_has_one_limit() {
-    let transport = Transport::new(&crate::transport::Settings::default());
+    let transport = Transport::new(&Arc::default());
     let state = state_of(&transport, &call(0));
     assert_eq!(wait(&state, Some(10), 6).await, Some(()));
     let before = Instant::now();

@@ -8,8 +8,8 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use super::errors::argument;
 use super::runtime::thread::block_signals;
-use crate::testing::mock::{self, Latency, Received, Rule};
-use crate::testing::relay::{self, Decision, Recorded, Recorder};
+use crate::testing::mock::{self, End, Latency, Received, Rule};
+use crate::testing::relay::{self, Decision, Failure, Outcome, Recorded, Recorder};
 use crate::testing::script::{Effect, Matcher};
 use crate::transport;
 use crate::transport::detour::{self, Detour};
@@ -163,7 +163,11 @@ impl MockServer {
 
 /// A server in front of the providers: `ritellm.testing.Cassette` says what becomes of each request.
 #[pyclass(frozen, module = "ritellm._core")]
-pub(super) struct Relay(Mutex<relay::Relay>);
+pub(super) struct Relay {
+    /// Outside of the lock, which `close` holds while it waits for functions that need the GIL.
+    port: u16,
+    relay: Mutex<relay::Relay>,
+}
 
 /// The functions of a cassette.
 struct Functions {
@@ -171,8 +175,17 @@ struct Functions {
     record: Py<PyAny>,
 }
 
-/// An answer as a tuple: status, header fields, pieces with their seconds, whether it is a stream, whether it broke off.
-type Answer = (u16, Vec<(String, String)>, Vec<(f64, Vec<u8>)>, bool, bool);
+/// An answer as a tuple: status, header fields, pieces with their seconds, whether it is a stream, and one of [`ENDS`].
+type Answer = (u16, Vec<(String, String)>, Vec<(f64, Vec<u8>)>, bool, String);
+/// A failure as a tuple: its kind, message and seconds.
+type Failed = (String, String, f64);
+
+/// Names of what happens behind the last piece of an answer.
+const ENDS: [(&str, End); 3] = [("complete", End::Complete), ("broken", End::Close), ("silent", End::Stall)];
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
 
 /// Calls a function with the parts of a request, and others.
 fn call<'py>(
@@ -200,12 +213,14 @@ impl Recorder for Functions {
             if let Ok(message) = decided.cast::<PyString>() {
                 return Ok(Decision::Refuse(message.to_str()?.to_owned()));
             }
-            let (status, headers, pieces, is_stream, is_broken): Answer = decided.extract()?;
-            let pieces = pieces
-                .into_iter()
-                .map(|(at, piece)| (Duration::try_from_secs_f64(at).unwrap_or_default(), piece.into()))
-                .collect();
-            Ok(Decision::Play(Recorded { status, headers, pieces, is_stream, is_broken }))
+            if decided.len()? == 3 {
+                let (kind, message, after): Failed = decided.extract()?;
+                return Ok(Decision::Play(Outcome::Failure(Failure { kind, message, after: duration(after) })));
+            }
+            let (status, headers, pieces, is_stream, end): Answer = decided.extract()?;
+            let pieces = pieces.into_iter().map(|(at, piece)| (duration(at), piece.into())).collect();
+            let end = ENDS.iter().find(|(name, _)| *name == end).map(|(_, end)| *end).unwrap_or_default();
+            Ok(Decision::Play(Outcome::Answer(Recorded { status, headers, pieces, is_stream, end })))
         });
         match decided {
             Some(Ok(decision)) => decision,
@@ -214,12 +229,20 @@ impl Recorder for Functions {
         }
     }
 
-    fn record(&self, received: &Received, recorded: Recorded) {
+    fn record(&self, received: &Received, outcome: Outcome) {
         Python::try_attach(|py| {
-            let Recorded { status, headers, pieces, is_stream, is_broken } = recorded;
-            let pieces: Vec<_> = pieces.iter().map(|(at, piece)| (at.as_secs_f64(), PyBytes::new(py, piece))).collect();
-            let recorded = (status, headers, pieces, is_stream, is_broken).into_pyobject(py);
-            if let Err(error) = recorded.and_then(|recorded| call(py, &self.record, received, Some(recorded))) {
+            let outcome = match outcome {
+                Outcome::Answer(Recorded { status, headers, pieces, is_stream, end }) => {
+                    let pieces: Vec<_> =
+                        pieces.iter().map(|(at, piece)| (at.as_secs_f64(), PyBytes::new(py, piece))).collect();
+                    let end = ENDS.iter().find(|(_, known)| *known == end).map(|(name, _)| *name);
+                    (status, headers, pieces, is_stream, end).into_pyobject(py)
+                }
+                Outcome::Failure(Failure { kind, message, after }) => {
+                    (kind, message, after.as_secs_f64()).into_pyobject(py)
+                }
+            };
+            if let Err(error) = outcome.and_then(|outcome| call(py, &self.record, received, Some(outcome))) {
                 error.write_unraisable(py, None);
             }
         });
@@ -232,21 +255,23 @@ impl Relay {
     #[pyo3(signature = (decide, record, /))]
     fn new(py: Python<'_>, decide: Py<PyAny>, record: Py<PyAny>) -> PyResult<Self> {
         let functions = Arc::new(Functions { decide, record });
-        Ok(Self(Mutex::new(py.detach(|| relay::Relay::start(functions, block_signals))?)))
+        let relay = py.detach(|| relay::Relay::start(functions, block_signals))?;
+        Ok(Self { port: relay.port(), relay: Mutex::new(relay) })
     }
 
     /// Port of the server.
     #[getter]
     fn port(&self) -> u16 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).port()
+        self.port
     }
 
-    /// Waits, for so many seconds at most, until what was forwarded is recorded, and closes the port. False if some is not.
+    /// Waits, for so many seconds at most, until what was forwarded is recorded, and closes the port. False if some is recorded
+    /// as far as it came only.
     #[pyo3(signature = (patience, /))]
     fn close(&self, py: Python<'_>, patience: f64) -> bool {
         py.detach(|| {
-            let mut relay = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let done = relay.finish(Duration::try_from_secs_f64(patience).unwrap_or_default());
+            let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = relay.finish(duration(patience));
             relay.close();
             done
         })

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::reply::{End, Reply};
+use crate::transport::detour::Link;
 
 /// Size of a read: enough for the head of most requests, and for their body.
 const READ_SIZE: usize = 8 * 1024;
@@ -64,24 +65,23 @@ pub struct Response {
 
 /// What a server does with a request.
 pub trait Responder: Send + Sync + 'static {
-    /// Returns the answer to a request, which came from a client with this port.
-    fn respond(&self, received: Received, peer: u16) -> Action;
+    /// Returns the answer to a request, which came on this connection.
+    fn respond(&self, received: Received, link: Link) -> Action;
 
     /// Returns the number of a request that is equal to the one before on its connection, if it gets the same answer.
     fn repeated(&self, key: u64, received: &Received) -> Option<u64>;
 }
 
 /// Answers requests until the client goes away.
-pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, peer: u16, responder: &dyn Responder) {
-    let mut connection = Connection { stream, peer, input: BytesMut::new() };
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, link: Link, responder: &dyn Responder) {
+    let mut connection = Connection { stream, link, input: BytesMut::new() };
     // Nobody is left to tell about an error: the client has gone, or speaks no HTTP.
     drop(connection.answer_all(responder).await);
 }
 
 struct Connection<S> {
     stream: S,
-    /// Port of the client.
-    peer: u16,
+    link: Link,
     /// Bytes received and not yet consumed.
     input: BytesMut,
 }
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             let received = Received { head, body };
-            let Response { reply, key, guard } = match responder.respond(received.clone(), self.peer) {
+            let Response { reply, key, guard } = match responder.respond(received.clone(), self.link) {
                 Action::Respond(response) => response,
                 Action::Relay(pieces) => {
                     self.relay(pieces).await?;

@@ -9,7 +9,7 @@ use super::connection::{Action, Responder, Response};
 use super::script::{Answered, Request, Script};
 use super::server::Server;
 use crate::providers::mock::asked;
-use crate::transport::detour::let_through;
+use crate::transport::detour::{Link, let_through};
 
 pub use super::connection::Received;
 pub use super::reply::{End, Latency};
@@ -137,7 +137,7 @@ impl Drop for Counted {
 
 /// A responder is shared with the guards of its requests, so it is the `Arc` that implements the trait.
 impl Responder for Arc<Shared> {
-    fn respond(&self, received: Received, _: u16) -> Action {
+    fn respond(&self, received: Received, _: Link) -> Action {
         let now = self.began.elapsed();
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let (host, path) = split(&received.head.target);

@@ -5,27 +5,56 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use super::connection::{Action, Received, Responder};
-use super::reply::{Latency, Reply};
+use super::reply::{End, Latency, Reply};
 use super::server::Server;
-use crate::error::{Error, Result};
-use crate::transport::answer::NO_ANSWER;
-use crate::transport::detour::{self, Route};
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::answer::{failure_kind, no_answer};
+use crate::transport::detour::{self, Link, Route};
 use crate::transport::{Admission, ConnectionStats, SendOptions, Settings, Transport, deadline::Timeouts};
 use crate::types::http::HttpRequest;
 
 /// Header fields of one connection, and those that describe how its bytes are framed or compressed.
 const FRAMING: [&str; 6] =
     ["connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding", "trailer"];
+
+/// Time that answers have to be recorded as far as they came, when nobody waits for the rest of them any more.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A server answered.
+    Answer(Recorded),
+    /// It failed without an answer.
+    Failure(Failure),
+}
+
+/// The failure of a request that no server answered.
+#[derive(Debug)]
+pub struct Failure {
+    /// Name of its kind, one of [`failure_kind`]'s, or [`SILENCE`].
+    pub kind: String,
+    /// Message for a person.
+    pub message: String,
+    /// Time since the request.
+    pub after: Duration,
+}
+
+/// Kind of failure of a request that its client gave up before an answer began.
+pub const SILENCE: &str = "silence";
 
 /// An answer, with the time of each of its pieces since the request.
 #[derive(Debug, Clone, Default)]
@@ -38,15 +67,15 @@ pub struct Recorded {
     pub pieces: Vec<(Duration, Bytes)>,
     /// True if the answer is played in pieces, rather than as a body of known length.
     pub is_stream: bool,
-    /// True if the connection broke in the middle of the body.
-    pub is_broken: bool,
+    /// What happened behind the last piece.
+    pub end: End,
 }
 
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Decision {
-    /// A recorded answer is played.
-    Play(Recorded),
+    /// What was recorded is played.
+    Play(Outcome),
     /// It is sent to where the client wanted to send it, and the answer is recorded.
     Forward,
     /// It fails with this message.
@@ -58,8 +87,8 @@ pub trait Recorder: Send + Sync + 'static {
     /// Decides what becomes of a request.
     fn decide(&self, received: &Received) -> Decision;
 
-    /// Keeps the answer to a request that was forwarded.
-    fn record(&self, received: &Received, recorded: Recorded);
+    /// Keeps what came of a request that was forwarded.
+    fn record(&self, received: &Received, outcome: Outcome);
 }
 
 /// A server in front of the providers.
@@ -78,6 +107,8 @@ struct Shared {
     transports: Mutex<Transports>,
     /// Number of forwarded requests whose answer is not recorded yet.
     pending: AtomicUsize,
+    /// True if answers are recorded as far as they came.
+    is_ending: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -87,7 +118,12 @@ impl Relay {
     ///
     /// There is no port, no thread or no descriptor for it.
     pub fn start(recorder: Arc<dyn Recorder>, prepare: fn()) -> io::Result<Self> {
-        let shared = Arc::new(Shared { recorder, transports: Mutex::default(), pending: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            recorder,
+            transports: Mutex::default(),
+            pending: AtomicUsize::new(0),
+            is_ending: watch::Sender::new(false),
+        });
         let server = Server::start(0, Arc::new(shared.clone()), prepare)?;
         Ok(Self { port: server.port(), shared, server: Some(server) })
     }
@@ -97,8 +133,18 @@ impl Relay {
         self.port
     }
 
-    /// Waits, for so long at most, until the answers of forwarded requests are recorded. Returns false if some are not.
+    /// Waits, for so long at most, until the answers of forwarded requests are recorded. Then the rest are recorded as far as
+    /// they came, and false is returned.
     pub fn finish(&self, patience: Duration) -> bool {
+        let is_done = self.wait(patience);
+        if !is_done {
+            self.shared.is_ending.send_replace(true);
+            self.wait(GRACE);
+        }
+        is_done
+    }
+
+    fn wait(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         while self.shared.pending.load(Ordering::Acquire) > 0 {
             if Instant::now() > end {
@@ -116,15 +162,16 @@ impl Relay {
 }
 
 impl Responder for Arc<Shared> {
-    fn respond(&self, received: Received, peer: u16) -> Action {
+    fn respond(&self, received: Received, link: Link) -> Action {
         let (sender, pieces) = unbounded_channel();
         let shared = self.clone();
+        // Now, since the client may go away before the task runs.
+        let settings = detour::settings(link);
         // Goes on when the client has gone: a stream that its caller left early is recorded whole.
         tokio::spawn(async move {
-            let done = shared.answer(Arc::new(received), peer, &sender).await;
+            let done = shared.answer(Arc::new(received), settings, &sender).await;
             if let Err(error) = done {
-                let text = format!("{NO_ANSWER}connection {}\r\n\r\n", one_line(&error.message));
-                drop(sender.send(Err(text.into_bytes())));
+                drop(sender.send(Err(no_answer(failure_kind(&error), &error.message))));
             }
         });
         Action::Relay(pieces)
@@ -136,10 +183,6 @@ impl Responder for Arc<Shared> {
 }
 
 type Sender = UnboundedSender<std::result::Result<Bytes, Vec<u8>>>;
-
-fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], " ")
-}
 
 /// A forwarded request, counted until its answer is recorded.
 struct Pending<'a>(&'a AtomicUsize);
@@ -158,26 +201,34 @@ impl Drop for Pending<'_> {
 }
 
 impl Shared {
-    async fn answer(&self, received: Arc<Received>, peer: u16, sender: &Sender) -> Result<()> {
-        let settings = detour::settings(peer);
+    async fn answer(&self, received: Arc<Received>, settings: Option<Arc<Settings>>, sender: &Sender) -> Result<()> {
+        let pending = Pending::new(&self.pending);
         let (recorder, asked) = (self.recorder.clone(), received.clone());
         let decision = tokio::task::spawn_blocking(move || recorder.decide(&asked)).await;
         match decision.map_err(|error| Error::connection(format!("the recorder failed: {error}")))? {
-            Decision::Play(recorded) => play(&recorded, sender).await,
-            Decision::Refuse(message) => {
-                let text = format!("{NO_ANSWER}unexpected {}\r\n\r\n", one_line(&message));
-                drop(sender.send(Err(text.into_bytes())));
+            Decision::Play(outcome) => {
+                drop(pending);
+                match outcome {
+                    Outcome::Answer(recorded) => play(&recorded, sender).await,
+                    Outcome::Failure(failure) => fail(failure, sender).await,
+                }
+                Ok(())
             }
-            Decision::Forward => self.forward(received, settings, sender).await?,
+            Decision::Refuse(message) => Err(unexpected(message)),
+            // Others on this machine can connect, too, and must not use this process's way to the network.
+            Decision::Forward => match settings {
+                Some(settings) => self.forward(received, settings, sender).await,
+                None => {
+                    Err(unexpected("a cassette records the calls of the process that opened it, and this is another"))
+                }
+            },
         }
-        Ok(())
     }
 
     /// Sends a request to where the client wanted to send it.
-    async fn forward(&self, received: Arc<Received>, settings: Option<Arc<Settings>>, sender: &Sender) -> Result<()> {
-        let _pending = Pending::new(&self.pending);
+    async fn forward(&self, received: Arc<Received>, settings: Arc<Settings>, sender: &Sender) -> Result<()> {
         let request = request(&received)?;
-        let transport = self.transport(settings.unwrap_or_default());
+        let transport = self.transport(settings);
         let (timeouts, admission) = (Timeouts::default(), Admission::default());
         let stats: Arc<ConnectionStats> = Arc::default();
         let options = SendOptions {
@@ -188,7 +239,28 @@ impl Shared {
             is_once: false,
         };
         let began = Instant::now();
-        let response = transport.send(&request, options).await?;
+        let mut ending = self.is_ending.subscribe();
+        let given_up = async {
+            // An error says that the sender is gone, which is this.
+            select(pin!(sender.closed()), pin!(async { drop(ending.wait_for(|is_ending| *is_ending).await) })).await;
+        };
+        let response = match select(pin!(transport.send(&request, options)), pin!(given_up)).await {
+            Either::Left((Ok(response), _)) => response,
+            Either::Left((Err(error), _)) => {
+                let kind = failure_kind(&error);
+                // A call that is forbidden was not tried.
+                if error.kind != ErrorKind::UnexpectedCall {
+                    let failure = Failure { kind: kind.into(), message: error.message.clone(), after: began.elapsed() };
+                    self.record(received, Outcome::Failure(failure)).await;
+                }
+                return Err(error);
+            }
+            Either::Right(_) => {
+                let failure = Failure { kind: SILENCE.into(), message: String::new(), after: began.elapsed() };
+                self.record(received, Outcome::Failure(failure)).await;
+                return Ok(());
+            }
+        };
         let headers = response.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.into_owned()));
         let mut recorded = Recorded {
             status: response.status,
@@ -198,26 +270,34 @@ impl Shared {
         };
         drop(sender.send(Ok(head(&recorded))));
         let mut body = response.body;
-        loop {
-            match body.chunk().await {
+        recorded.end = loop {
+            let next = {
+                let ending = pin!(ending.wait_for(|is_ending| *is_ending));
+                match select(pin!(body.chunk()), ending).await {
+                    Either::Left((next, _)) => next,
+                    Either::Right(_) => break End::Stall,
+                }
+            };
+            match next {
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => {
                     recorded.pieces.push((began.elapsed(), piece.clone()));
                     drop(sender.send(Ok(chunk(&piece))));
                 }
-                Ok(None) => break,
-                Err(_) => {
-                    recorded.is_broken = true;
-                    break;
-                }
+                Ok(None) => break End::Complete,
+                Err(_) => break End::Close,
             }
-        }
-        let is_broken = recorded.is_broken;
-        let recorder = self.recorder.clone();
+        };
+        let end = recorded.end;
         // Before the end is sent, so that the answer is recorded when the call returns.
-        drop(tokio::task::spawn_blocking(move || recorder.record(&received, recorded)).await);
-        drop(sender.send(if is_broken { Err(Vec::new()) } else { Ok(Bytes::from_static(b"0\r\n\r\n")) }));
+        self.record(received, Outcome::Answer(recorded)).await;
+        drop(sender.send(if end == End::Complete { Ok(LAST_CHUNK) } else { Err(Vec::new()) }));
         Ok(())
+    }
+
+    async fn record(&self, received: Arc<Received>, outcome: Outcome) {
+        let recorder = self.recorder.clone();
+        drop(tokio::task::spawn_blocking(move || recorder.record(&received, outcome)).await);
     }
 
     /// Returns a transport with the settings of the client that sent the request.
@@ -226,16 +306,22 @@ impl Shared {
         let key = Arc::as_ptr(&settings) as usize;
         let made = || {
             let direct = Settings { route: Route::Beyond, ..(*settings).clone() };
-            (settings.clone(), Arc::new(Transport::new(&direct)))
+            (settings.clone(), Arc::new(Transport::new(&Arc::new(direct))))
         };
         transports.entry(key).or_insert_with(made).1.clone()
     }
 }
 
+/// Returns the error of a call that has no answer here.
+fn unexpected(message: impl Into<String>) -> Box<Error> {
+    let mut error = Error::new(ErrorKind::UnexpectedCall, message);
+    error.should_retry = Some(false);
+    error
+}
+
 /// Plays a recorded answer, each piece at its time.
 async fn play(recorded: &Recorded, sender: &Sender) {
-    let end = if recorded.is_broken { Err(Vec::new()) } else { Ok(Bytes::new()) };
-    if !recorded.is_stream && !recorded.is_broken {
+    if !recorded.is_stream && recorded.end == End::Complete {
         let latency = recorded.pieces.last().map(|(at, _)| *at).unwrap_or_default();
         tokio::time::sleep(latency).await;
         let body: Vec<u8> = recorded.pieces.iter().flat_map(|(_, piece)| piece.iter().copied()).collect();
@@ -243,7 +329,6 @@ async fn play(recorded: &Recorded, sender: &Sender) {
         for (_, piece) in reply.pieces() {
             drop(sender.send(Ok(Bytes::copy_from_slice(piece))));
         }
-        drop(sender.send(end));
         return;
     }
     drop(sender.send(Ok(head(recorded))));
@@ -256,10 +341,27 @@ async fn play(recorded: &Recorded, sender: &Sender) {
             drop(sender.send(Ok(chunk(piece))));
         }
     }
-    drop(sender.send(if recorded.is_broken { end } else { Ok(Bytes::from_static(b"0\r\n\r\n")) }));
+    match recorded.end {
+        End::Complete => drop(sender.send(Ok(LAST_CHUNK))),
+        End::Close => drop(sender.send(Err(Vec::new()))),
+        End::Stall => sender.closed().await,
+    }
 }
 
+/// Plays a failure at its time.
+async fn fail(failure: Failure, sender: &Sender) {
+    if failure.kind == SILENCE {
+        return sender.closed().await;
+    }
+    tokio::time::sleep(failure.after).await;
+    drop(sender.send(Err(no_answer(&failure.kind, &failure.message))));
+}
+
+/// The end of a body in chunks.
+const LAST_CHUNK: Bytes = Bytes::from_static(b"0\r\n\r\n");
+
 fn fields(recorded: &Recorded) -> String {
+    let one_line = |text: &str| text.replace(['\r', '\n'], " ");
     recorded.headers.iter().map(|(name, value)| format!("{name}: {}\r\n", one_line(value))).collect()
 }
 

@@ -1,15 +1,16 @@
 //! The thread and the port of a server.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::connection::{self, Responder};
+use crate::transport::detour::Link;
 
 /// Length of the queue of connections: more than the usual 1024, so that thousands of clients can connect in one burst.
 const BACKLOG: i32 = 16_384;
@@ -45,8 +46,10 @@ impl Server {
             prepare();
             runtime.block_on(async {
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
-                let accepting = std::pin::pin!(accept_all(&listener, &responder));
+                let accepting = std::pin::pin!(accept_all(&listener, port, &responder));
                 futures_util::future::select(accepting, stopped).await;
+                // A forked child keeps the port open otherwise, and nobody accepts what connects to it.
+                drop(SockRef::from(&listener).shutdown(Shutdown::Both));
             });
         };
         let thread = std::thread::Builder::new().name("ritellm mock".into()).spawn(run)?;
@@ -73,13 +76,25 @@ impl Drop for Server {
     }
 }
 
-async fn accept_all(listener: &TcpListener, responder: &Arc<dyn Responder>) {
+/// A connection that ends for the client, too, when it is dropped: a forked child may have a copy of its descriptor.
+struct Accepted(TcpStream);
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        drop(SockRef::from(&self.0).shutdown(Shutdown::Both));
+    }
+}
+
+async fn accept_all(listener: &TcpListener, port: u16, responder: &Arc<dyn Responder>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 drop(stream.set_nodelay(true));
                 let responder = responder.clone();
-                tokio::spawn(async move { connection::serve(stream, peer.port(), &*responder).await });
+                let is_local = peer.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
+                let link = Link { client: if is_local { peer.port() } else { 0 }, server: port };
+                let mut stream = Accepted(stream);
+                tokio::spawn(async move { connection::serve(&mut stream.0, link, &*responder).await });
             }
             // Out of descriptors, for one: those that are waiting may get some later.
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,

@@ -76,7 +76,8 @@ impl Window {
     /// Counts the end of a request.
     pub fn finish(&mut self) {
         if self.rule == Rule::InFlight {
-            self.used -= 1.0;
+            // A request that began before the limit was set is not counted.
+            self.used = (self.used - 1.0).max(0.0);
         }
     }
 
@@ -143,5 +144,13 @@ mod tests {
         assert_eq!(taken(&mut window, 5, at(100)), Err(at(1)));
         window.finish();
         assert_eq!(taken(&mut window, 5, at(100)), Ok(()));
+    }
+
+    #[test]
+    fn the_end_of_a_call_that_was_not_counted_makes_no_room() {
+        let mut window = Window::new(Unit::Requests, Rule::InFlight, 1);
+        window.finish();
+        assert_eq!(taken(&mut window, 5, at(0)), Ok(()));
+        assert_eq!(taken(&mut window, 5, at(0)), Err(at(1)));
     }
 }

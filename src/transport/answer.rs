@@ -317,19 +317,40 @@ fn read_status_line(line: &[u8]) -> Result<(bool, u16)> {
     }
 }
 
-/// What a test server's answer begins with if it has none, in place of a status line. Then follow the kind of the failure,
-/// `connection` or `unexpected`, and its message.
-pub const NO_ANSWER: &str = "RITELLM-NO-ANSWER ";
+/// What a test server's answer begins with if it has none, in place of a status line. Then follow the kind of the failure
+/// and its message.
+const NO_ANSWER: &str = "RITELLM-NO-ANSWER ";
+
+/// Kinds of failures that a test server can write in place of an answer: their names, and those of errors; whether the
+/// request was sent, and whether it may be repeated.
+const FAILURES: [(&str, ErrorKind, bool, Option<bool>); 5] = [
+    ("connection", ErrorKind::ApiConnection, true, None),
+    ("unsent", ErrorKind::ApiConnection, false, None),
+    ("refused", ErrorKind::ApiConnection, false, Some(false)),
+    ("timeout", ErrorKind::Timeout, true, None),
+    ("unexpected", ErrorKind::UnexpectedCall, true, Some(false)),
+];
+
+/// Returns the name of the kind of failure that a test server writes for an error.
+pub fn failure_kind(error: &Error) -> &'static str {
+    let same = |row: &&(&str, ErrorKind, bool, Option<bool>)| {
+        row.1 == error.kind && (row.3 == error.should_retry) && (row.2 == error.was_sent || row.3.is_some())
+    };
+    FAILURES.iter().find(same).map_or("connection", |row| row.0)
+}
+
+/// Returns what a test server writes in place of an answer, to have the call fail.
+pub fn no_answer(kind: &str, message: &str) -> Vec<u8> {
+    format!("{NO_ANSWER}{kind} {}\r\n\r\n", message.replace(['\r', '\n'], " ")).into_bytes()
+}
 
 /// Reads the failure that a test server writes in place of an answer.
 fn failure(line: &[u8]) -> Option<Box<Error>> {
     let text = String::from_utf8_lossy(line.strip_prefix(NO_ANSWER.as_bytes())?.trim_ascii_end());
-    let (kind, message) = text.split_once(' ').unwrap_or_default();
-    if kind == "connection" {
-        return Some(Error::connection(message));
-    }
-    let mut error = Error::new(ErrorKind::UnexpectedCall, message);
-    error.should_retry = Some(false);
+    let (name, message) = text.split_once(' ')?;
+    let (_, kind, was_sent, should_retry) = *FAILURES.iter().find(|row| row.0 == name)?;
+    let mut error = Error::new(kind, message);
+    (error.was_sent, error.should_retry) = (was_sent, should_retry);
     Some(error)
 }
 

@@ -13,7 +13,7 @@ use super::Settings;
 use super::causes::causes;
 use super::connection_stats::{ConnectionStats, Counted};
 use super::descriptors::is_exhaustion;
-use super::detour::{self, Route};
+use super::detour::{self, Detoured, Link, Offline, Route};
 use super::dial::dial;
 use super::lookup::addresses;
 use super::origin::{Origin, Scheme};
@@ -35,7 +35,7 @@ pub(super) struct Connected {
 }
 
 /// Peer of a connection, which determines the form of request targets.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Target {
     /// The server itself: the target is a path.
     Server,
@@ -44,7 +44,7 @@ pub(super) enum Target {
     /// A Unix socket: the target is a path, and the host is `localhost`.
     Socket,
     /// A server on this machine in place of the origin: the target is a whole URL with this scheme.
-    Detour(&'static str),
+    Detour(&'static str, #[expect(dead_code, reason = "held as long as the connection is open")] Option<Detoured>),
 }
 
 /// Opens connections.
@@ -53,6 +53,7 @@ pub(super) struct Connector {
     tls: Tls,
     http2: bool,
     route: Route,
+    offline: Offline,
     /// Settings of the client, for a server that makes its connections.
     settings: Arc<Settings>,
 }
@@ -60,7 +61,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Creates a connector and reads the environment: proxies unless the settings name one, and certificate
     /// authorities.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Arc<Settings>) -> Self {
         let variable = |name: &str| std::env::var_os(name);
         // An invalid proxy was refused when the settings were made; here it is ignored.
         let explicit = settings.proxy.as_ref().and_then(|proxy| Proxy::parse(proxy.expose()).ok());
@@ -72,7 +73,8 @@ impl Connector {
             tls: Tls::new(settings),
             http2: settings.http2,
             route: settings.route,
-            settings: Arc::new(settings.clone()),
+            offline: Offline::read(&variable),
+            settings: settings.clone(),
         }
     }
 
@@ -97,7 +99,7 @@ impl Connector {
         limit: Option<Duration>,
         connection_stats: &Arc<ConnectionStats>,
     ) -> Result<Connected> {
-        if let Some(port) = detour::of(origin, self.route)? {
+        if let Some(port) = detour::of(origin, self.route, &self.offline)? {
             return detoured(origin, port, limit, connection_stats, &self.settings).await;
         }
         let (stream, target) = match self.proxies.proxy_for(origin)? {
@@ -166,18 +168,17 @@ async fn detoured(
     let stream = tcp("127.0.0.1", port, limit).await;
     let at = format!("cannot connect to the test server 127.0.0.1:{port} in place of {origin}");
     let stream = stream.map_err(|error| connection_failed(&at, &error))?;
-    if let Stream::Tcp(stream) = &stream
-        && let Ok(address) = stream.local_addr()
-    {
-        detour::remember(address.port(), settings);
-    }
+    let address = if let Stream::Tcp(stream) = &stream { stream.local_addr().ok() } else { None };
+    let link = address.map(|address| Link { client: address.port(), server: port });
     let scheme = if origin.is_https() { "https" } else { "http" };
-    Ok(Connected { io: Counted::new(stream, connection_stats.clone()), http2: false, target: Target::Detour(scheme) })
+    let target = Target::Detour(scheme, link.map(|link| detour::remember(link, settings)));
+    Ok(Connected { io: Counted::new(stream, connection_stats.clone()), http2: false, target })
 }
 
 /// Opens byte streams to a server that does not speak HTTP, with a client's TLS settings and without a proxy.
 pub struct StreamConnector {
     tls: Tls,
+    offline: Offline,
 }
 
 /// Server of a [`StreamConnector`].
@@ -194,15 +195,18 @@ pub enum Peer {
 impl StreamConnector {
     /// Creates a connector, and reads the environment's certificate authorities.
     pub fn new(settings: &Settings) -> Self {
-        Self { tls: Tls::new(settings) }
+        Self { tls: Tls::new(settings), offline: Offline::read(&|name: &str| std::env::var_os(name)) }
     }
 
     /// Connects to a server; `limit` is divided so that every address is tried within it, but does not end the attempt.
     ///
     /// # Errors
     ///
-    /// Returns an error if no address accepts a connection, or the TLS handshake fails.
+    /// Returns an error if no address accepts a connection, the TLS handshake fails, or the process is offline.
     pub async fn connect(&self, peer: &Peer, limit: Option<Duration>) -> Result<Stream> {
+        if let Peer::Tcp(host, _) | Peer::Tls(host, _) = peer {
+            self.offline.check(host, peer)?;
+        }
         let at = || format!("cannot connect to {peer}");
         let stream = match peer {
             Peer::Tcp(host, port) | Peer::Tls(host, port) => tcp(host, *port, limit).await,

@@ -2,11 +2,14 @@
 //!
 //! They are looked at when a connection is opened. A call on an open connection pays nothing for them.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Settings;
-use super::origin::Origin;
+use super::origin::{Origin, is_loopback};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where a client's connections go.
@@ -36,20 +39,43 @@ pub enum Detour {
 static IS_ACTIVE: AtomicBool = AtomicBool::new(false);
 
 static DETOURS: Mutex<Detours> =
-    Mutex::new(Detours { last: 0, entered: Vec::new(), servers: Vec::new(), clients: Vec::new() });
+    Mutex::new(Detours { last: 0, entered: Vec::new(), servers: Vec::new(), clients: BTreeMap::new() });
+
+/// The ports of a connection on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Link {
+    /// Port of the client; 0 if its address is another one than 127.0.0.1.
+    pub client: u16,
+    /// Port of the server.
+    pub server: u16,
+}
 
 struct Detours {
-    /// Key of the detour that was entered last.
+    /// Number of detours and connections so far, which gives each its key.
     last: u64,
     entered: Vec<(u64, Detour)>,
     /// Ports of the servers of this process, which are not taken for others.
     servers: Vec<u16>,
-    /// Ports of the last connections that took a detour, with the settings of their clients.
-    clients: Vec<(u16, Arc<Settings>)>,
+    /// Open connections that took a detour, each with its key and the settings of its client.
+    clients: BTreeMap<Link, (u64, Arc<Settings>)>,
 }
 
-/// Number of connections whose settings are known: more than a test has at once.
-const MAX_CLIENTS: usize = 4096;
+/// A connection that took a detour. As long as it lives, [`settings`] knows those of its client.
+#[derive(Debug)]
+pub(super) struct Detoured {
+    link: Link,
+    key: u64,
+}
+
+impl Drop for Detoured {
+    fn drop(&mut self) {
+        let detours = &mut *lock();
+        // The ports may belong to the next connection by now.
+        if detours.clients.get(&self.link).is_some_and(|(key, _)| *key == self.key) {
+            detours.clients.remove(&self.link);
+        }
+    }
+}
 
 fn lock() -> MutexGuard<'static, Detours> {
     DETOURS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -88,18 +114,65 @@ pub fn let_through(port: u16, is_open: bool) {
 }
 
 /// Remembers the settings of the client of a connection that takes a detour, for [`settings`].
-pub(super) fn remember(port: u16, settings: &Arc<Settings>) {
+pub(super) fn remember(link: Link, settings: &Arc<Settings>) -> Detoured {
     let detours = &mut *lock();
-    detours.clients.retain(|(known, _)| *known != port);
-    if detours.clients.len() >= MAX_CLIENTS {
-        detours.clients.remove(0);
-    }
-    detours.clients.push((port, settings.clone()));
+    detours.last += 1;
+    detours.clients.insert(link, (detours.last, settings.clone()));
+    Detoured { link, key: detours.last }
 }
 
-/// Returns the settings of the client with this port; `None` if it is none of this process.
-pub fn settings(port: u16) -> Option<Arc<Settings>> {
-    lock().clients.iter().find(|(known, _)| *known == port).map(|(_, settings)| settings.clone())
+/// Returns the settings of the client of a connection; `None` if it is closed, or was opened by another process.
+pub fn settings(link: Link) -> Option<Arc<Settings>> {
+    lock().clients.get(&link).map(|(_, settings)| settings.clone())
+}
+
+/// Whether the environment lets connections leave this machine. Children of a process get it from it, which detours are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offline(Option<Box<str>>);
+
+/// The environment variable that keeps connections on this machine: `1`, or the message of the errors.
+const VARIABLE: &str = "RITELLM_OFFLINE";
+
+impl Offline {
+    /// Reads the environment.
+    pub fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let value = variable(VARIABLE).map(|value| value.to_string_lossy().into_owned());
+        Self(value.filter(|value| !value.is_empty()).and_then(|value| match value.to_ascii_lowercase().as_str() {
+            "0" | "false" | "no" | "off" => None,
+            _ if value.contains("{}") => Some(value.into()),
+            _ => Some(format!("{{}} is another machine, and {VARIABLE} lets no connection leave this one").into()),
+        }))
+    }
+
+    /// Checks that a connection may be made that takes no detour.
+    ///
+    /// # Errors
+    ///
+    /// The process is offline, and the host is another machine.
+    pub fn check(&self, host: &str, at: &dyn Display) -> Result<()> {
+        if self.0.is_none() && !IS_ACTIVE.load(Ordering::Relaxed) || is_loopback(host) {
+            return Ok(());
+        }
+        let detours = lock();
+        let message = detours.offline().or(self.0.as_deref());
+        message.map_or(Ok(()), |message| Err(refused(message, at)))
+    }
+}
+
+impl Detours {
+    /// Returns the message of the last detour that refuses connections.
+    fn offline(&self) -> Option<&str> {
+        self.entered.iter().rev().find_map(|(_, detour)| match detour {
+            Detour::Offline(message) => Some(message.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn refused(message: &str, at: &dyn Display) -> Box<Error> {
+    let mut error = Error::new(ErrorKind::UnexpectedCall, message.replace("{}", &at.to_string())).unsent();
+    error.should_retry = Some(false);
+    error
 }
 
 /// Returns the port on this machine to which a connection goes in place of its origin; `None` if it goes there.
@@ -107,19 +180,18 @@ pub fn settings(port: u16) -> Option<Arc<Settings>> {
 /// # Errors
 ///
 /// Returns an error if the process is offline, and the connection would leave this machine.
-pub(super) fn of(origin: &Origin, route: Route) -> Result<Option<u16>> {
+pub(super) fn of(origin: &Origin, route: Route, offline: &Offline) -> Result<Option<u16>> {
     match route {
         Route::Port(port) => Ok(Some(port)),
-        Route::Common | Route::Beyond if !IS_ACTIVE.load(Ordering::Relaxed) => Ok(None),
-        _ => find(origin, route),
+        Route::Common | Route::Beyond if !IS_ACTIVE.load(Ordering::Relaxed) && offline.0.is_none() => Ok(None),
+        _ => find(origin, route, offline),
     }
 }
 
 #[cold]
-fn find(origin: &Origin, route: Route) -> Result<Option<u16>> {
+fn find(origin: &Origin, route: Route, offline: &Offline) -> Result<Option<u16>> {
     let detours = lock();
     let is_own = origin.is_loopback() && detours.servers.contains(&origin.port);
-    let mut is_offline = None;
     for (_, detour) in detours.entered.iter().rev() {
         match detour {
             Detour::Mock(_) if is_own => return Ok(None),
@@ -127,11 +199,47 @@ fn find(origin: &Origin, route: Route) -> Result<Option<u16>> {
             // The path of a socket has no place in an address.
             Detour::Mock(_) | Detour::Relay(_) if origin.is_socket() => {}
             Detour::Mock(port) | Detour::Relay(port) => return Ok(Some(*port)),
-            Detour::Offline(message) => is_offline = is_offline.or(Some(message)),
+            Detour::Offline(_) => {}
         }
     }
-    let Some(message) = is_offline.filter(|_| !origin.is_loopback()) else { return Ok(None) };
-    let mut error = Error::new(ErrorKind::UnexpectedCall, message.replace("{}", &origin.to_string())).unsent();
-    error.should_retry = Some(false);
-    Err(error)
+    let message = detours.offline().or(offline.0.as_deref()).filter(|_| !origin.is_loopback());
+    message.map_or(Ok(None), |message| Err(refused(message, origin)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offline(value: &str) -> Offline {
+        Offline::read(&|name: &str| (name == "RITELLM_OFFLINE").then(|| value.into()))
+    }
+
+    #[test]
+    fn the_environment_keeps_connections_on_this_machine() {
+        let message = |value: &str, host: &str| offline(value).check(host, &host).err().map(|error| error.message);
+        assert_eq!(message("t.py calls {}", "redis.example"), Some("t.py calls redis.example".into()));
+        assert!(message("1", "10.0.0.1").unwrap().starts_with("10.0.0.1 is another machine, and RITELLM_OFFLINE"));
+        for (value, host) in
+            [("1", "127.0.0.1"), ("1", "localhost"), ("", "a.example"), ("0", "a.example"), ("off", "a.example")]
+        {
+            assert_eq!(message(value, host), None, "{value} {host}");
+        }
+        let error = offline("1").check("a.example", &"a.example:1").unwrap_err();
+        assert_eq!((error.kind, error.was_sent, error.should_retry), (ErrorKind::UnexpectedCall, false, Some(false)));
+    }
+
+    #[test]
+    fn settings_are_known_while_the_connection_is_open() {
+        let link = Link { client: 7, server: 8 };
+        let (first, second) =
+            (Arc::new(Settings::default()), Arc::new(Settings { max_body: 1, ..Settings::default() }));
+        let one = remember(link, &first);
+        // The ports are given to another connection before the first one is forgotten.
+        let other = remember(link, &second);
+        drop(one);
+        assert_eq!(settings(link).map(|settings| settings.max_body), Some(1));
+        assert!(settings(Link { client: 7, server: 9 }).is_none());
+        drop(other);
+        assert!(settings(link).is_none());
+    }
 }

@@ -209,7 +209,7 @@ impl Connection {
         let host = match &self.target {
             Target::Server => authority,
             Target::Socket => "localhost",
-            Target::Detour(scheme) => {
+            Target::Detour(scheme, _) => {
                 head.extend_from_slice(scheme.as_bytes());
                 head.extend_from_slice(b"://");
                 head.extend_from_slice(authority.as_bytes());

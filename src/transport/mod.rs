@@ -23,6 +23,7 @@ mod origin;
 mod pool;
 mod proxies;
 mod redirect;
+mod registry;
 pub mod sse;
 mod stream;
 mod trust;
@@ -190,7 +191,7 @@ pub fn leave_detour(key: u64) {
 
 impl Transport {
     /// Creates a transport without connections.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Arc<Settings>) -> Self {
         Self {
             pool: Pool::new(settings),
             secrets: proxies::secrets(settings.proxy.as_ref()),

@@ -14,6 +14,7 @@ use super::deadline::within;
 use super::descriptors::{self, Descriptors};
 use super::limiter::{ConnectionLimiter, ConnectionPermit};
 use super::origin::Origin;
+use super::registry::Registry;
 use super::{ConnectionStats, SendOptions, Settings, http1, http2};
 use crate::error::{Error, Result};
 
@@ -34,13 +35,15 @@ pub(super) struct Pool {
     max_head: usize,
 }
 
-/// The hosts of all clients.
-static POOLS: Mutex<Vec<Weak<Mutex<Hosts>>>> = Mutex::new(Vec::new());
+/// The hosts of the clients of this process.
+static POOLS: Mutex<Registry<Mutex<Hosts>>> = Mutex::new(Registry::new());
 
 /// Has the next request of every client open a connection. Connections with a request are closed at its end.
 pub(super) fn forget_connections() {
-    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for hosts in pools.iter().filter_map(Weak::upgrade) {
+    // A forked child leaves those of its parent alone: to close one of their connections would take it out of the parent's
+    // `epoll` as well, and their locks may be held by threads that the child does not have.
+    let pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner).alive(std::process::id());
+    for hosts in pools {
         let hosts = std::mem::take(&mut *hosts.lock().unwrap_or_else(PoisonError::into_inner));
         for host in hosts.by_origin.values() {
             let closed = {
@@ -138,11 +141,9 @@ enum Admitted {
 
 impl Pool {
     /// Creates an empty pool.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Arc<Settings>) -> Self {
         let hosts = Arc::default();
-        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|pool: &Weak<_>| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(&hosts));
+        POOLS.lock().unwrap_or_else(PoisonError::into_inner).add(std::process::id(), &hosts);
         Self {
             connector: Connector::new(settings),
             hosts,

@@ -106,16 +106,21 @@ def _split_frames(buffer: bytes) -> tuple[bytes, bytes]:
 
 
 def _event(media_type: str, event: bytes) -> dict[str, Any]:
-    """Returns an event taken apart, if it is exactly what `event_bytes` makes of it."""
+    """Returns an event taken apart, if `event_bytes` makes one of it that says the same; else as it is."""
     row: dict[str, Any] | None = None
     if media_type == "application/vnd.amazon.eventstream":
-        row = _read_frame(event)
+        try:
+            row = _read_frame(event)
+        except (IndexError, UnicodeDecodeError):
+            # Its lengths do not fit, or it is no text.
+            row = None
     elif media_type == "application/x-ndjson":
         row = _data(event)
     elif media_type == "text/event-stream":
         found = re.fullmatch(rb"(?:event: ?([^\r\n]*)\r?\n)?data: ?([^\r\n]*)(?:\r?\n)+", event)
         if found is not None and (row := _data(found[2])) is not None and found[1] is not None:
-            row = {"event": found[1].decode("utf-8", "replace"), **row}
+            name = packed(b"name " + found[1]).get("text")
+            row = None if name is None else {"event": name[5:], **row}
     return packed(event) if row is None else row
 
 
@@ -129,6 +134,8 @@ def _data(body: bytes) -> dict[str, Any] | None:
 def _read_frame(frame: bytes) -> dict[str, Any] | None:
     """Reads a frame of AWS: https://smithy.io/2.0/aws/amazon-eventstream.html. `None` if a header is no string."""
     end = 12 + int.from_bytes(frame[4:8], "big")
+    if end > len(frame) - 4:
+        return None
     headers: dict[str, str] = {}
     at = 12
     while at < end:

@@ -10,19 +10,17 @@ import os
 import re
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from ritellm import _core
 from ritellm.exceptions import InvalidArgumentError
 from ritellm.testing import _bodies
-from ritellm.testing._environment import Keys
-from ritellm.testing._redaction import Redactor
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from ritellm.testing._environment import Intercepting
+from ritellm.testing._redaction import Redactor, own
 
 MODES = ("none", "once", "new_episodes", "all")
 VERSION = 1
@@ -47,7 +45,7 @@ VCRPYS = ("method", *_PARTS_OF_URI)
 VCRPYS_SUFFIXES = (".yaml", ".yml")
 
 
-class Cassette:
+class Cassette(Intercepting):
     """Recorded calls in a file: they are played again, and depending on the mode new ones are recorded.
 
     It is made by `cassette`, or by ``Client(cassette=…)``. Its attributes can be read at any time.
@@ -74,7 +72,12 @@ class Cassette:
         redact: Iterable[str | re.Pattern[str]] = (),
         before_record: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
     ) -> None:
+        super().__init__()
         self.path = Path(path)
+        # As a decorator, each call reads them again.
+        ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+        match_on = None if match_on is None else (match_on,) if isinstance(match_on, str) else tuple(match_on)
+        redact = own(redact)
         self._options: dict[str, Any] = {
             "mode": mode,
             "match_on": match_on,
@@ -96,7 +99,7 @@ class Cassette:
                 f"match_on has {unknown[0]!r}: of {', '.join(PARTS)} and uri some would be right"
             )
         self.mode = mode
-        self._ignore = {ignore} if isinstance(ignore, str) else set(ignore)
+        self._ignore = set(ignore)
         self._order, self._repeats, self._timing, self._filter = order, allow_repeats, timing, before_record
         self._redactor = Redactor(redact)
         self._lock = threading.RLock()
@@ -104,14 +107,13 @@ class Cassette:
         self._calls: list[dict[str, Any]] = []
         self._unplayed: list[int] = []
         self._known: list[list[Any]] = []
-        self._changed = False
+        self._loaded = self._saved = self._version = 0
         self._saves_at_once = False
+        self._is_done = True
+        self._error: Exception | None = None
         self.played = self.recorded = 0
         self.differences: list[str] = []
-        self._keys = Keys()
         self._relay: _core.Relay | None = None
-        self._detour: int | None = None
-        self._process = os.getpid()
 
     def _load(self) -> None:
         """Reads the file."""
@@ -123,9 +125,26 @@ class Cassette:
             )
         if self._is_new and self.mode == "none":
             raise InvalidArgumentError(f'{self.path} is missing, and mode="none" records nothing')
-        self._calls = [] if self._is_new or self.mode == "all" else _read(self.path)
+        self._calls = [] if self._is_new or self.mode == "all" else self._clean(_read(self.path))
+        self._loaded = self._saved = len(self._calls)
         self._unplayed = list(range(len(self._calls)))
         self._known = []
+
+    def _clean(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Returns the calls of a file, with requests without what is taken out of those to which they are compared."""
+        try:
+            return [
+                {
+                    "request": {
+                        **self._redactor.value(call["request"]),
+                        "url": self._redactor.url(call["request"]["url"]),
+                    },
+                    "response": dict(call["response"]),
+                }
+                for call in calls
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidArgumentError(f"{self.path} is no cassette: {error!r}") from None
 
     @property
     def _records(self) -> bool:
@@ -154,35 +173,31 @@ class Cassette:
 
         return called
 
-    def __enter__(self) -> Self:
-        if self._detour is None:
-            port = self._port()
-            if not self._records:
-                self._keys.add()
-            self._detour = _core.enter_detour(port, True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         """Ends playing, waits for what is being recorded, and writes the file."""
-        if self._process != os.getpid():
-            return
-        if self._detour is not None:
-            _core.leave_detour(self._detour)
-            self._detour = None
-        self._keys.remove()
-        if self._relay is not None:
-            self._relay.close(PATIENCE)
-            self._relay = None
-        self._save()
+        self._close(True)
+
+    def _begin(self) -> None:
+        port = self._port()
+        self._intercept(port, is_relay=True, keys=not self._records)
+
+    def _mark_failed(self) -> None:
+        """Says that an exception left the test, which the ``with`` of a fixture does not see."""
+        self._is_done = False
+
+    def _finish(self, is_done: bool) -> None:
+        is_done = is_done and self._is_done
+        relay, self._relay = self._relay, None
+        if relay is not None and not relay.close(PATIENCE):
+            warnings.warn(
+                f"{self.path}: answers that were not complete {PATIENCE:g} s after the end are recorded as far as they came",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        self._save(is_done)
+        error, self._error = self._error, None
+        if error is not None and is_done:
+            raise error
 
     def __repr__(self) -> str:
         return f"<Cassette {self.path} mode={self.mode!r}: {self.played} played, {self.recorded} recorded>"
@@ -205,7 +220,9 @@ class Cassette:
                 self.played += 1
                 self._compare_bodies(self._calls[found]["request"], request)
                 return _answer(self._calls[found]["response"], self._timing)
-            return None if self._records else self._refusal(request, wanted)
+            if self._records:
+                return None
+            return _TOKEN if _asks_for_token(request) else self._refusal(request, wanted)
 
     def _compare_bodies(self, recorded: dict[str, Any], asked: dict[str, Any]) -> None:
         """Notes a difference that the parts which are compared leave out."""
@@ -266,32 +283,56 @@ class Cassette:
             near += f" ({_difference(theirs[first], wanted[first])})"
         return f'{self.path} has no answer to {what}: {near}. mode={self.mode!r} records nothing; "new_episodes" records what is missing'
 
-    def _record(self, request: tuple[str, str, list[tuple[str, str]], bytes], answer: tuple[Any, ...]) -> None:
+    def _record(self, request: tuple[str, str, list[tuple[str, str]], bytes], outcome: tuple[Any, ...]) -> None:
+        """Keeps what came of a request: an answer, or a failure without one."""
         method, url, headers, body = request
-        status, fields, pieces, is_stream, is_broken = answer
         with self._lock:
-            whole = b"".join(piece for _, piece in pieces)
-            self._redactor.learn(url, [*headers, *fields], body)
-            self._redactor.learn(url, [], whole)
-            response: dict[str, Any] = {"status": status, "headers": self._redactor.headers(fields)}
-            media_type = _media_type(response)
-            if is_stream and not media_type.startswith("application/json"):
-                # Split first: a mask changes lengths and checksums.
-                rows = _bodies.events(media_type, pieces)
-                response["events"] = json.loads(self._redactor.text(json.dumps(rows, ensure_ascii=False).encode()))
+            self._redactor.learn(url, headers, body)
+            if len(outcome) == 3:
+                kind, message, seconds = outcome
+                failure = {"kind": kind, "message": self._redactor.text(message)}
+                response = {"failure": failure, "seconds": round(seconds, 3)}
             else:
-                response["seconds"] = round(pieces[-1][0], 3) if pieces else 0.0
-                response.update(_bodies.packed(self._redactor.text(whole)))
-            if is_broken:
-                response["broken"] = True
-            call: dict[str, Any] | None = {"request": self._request(method, url, headers, body), "response": response}
-            if self._filter is not None and (call := self._filter(call or {})) is None:
-                return
-            self._calls.append(call or {})
-            self._changed = True
+                response = self._response(url, *outcome)
+            call = {"request": self._request(method, url, headers, body), "response": response}
+            if self._filter is not None:
+                try:
+                    changed = self._filter(call)
+                    if changed is None:
+                        return
+                    changed["request"]["url"], changed["response"].items()
+                    call = changed
+                except Exception as error:
+                    # The call goes on; the end of the cassette raises it.
+                    self._error = error
+                    return
+            self._calls.append(call)
             self.recorded += 1
             if self._saves_at_once:
-                self._save()
+                self._save(False)
+
+    def _response(
+        self,
+        url: str,
+        status: int,
+        fields: list[tuple[str, str]],
+        pieces: list[tuple[float, bytes]],
+        is_stream: bool,
+        end: str,
+    ) -> dict[str, Any]:
+        whole = b"".join(piece for _, piece in pieces)
+        self._redactor.learn(url, fields, whole)
+        response: dict[str, Any] = {"status": status, "headers": self._redactor.headers(fields)}
+        media_type = _media_type(response)
+        if is_stream and not media_type.startswith("application/json"):
+            # Split first: a mask changes lengths and checksums.
+            response["events"] = self._redactor.value(_bodies.events(media_type, pieces))
+        else:
+            response["seconds"] = round(pieces[-1][0], 3) if pieces else 0.0
+            response.update(self._redactor.value(_bodies.packed(whole)))
+        if end != "complete":
+            response[end] = True
+        return response
 
     def _request(self, method: str, url: str, headers: list[tuple[str, str]], body: bytes) -> dict[str, Any]:
         self._redactor.learn(url, headers, body)
@@ -303,23 +344,31 @@ class Cassette:
                 for name, value in headers
             ]
         kept = {name: value for name, value in self._redactor.headers(headers).items() if name != "accept"}
-        body = self._redactor.text(body)
-        return {"method": method, "url": self._redactor.url(url), "headers": kept, **_bodies.packed(body)}
+        packed = self._redactor.value(_bodies.packed(body))
+        return {"method": method, "url": self._redactor.url(url), "headers": kept, **packed}
 
-    def _save(self) -> None:
+    def _save(self, is_done: bool) -> None:
+        """Writes the file. Failures at the end of it are kept only if the program has dealt with them."""
         with self._lock:
-            if not self._changed:
+            count = len(self._calls)
+            while not is_done and count > self._loaded and "failure" in self._calls[count - 1]["response"]:
+                count -= 1
+            if count == self._saved:
                 return
+            if self._version != self._redactor.version:
+                # What was learnt late may be in calls that were recorded early.
+                self._calls = self._redactor.value(self._calls)
+                self._known, self._version = [], self._redactor.version
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(
                 "w", dir=self.path.parent, delete=False, encoding="utf-8", newline="\n"
             ) as file:
-                file.write(_written(self._calls))
+                file.write(_written(self._calls[:count]))
             mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o644
             with contextlib.suppress(OSError):
                 os.chmod(file.name, mode)
             os.replace(file.name, self.path)
-            self._changed = False
+            self._saved = count
 
 
 def cassette(path: str | os.PathLike[str], **options: Any) -> Cassette:
@@ -375,7 +424,37 @@ _SHARED_LOCK = threading.Lock()
 
 
 def _comparable(request: dict[str, Any]) -> Any:
+    if (asked := _exchange(request)) is not None:
+        # The rest is the account's, or the time: another account plays the same file.
+        return asked
     return request["json"] if "json" in request else _bodies.unpacked(request)
+
+
+def _exchange(request: dict[str, Any]) -> str | None:
+    """Returns what a form asks for that exchanges credentials for others: Google's, OAuth's, and those of AWS's STS."""
+    if "=" not in (text := request.get("text", "")) or "\n" in text:
+        return None
+    form = dict(parse_qsl(text))
+    return "a token" if "grant_type" in form else form.get("Action")
+
+
+def _asks_for_token(request: dict[str, Any]) -> bool:
+    return (
+        request["method"] == "POST"
+        and urlsplit(request["url"]).path.endswith("/token")
+        and _exchange(request) == "a token"
+    )
+
+
+# The answer to an exchange that was not recorded: where a cassette was recorded with a token at hand, or one that was bought
+# for several clients, a player has none.
+_TOKEN = (
+    200,
+    [("content-type", "application/json")],
+    [(0.0, b'{"access_token": "test-token", "token_type": "Bearer", "expires_in": 3600}')],
+    False,
+    "complete",
+)
 
 
 def _without(value: Any, names: set[str], path: str) -> Any:
@@ -423,14 +502,16 @@ def _media_type(response: dict[str, Any]) -> str:
 
 def _answer(response: dict[str, Any], timing: bool) -> tuple[Any, ...]:
     """Returns a recorded answer as the native server takes it."""
+    seconds = float(response.get("seconds", 0)) if timing else 0.0
+    if "failure" in response:
+        return response["failure"]["kind"], response["failure"].get("message", ""), seconds
     headers = list(response.get("headers", {}).items())
-    is_broken = bool(response.get("broken"))
+    end = next((end for end in ("broken", "silent") if response.get(end)), "complete")
     if "events" not in response:
-        seconds = float(response.get("seconds", 0)) if timing else 0.0
-        return response["status"], headers, [(seconds, _bodies.unpacked(response))], False, is_broken
+        return response["status"], headers, [(seconds, _bodies.unpacked(response))], False, end
     media_type = _media_type(response)
     pieces = [(float(row["at"]) if timing else 0.0, _bodies.event_bytes(media_type, row)) for row in response["events"]]
-    return response["status"], headers, pieces, True, is_broken
+    return response["status"], headers, pieces, True, end
 
 
 def _written(calls: list[dict[str, Any]]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ritellm import Client, _core
 from ritellm.exceptions import InvalidArgumentError
-from ritellm.testing._environment import KEY, Keys
+from ritellm.testing._environment import KEY, Intercepting
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -193,7 +192,7 @@ class _Matching(_Rules):
         self._server, self._model, self._contains, self._path = server, model, contains, path
 
 
-class MockServer(_Rules):
+class MockServer(Intercepting, _Rules):
     """A server on this machine that answers like the providers, for tests.
 
     It knows the formats of OpenAI (chat, Responses, embeddings) and of all hosts that have it, Anthropic, Gemini and Vertex,
@@ -227,11 +226,9 @@ class MockServer(_Rules):
     def __init__(self, *, port: int = 0, keep: int = 10_000, intercept: bool = True) -> None:
         if not 0 <= _count("port", port) < 65_536:
             raise InvalidArgumentError(f"port is {port}: a number up to 65535 would be right")
+        super().__init__()
         self._server = _core.MockServer(port, _count("keep", keep))
-        self._process = os.getpid()
-        self._intercept = intercept
-        self._detour: int | None = None
-        self._keys = Keys()
+        self._is_intercepting = intercept
 
     @property
     def url(self) -> str:
@@ -335,29 +332,14 @@ class MockServer(_Rules):
 
     def close(self) -> None:
         """Ends the server. Its requests can still be read."""
-        if self._process != os.getpid():
-            # A forked child: the server is its parent's.
-            return
-        if self._detour is not None:
-            _core.leave_detour(self._detour)
-            self._detour = None
-        self._keys.remove()
+        self._close(True)
+
+    def _begin(self) -> None:
+        if self._is_intercepting:
+            self._intercept(self._server.port, is_relay=False, keys=True)
+
+    def _finish(self, is_done: bool) -> None:
         self._server.close()
-
-    def __enter__(self) -> Self:
-        if self._intercept and self._detour is None:
-            self._keys.add()
-            self._detour = _core.enter_detour(self._server.port, False)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<MockServer {self.url}, {self._server.count()} requests>"
