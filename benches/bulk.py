@@ -1,6 +1,10 @@
 """Run a job from a file to its folder in this fresh process, and print one JSON line about it.
 
     python bulk.py --rows 100000 --concurrency 64 --url BASE_URL [--what memory]
+    python bulk.py --rows 10000000 --concurrency 64 --server ../target/release/mock_server --what memory
+
+The second starts the mock server itself, with answers of a few words: ten million rows leave some 12 GB in the temporary folder
+(`TMPDIR`), since their input, which is otherwise as large again, is compressed.
 
 `--what` says what the line's `figure` is:
 
@@ -19,6 +23,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gzip
 import json
 import os
 import resource
@@ -30,10 +35,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import native
 from clients import KEY, REQUEST
 from variants import MODEL, NOT_BINDING
 
 BODY = {name: value for name, value in REQUEST.items() if name not in ("model", "stream")}
+#: Number of rows from which on the input is compressed.
+LARGE = 5_000_000
 #: Seconds of each of the parts of `beside`, and how many parts there are of each kind.
 PART, PARTS = 5.0, 4
 #: Names of a job's threads: the one that reads, the one that calls, and the one that writes.
@@ -44,13 +52,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--url", required=True, help="base URL, as the openai SDK takes it")
+    address = parser.add_mutually_exclusive_group(required=True)
+    address.add_argument("--url", help="base URL, as the openai SDK takes it")
+    address.add_argument("--server", type=Path, help="the mock server, which was built before")
     parser.add_argument(
         "--what", choices=("rows", "memory", "loop", "threads", "resume", "rebuild", "beside"), default="rows"
     )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        line = MEASURE[options.what](Bench(Path(folder), options.url, options.rows, options.concurrency))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        url = options.url
+        if options.server:
+            url = f"{stack.enter_context(native.server(options.server)).url()}/s20-d0/v1"
+        line = MEASURE[options.what](Bench(Path(folder), url, options.rows, options.concurrency))
     print(json.dumps(line), flush=True)
     os._exit(0)
 
@@ -63,9 +76,10 @@ class Bench:
         self.client = ritellm.Client(base_url=url, api_key=KEY, limits=NOT_BINDING)
 
     def input(self, rows: int) -> Path:
-        path = self.folder / f"{rows}.jsonl"
+        is_large = rows >= LARGE
+        path = self.folder / f"{rows}.jsonl{'.gz' if is_large else ''}"
         if not path.exists():
-            with path.open("w") as file:
+            with gzip.open(path, "wt", compresslevel=1) if is_large else path.open("w") as file:
                 for number in range(rows):
                     file.write(json.dumps({"custom_id": f"row-{number}", "body": BODY}) + "\n")
         return path

@@ -117,7 +117,7 @@ def bulk(
         max_cost: cost in US dollars, over all runs together, at which no further call is made; those in flight may exceed it.
             It needs a client with a ``catalog``.
         max_attempts: number of failures of its own after which a row ends as an error. Refusals by rate limits and failures of
-            all rows alike (an outage) do not count.
+            all rows alike (an outage) do not count; a row that is refused for ever ends as an error in the end.
         max_in_flight: number of calls in flight; by default as many as the limits allow and get more rows done.
         max_in_flight_bytes: maximum size of the rows in memory, 256 MiB by default.
         batch_rows: number of rows of a batch; by default as many as the provider takes.

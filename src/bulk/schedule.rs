@@ -1,12 +1,14 @@
 //! Which rows of a job may run now, and what follows from an outcome. No I/O and no clock: the time is passed in.
 //!
 //! - `growth`: the number of calls in flight that is worth having, where nobody set one
+//! - `refusals`: rows that a rate limit refuses again and again while it answers the others
 //! - `warm`: rows with a common prefix wait until the first of them has filled the provider's cache
 //!
 //! A row ends as an answer or, after `max_attempts` failures that are its own, as an error. Failures of all rows alike are no
 //! row's own: they are an outage, in which one row a second is tried until one is answered.
 
 mod growth;
+mod refusals;
 mod warm;
 
 use std::cmp::Reverse;
@@ -17,6 +19,7 @@ use slab::Slab;
 
 use crate::types::rate_limit::FailureClass;
 use growth::Growth;
+use refusals::{Refusals, Refused, RowRefusals};
 use warm::Warm;
 
 /// Time since the start of the job.
@@ -160,6 +163,10 @@ struct Row {
     is_suspect: bool,
     /// True if the row has failed as often as it may, unless it was an outage.
     is_held: bool,
+    /// Refusals by a rate limit.
+    refusals: RowRefusals,
+    /// Number of the row's model.
+    model: u64,
     /// Group of rows with a common prefix.
     prefix: Option<u64>,
     /// Number of the series of failures in which it was counted.
@@ -199,6 +206,7 @@ pub struct Schedule {
     /// Rows to be given up.
     over: VecDeque<RowId>,
     growth: Growth,
+    refusals: Refusals,
     warm: Option<Warm>,
     is_exhausted: bool,
     halt: Option<Halt>,
@@ -222,6 +230,7 @@ impl Schedule {
     pub fn new(options: Options, spent: f64, priced: u64) -> Self {
         Self {
             growth: Growth::new(options.max_in_flight),
+            refusals: Refusals::default(),
             warm: options.warm_prefix.then(Warm::default),
             options,
             rows: Slab::new(),
@@ -247,8 +256,8 @@ impl Schedule {
         }
     }
 
-    /// Adds a row that was read.
-    pub fn add(&mut self, bytes: u64, prefix: Option<u64>) -> RowId {
+    /// Adds a row that was read. Rows with the same `model` share a quota.
+    pub fn add(&mut self, bytes: u64, model: u64, prefix: Option<u64>) -> RowId {
         self.bytes += bytes;
         let row = self.rows.insert(Row {
             bytes,
@@ -260,6 +269,8 @@ impl Schedule {
             is_unavailable: false,
             is_suspect: false,
             is_held: false,
+            refusals: RowRefusals::default(),
+            model,
             prefix: prefix.filter(|_| self.warm.is_some()),
             series: 0,
         });
@@ -385,6 +396,7 @@ impl Schedule {
     pub fn succeeded(&mut self, now: Time, row: RowId, cost: Option<f64>) {
         let started = self.ended(now, row);
         self.answered(now, started);
+        self.refusals.answered(self.rows[row].model);
         self.growth.completed(now, started);
         if let Some(cost) = cost {
             self.spent += cost;
@@ -401,7 +413,19 @@ impl Schedule {
             FailureClass::Auth if !failure.is_of_row => return self.refused(now, row),
             FailureClass::Rate | FailureClass::DayQuota => {
                 self.answered(now, started);
-                self.pause(now, row, failure.retry_after, false, random);
+                let are_last = self.is_exhausted && self.rows.len() <= LAST;
+                let known = &mut self.rows[row];
+                match self.refusals.refused(now, known.model, &mut known.refusals, are_last) {
+                    Refused::GiveUp => {
+                        self.forget(row);
+                        return Verdict::Final;
+                    }
+                    Refused::Wait(Duration::ZERO) => self.pause(now, row, failure.retry_after, false, random),
+                    Refused::Wait(least) => {
+                        let asked = failure.retry_after.unwrap_or_default().max(least);
+                        self.pause(now, row, Some(asked), false, random);
+                    }
+                }
                 return Verdict::Pending;
             }
             _ => {}

@@ -376,7 +376,9 @@ impl Driver {
     fn add(&mut self, prepared: Prepared) {
         let Prepared { number, key, id, work, bytes } = prepared;
         let prefix = if self.warms_prefixes { work.as_ref().ok().and_then(|work| prefix(work)) } else { None };
-        let row = self.schedule.add(bytes, prefix);
+        // Without it, all rows have the job's model.
+        let model = work.as_ref().map_or(0, |work| if work.names_model { model(&work.call) } else { 0 });
+        let row = self.schedule.add(bytes, model, prefix);
         let work = work.map_or_else(Work::Unusable, Work::Ready);
         let row_in_memory =
             Row { number, key, id, bytes, work, calls: 0, started: Duration::ZERO, error: None, flight: None };
@@ -632,6 +634,14 @@ async fn checked(client: &Client, work: &RowWork, check: &Check) -> Result<Check
             }
         }
     }
+}
+
+/// Returns the number of a call's model.
+fn model(call: &Call) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(call.deployment.provider.row().name.as_bytes());
+    hasher.write(call.deployment.model.as_bytes());
+    hasher.finish()
 }
 
 /// Returns the key of the rows that share the beginning of a row's prompt, and its model; `None` if the prompt is too short to

@@ -46,6 +46,8 @@ struct Job<S> {
     schedule: Schedule,
     server: S,
     rows: u64,
+    /// The model of a row.
+    model: fn(u64) -> u64,
     read: u64,
     now: Time,
     /// The input's number of each row in memory.
@@ -65,6 +67,7 @@ impl<S: FnMut(Time, u64) -> Reply> Job<S> {
             schedule: Schedule::new(options, 0.0, 0),
             server,
             rows,
+            model: |_| 0,
             read: 0,
             now: Time::ZERO,
             numbers: HashMap::new(),
@@ -93,7 +96,7 @@ impl<S: FnMut(Time, u64) -> Reply> Job<S> {
                     self.failed.push(self.numbers.remove(&row).unwrap());
                 }
                 Step::Read(_) if self.read < self.rows => {
-                    let row = self.schedule.add(100, None);
+                    let row = self.schedule.add(100, (self.model)(self.read), None);
                     self.numbers.insert(row, self.read);
                     self.read += 1;
                 }
@@ -391,6 +394,90 @@ fn rate_limits_use_up_no_attempts() {
     assert_eq!((job.done.len(), job.calls.len()), (200, 2200));
 }
 
+/// A refusal by a rate limit.
+fn refuse(retry_after: f64) -> Reply {
+    let retry_after = Some(seconds(retry_after)).filter(|time| !time.is_zero());
+    (seconds(0.02), Err(Failure { retry_after, ..failure(FailureClass::Rate) }))
+}
+
+#[test]
+fn a_row_that_is_refused_while_others_are_answered_is_given_up_in_the_end() {
+    for (retry_after, poison) in [(0.0, 1), (0.0, 100), (1.0, 3), (20.0, 3)] {
+        let options = Options { max_in_flight: Some(50), ..Options::default() };
+        let mut job = Job::new(options, 60_000, |_, row| match row < poison {
+            true => refuse(retry_after),
+            false => ok(0.5),
+        });
+        job.run();
+        job.failed.sort_unstable();
+        assert_eq!(job.failed, (0..poison).collect::<Vec<_>>());
+        // The others take 600 s, in which it is tried seldom, and it has the end for itself.
+        assert!(job.now < seconds(1500.0), "{retry_after} {poison}: {:?}", job.now);
+        let most = job.calls_of(0);
+        assert!((26..60).contains(&most), "{most} calls");
+    }
+}
+
+#[test]
+fn a_row_of_a_short_job_that_is_refused_for_ever_ends_after_hours() {
+    // Its others ended before much could be told from them, or there were none.
+    for (others, longest) in [(0, 25.1), (9, 25.1), (2_000, 2.1)] {
+        let options = Options { max_in_flight: Some(10), ..Options::default() };
+        let mut job = Job::new(options, others + 1, |_, row| if row == 0 { refuse(0.0) } else { ok(0.1) });
+        job.run();
+        assert_eq!((job.failed.as_slice(), job.done.len() as u64), (&[0][..], others));
+        let hours = job.now.as_secs_f64() / 3600.0;
+        assert!((longest - 0.2..longest).contains(&hours), "{others}: {hours} h");
+    }
+}
+
+#[test]
+fn a_large_row_that_small_ones_starve_has_the_end_for_itself() {
+    let options = Options { max_in_flight: Some(50), ..Options::default() };
+    // 50,000 rows at 100 a second.
+    let mut job = Job::new(options, 50_000, |now, row| match row % 10_000 == 0 && now < seconds(503.0) {
+        true => refuse(0.0),
+        false => ok(0.5),
+    });
+    job.run();
+    assert_eq!((job.done.len(), job.failed.len()), (50_000, 0));
+    assert!(job.now < seconds(570.0), "{:?}", job.now);
+}
+
+#[test]
+fn a_quota_that_is_used_up_for_a_day_costs_no_row() {
+    // Of many rows, of the last ones, and of one that had been refused before.
+    for left in [200, 16, 1] {
+        let options = Options { max_attempts: 1, max_in_flight: Some(50), ..Options::default() };
+        let day = seconds(24.0 * 3600.0);
+        let mut tries = HashMap::<u64, u32>::new();
+        let mut job = Job::new(options, 2_000, move |now, row| {
+            let tried = tries.entry(row).or_default();
+            *tried += 1;
+            match row >= 2_000 - left && now < day {
+                true => refuse(600.0),
+                false if row % 4 == 0 && *tried < 3 => refuse(0.0),
+                false => ok(0.1),
+            }
+        });
+        job.run();
+        assert_eq!((job.done.len(), job.failed.len()), (2_000, 0), "{left}");
+        assert!(job.now < day + seconds(700.0), "{left}: {:?}", job.now);
+    }
+}
+
+#[test]
+fn a_model_that_answers_nobody_costs_no_row_although_another_one_answers() {
+    let options = Options { max_in_flight: Some(50), ..Options::default() };
+    let mut job = Job::new(options, 2_000, |now, row| match row % 200 == 0 && now < seconds(7200.0) {
+        true => refuse(60.0),
+        false => ok(100.0),
+    });
+    job.model = |row| u64::from(row % 200 == 0);
+    job.run();
+    assert_eq!((job.done.len(), job.failed.len()), (2_000, 0));
+}
+
 #[test]
 fn what_concerns_the_account_pauses_the_job_and_rows_stay_pending() {
     for class in [FailureClass::QuotaFatal, FailureClass::Auth] {
@@ -463,7 +550,7 @@ fn rows_take_no_more_memory_than_allowed() {
 #[test]
 fn few_calls_wait_for_a_quota() {
     let mut schedule = Schedule::new(Options::default(), 0.0, 0);
-    let row = schedule.add(1, None);
+    let row = schedule.add(1, 0, None);
     assert_eq!(schedule.next(seconds(0.1), 0, 0), Step::Start(row));
     assert!(matches!(schedule.next(seconds(0.1), 8, 0), Step::Wait(_)));
     assert!(matches!(schedule.next(seconds(0.1), 7, 0), Step::Read(_)));
@@ -496,7 +583,7 @@ fn calls_in_flight_grow_for_as_long_as_that_helps() {
 fn the_first_row_of_a_prefix_warms_the_cache() {
     let options = Options { warm_prefix: true, max_in_flight: Some(100), ..Options::default() };
     let mut schedule = Schedule::new(options, 0.0, 0);
-    let rows: Vec<RowId> = (0..20).map(|row| schedule.add(1, Some(row % 2))).collect();
+    let rows: Vec<RowId> = (0..20).map(|row| schedule.add(1, 0, Some(row % 2))).collect();
     let start = |schedule: &mut Schedule, now: f64| {
         let mut started = Vec::new();
         while let Step::Start(row) = schedule.next(seconds(now), 0, 0) {
@@ -513,6 +600,6 @@ fn the_first_row_of_a_prefix_warms_the_cache() {
     schedule.failed(seconds(2.0), first[1], &failure(FailureClass::BadRequest), 0.5);
     assert_eq!(start(&mut schedule, 2.0).len(), 9);
     // After some minutes the provider has forgotten it.
-    let late = [schedule.add(1, Some(0)), schedule.add(1, Some(0))];
+    let late = [schedule.add(1, 0, Some(0)), schedule.add(1, 0, Some(0))];
     assert_eq!(start(&mut schedule, 300.0), late[..1]);
 }
