@@ -134,13 +134,20 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (
         "litellm.utils",
         "_models",
-        "model_cost register_model get_model_info get_max_tokens get_valid_models validate_environment check_valid_key model_list "
-        "supports_audio_input supports_audio_output supports_function_calling supports_httpx_timeout "
-        "supports_native_streaming supports_parallel_function_calling supports_pdf_input supports_prompt_caching "
-        "supports_reasoning supports_response_schema supports_system_messages supports_tool_choice supports_url_context "
-        "supports_vision supports_web_search models_by_provider get_optional_params get_api_base",
+        "model_cost model_list models_by_provider register_model get_model_info get_max_tokens",
     ),
-    ("litellm.litellm_core_utils.get_supported_openai_params", "_models", "get_supported_openai_params"),
+    (
+        "litellm.utils",
+        "_capabilities",
+        "supports_assistant_prefill supports_audio_input supports_audio_output supports_computer_use "
+        "supports_embedding_image_input supports_function_calling supports_httpx_timeout supports_native_streaming "
+        "supports_none_reasoning_effort supports_parallel_function_calling supports_pdf_input supports_prompt_caching "
+        "supports_reasoning supports_response_schema supports_system_messages supports_tool_choice supports_url_context "
+        "supports_video_input supports_vision supports_web_search",
+    ),
+    ("litellm.utils", "_environment", "validate_environment get_valid_models check_valid_key get_api_base"),
+    ("litellm.utils", "_parameters", "get_optional_params"),
+    ("litellm.litellm_core_utils.get_supported_openai_params", "_parameters", "get_supported_openai_params"),
     (
         "litellm.cost_calculator",
         "_costs",
