@@ -114,10 +114,13 @@ import sys, ritellm.compat
 assert "ritellm.compat._finder" not in sys.modules
 ritellm.compat.install()
 import litellm, litellm.types.utils, litellm.exceptions, litellm.main
-for name in ("pydantic", "openai", "httpx", "ritellm.compat._types", "ritellm.compat._exceptions", "ritellm.compat._calls"):
+for name in ("pydantic", "openai", "httpx", "typing", "ritellm.compat._exceptions", "ritellm.compat._calls"):
     assert name not in sys.modules, name
-litellm.completion
-assert "openai" not in sys.modules
+litellm.completion, litellm.acompletion, litellm.embedding, litellm.text_completion
+for name in ("pydantic", "openai", "httpx", "typing", "asyncio"):
+    assert name not in sys.modules, name
+litellm.ModelResponse
+assert "pydantic" in sys.modules and "openai" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -326,3 +329,20 @@ def test_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(litellm, "_current_cost", 2.0)
     with pytest.raises(litellm.BudgetExceededError, match=r"Current cost: 2\.0, Max budget: 1\.0"):
         litellm.completion("openai/gpt-4o", HI, mock_response="hello")
+
+
+def test_an_answer_is_freed_at_once(server: MockServer) -> None:
+    import gc
+    import weakref
+
+    server.reply("Hello")
+    gc.disable()
+    try:
+        response = litellm.completion("openai/gpt-4o-mini", HI, **at(server))
+        copied = response.model_copy()
+        seen = weakref.ref(response)
+        del response
+        assert seen() is None
+        assert copied._hidden_params["provider_response_model"] == "gpt-4o-mini"
+    finally:
+        gc.enable()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ritellm.compat import _targets
+
+# Importing `typing` takes longer than importing the rest of the package.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Arguments that say something to LiteLLM itself and are not sent.
 _OWN = frozenset(

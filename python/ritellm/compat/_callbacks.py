@@ -15,9 +15,6 @@ from datetime import datetime
 from typing import Any
 
 _logger = logging.getLogger("LiteLLM")
-_LISTS = ("callbacks", "success_callback", "failure_callback", "input_callback")
-_ASYNC_LISTS = ("_async_success_callback", "_async_failure_callback", "_async_input_callback")
-_ALL = (*_LISTS, *_ASYNC_LISTS)
 _told: set[str] = set()
 _tasks: set[Any] = set()
 
@@ -50,18 +47,6 @@ class CustomLogger:
     def log_failure_fallback_event(self, *args: Any, **kwargs: Any) -> Any: ...
     def pre_call_check(self, deployment: dict[str, Any]) -> dict[str, Any] | None: ...
     async def async_pre_call_check(self, deployment: dict[str, Any], parent_otel_span: Any = None) -> Any: ...
-
-
-def observation(call: Any, settings: dict[str, Any]) -> Observation | None:
-    """Returns what tells the callbacks of a call, or None if there is none."""
-    get = call.kwargs.get
-    for name in _ALL:
-        if settings[name]:
-            break
-    else:
-        if not (get("success_callback") or get("failure_callback") or get("callbacks")):
-            return None
-    return Observation(call, settings)
 
 
 def _members(*lists: Any) -> list[Any]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from typing import Any
-
-from ritellm.compat import _arguments, _callbacks, _custom, _errors, _exceptions, _finder, _hidden, _targets
+from ritellm.compat import _arguments, _finder, _hidden, _targets
 from ritellm.compat._client import client
-from ritellm.compat._types import Deferred
+
+# What few calls need is imported by them: programs import `completion` when they start, and importing pydantic takes 0.1 s.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: The variables of ``litellm``, read by each call: programs assign them at any time.
 settings: dict[str, Any] = vars(_finder.module("litellm"))
+
+
+_CALLBACKS = (
+    "callbacks",
+    "success_callback",
+    "failure_callback",
+    "input_callback",
+    "_async_success_callback",
+    "_async_failure_callback",
+    "_async_input_callback",
+)
 
 
 class Call:
@@ -34,7 +45,11 @@ class Call:
         self._id: str | None = get("litellm_call_id")
         self._cost: Any = None
         provider = get("custom_llm_provider")
-        own = _custom.own_provider(model, provider, settings)
+        own = None
+        if settings["custom_provider_map"]:
+            from ritellm.compat import _custom
+
+            own = _custom.own_provider(model, provider, settings)
         if own is not None:
             self.handler = _custom.handler(own[0], settings)
             self.target = _targets.Target("", own[0], own[1])
@@ -44,15 +59,25 @@ class Call:
                 model = aliases[model]
             self.target = _targets.resolve(model, provider, get("base_url") or get("api_base"))
         self.params = _arguments.prepared(self.kwargs, settings, self.target)
-        self.observation = _callbacks.observation(self, settings)
+        self.observation = None
+        for name in _CALLBACKS:
+            if settings[name] or name in self.kwargs:
+                from ritellm.compat._callbacks import Observation
+
+                self.observation = Observation(self, settings)
+                break
         if settings["max_budget"] and settings["_current_cost"] > settings["max_budget"]:
+            from ritellm.compat import _exceptions
+
             raise _exceptions.built("BudgetExceededError")(settings["_current_cost"], settings["max_budget"])
 
     @property
     def id(self) -> str:
         """The id of the call, LiteLLM's ``litellm_call_id``."""
         if self._id is None:
-            self._id = str(uuid.uuid4())
+            from uuid import uuid4
+
+            self._id = str(uuid4())
         return self._id
 
     @property
@@ -63,10 +88,15 @@ class Call:
     @property
     def is_mocked(self) -> bool:
         """True if the answer is made up."""
-        return _custom.is_mocked(self.kwargs)
+        get = self.kwargs.get
+        if get("mock_response") is not None or get("mock_tool_calls") is not None:
+            return True
+        return get("mock_timeout") is True and get("timeout") is not None
 
     def translated(self, error: BaseException) -> BaseException:
         """Returns LiteLLM's exception for one of the call, after the callbacks were told."""
+        from ritellm.compat import _errors
+
         made = _errors.translated(error, self.target.name, self.target.provider)
         if self.observation is not None:
             self.observation.failed(made)
@@ -128,6 +158,8 @@ class ChatCall(Call):
         try:
             if self.is_mocked:
                 if self.kwargs.get("mock_delay"):
+                    import asyncio
+
                     await asyncio.sleep(self.kwargs["mock_delay"])
                 answer = self._mocked()
             elif self.handler is not None:
@@ -158,11 +190,13 @@ class ChatCall(Call):
             self.cached = True
         if self.kwargs.get("enable_json_schema_validation") or settings["enable_json_schema_validation"]:
             self._validate(answer)
-        response = _fill.response_of(answer, None)
-        response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+        response = _fill.response_of(answer)
+        _hidden.attach(self, meta, response)
         return self.succeeded(response)
 
     def _mocked(self) -> Any:
+        from ritellm.compat import _custom
+
         given = {
             name: value
             for name, value in self.kwargs.items()
@@ -177,6 +211,7 @@ class ChatCall(Call):
         )
 
     def _handled(self) -> Any:
+        from ritellm.compat import _custom
         from ritellm.compat._types import ModelResponse
 
         arguments = _custom.arguments_of(self, ModelResponse(model=self.target.name))
@@ -185,6 +220,7 @@ class ChatCall(Call):
         return self.handler.completion(**arguments)
 
     async def _ahandled(self) -> Any:
+        from ritellm.compat import _custom
         from ritellm.compat._types import ModelResponse
 
         arguments = _custom.arguments_of(self, ModelResponse(model=self.target.name))
@@ -205,6 +241,8 @@ class ChatCall(Call):
         try:
             answer.parse(schema)
         except ritellm.StructuredOutputError as error:
+            from ritellm.compat import _exceptions
+
             raise _exceptions.built("JSONSchemaValidationError")(
                 self.target.name, self.target.provider, str(error.text), str(schema)
             ) from None
@@ -290,13 +328,14 @@ class EmbeddingCall(Call):
         try:
             if self.kwargs.get("mock_response") is not None or self.handler is not None:
                 made = self._own()
-                return self.finished(await made if asyncio.iscoroutine(made) else made)
+                return self.finished(await made if hasattr(made, "__await__") else made)
             return self.finished(await client().aembedding(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
     def _own(self) -> Any:
         """Returns an answer that is made in the program: a mock, or of its own handler."""
+        from ritellm.compat import _custom
         from ritellm.compat._more_types import Embedding, EmbeddingResponse
 
         mock = self.kwargs.get("mock_response")
@@ -336,7 +375,7 @@ class EmbeddingCall(Call):
             "usage": _fill.usage_of(usage if usage is not None else {}),
         }
         response = _fill.make(EmbeddingResponse, members, {}, set(members), {})
-        response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+        _hidden.attach(self, meta, response)
         return self.succeeded(response)
 
 
@@ -374,6 +413,8 @@ async def atext_completion(prompt: Any = None, model: Any = None, *args: Any, **
 
 def moderation(*args: Any, **kwargs: Any) -> Any:
     """Not there: RiteLLM's core has no moderation endpoint."""
+    from ritellm.compat import _exceptions
+
     raise _exceptions.built("BadRequestError")(
         "RiteLLM has no moderation endpoint; openai's own client has it", kwargs.get("model"), "openai"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import ritellm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _client: Any = None
 

@@ -25,16 +25,6 @@ _MOCK_ERRORS = {
 }
 
 
-def is_mocked(kwargs: dict[str, Any]) -> bool:
-    """True if the answer of a call is made up."""
-    get = kwargs.get
-    return (
-        get("mock_response") is not None
-        or get("mock_tool_calls") is not None
-        or (get("mock_timeout") is True and get("timeout") is not None)
-    )
-
-
 def mock_completion(
     model: str,
     messages: Any = None,
@@ -170,7 +160,7 @@ def handler(provider: str, settings: dict[str, Any]) -> Any:
 
 def own_provider(model: Any, provider: str | None, settings: dict[str, Any]) -> tuple[str, str] | None:
     """Returns the provider and the model, if the provider is one of the program's own."""
-    if not settings["custom_provider_map"] or not isinstance(model, str):
+    if not isinstance(model, str):
         return None
     names = {entry["provider"] for entry in settings["custom_provider_map"]}
     prefix, slash, rest = model.partition("/")

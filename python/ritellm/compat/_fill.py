@@ -14,7 +14,6 @@ from ritellm.compat._types import (
     ChatCompletionMessageToolCall,
     Choices,
     CompletionTokensDetailsWrapper,
-    Deferred,
     Delta,
     Function,
     FunctionCall,
@@ -171,7 +170,7 @@ def usage_of(usage: Any) -> Any:
     )
 
 
-def response_of(completion: Any, hidden: Deferred) -> Any:
+def response_of(completion: Any) -> Any:
     """Returns the response to a chat completion call."""
     get = completion.get
     members: dict[str, Any] = {
@@ -187,8 +186,7 @@ def response_of(completion: Any, hidden: Deferred) -> Any:
     for key, value in completion.items():
         if key not in members and key != "usage":
             extra[key] = plain(value)
-    private = {"_hidden_params": hidden}
-    return make(ModelResponse, members, extra, {*members, *extra}, private)
+    return make(ModelResponse, members, extra, {*members, *extra})
 
 
 def _delta_call(call: Any) -> Any:

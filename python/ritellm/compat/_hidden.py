@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from weakref import ref
+
+from ritellm.compat._deferred import Deferred
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def _headers(meta: Any) -> dict[str, Any]:
@@ -45,14 +51,23 @@ def of_mock_stream(call: Any, meta: None) -> dict[str, Any]:
     return {**of_call(call), "additional_headers": {}, "response_cost": None}
 
 
-def of_response(call: Any, meta: Any, response: Any) -> dict[str, Any]:
-    """Returns that of a response."""
+def of_response(call: Any, meta: Any, reference: Any) -> dict[str, Any]:
+    """Returns that of a response, which is given as a weak reference to it."""
+    response = reference()
     return {
         **of_stream(call, meta),
-        "response_cost": 0.0 if meta.cached else call.cost_of(response),
-        "provider_response_model": response.model,
+        "response_cost": 0.0 if meta.cached else None if response is None else call.cost_of(response),
+        "provider_response_model": getattr(response, "model", None),
         "cache_hit": True if meta.cached else None,
     }
+
+
+def attach(call: Any, meta: Any, response: Any) -> None:
+    """Gives a response its ``_hidden_params``, which are made when they are read."""
+    # A reference to the response itself would be a cycle, which the garbage collector would have to find.
+    source = (call, meta, ref(response))
+    private = {"_hidden_params": Deferred(of_response, source)}
+    object.__setattr__(response, "__pydantic_private__", private)
 
 
 def of_chunk(stream: Any) -> dict[str, Any]:

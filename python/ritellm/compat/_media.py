@@ -7,8 +7,8 @@ from typing import Any
 from ritellm.compat import _custom, _exceptions, _hidden
 from ritellm.compat._calls import Call, settings
 from ritellm.compat._client import client
+from ritellm.compat._deferred import Deferred
 from ritellm.compat._plain import plain
-from ritellm.compat._types import Deferred
 
 
 class SpeechCall(Call):

@@ -11,7 +11,6 @@ from ritellm.compat._calls import Call
 from ritellm.compat._client import client
 from ritellm.compat._plain import plain
 from ritellm.compat._responses_types import ResponsesAPIResponse, event_of
-from ritellm.compat._types import Deferred
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
@@ -80,7 +79,7 @@ class ResponsesCall(Call):
         if meta is None:
             response._hidden_params = _hidden.of_call(self)
         else:
-            response._hidden_params = Deferred(_hidden.of_response, (self, meta, response))
+            _hidden.attach(self, meta, response)
         return self.succeeded(response)
 
 

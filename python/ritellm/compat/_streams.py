@@ -6,8 +6,9 @@ from collections import deque
 from typing import Any
 
 from ritellm.compat import _errors, _fill, _hidden
+from ritellm.compat._deferred import Deferred
 from ritellm.compat._settings import map_finish_reason
-from ritellm.compat._types import Deferred, ModelResponse, Usage
+from ritellm.compat._types import ModelResponse, Usage
 
 __all__ = ["CustomStreamWrapper", "TextCompletionStreamWrapper", "stream_chunk_builder"]
 
@@ -220,7 +221,7 @@ def stream_chunk_builder(
         return None
     dumped = [chunk if isinstance(chunk, dict) else chunk.model_dump() for chunk in chunks]
     built = ritellm.stream_chunk_builder(dumped)
-    made: ModelResponse = _fill.response_of(built, None)
+    made: ModelResponse = _fill.response_of(built)
     extra: Any = made.__pydantic_extra__
     # LiteLLM's own members of chunks.
     for name in ("citations", "provider_specific_fields"):

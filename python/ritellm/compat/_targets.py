@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-from ritellm.compat import _exceptions
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Providers that both have under one name.
 _SAME = frozenset(
@@ -44,7 +44,7 @@ _REFUSED = {
 COMPATIBLE = "openai_compatible"
 
 
-class Target(NamedTuple):
+class Target:
     """Where a call goes.
 
     Attributes:
@@ -55,11 +55,13 @@ class Target(NamedTuple):
         api_key: the key, where RiteLLM does not know its variable.
     """
 
-    model: str
-    provider: str
-    name: str
-    api_base: str | None = None
-    api_key: str | None = None
+    __slots__ = ("api_base", "api_key", "model", "name", "provider")
+
+    def __init__(
+        self, model: str, provider: str, name: str, api_base: str | None = None, api_key: str | None = None
+    ) -> None:
+        self.model, self.provider, self.name = model, provider, name
+        self.api_base, self.api_key = api_base, api_key
 
 
 _known: dict[Any, Target] = {}
@@ -92,6 +94,8 @@ def _resolve(model: Any, provider: str | None, api_base: str | None) -> Target:
     if ours is not None:
         return Target(f"{ours}/{name}", provider, name)
     if provider in _REFUSED:
+        from ritellm.compat import _exceptions
+
         text = f"RiteLLM's compat layer does not speak to {provider!r}; instead: {_REFUSED[provider]}"
         raise _exceptions.built("BadRequestError")(text, name, provider)
     return Target(f"{COMPATIBLE}/{name}", provider, name, base or "", key)

@@ -5,7 +5,6 @@ looked up in that module.
 """
 
 import contextlib
-import copy
 import json
 import time
 import uuid
@@ -13,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
+from ritellm.compat._deferred import Deferred
 from ritellm.compat._settings import map_finish_reason
 
 _HOME = "litellm.types.utils"
@@ -619,6 +619,11 @@ class _Hidden:
     def _hidden_params(self, value: Any) -> None:
         self._private()["_hidden_params"] = value
 
+    def __copy__(self) -> Any:
+        # What is made when it is read is of this object.
+        _ = self._hidden_params
+        return super().__copy__()  # type: ignore[misc]
+
     @property
     def hidden_params(self) -> Any:
         return self._hidden_params
@@ -648,31 +653,6 @@ class _Hidden:
     @_response_ms.setter
     def _response_ms(self, value: Any) -> None:
         self._private()["_response_ms"] = value
-
-
-class Deferred:
-    """A dict that is made when it is read: making ``_hidden_params`` takes longer than the rest of an answer."""
-
-    __slots__ = ("function", "made", "source")
-
-    def __init__(self, function: Any, source: Any) -> None:
-        self.function, self.source = function, source
-        self.made: Any = None
-
-    def make(self) -> dict[str, Any]:
-        if self.made is None:
-            self.made, self.source = self.function(*self.source), None
-        made: dict[str, Any] = self.made
-        return made
-
-    def __eq__(self, other: object) -> bool:
-        return self.make() == (other.make() if isinstance(other, Deferred) else other)
-
-    def __reduce__(self) -> Any:
-        return dict, (self.make(),)
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return copy.deepcopy(self.make(), memo)
 
 
 class ModelResponseBase(_Hidden, OpenAIObject):
