@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +37,12 @@ class Project:
     commit: str
     litellm: str  # the requirement that is installed; the versions 1.82.7 and 1.82.8 were malware, never name them
     install: tuple[str, ...]  # requirements; those that start with "." are paths in the source
-    tests: tuple[str, ...]  # arguments of pytest: files, folders, options
+    tests: tuple[str, ...]  # files and folders
+    options: tuple[str, ...] = ()  # of pytest
     folder: str = "."  # where pytest is started
     newest: str = "2026-09-01"  # packages that were published later are not looked at
     environment: tuple[tuple[str, str], ...] = ()
+    has_cassettes: bool = False  # of vcrpy: they are played to RiteLLM as well
 
 
 PROJECTS = [
@@ -88,9 +91,8 @@ PROJECTS = [
         commit="e3a5b8994b301983b91c0325546e9dc82eab8cf0",
         litellm="litellm==1.93.0",
         install=("-e", ".[openai]", "pytest", "pytest-datadir", "pytest-timeout", "ipython", "pandas"),
+        options=("-o", "addopts="),
         tests=(
-            "-o",
-            "addopts=",
             "tests/test_models.py",
             "tests/test_cli.py",
             "tests/test_agents.py",
@@ -167,6 +169,7 @@ PROJECTS = [
         name="curator",
         repository="bespokelabsai/curator",
         commit="8f26600e0a6b41f5fc1098ac2d4f22fe0ec95b97",
+        has_cassettes=True,
         litellm="litellm==1.82.2",
         install=(
             "-e",
@@ -201,6 +204,7 @@ PROJECTS = [
         name="openinference",
         repository="Arize-ai/openinference",
         commit="1fe497f1d9f45a07eee55d97fe185e020560f9c7",
+        has_cassettes=True,
         litellm="litellm==1.84.0",
         install=(
             "-e",
@@ -225,6 +229,7 @@ PROJECTS = [
         name="crewAI",
         repository="crewAIInc/crewAI",
         commit="f4731f5025f861c78e3af0487cc80bf5e7c64782",
+        has_cassettes=True,
         litellm="litellm==1.84.8",
         install=(
             "-e",
@@ -234,7 +239,7 @@ PROJECTS = [
             "-e",
             "./lib/crewai-files",
             "-e",
-            "./lib/crewai[litellm]",
+            "./lib/crewai[litellm,anthropic]",
             "pytest==9.0.3",
             "pytest-asyncio==1.3.0",
             "vcrpy==8.2.1",
@@ -243,12 +248,8 @@ PROJECTS = [
             "pytest-xdist==3.8.0",
             "pytest-subprocess==1.5.3",
         ),
+        options=("-o", "addopts=", "--timeout=60", "--block-network", "--import-mode=importlib"),
         tests=(
-            "-o",
-            "addopts=",
-            "--timeout=60",
-            "--block-network",
-            "--import-mode=importlib",
             "lib/crewai/tests/test_llm.py",
             "lib/crewai/tests/test_llm_streaming_finish_reason.py",
             "lib/crewai/tests/events/test_llm_usage_event.py",
@@ -266,7 +267,7 @@ PROJECTS = [
 # command (dspy starts its proxy as a server to test against) stays the real one.
 SITECUSTOMIZE = """\
 import os, sys
-if os.environ.get("ECOSYSTEM_RITELLM") and not any(os.path.basename(a) == "litellm" for a in sys.orig_argv):
+if os.environ.get("ECOSYSTEM_RITELLM") and not any(os.path.basename(a) == "litellm" for a in sys.orig_argv[:2]):
     sys.path.append(os.environ["ECOSYSTEM_RITELLM"])
     import ritellm.compat
     ritellm.compat.install()
@@ -315,10 +316,15 @@ def prepare(project: Project, directory: Path) -> None:
     )  # fmt: skip
 
 
-def run_tests(
-    project: Project, directory: Path, report: Path, ritellm: str | None
-) -> tuple[dict[str, str], dict[str, str], float]:
-    """Runs the project's tests. Returns each test's outcome, the failed ones' messages and the seconds."""
+def here() -> str:
+    """Returns the folder that holds the package ritellm of this interpreter."""
+    import ritellm
+
+    return str(Path(ritellm.__file__).parent.parent)
+
+
+def environment_of(directory: Path, name: str, ritellm: str | None) -> dict[str, str]:
+    """Returns the environment of a project's processes, in which ``litellm`` is RiteLLM's of that folder if one is given."""
     site = directory / "site"
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(SITECUSTOMIZE)
@@ -326,21 +332,52 @@ def run_tests(
     environment = {
         k: v for k, v in os.environ.items() if not k.endswith("_API_KEY") and k not in ("PYTHONPATH", "VIRTUAL_ENV")
     }
-    environment |= dict(project.environment)
-    binaries = directory / f"venv-{project.name}" / "bin"
-    environment |= {"PYTHONPATH": str(site), "ECOSYSTEM_REPORT": str(report), "PYTHONDONTWRITEBYTECODE": "1",
-                    "PATH": f"{binaries}:{environment['PATH']}", "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-                    "HF_HUB_OFFLINE": "1", "CREWAI_DISABLE_TELEMETRY": "true", "PYTHONHASHSEED": "0"}  # fmt: skip
+    environment |= dict(next(project for project in PROJECTS if project.name == name).environment)
+    environment |= {
+        "PYTHONPATH": str(site),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PATH": f"{directory / f'venv-{name}' / 'bin'}:{environment['PATH']}",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "HF_HUB_OFFLINE": "1",
+        "CREWAI_DISABLE_TELEMETRY": "true",
+        "PYTHONHASHSEED": "0",
+    }
     if ritellm:
         environment["ECOSYSTEM_RITELLM"] = ritellm
+    return environment
+
+
+def run_tests(
+    project: Project, directory: Path, report: Path, ritellm: str | None, only: Sequence[str] | None = None
+) -> tuple[dict[str, str], dict[str, str], float]:
+    """Runs the project's tests. Returns each test's outcome, the failed ones' messages and the seconds."""
+    environment = environment_of(directory, project.name, ritellm) | {"ECOSYSTEM_REPORT": str(report)}
+    binaries = directory / f"venv-{project.name}" / "bin"
     report.unlink(missing_ok=True)
     started = time.monotonic()
     with report.with_suffix(".log").open("w") as log:
+        options = [
+            "-q",
+            "-p",
+            "ecosystem_report",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            "--tb=short",
+            "--continue-on-collection-errors",
+        ]
+        if ritellm and project.has_cassettes:
+            options += ["-p", "pytest_ritellm", "--ritellm-vcr"]
+        chosen = [*project.options, *(project.tests if only is None else only)]
         subprocess.run(
-            [str(binaries / "python"), "-m", "pytest", "-q", "-p", "ecosystem_report", "-p", "no:cacheprovider",
-             "-p", "no:randomly", "--tb=short", *project.tests],
-            cwd=directory / project.name / project.folder, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [str(binaries / "python"), "-m", "pytest", *options, *chosen],
+            cwd=directory / project.name / project.folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
     seconds = time.monotonic() - started
     if not report.exists():
         raise SystemExit(f"{project.name}: pytest wrote no report, see {report.with_suffix('.log')}")
@@ -361,22 +398,31 @@ def baseline(project: Project, directory: Path) -> None:
     )
 
 
-def run(project: Project, directory: Path, ritellm: str) -> None:
-    """Runs the tests on RiteLLM and lists those of the baseline that do not pass."""
+def run(project: Project, directory: Path, ritellm: str, again: bool) -> None:
+    """Runs the tests on RiteLLM, or with ``again`` those that were lost before, and lists those of the baseline that fail."""
     expected = json.loads((directory / f"{project.name}.baseline.json").read_text())["passed"]
-    outcomes, messages, seconds = run_tests(project, directory, directory / f"{project.name}.ritellm.jsonl", ritellm)
+    result = directory / f"{project.name}.result.json"
+    before = json.loads(result.read_text()) if again else {}
+    only = list(before["lost"]) if again else None
+    if only == []:
+        print(f"{project.name}: none is lost")
+        return
+    outcomes, messages, seconds = run_tests(
+        project, directory, directory / f"{project.name}.ritellm.jsonl", ritellm, only
+    )
     lost = {
         node: messages.get(node) or outcomes.get(node, "not collected")
-        for node in expected
+        for node in (expected if only is None else only)
         if outcomes.get(node) != "passed"
     }
-    won = sum(outcome == "passed" for node, outcome in outcomes.items()) - (len(expected) - len(lost))
-    (directory / f"{project.name}.result.json").write_text(
-        json.dumps({"date": time.strftime("%Y-%m-%d"), "seconds": seconds, "lost": lost}, indent=1)
-    )
+    summary = {"date": time.strftime("%Y-%m-%d"), "seconds": before.get("seconds", seconds), "lost": lost}
+    result.write_text(json.dumps(summary, indent=1))
+    causes: dict[str, list[str]] = {}
     for node, message in lost.items():
-        print(f"{node}\n    {message}")
-    print(f"{project.name}: {len(expected) - len(lost)} of {len(expected)} ({won} more pass), {seconds:.0f} s")
+        causes.setdefault(message, []).append(node)
+    for message, nodes in sorted(causes.items(), key=lambda item: -len(item[1])):
+        print(f"{len(nodes):4} {message}", *nodes[:3], sep="\n         ")
+    print(f"{project.name}: {len(expected) - len(lost)} of {len(expected)}, {seconds:.0f} s")
 
 
 def table(directory: Path) -> None:
@@ -401,6 +447,7 @@ def main() -> None:
     parser.add_argument("projects", nargs="*", help="names; all by default")
     parser.add_argument("--dir", type=Path, required=True, help="where sources, environments and results are kept")
     parser.add_argument("--ritellm", help="the folder that holds the package ritellm; by default this interpreter's")
+    parser.add_argument("--lost", action="store_true", help="run: only the tests that were lost in the run before")
     arguments = parser.parse_args()
     directory = arguments.dir.resolve()
     chosen = [p for p in PROJECTS if not arguments.projects or p.name in arguments.projects]
@@ -414,12 +461,8 @@ def main() -> None:
         elif arguments.command == "baseline":
             baseline(project, directory)
         elif arguments.command == "run":
-            folder = arguments.ritellm
-            if folder is None:
-                import ritellm
-
-                folder = str(Path(ritellm.__file__).parent.parent)
-            run(project, directory, folder)
+            folder = os.path.abspath(arguments.ritellm) if arguments.ritellm else here()
+            run(project, directory, folder, arguments.lost)
 
 
 if __name__ == "__main__":

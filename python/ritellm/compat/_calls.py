@@ -58,6 +58,10 @@ class Call:
             if aliases and model in aliases:
                 model = aliases[model]
             self.target = _targets.resolve(model, provider, get("base_url") or get("api_base"))
+            if _targets.PATCHED and self.call_type in _targets.PATCHED and self.target.provider == "openai":
+                from ritellm.compat._inside import OpenAIChatCompletion
+
+                self.handler = OpenAIChatCompletion()
         self.params = _arguments.prepared(self.kwargs, settings, self.target)
         self.observation = None
         for name in _CALLBACKS:
@@ -200,7 +204,7 @@ class ChatCall(Call):
         given = {
             name: value
             for name, value in self.kwargs.items()
-            if name.startswith("mock_") or name in ("stream", "n", "timeout")
+            if name.startswith("mock_") or name in ("stream", "stream_options", "n", "timeout")
         }
         return _custom.mock_completion(
             self.target.name,

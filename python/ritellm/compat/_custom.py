@@ -63,7 +63,8 @@ def mock_completion(
             return mock_response
         mock_response = mock_response.choices[0].message.content or ""
     if stream:
-        return _mock_stream(mock_response, model, n)
+        wanted = (kwargs.get("stream_options") or {}).get("include_usage")
+        return _mock_stream(mock_response, model, n, messages if wanted else None)
     choices = [Choices(index=index, message=Message(content=mock_response)) for index in range(n or 1)]
     if mock_tool_calls:
         choices[0].message.tool_calls = [
@@ -93,8 +94,8 @@ def _raise_mocked(mock_response: Any, model: str, provider: str | None) -> None:
         raise _exceptions.built("MockException")(400, mock_response, "azure", model)
 
 
-def _mock_stream(text: str, model: str, n: int | None) -> Any:
-    """Yields the chunks of a text as the core does: dicts."""
+def _mock_stream(text: str, model: str, n: int | None, counted: Any) -> Any:
+    """Yields the chunks of a text as the core does: dicts. With messages to be counted the last tells the numbers of tokens."""
     id, created = generate_id(), int(time.time())
     common = {"id": id, "created": created, "model": model, "object": "chat.completion.chunk"}
     size = _CHARACTERS_OF_CHUNK
@@ -102,11 +103,16 @@ def _mock_stream(text: str, model: str, n: int | None) -> Any:
     for piece in pieces:
         choices = [{"index": index, "delta": {"content": piece, "role": "assistant"}} for index in range(n or 1)]
         yield {**common, "choices": choices}
-    yield {
+    last = {
         **common,
         "choices": [{"index": index, "delta": {}, "finish_reason": "stop"} for index in range(n or 1)],
-        "usage": _USAGE,
     }
+    if counted is not None:
+        from ritellm.compat import _tokens
+
+        prompt, answer = _tokens.token_counter(model, messages=counted), _tokens.token_counter(model, text=text)
+        last["usage"] = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+    yield last
 
 
 class CustomLLMError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ritellm.compat import _custom, _exceptions, _hidden
-from ritellm.compat._calls import Call, settings
+from ritellm.compat._calls import Call
 from ritellm.compat._client import client
 from ritellm.compat._deferred import Deferred
 from ritellm.compat._plain import plain
@@ -84,12 +84,11 @@ def _missing(what: str) -> Any:
 
 def image_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
     """Makes pictures by a provider of the program's own; RiteLLM's core has none."""
-    own = _custom.own_provider(model, kwargs.get("custom_llm_provider"), settings)
-    if own is None:
-        raise _missing("image generation")
-    from ritellm.compat._more_types import ImageResponse
+    from ritellm.compat._image_types import ImageResponse
 
     call = Call("image_generation", model, prompt, kwargs, False)
+    if call.handler is None:
+        raise _missing("image generation")
     given = _custom.arguments_of(call, ImageResponse())
     names = "model model_response api_key api_base optional_params logging_obj timeout client"
     arguments = {name: given[name] for name in names.split()}
@@ -98,12 +97,11 @@ def image_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> An
 
 async def aimage_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
     """Makes pictures on an event loop: see `image_generation`."""
-    own = _custom.own_provider(model, kwargs.get("custom_llm_provider"), settings)
-    if own is None:
-        raise _missing("image generation")
-    from ritellm.compat._more_types import ImageResponse
+    from ritellm.compat._image_types import ImageResponse
 
     call = Call("aimage_generation", model, prompt, kwargs, True)
+    if call.handler is None:
+        raise _missing("image generation")
     given = _custom.arguments_of(call, ImageResponse())
     names = "model model_response api_key api_base optional_params logging_obj timeout client"
     arguments = {name: given[name] for name in names.split()}

@@ -124,7 +124,8 @@ class BaseResponsesAPIStreamingIterator:
             if self._call is not None:
                 response = getattr(made, "response", None)
                 if isinstance(response, ResponsesAPIResponse):
-                    response._hidden_params = {**self._hidden_params, "response_cost": self._call.cost_of(response)}
+                    # No cost: LiteLLM tells it to callbacks, and instrumentors would count it a second time.
+                    response._hidden_params = dict(self._hidden_params)
                     self._call.succeeded(response)
         return made
 

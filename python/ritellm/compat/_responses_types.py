@@ -144,6 +144,13 @@ def item_of(item: Any) -> Any:
     return item
 
 
+class Tool(BaseLiteLLMOpenAIResponseObject):
+    """A tool of a response: openai's package has a class for each kind, and LiteLLM gives those."""
+
+    __module__ = "openai.types.responses.tool"
+    type: str | None = None
+
+
 class ResponsesAPIResponse(_Hidden, BaseLiteLLMOpenAIResponseObject):
     __module__ = _HOME
     id: str
@@ -174,6 +181,13 @@ class ResponsesAPIResponse(_Hidden, BaseLiteLLMOpenAIResponseObject):
     @classmethod
     def _items(cls, value: Any) -> Any:
         return [item_of(item) for item in value] if isinstance(value, list) else value
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _models(cls, value: Any) -> Any:
+        return (
+            [Tool(**tool) if isinstance(tool, dict) else tool for tool in value] if isinstance(value, list) else value
+        )
 
     @field_validator("created_at", mode="after")
     @classmethod

@@ -56,9 +56,9 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (
         "litellm.types.utils",
         "_more_types",
-        "Embedding EmbeddingResponse TextCompletionResponse TextChoices Logprobs ImageObject ImageUsage "
-        "ImageUsageInputTokensDetails ImageResponse TranscriptionResponse",
+        "Embedding EmbeddingResponse TextCompletionResponse TextChoices Logprobs TranscriptionResponse",
     ),
+    ("litellm.types.utils", "_image_types", "ImageObject ImageUsage ImageUsageInputTokensDetails ImageResponse"),
     (
         "litellm.types.utils",
         "_plain_types",

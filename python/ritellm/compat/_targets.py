@@ -40,6 +40,8 @@ _REFUSED = {
     "triton": "its OpenAI-compatible frontend: model='openai_like/…', api_base=…",
     "anthropic_text": "model='anthropic/…': the chat API",
 }
+#: Methods of LiteLLM's class `OpenAIChatCompletion` in whose place a program has put its own, by their names.
+PATCHED: dict[str, Any] = {}
 #: Any host with OpenAI's API.
 COMPATIBLE = "openai_compatible"
 

@@ -150,7 +150,12 @@ class ChatCompletionTokenLogprob(_Members, OpenAIObject):
 class ChoiceLogprobs(_Members, OpenAIObject):
     __module__ = _HOME
     content: list[ChatCompletionTokenLogprob] | None = None
-    refusal: list[ChatCompletionTokenLogprob] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Newer releases have it as a member, and programs that compare dumps do not know it.
+        if name == "refusal" and name not in (self.__pydantic_extra__ or ()):
+            return None
+        return super().__getattr__(name)  # type: ignore[misc]
 
 
 class FunctionCall(_Items, OpenAIObject):

@@ -1,0 +1,69 @@
+"""Tests of what other projects' own suites found in the compat layer: docs/ecosystem.md."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+import ritellm.compat
+
+ritellm.compat.install()
+import litellm  # noqa: E402
+from litellm.types.utils import EmbeddingResponse, ImageObject, ImageResponse, ModelResponse  # noqa: E402
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+async def test_mocks_in_the_place_of_the_openai_client_answer_calls() -> None:
+    """As the tests of openinference and dspy do it."""
+    client = litellm.OpenAIChatCompletion
+    answer = ModelResponse(choices=[{"message": {"content": "mocked"}}])
+    with patch.object(client, "completion", return_value=answer) as mock:
+        response = litellm.completion("gpt-4o", HI, temperature=0.5)
+        assert response.choices[0].message.content == "mocked"
+        assert mock.call_args.kwargs["model"] == "gpt-4o"
+        assert mock.call_args.kwargs["messages"] == HI
+        assert mock.call_args.kwargs["optional_params"] == {"temperature": 0.5}
+    with patch.object(client, "acompletion", return_value=answer):
+        assert (await litellm.acompletion("gpt-4o", HI)).choices[0].message.content == "mocked"
+    vectors = EmbeddingResponse(model="m", data=[{"embedding": [0.5], "index": 0, "object": "embedding"}])
+    with (
+        patch.object(client, "embedding", return_value=vectors),
+        patch.object(client, "aembedding", return_value=vectors),
+    ):
+        assert litellm.embedding("text-embedding-ada-002", ["a"]).data[0]["embedding"] == [0.5]
+        assert (await litellm.aembedding("text-embedding-ada-002", ["a"])).data[0]["embedding"] == [0.5]
+    picture = ImageResponse(created=1, data=[ImageObject(url="https://example.com")])
+    with patch.object(client, "image_generation", return_value=picture):
+        assert litellm.image_generation(model="dall-e-2", prompt="a sunrise").data[0].url == "https://example.com"
+    # Afterwards nothing is left of it.
+    with pytest.raises(litellm.BadRequestError, match="no image generation"):
+        litellm.image_generation(model="dall-e-2", prompt="a sunrise")
+
+
+def test_tools_of_a_response_are_models() -> None:
+    tool: dict[str, Any] = {"type": "web_search_preview", "search_context_size": "medium"}
+    response = litellm.ResponsesAPIResponse(id="r", created_at=1, output=[], tools=[tool])
+    assert response.tools[0].search_context_size == "medium"
+    assert response.model_dump()["tools"] == [tool]
+
+
+def test_log_probabilities_without_a_refusal_have_none_in_their_dump() -> None:
+    logprobs = litellm.types.utils.ChoiceLogprobs(content=[{"token": "a", "logprob": -1.0, "top_logprobs": []}])
+    assert "refusal" not in logprobs.model_dump()
+    assert logprobs.refusal is None
+
+
+def test_a_picture_is_one_of_openais() -> None:
+    from openai.types.image import Image
+
+    image = ImageObject(url="https://example.com")
+    assert isinstance(image, Image)
+    assert image.model_dump() == {
+        "b64_json": None,
+        "revised_prompt": None,
+        "url": image.url,
+        "provider_specific_fields": None,
+    }
