@@ -346,3 +346,57 @@ def test_an_answer_is_freed_at_once(server: MockServer) -> None:
         assert copied._hidden_params["provider_response_model"] == "gpt-4o-mini"
     finally:
         gc.enable()
+
+
+def test_providers_are_those_of_the_core() -> None:
+    from ritellm import _core
+    from ritellm.compat import _targets
+
+    known = {provider["name"] for provider in _core.providers()}
+    assert known >= _targets._SAME
+    assert set(_targets._OTHER_NAMES.values()) <= known
+    assert _targets.COMPATIBLE in known
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "target", "provider"),
+    [
+        ("gpt-4o", {}, "openai/gpt-4o", "openai"),
+        ("hosted_vllm/my/model", {}, "vllm/my/model", "hosted_vllm"),
+        ("vertex_ai/gemini-2.5-pro", {}, "vertex/gemini-2.5-pro", "vertex_ai"),
+        ("my-model", {"custom_llm_provider": "openai"}, "openai/my-model", "openai"),
+        ("claude-sonnet-4-5", {"custom_llm_provider": "anthropic"}, "anthropic/claude-sonnet-4-5", "anthropic"),
+        ("custom_openai/m", {"api_base": "http://h/v1"}, "openai_compatible/m", "custom_openai"),
+        ("litellm_proxy/m", {"api_base": "http://h/v1"}, "openai_compatible/m", "litellm_proxy"),
+    ],
+)
+def test_where_calls_go(model: str, given: dict[str, Any], target: str, provider: str) -> None:
+    from ritellm.compat import _targets
+
+    found = _targets.resolve(model, given.get("custom_llm_provider"), given.get("api_base"))
+    assert (found.model, found.provider) == (target, provider)
+
+
+def test_a_provider_that_is_refused() -> None:
+    with pytest.raises(litellm.BadRequestError, match="does not speak to 'sagemaker'; instead: "):
+        litellm.completion("sagemaker/endpoint", HI)
+
+
+def test_anthropics_own_names_of_tokens(server: MockServer) -> None:
+    server.reply("Hello")
+    response = litellm.completion(
+        "anthropic/claude-sonnet-4-5", HI, api_base=server.url, api_key="sk-test", max_retries=0
+    )
+    assert response.usage.cache_read_input_tokens == response.usage.cache_creation_input_tokens == 0
+    assert "native" not in response.usage.model_dump()
+
+
+def test_all_names_of_a_module() -> None:
+    names: dict[str, Any] = {}
+    exec("from litellm.types.utils import *", names)
+    assert names["ModelResponse"] is litellm.ModelResponse
+
+
+def test_a_construction_without_validation() -> None:
+    usage = litellm.Usage.model_construct(prompt_tokens=1)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (1, None)

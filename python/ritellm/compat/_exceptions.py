@@ -339,7 +339,7 @@ def _budget_exceeded() -> Any:
     class BudgetExceededError(Exception):
         """The calls of this process would cost more than their budget."""
 
-        status_code = 400
+        status_code = 422
 
         def __init__(
             self,
@@ -405,7 +405,7 @@ def _openai_error() -> Any:
         """An error of OpenAI's client."""
 
         def __init__(self, original_exception: BaseException | None = None) -> None:
-            super().__init__(str(original_exception) if original_exception is not None else "")
+            super().__init__(*([] if original_exception is None else [str(original_exception)]))
             self.llm_provider = "openai"
 
     return _placed(OpenAIError)

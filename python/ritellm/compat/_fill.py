@@ -132,10 +132,26 @@ _KNOWN_USAGE = frozenset(
 _PROMPT_DETAILS = ("audio_tokens", "cached_tokens", "text_tokens", "image_tokens", "video_tokens")
 
 
+_NATIVE = (
+    ("cache_creation_input_tokens", "cache_creation_input_tokens"),
+    ("cache_read_input_tokens", "cache_read_input_tokens"),
+    ("cache_creation_input_tokens", "cacheWriteInputTokens"),
+    ("cache_read_input_tokens", "cacheReadInputTokens"),
+    ("server_tool_use", "server_tool_use"),
+)
+
+
 def usage_of(usage: Any) -> Any:
     """Returns the numbers of tokens."""
     if not _KNOWN_USAGE.issuperset(usage):
-        return Usage(**plain(usage))
+        given = plain(usage)
+        native = given.pop("native", None)
+        if isinstance(native, dict):
+            # Numbers that LiteLLM has by Anthropic's names, beside OpenAI's.
+            for name, theirs in _NATIVE:
+                if native.get(theirs) is not None:
+                    given.setdefault(name, native[theirs])
+        return Usage(**given)
     get = usage.get
     made_answer = made_prompt = None
     details = get("completion_tokens_details")

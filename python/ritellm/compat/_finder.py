@@ -45,6 +45,9 @@ def _getattr_of(name: str) -> Any:
     prefix = name + "."
 
     def __getattr__(attribute: str) -> Any:
+        if attribute == "__all__":
+            # For `from litellm.types.utils import *`.
+            return sorted(each for each in _surface.names(name) if not each.startswith("_"))
         if attribute.startswith("__"):
             raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         place = _surface.place(name, attribute)

@@ -91,7 +91,9 @@ def resolve(model: Any, provider: str | None, api_base: str | None) -> Target:
 
 
 def _resolve(model: Any, provider: str | None, api_base: str | None) -> Target:
-    name, provider, key, base = _named(model, provider, api_base)
+    from ritellm.compat import _names
+
+    name, provider, key, base = _names.get_llm_provider(model, provider, api_base)
     ours = provider if provider in _SAME else _OTHER_NAMES.get(provider)
     if ours is not None:
         return Target(f"{ours}/{name}", provider, name)
@@ -101,14 +103,3 @@ def _resolve(model: Any, provider: str | None, api_base: str | None) -> Target:
         text = f"RiteLLM's compat layer does not speak to {provider!r}; instead: {_REFUSED[provider]}"
         raise _exceptions.built("BadRequestError")(text, name, provider)
     return Target(f"{COMPATIBLE}/{name}", provider, name, base or "", key)
-
-
-def _named(model: Any, provider: str | None, api_base: str | None) -> Any:
-    try:
-        from ritellm.compat._names import get_llm_provider  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        prefix, slash, rest = str(model).partition("/")
-        if provider is not None:
-            return (rest if prefix == provider else model), provider, None, None
-        return (rest, prefix, None, None) if slash else (model, "openai", None, None)
-    return get_llm_provider(model, provider, api_base, None)

@@ -29,6 +29,14 @@ class OpenAIObject(BaseModel):
     __module__ = "litellm.types.llms.base"
     model_config = ConfigDict(extra="allow", protected_namespaces=(), defer_build=True)
 
+    @classmethod
+    def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Any:
+        """Makes an instance without validation; as with openai's base class, fields that are missing are None."""
+        made = super().model_construct(_fields_set, **values)
+        for name in cls.model_fields:
+            made.__dict__.setdefault(name, None)
+        return made
+
     def to_dict(
         self, *, mode: Literal["json", "python"] = "python", exclude_unset: bool = True, **kwargs: Any
     ) -> dict[str, Any]:
