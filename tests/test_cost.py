@@ -160,6 +160,28 @@ class TestInvoices:
         }
         assert ritellm.cost(usage, model=model, catalog={"*/m": entry}) == pytest.approx(right, rel=1e-12)
 
+    @pytest.mark.parametrize(
+        ("model", "usage", "calls", "right"),
+        [
+            # A coding session: 0.705 US dollars, of which 0.08 are for the session's hour.
+            ("claude-opus-4-6", {"input_tokens": 50_000, "output_tokens": 15_000}, 1, 0.705 - 0.08),
+            # The same, with 40,000 of the input read from the cache: 0.525.
+            (
+                "claude-opus-4-6",
+                {"input_tokens": 10_000, "cache_read_input_tokens": 40_000, "output_tokens": 15_000},
+                1,
+                0.525 - 0.08,
+            ),
+            # 10,000 tickets of 3,700 tokens: 37.00.
+            ("claude-haiku-4-5", {"input_tokens": 3700, "output_tokens": 0}, 10_000, 37.0),
+        ],
+        ids=["session", "cached", "tickets"],
+    )
+    def test_published_examples(self, model: str, usage: Any, calls: int, right: float) -> None:
+        """Those of https://platform.claude.com/docs/en/about-claude/pricing, with the prices of genai-prices."""
+        cost = ritellm.cost(usage, model=f"anthropic/{model}", catalog="genai-prices")
+        assert cost is not None and calls * cost == pytest.approx(right, rel=1e-9)
+
     def test_classes_and_responses(self, at_openai: Server) -> None:
         at_openai.answer(used(3, 2))
         response = Client(catalog=PRICES).completion(MODEL, MESSAGES)
@@ -480,6 +502,12 @@ class TestBudgets:
     def test_wrong_arguments(self, make: Any, message: str) -> None:
         with pytest.raises(InvalidArgumentError, match=message):
             make()
+
+    def test_the_usual_prices(self, at_openai: Server, key: str) -> None:
+        at_openai.answer(used(1_000_000, 0))
+        for client in (Client(budget=Budget(1, key=key)), Client().with_options(budget=Budget(1, key=key))):
+            assert client.completion(MODEL, MESSAGES).meta.cost == pytest.approx(0.15), "those of genai-prices"
+        assert Budget(1, key=key).spent() == pytest.approx(0.3)
 
     def test_without_prices(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "genai_prices.data_snapshot", None)
