@@ -45,10 +45,11 @@ pub use reply_guard::ReplyGuard;
 pub use retry::{MAX_RETRY_AFTER, is_retryable};
 pub use settings::{LimitSettings, OwnLimits, Settings, Share, WhenDown};
 pub use shared_breaker::SharedBreaker;
+pub use spending::NO_PRICE;
 pub use spending_limit::{MAX_AMOUNT, Per, SpendingLimit};
 pub use state::host;
 pub use stats::StatsSnapshot;
-pub use stream::{Chunk, ChunkSource, Stream, StreamObserver};
+pub use stream::{Chunk, ChunkSource, Departure, Stream, StreamObserver};
 
 pub use crate::transport::deadline::Timeouts;
 

@@ -522,6 +522,35 @@ class TestOneCallForMany:
         assert len({id(answer) for answer in answers}) == 50
         assert len(at_openai.requests) == requests + 1
 
+    @pytest.mark.parametrize("leavers", ["", "a", "b", "ab", "abc"])
+    async def test_a_stream_is_paid_once(self, at_openai: Server, leavers: str) -> None:
+        usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+        gate = Gate()
+        begin = events([chunk_of({"content": "Hi"})], done=False)
+        end = events([chunk_of(finish_reason="stop"), chunk_of(usage=usage) | {"choices": []}])
+        at_openai.answer(stream_of(*begin, gate, *end))
+        client = Client(cache=Cache.memory(), catalog={"openai/*": {"input": 1e6, "output": 1e6}})
+        records: list[Any] = []
+        client.on_call(records.append)
+        streams = {name: await client.acompletion(MODEL, MESSAGES, stream=True) for name in "abc"}
+        chunks = {name: aiter(stream) for name, stream in streams.items()}
+        for name in "abc":
+            await anext(chunks[name])
+        for name in leavers:
+            await streams.pop(name).aclose()
+        gate.open()
+        for name in streams:
+            async for _ in chunks[name]:
+                pass
+        await asyncio.to_thread(eventually, lambda: len(records) == 3, "three records")
+        paid = [record for record in records if not record.cached]
+        assert len(paid) == 1 and paid[0].usage_is_estimated == (leavers == "abc")
+        assert paid[0].outcome == ("left" if leavers == "abc" else "success")
+        cost = sum(record.cost for record in records)
+        assert cost == (paid[0].cost if leavers == "abc" else 7)
+        assert [stream.meta.cost for stream in streams.values() if stream.meta.cost] == [7] * bool(streams)
+        assert len(at_openai.requests) == 1
+
     def test_threads(self, client: Client, at_openai: Server) -> None:
         gate = Gate()
         at_openai.answer(plain_after(gate))

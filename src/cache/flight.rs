@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::select;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::clock::{Admitted, Clock};
 use super::key::Key;
-use crate::client::{AdmissionObserver, Call, SpendingLimit};
+use crate::client::{AdmissionObserver, Call, Departure, SpendingLimit};
 use crate::error::{Error, ErrorKind, QUEUE_TIMEOUT, Result};
 
 /// Calls under way whose result is a `T`.
@@ -39,8 +40,12 @@ struct State<T> {
     outcome: Option<Result<T>>,
     /// Aborts the call.
     task: Option<AbortHandle>,
-    /// True if whoever began the call has gone before its end.
+    /// Number of them who leave, and have not gone yet.
+    leaving: usize,
+    /// True if whoever began the call leaves or has gone.
     is_orphaned: bool,
+    /// True if the call's usage is counted for one of them.
+    is_counted: bool,
     /// The limits of whoever began the call, within which it is made.
     owner: Option<Owner>,
 }
@@ -57,6 +62,8 @@ struct Owner {
 struct Admission {
     state: Mutex<Admitted>,
     changed: Notify,
+    /// The observer of whoever began the call, as long as that one waits for it.
+    owners: OnceLock<Weak<dyn AdmissionObserver>>,
 }
 
 impl AdmissionObserver for Admission {
@@ -64,11 +71,17 @@ impl AdmissionObserver for Admission {
         if self.lock().waits(Instant::now()) {
             self.changed.notify_waiters();
         }
+        if let Some(observer) = self.owners.get().and_then(Weak::upgrade) {
+            observer.waits();
+        }
     }
 
     fn begins(&self) {
         if self.lock().begins(Instant::now()) {
             self.changed.notify_waiters();
+        }
+        if let Some(observer) = self.owners.get().and_then(Weak::upgrade) {
+            observer.begins();
         }
     }
 }
@@ -86,6 +99,18 @@ pub(super) struct Ticket<T> {
     key: Key,
     /// True if this caller began the call.
     pub is_first: bool,
+    part: Arc<Part>,
+}
+
+/// What is known of one caller, as long as it lives.
+#[derive(Default)]
+struct Part {
+    /// True if it leaves or has gone.
+    has_left: AtomicBool,
+    /// True if others went on when it left.
+    has_others: AtomicBool,
+    /// True if the call's usage is counted for it.
+    counts: AtomicBool,
 }
 
 impl<T: Clone> Flights<T> {
@@ -96,7 +121,15 @@ impl<T: Clone> Flights<T> {
         let is_first = known.is_none();
         let flight = known.unwrap_or_else(|| {
             let flight = Arc::new(Flight {
-                state: Mutex::new(State { waiting: 0, outcome: None, task: None, is_orphaned: false, owner: None }),
+                state: Mutex::new(State {
+                    waiting: 0,
+                    outcome: None,
+                    task: None,
+                    leaving: 0,
+                    is_orphaned: false,
+                    is_counted: false,
+                    owner: None,
+                }),
                 changed: Notify::new(),
                 admission: Arc::default(),
             });
@@ -105,7 +138,7 @@ impl<T: Clone> Flights<T> {
         });
         flight.lock().waiting += 1;
         drop(flights);
-        Ticket { flights: self.clone(), flight, key, is_first }
+        Ticket { flights: self.clone(), flight, key, is_first, part: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight<T>>>> {
@@ -123,6 +156,27 @@ impl<T: Clone> Flights<T> {
 impl<T> Flight<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> State<T> {
+    /// Counts the call for a caller, unless it is counted for another: for whoever began it or, once that one has gone, for the
+    /// first who asks. Returns true if it is counted for this one.
+    fn count(&mut self, part: &Part, is_first: bool) -> bool {
+        if !self.is_counted && (is_first || self.is_orphaned) {
+            self.is_counted = true;
+            part.counts.store(true, Ordering::Relaxed);
+        }
+        part.counts.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a caller leaves. Returns true if the call is counted for another, now or when that one has read its end.
+    fn leave(&mut self, part: &Part, is_first: bool) -> bool {
+        self.leaving += usize::from(!part.has_left.swap(true, Ordering::Relaxed));
+        let goes_on = self.waiting > self.leaving && !part.counts.load(Ordering::Relaxed);
+        self.is_orphaned |= is_first;
+        let has_others = goes_on || !self.count(part, is_first);
+        part.has_others.fetch_or(has_others, Ordering::Relaxed) || has_others
     }
 }
 
@@ -176,7 +230,10 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
     ) {
         let owner = Owner { began: Instant::now(), total: call.timeouts.total, budget: call.budget.clone() };
         self.flight.lock().owner = Some(owner);
-        call.admission_observer = Some(self.flight.admission.clone());
+        if let Some(observer) = call.admission_observer.replace(self.flight.admission.clone()) {
+            // It is the first: nobody has set another.
+            let _ = self.flight.admission.owners.set(Arc::downgrade(&observer));
+        }
         let finisher = Finisher { flights: self.flights.clone(), flight: self.flight.clone(), key: self.key };
         let task = tokio::spawn(make(call, finisher));
         self.flight.lock().task = Some(task.abort_handle());
@@ -240,7 +297,17 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
     /// Returns true if this caller is the one whom the call's usage is counted for: whoever began it or, if that one has gone,
     /// the first who asks.
     pub fn pays(&self) -> bool {
-        self.is_first || std::mem::take(&mut self.flight.lock().is_orphaned)
+        self.flight.lock().count(&self.part, self.is_first)
+    }
+
+    /// Returns a function for a caller who leaves before the end: true if the call is counted for another. Once it has said so, it
+    /// does so again. It keeps nothing of the call in memory.
+    pub fn departure(&self) -> Departure {
+        let (flight, part, is_first) = (Arc::downgrade(&self.flight), self.part.clone(), self.is_first);
+        Arc::new(move || match flight.upgrade() {
+            Some(flight) => flight.lock().leave(&part, is_first),
+            None => part.has_others.load(Ordering::Relaxed) || !is_first && !part.counts.load(Ordering::Relaxed),
+        })
     }
 }
 
@@ -249,7 +316,8 @@ impl<T> Drop for Ticket<T> {
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.flight.lock();
         state.waiting -= 1;
-        state.is_orphaned |= self.is_first && state.outcome.is_none();
+        state.leaving -= usize::from(self.part.has_left.swap(true, Ordering::Relaxed));
+        state.is_orphaned |= self.is_first;
         if state.waiting > 0 {
             return;
         }

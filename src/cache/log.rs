@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::clock::Clock;
 use super::entry::without_cookies;
 use super::flight::Ticket;
-use crate::client::{Chunk, ChunkSource};
+use crate::client::{Chunk, ChunkSource, Departure};
 use crate::error::Result;
 use crate::types::answer::Meta;
 use crate::types::operation::Operation;
@@ -119,6 +119,8 @@ pub struct Reader {
     deadline: Option<(Instant, Clock)>,
     /// The caller's part in the call.
     ticket: Ticket<Live>,
+    /// True if the stream was kept, and nothing is counted.
+    is_kept: bool,
 }
 
 impl Reader {
@@ -126,11 +128,12 @@ impl Reader {
     pub(super) fn new(live: Live, operation: Operation, clock: Option<Clock>, ticket: Ticket<Live>) -> Self {
         let reader = live.log.lock().readers.insert((0, 0));
         let mut live = live;
+        let is_kept = live.meta.cached;
         if !ticket.is_first {
             live.meta = joined(live.meta, false);
         }
         let deadline = clock.and_then(|clock| Some((clock.total_end(ticket.admitted())?, clock)));
-        Self { live, reader, operation, deadline, ticket }
+        Self { live, reader, operation, deadline, ticket, is_kept }
     }
 
     fn take(&self, chunks: &mut Vec<Chunk>) -> Option<Result<bool>> {
@@ -175,14 +178,23 @@ impl ChunkSource for Reader {
             grown.as_mut().enable();
             if let Some(taken) = self.take(chunks) {
                 log.read.notify_waiters();
-                if let (true, false, Some(meta)) = (self.ticket.is_first, matches!(taken, Ok(true)), &log.lock().meta) {
-                    self.live.meta.clone_from(meta);
+                if !matches!(taken, Ok(true)) && self.ticket.pays() {
+                    let meta = log.lock().meta.clone().unwrap_or_default();
+                    self.live.meta = if self.ticket.is_first { meta } else { joined(meta, true) };
                 }
                 return taken;
             }
             match self.deadline {
                 None => grown.await,
-                Some((end, clock)) => timeout_at(end, grown).await.map_err(|_| clock.late())?,
+                Some((end, clock)) => {
+                    if timeout_at(end, grown).await.is_err() {
+                        if !self.is_kept && !(self.ticket.departure())() {
+                            self.live.meta.cached = false;
+                            self.live.meta.record.get_or_insert_default();
+                        }
+                        return Err(clock.late());
+                    }
+                }
             }
         }
     }
@@ -193,6 +205,10 @@ impl ChunkSource for Reader {
 
     fn operation(&self) -> Operation {
         self.operation
+    }
+
+    fn departure(&self) -> Option<Departure> {
+        (!self.is_kept).then(|| self.ticket.departure())
     }
 
     async fn finish(&mut self) {}

@@ -442,6 +442,51 @@ async fn a_slow_reader_of_a_stream_that_is_larger_than_the_cache_gets_all_of_it(
     assert_eq!(cache.stats().misses, 1);
 }
 
+/// A stream's usage is counted for whoever began it, or for the first of the others who reads its end.
+#[tokio::test]
+async fn a_stream_is_counted_once_whoever_leaves() {
+    let call = timed(None, 600);
+    // Who leaves, and whether they say so before; for whom it is counted in the end.
+    for (leavers, counted) in [(&[][..], 0), (&[0], 1), (&[1], 0), (&[0, 1], 2), (&[1, 0], 2), (&[0, 1, 2], 2)] {
+        for says_so in [false, true] {
+            let asked = lookup(&memory(), &call);
+            let mut opening: Vec<_> = (0..3).map(|_| Box::pin(asked.stream(&call, streams(3)))).collect();
+            opening.iter_mut().for_each(|reader| assert!(reader.now_or_never().is_none()));
+            let mut readers = Vec::new();
+            for reader in opening {
+                readers.push(Some(reader.await.unwrap()));
+            }
+            let mut for_whom = Vec::new();
+            for leaver in leavers {
+                let reader = readers[*leaver].take().unwrap();
+                let departure = reader.departure().unwrap();
+                let others = if says_so { departure() } else { true };
+                if !says_so && *leaver == counted {
+                    for_whom.push(*leaver);
+                }
+                drop(reader);
+                if !others {
+                    for_whom.push(*leaver);
+                }
+                if says_so {
+                    assert_eq!(departure(), others, "it is asked once more");
+                }
+            }
+            for (number, reader) in readers.into_iter().enumerate() {
+                let Some(mut reader) = reader else { continue };
+                let mut chunks = Vec::new();
+                while reader.next(&mut chunks).await.unwrap() {
+                    chunks.clear();
+                }
+                if !reader.meta().cached {
+                    for_whom.push(number);
+                }
+            }
+            assert_eq!(for_whom, [counted], "{leavers:?} {says_so}");
+        }
+    }
+}
+
 #[test]
 fn cookies_are_not_for_who_joins() {
     let lines = Bytes::from_static(b"x-request-id: r\nSet-Cookie: a=b\nset-cookie2: c=d\n");

@@ -28,6 +28,9 @@ use crate::store::redis::client::{COMMAND, Client, Script};
 use crate::store::redis::resp::Value;
 use crate::transport;
 
+/// Code of the error of a call whose price is not known, so that its budget cannot be kept.
+pub const NO_PRICE: &str = "no_price";
+
 /// Parts of a US dollar in which amounts are counted.
 const UNIT: f64 = 1e8;
 /// Number of bits of an amount in a word.
@@ -253,12 +256,13 @@ impl SpendingLimit {
                 return Ok(Reservation { limit: self, period: 0, reserved: 0, at: Held::Nothing });
             }
             let (provider, model) = (call.deployment.provider.row().name, &call.deployment.model);
-            return Err(Error::argument(format!(
+            let mut error = Error::argument(format!(
                 "the budget {:?} cannot be kept: the client's catalog has no price for {provider}/{model}. Add one, or make the \
                  budget with unknown=\"allow\"",
                 self.key
-            ))
-            .unsent());
+            ));
+            error.code = Some(NO_PRICE.to_owned());
+            return Err(error.unsent());
         };
         let period = self.per.number(unix_seconds());
         let (reserved, limit) = (units(cost), units(self.amount));

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -96,6 +97,9 @@ pub trait StreamObserver: Send {
     fn ended(self: Box<Self>, error: Option<&Error>);
 }
 
+/// Function for a reader that leaves a stream before its end: true if the call is counted for another, who reads on.
+pub type Departure = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A stream of chunks, as its reader needs it.
 pub trait ChunkSource: Send {
     /// Waits for chunks and appends them to `chunks`. Returns false at the end of the stream.
@@ -106,6 +110,11 @@ pub trait ChunkSource: Send {
 
     /// The operation that is streamed.
     fn operation(&self) -> Operation;
+
+    /// Returns what is to be called when the stream is left before its end, if others may read it too.
+    fn departure(&self) -> Option<Departure> {
+        None
+    }
 
     /// Reads what is left after the end, so that the connection can be used again.
     fn finish(&mut self) -> impl Future<Output = ()> + Send;

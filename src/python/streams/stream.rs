@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{ChunkChannel, MOST_KEPT};
-use crate::client::{Chunk, ChunkSource};
+use crate::client::{Chunk, ChunkSource, Departure};
 use crate::error::{Error, ErrorKind};
 use crate::python::call::handle::CallHandle;
 use crate::python::call::watch::Watch;
@@ -60,6 +60,8 @@ pub(crate) struct Stream {
     pub(super) fork_epoch: u64,
     /// Type that the answer is read as, of `_structured`.
     pub(super) format: GilCell<Option<Py<PyAny>>>,
+    /// Called when the stream is left, if others may read it too.
+    departure: Option<Departure>,
 }
 
 /// State of the consumer.
@@ -124,7 +126,9 @@ enum Taken {
 impl Stream {
     /// Makes the consumer's side of a stream that was opened.
     pub fn new(channel: Arc<ChunkChannel>, handle: CallHandle, opened: &impl ChunkSource, deepest: usize) -> Self {
-        Self::over(channel, handle, opened.meta().clone(), opened.operation(), deepest)
+        let mut stream = Self::over(channel, handle, opened.meta().clone(), opened.operation(), deepest);
+        stream.departure = opened.departure();
+        stream
     }
 
     /// Makes the consumer's side of a stream over a channel.
@@ -154,6 +158,7 @@ impl Stream {
             deepest,
             fork_epoch: fork_epoch(),
             format: GilCell::default(),
+            departure: None,
         }
     }
 
@@ -380,6 +385,10 @@ impl Stream {
         // Not under the lock: to drop them may run Python code.
         drop(decoded);
         if !was_over {
+            // Before the network thread ends a call that nobody else waits for.
+            if let Some(departure) = &self.departure {
+                departure();
+            }
             self.handle.cancel.cancel();
             // Consumers that wait in other threads or tasks see the end.
             self.channel.end(Ok(()));
@@ -401,6 +410,12 @@ impl Stream {
     #[cold]
     fn observe(&self, py: Python<'_>, observed: Box<Observed>, error: StreamError, is_left: bool, place: Place) {
         let mut meta = self.latest_meta().unwrap_or_else(|| self.meta.clone());
+        if is_left
+            && self.fork_epoch == fork_epoch()
+            && let Some(departure) = &self.departure
+        {
+            meta.cached = departure();
+        }
         if let Some(record) = &mut meta.record
             && self.fork_epoch == fork_epoch()
         {
