@@ -262,17 +262,19 @@ impl Client {
     #[cold]
     async fn call_within_budget(&self, call: &mut Call) -> Result<Answer> {
         let Some(budget) = call.budget.take() else { return self.call(call).await };
-        let reservation = budget.reserve(self.catalog.as_deref(), call, &self.transport_settings).await?;
-        match self.call(call).await {
-            Ok(answer) => {
-                reservation.settle(answer.meta.record.as_ref().and_then(|record| record.cost));
-                Ok(answer)
-            }
-            Err(error) => {
-                reservation.settle(cost_of_failure(&error));
-                Err(error)
-            }
+        let answered = async {
+            let reservation = budget.clone().reserve(self.catalog.as_deref(), call, &self.transport_settings).await?;
+            let answered = self.call(call).await;
+            reservation.settle(match &answered {
+                Ok(answer) => answer.meta.record.as_ref().and_then(|record| record.cost),
+                Err(error) => cost_of_failure(error),
+            });
+            answered
         }
+        .await;
+        // The call may be made again.
+        call.budget = Some(budget);
+        answered
     }
 
     /// Opens a stream for whose cost there is a budget.

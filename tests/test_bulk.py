@@ -11,16 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from limited import Processes
 from server import PATIENCE, Answer, Pause, Request, Server, eventually
 
 import ritellm
-from ritellm import Client, JobPaused
+from ritellm import Budget, Cache, Client, JobPaused, Router
 from ritellm.__main__ import main as command
 
 KEY = "key-of-a-test"
@@ -266,6 +268,153 @@ def test_the_cost_is_kept(make: Any, server: Server) -> None:
     assert make(30, client=client, max_cost=100.0).run().status()["cost"] == 30
     with pytest.raises(ritellm.InvalidArgumentError, match="catalog"):
         make(30, max_cost=10.0)
+
+
+class TestCache:
+    """A job of a client that keeps answers."""
+
+    PRICES = {"openai/m": {"input": 1.0, "output": 0.0}}  # noqa: RUF012
+
+    @pytest.fixture
+    def client(self, server: Server) -> Client:
+        return Client(
+            limits={"openai": {"rpm": 10_000_000}},
+            base_url=server.base_url,
+            api_key=KEY,
+            catalog=self.PRICES,
+            cache=Cache.memory(),
+        )
+
+    def test_rows_are_looked_up_and_kept(self, make: Any, server: Server, client: Client, tmp_path: Path) -> None:
+        first = client.completion("openai/m", [{"role": "user", "content": "row 3"}])
+        records: list[Any] = []
+        client.on_call(records.append)
+        job = make(20).run()
+        assert len(server.requests) == 20 and answers(job) == [f"ROW {number}" for number in range(20)]
+        status = job.status()
+        assert (status["done"], status["cached"], status["input_tokens"]) == (20, 1, 190)
+        assert status["cost"] == pytest.approx(19 * 10e-6)
+        metas = [answer.meta for _, answer in job.results(ordered=True)]
+        assert [meta.cached for meta in metas] == [number == 3 for number in range(20)]
+        assert metas[3].cost == 0 and metas[3].usage.input == 0 and not metas[3].attempts
+        assert metas[3].status_code == 200 and first.meta.cost == metas[4].cost
+        assert [record.cached for record in records].count(True) == 1
+        again = make(20, out=tmp_path / "again").run()
+        assert len(server.requests) == 20 and again.status()["cached"] == 20 and not again.status()["cost"]
+        assert client.completion("openai/m", [{"role": "user", "content": "row 9"}]).meta.cached
+        assert make(20, out=tmp_path / "without", cache=False).run().status()["cached"] == 0
+        assert len(server.requests) == 40
+
+    def test_the_same_row_twice_is_one_call(self, make: Any, server: Server) -> None:
+        job = make(["same"] * 50).run()
+        assert len(server.requests) == 1 and answers(job) == ["SAME"] * 50
+        assert job.status()["cached"] == 49
+
+    def test_failures_are_not_kept(self, make: Any, server: Server) -> None:
+        server.script = lambda request: refusal(400, "bad")
+        job = make(5).run()
+        assert len(job.failures()) == 5 and job.status()["cached"] == 0
+        server.script = lambda request: Answer(body=completion("Hi"))
+        job.retry_failed()
+        assert answers(job) == ["Hi"] * 5
+
+    def test_answers_that_have_to_fit(self, make: Any, server: Server, tmp_path: Path) -> None:
+        schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+        texts = iter(['{"a": "no"}', '{"a": 1}'])
+        server.script = lambda request: Answer(body=completion(next(texts)))
+        given = {"response_format": schema}
+        job = make(["x"], **given).run()
+        assert len(server.requests) == 2 and [answer.parsed for _, answer in job.results()] == [{"a": 1}]
+        job = make(["x"], out=tmp_path / "again", **given).run()
+        assert len(server.requests) == 2 and [answer.parsed for _, answer in job.results()] == [{"a": 1}]
+        assert job.status()["cost"] == 0
+
+    def test_a_router(self, make: Any, server: Server, tmp_path: Path) -> None:
+        deployments = [{"model": f"openai/{name}", "base_url": server.base_url, "api_key": KEY} for name in "mn"]
+        router = Router({"main": deployments}, cache=Cache.memory())
+        router.completion("main", [{"role": "user", "content": "row 3"}])
+        assert make(5, client=router, model="main").run().status()["cached"] == 1
+        assert make(5, client=router, model="main", out=tmp_path / "again").run().status()["cached"] == 5
+        assert len(server.requests) == 5
+
+    def test_embeddings(self, client: Client, server: Server, tmp_path: Path) -> None:
+        def script(request: Request) -> Answer:
+            given = request.json["input"]
+            texts = given if isinstance(given, list) else [given]
+            data = [{"object": "embedding", "index": at, "embedding": [len(text)]} for at, text in enumerate(texts)]
+            usage = {"prompt_tokens": 1, "total_tokens": 1}
+            return Answer(body=json.dumps({"object": "list", "data": data, "model": "m", "usage": usage}).encode())
+
+        server.script = script
+        client.embedding("openai/m", ["a", "bb"])
+        rows = [{"text": text} for text in ("a", "bb", "ccc")]
+        job = ritellm.bulk(rows, model="openai/m", endpoint="embedding", input="{text}", client=client).run()
+        assert [answer.data[0].embedding for _, answer in job.results(ordered=True)] == [[1], [2], [3]]
+        assert job.status()["cached"] == 2 and len(server.requests) == 2
+
+    def test_calls_and_jobs_share_a_redis(self, make: Any, server: Server, tmp_path: Path) -> None:
+        with Processes() as processes:
+            redis = processes.redis()
+            client = Client(base_url=server.base_url, api_key=KEY, cache=Cache.redis(redis.url))
+            for number in range(4):
+                job = make(3, client=client, out=tmp_path / str(number)).run()
+                client.completion("openai/m", [{"role": "user", "content": "row 1"}])
+            assert job.status()["cached"] == 3
+            assert len(server.requests) <= 6
+            # One connection for calls, and one for each job.
+            assert int(redis.command("INFO", "stats").split(b"total_connections_received:")[1].split()[0]) <= 8
+
+
+class TestBudget:
+    """A job of a client with a budget."""
+
+    def client(self, server: Server, amount: float, **more: Any) -> Client:
+        given = {
+            "catalog": {"openai/m": {"input": 1e6, "output": 0.0}},
+            "limits": {"openai": {"rpm": 10_000_000}},
+            "base_url": server.base_url,
+            "api_key": KEY,
+        }
+        return Client(budget=Budget(amount, key=uuid.uuid4().hex), **{**given, **more})
+
+    def test_a_job_pauses_and_goes_on(self, make: Any, server: Server) -> None:
+        client = self.client(server, 100.0)
+        job = make(30, client=client, max_in_flight=4)
+        with pytest.raises(JobPaused, match=r"budget .* of 100 US dollars would be exceeded") as paused:
+            job.run()
+        assert paused.value.code == "cost" and isinstance(paused.value.__cause__, ritellm.BudgetExceededError)
+        # 10 US dollars a row; what is set aside for one is more.
+        assert job.status()["done"] == len(server.requests) and 5 <= len(server.requests) <= 10
+        assert not job.failures() and job.status()["cost"] <= 100
+        sent = len(server.requests)
+        assert make(30, client=self.client(server, 1000.0)).run().status()["done"] == 30
+        assert len(server.requests) == 30 > sent
+
+    def test_what_is_set_aside_for_others_is_waited_for(self, make: Any, server: Server) -> None:
+        """All rows together may cost more than there is, and do not."""
+        client = self.client(server, 400.0)
+        job = make(30, client=client, max_in_flight=30).run()
+        assert job.status()["done"] == len(server.requests) == 30 and job.status()["cost"] == 300
+
+    def test_a_model_without_a_price(self, make: Any, server: Server) -> None:
+        client = self.client(server, 100.0, catalog={"openai/other": {"input": 1.0}})
+        with pytest.raises(JobPaused, match="no price for openai/m"):
+            make(5, client=client).run()
+        assert not server.requests
+
+    def test_rows_that_are_tried_again(self, make: Any, server: Server) -> None:
+        times = Counter[str]()
+
+        def script(request: Request) -> Answer:
+            times[asked(request)] += 1
+            return refusal(503, "busy") if times[asked(request)] == 1 else Answer(body=completion("Hi"))
+
+        server.script = script
+        key = uuid.uuid4().hex
+        client = self.client(server, 1.0).with_options(budget=Budget(1000, key=key))
+        job = make(2, client=client).run()
+        assert job.status()["done"] == 2 and len(server.requests) == 4
+        assert Budget(1000, key=key).spent() == 20, "each attempt sets aside and settles"
 
 
 def test_a_router_makes_the_calls(make: Any, server: Server) -> None:

@@ -112,8 +112,8 @@ def bulk(
         validation_retries: number of times that the model is asked again, with what is wrong, if its answer does not fit.
         out: the folder of the job; it is created. Without one the answers are in a temporary folder that goes with the `Job`:
             nothing is left of them afterwards.
-        client: the `Client` or `Router` whose settings, limits and deployments are used. The job has connections of its own,
-            but shares all limits. Limits that it does not declare are learnt.
+        client: the `Client` or `Router` whose settings, limits, cache, budget and deployments are used. The job has connections of
+            its own, but shares all limits. Limits that it does not declare are learnt.
         max_cost: cost in US dollars, over all runs together, at which no further call is made; those in flight may exceed it.
             It needs a client with a ``catalog``.
         max_attempts: number of failures of its own after which a row ends as an error. Refusals by rate limits and failures of
@@ -556,7 +556,7 @@ class Job:
             ``state`` (``"new"``, ``"scanning"``, ``"running"``, ``"outage"``, ``"stopping"``, ``"paused"`` or ``"done"``),
             ``reason`` (why it pauses, or what all its calls wait for), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
             ``repeated`` (rows that share the outcome of an equal one), ``pending``, ``read``, ``in_flight``, ``waiting`` (for
-            their quota), ``retries``, ``rate_limited``, ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
+            their quota), ``retries``, ``rate_limited``, ``cached`` (rows of this run whose answer was kept), ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
             runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds). With
             ``mode="batch"`` also ``batches``: a list of dicts with ``id``, ``state``, ``model``, ``rows``, ``completed`` and
             ``failed``.

@@ -176,7 +176,7 @@ class JobPaused(RiteLLMError):
     """Rows of a bulk job are pending, and it cannot go on by itself; the message says why. Running it again goes on.
 
     ``code`` is ``"stopped"``, ``"refused"`` (a refused key or a used-up quota; ``__cause__`` is the provider's error) or
-    ``"cost"`` (``max_cost`` is reached).
+    ``"cost"`` (``max_cost`` is reached; or a budget of the client, with ``__cause__``).
     """
 
 

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub response: Option<Response>,
     /// The failure; `None` if the row succeeded.
     pub failure: Option<Failure>,
+    /// True if the answer was kept from an earlier call: see the member `cached` of an answer's metadata.
+    pub cached: bool,
     /// Number of times that the row was tried.
     pub attempts: u32,
     /// The attempts of the last call, if there is more to say than that the first one succeeded.
@@ -108,6 +110,7 @@ impl Outcome {
             deployment: meta.deployment,
             response: Some(Response { status: meta.status, request_id, body }),
             failure: None,
+            cached: meta.cached,
             attempts: 1,
             calls: record.attempts,
             usage: record.usage,
@@ -137,6 +140,7 @@ impl Outcome {
                 code: error.code.map(String::into_boxed_str),
                 message: error.message,
             }),
+            cached: false,
             attempts: 1,
             calls: record.attempts,
             usage: record.usage,
@@ -231,6 +235,9 @@ impl Outcome {
             out.extend_from_slice(b",\"deployment\":");
             string(out, deployment);
         }
+        if self.cached {
+            out.extend_from_slice(b",\"cached\":true");
+        }
         if !self.calls.is_empty() {
             out.extend_from_slice(b",\"calls\":");
             json(out, &self.calls);
@@ -290,6 +297,7 @@ impl Outcome {
                 code: error.code.map(|code| code.into_owned().into_boxed_str()),
                 message: error.message.into_owned(),
             }),
+            cached: own.cached,
             attempts: own.attempts,
             calls: own.calls,
             usage: own.usage,
@@ -350,6 +358,8 @@ struct Own<'a> {
     model: String,
     #[serde(default)]
     deployment: Option<String>,
+    #[serde(default)]
+    cached: bool,
     #[serde(default)]
     calls: Vec<AttemptRecord>,
     started: f64,

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::sync::Notify;
 
 pub(in crate::bulk) use calls::RowWork;
-pub use calls::{Calls, Destination, FindModel, Models};
+pub use calls::{Calls, Destination, FindLookup, FindModel, Models};
 pub use check::{Check, ReadTexts};
 pub(in crate::bulk) use check::{Verdict, ask_again, sum_of, unfit};
 pub use reader::{Input, Prepare, Prepared};

@@ -405,6 +405,12 @@ impl Schedule {
         self.forget(row);
     }
 
+    /// Ends a row whose answer was kept, which says nothing of calls: neither what they cost nor how long they take.
+    pub fn kept(&mut self, now: Time, row: RowId) {
+        self.ended(now, row);
+        self.forget(row);
+    }
+
     /// Takes the failure of a row's call. `random` is a number from 0 up to 1. A row whose failure is final is forgotten.
     pub fn failed(&mut self, now: Time, row: RowId, failure: &Failure, random: f64) -> Verdict {
         let started = self.ended(now, row);

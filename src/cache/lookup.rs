@@ -24,6 +24,9 @@ pub use super::log::Reader as StreamReader;
 /// Number of failures of others' calls after which a caller takes the last one as its own.
 const MAX_FAILURES: u32 = 2;
 
+/// Function that makes a call.
+type Make = Box<dyn FnOnce(Call) -> BoxFuture<'static, Result<Answer>> + Send>;
+
 /// A call that may be answered from a cache.
 #[derive(Clone)]
 pub struct Lookup {
@@ -63,11 +66,16 @@ impl Lookup {
     /// # Errors
     ///
     /// The failure of the call, if this caller made it or it would fail for all; the caller's own timeout.
-    pub async fn call(
-        &self,
-        call: &Call,
+    pub fn call<'a>(
+        &'a self,
+        call: &'a Call,
         make: impl FnOnce(Call) -> BoxFuture<'static, Result<Answer>> + Send + 'static,
-    ) -> Result<Answer> {
+    ) -> impl Future<Output = Result<Answer>> + 'a {
+        // Boxed, so that the code is there once, for calls and for rows of jobs.
+        self.find_or_join(call, Box::new(make))
+    }
+
+    async fn find_or_join(&self, call: &Call, make: Make) -> Result<Answer> {
         let mut caller = Caller::new(call);
         let mut make = Some(make);
         loop {
@@ -105,11 +113,7 @@ impl Lookup {
     }
 
     /// Looks the answer up once more, where that takes time or another call has ended meanwhile, and makes the call otherwise.
-    async fn find_or_make(
-        &self,
-        call: Call,
-        make: impl FnOnce(Call) -> BoxFuture<'static, Result<Answer>>,
-    ) -> Result<Answer> {
+    async fn find_or_make(&self, call: Call, make: Make) -> Result<Answer> {
         let operation = call.request.operation;
         let Some(keys) = &self.keys.parts else {
             if let Some(entry) = self.cache.get(&[self.keys.whole], self.ttl).await.pop().flatten() {

@@ -1,8 +1,8 @@
 //! Entries in a Redis. What does not answer in time is a miss: no call waits for the Redis longer than a command may take.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -20,13 +20,16 @@ use crate::store::redis::resp::Value;
 use crate::transport::Settings;
 use crate::types::secret::Secret;
 
+/// Number of runtimes whose connections are kept.
+const MAX_CLIENTS: usize = 8;
+
 /// Entries in a Redis.
 pub struct Redis {
     url: Secret,
     /// Begin of all keys.
     prefix: String,
-    /// The connection, and the runtime that it belongs to.
-    client: Mutex<Option<(Id, Client)>>,
+    /// The connections, and the runtimes that they belong to: a job of rows has one of its own.
+    clients: Mutex<VecDeque<(Id, Client)>>,
     /// True while the Redis does not answer, which is said once.
     is_down: Arc<AtomicBool>,
 }
@@ -44,7 +47,7 @@ impl Redis {
         let redis = Self {
             url,
             prefix: format!("ritellm:cache:1:{prefix}:"),
-            client: Mutex::new(None),
+            clients: Mutex::default(),
             is_down: Arc::default(),
         };
         Ok((redis, salt))
@@ -53,14 +56,16 @@ impl Redis {
     /// Returns the client of this runtime, which is made at its first use.
     fn client(&self) -> Option<Client> {
         let runtime = Handle::current().id();
-        let mut client = lock(&self.client);
-        if let Some((known, client)) = &*client
-            && *known == runtime
-        {
+        let mut clients = lock(&self.clients);
+        if let Some((_, client)) = clients.iter().find(|(known, _)| *known == runtime) {
             return Some(client.clone());
         }
         let fresh = Client::start(Address::parse("url", self.url.expose()).ok()?, &Settings::default());
-        *client = Some((runtime, fresh.clone()));
+        if clients.len() >= MAX_CLIENTS {
+            // Of a job that has ended, or one that will connect again.
+            clients.pop_front();
+        }
+        clients.push_back((runtime, fresh.clone()));
         Some(fresh)
     }
 

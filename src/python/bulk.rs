@@ -539,6 +539,7 @@ fn status<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyDi
     values::set(&dict, "waiting", snapshot.waiting as u64)?;
     values::set(&dict, "retries", snapshot.retries)?;
     values::set(&dict, "rate_limited", snapshot.rate_limited)?;
+    values::set(&dict, "cached", snapshot.cached)?;
     values::set(&dict, "input_tokens", snapshot.input_tokens)?;
     values::set(&dict, "output_tokens", snapshot.output_tokens)?;
     values::set(&dict, "cost", (!snapshot.has_unknown_cost || snapshot.cost > 0.0).then_some(snapshot.cost))?;

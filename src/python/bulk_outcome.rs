@@ -60,6 +60,7 @@ fn answer_of<'py>(py: Python<'py>, outcome: Outcome, operation: Operation) -> Py
         retries: outcome.attempts.saturating_sub(1),
         latency: outcome.latency,
         deployment: outcome.deployment,
+        cached: outcome.cached,
         record: Some(Box::new(record)),
         ..answer::Meta::default()
     };

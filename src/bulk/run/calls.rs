@@ -3,12 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+
 use super::check::Check;
 use crate::bulk::row::RowCall;
-use crate::client::{Call, Callbacks};
+use crate::cache::lookup::{Kept, Lookup};
+use crate::client::{Call, Callbacks, Client};
 use crate::error::{Error, Result};
 use crate::router::decision::CallSpec;
 use crate::router::route::{Route, Router};
+use crate::types::answer::Answer;
+use crate::types::record::CallRecord;
+use crate::types::usage::Usage;
 
 /// Number of a job's models that are remembered.
 const MAX_MODELS: usize = 1000;
@@ -21,7 +27,12 @@ pub struct Calls {
     pub rows_name_models: bool,
     /// The check of the answers, if they have to follow a schema.
     pub check: Option<Arc<Check>>,
+    /// Finds where answers are kept, if they are.
+    pub find_lookup: Option<FindLookup>,
 }
+
+/// Returns where the answer of a call may be kept, if it may. A router's call has the name of its group, and a route.
+pub type FindLookup = Arc<dyn Fn(&Call, Option<&str>, Option<&Route>) -> Option<Box<Lookup>> + Send + Sync>;
 
 /// Where the calls of a job go.
 pub enum Destination {
@@ -77,12 +88,58 @@ pub(in crate::bulk) struct RowWork {
     /// The call as a router sees it.
     pub routed: Option<Box<Routed>>,
     pub check: Option<Arc<Check>>,
+    pub find_lookup: Option<FindLookup>,
+}
+
+/// Makes a call, unless its answer is kept.
+///
+/// # Errors
+///
+/// The call failed.
+pub(in crate::bulk) async fn make(
+    client: &Arc<Client>,
+    call: &mut Call,
+    routed: Option<&Routed>,
+    find_lookup: Option<&FindLookup>,
+) -> Result<Answer> {
+    let route = routed.map(Routed::route);
+    if let Some(find_lookup) = find_lookup
+        && let Some(lookup) = find_lookup(call, routed.map(|routed| &*routed.group), route.as_deref())
+    {
+        return Box::pin(look_up(&lookup, client.clone(), call, route)).await;
+    }
+    match route {
+        None => client.call(call).await,
+        Some(route) => Box::pin(route.call(client, call)).await,
+    }
+}
+
+/// Looks the answer of a call up. One that was kept is recorded with nothing used.
+async fn look_up(lookup: &Lookup, client: Arc<Client>, call: &Call, route: Option<Box<Route>>) -> Result<Answer> {
+    let make = move |mut call: Call| -> BoxFuture<'static, Result<Answer>> {
+        Box::pin(async move {
+            match route {
+                None => client.call(&mut call).await,
+                Some(route) => route.call(&client, &call).await,
+            }
+        })
+    };
+    let mut answer = match lookup.ready(false) {
+        Some(Kept::Answer(answer)) => answer,
+        _ => lookup.call(call, make).await?,
+    };
+    if answer.meta.cached {
+        let record = CallRecord { usage: Some(Usage::default()), cost: Some(0.0), ..CallRecord::default() };
+        answer.meta.record = Some(Box::new(record));
+    }
+    Ok(answer)
 }
 
 /// What a router needs for each attempt at a row.
 #[derive(Clone)]
 pub(in crate::bulk) struct Routed {
     router: Arc<Router>,
+    group: Arc<str>,
     spec: CallSpec,
     callbacks: Vec<Option<Box<Callbacks>>>,
 }
@@ -122,7 +179,7 @@ impl Calls {
             );
         };
         params.close();
-        let (names_model, check) = (self.rows_name_models, self.check.clone());
+        let (names_model, check, find_lookup) = (self.rows_name_models, self.check.clone(), self.find_lookup.clone());
         let with_params = |call: &Call| {
             let mut call = call.clone();
             (call.request.operation, call.request.params) = (operation, params);
@@ -130,7 +187,7 @@ impl Calls {
         };
         match &mut self.destination {
             Destination::Models(models) => {
-                Ok(RowWork { call: with_params(models.call(&model)?), names_model, routed: None, check })
+                Ok(RowWork { call: with_params(models.call(&model)?), names_model, routed: None, check, find_lookup })
             }
             Destination::Router { options, max_retries, router, prefix, callbacks } => {
                 let Some(group) = router.group(&model) else {
@@ -142,8 +199,8 @@ impl Calls {
                 call.deployment = router.placeholder(group).clone();
                 call.request.model = call.deployment.model.clone();
                 let spec = router.spec(group, &call.request, *max_retries, *prefix);
-                let routed = Routed { router: router.clone(), spec, callbacks: callbacks.clone() };
-                Ok(RowWork { call, names_model, routed: Some(Box::new(routed)), check })
+                let routed = Routed { router: router.clone(), group: model, spec, callbacks: callbacks.clone() };
+                Ok(RowWork { call, names_model, routed: Some(Box::new(routed)), check, find_lookup })
             }
         }
     }

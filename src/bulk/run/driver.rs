@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::calls::{Routed, RowWork};
+use super::calls::{RowWork, make};
 use super::check::{self, Check, Checked, sum_of};
 use super::reader::{End, Prepared, Queue, Taken};
 use super::status::{Snapshot, State, Status};
@@ -19,10 +19,9 @@ use crate::bulk::journal::{Journal, Progress};
 use crate::bulk::line::Totals;
 use crate::bulk::outcome::Outcome;
 use crate::bulk::schedule::{Failure, Halt, Options, RowId, Schedule, Step, Time, Verdict};
-use crate::client::{AdmissionObserver, Call, Client, is_retryable};
+use crate::client::{AdmissionObserver, Call, Client, NO_PRICE, is_retryable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::failure_class;
-use crate::types::answer::Answer;
 use crate::types::operation::Operation;
 use crate::types::rate_limit::FailureClass;
 use crate::types::secrets::Redactors;
@@ -206,6 +205,8 @@ pub(super) struct Driver {
     refusal: Option<Refusal>,
     /// Why the input cannot be read any further.
     input_error: Option<Box<Error>>,
+    /// Rows whose calls would have exceeded a budget, with what was set aside for those in flight.
+    unaffordable: Vec<(RowId, Box<Error>)>,
     redactors: Redactors,
     /// Observer of the rows' outcomes.
     pub observer: Option<Arc<dyn RowObserver>>,
@@ -229,6 +230,7 @@ struct Counts {
     failed: u64,
     retries: u64,
     rate_limited: u64,
+    cached: u64,
     input_tokens: u64,
     output_tokens: u64,
     has_unknown_cost: bool,
@@ -266,6 +268,7 @@ impl Driver {
             reason: None,
             refusal: None,
             input_error: None,
+            unaffordable: Vec::new(),
             redactors: Redactors::default(),
             observer: None,
             counts: Counts::default(),
@@ -286,7 +289,7 @@ impl Driver {
                 self.leave_line();
             }
             self.land();
-            self.take_ended();
+            self.take_ended(client);
             let step = self.advance(client);
             if Instant::now() >= self.status_due {
                 self.tell();
@@ -406,8 +409,9 @@ impl Driver {
         }
     }
 
-    fn take_ended(&mut self) {
+    fn take_ended(&mut self, client: &Arc<Client>) {
         let now = self.started.elapsed();
+        let mut landed = 0;
         for EndedCall { row: id, work, result } in self.ended.take() {
             let Some(row) = self.rows.get_mut(id) else { continue };
             row.flight = None;
@@ -415,9 +419,33 @@ impl Driver {
             row.work = Work::Ready(work);
             match result {
                 Some(Ok(answer)) => self.answered(now, id, operation, answer),
+                Some(Err(error)) if error.kind == ErrorKind::BudgetExceeded => {
+                    self.unaffordable.push((id, error));
+                    continue;
+                }
                 Some(Err(error)) => self.failed(id, error, is_of_row),
                 None => self.schedule.cancelled(now, id),
             }
+            // What it did not cost of what was set aside may be enough for another.
+            landed += 1;
+        }
+        self.afford(now, client, landed);
+    }
+
+    /// Tries `landed` of the rows again that would have exceeded a budget, or pauses if nothing is in flight that may cost less
+    /// than what was set aside for it. They count as in flight meanwhile.
+    fn afford(&mut self, now: Time, client: &Arc<Client>, landed: usize) {
+        let is_over = self.schedule.in_flight() == self.unaffordable.len();
+        if self.schedule.halted().is_some() || is_over {
+            for (id, error) in std::mem::take(&mut self.unaffordable) {
+                self.schedule.cancelled(now, id);
+                if self.schedule.halted().is_none() {
+                    self.pause(Halt::Cost, error);
+                }
+            }
+        }
+        for (id, _) in self.unaffordable.drain(..landed.min(self.unaffordable.len())).collect::<Vec<_>>() {
+            self.start(client, id);
         }
     }
 
@@ -435,6 +463,8 @@ impl Driver {
         }
         outcome.failure = failure;
         outcome.attempts = row.calls + earlier;
+        // One that the model was asked again for was not kept as a whole.
+        outcome.cached &= earlier == 0;
         if let Some(usage) = &outcome.usage {
             self.counts.input_tokens += usage.all_input();
             self.counts.output_tokens += usage.all_output();
@@ -445,7 +475,11 @@ impl Driver {
         }
         self.counts.has_unknown_cost |= outcome.cost.is_none();
         let cost = outcome.cost;
-        self.schedule.succeeded(now, id, cost);
+        match outcome.cached {
+            true => self.schedule.kept(now, id),
+            false => self.schedule.succeeded(now, id, cost),
+        }
+        self.counts.cached += u64::from(outcome.cached);
         if self.has_max_cost && cost.is_none() {
             let model = &outcome.model;
             self.pause(
@@ -460,6 +494,10 @@ impl Driver {
 
     /// Takes a failure. `is_of_row` is true if the row itself named the model.
     fn failed(&mut self, id: RowId, error: Box<Error>, is_of_row: bool) {
+        if error.code.as_deref() == Some(NO_PRICE) {
+            self.schedule.cancelled(self.started.elapsed(), id);
+            return self.pause(Halt::Cost, error);
+        }
         let Some(row) = self.rows.get_mut(id) else { return };
         let failure = Failure { is_of_row: is_of_row && error.kind != ErrorKind::Authentication, ..failure(&error) };
         let is_rate = matches!(failure.class, FailureClass::Rate | FailureClass::DayQuota);
@@ -572,6 +610,7 @@ impl Driver {
             status.failed += counts.failed;
             status.retries += counts.retries;
             status.rate_limited += counts.rate_limited;
+            status.cached += counts.cached;
             status.input_tokens += counts.input_tokens;
             status.output_tokens += counts.output_tokens;
             status.has_unknown_cost |= counts.has_unknown_cost;
@@ -593,29 +632,24 @@ async fn call(client: Arc<Client>, mut report: Report) {
     let Some(work) = &mut report.work else { return };
     work.call.admission_observer = Some(place);
     report.result = Some(match &work.check {
-        None => make(&client, &mut work.call, work.routed.as_deref()).await.map(Checked::of),
+        None => {
+            let RowWork { call, routed, find_lookup, .. } = &mut **work;
+            make(&client, call, routed.as_deref(), find_lookup.as_ref()).await.map(Checked::of)
+        }
         Some(check) => Box::pin(checked(&client, work, check)).await,
     });
     work.call.admission_observer = None;
 }
 
-/// Makes a call.
-async fn make(client: &Client, call: &mut Call, routed: Option<&Routed>) -> Result<Answer> {
-    match routed {
-        None => client.call(call).await,
-        Some(routed) => Box::pin(routed.route().call(client, call)).await,
-    }
-}
-
 /// Makes a call whose answer has to follow a schema. One that does not is asked for again, with what is wrong.
-async fn checked(client: &Client, work: &RowWork, check: &Check) -> Result<Checked> {
+async fn checked(client: &Arc<Client>, work: &RowWork, check: &Check) -> Result<Checked> {
     // The schema is written into the call when it is made.
     let mut asked = work.call.clone();
     let operation = asked.request.operation;
     let mut earlier: Option<Checked> = None;
     let mut retries = check.retries;
     loop {
-        let answer = make(client, &mut asked.clone(), work.routed.as_deref()).await?;
+        let answer = make(client, &mut asked.clone(), work.routed.as_deref(), work.find_lookup.as_ref()).await?;
         let verdict = check.check(operation, &answer.body).await;
         let mut found = Checked::of(answer);
         if let Some(earlier) = earlier.take() {

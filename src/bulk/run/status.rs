@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub retries: u64,
     /// Number of refusals by a rate limit that reached the job.
     pub rate_limited: u64,
+    /// Number of rows of this run whose answer was kept from an earlier call.
+    pub cached: u64,
     /// Tokens of all answers of this run.
     pub input_tokens: u64,
     /// Tokens of all answers of this run.

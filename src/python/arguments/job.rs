@@ -1,14 +1,16 @@
 //! Keyword arguments of a job: which are options of its calls, which are parameters, and where the calls go.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping, PyString};
 
 use super::defaults::Defaults;
 use super::functions::CallbackArgs;
 use super::options::CallOptions;
-use super::parse::{callbacks, find_deployment};
+use super::parse::{callbacks, find_deployment, take_cache};
 use super::routing::Routing;
-use crate::bulk::run::{Calls, Destination, Models};
+use crate::bulk::run::{Calls, Destination, FindLookup, Models};
 use crate::client::{Call, Callbacks};
 use crate::error::{Error, ErrorKind};
 use crate::limits::Priority;
@@ -65,6 +67,9 @@ pub(crate) fn split(
         }
         if matches!(text, "extra_body" | "additional_params") {
             merged.push((text.to_owned(), value));
+        } else if text == "cache" {
+            take_cache(&mut tried, defaults, &value)?;
+            options.set_item(&name, &value)?;
         } else if tried.take(text, &value)? {
             options.set_item(&name, &value)?;
         } else {
@@ -99,6 +104,12 @@ pub(crate) fn calls(
     priority: Priority,
 ) -> PyResult<Calls> {
     let rows_name_models = model.is_none();
+    let cache = options_of(defaults, operation, arguments.options.bind(py))?.cache;
+    let cache = cache.map_or_else(|| defaults.cache.clone(), |cache| *cache);
+    let find_lookup: Option<FindLookup> = match cache.is_on() {
+        true => Some(Arc::new(move |call, group, route| cache.lookup(call, group, route))),
+        false => None,
+    };
     let Some(routing) = routing else {
         let (defaults, options) = (defaults.clone(), arguments.options.clone_ref(py));
         let find = move |py: Python<'_>, model: &str| call(py, &defaults, operation, model, options.bind(py), priority);
@@ -112,7 +123,7 @@ pub(crate) fn calls(
                 None => Err(Error::new(ErrorKind::Internal, "the interpreter has ended")),
             };
         let destination = Destination::Models(Models::new(Box::new(find)));
-        return Ok(Calls { destination, rows_name_models, check: None });
+        return Ok(Calls { destination, rows_name_models, check: None, find_lookup });
     };
     let args = &routing.args;
     if args.choose.is_some() {
@@ -132,17 +143,20 @@ pub(crate) fn calls(
     let of_deployment = |functions: &CallbackArgs| callbacks(py, &options.request, functions.clone(), false);
     let callbacks = args.functions.iter().map(of_deployment).collect::<PyResult<Vec<_>>>()?;
     let callbacks = if callbacks.iter().all(Option::is_none) { Vec::new() } else { callbacks };
-    let call = make(options, routing.placeholder(group), None, priority);
+    let call = make(defaults, options, routing.placeholder(group), None, priority);
     let destination =
         Destination::Router { options: Box::new(call), max_retries, router, prefix: args.prefix, callbacks };
-    Ok(Calls { destination, rows_name_models, check: None })
+    Ok(Calls { destination, rows_name_models, check: None, find_lookup })
 }
 
 /// Reads the options of a job's calls.
 fn options_of(defaults: &Defaults, operation: Operation, options: &Bound<'_, PyDict>) -> PyResult<CallOptions> {
     let mut read = CallOptions::of(defaults, operation);
     for (name, value) in options.iter() {
-        read.take(name.cast::<PyString>()?.to_str()?, &value)?;
+        match name.cast::<PyString>()?.to_str()? {
+            "cache" => take_cache(&mut read, defaults, &value)?,
+            name => drop(read.take(name, &value)?),
+        }
     }
     Ok(read)
 }
@@ -165,11 +179,17 @@ fn call(
     let deployment = find_deployment(py, defaults, &mut options, model)?;
     options.request.model = deployment.model.clone();
     let callbacks = callbacks(py, &options.request, options.functions.clone(), false)?;
-    Ok(make(options, deployment, callbacks, priority))
+    Ok(make(defaults, options, deployment, callbacks, priority))
 }
 
 /// Makes a call. A row waits for its quota for as long as it takes, and the schedule repeats it.
-fn make(options: CallOptions, deployment: Deployment, callbacks: Option<Box<Callbacks>>, priority: Priority) -> Call {
+fn make(
+    defaults: &Defaults,
+    options: CallOptions,
+    deployment: Deployment,
+    callbacks: Option<Box<Callbacks>>,
+    priority: Priority,
+) -> Call {
     let CallOptions { request, timeouts, max_retry_after, allow_http, .. } = options;
     Call {
         deployment,
@@ -185,8 +205,7 @@ fn make(options: CallOptions, deployment: Deployment, callbacks: Option<Box<Call
         attempt_log: None,
         callbacks,
         progress: None,
-        // A job has `max_cost`.
-        budget: None,
+        budget: defaults.budget.clone(),
         admission_observer: None,
     }
 }

@@ -135,7 +135,7 @@ fn take_options<'py>(
 
 /// Takes what a call says about answers that are kept.
 #[cold]
-fn take_cache(options: &mut CallOptions, defaults: &Defaults, value: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn take_cache(options: &mut CallOptions, defaults: &Defaults, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let mut cache = Box::new(defaults.cache.clone());
     cache.read_option(value)?;
     options.cache = Some(cache);

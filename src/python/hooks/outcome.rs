@@ -226,6 +226,7 @@ impl Facts {
             retries: record.retries,
             latency: outcome.latency,
             deployment: outcome.deployment.clone(),
+            cached: outcome.cached,
             record: Some(Box::new(record)),
             ..answer::Meta::default()
         };
