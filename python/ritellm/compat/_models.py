@@ -390,10 +390,15 @@ def entry_or_none(model: str, provider: str | None = None) -> Mapping[str, Any] 
 
 def by_rules(model: str, provider: str | None) -> dict[str, Any] | None:
     """Returns what the map's rules say of a model that has no entry, or ``None``."""
-    candidates = candidates_of(model, provider)[1]
-    if any(_prices.find(name) is not None for name in candidates):
-        return None
-    return next((members for name in candidates if (members := _prices.capabilities(name)) is not None), None)
+    known = _prices.remembered("rules")
+    if (model, provider) not in known:
+        candidates = candidates_of(model, provider)[1]
+        members = None
+        if all(_prices.find(name) is None for name in candidates):
+            members = next((found for name in candidates if (found := _prices.capabilities(name)) is not None), None)
+        known[model, provider] = members
+    found_before: dict[str, Any] | None = known[model, provider]
+    return found_before
 
 
 def provider_info(model: str, provider: str | None) -> Mapping[str, Any]:
@@ -436,6 +441,17 @@ _AZURE = {
 
 
 def _looked_up(model: str, provider: str | None) -> tuple[str, dict[str, Any], str | None]:
+    known = _prices.remembered("entries")
+    key, of = known.get((model, provider), (None, None))
+    if key is None:
+        key, entry, of = _searched(model, provider)
+        if key not in _prices.current():
+            return key, entry, of
+        known[model, provider] = key, of
+    return key, _prices.filled(key, _prices.current()[key]), of
+
+
+def _searched(model: str, provider: str | None) -> tuple[str, dict[str, Any], str | None]:
     given = model, provider
     model = _AZURE.get(model, model)
     if provider == "vertex_ai_beta":

@@ -25,6 +25,7 @@ __all__ = [
     "filled",
     "find",
     "has_rules",
+    "remembered",
     "read",
     "routed",
     "targets",
@@ -41,8 +42,8 @@ _targets: dict[str, str] = {}
 _rules: list[tuple[re.Pattern[str], dict[str, Any], frozenset[str]]] = []
 #: Names in lower case, of the map with this identity and length.
 _lower: tuple[int, int, dict[str, str]] = (0, -1, {})
-#: Prefix → the last parts of the names with it and their entries, of the same map.
-_by_prefix: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+#: What was found out from the same map.
+_remembered: dict[str, dict[Any, Any]] = {}
 
 
 def current() -> dict[str, Any]:
@@ -87,19 +88,29 @@ def find(name: str) -> str | None:
 
 def with_prefix(prefix: str) -> list[tuple[str, dict[str, Any]]]:
     """Returns the last parts of the names that begin so, and their entries."""
-    entries = current()
-    _indexed(entries)
-    if prefix not in _by_prefix:
-        _by_prefix[prefix] = [
-            (key.rsplit("/", 1)[-1], entry) for key, entry in list(entries.items()) if key.startswith(prefix)
+    known = remembered("prefix")
+    if prefix not in known:
+        known[prefix] = [
+            (key.rsplit("/", 1)[-1], entry) for key, entry in list(current().items()) if key.startswith(prefix)
         ]
-    return _by_prefix[prefix]
+    found: list[tuple[str, dict[str, Any]]] = known[prefix]
+    return found
+
+
+def remembered(name: str) -> dict[Any, Any]:
+    """Returns a dict for what somebody has found out from the map; it is empty again when names came or went.
+
+    Args:
+        name: whose it is.
+    """
+    _indexed(current())
+    return _remembered.setdefault(name, {})
 
 
 def _indexed(entries: dict[str, Any]) -> dict[str, str]:
     global _lower
     if (id(entries), len(entries)) != _lower[:2]:
-        _by_prefix.clear()
+        _remembered.clear()
         _lower = (id(entries), len(entries), {key.lower(): key for key in list(entries)})
     return _lower[2]
 
