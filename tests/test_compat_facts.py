@@ -19,14 +19,13 @@ ritellm.compat.install()
 import litellm  # noqa: E402
 
 FACTS = json.loads(Path(__file__).with_name("compat_facts.json").read_text())
+MAP = json.dumps(FACTS["map"])
 READ = ("model_cost", "model_list", "models_by_provider")
 
 
 @pytest.fixture(autouse=True)
-def prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    (tmp_path / "prices.json").write_text(json.dumps(FACTS["map"]))
-    monkeypatch.setenv("LITELLM_MODEL_COST_MAP_URL", str(tmp_path / "prices.json"))
-    monkeypatch.setattr(_prices, "_map", None)
+def prices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(_prices, "_map", _prices._prepared(json.loads(MAP)))
     forget()
     yield
     forget()
@@ -178,7 +177,8 @@ def test_what_the_environment_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_litellms_map_prices_are_those_of_genai_prices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LITELLM_MODEL_COST_MAP_URL")
+    monkeypatch.delenv("LITELLM_MODEL_COST_MAP_URL", raising=False)
+    monkeypatch.setattr(_prices, "_map", None)
     monkeypatch.setattr(_prices, "_installed", lambda: None)
     assert litellm.model_cost["gpt-4o-mini"]["input_cost_per_token"] == 0.15 / 1_000_000
     assert litellm.get_llm_provider("gpt-99") == ("gpt-99", "openai", None, None)
@@ -187,10 +187,19 @@ def test_without_litellms_map_prices_are_those_of_genai_prices(monkeypatch: pyte
         litellm.get_llm_provider("nobodys-model")
 
 
+def test_a_map_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prices.json").write_text(MAP)
+    monkeypatch.setattr(_prices, "_map", None)
+    monkeypatch.setenv("LITELLM_MODEL_COST_MAP_URL", str(tmp_path / "prices.json"))
+    assert litellm.model_cost["gpt-x-latest"] is litellm.model_cost["gpt-x"]
+    assert "fallback_generalizations" not in litellm.model_cost
+
+
 def test_a_map_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "broken.json").write_text("[1")
+    monkeypatch.setattr(_prices, "_map", None)
     monkeypatch.setenv("LITELLM_MODEL_COST_MAP_URL", f"file://{tmp_path}/broken.json")
     monkeypatch.setattr(_prices, "_installed", lambda: None)
     assert litellm.model_cost

@@ -57,12 +57,16 @@ class Call:
             aliases = settings["model_alias_map"]
             if aliases and model in aliases:
                 model = aliases[model]
-            self.target = _targets.resolve(model, provider, get("base_url") or get("api_base"))
+            self.target = self._resolved(model, provider, get("base_url") or get("api_base"))
             if _targets.PATCHED and self.call_type in _targets.PATCHED and self.target.provider == "openai":
                 from ritellm.compat._inside import OpenAIChatCompletion
 
                 self.handler = OpenAIChatCompletion()
-        self.params = _arguments.prepared(self.kwargs, settings, self.target)
+        self.params = self._prepared()
+        if settings["cache"] is not None:
+            from ritellm.compat import _cache
+
+            _cache.add_argument(self.params, settings["cache"], self.kwargs, self.call_type)
         self.observation = None
         for name in _CALLBACKS:
             if settings[name] or name in self.kwargs:
@@ -74,6 +78,16 @@ class Call:
             from ritellm.compat import _exceptions
 
             raise _exceptions.built("BudgetExceededError")(settings["_current_cost"], settings["max_budget"])
+
+    def _resolved(self, model: Any, provider: str | None, api_base: str | None) -> _targets.Target:
+        return _targets.resolve(model, provider, api_base)
+
+    def _prepared(self) -> dict[str, Any]:
+        return _arguments.prepared(self.kwargs, settings, self.target)
+
+    def client(self) -> Any:
+        """Returns RiteLLM's client that makes the call."""
+        return client()
 
     @property
     def id(self) -> str:
@@ -118,7 +132,7 @@ class Call:
         try:
             from ritellm.compat import _costs
 
-            return _costs.completion_cost(  # type: ignore[no-any-return]
+            return _costs.completion_cost(
                 completion_response=response,
                 model=get("base_model") or self.target.name,
                 custom_llm_provider=self.target.provider,
@@ -150,7 +164,7 @@ class ChatCall(Call):
             elif self.handler is not None:
                 answer = self._handled()
             else:
-                answer = client().completion(self.target.model, _arguments.messages(self.messages), **self.params)
+                answer = self.client().completion(self.target.model, _arguments.messages(self.messages), **self.params)
             return self.finished(answer)
         except Exception as error:
             raise self.translated(error)  # noqa: B904
@@ -170,7 +184,7 @@ class ChatCall(Call):
                 answer = await self._ahandled()
             else:
                 messages = _arguments.messages(self.messages)
-                answer = await client().acompletion(self.target.model, messages, **self.params)
+                answer = await self.client().acompletion(self.target.model, messages, **self.params)
             return self.finished(answer)
         except Exception as error:
             raise self.translated(error)  # noqa: B904
@@ -321,7 +335,7 @@ class EmbeddingCall(Call):
         try:
             if self.kwargs.get("mock_response") is not None or self.handler is not None:
                 return self.finished(self._own())
-            return self.finished(client().embedding(self.target.model, self.messages, **self.params))
+            return self.finished(self.client().embedding(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
@@ -333,7 +347,7 @@ class EmbeddingCall(Call):
             if self.kwargs.get("mock_response") is not None or self.handler is not None:
                 made = self._own()
                 return self.finished(await made if hasattr(made, "__await__") else made)
-            return self.finished(await client().aembedding(self.target.model, self.messages, **self.params))
+            return self.finished(await self.client().aembedding(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 

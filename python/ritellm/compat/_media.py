@@ -6,7 +6,6 @@ from typing import Any
 
 from ritellm.compat import _custom, _exceptions, _hidden
 from ritellm.compat._calls import Call
-from ritellm.compat._client import client
 from ritellm.compat._deferred import Deferred
 from ritellm.compat._plain import plain
 
@@ -16,13 +15,13 @@ class SpeechCall(Call):
 
     def run(self) -> Any:
         try:
-            return self.finished(client().speech(self.target.model, self.messages, **self.params))
+            return self.finished(self.client().speech(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
     async def arun(self) -> Any:
         try:
-            return self.finished(await client().aspeech(self.target.model, self.messages, **self.params))
+            return self.finished(await self.client().aspeech(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
@@ -46,13 +45,13 @@ class RerankCall(Call):
 
     def run(self) -> Any:
         try:
-            return self.finished(client().rerank(self.target.model, *self.messages, **self.params))
+            return self.finished(self.client().rerank(self.target.model, *self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
     async def arun(self) -> Any:
         try:
-            return self.finished(await client().arerank(self.target.model, *self.messages, **self.params))
+            return self.finished(await self.client().arerank(self.target.model, *self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 

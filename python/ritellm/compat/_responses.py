@@ -8,7 +8,6 @@ from typing import Any
 
 from ritellm.compat import _hidden
 from ritellm.compat._calls import Call
-from ritellm.compat._client import client
 from ritellm.compat._plain import plain
 from ritellm.compat._responses_types import ResponsesAPIResponse, event_of
 
@@ -38,7 +37,7 @@ class ResponsesCall(Call):
         try:
             if self.kwargs.get("mock_response") is not None:
                 return self.finished(self._mocked())
-            return self.finished(client().responses(self.target.model, self.messages, **self.params))
+            return self.finished(self.client().responses(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 
@@ -49,7 +48,7 @@ class ResponsesCall(Call):
         try:
             if self.kwargs.get("mock_response") is not None:
                 return self.finished(self._mocked())
-            return self.finished(await client().aresponses(self.target.model, self.messages, **self.params))
+            return self.finished(await self.client().aresponses(self.target.model, self.messages, **self.params))
         except Exception as error:
             raise self.translated(error)  # noqa: B904
 

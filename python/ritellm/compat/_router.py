@@ -1,0 +1,475 @@
+"""LiteLLM's ``Router`` on RiteLLM's: the ``model_list`` as it is, the calls with LiteLLM's types and exceptions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import random
+from typing import Any
+
+import ritellm
+from ritellm.compat import _arguments, _targets
+from ritellm.compat._calls import ChatCall, EmbeddingCall, settings
+
+__all__ = ["Router"]
+
+_STRATEGIES = {
+    "simple-shuffle": "weighted",
+    "least-busy": "least_busy",
+    "usage-based-routing": "usage",
+    "usage-based-routing-v2": "usage",
+    "latency-based-routing": "latency",
+    "cost-based-routing": "cost",
+}
+#: Arguments of LiteLLM's that have no meaning here: what they are for, RiteLLM does in its own way, or not at all.
+_WITHOUT_EFFECT = frozenset(
+    [
+        "alerting_config",
+        "allowed_fails_policy",
+        "assistants_config",
+        "auto_router_capability_limit",
+        "background_health_check_model_groups",
+        "caching_groups",
+        "client_ttl",
+        "debug_level",
+        "deployment_affinity_ttl_seconds",
+        "disable_cooldowns",
+        "enable_health_check_routing",
+        "enable_mid_stream_fallback_continuation",
+        "enable_pre_call_checks",
+        "enable_tag_filtering",
+        "enable_weighted_failover",
+        "fallback_access_check",
+        "fallback_budget_check",
+        "fallback_on_unsupported_params",
+        "guardrail_list",
+        "health_check_ignore_transient_errors",
+        "health_check_staleness_threshold",
+        "ignore_invalid_deployments",
+        "model_group_affinity_config",
+        "model_group_retry_policy",
+        "optional_pre_call_checks",
+        "plugins",
+        "polling_interval",
+        "provider_budget_config",
+        "redis_db",
+        "retry_after",
+        "retry_policy",
+        "router_general_settings",
+        "routing_groups",
+        "routing_strategy_args",
+        "search_tools",
+        "session_affinity_repin_on_failover",
+        "set_verbose",
+        "stream_timeout",
+        "tag_filtering_match_any",
+        "tag_routing_prefix",
+        "default_priority",
+    ]
+)
+#: Parameters of a deployment that say where a call goes, or whose limits it has.
+_PLACE = frozenset(("base_url", "api_key", "api_version", "timeout", "extra_headers", "max_retries", "drop_params"))
+_FOREIGN = ("mock_response", "mock_tool_calls", "mock_timeout")
+
+
+class Router:
+    """Groups of deployments that stand in for each other, on `ritellm.Router`.
+
+    Args:
+        model_list: the deployments: dicts with ``model_name`` (the group) and ``litellm_params``, and ``model_info``.
+        num_retries: maximum number of attempts after the first.
+        timeout: seconds of a call.
+        fallbacks: groups to go to when a group has failed: ``[{"name": ["other"]}]``.
+        context_window_fallbacks: groups to go to when a prompt exceeds the context window.
+        content_policy_fallbacks: groups to go to when the provider refuses the content.
+        default_fallbacks: groups to go to when any group has failed that has no fallbacks of its own.
+        model_group_alias: other names of groups.
+        routing_strategy: ``"simple-shuffle"``, ``"least-busy"``, ``"latency-based-routing"``, ``"usage-based-routing"`` …
+        default_litellm_params: parameters that all deployments have unless they set them.
+        default_max_parallel_requests: maximum number of calls in flight to each deployment.
+        allowed_fails: failures in a row after which a deployment is left out for a while.
+        cooldown_time: seconds of a pause after a refusal by a rate limit that tells none.
+        cache_responses: answers are kept: in the Redis that is named, else in memory.
+        redis_url: address of the Redis.
+        redis_host: host of the Redis.
+        redis_port: port of the Redis.
+        redis_password: password of the Redis.
+        max_fallbacks: has no effect.
+        cache_kwargs: has no effect.
+        **options: further arguments of LiteLLM's, without effect.
+
+    Raises:
+        TypeError: an argument that LiteLLM's router does not have.
+        ritellm.InvalidArgumentError: a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        model_list: list[dict[str, Any]] | None = None,
+        *,
+        num_retries: int | None = None,
+        timeout: Any = None,
+        fallbacks: list[dict[str, list[str]]] | None = None,
+        context_window_fallbacks: list[dict[str, list[str]]] | None = None,
+        content_policy_fallbacks: list[dict[str, list[str]]] | None = None,
+        default_fallbacks: list[str] | None = None,
+        model_group_alias: dict[str, Any] | None = None,
+        routing_strategy: str = "simple-shuffle",
+        default_litellm_params: dict[str, Any] | None = None,
+        default_max_parallel_requests: int | None = None,
+        allowed_fails: int | None = None,
+        cooldown_time: float | None = None,
+        cache_responses: bool | None = False,
+        redis_url: str | None = None,
+        redis_host: str | None = None,
+        redis_port: int | None = None,
+        redis_password: str | None = None,
+        max_fallbacks: int | None = None,
+        cache_kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        unknown = sorted(set(options) - _WITHOUT_EFFECT)
+        if unknown:
+            raise TypeError(f"Router.__init__() got an unexpected keyword argument {unknown[0]!r}")
+        self.num_retries, self.timeout, self.allowed_fails, self.cooldown_time = (
+            num_retries, timeout, allowed_fails, cooldown_time,
+        )  # fmt: skip
+        self.fallbacks, self.default_fallbacks = list(fallbacks or ()), default_fallbacks
+        self.context_window_fallbacks = list(context_window_fallbacks or ())
+        self.content_policy_fallbacks = list(content_policy_fallbacks or ())
+        self.model_group_alias, self.routing_strategy = dict(model_group_alias or {}), str(routing_strategy)
+        self.default_litellm_params = dict(default_litellm_params or {})
+        self.default_max_parallel_requests = default_max_parallel_requests
+        self._native: Any = None
+        self._cache: Any = None
+        if cache_responses:
+            from ritellm.compat._cache import Cache
+
+            in_redis = redis_url or redis_host
+            place: dict[str, Any] = {
+                "host": redis_host,
+                "port": redis_port,
+                "password": redis_password,
+                "url": redis_url,
+            }
+            self._cache = Cache("redis", **place).native if in_redis else Cache("local").native
+        elif redis_url or redis_host:
+            logging.getLogger("ritellm").warning(
+                "%s",
+                "the Redis of a litellm.Router shares nothing here: ritellm.Limits(share=…) does, see docs/compat.md",
+            )
+        self.set_model_list(model_list or [])
+
+    # The deployments.
+
+    def set_model_list(self, model_list: list[dict[str, Any]]) -> None:
+        """Takes other deployments in place of those that there are."""
+        self.model_list: list[dict[str, Any]] = []
+        for entry in model_list:
+            self._added(entry)
+        self._native = None
+
+    def _added(self, entry: Any) -> dict[str, Any]:
+        dump = getattr(entry, "model_dump", None)
+        entry = dump(exclude_none=True) if dump is not None else entry
+        params = {**self.default_litellm_params, **entry["litellm_params"]}
+        made = {**entry, "litellm_params": params, "model_info": dict(entry.get("model_info") or {})}
+        made["model_info"].setdefault("id", _id(entry["model_name"], params))
+        made["model_info"].setdefault("db_model", False)
+        self.model_list.append(made)
+        return made
+
+    def add_deployment(self, deployment: Any) -> Any:
+        """Adds a deployment, a dict or an object with the same members."""
+        self._added(deployment)
+        self._native = None
+        return deployment
+
+    def upsert_deployment(self, deployment: Any) -> Any:
+        """Adds a deployment, or takes it in place of the one with the same id."""
+        info = deployment.get("model_info") if isinstance(deployment, dict) else getattr(deployment, "model_info", None)
+        wanted = info.get("id") if isinstance(info, dict) else getattr(info, "id", None)
+        self.delete_deployment(wanted)
+        return self.add_deployment(deployment)
+
+    def delete_deployment(self, id: Any) -> Any:
+        """Removes the deployment with an id and returns it, or ``None``."""
+        found = self.get_deployment(id)
+        if found is not None:
+            self.model_list.remove(found)
+            self._native = None
+        return found
+
+    def get_deployment(self, model_id: Any) -> Any:
+        """Returns the deployment with an id, or ``None``."""
+        return next((entry for entry in self.model_list if entry["model_info"]["id"] == model_id), None)
+
+    @property
+    def model_names(self) -> set[str]:
+        """The names of the groups."""
+        return {entry["model_name"] for entry in self.model_list}
+
+    def get_model_names(self, team_id: str | None = None) -> list[str]:
+        """Returns the names of the groups, and their other names."""
+        return [*(entry["model_name"] for entry in self.model_list), *self.model_group_alias]
+
+    def get_model_list(self, model_name: str | None = None, team_id: str | None = None) -> list[dict[str, Any]]:
+        """Returns the deployments, or those of one group."""
+        group = None if model_name is None else self._group(model_name)
+        return [entry for entry in self.model_list if group is None or entry["model_name"] == group]
+
+    def get_available_deployment(self, model: str, **options: Any) -> dict[str, Any]:
+        """Returns a deployment of a group, by weight.
+
+        Raises:
+            litellm.BadRequestError: there is no such group.
+        """
+        found = self._deployments(model)
+        weights = [float(entry["litellm_params"].get("weight") or 1) for entry in found]
+        return random.choices(found, weights)[0]
+
+    async def async_get_available_deployment(self, model: str, **options: Any) -> dict[str, Any]:
+        """Does the same as `get_available_deployment`."""
+        return self.get_available_deployment(model, **options)
+
+    def _group(self, model: str) -> str:
+        alias = self.model_group_alias.get(model, model)
+        return str(alias["model"] if isinstance(alias, dict) else alias)
+
+    def _deployments(self, model: str) -> list[dict[str, Any]]:
+        from ritellm.compat._exceptions import BadRequestError
+
+        found = self.get_model_list(model)
+        if not found:
+            message = f"You passed in model={model}. There are no healthy deployments for this model"
+            raise BadRequestError(message=message, model=model, llm_provider="")
+        return found
+
+    # RiteLLM's router.
+
+    def _made(self) -> Any:
+        """Returns RiteLLM's router with these deployments."""
+        if self._native is None or self._native.is_closed:
+            groups: dict[str, list[Any]] = {}
+            self._targets: dict[str, tuple[_targets.Target, dict[str, Any]]] = {}
+            for entry in self.model_list:
+                if not self._is_foreign(entry):
+                    name = entry["model_info"]["id"]
+                    deployment, target = self._deployment(entry, name)
+                    groups.setdefault(entry["model_name"], []).append(deployment)
+                    self._targets[name] = (target, entry)
+            options: dict[str, Any] = {
+                "strategy": _STRATEGIES.get(self.routing_strategy),
+                "fallbacks": self._fallbacks(groups),
+                "context_window_fallbacks": _known(self.context_window_fallbacks, groups),
+                "content_policy_fallbacks": _known(self.content_policy_fallbacks, groups),
+                "max_retries": self.num_retries,
+                "timeout": _arguments.seconds(self.timeout),
+                "cache": self._cache,
+                "cooldown": None if not self.cooldown_time else {"first": float(self.cooldown_time)},
+                "breaker": None if not self.allowed_fails else {"failures": int(self.allowed_fails)},
+            }
+            # LiteLLM's users write circles of two groups, which `model_list` allows.
+            given = {name: value for name, value in options.items() if value is not None}
+            self._native = ritellm.Router(groups, allow_http=True, **given)
+        return self._native
+
+    def _deployment(self, entry: dict[str, Any], name: str) -> tuple[Any, _targets.Target]:
+        params = dict(entry["litellm_params"])
+        model = params.pop("model")
+        target = _targets.resolve(
+            model, params.get("custom_llm_provider"), params.get("base_url") or params.get("api_base")
+        )
+        sent = _arguments.prepared(params, settings, target)
+        limits = {limit: entry.get(limit) or params.get(limit) for limit in ("rpm", "tpm")}
+        options = {
+            "base_url": sent.get("base_url"),
+            "api_key": sent.get("api_key"),
+            "api_version": sent.get("api_version"),
+            "timeout": sent.get("timeout"),
+            "headers": sent.get("extra_headers"),
+            "weight": params.get("weight"),
+            "order": params.get("order"),
+            "max_in_flight": params.get("max_parallel_requests") or self.default_max_parallel_requests,
+            "base_model": entry["model_info"].get("base_model"),
+            **limits,
+        }
+        more = {key: value for key, value in sent.items() if key not in {*_PLACE, *limits, "weight", "order"}}
+        credentials = {key: more.pop(key) for key in list(more) if key.startswith(("aws_", "vertex_", "azure_"))}
+        options = {key: value for key, value in {**options, **credentials}.items() if value is not None}
+        return ritellm.Deployment(target.model, name=name, params=more or None, **options), target
+
+    def _fallbacks(self, groups: Any) -> Any:
+        found = _known(self.fallbacks, groups) or []
+        own = {name for pairs in found for name in pairs}
+        others = [name for name in self.default_fallbacks or () if name in groups]
+        found += [{name: [to for to in others if to != name]} for name in groups if others and name not in own]
+        return [pairs for pairs in found if all(pairs.values())] or None
+
+    def _is_foreign(self, entry: dict[str, Any]) -> bool:
+        """True for deployments whose answers are made up, or which a program's own handler answers."""
+        params = entry["litellm_params"]
+        prefix = str(params.get("model", "")).partition("/")[0]
+        own = {handler["provider"] for handler in settings["custom_provider_map"]}
+        return prefix in own or any(params.get(name) is not None for name in _FOREIGN)
+
+    def _foreign(self, model: str, given: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the arguments of a call that is not RiteLLM's router's, or ``None``."""
+        found = self._deployments(model)
+        made_up = any(given.get(name) is not None for name in _FOREIGN)
+        if not made_up and not any(self._is_foreign(entry) for entry in found):
+            return None
+        entry = self.get_available_deployment(model)
+        params = {
+            name: value
+            for name, value in entry["litellm_params"].items()
+            if name not in ("rpm", "tpm", "weight", "order")
+        }
+        return {**params, **given, "model_info": entry["model_info"]}
+
+    # The calls.
+
+    def completion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
+        """Makes a chat completion call to one of the deployments of a group: see ``litellm.completion``."""
+        foreign = self._foreign(model, kwargs)
+        if foreign is not None:
+            from ritellm.compat._calls import completion
+
+            return completion(messages=messages, **foreign)
+        return _RouterChat(self, self._group(model), "completion", messages, kwargs, False).run()
+
+    async def acompletion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
+        """Makes a chat completion call on an event loop: see `completion`."""
+        foreign = self._foreign(model, kwargs)
+        if foreign is not None:
+            from ritellm.compat._calls import acompletion
+
+            return await acompletion(messages=messages, **foreign)
+        return await _RouterChat(self, self._group(model), "acompletion", messages, kwargs, True).arun()
+
+    def embedding(self, model: str, input: Any, is_async: bool | None = False, **kwargs: Any) -> Any:
+        """Makes an embedding call to one of the deployments of a group: see ``litellm.embedding``."""
+        foreign = self._foreign(model, kwargs)
+        if foreign is not None:
+            from ritellm.compat._calls import embedding
+
+            return embedding(input=input, **foreign)
+        return _RouterEmbedding(self, self._group(model), "embedding", input, kwargs, False).run()
+
+    async def aembedding(self, model: str, input: Any, is_async: bool | None = True, **kwargs: Any) -> Any:
+        """Makes an embedding call on an event loop: see `embedding`."""
+        foreign = self._foreign(model, kwargs)
+        if foreign is not None:
+            from ritellm.compat._calls import aembedding
+
+            return await aembedding(input=input, **foreign)
+        return await _RouterEmbedding(self, self._group(model), "aembedding", input, kwargs, True).arun()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _ELSEWHERE or f"a{name}" in _ELSEWHERE:
+            return _elsewhere(self, name)
+        raise AttributeError(
+            f"'Router' object has no attribute {name!r}; this is RiteLLM's compat layer, and docs/compat.md lists what it has"
+        )
+
+
+#: Calls of a router that go to one deployment of a group, by weight, without another in its place if it fails.
+_ELSEWHERE = frozenset(
+    ("atext_completion", "atranscription", "aspeech", "aimage_generation", "aresponses", "arerank", "amoderation")
+)
+
+
+def _elsewhere(router: Router, name: str) -> Any:
+    from ritellm.compat import litellm
+
+    call = getattr(litellm, name)
+
+    def routed(model: str, *args: Any, **kwargs: Any) -> Any:
+        entry = router.get_available_deployment(model)
+        return call(*args, **{**entry["litellm_params"], **kwargs, "model_info": entry["model_info"]})
+
+    return routed
+
+
+def _id(name: str, params: dict[str, Any]) -> str:
+    """Returns the id of a deployment that has none: the same for the same parameters."""
+    text = json.dumps([name, params], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _known(fallbacks: list[dict[str, list[str]]], groups: Any) -> Any:
+    """Returns fallbacks from and to groups that there are."""
+    pairs = [
+        {name: [to for to in names if isinstance(to, str) and to in groups and to != name]}
+        for entry in fallbacks
+        for name, names in entry.items()
+        if name in groups
+    ]
+    return [pair for pair in pairs if all(pair.values())] or None
+
+
+def _moved(target: _targets.Target, group: str) -> _targets.Target:
+    """Returns the target of a call to a group, of one of its deployments."""
+    return _targets.Target(group, target.provider, target.name)
+
+
+class _Routed:
+    """What calls through a router have alike: RiteLLM's router, and the target of the deployment that has answered."""
+
+    router: Router
+    group: str
+    kwargs: dict[str, Any]
+    target: _targets.Target
+
+    def _at(self, router: Router, group: str) -> None:
+        self._native = router._made()
+        self.router, self.group = router, group
+        self.target = next(known for known, entry in router._targets.values() if entry["model_name"] == group)
+        self.target = _moved(self.target, group)
+
+    def client(self) -> Any:
+        """Returns RiteLLM's router."""
+        return self._native
+
+    def _resolved(self, model: Any, provider: str | None, api_base: str | None) -> _targets.Target:
+        return self.target
+
+    def _prepared(self) -> dict[str, Any]:
+        # What `litellm` sets for all calls, the deployments have already.
+        own = {**settings, "api_base": None, "api_key": None, "api_version": None, "num_retries": None}
+        return _arguments.prepared(self.kwargs, own, _targets.Target("", "", ""))
+
+    def _answered_by(self, answer: Any) -> None:
+        attempts: Any = getattr(getattr(answer, "meta", None), "attempts", None) or ()
+        name = attempts[-1].get("deployment") if attempts else None
+        if name in self.router._targets:
+            target, entry = self.router._targets[name]
+            self.target = target
+            self.kwargs = {**self.kwargs, "model_info": entry["model_info"]}
+
+
+class _RouterChat(_Routed, ChatCall):
+    def __init__(
+        self, router: Router, group: str, call_type: str, messages: Any, kwargs: dict[str, Any], is_async: bool
+    ) -> None:
+        self._at(router, group)
+        ChatCall.__init__(self, call_type, group, messages, kwargs, is_async)
+
+    def finished(self, answer: Any) -> Any:
+        """Returns LiteLLM's response for an answer of one of the deployments."""
+        self._answered_by(answer)
+        return super().finished(answer)
+
+
+class _RouterEmbedding(_Routed, EmbeddingCall):
+    def __init__(
+        self, router: Router, group: str, call_type: str, input: Any, kwargs: dict[str, Any], is_async: bool
+    ) -> None:
+        self._at(router, group)
+        EmbeddingCall.__init__(self, call_type, group, input, kwargs, is_async)
+
+    def finished(self, answer: Any) -> Any:
+        """Returns LiteLLM's response for an answer of one of the deployments."""
+        self._answered_by(answer)
+        return super().finished(answer)

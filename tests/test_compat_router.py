@@ -1,0 +1,163 @@
+"""Tests of LiteLLM's Router and Cache on RiteLLM's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ritellm.compat
+from ritellm.testing import MockServer
+
+ritellm.compat.install()
+import litellm  # noqa: E402
+from litellm.caching.caching import Cache, LiteLLMCacheType  # noqa: E402
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+@pytest.fixture
+def server() -> Iterator[MockServer]:
+    with MockServer(intercept=False) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def without_a_cache() -> Iterator[None]:
+    yield
+    litellm.disable_cache()
+
+
+def deployment(server: MockServer, group: str, model: str, id: str, **params: Any) -> dict[str, Any]:
+    at = {"api_base": f"{server.url}/v1", "api_key": f"sk-{id}", **params}
+    return {"model_name": group, "litellm_params": {"model": model, **at}, "model_info": {"id": id}}
+
+
+def test_a_router_goes_to_a_deployment_of_the_group(server: MockServer) -> None:
+    server.reply("Hello")
+    router = litellm.Router(
+        model_list=[deployment(server, "fast", "openai/gpt-4o-mini", "one", temperature=0.5, rpm=1000)], num_retries=0
+    )
+    response = router.completion(model="fast", messages=HI, max_tokens=7)
+    assert isinstance(response, litellm.ModelResponse)
+    assert response.choices[0].message.content == "Hello"
+    assert response._hidden_params["custom_llm_provider"] == "openai"
+    assert response._hidden_params["model_id"] == "one"
+    (request,) = server.requests
+    assert request.json == {"model": "gpt-4o-mini", "messages": HI, "temperature": 0.5, "max_tokens": 7}
+    assert request.headers["authorization"] == "Bearer sk-one"
+
+
+async def test_an_async_call_and_a_stream(server: MockServer) -> None:
+    server.reply("Hello there")
+    router = litellm.Router(model_list=[deployment(server, "fast", "openai/gpt-4o-mini", "one")])
+    response = await router.acompletion("fast", HI)
+    assert response.choices[0].message.content == "Hello there"
+    stream = await router.acompletion("fast", HI, stream=True)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello there"
+    chunks = list(router.completion("fast", HI, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello there"
+
+
+def test_a_group_stands_in_for_another(server: MockServer) -> None:
+    server.fail(500, times=1)
+    server.reply("From the other")
+    router = litellm.Router(
+        model_list=[
+            deployment(server, "fast", "openai/gpt-4o-mini", "one"),
+            deployment(server, "smart", "openai/gpt-4o", "two"),
+        ],
+        fallbacks=[{"fast": ["smart", "nobody"]}],
+        num_retries=0,
+    )
+    response = router.completion("fast", HI)
+    assert response.choices[0].message.content == "From the other"
+    assert response._hidden_params["model_id"] == "two"
+    assert [request.json["model"] for request in server.requests] == ["gpt-4o-mini", "gpt-4o"]
+
+
+def test_an_error_is_litellms(server: MockServer) -> None:
+    server.fail(401, "bad key")
+    router = litellm.Router(model_list=[deployment(server, "fast", "openai/gpt-4o-mini", "one")], num_retries=0)
+    with pytest.raises(litellm.AuthenticationError):
+        router.completion("fast", HI)
+    with pytest.raises(litellm.BadRequestError, match=r"You passed in model=nobody\. There are no healthy deployments"):
+        router.completion("nobody", HI)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'unknown'"):
+        litellm.Router(model_list=[], unknown=1)
+
+
+def test_deployments_come_and_go(server: MockServer) -> None:
+    router = litellm.Router(
+        model_list=[deployment(server, "fast", "openai/gpt-4o-mini", "one")], model_group_alias={"quick": "fast"}
+    )
+    router.add_deployment(deployment(server, "smart", "openai/gpt-4o", "two"))
+    assert router.model_names == {"fast", "smart"}
+    assert router.get_model_names() == ["fast", "smart", "quick"]
+    assert router.get_deployment("two")["litellm_params"]["model"] == "openai/gpt-4o"
+    assert router.get_model_list("quick")[0]["model_info"]["id"] == "one"
+    router.upsert_deployment(deployment(server, "smart", "openai/gpt-5", "two"))
+    assert [entry["litellm_params"]["model"] for entry in router.get_model_list("smart")] == ["openai/gpt-5"]
+    assert router.delete_deployment("two")["model_info"]["id"] == "two"
+    assert router.model_names == {"fast"}
+    server.reply("Hello")
+    assert router.completion("quick", HI).choices[0].message.content == "Hello"
+    without = {"model_name": "a", "litellm_params": {"model": "openai/gpt-4o", "api_key": "sk"}}
+    first, second = (litellm.Router(model_list=[without]).model_list[0]["model_info"]["id"] for _ in range(2))
+    assert first == second
+
+
+def test_made_up_answers() -> None:
+    router = litellm.Router(
+        model_list=[
+            {"model_name": "fast", "litellm_params": {"model": "openai/gpt-4o", "mock_response": "made up", "rpm": 1}},
+            {"model_name": "real", "litellm_params": {"model": "openai/gpt-4o", "api_key": "sk"}},
+        ]
+    )
+    assert router.completion("fast", HI).choices[0].message.content == "made up"
+    assert router.completion("real", HI, mock_response="too").choices[0].message.content == "too"
+
+
+def test_embeddings(server: MockServer) -> None:
+    router = litellm.Router(model_list=[deployment(server, "vectors", "openai/text-embedding-3-small", "one")])
+    response = router.embedding("vectors", ["a", "b"])
+    assert isinstance(response, litellm.EmbeddingResponse)
+    assert len(response.data) == 2
+    assert response._hidden_params["model_id"] == "one"
+
+
+@pytest.mark.parametrize("kind", ["local", "disk"])
+def test_answers_are_kept(kind: str, server: MockServer, tmp_path: Path) -> None:
+    at: dict[str, Any] = {"api_base": f"{server.url}/v1", "api_key": "sk-test", "max_retries": 0}
+    server.reply("Hello")
+    litellm.cache = litellm.Cache(type=kind, disk_cache_dir=str(tmp_path / "kept"), ttl=60)
+    first = litellm.completion("openai/gpt-4o-mini", HI, **at)
+    again = litellm.completion("openai/gpt-4o-mini", HI, **at)
+    assert first.choices[0].message.content == again.choices[0].message.content == "Hello"
+    assert again._hidden_params["cache_hit"] is True
+    assert again._hidden_params["response_cost"] == 0.0
+    assert len(server.requests) == 1
+    litellm.completion("openai/gpt-4o-mini", HI, caching=False, **at)
+    litellm.completion("openai/gpt-4o-mini", HI, cache={"no-cache": True}, **at)
+    assert len(server.requests) == 3
+    litellm.completion("openai/gpt-4o-mini", HI, cache={"ttl": 30}, **at)
+    assert len(server.requests) == 3
+    litellm.disable_cache()
+    litellm.completion("openai/gpt-4o-mini", HI, **at)
+    assert len(server.requests) == 4
+
+
+def test_a_cache_that_calls_have_to_ask_for(server: MockServer) -> None:
+    at: dict[str, Any] = {"api_base": f"{server.url}/v1", "api_key": "sk-test", "max_retries": 0}
+    server.reply("Hello")
+    litellm.enable_cache(mode="default_off", supported_call_types=["completion"])
+    for _ in range(2):
+        litellm.completion("openai/gpt-4o-mini", HI, **at)
+    assert len(server.requests) == 2
+    for _ in range(2):
+        litellm.completion("openai/gpt-4o-mini", HI, cache={"use-cache": True}, **at)
+    assert len(server.requests) == 3
+    with pytest.raises(ValueError, match="'s3' is not in RiteLLM's compat layer"):
+        Cache(type=LiteLLMCacheType.S3)
