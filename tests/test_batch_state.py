@@ -417,3 +417,34 @@ def test_files_that_have_to_be_read_first() -> None:
         ("nobody", "pending", False),
     ]:
         assert _core.BulkBatches.is_unread(provider, status) is is_unread, (provider, status)
+
+
+def test_answers_without_a_file_are_waited_for_and_not_bought_again() -> None:
+    """A batch said "completed" a moment before it named its file, and for ever in openai/openai-cookbook#1564."""
+    plan = plan_of(part(1))
+    batch = make(plan, 1, 0.0)
+    counts = {"total": 10, "completed": 9, "failed": 1}
+    bare = {"status": "completed", "request_counts": counts, "output_file_id": None, "error_file_id": "e"}
+    now = 0.0
+    for _ in range(3):
+        plan.polled(batch, bare, now, now)
+        step = plan.step(now)
+        assert step.kind == "wait" and step.until is not None and "names no file" in (plan.trouble or "")
+        now = step.until
+    plan.polled(batch, {**bare, "output_file_id": "o"}, now, now)
+    assert plan.step(now) == ("land", batch, None) and batch.outputs == ["o", "e"]
+    # For ever: its rows stay pending, and a run that gives it up has them back.
+    for cancels in (False, True):
+        plan = plan_of(part(1), cancels=cancels)
+        batch, polls = make(plan, 1, 0.0), 0
+        while plan.halted is None and batch.state == "running":
+            polls += 1
+            plan.polled(batch, bare, now, now)
+        assert polls == _batch_state.UNFILED + 1
+        assert (plan.halted is None, batch.state) == ((True, "ended") if cancels else (False, "running"))
+    # A batch whose rows have all failed has none, and one that the job cannot count either.
+    for counts in ({"completed": 0, "failed": 10}, {}):
+        plan = plan_of(part(1))
+        batch = make(plan, 1, 0.0)
+        plan.polled(batch, {**bare, "request_counts": counts}, now, now)
+        assert batch.state == "ended" and batch.outputs == ["e"]

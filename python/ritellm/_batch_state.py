@@ -37,6 +37,8 @@ ENDED_STATUSES = frozenset({"completed", "failed", "expired", "cancelled"})
 """States in which a batch changes no more, in OpenAI's words."""
 SKEW = 300
 """Seconds by which the provider's clock may be behind this machine's."""
+UNFILED = 10
+"""Number of polls that may say that rows were answered and name no file with them."""
 EXPIRY = 3600
 """Seconds before a file is deleted at the provider, from which on no batch is made of it: the batch has yet to be read."""
 
@@ -103,6 +105,7 @@ class Batch:
     unknown: int = dataclasses.field(default=0, metadata={"stored": False})
     refusals: int = dataclasses.field(default=0, metadata={"stored": False})
     too_large: bool = dataclasses.field(default=False, metadata={"stored": False})
+    unfiled: int = dataclasses.field(default=0, metadata={"stored": False})
     is_objected: bool = dataclasses.field(default=False, metadata={"stored": False})
     """True if the provider has refused to cancel it, and was not asked for its state since."""
 
@@ -412,6 +415,18 @@ class Plan:
             batch.pause = min(max(batch.pause, POLL[0]) * 1.5, POLL[1])
             batch.due = now + batch.pause
             return
+        if batch.status == "completed" and batch.completed and not found.get("output_file_id"):
+            # Taken for lost, what was paid would be asked for again. The name may come a moment later.
+            batch.unfiled += 1
+            batch.pause = min(max(batch.pause, POLL[0]) * 2, POLL[1])
+            batch.due = now + batch.pause
+            self.trouble = f"{batch.completed:,} rows of {batch.batch_id} are answered, and it names no file with them"
+            if batch.unfiled <= UNFILED:
+                return
+            if not self.cancels:
+                batch.unfiled = 0
+                self.halt("refused", self.trouble)
+                return
         outputs = (found.get("output_file_id"), found.get("error_file_id"))
         batch.outputs = [file_id for file_id in outputs if file_id]
         batch.ended = found.get("completed_at") or wall
