@@ -400,3 +400,68 @@ def test_all_names_of_a_module() -> None:
 def test_a_construction_without_validation() -> None:
     usage = litellm.Usage.model_construct(prompt_tokens=1)
     assert (usage.prompt_tokens, usage.completion_tokens) == (1, None)
+
+
+def test_an_instrumentor_sees_each_call_once(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenInference, OpenLLMetry and Opik put wrappers in the place of functions, and of methods of streams."""
+    seen: list[str] = []
+
+    def wrapped(name: str) -> Any:
+        original = getattr(litellm, name)
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            seen.append(name)
+            return original(*args, **kwargs)
+
+        return wrapper
+
+    for name in ("completion", "acompletion", "completion_with_retries", "embedding", "responses", "text_completion"):
+        monkeypatch.setattr(litellm, name, wrapped(name))
+    following = litellm.CustomStreamWrapper.__next__
+    monkeypatch.setattr(litellm.CustomStreamWrapper, "__next__", lambda self: seen.append("next") or following(self))
+    server.reply("Hello", chunks=1)
+    litellm.completion("openai/gpt-4o", HI, **at(server))
+    litellm.completion_with_retries("openai/gpt-4o", HI, **at(server))
+    litellm.text_completion("Hi", "openai/gpt-4o", **at(server))
+    litellm.embedding("openai/e", ["a"], **at(server))
+    litellm.responses("Hi", "openai/gpt-4o", **at(server))
+    assert seen == ["completion", "completion_with_retries", "text_completion", "embedding", "responses"]
+    seen.clear()
+    chunks = list(litellm.completion("openai/gpt-4o", HI, stream=True, **at(server)))
+    assert seen == ["completion", *["next"] * (len(chunks) + 1)]
+
+
+def test_a_mock_in_the_place_of_a_function() -> None:
+    from unittest import mock
+
+    with mock.patch("litellm.completion", return_value="mocked"):
+        assert litellm.completion() == "mocked"
+    with mock.patch("litellm.main.completion", return_value="mocked"):
+        assert litellm.main.completion() == "mocked"
+        assert litellm.completion is not litellm.main.completion
+    assert litellm.completion.__module__ == "ritellm.compat._calls"
+    with mock.patch.object(litellm, "drop_params", True):
+        assert litellm.drop_params is True
+    assert litellm.drop_params is False
+
+
+def test_a_module_that_is_loaded_when_it_is_used() -> None:
+    """DSPy loads LiteLLM in this way."""
+    program = """
+import importlib.util, sys
+import ritellm.compat
+ritellm.compat.install()
+spec = importlib.util.find_spec("litellm")
+loader = importlib.util.LazyLoader(spec.loader)
+spec.loader = loader
+module = importlib.util.module_from_spec(spec)
+sys.modules["litellm"] = module
+loader.exec_module(module)
+module.drop_params = True
+import litellm
+from litellm.responses.main import responses
+assert litellm is module and litellm.responses is responses
+print(litellm.completion("gpt-4o", [], mock_response="hello").choices[0].message.content, litellm.drop_params)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "hello True\n", done.stderr

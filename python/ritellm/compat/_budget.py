@@ -42,7 +42,7 @@ class BudgetManager:
             cost = _costs.completion_cost(completion_response=completion_obj)
             model = completion_obj["model"]
         else:
-            cost = _costs.completion_cost(model=model, prompt=input_text, completion=output_text)
+            cost = _costs.completion_cost(model=model, prompt=input_text or "", completion=output_text or "")
         entry = self.user_dict[user]
         entry["current_cost"] = entry.get("current_cost", 0) + cost
         costs = entry.setdefault("model_cost", {})

@@ -195,7 +195,10 @@ class Observation:
 
     def _standard(self, status: str, response: Any, cost: Any, end: datetime) -> dict[str, Any]:
         usage = getattr(response, "usage", None)
-        of_usage = (lambda name: getattr(usage, name, 0) or 0) if usage is not None else lambda name: 0
+
+        def of_usage(name: str) -> int:
+            return getattr(usage, name, 0) or 0
+
         call = self.call
         return {
             "id": getattr(response, "id", None) or call.id,

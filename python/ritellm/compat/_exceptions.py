@@ -1,4 +1,4 @@
-"""LiteLLM's exceptions: the table of their constructors, and the classes, which are built when the first one is touched.
+"""LiteLLM's exceptions: classes that are built from the table of their constructors when they are touched.
 
 They extend openai's classes where that package is installed, as LiteLLM's do. To import it takes seconds and 50 MB, so it is not
 imported before.
@@ -9,154 +9,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_ABOUT = "litellm_debug_info=None max_retries=None num_retries=None"
-_RESPONSE = f"response=None {_ABOUT}"
-_MESSAGE = "litellm.{name}: {message}"
-_REQUEST = "litellm.BadRequestError: "
+from ritellm.compat._exception_table import CLASSES, OPENAI, WITHOUT_RESPONSE
 
-#: Name: its base (openai's if it is lower-case after the dot), parameters in their order, status, and how the message begins.
-_CLASSES: dict[str, tuple[str, str, int, str]] = {
-    "AuthenticationError": (
-        "openai.AuthenticationError",
-        f"message llm_provider model {_RESPONSE} body=None",
-        401,
-        _MESSAGE,
-    ),
-    "NotFoundError": ("openai.NotFoundError", f"message model llm_provider {_RESPONSE} body=None", 404, _MESSAGE),
-    "BadRequestError": ("openai.BadRequestError", f"message model llm_provider {_RESPONSE} body=None", 400, _MESSAGE),
-    "ImageFetchError": (
-        "BadRequestError",
-        f"message model=None llm_provider=None {_RESPONSE} body=None",
-        400,
-        _REQUEST + "{message}",
-    ),
-    "UnprocessableEntityError": (
-        "openai.UnprocessableEntityError",
-        f"message model llm_provider response {_ABOUT}",
-        422,
-        _MESSAGE,
-    ),
-    "Timeout": (
-        "openai.APITimeoutError",
-        f"message model llm_provider {_ABOUT} headers=None exception_status_code=None response=None",
-        408,
-        _MESSAGE,
-    ),
-    "PermissionDeniedError": (
-        "openai.PermissionDeniedError",
-        f"message llm_provider model response {_ABOUT}",
-        403,
-        _MESSAGE,
-    ),
-    "RateLimitError": (
-        "openai.RateLimitError",
-        f"message llm_provider model {_RESPONSE} category=vendor_rate_limit rate_limit_type=None headers=None detail=None "
-        "body=None",
-        429,
-        _MESSAGE,
-    ),
-    "ContextWindowExceededError": (
-        "BadRequestError",
-        "message model llm_provider response=None litellm_debug_info=None body=None",
-        400,
-        "litellm.{name}: " + _REQUEST + "{message}",
-    ),
-    "RejectedRequestError": (
-        "BadRequestError",
-        "message model llm_provider request_data litellm_debug_info=None",
-        400,
-        _REQUEST + _MESSAGE,
-    ),
-    "ContentPolicyViolationError": (
-        "BadRequestError",
-        "message model llm_provider response=None litellm_debug_info=None provider_specific_fields=None body=None",
-        400,
-        _REQUEST + _MESSAGE,
-    ),
-    "PaymentRequiredError": (
-        "BadRequestError",
-        "message model llm_provider response=None litellm_debug_info=None",
-        402,
-        _MESSAGE,
-    ),
-    "ServiceUnavailableError": ("openai.APIStatusError", f"message llm_provider model {_RESPONSE}", 503, _MESSAGE),
-    "BadGatewayError": ("openai.APIStatusError", f"message llm_provider model {_RESPONSE}", 502, _MESSAGE),
-    "InternalServerError": (
-        "openai.InternalServerError",
-        f"message llm_provider model {_RESPONSE} body=None provider_status_code=None",
-        500,
-        _MESSAGE,
-    ),
-    "MidStreamFallbackError": (
-        "ServiceUnavailableError",
-        f"message model llm_provider original_exception=None {_RESPONSE} generated_content= is_pre_first_chunk=False",
-        503,
-        _MESSAGE,
-    ),
-    "APIError": (
-        "openai.APIError",
-        f"status_code message llm_provider model request=None {_ABOUT} body=None response=None",
-        0,
-        _MESSAGE,
-    ),
-    "MockException": (
-        "openai.APIError",
-        f"status_code message llm_provider model request=None {_ABOUT}",
-        0,
-        "{message}",
-    ),
-    "APIConnectionError": (
-        "openai.APIConnectionError",
-        f"message llm_provider model request=None {_ABOUT}",
-        500,
-        _MESSAGE,
-    ),
-    "APIResponseValidationError": (
-        "openai.APIResponseValidationError",
-        f"message llm_provider model {_ABOUT}",
-        500,
-        "{message}",
-    ),
-    "UnsupportedParamsError": (
-        "BadRequestError",
-        f"message llm_provider=None model=None status_code=400 {_RESPONSE}",
-        0,
-        _MESSAGE,
-    ),
-    "InvalidRequestError": ("openai.BadRequestError", "message model llm_provider", 400, "{message}"),
-}
-#: Those that a response never comes with.
-_WITHOUT_RESPONSE = frozenset({"Timeout", "APIError", "MockException", "APIConnectionError", "UnsupportedParamsError"})
 _VALUES = {"None": None, "False": False, "400": 400}
-#: openai's bases: each class and its own base.
-_OPENAI = {
-    "OpenAIError": "",
-    "APIError": "OpenAIError",
-    "APIResponseValidationError": "APIError",
-    "APIStatusError": "APIError",
-    "APIConnectionError": "APIError",
-    "APITimeoutError": "APIConnectionError",
-    **dict.fromkeys(
-        [
-            "BadRequestError",
-            "AuthenticationError",
-            "PermissionDeniedError",
-            "NotFoundError",
-            "ConflictError",
-            "UnprocessableEntityError",
-            "RateLimitError",
-            "InternalServerError",
-        ],
-        "APIStatusError",
-    ),
-}
 _classes: dict[str, Any] = {}
 
 
 def __getattr__(name: str) -> Any:
     if name == "LITELLM_EXCEPTION_TYPES":
-        return [built(each) for each in _CLASSES if each not in ("MockException", "InvalidRequestError")]
-    if name in _CLASSES or name in _OTHERS:
+        return [built(each) for each in CLASSES if each not in ("MockException", "InvalidRequestError")]
+    if name in CLASSES or name in _OTHERS:
         return built(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -165,7 +27,7 @@ def built(name: str) -> Any:
     """Returns one of LiteLLM's exception classes."""
     found = _classes.get(name)
     if found is None:
-        found = _classes[name] = _OTHERS[name]() if name in _OTHERS else _build(name, *_CLASSES[name])
+        found = _classes[name] = _OTHERS[name]() if name in _OTHERS else _build(name, *CLASSES[name])
     return found
 
 
@@ -177,7 +39,7 @@ def _openai(name: str) -> Any:
         pass
     found = _classes.get("openai." + name)
     if found is None:
-        base = Exception if not _OPENAI[name] else _openai(_OPENAI[name])
+        base = Exception if not OPENAI[name] else _openai(OPENAI[name])
         found = _classes["openai." + name] = type(name, (base,), {"__module__": "openai"})
     return found
 
@@ -311,7 +173,7 @@ def _build(name: str, base: str, parameters: str, status: int, template: str) ->
         "__module__": "litellm.exceptions",
         "__init__": __init__,
         "__doc__": f"LiteLLM's {name}.",
-        "_without_response": name in _WITHOUT_RESPONSE,
+        "_without_response": name in WITHOUT_RESPONSE,
         "_parameters": parameters,
     }
     bases = (parent,) if issubclass(parent, _Described) else (_Described, parent)

@@ -18,7 +18,7 @@ else:
 
 _modules: dict[str, ModuleType] = {}
 # The dictionary of a module, whatever its class says.
-_namespace: Any = ModuleType.__dict__["__dict__"].__get__
+_namespace: Any = vars(ModuleType)["__dict__"].__get__
 
 
 def module(name: str) -> ModuleType:
@@ -90,7 +90,8 @@ class _EagerDict(ModuleType):
     def __dict__(self) -> dict[str, Any]:  # type: ignore[override]
         for name in _surface.names(self.__name__):
             getattr(self, name)
-        return _namespace(self)
+        namespace: dict[str, Any] = _namespace(self)
+        return namespace
 
 
 class _Finder:
@@ -138,4 +139,4 @@ def install() -> None:
             f"litellm was imported before ritellm.compat.install() was called (from {place}): call it first, or start the program "
             "with `ritellm run -- …`"
         )
-    sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _finder)

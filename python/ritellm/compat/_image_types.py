@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ritellm.compat._types import BaseLiteLLMOpenAIResponseObject, OpenAIObject, _Hidden, _Members
+from ritellm.compat._bases import BaseLiteLLMOpenAIResponseObject, Members, OpenAIObject, WithHiddenParams
 
 try:
     from openai.types.image import Image as _Image
@@ -18,7 +18,7 @@ except ImportError:
 _HOME = "litellm.types.utils"
 
 
-class ImageObject(_Members, OpenAIObject, _Image):
+class ImageObject(Members, OpenAIObject, _Image):
     __module__ = _HOME
     b64_json: str | None = None
     url: str | None = None
@@ -52,7 +52,7 @@ class ImageUsage(BaseLiteLLMOpenAIResponseObject):
     total_tokens: int
 
 
-class ImageResponse(_Members, _Hidden, OpenAIObject):
+class ImageResponse(Members, WithHiddenParams, OpenAIObject):
     __module__ = _HOME
     created: int
     data: list[ImageObject] | None = None

@@ -145,7 +145,7 @@ class _Events:
 
     def begin(self) -> bytes:
         message = {"id": f"msg_{uuid.uuid4().hex}", "type": "message", "role": "assistant", "model": self.model}
-        more = {"content": [], "stop_reason": None, "stop_sequence": None}
+        more: dict[str, Any] = {"content": [], "stop_reason": None, "stop_sequence": None}
         return _event("message_start", message={**message, **more, "usage": _usage(None)})
 
     def _block(self, kind: Any, block: dict[str, Any]) -> list[bytes]:

@@ -5,28 +5,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from ritellm.compat._bases import Deletable, Items, Members, OpenAIObject, WithHiddenParams
 from ritellm.compat._settings import map_finish_reason
-from ritellm.compat._types import (
-    OpenAIObject,
-    Usage,
-    _Hidden,
-    _Items,
-    _Members,
-    _Optional,
-    generate_id,
-)
+from ritellm.compat._types import Usage, generate_id
 
 _HOME = "litellm.types.utils"
 
 
-class Embedding(_Items, OpenAIObject):
+class Embedding(Items, OpenAIObject):
     __module__ = _HOME
     embedding: Any = Field(default_factory=list)
     index: int
     object: Literal["embedding"]
 
 
-class EmbeddingResponse(_Members, _Hidden, OpenAIObject):
+class EmbeddingResponse(Members, WithHiddenParams, OpenAIObject):
     __module__ = _HOME
     model: str | None = None
     data: list[Any]
@@ -62,7 +55,7 @@ class Logprobs(OpenAIObject):
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class TextChoices(_Members, OpenAIObject):
+class TextChoices(Members, OpenAIObject):
     __module__ = _HOME
 
     def __init__(
@@ -80,7 +73,7 @@ class TextChoices(_Members, OpenAIObject):
         self.logprobs = Logprobs(**logprobs) if isinstance(logprobs, dict) else logprobs
 
 
-class TextCompletionResponse(_Members, _Hidden, OpenAIObject):
+class TextCompletionResponse(Members, WithHiddenParams, OpenAIObject):
     __module__ = _HOME
     id: str
     object: str
@@ -119,7 +112,7 @@ class TextCompletionResponse(_Members, _Hidden, OpenAIObject):
             self._response_ms = response_ms
 
 
-class TranscriptionResponse(_Members, _Optional, _Hidden, OpenAIObject):
+class TranscriptionResponse(Members, Deletable, WithHiddenParams, OpenAIObject):
     __module__ = _HOME
     text: str | None = None
     usage: Any = None
@@ -131,7 +124,7 @@ class TranscriptionResponse(_Members, _Optional, _Hidden, OpenAIObject):
             self._drop("languages")
 
 
-class RerankResponse(_Members, _Hidden, BaseModel):
+class RerankResponse(Members, WithHiddenParams, BaseModel):
     __module__ = "litellm.types.rerank"
     id: str | None = None
     results: list[dict[str, Any]] | None = None

@@ -15,7 +15,7 @@ _Table = dict[str, Any]
 
 def _dict(name: str, members: _Table, total: bool = True) -> Any:
     """Returns a typed dict whose module is LiteLLM's."""
-    made: Any = TypedDict(name, members, total=total)  # type: ignore[operator]
+    made: Any = TypedDict(name, members, total=total)  # type: ignore[misc]
     made.__module__ = _HOME
     return made
 
@@ -339,7 +339,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(module), attribute or name)
     except ImportError:
         if name == "ResponseFunctionToolCall":
-            from ritellm.compat._responses_types import OutputFunctionToolCall as value  # type: ignore[no-redef]
+            from ritellm.compat._responses_types import OutputFunctionToolCall as value
         else:
             value = Any
     globals()[name] = value

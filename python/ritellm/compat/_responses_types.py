@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, create_model, field_validator
 
-from ritellm.compat._types import BaseLiteLLMOpenAIResponseObject, _Hidden
+from ritellm.compat._bases import BaseLiteLLMOpenAIResponseObject, WithHiddenParams
 
 _HOME = "litellm.types.llms.openai"
 _ITEMS = "litellm.types.responses.main"
@@ -41,7 +41,7 @@ _EVENTS = """
 """
 ResponsesAPIStreamEvents = Enum(  # type: ignore[misc]
     "ResponsesAPIStreamEvents",
-    [pair.split("=") for pair in _EVENTS.split()],  # type: ignore[misc]
+    [pair.split("=") for pair in _EVENTS.split()],
     type=str,
     module=_HOME,
 )
@@ -151,7 +151,7 @@ class Tool(BaseLiteLLMOpenAIResponseObject):
     type: str | None = None
 
 
-class ResponsesAPIResponse(_Hidden, BaseLiteLLMOpenAIResponseObject):
+class ResponsesAPIResponse(WithHiddenParams, BaseLiteLLMOpenAIResponseObject):
     __module__ = _HOME
     id: str
     created_at: float
@@ -286,7 +286,7 @@ _CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
 _by_event: dict[str, str] = {}
 for _name, (_event, _) in _CLASSES.items():
     if _event:
-        _by_event[ResponsesAPIStreamEvents[_event].value] = _name  # type: ignore[misc]
+        _by_event[ResponsesAPIStreamEvents[_event].value] = _name
 
 
 def __getattr__(name: str) -> Any:
@@ -295,7 +295,7 @@ def __getattr__(name: str) -> Any:
     if name not in _CLASSES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     event, members = _CLASSES[name]
-    kind: Any = Literal[ResponsesAPIStreamEvents[event]] if event else str  # type: ignore[misc, valid-type]
+    kind: Any = Literal[ResponsesAPIStreamEvents[event]] if event else str
     made = create_model(name, __base__=BaseResponsesStreamEvent, __module__=_HOME, type=(kind, ...), **members)
     globals()[name] = made
     return made

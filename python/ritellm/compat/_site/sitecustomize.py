@@ -13,7 +13,7 @@ def _install() -> None:
         from ritellm.compat import install
     except ImportError:
         # Another Python than that of RiteLLM: the program, or some child of it.
-        sys.meta_path.insert(0, _Teller())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Teller())
         return
     install()
 
@@ -23,7 +23,7 @@ class _Teller:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name == "litellm":
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
             print(f"ritellm run: RiteLLM is not installed for {sys.executable}, so litellm is LiteLLM", file=sys.stderr)
 
 
