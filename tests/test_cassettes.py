@@ -250,7 +250,7 @@ class TestFailuresOfConnections:
             client.completion("openai/m", MESSAGES)
 
     def test_a_call_that_is_forbidden_is_no_failure(self, tmp_path: Path) -> None:
-        key = _core.enter_offline("this test calls {}")
+        key = _core.enter_offline("this test calls {}", [])
         try:
             client = ritellm.Client(api_key=KEY, base_url="https://192.0.2.1/v1", max_retries=0)
             with (
@@ -331,6 +331,19 @@ def test_the_loop_can_serve_what_the_end_waits_for(tmp_path: Path) -> None:
     (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
     assert [event["data"] for event in call["response"]["events"]][1:] == ["[DONE]"]
     assert "silent" not in call["response"]
+
+
+def test_a_file_that_was_edited(mock: MockServer, tmp_path: Path) -> None:
+    """With a mark of its encoding, other line ends, and events without a time."""
+    client = client_of(mock)
+    with cassette(tmp_path / "a.json"):
+        list(client.completion("openai/m", MESSAGES, stream=True))
+    file = json.loads((tmp_path / "a.json").read_text())
+    for event in file["calls"][0]["response"]["events"]:
+        del event["at"]
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(file, indent=1).replace("\n", "\r\n").encode())
+    with cassette(tmp_path / "a.json", mode="none", timing=True):
+        assert len(list(client.completion("openai/m", MESSAGES, stream=True))) > 2
 
 
 def test_a_failed_filter_is_raised_at_the_end(mock: MockServer, tmp_path: Path) -> None:
@@ -441,6 +454,18 @@ class TestMatching:
     def test_as_vcrpy_does(self, mock: MockServer, file: Path) -> None:
         with cassette(file, match_on=["method", "uri"]):
             assert said(client_of(mock).completion("openai/other", MESSAGES)) == "a"
+
+    def test_by_a_function(self, mock: MockServer, file: Path) -> None:
+        def first_letter(request: dict[str, Any]) -> str:
+            letter: str = request["json"]["model"][0]
+            return letter
+
+        with cassette(file, match_on=["method", first_letter]):
+            assert said(client_of(mock).completion("openai/bert", MESSAGES)) == "b"
+            with pytest.raises(
+                ritellm.UnexpectedCallError, match=r'differs in first_letter\(\) \(it is "c", not "a"\)'
+            ):
+                client_of(mock).completion("openai/clara", MESSAGES)
 
     def test_strict_order(self, mock: MockServer, file: Path) -> None:
         with cassette(file, order="strict"), pytest.raises(ritellm.UnexpectedCallError, match="turn has not come"):
@@ -677,6 +702,8 @@ def test_the_older_form_of_vcrpys_answers(tmp_path: Path) -> None:
         ("a.json", "{", "is no JSON"),
         ("a.json", "{}", "is no cassette"),
         ("a.json", '{"ritellm_cassette": 99, "calls": []}', "is of version 99"),
+        ("a.json", '{"ritellm_cassette": 1, "calls": [{"request": {"url": "/"}}]}', "is no cassette: KeyError"),
+        ("a.json", '{"ritellm_cassette": 1, "calls": [{"response": {}}]}', "the response of call 1 has no status"),
     ],
 )
 def test_files_that_are_no_cassettes(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -692,6 +719,7 @@ def test_files_that_are_no_cassettes(tmp_path: Path, name: str, text: str, messa
     [
         ({"mode": "sometimes"}, "mode is 'sometimes'"),
         ({"match_on": ["model"]}, "match_on has 'model'"),
+        ({"match_on": ["path", 7]}, "match_on has int"),
         ({"order": "random"}, "order is 'random'"),
     ],
 )

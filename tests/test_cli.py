@@ -8,95 +8,30 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ritellm import Client, Limits, _core, local
 from ritellm import __main__ as cli
+from ritellm.testing import MockServer
 
 KEY = "sk-test-0123456789-secret"
-ANSWER = ["Straw", "ber", "ry: ", "🍓"]
+ANSWER = "Strawberry: 🍓"
 CHAT = "chat", "-m", "openai/gpt-4o-mini"
 
 
-class Provider(ThreadingHTTPServer):
-    """An OpenAI-format server on loopback that answers with `status`, and keeps what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.status = 200
-        self.endless = False
-        self.requests: list[dict[str, Any]] = []
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {"OPENAI_BASE_URL": f"http://127.0.0.1:{self.server_port}/v1", "OPENAI_API_KEY": KEY}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Provider
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append({"authorization": self.headers["Authorization"], **body})
-        if self.server.status != 200:
-            error = {"message": "no, thank you", "type": "error", "code": "refused"}
-            return self.answer(json.dumps({"error": error}), "application/json")
-        if not body.get("stream"):
-            message = {"role": "assistant", "content": "".join(ANSWER)}
-            choice = {"index": 0, "message": message, "finish_reason": "stop"}
-            return self.answer(json.dumps({**ENVELOPE, "object": "chat.completion", "choices": [choice]}))
-        if not self.server.endless:
-            return self.answer("".join(map(event, ANSWER)) + END, "text/event-stream")
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        try:
-            while True:
-                self.wfile.write(event("word ").encode())
-                time.sleep(0.005)
-        except OSError:
-            return None
-
-    def answer(self, body: str, content_type: str = "application/json") -> None:
-        self.send_response(self.server.status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body.encode())))
-        self.send_header("Retry-After", "0")
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-ENVELOPE = {"id": "chatcmpl-1", "created": 1, "model": "gpt-4o-mini"}
-
-
-def event(text: str | None) -> str:
-    delta = {} if text is None else {"role": "assistant", "content": text}
-    choice = {"index": 0, "delta": delta, "finish_reason": "stop" if text is None else None}
-    return f"data: {json.dumps({**ENVELOPE, 'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"
-
-
-END = event(None) + "data: [DONE]\n\n"
-
-
 @pytest.fixture
-def provider() -> Iterator[Provider]:
-    with Provider() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def provider() -> Iterator[MockServer]:
+    with MockServer(intercept=False) as server:
+        server.reply(ANSWER, chunks=4)
         yield server
-        server.shutdown()
+
+
+def environment(provider: MockServer) -> dict[str, str]:
+    return {"OPENAI_BASE_URL": provider.url + "/v1", "OPENAI_API_KEY": KEY}
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
@@ -129,34 +64,34 @@ def run(*arguments: str, stdin: str = "", **variables: str) -> tuple[int, str, s
 # ---- chat ----------------------------------------------------------------------------------------------------------
 
 
-def test_chat_streams_an_answer(provider: Provider) -> None:
-    assert run(*CHAT, "Which", "berry?", **provider.environment) == (0, "".join(ANSWER) + "\n", "")
+def test_chat_streams_an_answer(provider: MockServer) -> None:
+    assert run(*CHAT, "Which", "berry?", **environment(provider)) == (0, ANSWER + "\n", "")
     [request] = provider.requests
-    assert request["authorization"] == f"Bearer {KEY}"
-    assert request["model"] == "gpt-4o-mini" and request["stream"] is True
-    assert request["messages"] == [{"role": "user", "content": "Which berry?"}]
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.model == "gpt-4o-mini" and request.json["stream"] is True
+    assert request.json["messages"] == [{"role": "user", "content": "Which berry?"}]
 
 
-def test_chat_with_a_system_message_and_without_streaming(provider: Provider) -> None:
-    result = run(*CHAT, "-s", "Be brief.", "--no-stream", "Which berry?", **provider.environment)
-    assert result == (0, "".join(ANSWER) + "\n", "")
+def test_chat_with_a_system_message_and_without_streaming(provider: MockServer) -> None:
+    result = run(*CHAT, "-s", "Be brief.", "--no-stream", "Which berry?", **environment(provider))
+    assert result == (0, ANSWER + "\n", "")
     [request] = provider.requests
-    assert not request.get("stream")
-    assert [message["role"] for message in request["messages"]] == ["system", "user"]
+    assert not request.json.get("stream")
+    assert [message["role"] for message in request.json["messages"]] == ["system", "user"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("-",)])
-def test_chat_reads_standard_input(provider: Provider, arguments: tuple[str, ...]) -> None:
-    assert run(*CHAT, *arguments, stdin="Which\nberry? 🍓\n", **provider.environment)[0] == 0
-    assert provider.requests[0]["messages"][0]["content"] == "Which\nberry? 🍓\n"
+def test_chat_reads_standard_input(provider: MockServer, arguments: tuple[str, ...]) -> None:
+    assert run(*CHAT, *arguments, stdin="Which\nberry? 🍓\n", **environment(provider))[0] == 0
+    assert provider.requests[0].json["messages"][0]["content"] == "Which\nberry? 🍓\n"
 
 
 @pytest.mark.parametrize("arguments", [("--json",), ("--json", "--no-stream")])
-def test_chat_as_json(provider: Provider, arguments: tuple[str, ...]) -> None:
-    code, out, err = run(*CHAT, *arguments, "Which berry?", **provider.environment)
+def test_chat_as_json(provider: MockServer, arguments: tuple[str, ...]) -> None:
+    code, out, err = run(*CHAT, *arguments, "Which berry?", **environment(provider))
     assert (code, err) == (0, "")
     response = json.loads(out)
-    assert response["choices"][0]["message"]["content"] == "".join(ANSWER)
+    assert response["choices"][0]["message"]["content"] == ANSWER
     assert response["choices"][0]["finish_reason"] == "stop"
 
 
@@ -170,21 +105,21 @@ def test_chat_with_the_local_model() -> None:
 # ---- routers and limits --------------------------------------------------------------------------------------------
 
 
-def test_chat_with_a_routers_file(provider: Provider, tmp_path: Path) -> None:
+def test_chat_with_a_routers_file(provider: MockServer, tmp_path: Path) -> None:
     pytest.importorskip("tomllib")
     file = tmp_path / "ritellm.toml"
     file.write_text('[[groups.fast]]\nmodel = "openai/small"\n[[groups.smart]]\nmodel = "openai/large"\n')
     for arguments in ((), ("-m", "smart")):
-        result = run("chat", "-c", str(file), *arguments, "Which berry?", **provider.environment)
-        assert result == (0, "".join(ANSWER) + "\n", "")
-    assert [request["model"] for request in provider.requests] == ["small", "large"]
-    code, _, err = run("chat", "-c", str(file), "-m", "slow", "Hi", **provider.environment)
+        result = run("chat", "-c", str(file), *arguments, "Which berry?", **environment(provider))
+        assert result == (0, ANSWER + "\n", "")
+    assert [request.model for request in provider.requests] == ["small", "large"]
+    code, _, err = run("chat", "-c", str(file), "-m", "slow", "Hi", **environment(provider))
     assert code == 1 and "the name of a group would be right: fast, smart" in err
     assert run("chat", "-c", str(tmp_path / "none.toml"), "Hi")[0] == 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's shared memory")
-def test_limits_of_this_machine(provider: Provider) -> None:
+def test_limits_of_this_machine(provider: MockServer) -> None:
     name = f"test-{uuid.uuid4().hex[:12]}"
     share = f"host:{name}"
     try:
@@ -193,7 +128,7 @@ def test_limits_of_this_machine(provider: Provider) -> None:
             "0 processes, 0 quotas\nQUOTA  LIMIT  USED  IN FLIGHT  STATE\n",
         )
         declared = {"openai": {"rpm": 1_000, "max_in_flight": 8}, "openai/*": "adaptive"}
-        base_url = provider.environment["OPENAI_BASE_URL"]
+        base_url = provider.url + "/v1"
         client = Client(base_url=base_url, api_key=KEY, limits=Limits(declared, share=share))
         client.completion("openai/m", [{"role": "user", "content": "Hi"}])
         code, out, err = run("limits", "--share", share)
@@ -239,18 +174,17 @@ def test_limits_of_nothing(arguments: tuple[str, ...], code: int) -> None:
         (500, 1, "InternalServerError"),
     ],
 )
-def test_a_provider_that_refuses(provider: Provider, status: int, code: int, error: str) -> None:
-    provider.status = status
-    exit_code, out, err = run(*CHAT, "Hi", **provider.environment)
+def test_a_provider_that_refuses(provider: MockServer, status: int, code: int, error: str) -> None:
+    provider.fail(status, "no, thank you", code="refused", retry_after=0)
+    exit_code, out, err = run(*CHAT, "Hi", **environment(provider))
     assert (exit_code, out) == (code, "")
     assert err.startswith(f"ritellm: {error}: ") and err.count("\n") == 1
     assert "no, thank you" in err
 
 
-def test_a_provider_that_is_not_there(provider: Provider) -> None:
-    environment = provider.environment
-    provider.server_close()
-    code, out, err = run(*CHAT, "Hi", **environment)
+def test_a_provider_that_is_not_there(provider: MockServer) -> None:
+    provider.close()
+    code, out, err = run(*CHAT, "Hi", **environment(provider))
     assert (code, out) == (5, "")
     assert err.startswith("ritellm: APIConnectionError: ") and err.count("\n") == 1
 
@@ -266,9 +200,9 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert run(*arguments)[0] == 2
 
 
-def test_an_interrupt(provider: Provider) -> None:
-    provider.endless = True
-    with start(*CHAT, "Hi", **provider.environment) as process:
+def test_an_interrupt(provider: MockServer) -> None:
+    provider.reply("word " * 100_000).latency(chunk=0.005)
+    with start(*CHAT, "Hi", **environment(provider)) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.close()
         assert process.stdout.read(5) == "word "
@@ -277,9 +211,9 @@ def test_an_interrupt(provider: Provider) -> None:
         assert process.stderr is not None and process.stderr.read() == ""
 
 
-def test_a_reader_that_left(provider: Provider) -> None:
-    provider.endless = True
-    with start(*CHAT, "Hi", **provider.environment) as process:
+def test_a_reader_that_left(provider: MockServer) -> None:
+    provider.reply("word " * 100_000).latency(chunk=0.005)
+    with start(*CHAT, "Hi", **environment(provider)) as process:
         assert process.stdout is not None
         assert process.stdout.read(5) == "word "
         process.stdout.close()

@@ -209,6 +209,28 @@ def test_a_stream_that_is_cut(server: MockServer, endpoint: str) -> None:
     assert streamed(MODELS[endpoint]).choices[0].message.content == "one two three four five"
 
 
+@pytest.mark.parametrize("endpoint", [name for name in MODELS if name != "cohere"])
+def test_an_error_in_the_middle_of_a_stream(server: MockServer, endpoint: str) -> None:
+    server.reply("one two three four five")
+    server.fail(503, "no such luck", after_chunks=4, times=1)
+    chunks = []
+    with pytest.raises(ritellm.RiteLLMError, match="no such luck"):
+        chunks.extend(ritellm.completion(MODELS[endpoint], MESSAGES, stream=True, max_retries=0))
+    assert streamed(MODELS[endpoint]).choices[0].message.content == "one two three four five"
+    # An answer that is no stream has the status.
+    server.fail(503, "no such luck", after_chunks=4, times=1)
+    with pytest.raises(ritellm.ServiceUnavailableError, match="no such luck"):
+        ritellm.completion(MODELS[endpoint], MESSAGES, max_retries=0)
+
+
+def test_an_error_in_the_middle_of_a_responses_stream(server: MockServer) -> None:
+    server.fail(500, "no such luck", after_chunks=3)
+    events = []
+    with pytest.raises(ritellm.RiteLLMError, match="no such luck"):
+        events.extend(ritellm.responses("openai/gpt-4o", "Hi", stream=True))
+    assert server.requests[0].endpoint == "responses"
+
+
 def test_an_answer_that_is_cut(server: MockServer) -> None:
     server.cut(times=1)
     with pytest.raises(ritellm.APIConnectionError, match="in the middle of an answer"):
@@ -396,6 +418,7 @@ def test_any_client_can_use_it() -> None:
         (lambda server: server.reply(json=object()), "cannot be written as JSON"),
         (lambda server: server.reply("a", times=0), "times is 0"),
         (lambda server: server.fail(200), "status is 200"),
+        (lambda server: server.fail(500, after_chunks=-1), "after_chunks is -1"),
         (lambda server: server.limit(), "needs rpm or tpm"),
         (lambda server: server.limit(1, window="hour"), "window is 'hour'"),
         (lambda server: server.latency(-1), "first is -1"),

@@ -80,6 +80,15 @@ def test_programs():
     raise RuntimeError(done.stderr.splitlines()[-1])
 
 
+def test_allowed():
+    import os
+
+    import ritellm
+
+    print("RITELLM_OFFLINE_ALLOW=" + os.environ["RITELLM_OFFLINE_ALLOW"])
+    ritellm.completion("openai/gpt-4o", [], api_key="k", base_url="https://0.0.0.0:1/v1", max_retries=0)
+
+
 def test_redis():
     import ritellm
 
@@ -96,7 +105,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(*options: str, offline: bool = False, program: str = PROGRAM) -> str:
-        (tmp_path / "test_program.py").write_text(program.replace("OFFLINE", str(offline)))
+        (tmp_path / "test_program.py").write_text(program.replace("is OFFLINE", f"is {offline}"))
         command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_ritellm", "--rootdir", str(tmp_path), *options]
         done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
         return done.stdout + done.stderr
@@ -125,7 +134,7 @@ def test_fixtures_and_offline(run, tmp_path: Path) -> None:  # type: ignore[no-u
     (folder / "test_recorded.json").write_text(recorded("gpt-4o"))
     (tmp_path / "other.json").write_text(recorded("gpt-4o").replace('"Hi"', '"another text"'))
     output = run("--ritellm-offline", offline=True)
-    assert "3 failed, 4 passed, 3 errors" in output, output
+    assert "4 failed, 4 passed, 3 errors" in output, output
     assert f"{folder / 'test_missing.json'} is missing: pytest --ritellm-record records it" in output
     error = "UnexpectedCallError: test_program.py::test_outside calls api.openai.com:443, and --ritellm-offline lets no call"
     assert error in output
@@ -134,6 +143,9 @@ def test_fixtures_and_offline(run, tmp_path: Path) -> None:  # type: ignore[no-u
         in output
     )
     assert "cannot be kept: test_program.py::test_redis calls 192.0.2.1:6379" in output
+    output = run("--ritellm-offline", "--ritellm-offline-allow=a,0.0.0.0", "-k", "allowed", offline=True)
+    assert "cannot connect to 0.0.0.0:1: Connection refused" in output
+    assert "RITELLM_OFFLINE_ALLOW=a,0.0.0.0" in output
 
 
 def test_recording(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

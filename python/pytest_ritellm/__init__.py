@@ -25,7 +25,9 @@ OFFLINE = pytest.StashKey[int]()
 """Key of the detour that refuses connections to other machines."""
 VARIABLE = "RITELLM_OFFLINE"
 """The environment variable that does so in the programs that a test starts."""
-VARIABLE_BEFORE = pytest.StashKey[str | None]()
+ALLOWED = "RITELLM_OFFLINE_ALLOW"
+"""The environment variable with the machines that they may reach."""
+VARIABLES_BEFORE = pytest.StashKey[dict[str, str | None]]()
 HAS_FAILED = pytest.StashKey[bool]()
 """True if an exception left the test."""
 VCR: pytest.StashKey[Follower] = pytest.StashKey()
@@ -53,6 +55,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="let every call that would leave this machine fail, with an error that names the test",
     )
     group.addoption(
+        "--ritellm-offline-allow",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a machine that may be reached all the same, such as redis, redis:6379 or *.internal; can be given several times",
+    )
+    group.addoption(
         "--ritellm-vcr",
         action="store_true",
         help="play the cassettes that vcrpy opens (pytest-recording, pytest-vcr) to RiteLLM's calls as well",
@@ -68,9 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("ritellm_offline"):
         from ritellm import _core
 
-        config.stash[OFFLINE] = _core.enter_offline(_message("pytest"))
-        config.stash[VARIABLE_BEFORE] = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = _message("pytest")
+        allowed = [host for hosts in config.getoption("ritellm_offline_allow") for host in hosts.split(",")]
+        config.stash[OFFLINE] = _core.enter_offline(_message("pytest"), allowed)
+        config.stash[VARIABLES_BEFORE] = {name: os.environ.get(name) for name in (VARIABLE, ALLOWED)}
+        os.environ.update({VARIABLE: _message("pytest"), ALLOWED: ",".join(allowed)})
     if config.getoption("ritellm_vcr"):
         from ritellm.testing._vcrpy_follower import Follower
 
@@ -85,11 +95,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
         _core.leave_detour(key)
         del config.stash[OFFLINE]
-        before = config.stash[VARIABLE_BEFORE]
-        if before is None:
-            os.environ.pop(VARIABLE, None)
-        else:
-            os.environ[VARIABLE] = before
+        for name, value in config.stash[VARIABLES_BEFORE].items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
     if (follower := config.stash.get(VCR, None)) is not None:
         follower.stop()
 

@@ -12,7 +12,7 @@ use crate::testing::mock::{self, End, Latency, Received, Rule};
 use crate::testing::relay::{self, Decision, Failure, Outcome, Recorded, Recorder};
 use crate::testing::script::{Effect, Matcher};
 use crate::transport;
-use crate::transport::detour::{self, Detour};
+use crate::transport::detour::{self, Detour, Refusal};
 use crate::types::rate_limit::Unit;
 use crate::types::redact::Redactor;
 
@@ -24,12 +24,12 @@ pub(super) fn enter_detour(py: Python<'_>, port: u16, is_relay: bool) -> u64 {
     py.detach(|| transport::enter_detour(if is_relay { Detour::Relay(port) } else { Detour::Mock(port) }))
 }
 
-/// Refuses connections to other machines with a message, in which `{}` stands for the other machine. Returns a key for
-/// `leave_detour`.
+/// Refuses connections to other machines with a message, in which `{}` stands for the other machine, but those that are
+/// allowed: `host`, `host:port`, `*.domain`. Returns a key for `leave_detour`.
 #[pyfunction]
-#[pyo3(signature = (message, /))]
-pub(super) fn enter_offline(py: Python<'_>, message: String) -> u64 {
-    py.detach(|| transport::enter_detour(Detour::Offline(message)))
+#[pyo3(signature = (message, allowed, /))]
+pub(super) fn enter_offline(py: Python<'_>, message: String, allowed: Vec<String>) -> u64 {
+    py.detach(|| transport::enter_detour(Detour::Offline(Refusal { message, allowed })))
 }
 
 /// Gives the detour that `enter_offline` began another message.

@@ -48,6 +48,8 @@ pub enum Effect {
         code: Option<String>,
         /// Number of seconds to wait.
         retry_after: Option<f64>,
+        /// Number of chunks of a stream before the error, which is an event of the stream then.
+        after: usize,
     },
     /// Ends the answer in another way, behind so many chunks.
     Break(End, usize),
@@ -92,6 +94,7 @@ impl Effect {
                 message: text("message"),
                 code: text("code"),
                 retry_after: given["retry_after"].as_f64(),
+                after,
             },
             "cut" => Self::Break(End::Close, after),
             "stall" => Self::Break(End::Stall, after),
@@ -216,7 +219,20 @@ impl Script {
         let effect = effect.or_else(|| self.chosen(request, &body, Some(known))).unwrap_or(Effect::Reply(vec![]));
         let reply = match effect {
             Effect::Raw { status, headers, body } => raw(status, &headers, &body, self.latency),
-            Effect::Fail { status, message, code, retry_after } => {
+            Effect::Fail { status, message, code, after: after @ 1.., .. } if known.stream => {
+                let message = message.unwrap_or_else(|| "the mock server was told to fail".into());
+                // The chunks before it are those of the answer that there would be.
+                let answer = match self.chosen(request, &body, Some(known)) {
+                    Some(Effect::Reply(mut answers)) => answers.pop().unwrap_or_default(),
+                    _ => Value::Null,
+                };
+                let rendered = known.answer(&answer, &format!("{:08x}", request.number), unix);
+                let mut pieces = rendered.pieces;
+                pieces.truncate(after);
+                pieces.push(known.event_of_error(status, &message, code.as_deref(), pieces.len()));
+                stream(&(rendered.headers + &fields), &pieces, self.latency, Duration::ZERO)
+            }
+            Effect::Fail { status, message, code, retry_after, .. } => {
                 let message = message.unwrap_or_else(|| "the mock server was told to fail".into());
                 let error = known.error(status, &message, code.as_deref(), retry_after);
                 Reply::whole(status, &(error.headers + &fields), &error.pieces[0], self.latency)
@@ -370,7 +386,7 @@ mod tests {
     }
 
     fn fail(status: u16) -> Effect {
-        Effect::Fail { status, message: None, code: None, retry_after: None }
+        Effect::Fail { status, message: None, code: None, retry_after: None, after: 0 }
     }
 
     fn of_model(model: &str) -> Matcher {

@@ -204,8 +204,8 @@ impl StreamConnector {
     ///
     /// Returns an error if no address accepts a connection, the TLS handshake fails, or the process is offline.
     pub async fn connect(&self, peer: &Peer, limit: Option<Duration>) -> Result<Stream> {
-        if let Peer::Tcp(host, _) | Peer::Tls(host, _) = peer {
-            self.offline.check(host, peer)?;
+        if let Peer::Tcp(host, port) | Peer::Tls(host, port) = peer {
+            self.offline.check(host, *port, peer)?;
         }
         let at = || format!("cannot connect to {peer}");
         let stream = match peer {

@@ -31,8 +31,45 @@ pub enum Detour {
     Mock(u16),
     /// To the server with this port on this machine, which may connect to the origin itself.
     Relay(u16),
-    /// Connections to other machines are refused with this message.
-    Offline(String),
+    /// Connections to other machines are refused.
+    Offline(Refusal),
+}
+
+/// How connections to other machines are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The error's message, in which `{}` stands for the other machine.
+    pub message: String,
+    /// Machines that are not refused: `host`, `host:port` or `*.domain`.
+    pub allowed: Vec<String>,
+}
+
+impl Refusal {
+    fn allows(&self, host: &str, port: u16) -> bool {
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        let is_same = |allowed: &String| {
+            let allowed = allowed.trim().to_ascii_lowercase();
+            if allowed.trim_matches(['[', ']']) == host {
+                return true;
+            }
+            let (name, only) = match allowed.rsplit_once(':').map(|(name, port)| (name, port.parse::<u16>())) {
+                Some((name, Ok(port))) => (name, Some(port)),
+                _ => (&*allowed, None),
+            };
+            only.is_none_or(|only| only == port)
+                && match name.strip_prefix("*.") {
+                    Some(domain) => host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')),
+                    None => name.trim_matches(['[', ']']) == host,
+                }
+        };
+        is_loopback(&host) || self.allowed.iter().any(is_same)
+    }
+
+    fn error(&self, at: &dyn Display) -> Box<Error> {
+        let mut error = Error::new(ErrorKind::UnexpectedCall, self.message.replace("{}", &at.to_string())).unsent();
+        error.should_retry = Some(false);
+        error
+    }
 }
 
 /// True if there is a detour.
@@ -92,8 +129,8 @@ pub(super) fn enter(detour: Detour) -> u64 {
 
 /// Gives a detour that refuses connections another message.
 pub fn rename_offline(key: u64, message: String) {
-    if let Some((_, detour)) = lock().entered.iter_mut().find(|(known, _)| *known == key) {
-        *detour = Detour::Offline(message);
+    if let Some((_, Detour::Offline(refusal))) = lock().entered.iter_mut().find(|(known, _)| *known == key) {
+        refusal.message = message;
     }
 }
 
@@ -128,20 +165,27 @@ pub fn settings(link: Link) -> Option<Arc<Settings>> {
 
 /// Whether the environment lets connections leave this machine. Children of a process get it from it, which detours are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offline(Option<Box<str>>);
+pub(super) struct Offline(Option<Box<Refusal>>);
 
 /// The environment variable that keeps connections on this machine: `1`, or the message of the errors.
 const VARIABLE: &str = "RITELLM_OFFLINE";
+/// The environment variable with the machines that may be reached all the same, separated by commas.
+const ALLOWED: &str = "RITELLM_OFFLINE_ALLOW";
 
 impl Offline {
     /// Reads the environment.
     pub fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Self {
-        let value = variable(VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Self(value.filter(|value| !value.is_empty()).and_then(|value| match value.to_ascii_lowercase().as_str() {
-            "0" | "false" | "no" | "off" => None,
-            _ if value.contains("{}") => Some(value.into()),
-            _ => Some(format!("{{}} is another machine, and {VARIABLE} lets no connection leave this one").into()),
-        }))
+        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let value = text(VARIABLE);
+        let message = match value.to_ascii_lowercase().as_str() {
+            "" | "0" | "false" | "no" | "off" => return Self(None),
+            _ if value.contains("{}") => value,
+            _ => format!(
+                "{{}} is another machine, and {VARIABLE} lets no connection leave this one ({ALLOWED}=host,*.domain does)"
+            ),
+        };
+        let allowed = text(ALLOWED).split(',').map(str::to_owned).collect();
+        Self(Some(Box::new(Refusal { message, allowed })))
     }
 
     /// Checks that a connection may be made that takes no detour.
@@ -149,30 +193,26 @@ impl Offline {
     /// # Errors
     ///
     /// The process is offline, and the host is another machine.
-    pub fn check(&self, host: &str, at: &dyn Display) -> Result<()> {
-        if self.0.is_none() && !IS_ACTIVE.load(Ordering::Relaxed) || is_loopback(host) {
+    pub fn check(&self, host: &str, port: u16, at: &dyn Display) -> Result<()> {
+        if self.0.is_none() && !IS_ACTIVE.load(Ordering::Relaxed) {
             return Ok(());
         }
         let detours = lock();
-        let message = detours.offline().or(self.0.as_deref());
-        message.map_or(Ok(()), |message| Err(refused(message, at)))
+        match detours.offline().or(self.0.as_deref()) {
+            Some(refusal) if !refusal.allows(host, port) => Err(refusal.error(at)),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Detours {
-    /// Returns the message of the last detour that refuses connections.
-    fn offline(&self) -> Option<&str> {
+    /// Returns the last detour that refuses connections.
+    fn offline(&self) -> Option<&Refusal> {
         self.entered.iter().rev().find_map(|(_, detour)| match detour {
-            Detour::Offline(message) => Some(message.as_str()),
+            Detour::Offline(refusal) => Some(refusal),
             _ => None,
         })
     }
-}
-
-fn refused(message: &str, at: &dyn Display) -> Box<Error> {
-    let mut error = Error::new(ErrorKind::UnexpectedCall, message.replace("{}", &at.to_string())).unsent();
-    error.should_retry = Some(false);
-    error
 }
 
 /// Returns the port on this machine to which a connection goes in place of its origin; `None` if it goes there.
@@ -202,30 +242,65 @@ fn find(origin: &Origin, route: Route, offline: &Offline) -> Result<Option<u16>>
             Detour::Offline(_) => {}
         }
     }
-    let message = detours.offline().or(offline.0.as_deref()).filter(|_| !origin.is_loopback());
-    message.map_or(Ok(None), |message| Err(refused(message, origin)))
+    match detours.offline().or(offline.0.as_deref()) {
+        Some(refusal) if !origin.is_socket() && !refusal.allows(&origin.host, origin.port) => {
+            Err(refusal.error(origin))
+        }
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn offline(value: &str) -> Offline {
-        Offline::read(&|name: &str| (name == "RITELLM_OFFLINE").then(|| value.into()))
+    fn refused(value: &str, allowed: &str, host: &str, port: u16) -> Option<String> {
+        let variable = |name: &str| Some(if name == VARIABLE { value.into() } else { allowed.into() });
+        Offline::read(&variable).check(host, port, &host).err().map(|error| {
+            assert_eq!(
+                (error.kind, error.was_sent, error.should_retry),
+                (ErrorKind::UnexpectedCall, false, Some(false))
+            );
+            error.message
+        })
     }
 
     #[test]
     fn the_environment_keeps_connections_on_this_machine() {
-        let message = |value: &str, host: &str| offline(value).check(host, &host).err().map(|error| error.message);
-        assert_eq!(message("t.py calls {}", "redis.example"), Some("t.py calls redis.example".into()));
-        assert!(message("1", "10.0.0.1").unwrap().starts_with("10.0.0.1 is another machine, and RITELLM_OFFLINE"));
-        for (value, host) in
-            [("1", "127.0.0.1"), ("1", "localhost"), ("", "a.example"), ("0", "a.example"), ("off", "a.example")]
-        {
-            assert_eq!(message(value, host), None, "{value} {host}");
+        assert_eq!(refused("t.py calls {}", "", "redis.example", 1), Some("t.py calls redis.example".into()));
+        let message = refused("1", "", "10.0.0.1", 1).unwrap();
+        assert!(message.starts_with("10.0.0.1 is another machine, and RITELLM_OFFLINE"), "{message}");
+        for (value, host) in [
+            ("1", "127.0.0.1"),
+            ("1", "localhost"),
+            ("1", "[::1]"),
+            ("", "a.example"),
+            ("0", "a.example"),
+            ("off", "a.example"),
+        ] {
+            assert_eq!(refused(value, "", host, 1), None, "{value} {host}");
         }
-        let error = offline("1").check("a.example", &"a.example:1").unwrap_err();
-        assert_eq!((error.kind, error.was_sent, error.should_retry), (ErrorKind::UnexpectedCall, false, Some(false)));
+    }
+
+    #[test]
+    fn some_machines_may_be_reached() {
+        for (allowed, host, port, is_allowed) in [
+            ("redis", "redis", 6379, true),
+            ("a, Redis:6379", "REDIS", 6379, true),
+            ("redis:6379", "redis", 6380, false),
+            ("redis", "redis.example", 1, false),
+            ("*.internal", "cache.prod.internal", 1, true),
+            ("*.internal:80", "cache.internal", 81, false),
+            ("*.internal", "internal", 1, false),
+            ("*.internal", "notinternal", 1, false),
+            ("[fd00::1]", "fd00::1", 1, true),
+            ("fd00::1", "[fd00::1]", 1, true),
+            ("[fd00::1]:80", "[fd00::1]", 80, true),
+            ("[fd00::1]:80", "[fd00::1]", 81, false),
+            ("", "a", 1, false),
+        ] {
+            assert_eq!(refused("1", allowed, host, port).is_none(), is_allowed, "{allowed} {host} {port}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ class Cassette(Intercepting):
         path: str | os.PathLike[str],
         *,
         mode: Literal["none", "once", "new_episodes", "all"] = "once",
-        match_on: Sequence[str] | None = None,
+        match_on: Sequence[str | Callable[[dict[str, Any]], Any]] | None = None,
         ignore: Iterable[str] = (),
         order: Literal["any", "strict"] = "any",
         allow_repeats: bool = False,
@@ -75,8 +75,8 @@ class Cassette(Intercepting):
         super().__init__()
         self.path = Path(path)
         # As a decorator, each call reads them again.
-        ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
-        match_on = None if match_on is None else (match_on,) if isinstance(match_on, str) else tuple(match_on)
+        ignore = _tuple(ignore)
+        match_on = None if match_on is None else _tuple(match_on)
         redact = own(redact)
         self._options: dict[str, Any] = {
             "mode": mode,
@@ -92,12 +92,21 @@ class Cassette(Intercepting):
             raise InvalidArgumentError(f"mode is {mode!r}: one of {MODES} would be right")
         if order not in ("any", "strict"):
             raise InvalidArgumentError(f"order is {order!r}: 'any' or 'strict' would be right")
-        names = list(match_on or (VCRPYS if self.path.suffix in VCRPYS_SUFFIXES else DEFAULT))
-        self._parts = [part for name in names for part in (_PARTS_OF_URI if name in ("uri", "url") else (name,))]
-        if unknown := [name for name in self._parts if name not in PARTS]:
-            raise InvalidArgumentError(
-                f"match_on has {unknown[0]!r}: of {', '.join(PARTS)} and uri some would be right"
-            )
+        self._parts: dict[str, Callable[[dict[str, Any]], Any]] = {}
+        for part in match_on or (VCRPYS if self.path.suffix in VCRPYS_SUFFIXES else DEFAULT):
+            if isinstance(part, str):
+                names = _PARTS_OF_URI if part in ("uri", "url") else (part,)
+                if names[0] not in PARTS:
+                    raise InvalidArgumentError(
+                        f"match_on has {part!r}: of {', '.join(PARTS)} and uri some would be right, and functions"
+                    )
+                self._parts.update({name: PARTS[name] for name in names})
+            elif callable(part):
+                self._parts[f"{getattr(part, '__name__', type(part).__name__)}()"] = part
+            else:
+                raise InvalidArgumentError(
+                    f"match_on has {type(part).__name__}: names, and functions of a request, would be right"
+                )
         self.mode = mode
         self._ignore = set(ignore)
         self._order, self._repeats, self._timing, self._filter = order, allow_repeats, timing, before_record
@@ -133,6 +142,12 @@ class Cassette(Intercepting):
     def _clean(self, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Returns the calls of a file, with requests without what is taken out of those to which they are compared."""
         try:
+            for number, call in enumerate(calls, 1):
+                response = call["response"]
+                if "failure" not in response and not isinstance(response.get("status"), int):
+                    raise InvalidArgumentError(
+                        f"{self.path}: the response of call {number} has no status, and no failure"
+                    )
             return [
                 {
                     "request": {
@@ -214,7 +229,7 @@ class Cassette(Intercepting):
         """Returns an answer to play, a text that says why there is none, or `None` if the call is to be made."""
         with self._lock:
             request = self._request(method, url, headers, body)
-            wanted = [PARTS[part](self._without_ignored(request)) for part in self._parts]
+            wanted = self._parts_of(request)
             found = self._find(wanted)
             if found is not None:
                 self.played += 1
@@ -253,7 +268,7 @@ class Cassette(Intercepting):
 
     def _parts_of(self, request: dict[str, Any]) -> list[Any]:
         request = self._without_ignored(request)
-        return [PARTS[part](request) for part in self._parts]
+        return [part(request) for part in self._parts.values()]
 
     def _without_ignored(self, request: dict[str, Any]) -> dict[str, Any]:
         if not self._ignore or "json" not in request:
@@ -278,7 +293,7 @@ class Cassette(Intercepting):
             place = max(self._unplayed, key=lambda place: _equal(self._parts_at(place), wanted))
             theirs = self._parts_at(place)
             differs = [part for part, one, other in zip(self._parts, theirs, wanted, strict=True) if one != other]
-            first = self._parts.index(differs[0])
+            first = list(self._parts).index(differs[0])
             near = f"the call that is nearest, number {place + 1}, differs in {', '.join(differs)}"
             near += f" ({_difference(theirs[first], wanted[first])})"
         return f'{self.path} has no answer to {what}: {near}. mode={self.mode!r} records nothing; "new_episodes" records what is missing'
@@ -386,7 +401,8 @@ def cassette(path: str | os.PathLike[str], **options: Any) -> Cassette:
         mode: ``"once"``, the default, records if the file is missing and only plays otherwise; ``"none"`` only plays;
             ``"new_episodes"`` plays what the file has and adds the rest; ``"all"`` records everything anew.
         match_on: what a call and a recorded one must have in common: names of ``method``, ``scheme``, ``host``, ``port``,
-            ``path``, ``query`` and ``body``, or ``uri`` for five of them. By default all; for vcrpy's all but ``body``.
+            ``path``, ``query`` and ``body``, or ``uri`` for five of them, and functions of a request as it is in the file, whose
+            results are compared. By default all names; for vcrpy's all but ``body``.
         ignore: names of members of JSON bodies that are not compared, at any depth, or paths such as ``"metadata.run"``.
         order: ``"strict"`` plays the calls in the order in which they were recorded. By default calls that are equal are
             played in their order, and others in any.
@@ -421,6 +437,11 @@ def port_of(value: Any) -> int:
 
 _SHARED: dict[str, Cassette] = {}
 _SHARED_LOCK = threading.Lock()
+
+
+def _tuple(values: Any) -> tuple[Any, ...]:
+    """Returns what an iterator has, which can be used up; a text or a function is one value."""
+    return (values,) if isinstance(values, str) or callable(values) else tuple(values)
 
 
 def _comparable(request: dict[str, Any]) -> Any:
@@ -510,7 +531,8 @@ def _answer(response: dict[str, Any], timing: bool) -> tuple[Any, ...]:
     if "events" not in response:
         return response["status"], headers, [(seconds, _bodies.unpacked(response))], False, end
     media_type = _media_type(response)
-    pieces = [(float(row["at"]) if timing else 0.0, _bodies.event_bytes(media_type, row)) for row in response["events"]]
+    rows = response["events"]
+    pieces = [(float(row.get("at", 0)) if timing else 0.0, _bodies.event_bytes(media_type, row)) for row in rows]
     return response["status"], headers, pieces, True, end
 
 
@@ -538,7 +560,8 @@ def _written(calls: list[dict[str, Any]]) -> str:
 def _read(path: Path) -> list[dict[str, Any]]:
     """Reads a file: ours, or one of vcrpy."""
     try:
-        text = path.read_text(encoding="utf-8")
+        # Some editors write a mark at the beginning.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from None
     if path.suffix in VCRPYS_SUFFIXES:

@@ -139,6 +139,7 @@ class _Rules:
         *,
         code: str | None = None,
         retry_after: float | None = None,
+        after_chunks: int = 0,
         times: int | None = None,
     ) -> Self:
         """Answers with an error, in the format of the request.
@@ -148,6 +149,8 @@ class _Rules:
             message: the error's message.
             code: the error's code, for formats that have one.
             retry_after: seconds that the client is told to wait.
+            after_chunks: the number of chunks of a stream that come before the error, which is an event of the stream then, as
+                an overloaded provider sends it. By default, and if the answer is no stream, the answer has the status.
             times: the number of requests that fail, before any is answered; by default all do, until the next `reply`.
         """
         effect = {
@@ -156,6 +159,7 @@ class _Rules:
             "message": message,
             "code": code,
             "retry_after": None if retry_after is None else _seconds("retry_after", retry_after),
+            "after": _count("after_chunks", after_chunks),
         }
         return self._add(effect, times)
 

@@ -248,14 +248,19 @@ class Redactor:
 
 
 @functools.cache
+def _variables_of_providers() -> tuple[set[str], set[str]]:
+    """Returns the environment variables with keys, and the first words of the variables of providers."""
+    rows = _core.providers()
+    keys = {name for row in rows for name in row["key_variables"]}
+    addresses = {name for row in rows for name in row["base_url_variables"]}
+    return keys, {name.partition("_")[0] for name in keys | addresses} | {"VERTEXAI"}
+
+
+@functools.cache
 def _is_secret_variable(name: str) -> bool:
     """Returns true if an environment variable has a credential or the name of an account of a provider."""
-    rows = _core.providers()
-    if any(name in row["key_variables"] for row in rows):
-        return True
-    own = {variable for row in rows for variable in (*row["key_variables"], *row["base_url_variables"])}
-    vendors = {variable.partition("_")[0] for variable in own} | {"VERTEXAI"}
-    return name.partition("_")[0] in vendors and VARIABLES.fullmatch(name) is not None
+    keys, vendors = _variables_of_providers()
+    return name in keys or (name.partition("_")[0] in vendors and VARIABLES.fullmatch(name) is not None)
 
 
 def _secrets_of_field(name: str, value: str) -> list[str]:

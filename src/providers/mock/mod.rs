@@ -203,6 +203,35 @@ impl Asked {
 
     /// Returns an error.
     pub fn error(&self, status: u16, message: &str, code: Option<&str>, retry_after: Option<f64>) -> Rendered {
+        let retry = retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+        self.with_error(status, message, code, retry_after, |scope| {
+            let body = scope.render(&self.wire.0["error"]).to_string();
+            let fields = self.fields(scope, "headers") + &self.fields(scope, "error_headers");
+            let headers = format!("content-type: application/json\r\n{retry}{fields}");
+            Rendered { status, headers, pieces: vec![body.into_bytes()], stream: false }
+        })
+    }
+
+    /// Returns the event of a stream that tells an error, after so many events, and ends the stream.
+    pub fn event_of_error(&self, status: u16, message: &str, code: Option<&str>, after: usize) -> Vec<u8> {
+        self.with_error(status, message, code, None, |scope| {
+            scope.sequence.set(after as u64);
+            let event = match self.wire.0.get("stream_error") {
+                Some(event) => scope.render(event),
+                None => serde_json::json!({"data": scope.render(&self.wire.0["error"])}),
+            };
+            framed(self.wire.text("framing"), &event)
+        })
+    }
+
+    fn with_error<T>(
+        &self,
+        status: u16,
+        message: &str,
+        code: Option<&str>,
+        retry_after: Option<f64>,
+        render: impl FnOnce(&Scope<'_>) -> T,
+    ) -> T {
         let key = status.to_string();
         let kind = self.wire.of("error_types", &key);
         let code = code.or_else(|| self.wire.of("error_codes", &key));
@@ -219,12 +248,7 @@ impl Asked {
                 Scope { file: &self.wire.0, values: &values, outer: None, sequence: &sequence }.render(info)
             });
         values.insert("retry_info".into(), info.into());
-        let scope = Scope { file: &self.wire.0, values: &values, outer: None, sequence: &sequence };
-        let body = scope.render(&self.wire.0["error"]).to_string();
-        let fields = self.fields(&scope, "headers") + &self.fields(&scope, "error_headers");
-        let retry = retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
-        let headers = format!("content-type: application/json\r\n{retry}{fields}");
-        Rendered { status, headers, pieces: vec![body.into_bytes()], stream: false }
+        render(&Scope { file: &self.wire.0, values: &values, outer: None, sequence: &sequence })
     }
 
     fn fields(&self, scope: &Scope<'_>, name: &str) -> String {
@@ -286,9 +310,14 @@ fn framed(framing: &str, event: &Value) -> Vec<u8> {
         "ndjson" => format!("{data}\n").into_bytes(),
         "aws" => {
             let text = |name: &'static str, value: String| Header::new(name, HeaderValue::String(value.into()));
+            let (kind, of_kind, name) = match event["exception"].as_str() {
+                // The name of its shape begins with a small letter in a stream.
+                Some(name) => ("exception", ":exception-type", name[..1].to_ascii_lowercase() + &name[1..]),
+                None => ("event", ":event-type", name.unwrap_or_default().to_owned()),
+            };
             let message = Message::new(data.into_bytes())
-                .add_header(text(":message-type", "event".into()))
-                .add_header(text(":event-type", name.unwrap_or_default().into()))
+                .add_header(text(":message-type", kind.into()))
+                .add_header(text(of_kind, name))
                 .add_header(text(":content-type", "application/json".into()));
             let mut frame = Vec::new();
             // Fails for headers that are too long only.
