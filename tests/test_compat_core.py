@@ -240,6 +240,7 @@ def test_settings_act_when_they_are_assigned(server: MockServer, monkeypatch: py
     monkeypatch.setattr(litellm, "api_base", f"{server.url}/v1")
     monkeypatch.setattr(litellm, "api_key", "sk-set")
     monkeypatch.setattr(litellm, "headers", {"x-team": "search"})
+    monkeypatch.setattr(litellm, "api_version", "2024-10-21")
     litellm.completion("openai/gpt-4o-mini", HI)
     (request,) = server.requests
     assert request.headers["authorization"] == "Bearer sk-set"
@@ -287,7 +288,7 @@ def test_callbacks(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert recorder.seen == [("pre", "gpt-4o-mini"), ("success", "Hello", 4)]
     assert functions == [response]
     recorder.seen.clear()
-    list(litellm.completion("openai/gpt-4o-mini", HI, stream=True, stream_options={"include_usage": True}, **given))
+    list(litellm.completion("openai/gpt-4o-mini", HI, stream=True, **given))
     assert [kind for kind, *_ in recorder.seen][-1] == "success"
     assert ("chunk", "Hello") in recorder.seen
     assert recorder.seen[-1] == ("success", "Hello", 4)
@@ -465,3 +466,37 @@ print(litellm.completion("gpt-4o", [], mock_response="hello").choices[0].message
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "hello True\n", done.stderr
+
+
+def test_every_name_of_the_table() -> None:
+    from ritellm.compat import _surface
+
+    for home, _, names in _surface._TABLE:
+        module = ritellm.compat._finder.module(home)
+        for name in names.split():
+            assert hasattr(module, name), (home, name)
+
+
+def test_a_pickle_names_what_dspy_allows(server: MockServer) -> None:
+    """DSPy's disk cache reads classes of `litellm.types` and `openai.types` only, besides plain ones."""
+    import io
+
+    modules: set[str] = set()
+
+    class Noting(pickle.Unpickler):
+        def find_class(self, module_name: str, global_name: str) -> Any:
+            modules.add(module_name)
+            return super().find_class(module_name, global_name)
+
+    call = {"name": "f", "arguments": {}}
+    server.reply("Hello", tool_calls=[call], usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3})
+    answers = [
+        litellm.completion("openai/gpt-4o", HI, **at(server)),
+        litellm.text_completion("Hi", "openai/gpt-4o", **at(server)),
+        litellm.embedding("openai/e", ["a"], **at(server)),
+        litellm.responses("Hi", "openai/gpt-4o", **at(server)),
+        litellm.completion("anthropic/claude-sonnet-4-5", HI, **{**at(server), "api_base": server.url}),
+    ]
+    for answer in answers:
+        Noting(io.BytesIO(pickle.dumps(answer))).load()
+    assert {module for module in modules if not module.startswith(("litellm.types.", "openai.types."))} <= {"builtins"}

@@ -31,6 +31,8 @@ _SHARED = "timeout temperature top_p n stream stream_options stop"
 #: The arguments of `completion` after the first two, by their place, and those of `acompletion`.
 ORDER = tuple(f"{_SHARED} max_completion_tokens max_tokens modalities prediction audio presence_penalty".split())
 ASYNC_ORDER = tuple(f"functions function_call {_SHARED} max_tokens max_completion_tokens modalities".split())
+#: Providers whose API has versions; LiteLLM ignores that of others.
+_VERSIONED = frozenset({"azure", "azure_text"})
 #: `litellm`'s variables with keys, by LiteLLM's name of the provider.
 _KEYS = {
     "openai": "openai_key",
@@ -86,7 +88,7 @@ def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.T
         # A host that needs a key says so itself.
         params["api_key"] = "none"
     version = get("api_version") or settings["api_version"]
-    if version:
+    if version and target.provider in _VERSIONED:
         params["api_version"] = version
     timeout = get("timeout")
     if timeout is None:

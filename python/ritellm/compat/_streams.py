@@ -157,10 +157,22 @@ class CustomStreamWrapper:
         call = self._call
         if call is None or not call.wants_response:
             return
-        response = stream_chunk_builder(self.chunks, call.messages, usage=self._usage)
+        response = self._response(call)
         if response is not None:
             call.succeeded(response)
             self._hidden_params["response_cost"] = call.cost_of(response)
+
+    def _response(self, call: Any) -> Any:
+        """Returns the response that the stream makes."""
+        built = getattr(self.completion_stream, "completion", None)
+        if not isinstance(built, dict):
+            return stream_chunk_builder(self.chunks, call.messages, usage=self._usage)
+        # The core has it already, with the numbers of tokens that the caller did not ask for.
+        made = _fill.response_of(built)
+        if built.get("usage") is None:
+            made.__pydantic_extra__["usage"] = _counted(built, call.messages)
+        made._hidden_params = {**self._hidden_params}
+        return made
 
     def _failed(self, error: BaseException) -> BaseException:
         if self._call is not None:
