@@ -67,3 +67,34 @@ def test_a_picture_is_one_of_openais() -> None:
         "url": image.url,
         "provider_specific_fields": None,
     }
+
+
+def test_a_list_of_models_is_a_call_of_each() -> None:
+    """As dspy passes a saved one on."""
+    models = [
+        {"model_name": "a", "litellm_params": {"model": "openai/gpt-4o", "mock_response": "first"}},
+        {"model_name": "b", "litellm_params": {"model": "openai/gpt-4o", "mock_response": "other"}},
+    ]
+    assert litellm.completion("a", HI, model_list=models).choices[0].message.content == "first"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "document", "source": {"type": "url", "url": "https://example.com/a.pdf"}},
+        {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
+        {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+    ],
+)
+def test_parts_of_unknown_size_are_not_counted_as_nothing(part: dict[str, Any]) -> None:
+    """curator estimates them itself when it gets a ValueError."""
+    with pytest.raises(ValueError, match="Invalid content item type"):
+        litellm.token_counter("anthropic/claude-sonnet-4-6", messages=[{"role": "user", "content": [part]}])
+
+
+@pytest.mark.parametrize("name", ["Usage", "Message", "Choices", "Delta", "Function", "ChatCompletionMessageToolCall"])
+def test_types_that_are_filled_can_be_built_before(name: str) -> None:
+    """pydantic before 2.13 needs it: `_fill._complete`."""
+    kind = getattr(litellm.types.utils, name)
+    kind.model_rebuild()
+    assert kind.__pydantic_complete__

@@ -269,6 +269,13 @@ class ChatCall(Call):
 def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
     """Makes a chat completion call, and others in its place if it fails and they are named."""
     try:
+        if kwargs.get("model_list"):
+            # By the module's name, which programs patch.
+            deployments = [item["litellm_params"] for item in kwargs["model_list"] if item["model_name"] == model]
+            others = {name: value for name, value in kwargs.items() if name != "model_list"}
+            return _finder.module("litellm").batch_completion_models(
+                messages=messages, deployments=deployments, **others
+            )
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 

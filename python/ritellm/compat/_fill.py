@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pydantic
+
 from ritellm.compat._plain import plain
 from ritellm.compat._settings import map_finish_reason
 from ritellm.compat._types import (
@@ -39,6 +41,31 @@ def make(kind: Any, members: dict[str, Any], extra: Any, present: set[str], priv
     _set(made, "__pydantic_private__", private)
     return made
 
+
+def _complete() -> None:
+    """Builds the serializers of the types that are made here, which `make` does not, where pydantic needs that.
+
+    They are built when they are first used (``defer_build``). Before 2.13 the serializer of another model, of a program's own too,
+    raises "'MockValSer' object cannot be converted" for a value whose type's is not there yet. It takes some 10 ms in all.
+    """
+    if tuple(int(part) for part in pydantic.VERSION.split(".")[:2]) < (2, 13):
+        for kind in (
+            Function,
+            FunctionCall,
+            ChatCompletionMessageToolCall,
+            ChatCompletionDeltaToolCall,
+            CompletionTokensDetailsWrapper,
+            PromptTokensDetailsWrapper,
+            Usage,
+            Message,
+            Delta,
+            Choices,
+            StreamingChoices,
+        ):
+            kind.model_rebuild()
+
+
+_complete()
 
 _MESSAGE = frozenset({"content", "role", "tool_calls", "function_call"})
 _MESSAGE_FIELDS = frozenset(Message.model_fields)

@@ -150,6 +150,8 @@ def _of_part(part: Any, length: _Length, usual_image: bool, otherwise: int | Non
     if kind == "tool_reference":
         return length(str(part.get("tool_name") or ""))
     if kind in ("tool_use", "tool_result", "search_result", "document", "file", "server_tool_use"):
+        if kind == "document" and member(part.get("source") or {}, "url"):
+            raise ValueError("Invalid content item type: document at a URL, whose number of tokens is not known.")
         # Whatever has a text in it counts; media do not.
         count = 0
         for name, value in part.items():
@@ -162,8 +164,6 @@ def _of_part(part: Any, length: _Length, usual_image: bool, otherwise: int | Non
             elif name == "input":
                 count += length(str(value))
         return count
-    if kind in ("input_audio", "video_url", "audio_url"):
-        return 0
     raise ValueError(f"Invalid content item type: {kind}.")
 
 
