@@ -73,6 +73,8 @@ class TestRecords:
         assert 0 < record.attempts[0].latency <= record.total < 60 and record.waited == 0
         assert (record.tags, record.parameters) == ({"team": "b"}, {"temperature": 0.5})
         assert record.first_chunk is None and record.row is None
+        assert (response.meta.total, response.meta.waited) == (response.meta.latency, 0) and record.total > 0
+        assert response.meta.total <= record.total
         assert repr(record).startswith("<CallRecord chat openai/gpt-4o-mini success, 0.")
 
     def test_content_only_if_asked_for(self, call: Call, at_openai: Server, client: Client) -> None:
@@ -135,6 +137,13 @@ class TestRecords:
         assert (record.outcome, record.stream, record.finish_reasons) == ("success", True, ["stop"])
         assert record.chunks == len(chunks) and record.usage is not None and record.usage == stream.meta.usage
         assert record.first_chunk is not None and 0 < record.first_chunk <= record.total
+        # The stream's own metadata have the same figures.
+        times = (record.total, record.waited, record.first_chunk, record.chunks, record.between_chunks)
+        meta = stream.meta
+        assert (meta.waited, meta.first_chunk, meta.chunks) == times[1:4]
+        assert meta.total <= record.total and meta.between_chunks == pytest.approx(
+            (meta.total - meta.first_chunk) / (meta.chunks - 1), abs=1e-8
+        )
         assert record.between_chunks is not None and record.output.choices[0].message.content == "Hello!"
 
     def test_a_stream_without_usage_has_none(self, read: Call, at_openai: Server, client: Client) -> None:

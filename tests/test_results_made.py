@@ -129,6 +129,13 @@ class TestMeta:
         meta = Meta()
         assert (meta.provider, meta.model, meta.status_code, meta.headers, meta.request_id) == ("", "", 200, {}, None)
         assert (meta.retries, meta.latency, meta.dropped_params, meta.usage, meta.cost) == (0, 0.0, [], None, None)
+        assert (meta.total, meta.waited, meta.first_chunk, meta.chunks, meta.between_chunks) == (
+            0.0,
+            0.0,
+            None,
+            0,
+            None,
+        )
         assert (meta.structured_output, meta.validation_retries) == (None, 0)
 
     def test_everything(self) -> None:
@@ -141,11 +148,16 @@ class TestMeta:
             "latency": 0.5,
             "dropped_params": ["seed"],
             "cost": 0.25,
+            "total": 2.5,
+            "waited": 0.125,
+            "first_chunk": 0.5,
+            "chunks": 5,
             "structured_output": "tool",
             "validation_retries": 1,
         }
         meta = Meta(**given, usage={"input": 3}, attempts=[{"number": 1, "outcome": "failed"}])
         assert {name: getattr(meta, name) for name in given} == given
+        assert meta.between_chunks == 0.5
         assert meta.request_id == "req_1" and meta.usage["input"] == 3 and meta.usage["output"] == 0
         assert [(one.number, one.outcome) for one in meta.attempts] == [(1, "failed")]
         as_json = json.loads(json.dumps(meta.to_dict()))
@@ -160,7 +172,8 @@ class TestMeta:
             ({"status_code": "200"}, "status_code is of type str: an int would be right"),
             ({"latency": "x"}, "latency is of type str"),
             ({"headers": [1]}, "headers is of type list: a dict of str to str would be right"),
-            ({"attempts": [{"outcome": "lost"}]}, "attempts, usage or cost are not as a Meta has them"),
+            ({"attempts": [{"outcome": "lost"}]}, "attempts, usage, cost or times are not as a Meta has them"),
+            ({"chunks": -1}, "times are not as a Meta has them"),
             ({"request_id": "a\nb"}, "a text of one line"),
             ({"cost": object()}, r"Meta\[.cost.\]"),
         ],

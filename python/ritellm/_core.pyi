@@ -723,6 +723,10 @@ class Meta:
         attempts: Sequence[Mapping[str, Any]] | None = None,
         usage: Mapping[str, int] | None = None,
         cost: float | None = None,
+        total: float | None = None,
+        waited: float | None = None,
+        first_chunk: float | None = None,
+        chunks: int = 0,
         structured_output: str | None = None,
         validation_retries: int = 0,
     ) -> Self: ...
@@ -781,6 +785,29 @@ class Meta:
 
         Of a call with more than 64 attempts, the first and last 32 are listed.
         """
+
+    @property
+    def total(self) -> float:
+        """Seconds from the call to the end of the response.
+
+        Of a stream, until its end is recorded, those to its start: streams of clients with a hook or a catalog are recorded.
+        """
+
+    @property
+    def waited(self) -> float:
+        """Seconds of it that the call waited for limits, ``max_in_flight`` or a connection."""
+
+    @property
+    def first_chunk(self) -> float | None:
+        """Seconds from the call to the first chunk of a stream; `None` of one that is not recorded."""
+
+    @property
+    def chunks(self) -> int:
+        """The number of chunks of a stream; 0 of one that is not recorded."""
+
+    @property
+    def between_chunks(self) -> float | None:
+        """Seconds between two chunks on average; `None` of a stream that is not over, or not recorded."""
 
     @property
     def structured_output(self) -> str | None:

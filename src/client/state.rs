@@ -308,6 +308,12 @@ impl<'a> CallState<'a> {
         error.retries = self.retry.retries;
         if error.record.is_none() {
             error.record = self.record.clone();
+            // Also of a call that was never admitted.
+            let waited = self.admission.waited();
+            if error.record.is_none() && !waited.is_zero() {
+                let total = self.deadline.elapsed();
+                error.record = Some(Box::new(CallRecord { waited, total, ..CallRecord::default() }));
+            }
         }
         error.provider.get_or_insert_with(|| call.deployment.provider.row().name.to_owned());
         error.model = Some(call.deployment.model.to_string());

@@ -282,6 +282,8 @@ impl<'a> Stream<'a> {
         let record = self.meta.record.get_or_insert_default();
         if !chunks.is_empty() && record.first_chunk.is_none() {
             record.first_chunk = Some(self.state.deadline.elapsed());
+            let told = self.decoder.usage_so_far();
+            record.first_usage = told.and_then(|chunk| Usage::of_chunk(self.call.request.operation, &chunk));
         }
         let shown = chunks.iter().filter(|(_, is_shown)| *is_shown).count();
         record.chunks = record.chunks.saturating_add(shown as u32);

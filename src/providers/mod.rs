@@ -224,6 +224,12 @@ pub trait StreamDecoder: Send {
         true
     }
 
+    /// Returns a chunk with the usage that the stream has told before its end, if it has: that of the prompt, as a rule. It is
+    /// for the record of a stream that does not reach its end.
+    fn usage_so_far(&self) -> Option<Bytes> {
+        None
+    }
+
     /// Returns true if the stream has announced its end, so that the end of its body need not be awaited.
     fn is_done(&self) -> bool;
 

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use super::errors::{argument, unencodable, wrong};
 use super::intern::intern;
 use super::json::encode;
-use super::record::{attempts, headers, json, object};
+use super::record::{attempts, headers, json, object, seconds};
 use super::values;
 use crate::types::answer;
 use crate::types::http::Headers;
@@ -34,6 +34,10 @@ impl Meta {
     /// Returns a copy of the core's metadata.
     pub fn core(&self) -> answer::Meta {
         self.meta.clone()
+    }
+
+    fn record(&self) -> Option<&CallRecord> {
+        self.meta.record.as_deref()
     }
 
     fn shown_headers(&self) -> &Headers {
@@ -160,7 +164,7 @@ impl Meta {
     #[getter]
     fn usage<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let none = self.meta.cached.then(Usage::default);
-        let usage = self.meta.record.as_ref().and_then(|record| record.usage).or(none);
+        let usage = self.record().and_then(|record| record.usage).or(none);
         usage.map(|usage| object(py, &usage)).transpose()
     }
 
@@ -168,27 +172,53 @@ impl Meta {
     #[getter]
     fn cost<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let none = self.meta.cached.then_some(0.0);
-        self.meta
-            .record
-            .as_ref()
-            .and_then(|record| record.cost)
-            .or(none)
-            .map(|cost| values::float(py, cost))
-            .transpose()
+        let cost = self.record().and_then(|record| record.cost).or(none);
+        cost.map(|cost| values::float(py, cost)).transpose()
+    }
+
+    /// Seconds from the call to the end of the answer or, once a stream that is recorded is over, of the stream.
+    #[getter]
+    fn total<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let recorded = self.record().map(|record| record.total).unwrap_or_default();
+        values::float(py, recorded.max(self.meta.latency).as_secs_f64())
+    }
+
+    /// Seconds that the call waited for admission.
+    #[getter]
+    fn waited<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        values::float(py, self.record().map(|record| record.waited).unwrap_or_default().as_secs_f64())
+    }
+
+    /// Seconds from the call to the first chunk, of a stream that is recorded.
+    #[getter]
+    fn first_chunk<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        seconds(py, self.record().and_then(|record| record.first_chunk))
+    }
+
+    /// Number of chunks that have come, of a stream that is recorded.
+    #[getter]
+    fn chunks(&self) -> u32 {
+        self.record().map_or(0, |record| record.chunks)
+    }
+
+    /// Seconds between two chunks on average, of a stream that is recorded and over.
+    #[getter]
+    fn between_chunks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        seconds(py, self.record().and_then(CallRecord::between_chunks))
     }
 
     /// Form in which structured output was asked for: ``"json_schema"``, ``"tool"``, ``"json_object"`` or ``"prompt"``; ``None``
     /// for a call without a type or a JSON schema as ``response_format``.
     #[getter]
     fn structured_output<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
-        let form = self.meta.record.as_ref().and_then(|record| record.structured_output.as_deref());
+        let form = self.record().and_then(|record| record.structured_output.as_deref());
         form.map(|form| values::string(py, form)).transpose()
     }
 
     /// Number of times that the model was asked again because its answer did not fit the schema.
     #[getter]
     fn validation_retries(&self) -> u32 {
-        self.meta.record.as_ref().map_or(0, |record| record.validation_retries)
+        self.record().map_or(0, |record| record.validation_retries)
     }
 
     /// Returns a text with the secrets that were sent with the call replaced by asterisks.
@@ -237,7 +267,17 @@ impl Meta {
 const PLAIN: [&str; 8] =
     ["provider", "model", "status_code", "headers", "retries", "latency", "dropped_params", "cached"];
 /// Names of the members that are in it.
-const RECORDED: [&str; 5] = ["attempts", "usage", "cost", "structured_output", "validation_retries"];
+const RECORDED: [&str; 9] = [
+    "attempts",
+    "usage",
+    "cost",
+    "total",
+    "waited",
+    "first_chunk",
+    "chunks",
+    "structured_output",
+    "validation_retries",
+];
 
 /// Reads a member that is given; the default if it is not.
 fn read<'py, T>(name: &str, value: Option<Bound<'py, PyAny>>, right: &str) -> PyResult<T>
@@ -293,5 +333,5 @@ fn record_of(given: &Bound<'_, PyDict>) -> PyResult<Option<Box<CallRecord>>> {
     let record = serde_json::from_slice(&json);
     record
         .map(Some)
-        .map_err(|error| argument(py, format!("attempts, usage or cost are not as a Meta has them: {error}")))
+        .map_err(|error| argument(py, format!("attempts, usage, cost or times are not as a Meta has them: {error}")))
 }

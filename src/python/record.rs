@@ -1,5 +1,7 @@
 //! Header fields and records as Python objects: for `meta` and for exceptions.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -33,6 +35,15 @@ pub(super) fn headers<'py>(py: Python<'py>, headers: &Headers) -> PyResult<Bound
 /// `MemoryError`.
 pub(super) fn attempts<'py>(py: Python<'py>, attempts: &[AttemptRecord]) -> PyResult<Bound<'py, PyAny>> {
     object(py, attempts)
+}
+
+/// Makes a `float` of a time, in seconds.
+///
+/// # Errors
+///
+/// `MemoryError`.
+pub(super) fn seconds<'py>(py: Python<'py>, time: Option<Duration>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    time.map(|time| values::float(py, time.as_secs_f64())).transpose()
 }
 
 /// Makes the Python object of what serde can write as JSON.

@@ -527,11 +527,12 @@ impl<'a> Driver<'a> {
         meta.retries = record.retries;
         meta.latency = self.started.elapsed();
         // What the answer itself told.
-        let CallRecord { usage, cost, structured_output, first_chunk, chunks, .. } =
+        let CallRecord { usage, cost, structured_output, first_chunk, first_usage, chunks, .. } =
             meta.record.take().map_or_else(Default::default, |own| *own);
         let before = self.begun.get(id).map(|begun| begun.saturating_duration_since(self.started)).unwrap_or_default();
         let first_chunk = first_chunk.map(|own| own + before);
-        meta.record = Some(Box::new(CallRecord { usage, cost, structured_output, first_chunk, chunks, ..record }));
+        let own = CallRecord { usage, cost, structured_output, first_chunk, first_usage, chunks, ..record };
+        meta.record = Some(Box::new(own));
     }
 
     /// Returns the record of the call: its attempts, `answered` among them, and the deployments that were passed over.

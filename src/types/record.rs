@@ -95,6 +95,9 @@ pub struct CallRecord {
     pub waited: Duration,
     /// Usage, if the answer told it.
     pub usage: Option<Usage>,
+    /// Usage that a recorded stream told with its first chunk: the prompt's, for one that does not reach its end.
+    #[serde(skip)]
+    pub first_usage: Option<Usage>,
     /// Cost in US dollars, if the prices of all tokens are known.
     pub cost: Option<f64>,
     /// Number of times that the request was repeated.

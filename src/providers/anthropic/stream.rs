@@ -286,13 +286,19 @@ impl AnthropicChunks {
     }
 
     fn send_usage(&mut self, chunks: &mut Vec<Bytes>) {
+        if let Some(chunk) = self.usage_json() {
+            self.usage_chunk = Some(chunk.clone());
+            chunks.push(chunk);
+        }
+    }
+
+    /// Returns a chunk with the usage so far, if any was told.
+    fn usage_json(&self) -> Option<Bytes> {
         if self.usage.0.is_empty() {
-            return;
+            return None;
         }
         let json = self.usage.json();
-        let chunk = Completion { usage: Some(usage(&json).counts), ..self.chunk() }.to_json();
-        self.usage_chunk = Some(chunk.clone());
-        chunks.push(chunk);
+        Some(Completion { usage: Some(usage(&json).counts), ..self.chunk() }.to_json())
     }
 }
 
@@ -388,6 +394,10 @@ impl StreamDecoder for AnthropicChunks {
 
     fn is_shown(&self, chunk: &[u8]) -> bool {
         self.show_usage || self.usage_chunk.as_deref() != Some(chunk)
+    }
+
+    fn usage_so_far(&self) -> Option<Bytes> {
+        self.usage_json()
     }
 
     fn is_done(&self) -> bool {

@@ -78,9 +78,7 @@ impl StreamDecoder for GeminiChunks {
         if self.reader.is_finished() {
             // After the finish reason, each event emits the usage that it brings.
             self.last = None;
-            if let Some(usage) = self.reader.usage() {
-                chunks.push(Completion { usage: Some(usage), ..self.reader.envelope(completion::CHUNK) }.to_json());
-            }
+            chunks.extend(self.usage_so_far());
         }
         Ok(())
     }
@@ -88,6 +86,11 @@ impl StreamDecoder for GeminiChunks {
     fn is_shown(&self, chunk: &[u8]) -> bool {
         // The first `choices` with unescaped quotes is the chunk's own member: id and model come before it, as strings.
         self.show_usage || CHOICES.find(chunk).is_none_or(|start| chunk.get(start + 11) != Some(&b']'))
+    }
+
+    fn usage_so_far(&self) -> Option<Bytes> {
+        let usage = self.reader.usage()?;
+        Some(Completion { usage: Some(usage), ..self.reader.envelope(completion::CHUNK) }.to_json())
     }
 
     fn is_done(&self) -> bool {

@@ -110,6 +110,10 @@ impl StreamDecoder for NormalisedCalls {
         self.decoder.is_shown(chunk)
     }
 
+    fn usage_so_far(&self) -> Option<Bytes> {
+        self.decoder.usage_so_far()
+    }
+
     fn is_done(&self) -> bool {
         self.decoder.is_done()
     }

@@ -123,15 +123,21 @@ impl EndedStream {
         let mut facts = Facts::of_meta(&self.meta, outcome);
         if let Some((error, record)) = &self.error {
             let of_error = Facts::of_error(py, asked, error, record.as_deref(), outcome);
-            let CallRecord { first_chunk, chunks, usage, cost, .. } = facts.record;
+            let CallRecord { first_chunk, chunks, usage, first_usage, cost, .. } = facts.record;
             let failed = of_error.record;
-            facts.record = CallRecord { first_chunk, chunks, usage: failed.usage.or(usage), cost, ..failed };
+            let usage = failed.usage.or(usage);
+            facts.record = CallRecord { first_chunk, chunks, usage, first_usage, cost, ..failed };
         }
         if facts.record.usage.is_none()
             && outcome != "success"
             && matches!(asked.operation.spec().streaming, Streaming::Chunks | Streaming::Events)
         {
-            let usage = usage_so_far(asked.operation, params, &self.completion);
+            let estimate = usage_so_far(asked.operation, params, &self.completion);
+            let usage = match facts.record.first_usage {
+                // What the prompt used was told; what was written since then was not.
+                Some(told) => Usage { output: estimate.output, reasoning: 0, audio_output: 0, ..told },
+                None => estimate,
+            };
             facts.record.usage = Some(usage);
             facts.record.cost = asked.cost(&facts.provider, &facts.provider_model, &usage);
             facts.is_estimated = true;

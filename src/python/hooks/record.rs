@@ -201,11 +201,6 @@ impl Drop for Record {
     }
 }
 
-/// Returns seconds as a `float`.
-fn seconds(py: Python<'_>, time: Option<Duration>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    time.map(|time| values::float(py, time.as_secs_f64())).transpose()
-}
-
 fn text<'py>(py: Python<'py>, text: Option<&str>) -> PyResult<Option<Bound<'py, PyString>>> {
     text.filter(|text| !text.is_empty()).map(|text| values::string(py, text)).transpose()
 }
@@ -325,7 +320,7 @@ impl Record {
     /// Seconds from the call to the first chunk of a stream.
     #[getter]
     fn first_chunk<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        seconds(py, self.facts(py).record.first_chunk)
+        record::seconds(py, self.facts(py).record.first_chunk)
     }
 
     /// Number of chunks that came.
@@ -337,7 +332,7 @@ impl Record {
     /// Seconds between two chunks, on average.
     #[getter]
     fn between_chunks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        seconds(py, self.facts(py).record.between_chunks())
+        record::seconds(py, self.facts(py).record.between_chunks())
     }
 
     /// Numbers of tokens in classes that do not overlap.
