@@ -260,10 +260,10 @@ class TestGarbage:
         def begin() -> Any:
             def hook(record: CallRecord) -> None:
                 # A function that the collector has cleared has no globals, and its closure is empty.
-                seen.append((MODEL, record.model, client.is_closed))
+                seen.append((MODEL, record.model, own.is_closed))
 
-            client = Client(on_call=hook)
-            return client.acompletion(MODEL, MESSAGES)
+            own = Client(on_call=hook)
+            return own.acompletion(MODEL, MESSAGES)
 
         task = asyncio.ensure_future(begin())
         while not at_openai.requests:
@@ -326,9 +326,8 @@ class TestWaiting:
 
         client.on_call(hook)
         await asyncio.gather(client.acompletion(MODEL, MESSAGES), client.acompletion(MODEL, MESSAGES))
-        async with asyncio.timeout(20):
-            while len(told) < 2:
-                await asyncio.sleep(0)
+        while len(told) < 2:
+            await asyncio.sleep(0)
         assert told == [True, True]
 
     async def test_aflush_waits_for_a_call_that_has_just_ended(self, at_openai: Server, client: Client) -> None:
@@ -354,9 +353,15 @@ class TestWaiting:
         client.on_call(hook)
         client.completion(MODEL, MESSAGES)
         # By this clock the first wait takes 30 s of 50, and nothing is left for the last ones.
-        clock, rests = iter(range(0, 1000, 30)), []
+        clock = iter(range(0, 1000, 30))
+        rests: list[float] = []
+
+        def flush_hooks(rest: float) -> bool:
+            rests.append(rest)
+            return True
+
         monkeypatch.setattr(_hooks, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
-        monkeypatch.setattr(_hooks, "_core", SimpleNamespace(flush_hooks=lambda rest: rests.append(rest) or True))
+        monkeypatch.setattr(_hooks, "_core", SimpleNamespace(flush_hooks=flush_hooks))
         try:
             assert not _hooks.flush(50) and rests == [20]
         finally:
@@ -399,7 +404,7 @@ class TestThreads:
 
         client.on_call(hook)
         with monkeypatch.context() as patch:
-            patch.setattr(_hooks.threading.Thread, "start", refused)
+            patch.setattr(threading.Thread, "start", refused)
             client.completion(MODEL, MESSAGES)
             with pytest.raises(RuntimeError, match="can't start"):
                 _hooks.ensure_thread()
@@ -428,7 +433,11 @@ class TestThreads:
         def key() -> str:
             raise Own
 
-        client = Client(api_key=key, on_call=lambda record: (kept.append(record), told.append(record.status_code)))
+        def hook(record: CallRecord) -> None:
+            kept.append(record)
+            told.append(record.status_code)
+
+        client = Client(api_key=key, on_call=hook)
         with pytest.raises(Own):
             client.completion(MODEL, MESSAGES)
         assert told == [True, 418] and client.stats()["hooks"]["failed"] == 0

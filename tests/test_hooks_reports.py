@@ -44,7 +44,7 @@ CACHED = {"input_tokens": 5, "cache_read_input_tokens": 128_955, "cache_creation
 
 def message_events(usage: Any, output: int, text: str = "Hello") -> list[bytes]:
     start = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": []}
-    told = [
+    told: list[Any] = [
         {"type": "message_start", "message": {**start, "usage": {**usage, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
@@ -145,8 +145,8 @@ class TestUsage:
     def test_the_first_and_the_last_event_tell_parts_of_it(self, at_openai: Server, ended: str) -> None:
         """0, or what the first event told is lost where a stream breaks: DataDog/dd-trace-py#18772, BerriAI/litellm#39589."""
         pieces = message_events(CACHED, 40, "x" * 80)
-        rest: list[Any] = {"end": pieces[3:], "left": [Gate()], "broken": [Close()]}[ended]
-        at_openai.answer(stream_of(*pieces[:3], *rest))
+        rests: dict[str, list[Any]] = {"end": pieces[3:], "left": [Gate()], "broken": [Close()]}
+        at_openai.answer(stream_of(*pieces[:3], *rests[ended]))
         records: Records = []
         client = Client(base_url=at_openai.url, api_key="k", on_call=records.append, max_retries=0)
         stream = client.completion(ANTHROPIC, MESSAGES, stream=True, max_tokens=100)
@@ -215,12 +215,13 @@ class TestTelemetry:
     def test_cached_input_counts_once(self, at_openai: Server, stream: bool) -> None:
         """langfuse/langfuse#12306, #10592: the conventions' input is the whole, of which the cached is a part."""
         usage = {**CACHED, "output_tokens": 40}
-        body = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "stop_reason": "end_turn"}
+        body: dict[str, Any] = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude"}
+        body |= {"stop_reason": "end_turn"}
         body |= {"content": [{"type": "text", "text": "Hello"}], "usage": usage}
         at_openai.answer(stream_of(*message_events(CACHED, 40)) if stream else Answer(body=json.dumps(body).encode()))
         telemetry = Telemetry()
         client = Client(base_url=at_openai.url, api_key="k")
-        answer = client.completion(ANTHROPIC, MESSAGES, stream=stream, max_tokens=9)  # type: ignore[call-overload]
+        answer = client.completion(ANTHROPIC, MESSAGES, stream=stream, max_tokens=9)
         list(answer)
         attributes = telemetry.spans()["chat claude-sonnet-4-5"].attributes
         assert attributes["gen_ai.usage.input_tokens"] == 5 + 128_955 + 1_253

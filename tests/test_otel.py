@@ -192,6 +192,7 @@ def test_content_where_it_is_switched_on(call: Call, at_openai: Server, telemetr
     called = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
     whole = completion_of(None)
     whole["choices"][0]["message"]["tool_calls"] = called
+    whole["choices"][0]["finish_reason"] = "tool_calls"
     at_openai.answer(Answer(body=dumped(whole)))
     telemetry.instrument(content="span event")
     history = [*MESSAGES, {"role": "tool", "tool_call_id": "c0", "content": "42"}]
@@ -207,6 +208,8 @@ def test_content_where_it_is_switched_on(call: Call, at_openai: Server, telemetr
     ]
     (answered,) = json.loads(span.attributes["gen_ai.output.messages"])
     assert answered["parts"] == [{"type": "tool_call", "id": "c1", "name": "f", "arguments": {"a": 1}}]
+    # The reason by the conventions' name.
+    assert answered["finish_reason"] == "tool_call"
     assert logged.log_record.attributes["gen_ai.input.messages"][0]["role"] == "user"
     telemetry.exporter.clear()
     telemetry.instrument(content=False)

@@ -62,6 +62,15 @@ _PARTS = {
     "gen_ai.usage.audio.output_tokens": ("audio_output",),
     "gen_ai.usage.image.input_tokens": ("image_input",),
 }
+#: Reasons in the messages, by those of chat completions and of responses.
+_REASONS = {
+    "tool_calls": "tool_call",
+    "function_call": "tool_call",
+    "completed": "stop",
+    "max_output_tokens": "length",
+    "incomplete": "length",
+    "failed": "error",
+}
 _INPUT = ("input", "cached_read", "cache_write", "cache_write_hour", "audio_input", "image_input")
 _OUTPUT = ("output", "reasoning", "audio_output")
 
@@ -346,14 +355,21 @@ def _messages(record: _core.CallRecord) -> dict[str, Any]:
     answered = record.output
     if isinstance(answered, dict) and record.operation == "chat":
         found["gen_ai.output.messages"] = [
-            {**_message(choice.get("message") or {}), "finish_reason": choice.get("finish_reason") or "error"}
+            {**_message(choice.get("message") or {}), "finish_reason": _reason(choice.get("finish_reason"))}
             for choice in answered.get("choices") or []
         ]
     elif isinstance(answered, dict) and record.operation == "responses":
         parts = [part for item in answered.get("output") or [] for part in _message(item)["parts"]]
-        reason = (record.finish_reasons or ["error"])[0]
+        reason = _reason(next(iter(record.finish_reasons), None))
+        if reason == "stop" and any(part["type"] == "tool_call" for part in parts):
+            reason = "tool_call"
         found["gen_ai.output.messages"] = [{"role": "assistant", "parts": parts, "finish_reason": reason}]
     return found
+
+
+def _reason(reason: str | None) -> str:
+    """Returns the conventions' name of a finish reason; a reason that did not come is an error."""
+    return _REASONS.get(reason, reason) if reason else "error"
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
