@@ -1,4 +1,4 @@
-"""The names in docs/compat.md are those of the table. ``UPDATE_DOCS=1`` writes them."""
+"""The names in docs/compat.md are those of the tables. ``UPDATE_DOCS=1`` writes them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from ritellm.compat import _surface
+from ritellm.compat import _check, _settings, _surface
 
 PAGE = Path(__file__).parents[1] / "docs" / "compat.md"
 BLOCK = re.compile(r"(<!-- names: made by tests/test_compat_docs.py -->\n).*?(<!-- end of names -->)", re.DOTALL)
@@ -30,3 +30,25 @@ def test_the_names_of_the_page() -> None:
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(text.replace(found[0], written))
     assert found[0] == written, "UPDATE_DOCS=1 pytest tests/test_compat_docs.py writes it"
+
+
+DIFFERENT = re.compile(
+    r"(<!-- different: made by tests/test_compat_docs.py -->\n).*?(<!-- end of different -->)", re.DOTALL
+)
+
+
+def test_the_names_that_do_something_else() -> None:
+    text = PAGE.read_text()
+    found = DIFFERENT.search(text)
+    assert found is not None
+    rows = "".join(f"| `{name}` | {note} |\n" for name, note in sorted(_check.DIFFERENT.items()))
+    written = f"{found[1]}| name of `litellm` | here |\n|---|---|\n{rows}{found[2]}"
+    if os.environ.get("UPDATE_DOCS"):
+        PAGE.write_text(text.replace(found[0], written))
+    assert found[0] == written, "UPDATE_DOCS=1 pytest tests/test_compat_docs.py writes it"
+
+
+def test_they_are_names_of_the_layer() -> None:
+    known = {name for _, _, names in _surface._TABLE for name in names.split()} | set(_settings.defaults())
+    modules = {module.rsplit(".", 1)[-1] for module in _surface.MODULES}
+    assert set(_check.DIFFERENT) <= known | modules

@@ -12,6 +12,7 @@
     ritellm doctor openai                           look at what calls depend on here, and whether a provider answers
     ritellm limits --share host:prod --watch 1      show the limits that the processes of this machine share, live
     ritellm run -- aider …                          run a program that is written for LiteLLM on RiteLLM
+    ritellm compat check src/                       say what a code base uses of LiteLLM that is missing or different here
 
 Exit codes: 0 success; 1 the provider returned an error, or any other error; 2 wrong usage; 3 the key is missing, wrong or
 not allowed to do this; 4 rate limit; 5 no connection, or a timeout; 130 stopped by Ctrl-C; 141 the output was closed by
@@ -268,7 +269,37 @@ def parser() -> argparse.ArgumentParser:
     )
     run_parser.set_defaults(run=run)
     run_parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- PROGRAM ARGUMENT …", help="the program")
+
+    compat_parser = commands.add_parser(
+        "compat",
+        help="say what a code base uses of LiteLLM",
+        description="Reads Python files and says what they use of LiteLLM, and what of that RiteLLM's layer in its place "
+        "lacks or does otherwise, with file and line. Nothing is run. The exit code is 1 if something is missing.",
+    )
+    compat_parser.set_defaults(run=compat)
+    compat_parser.add_argument("action", choices=("check",), help="check")
+    compat_parser.add_argument("paths", nargs="+", metavar="PATH", help="a file, or a folder with all that is in it")
+    compat_parser.add_argument("--all", action="store_true", help="list what is the same, too")
+    compat_parser.add_argument("--json", action="store_true", help="print JSON")
     return top
+
+
+def compat(arguments: argparse.Namespace) -> int:
+    """Runs `ritellm compat check`."""
+    from .compat import _check
+
+    try:
+        uses = _check.check(arguments.paths)
+    except OSError as error:
+        return fail(str(error), EXIT_USAGE)
+    if arguments.json:
+        found = [
+            {**use._asdict(), **dict(zip(("status", "note"), _check.status_of(use.name), strict=True))} for use in uses
+        ]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print(_check.report(uses, everything=arguments.all))
+    return EXIT_ERROR if any(_check.status_of(use.name)[0] == "missing" for use in uses) else 0
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -159,6 +159,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
         "token_counter encode decode encoding create_pretrained_tokenizer create_tokenizer trim_messages",
     ),
     ("litellm.router", "_router", "Router"),
+    ("litellm.types.router", "_router_types", "Deployment LiteLLM_Params RetryPolicy AllowedFailsPolicy"),
     (
         "litellm.caching.caching",
         "_cache",
