@@ -106,20 +106,24 @@ def completion_cost(
     )  # fmt: skip
     inferred = provider
     failure: Exception | None = None
-    for name, of in candidates:
-        # As in LiteLLM, the provider that one name means is that of the next names, too.
-        inferred = inferred or _cost_names.inferred(name, None)
-        try:
-            return _cost(call, name, of if of != provider else None, provider or (inferred if failure else None))
-        except Exception as error:
-            failure = error
-    for name, _ in candidates:
-        try:
-            return _cost(call, name, None, provider)
-        except Exception:
-            continue
-    assert failure is not None
-    raise failure
+    try:
+        for name, of in candidates:
+            # As in LiteLLM, the provider that one name means is that of the next names, too.
+            inferred = inferred or _cost_names.inferred(name, None)
+            try:
+                return _cost(call, name, of if of != provider else None, provider or (inferred if failure else None))
+            except Exception as error:
+                failure = error
+        for name, _ in candidates:
+            try:
+                return _cost(call, name, None, provider)
+            except Exception:
+                continue
+        assert failure is not None
+        raise failure
+    finally:
+        # An error holds this frame, which holds the answer: both are freed at once where nothing holds the error.
+        failure = None
 
 
 def response_cost_calculator(

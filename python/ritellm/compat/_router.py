@@ -398,7 +398,7 @@ def _id(name: str, params: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _known(fallbacks: list[dict[str, list[str]]], groups: Any) -> Any:
+def _known(fallbacks: list[dict[str, list[Any]]], groups: Any) -> Any:
     """Returns fallbacks from and to groups that there are."""
     pairs = [
         {name: [to for to in names if isinstance(to, str) and to in groups and to != name]}
