@@ -1,9 +1,11 @@
 """Run a job from a file to its folder in this fresh process, and print one JSON line about it.
 
     python bulk.py --rows 100000 --concurrency 64 --url BASE_URL [--what memory]
+    python bulk.py --rows 100000 --concurrency 64
     python bulk.py --rows 10000000 --concurrency 64 --server ../target/release/mock_server --what memory
 
-The second starts the mock server itself, with answers of a few words: ten million rows leave some 12 GB in the temporary folder
+The second runs `ritellm mock` of the installed wheel beside itself, so it needs no Rust; the third the bench's own server, whose
+figures are those of the others. Both have answers of a few words: ten million rows leave some 12 GB in the temporary folder
 (`TMPDIR`), since their input, which is otherwise as large again, is compressed.
 
 `--what` says what the line's `figure` is:
@@ -52,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--concurrency", type=int, default=64)
-    address = parser.add_mutually_exclusive_group(required=True)
+    address = parser.add_mutually_exclusive_group()
     address.add_argument("--url", help="base URL, as the openai SDK takes it")
     address.add_argument("--server", type=Path, help="the mock server, which was built before")
     parser.add_argument(
@@ -63,6 +65,8 @@ def main() -> None:
         url = options.url
         if options.server:
             url = f"{stack.enter_context(native.server(options.server)).url()}/s20-d0/v1"
+        elif not url:
+            url = f"{stack.enter_context(native.wheels_server())}/v1"
         line = MEASURE[options.what](Bench(Path(folder), url, options.rows, options.concurrency))
     print(json.dumps(line), flush=True)
     os._exit(0)

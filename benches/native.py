@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -66,6 +67,18 @@ def server(program: Path) -> Iterator[Server]:
     """Runs the mock server over plain HTTP; it ends with the `with` block or this process."""
     with running([program], ("http",)) as ports:
         yield Server(ports)
+
+
+@contextmanager
+def wheels_server() -> Iterator[str]:
+    """Runs the mock server of the installed wheel, with answers of 20 characters, and yields its URL."""
+    command = (sys.executable, "-m", "ritellm", "mock", "--reply", "an answer of 20 char")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 @contextmanager

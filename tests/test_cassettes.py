@@ -19,7 +19,7 @@ from server import Answer, Gate, Reset, Server, free_port
 
 import ritellm
 from ritellm import _core
-from ritellm.testing import MockServer, cassette
+from ritellm.testing import Cassette, MockServer, cassette
 from ritellm.testing._cassette import _answer
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -206,13 +206,13 @@ class TestFailuresOfConnections:
         mock.stall(times=1)
         for _ in range(2):
             with cassette(tmp_path / "a.json"), pytest.raises(ritellm.Timeout):
-                client.completion("openai/m", MESSAGES, timeout=0.05)
+                client.completion("openai/m", MESSAGES, timeout=0.15)
         assert len(mock.requests) == 1
         (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
         assert call["response"]["failure"] == {"kind": "silence", "message": ""}
 
     def test_a_stream_that_fell_silent(self, mock: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("ritellm.testing._cassette.PATIENCE", 0.0)
+        monkeypatch.setattr("ritellm.testing._cassette.PATIENCE", 0.1)
         client = client_of(mock, max_retries=0)
         mock.reply("one two three")
         mock.stall(after_chunks=2, times=1)
@@ -331,6 +331,87 @@ def test_the_loop_can_serve_what_the_end_waits_for(tmp_path: Path) -> None:
     (call,) = json.loads((tmp_path / "a.json").read_text())["calls"]
     assert [event["data"] for event in call["response"]["events"]][1:] == ["[DONE]"]
     assert "silent" not in call["response"]
+
+
+class TestWhatOthersReported:
+    def test_many_equal_calls_at_once(self, mock: MockServer, tmp_path: Path) -> None:
+        """Each answer is played once, whatever the order."""
+        client = client_of(mock)
+
+        async def calls() -> list[str]:
+            texts = [[{"role": "user", "content": f"Hi {number % 5}"}] for number in range(40)]
+            answers = await asyncio.gather(*(client.acompletion("openai/m", messages) for messages in texts))
+            return sorted(answer.id for answer in answers)
+
+        with cassette(tmp_path / "a.json"):
+            recorded = asyncio.run(calls())
+        assert len(set(recorded)) == 40
+        with cassette(tmp_path / "a.json", mode="none") as tape:
+            assert asyncio.run(calls()) == recorded
+        assert tape.unplayed == 0
+
+    def test_a_call_that_its_program_cancels(self, mock: MockServer, tmp_path: Path) -> None:
+        """It is cancelled again, rather than answered: ruby-vcr's issue 650 has nothing of it in the file."""
+        client = client_of(mock)
+        mock.stall(times=1)
+
+        async def cancel(tape: Cassette) -> None:
+            call = asyncio.ensure_future(client.acompletion("openai/m", MESSAGES))
+            while not (tape.played or mock.requests):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+            assert not call.done()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+        for played in (0, 1):
+            with cassette(tmp_path / "a.json") as tape:
+                asyncio.run(cancel(tape))
+            assert (tape.played, tape.recorded) == (played, 1 - played)
+            mock.reset()
+
+    def test_an_answer_without_a_body(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock, max_retries=0)
+        mock.on(path="/chat/completions").reply(body=b"", times=1)
+        for _ in range(2):
+            with cassette(tmp_path / "a.json"), pytest.raises(ritellm.APIResponseValidationError, match="empty body"):
+                client.completion("openai/m", MESSAGES)
+        assert len(mock.requests) == 1
+
+    def test_a_redirect(self, mock: MockServer, tmp_path: Path) -> None:
+        """What it leads to is the answer."""
+        client = client_of(mock, max_retries=0)
+        mock.on(path="/chat/completions").reply(status=307, body=b"", headers={"location": mock.url + "/v1/moved"})
+        mock.on(path="/v1/moved").reply(body=COMPLETION)
+        for _ in range(2):
+            with cassette(tmp_path / "a.json") as tape:
+                assert said(client.completion("openai/m", MESSAGES)) == "Hi"
+        assert (tape.played, len(mock.requests)) == (1, 2)
+
+    def test_a_cassette_that_is_entered_again(self, mock: MockServer, tmp_path: Path) -> None:
+        client, tape = client_of(mock), cassette(tmp_path / "a.json")
+        for _ in range(2):
+            with tape:
+                client.completion("openai/m", MESSAGES)
+        assert (tape.played, tape.recorded, len(mock.requests)) == (1, 1, 1)
+
+    def test_an_interrupt_keeps_what_was_recorded(self, mock: MockServer, tmp_path: Path) -> None:
+        client = client_of(mock)
+        with pytest.raises(KeyboardInterrupt), cassette(tmp_path / "a.json"):
+            client.completion("openai/m", MESSAGES)
+            raise KeyboardInterrupt
+        with cassette(tmp_path / "a.json", mode="none"):
+            client.completion("openai/m", MESSAGES)
+
+    def test_a_secret_in_a_prompt_is_taken_out_of_both_sides(self, mock: MockServer, tmp_path: Path) -> None:
+        """So what is played is compared to what is asked: php-vcr's issue 503."""
+        client = client_of(mock)
+        for text in ("I am Ada, 555-0100", "I am Ada, 555-0199"):
+            with cassette(tmp_path / "a.json", redact=["Ada", re.compile(r"\d{3}-\d{4}")]):
+                client.completion("openai/m", [{"role": "user", "content": text}])
+        assert len(mock.requests) == 1
+        assert "I am ***, ***" in (tmp_path / "a.json").read_text()
 
 
 def test_a_file_that_was_edited(mock: MockServer, tmp_path: Path) -> None:
