@@ -77,6 +77,8 @@ def test_an_error(server: MockServer) -> None:
     assert str(error) == "litellm.RateLimitError: RateLimitError: OpenAIException - slow down"
     assert (error.status_code, error.llm_provider, error.model) == (429, "openai", "gpt-4o-mini")
     assert error.response.status_code == 429
+    assert error.response.headers["x-request-id"] == error.request_id
+    assert error.response.json()["message"] == error.body["message"] == "slow down"
 
 
 @pytest.mark.parametrize(
@@ -500,3 +502,37 @@ def test_a_pickle_names_what_dspy_allows(server: MockServer) -> None:
     for answer in answers:
         Noting(io.BytesIO(pickle.dumps(answer))).load()
     assert {module for module in modules if not module.startswith(("litellm.types.", "openai.types."))} <= {"builtins"}
+
+
+def test_messages_are_sent_without_nulls(server: MockServer) -> None:
+    server.reply("Hello")
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = litellm.Message(content=None, tool_calls=[call])
+    picture = [{"type": "image_url", "image_url": "https://host/a.png"}]
+    other = litellm.Message(content=None, tool_calls=[{**call, "id": "2"}])
+    messages = [message, other.model_dump(), {"role": "user", "content": picture}]
+    litellm.completion("openai/gpt-4o", messages, **at(server))
+    sent = {"role": "assistant", "tool_calls": [call]}
+    (request,) = server.requests
+    assert request.json["messages"] == [
+        sent,
+        {**sent, "tool_calls": [{**call, "id": "2"}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://host/a.png"}}]},
+    ]
+    assert messages[2]["content"] == picture and isinstance(picture[0]["image_url"], str)
+
+
+def test_signatures_and_the_version() -> None:
+    import importlib.metadata
+    import inspect
+
+    parameters = inspect.signature(litellm.completion).parameters
+    assert list(parameters)[:6] == ["model", "messages", "timeout", "temperature", "top_p", "n"]
+    assert {"tools", "response_format", "api_key", "kwargs"} <= set(parameters)
+    assert parameters["model"].default is inspect.Parameter.empty
+    assert list(inspect.signature(litellm.acompletion).parameters)[2] == "functions"
+    assert inspect.iscoroutinefunction(litellm.acompletion)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'model'"):
+        litellm.completion(messages=HI)
+    assert importlib.metadata.version("litellm") == "1.110.2"
+    assert importlib.metadata.version("ritellm") == ritellm.__version__

@@ -30,6 +30,11 @@ _DEFAULT_TIMEOUT = 6000.0
 _SHARED = "timeout temperature top_p n stream stream_options stop"
 #: The arguments of `completion` after the first two, by their place, and those of `acompletion`.
 ORDER = tuple(f"{_SHARED} max_completion_tokens max_tokens modalities prediction audio presence_penalty".split())
+#: Those that have no place.
+NAMED = """prediction audio presence_penalty frequency_penalty logit_bias user reasoning_effort verbosity response_format seed tools
+    tool_choice logprobs top_logprobs parallel_tool_calls web_search_options deployment_id extra_headers safety_identifier
+    service_tier store prompt_cache_key prompt_cache_retention functions function_call base_url api_version api_key model_list
+    thinking shared_session enable_json_schema_validation"""
 ASYNC_ORDER = tuple(f"functions function_call {_SHARED} max_tokens max_completion_tokens modalities".split())
 #: Providers whose API has versions; LiteLLM ignores that of others.
 _VERSIONED = frozenset({"azure", "azure_text"})
@@ -139,15 +144,30 @@ def _response_format(value: Any) -> Any:
 
 
 def messages(value: Any) -> Any:
-    """Returns messages as dicts: LiteLLM's own `Message` and other models may be among them."""
+    """Returns messages as LiteLLM sends them: models such as its own `Message` as dicts, and without members that are None.
+
+    OpenAI refuses a ``function_call`` that is null, and ``model_dump()`` of a message has one.
+    """
     if isinstance(value, list):
         for message in value:
-            if message.__class__ is not dict:
+            if message.__class__ is not dict or None in message.values() or message.get("content").__class__ is list:
                 return [_message(message) for message in value]
     return value
 
 
 def _message(message: Any) -> Any:
-    if isinstance(message, dict) or not hasattr(message, "model_dump"):
-        return message
-    return {name: item for name, item in message.model_dump().items() if item is not None}
+    if not isinstance(message, dict):
+        if not hasattr(message, "model_dump"):
+            return message
+        message = message.model_dump()
+    made = {name: item for name, item in message.items() if item is not None}
+    if isinstance(made.get("content"), list):
+        made["content"] = [_part(part) for part in made["content"]]
+    return made
+
+
+def _part(part: Any) -> Any:
+    """Returns a content part; the address of a picture may be given as it is."""
+    if isinstance(part, dict) and isinstance(part.get("image_url"), str):
+        return {**part, "image_url": {"url": part["image_url"]}}
+    return part.model_dump(exclude_none=True) if hasattr(part, "model_dump") else part

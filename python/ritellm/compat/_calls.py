@@ -299,7 +299,7 @@ async def achat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any
     return await call.arun()
 
 
-def completion(model: Any = None, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
+def completion(model: Any, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Makes a chat completion call.
 
     Args:
@@ -322,7 +322,7 @@ def completion(model: Any = None, messages: Any = None, *args: Any, **kwargs: An
         del kwargs
 
 
-async def acompletion(model: Any = None, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
+async def acompletion(model: Any, messages: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Makes a chat completion call on an event loop: see `completion`."""
     try:
         if args:
@@ -404,7 +404,7 @@ class EmbeddingCall(Call):
         return self.succeeded(response)
 
 
-def embedding(model: Any = None, input: Any = None, *args: Any, **kwargs: Any) -> Any:
+def embedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Returns the embedding vectors of texts.
 
     Returns:
@@ -415,7 +415,7 @@ def embedding(model: Any = None, input: Any = None, *args: Any, **kwargs: Any) -
     return EmbeddingCall("embedding", model, input if input is not None else [], kwargs, False).run()
 
 
-async def aembedding(model: Any = None, input: Any = None, *args: Any, **kwargs: Any) -> Any:
+async def aembedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Returns the embedding vectors of texts, on an event loop: see `embedding`."""
     if args:
         kwargs = _arguments.named(args, kwargs, ("dimensions", "encoding_format", "timeout"))
@@ -448,3 +448,24 @@ def moderation(*args: Any, **kwargs: Any) -> Any:
 async def amoderation(*args: Any, **kwargs: Any) -> Any:
     """Not there: see `moderation`."""
     return moderation(*args, **kwargs)
+
+
+def _described(function: Any, order: tuple[str, ...], more: str) -> None:
+    """Gives a function the signature that LiteLLM's has, for libraries that look up which arguments there are."""
+    names = ("model", "messages", *order, *(name for name in more.split() if name not in order))
+    code = function.__code__
+    keywords = code.co_varnames[code.co_argcount + 1]
+    code = code.replace(
+        co_argcount=len(names),
+        co_varnames=(*names, keywords),
+        co_nlocals=len(names) + 1,
+        co_flags=code.co_flags & ~0x04,
+    )
+    # It is never called. 0x04 is the flag of functions with `*args`.
+    described = type(function)(code, function.__globals__, function.__name__, (None,) * (len(names) - 1))
+    described.__doc__ = function.__doc__
+    function.__wrapped__ = described
+
+
+_described(completion, _arguments.ORDER, _arguments.NAMED)
+_described(acompletion, _arguments.ASYNC_ORDER, _arguments.NAMED)

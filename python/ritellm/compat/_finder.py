@@ -104,6 +104,20 @@ class _Finder:
         return None
 
     @staticmethod
+    def find_distributions(context: Any = None) -> list[Any]:
+        """Returns what `importlib.metadata` knows of ``litellm``: libraries ask for its version."""
+        if context is None or context.name != "litellm":
+            return []
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_distributions", None)
+            if find is not None and finder is not _finder and any(True for _ in find(context)):
+                # LiteLLM itself is installed, too, and has files that are read.
+                return []
+        from ritellm.compat import _metadata
+
+        return [_metadata.Distribution()]
+
+    @staticmethod
     def invalidate_caches() -> None:
         """Does nothing: there is nothing on disk to look at again."""
 
