@@ -612,6 +612,36 @@ class TestOneCallForMany:
     async def test_a_hundred_thousand_callers(self, at_openai: Server, seed: int) -> None:
         await hammer(at_openai, callers=100_000, seed=seed)
 
+    async def test_all_wait_for_one_call(self, at_openai: Server) -> None:
+        await crowd(at_openai, callers=300, seed=19)
+
+    @pytest.mark.long
+    async def test_a_hundred_thousand_wait_for_one_call(self, at_openai: Server) -> None:
+        await crowd(at_openai, callers=100_000, seed=19)
+
+
+async def crowd(server: Server, callers: int, seed: int) -> None:
+    """Callers who wait for one call at the same time, of whom a fifth goes, whoever began it included."""
+    chance, gate = random.Random(seed), Gate()
+    server.answer(plain_after(gate))
+    cache = Cache.memory()
+    client = Client(cache=cache)
+    tasks = [asyncio.create_task(client.acompletion(MODEL, MESSAGES)) for _ in range(callers)]
+    while cache.stats()["joined"] < callers - 1:
+        await asyncio.sleep(0.01)
+    leavers = {0, *chance.sample(range(callers), callers // 5)}
+    for leaver in leavers:
+        tasks[leaver].cancel()
+    await asyncio.sleep(0)
+    gate.open()
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 300)
+    answers = [outcome for number, outcome in enumerate(outcomes) if number not in leavers]
+    assert all(isinstance(outcomes[leaver], asyncio.CancelledError) for leaver in leavers)
+    assert all(answer == completion_of() for answer in answers)
+    assert sum(not answer.meta.cached for answer in answers) == 1, "one of them counts what it used"
+    assert len(server.requests) == 1 and client.stats()["in_flight"] == 0
+    assert (cache.stats()["misses"], cache.stats()["joined"]) == (1, callers - 1)
+
 
 async def hammer(server: Server, callers: int, seed: int) -> None:
     """Callers of one key, of which some are cancelled at some time, and some of whose calls fail."""
@@ -699,6 +729,13 @@ class TestEmbeddings:
         assert [item.embedding[0] for item in third.data] == [4.0, 1.0]
         assert third.meta.cached and third.usage.total_tokens == 0
         assert len(at_embeddings.requests) == 2
+
+    def test_some_of_many_are_kept(self, client: Client, at_embeddings: Server) -> None:
+        """https://github.com/BerriAI/litellm/issues/29284: each vector stays with its text, and has its place's number."""
+        client.embedding(MODEL, ["a", "bb"])
+        data = client.embedding(MODEL, ["dddd", "a", "ccc", "bb", "dddd"]).data
+        assert at_embeddings.last.json["input"] == ["dddd", "ccc", "dddd"]
+        assert [(item.index, item.embedding[0]) for item in data] == [(0, 4), (1, 1), (2, 3), (3, 2), (4, 4)]
 
     def test_one_input_and_tokens(self, client: Client, at_embeddings: Server) -> None:
         model = "openai/text-embedding-3-small"

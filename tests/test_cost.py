@@ -144,8 +144,30 @@ class TestInvoices:
                 },
                 (100 * 3 + 900 * 0.3 + 10 * 15) / 1e6,
             ),
+            (
+                # https://github.com/BerriAI/litellm/issues/11789: the details do not say what the usage says.
+                "anthropic/m",
+                {
+                    "prompt_tokens": 2459,
+                    "completion_tokens": 23,
+                    "prompt_tokens_details": {"audio_tokens": None, "cached_tokens": 0},
+                    "cache_read_input_tokens": 2455,
+                    "cache_creation_input_tokens": 0,
+                },
+                (4 * 3 + 2455 * 0.3 + 23 * 15) / 1e6,
+            ),
+            (
+                # https://github.com/BerriAI/litellm/issues/14849: the texts are what was cached as well.
+                "vertex/m",
+                {
+                    "prompt_tokens": 262_960,
+                    "completion_tokens": 1744,
+                    "prompt_tokens_details": {"text_tokens": 262_960, "cached_tokens": 257_955},
+                },
+                (5005 * 3 + 257_955 * 0.3 + 1744 * 15) / 1e6,
+            ),
         ],
-        ids=["chat", "responses", "anthropic", "gemini", "bedrock", "cohere", "ollama", "deepseek"],
+        ids=["chat", "responses", "anthropic", "gemini", "bedrock", "cohere", "ollama", "deepseek", "proxy", "texts"],
     )
     def test_a_usage(self, model: str, usage: Any, right: float) -> None:
         entry = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import os
 import pickle
 import random
 import sys
@@ -26,6 +28,10 @@ from ritellm import (
 SAY = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def user_says(text: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": text}]
 
 
 @pytest.fixture
@@ -74,6 +80,64 @@ class TestOffline:
         again = pickle.loads(pickle.dumps(count))
         assert (again, again.source) == (count, count.source) and isinstance(again, TokenCount)
         assert repr(count) == f"TokenCount({int(count)}, source='estimate', is_estimate=True)"
+
+    @staticmethod
+    def encoding(merges: list[bytes]) -> Any:
+        """An encoding of tiktoken's own, of bytes and a few merges."""
+        tiktoken = pytest.importorskip("tiktoken")
+        ranks = {bytes([byte]): byte for byte in range(256)}
+        ranks |= {merge: 256 + number for number, merge in enumerate(merges)}
+        special = {"<|endoftext|>": 1000}
+        return tiktoken.Encoding("o200k_base", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens=special)
+
+    def test_tiktoken_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        encoding = self.encoding([b"He", b"ll", b"Hell", b"Hello"])
+        registry = importlib.import_module("tiktoken.registry")
+        monkeypatch.setitem(registry.ENCODINGS, "o200k_base", encoding)
+        count = count_tokens("openai/gpt-4o", user_says("Hello Hello"), offline=True)
+        assert (count, count.source, count.is_estimate) == (3 + 3 + len("user") + 3, "tokenizer", False)
+        for model in ("gpt-4o-mini", "azure/gpt-4o", "openai/gpt-5-mini-2025-08-07", "openai/ft:gpt-4o:team::x"):
+            assert count_tokens(model, user_says("Hello Hello"), offline=True) == count
+        # Names of special tokens in a text are text, and what is no UTF-8 harms nothing.
+        assert count_tokens("gpt-4o", user_says("<|endoftext|>"), offline=True) == 3 + 3 + 4 + 13
+        assert count_tokens("gpt-4o", user_says("\ud83d"), offline=True) == 3 + 3 + 4 + 3
+        talk = [*user_says("Hello " * 30), {"role": "assistant", "content": "Hello"}, *user_says("Hello")]
+        assert trim_messages(talk, "gpt-4o", 20) == talk[2:]
+        assert trim_messages(talk, "gpt-4o", 3 + (7 + 60) + (3 + 9 + 1) + 8) == talk
+
+    def test_a_vocabulary_that_cannot_be_loaded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("tiktoken")
+        registry = importlib.import_module("tiktoken.registry")
+
+        def fails() -> Any:
+            raise OSError("no network")
+
+        monkeypatch.setattr(registry, "ENCODINGS", {})
+        monkeypatch.setattr(registry, "ENCODING_CONSTRUCTORS", {"o200k_base": fails})
+        assert count_tokens("openai/gpt-4o", SAY, offline=True).source == "estimate"
+
+    @pytest.mark.skipif("TIKTOKEN_CACHE_DIR" not in os.environ, reason="tiktoken has no vocabulary at hand")
+    @pytest.mark.parametrize(
+        ("model", "right"), [("gpt-3.5-turbo", 129), ("gpt-4-0613", 129), ("gpt-4o", 124), ("gpt-4o-mini", 124)]
+    )
+    def test_the_cookbooks_example(self, model: str, right: int) -> None:
+        """What the API counted: https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb"""
+        pytest.importorskip("tiktoken")
+        translator = (
+            "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."
+        )
+        busy = "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage."
+        late = "This late pivot means we don't have time to boil the ocean for the client deliverable."
+        asks, says = {"role": "system", "name": "example_user"}, {"role": "system", "name": "example_assistant"}
+        messages = [
+            {"role": "system", "content": translator},
+            {**asks, "content": "New synergies will help drive top-line growth."},
+            {**says, "content": "Things working well together will increase revenue."},
+            {**asks, "content": busy},
+            {**says, "content": "Let's talk later when we're less busy about how to do better."},
+            {"role": "user", "content": late},
+        ]
+        assert count_tokens(model, messages, offline=True) == right
 
     @pytest.mark.parametrize(
         ("call", "message"),

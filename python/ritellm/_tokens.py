@@ -379,11 +379,12 @@ def trim_messages(
     Raises:
         InvalidArgumentError: what always stays does not fit.
     """
-    if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens <= 0:
-        is_int = isinstance(max_tokens, int) and not isinstance(max_tokens, bool)
-        given: Any = max_tokens if is_int else f"of type {type(max_tokens).__name__}"
-        raise InvalidArgumentError(f"max_tokens is {given}: a number of tokens, a whole number above 0, would be right")
-    given = messages
+    most: Any = max_tokens
+    is_number = isinstance(most, int) and not isinstance(most, bool)
+    if not is_number or most <= 0:
+        shown = most if is_number else f"of type {type(most).__name__}"
+        raise InvalidArgumentError(f"max_tokens is {shown}: a number of tokens, a whole number above 0, would be right")
+    given: Any = messages
     if not isinstance(given, str | Mapping) and isinstance(given, Iterable):
         # An iterator is read once.
         given = list(given)

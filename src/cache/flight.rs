@@ -256,7 +256,10 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
             changed.as_mut().enable();
             admitted.as_mut().enable();
             if let Some(outcome) = &self.flight.lock().outcome {
-                return Ok(outcome.as_ref().map(T::clone).map_err(|error| error.copy()));
+                return Ok(match outcome {
+                    Ok(outcome) => Ok(outcome.clone()),
+                    Err(error) => Err(error.copy()),
+                });
             }
             let end = match clock {
                 Some(clock) => {
@@ -267,8 +270,13 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
                 None => None,
             };
             match end {
-                Some(end) => drop(timeout_at(end, select(changed, admitted)).await),
-                None => drop(select(changed, admitted).await),
+                Some(end) => {
+                    // Whether the time has passed is looked at above.
+                    let _ = timeout_at(end, select(changed, admitted)).await;
+                }
+                None => {
+                    select(changed, admitted).await;
+                }
             }
         }
     }
