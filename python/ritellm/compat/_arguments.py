@@ -56,6 +56,13 @@ _KEYS = {
 }
 
 
+class Given(dict):  # type: ignore[type-arg]
+    """Arguments of a call. Tracebacks that show local variables do not show them: a key is among them."""
+
+    def __repr__(self) -> str:
+        return f"<arguments {', '.join(map(str, self))}>"
+
+
 def named(args: tuple[Any, ...], kwargs: dict[str, Any], order: tuple[str, ...]) -> dict[str, Any]:
     """Returns the arguments of a call by name.
 
@@ -64,7 +71,7 @@ def named(args: tuple[Any, ...], kwargs: dict[str, Any], order: tuple[str, ...])
     """
     if len(args) > len(order):
         raise TypeError(f"{len(args) + 2} arguments were given by place: give those after {order[-1]!r} by name")
-    return {**dict(zip(order, args, strict=False)), **kwargs}
+    return Given({**dict(zip(order, args, strict=False)), **kwargs})
 
 
 def seconds(value: Any) -> Any:

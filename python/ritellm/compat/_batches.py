@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from ritellm.compat import _calls
+from ritellm.compat import _arguments, _calls
 
 
 def _completion() -> Any:
@@ -15,12 +15,14 @@ def _completion() -> Any:
 
 def completion_with_retries(*args: Any, **kwargs: Any) -> Any:
     """Makes a chat completion call that is repeated after any transient failure, three times by default."""
+    kwargs = _arguments.Given(kwargs)
     call = kwargs.pop("original_function", None) or _calls.completion
     return call(*args, **_retried(kwargs))
 
 
 async def acompletion_with_retries(*args: Any, **kwargs: Any) -> Any:
     """Makes a chat completion call on an event loop that is repeated: see `completion_with_retries`."""
+    kwargs = _arguments.Given(kwargs)
     call = kwargs.pop("original_function", None) or _calls.acompletion
     return await call(*args, **_retried(kwargs))
 
@@ -28,7 +30,7 @@ async def acompletion_with_retries(*args: Any, **kwargs: Any) -> Any:
 def _retried(kwargs: dict[str, Any]) -> dict[str, Any]:
     kwargs.pop("retry_strategy", None)
     retries = kwargs.pop("num_retries", None)
-    return {**kwargs, "max_retries": 3 if retries is None else retries}
+    return _arguments.Given({**kwargs, "max_retries": 3 if retries is None else retries})
 
 
 def batch_completion(model: Any = None, messages: Any = None, *args: Any, **kwargs: Any) -> list[Any]:
@@ -37,6 +39,7 @@ def batch_completion(model: Any = None, messages: Any = None, *args: Any, **kwar
     Returns:
         The responses in the order of the messages; an exception in the place of a call that failed.
     """
+    kwargs = _arguments.Given(kwargs)
     kwargs.pop("request_timeout", None)
     workers = kwargs.pop("max_workers", None) or 100
     call = _completion()
@@ -47,6 +50,7 @@ def batch_completion(model: Any = None, messages: Any = None, *args: Any, **kwar
 
 async def abatch_completion(model: Any, messages: Any, **kwargs: Any) -> list[Any]:
     """Does the same as `batch_completion` on an event loop."""
+    kwargs = _arguments.Given(kwargs)
     import asyncio
 
     return await asyncio.gather(
@@ -56,6 +60,7 @@ async def abatch_completion(model: Any, messages: Any, **kwargs: Any) -> list[An
 
 def batch_completion_models(*args: Any, **kwargs: Any) -> Any:
     """Makes the same call to several models at once, and returns the first response; None if all fail."""
+    kwargs = _arguments.Given(kwargs)
     models = _models(kwargs)
     call = _completion()
     with ThreadPoolExecutor(max_workers=max(1, len(models))) as threads:
@@ -68,6 +73,7 @@ def batch_completion_models(*args: Any, **kwargs: Any) -> Any:
 
 def batch_completion_models_all_responses(*args: Any, **kwargs: Any) -> list[Any]:
     """Makes the same call to several models at once, and returns the responses of those that succeed."""
+    kwargs = _arguments.Given(kwargs)
     models = _models(kwargs)
     call = _completion()
     with ThreadPoolExecutor(max_workers=max(1, len(models))) as threads:
@@ -81,4 +87,4 @@ def _models(kwargs: dict[str, Any]) -> list[dict[str, Any]]:
     kwargs.pop("model_list", None)
     models = kwargs.pop("models", None) or ()
     deployments = kwargs.pop("deployments", None) or ()
-    return [{"model": model} for model in models] + [dict(deployment) for deployment in deployments]
+    return [{"model": model} for model in models] + [_arguments.Given(deployment) for deployment in deployments]

@@ -279,7 +279,7 @@ def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> A
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
-            return _fallbacks.run(call_type, model, messages, kwargs, settings)
+            return _fallbacks.run(call_type, model, messages, _arguments.Given(kwargs), settings)
         call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, False)
     finally:
         del kwargs
@@ -292,7 +292,7 @@ async def achat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
-            return await _fallbacks.arun(call_type, model, messages, kwargs, settings)
+            return await _fallbacks.arun(call_type, model, messages, _arguments.Given(kwargs), settings)
         call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, True)
     finally:
         del kwargs
@@ -410,6 +410,7 @@ def embedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -> Any:
     Returns:
         `EmbeddingResponse`, whose ``data`` are dicts with ``embedding`` and ``index``.
     """
+    kwargs = _arguments.Given(kwargs)
     if args:
         kwargs = _arguments.named(args, kwargs, ("dimensions", "encoding_format", "timeout"))
     return EmbeddingCall("embedding", model, input if input is not None else [], kwargs, False).run()
@@ -417,6 +418,7 @@ def embedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -> Any:
 
 async def aembedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Returns the embedding vectors of texts, on an event loop: see `embedding`."""
+    kwargs = _arguments.Given(kwargs)
     if args:
         kwargs = _arguments.named(args, kwargs, ("dimensions", "encoding_format", "timeout"))
     return await EmbeddingCall("aembedding", model, input if input is not None else [], kwargs, True).arun()
@@ -424,6 +426,7 @@ async def aembedding(model: Any, input: Any = None, *args: Any, **kwargs: Any) -
 
 def text_completion(prompt: Any = None, model: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Completes a text, or several: see `ritellm.compat._texts`."""
+    kwargs = _arguments.Given(kwargs)
     from ritellm.compat import _texts
 
     return _texts.run(prompt, model, args, kwargs)
@@ -431,6 +434,7 @@ def text_completion(prompt: Any = None, model: Any = None, *args: Any, **kwargs:
 
 async def atext_completion(prompt: Any = None, model: Any = None, *args: Any, **kwargs: Any) -> Any:
     """Completes a text on an event loop: see `text_completion`."""
+    kwargs = _arguments.Given(kwargs)
     from ritellm.compat import _texts
 
     return await _texts.arun(prompt, model, args, kwargs)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ritellm.compat import _exceptions
+from ritellm.compat import _arguments, _exceptions
 
 
-def _attempts(model: Any, kwargs: dict[str, Any], settings: dict[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
+def _attempts(model: Any, kwargs: dict[str, Any], settings: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Returns the calls to make until one succeeds: models, and their arguments."""
-    base = {name: value for name, value in kwargs.items() if name not in ("fallbacks", "context_window_fallback_dict")}
-    made = [(model, base)]
+    base = _arguments.Given(kwargs)
+    base.pop("fallbacks", None)
+    base.pop("context_window_fallback_dict", None)
+    made: list[tuple[Any, Any]] = [(model, base)]
     for fallback in kwargs.get("fallbacks") or settings["model_fallbacks"] or ():
         if isinstance(fallback, dict):
-            own = dict(fallback)
-            made.append((own.pop("model", model), {**base, **own}))
+            own = _arguments.Given({**base, **fallback})
+            made.append((own.pop("model", model), own))
         else:
             made.append((fallback, base))
     return made

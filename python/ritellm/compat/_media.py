@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ritellm.compat import _custom, _exceptions, _hidden
+from ritellm.compat import _arguments, _custom, _exceptions, _hidden
 from ritellm.compat._calls import Call
 from ritellm.compat._deferred import Deferred
 from ritellm.compat._plain import plain
@@ -32,12 +32,14 @@ class SpeechCall(Call):
 
 def speech(model: Any, input: Any, voice: Any = None, **kwargs: Any) -> Any:
     """Converts a text to speech; returns the audio, ``bytes`` with ``content``, ``read`` and ``stream_to_file``."""
-    return SpeechCall("speech", model, input, {"voice": voice, **kwargs}, False).run()
+    kwargs = _arguments.Given(kwargs)
+    return SpeechCall("speech", model, input, _arguments.Given({"voice": voice, **kwargs}), False).run()
 
 
 async def aspeech(model: Any, input: Any, voice: Any = None, **kwargs: Any) -> Any:
     """Converts a text to speech on an event loop: see `speech`."""
-    return await SpeechCall("aspeech", model, input, {"voice": voice, **kwargs}, True).arun()
+    kwargs = _arguments.Given(kwargs)
+    return await SpeechCall("aspeech", model, input, _arguments.Given({"voice": voice, **kwargs}), True).arun()
 
 
 class RerankCall(Call):
@@ -67,11 +69,13 @@ class RerankCall(Call):
 
 def rerank(model: Any, query: Any, documents: Any, **kwargs: Any) -> Any:
     """Ranks documents by their relevance to a query."""
+    kwargs = _arguments.Given(kwargs)
     return RerankCall("rerank", model, (query, documents), kwargs, False).run()
 
 
 async def arerank(model: Any, query: Any, documents: Any, **kwargs: Any) -> Any:
     """Ranks documents on an event loop: see `rerank`."""
+    kwargs = _arguments.Given(kwargs)
     return await RerankCall("arerank", model, (query, documents), kwargs, True).arun()
 
 
@@ -83,6 +87,7 @@ def _missing(what: str) -> Any:
 
 def image_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
     """Makes pictures by a provider of the program's own; RiteLLM's core has none."""
+    kwargs = _arguments.Given(kwargs)
     from ritellm.compat._image_types import ImageResponse
 
     call = Call("image_generation", model, prompt, kwargs, False)
@@ -96,6 +101,7 @@ def image_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> An
 
 async def aimage_generation(prompt: Any = None, model: Any = None, **kwargs: Any) -> Any:
     """Makes pictures on an event loop: see `image_generation`."""
+    kwargs = _arguments.Given(kwargs)
     from ritellm.compat._image_types import ImageResponse
 
     call = Call("aimage_generation", model, prompt, kwargs, True)

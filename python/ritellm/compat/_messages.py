@@ -9,7 +9,7 @@ import json
 import uuid
 from typing import Any
 
-from ritellm.compat import _calls
+from ritellm.compat import _arguments, _calls
 
 _STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
@@ -88,7 +88,7 @@ def _request(max_tokens: Any, messages: Any, given: dict[str, Any]) -> tuple[lis
     system = given.pop("system", None)
     if system:
         converted.insert(0, {"role": "system", "content": _text(system)})
-    params = dict(given)
+    params = _arguments.Given(given)
     params["max_tokens"] = max_tokens
     if params.get("stop_sequences"):
         params["stop"] = params.pop("stop_sequences")
@@ -213,6 +213,7 @@ def create(max_tokens: int, messages: list[dict[str, Any]], model: str, **kwargs
     Returns:
         The message as a dict; with ``stream=True`` an iterator of the stream's bytes.
     """
+    kwargs = _arguments.Given(kwargs)
     converted, params = _request(max_tokens, messages, kwargs)
     if params.get("stream"):
         params.setdefault("stream_options", {"include_usage": True})
@@ -222,6 +223,7 @@ def create(max_tokens: int, messages: list[dict[str, Any]], model: str, **kwargs
 
 async def acreate(max_tokens: int, messages: list[dict[str, Any]], model: str, **kwargs: Any) -> Any:
     """Makes the same call on an event loop: see `create`."""
+    kwargs = _arguments.Given(kwargs)
     converted, params = _request(max_tokens, messages, kwargs)
     if params.get("stream"):
         params.setdefault("stream_options", {"include_usage": True})

@@ -15,6 +15,7 @@ def _place(provider: str, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def create_file(file: Any, purpose: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Stores a file at a provider."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return client().files.create(name, file=file, purpose=purpose, **given)
@@ -24,6 +25,7 @@ def create_file(file: Any, purpose: str, custom_llm_provider: str = "openai", **
 
 async def acreate_file(file: Any, purpose: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Stores a file on an event loop: see `create_file`."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return await client().files.acreate(name, file=file, purpose=purpose, **given)
@@ -33,6 +35,7 @@ async def acreate_file(file: Any, purpose: str, custom_llm_provider: str = "open
 
 def file_retrieve(file_id: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Returns what a provider knows of a file."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return client().files.retrieve(name, file_id, **given)
@@ -42,6 +45,7 @@ def file_retrieve(file_id: str, custom_llm_provider: str = "openai", **kwargs: A
 
 async def afile_retrieve(file_id: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Returns what a provider knows of a file, on an event loop."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return await client().files.aretrieve(name, file_id, **given)
@@ -51,6 +55,7 @@ async def afile_retrieve(file_id: str, custom_llm_provider: str = "openai", **kw
 
 def file_content(file_id: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Returns the content of a file."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return client().files.content(name, file_id, **given)
@@ -60,6 +65,7 @@ def file_content(file_id: str, custom_llm_provider: str = "openai", **kwargs: An
 
 async def afile_content(file_id: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
     """Returns the content of a file, on an event loop."""
+    kwargs = _arguments.Given(kwargs)
     name, given = _place(custom_llm_provider, kwargs)
     try:
         return await client().files.acontent(name, file_id, **given)

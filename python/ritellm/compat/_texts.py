@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ritellm.compat import _exceptions
+from ritellm.compat import _arguments, _exceptions
 from ritellm.compat._more_types import TextCompletionResponse
 
 _ORDER = [
@@ -42,7 +42,7 @@ def _prompts(prompt: Any, model: Any, kwargs: dict[str, Any]) -> list[str]:
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    given = {**dict(zip(_ORDER, args, strict=False)), **kwargs}
+    given = _arguments.Given({**dict(zip(_ORDER, args, strict=False)), **kwargs})
     for name in ("best_of", "echo", "suffix"):
         given.pop(name, None)
     return given
