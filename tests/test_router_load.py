@@ -97,12 +97,12 @@ async def test_counts_are_exact_after_cancellations(server: Server, other: Serve
 
 async def test_one_probe_while_a_breaker_is_half_open(server: Server, other: Server) -> None:
     server.answer(Answer(500))
-    breaker = {"failures": 1, "open_for": 0.02}
+    breaker = {"failures": 1, "open_for": 0.3}
     router = Router({"group": [at(server, "a", order=0), at(other, "b", order=1)]}, breaker=breaker)
     await router.acompletion("group", MESSAGES)
     assert router.status()["a"]["breaker"] == "open"
     server.answer(Answer(body=plain().body, before=[Pause(0.2)]))
-    await asyncio.sleep(0.03)
+    await asyncio.sleep(0.31)
     await asyncio.gather(*(router.acompletion("group", MESSAGES) for _ in range(30)))
     assert (len(server.requests), len(other.requests)) == (2, 30)
     assert router.status()["a"]["breaker"] == "closed"

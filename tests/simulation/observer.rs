@@ -171,6 +171,7 @@ impl Observer {
                 number = window.gone + window.entries.len() - 1;
             }
         }
+        self.resume(now);
         self.admitted += 1;
         if self.waiting > 0 && self.begun.0 != u64::MAX {
             self.sent.push(now);
@@ -198,8 +199,11 @@ impl Observer {
         if until > self.pause.until {
             self.pause = Pause { until, told: now, worker };
         }
-        let calm = self.pause.until + Duration::from_secs(60);
-        self.disturb(now, calm);
+        // Where a limit is learnt, its refusals are what is measured.
+        if !self.windows.is_empty() {
+            let calm = self.pause.until + Duration::from_secs(60);
+            self.disturb(now, calm);
+        }
     }
 
     /// End of the longest pause.
@@ -231,6 +235,7 @@ impl Observer {
 
     /// Notes that calls have begun or ceased to wait.
     pub fn waiting(&mut self, now: Time, change: isize) {
+        self.resume(now);
         let before = self.waiting;
         self.waiting = self.waiting.checked_add_signed(change).expect("as many leave the line as came");
         if before == 0 {
@@ -253,6 +258,14 @@ impl Observer {
         self.disturbed_until = self.disturbed_until.max(until);
         self.since = self.since.max(self.disturbed_until);
         self.begun = (u64::MAX, u64::MAX);
+    }
+
+    /// Counts calls that still wait when the disturbance is over.
+    fn resume(&mut self, now: Time) {
+        if self.waiting > 0 && self.begun.0 == u64::MAX && now >= self.disturbed_until {
+            (self.since, self.begun) = (now, (self.admitted, self.tokens));
+            self.sent.clear();
+        }
     }
 
     fn end_of_saturation(&mut self, now: Time) {
@@ -302,6 +315,16 @@ mod tests {
     #[should_panic(expected = "16, of them 5 unknown, of 10 in 60s")]
     fn no_more_than_that() {
         admit_after_a_death(8);
+    }
+
+    #[test]
+    fn calls_that_wait_for_longer_than_an_outage_count_after_it() {
+        let mut observer = Observer::new(Some(6), None, None, 6.0, false);
+        observer.waiting(MINUTE, 1);
+        observer.disturb(MINUTE * 2, MINUTE * 3);
+        (60..=480).step_by(10).for_each(|at| _ = observer.admit(Duration::from_secs(at), 0, 0, None, (0, 0)));
+        observer.waiting(MINUTE * 8, -1);
+        assert_eq!((observer.saturated, observer.used.round(), observer.used_of_minutes), (300.0, 310.0, 300.0));
     }
 
     #[test]

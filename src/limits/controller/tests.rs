@@ -167,6 +167,24 @@ fn cells(runs: &[Run]) -> Vec<String> {
         .collect()
 }
 
+/// A length that providers do not use is found all the same, in the first phase late: another window has to open for it.
+#[test]
+fn windows_of_an_unusual_length_are_used() {
+    for seconds in [15.0, 30.0] {
+        for retry_after in RETRY_AFTER {
+            let runs = runs(&Scenario { rule: Rule::Window(seconds), retry_after, ..Default::default() }, 3);
+            let means = PHASES.map(|phase| mean(&runs, phase));
+            for (phase, (refused, used)) in means.into_iter().enumerate() {
+                let least = if phase == 0 { 0.75 } else { 0.90 };
+                assert!(
+                    refused <= 0.01 && used >= least,
+                    "{seconds} s, {retry_after:?}, phase {phase}: {refused:.4} refused, {used:.3} used"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn four_processes_are_as_one() {
     for (name, rule) in RULES {
