@@ -43,6 +43,10 @@ const LARGEST_STEP: f64 = 60.0;
 /// Time by which a probe may seem to come before the end of the pause, in seconds: times are rounded.
 const EARLY: f64 = 1e-3;
 
+/// Time in seconds for which a rate limit refuses at most. What lasts for longer, or is told to, is an outage, which says
+/// nothing about the limit.
+const OUTAGE: f64 = 65.0;
+
 /// Time for which a refusal only pauses after a window has opened, in seconds.
 const SETTLE: f64 = 20.0;
 
@@ -370,7 +374,7 @@ impl Controller {
         let opened = self.probe;
         let closed = self.openings.reopen(opened);
         let windowed = self.limited().is_windowed();
-        if closed > 65.0 {
+        if closed > OUTAGE {
             // An outage: what was learnt before it is as good as anything.
             self.requests.mark(opened);
             self.tokens.mark(opened);
@@ -440,6 +444,9 @@ impl Controller {
         if retry_after > (4.0 * gap).max(1.0) {
             // Longer than a bucket would need: a window is used up, and opens then.
             self.openings.close(now);
+        }
+        if retry_after > OUTAGE {
+            return;
         }
         let count = count.unwrap_or(self.in_flight.count as f64);
         let contradicts = self.kind.is_in_flight() && !again && self.in_flight.holds();

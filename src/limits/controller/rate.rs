@@ -40,6 +40,9 @@ const TRY: f64 = 4.0;
 /// Time after which a request that was not refused was taken, in seconds.
 const TAKEN: f64 = 1.0;
 
+/// The lowest rate that the first refusal sets, in units a second: three a minute, the fewest that providers allow.
+const LEAST: f64 = 3.0 / 60.0;
+
 /// The highest rate, in units a second.
 const MOST: f64 = 1e9;
 
@@ -297,8 +300,12 @@ impl Rate {
         let rate = self.rate();
         let mean = self.mean(now);
         let ceiling = if self.ceiling <= 0.0 {
-            let seconds = (now - self.anchor).clamp(0.5, 2.0);
-            rate.min((self.window.sum(now, seconds) / seconds).max(1.0 / 60.0))
+            // While few requests are made, the last two seconds may have none.
+            let mean = |most| {
+                let seconds = (now - self.anchor).clamp(0.5, most);
+                self.window.sum(now, seconds) / seconds
+            };
+            rate.min(mean(2.0).max(mean(LONGEST)).max(LEAST))
         } else if self.single > 0.0 && self.is_slow() {
             self.accepted()
         } else if self.has_left() && mean > 1.03 * self.ceiling {

@@ -264,6 +264,31 @@ fn an_outage_is_probed_and_over_at_once() {
     }
 }
 
+/// Sends a request each five seconds for ten minutes, of which the last one is refused, and returns the rate after that.
+fn rate_after_a_refusal_of_few(retry_after: Option<Duration>) -> f64 {
+    let mut controller = Controller::zeroed();
+    let mut now = Duration::from_secs(1000);
+    for number in 1..=120 {
+        now = controller.earliest(now).max(now + Duration::from_secs(5));
+        controller.admitted(now, None);
+        let outcome = if number == 120 { Finish::Refused { retry_after } } else { Finish::Taken };
+        controller.finished(now + Duration::from_millis(50), now, outcome, None, None);
+    }
+    now = controller.earliest(now);
+    controller.admitted(now, None);
+    controller.finished(now + Duration::from_millis(50), now, Finish::Taken, None, None);
+    controller.snapshot(now + Duration::from_millis(50)).rate
+}
+
+/// A first refusal is no reason to send less than what was taken before, and an outage is none to send less than ever.
+#[test]
+fn a_refusal_while_few_requests_are_made_does_not_stop_them() {
+    let rate = rate_after_a_refusal_of_few(None);
+    assert!((0.17..0.21).contains(&rate), "{rate}");
+    let rate = rate_after_a_refusal_of_few(Some(Duration::from_secs(300)));
+    assert!(rate >= 10.0, "{rate}");
+}
+
 #[test]
 fn overload_does_not_cut() {
     for (name, rule) in RULES {
