@@ -442,9 +442,9 @@ def test_answers_without_a_file_are_waited_for_and_not_bought_again() -> None:
             plan.polled(batch, bare, now, now)
         assert polls == _batch_state.UNFILED + 1
         assert (plan.halted is None, batch.state) == ((True, "ended") if cancels else (False, "running"))
-    # A batch whose rows have all failed has none, and one that the job cannot count either.
+    # A batch whose rows have all failed has none, and one that the job cannot count either; an empty name is none (tobert/kaibo#93).
     for counts in ({"completed": 0, "failed": 10}, {}):
         plan = plan_of(part(1))
         batch = make(plan, 1, 0.0)
-        plan.polled(batch, {**bare, "request_counts": counts}, now, now)
+        plan.polled(batch, {**bare, "request_counts": counts, "output_file_id": ""}, now, now)
         assert batch.state == "ended" and batch.outputs == ["e"]

@@ -293,6 +293,44 @@ async def test_a_notebook_has_a_loop_that_runs(make: Any) -> None:
     assert answers(make(3).run()) == ["ROW 0", "ROW 1", "ROW 2"]
 
 
+def test_rows_of_an_iterator_count_after_a_pause(client: Client, server: Server, tmp_path: Path) -> None:
+    """Those of the first run were missing in the numbers of the second."""
+    refused = True
+
+    def script(request: Request) -> Answer:
+        if refused and asked(request) == "row 5":
+            return refusal(401, "invalid_api_key")
+        return Answer(body=completion(asked(request)))
+
+    server.script = script
+    rows = ({"text": f"row {number}"} for number in range(10))
+    job = ritellm.bulk(rows, client=client, out=tmp_path / "job", max_in_flight=1, **CHAT)
+    with pytest.raises(JobPaused):
+        job.run()
+    assert job.status()["done"] == 5
+    refused = False
+    status = job.run().status()
+    assert (status["done"], status["failed"], status["read"], status["before"]) == (10, 0, 10, 5)
+    assert len(answers(job)) == 10 and len(server.requests) == 11
+
+
+def test_failed_rows_of_an_iterator_are_not_called_again_in_silence(
+    client: Client, server: Server, tmp_path: Path
+) -> None:
+    """`retry_failed` did nothing, and said nothing: there is no row that it could read."""
+    given: dict[str, Any] = {"client": client, "out": tmp_path / "job", **CHAT}
+    server.script = lambda request: Answer(400) if asked(request) == "b" else Answer(body=completion(asked(request)))
+    job = ritellm.bulk(iter([{"text": "a"}, {"text": "b"}]), **given).run()
+    with pytest.raises(ritellm.InvalidArgumentError, match="iterator, which cannot be read again"):
+        job.retry_failed()
+    # A plain run has nothing to do, and a new iterator has the row.
+    status = job.run().status()
+    assert (status["done"], status["failed"], status["read"], len(server.requests)) == (1, 1, 2, 2)
+    server.script = lambda request: Answer(body=completion(asked(request)))
+    again = ritellm.bulk(iter([{"text": "a"}, {"text": "b"}]), **given).run(retry_failed=True)
+    assert answers(again) == ["a", "b"] and len(server.requests) == 3
+
+
 def test_the_same_text_twice_is_asked_twice(client: Client, server: Server) -> None:
     """ComplexData-MILA/AIF-Gen 103: a cache by content gave one sample to all."""
     count = iter(range(100))

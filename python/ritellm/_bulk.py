@@ -546,7 +546,11 @@ class Job:
         return [Failure(row, number, own_id, error) for row, number, own_id, is_done, error in found if not is_done]
 
     def retry_failed(self, *, progress: bool | None = None) -> Self:
-        """Runs the job again, with the rows whose outcome is an error."""
+        """Runs the job again, with the rows whose outcome is an error.
+
+        Raises:
+            InvalidArgumentError: the rows came from an iterator, which cannot be read again.
+        """
         return self.run(progress=progress, retry_failed=True)
 
     def status(self) -> dict[str, Any]:

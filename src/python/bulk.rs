@@ -216,7 +216,7 @@ impl BulkJob {
         let watch = Watch { waits: leave_job_work, works: enter_job_work };
         let observer = inner.observer(py)?;
         let options = RunOptions { settings, schedule: inner.schedule, retry_failed, watch, observer };
-        let rows = inner.begin(py)?;
+        let rows = inner.begin(py, retry_failed)?;
         let run = inner.run();
         let (work, stop) = (inner.clone(), run.stop.clone());
         let thread = std::thread::Builder::new().name("ritellm-bulk".into()).spawn(move || {
@@ -401,12 +401,20 @@ impl Inner {
         self.run().reader = Some(reader);
     }
 
-    /// Begins a run, and returns its rows.
-    pub(super) fn begin(&self, py: Python<'_>) -> PyResult<Rows> {
+    /// Begins a run, and returns its rows. With `retry_failed` those run again that have failed.
+    pub(super) fn begin(&self, py: Python<'_>, retry_failed: bool) -> PyResult<Rows> {
         let calls = self.calls(py)?;
         let mut run = self.run();
         if run.is_running {
             return Err(argument(py, "the job runs already"));
+        }
+        let goes_on = matches!(&run.rest, Some(Rest::Read(input)) if input.has_begun);
+        if retry_failed && goes_on {
+            return Err(argument(
+                py,
+                "the rows came from an iterator, which cannot be read again: make the job again with a new one, and run it with \
+                 retry_failed=True",
+            ));
         }
         let rows = match (&self.job.rows, run.rest.take()) {
             (Some(_), _) => Rows::Again(calls),
@@ -428,7 +436,7 @@ impl Inner {
         run.stop = Arc::new(Stop::default());
         run.pause = None;
         run.is_running = true;
-        self.status.begin();
+        self.status.begin(goes_on);
         Ok(rows)
     }
 

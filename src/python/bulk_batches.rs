@@ -61,7 +61,7 @@ impl BulkBatches {
     #[new]
     fn new(py: Python<'_>, job: &BulkJob, retry_failed: bool) -> PyResult<Self> {
         let job = job.inner(py)?;
-        let rows = job.begin(py)?;
+        let rows = job.begin(py, retry_failed)?;
         Ok(Self { job, retry_failed, stop: Arc::default(), state: Mutex::new(RunState::New(rows)) })
     }
 

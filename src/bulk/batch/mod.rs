@@ -161,6 +161,7 @@ impl Batches {
     /// The rows cannot be read, or the files or the journal cannot be written.
     pub fn cut(&mut self, limits: Limits) -> Result<Option<Part>> {
         self.parts.limits = limits;
+        self.input.has_begun = true;
         let mut counts = ReadCounts::default();
         while !self.is_exhausted {
             let Some(row) = self.input.source.next()? else {

@@ -29,6 +29,8 @@ pub struct Input {
     pub(in crate::bulk) prepare: Prepare,
     /// Where their calls go.
     pub calls: Calls,
+    /// True if rows were read, which cannot be read again if the source is all there is.
+    pub has_begun: bool,
     /// Rows that an earlier run has read and not done.
     pending: VecDeque<Prepared>,
 }
@@ -36,7 +38,7 @@ pub struct Input {
 impl Input {
     /// Creates the input of rows that have not been read.
     pub fn new(source: Box<dyn Source>, prepare: Prepare, calls: Calls) -> Self {
-        Self { source, prepare, calls, pending: VecDeque::new() }
+        Self { source, prepare, calls, has_begun: false, pending: VecDeque::new() }
     }
 }
 
@@ -237,6 +239,7 @@ pub(super) fn start(
 
 /// Reads rows until the end, or until nobody wants any more.
 fn read(input: &mut Input, journal: &Journal, queue: &Queue, status: &Status, skip: &Skip) -> Option<End> {
+    input.has_begun = true;
     while let Some(row) = input.pending.pop_front() {
         if !queue.put(row) {
             return None;

@@ -116,11 +116,17 @@ impl Status {
         !shared.is_running
     }
 
-    /// Notes the begin of a run.
-    pub fn begin(&self) {
+    /// Notes the begin of a run. If it goes on with rows that can be read only once, those of the last run still count: they
+    /// do not come again.
+    pub fn begin(&self, goes_on: bool) {
         let mut shared = self.lock();
         let snapshot = &mut shared.snapshot;
-        *snapshot = Snapshot { state: State::Running, rows: snapshot.rows, ..Snapshot::default() };
+        let Snapshot { rows, read, done, failed, repeated, .. } = *snapshot;
+        *snapshot = Snapshot { state: State::Running, rows, ..Snapshot::default() };
+        if goes_on {
+            let before = done + failed + repeated;
+            *snapshot = Snapshot { read, done, failed, repeated, before, ..std::mem::take(snapshot) };
+        }
         (shared.started, shared.is_running) = (Some(Instant::now()), true);
     }
 
