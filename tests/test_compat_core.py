@@ -536,3 +536,16 @@ def test_signatures_and_the_version() -> None:
         litellm.completion(messages=HI)
     assert importlib.metadata.version("litellm") == "1.110.2"
     assert importlib.metadata.version("ritellm") == ritellm.__version__
+
+
+def test_what_has_no_effect_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    from ritellm.compat import _logging
+
+    monkeypatch.setattr(_logging, "_told", set())
+    monkeypatch.setattr(litellm, "aclient_session", object())
+    monkeypatch.setattr(litellm, "success_callback", ["langfuse"])
+    for _ in range(2):
+        litellm.completion("openai/gpt-4o", HI, mock_response="hello")
+    assert [record.name for record in caplog.records] == ["LiteLLM", "LiteLLM"]
+    assert "the callback 'langfuse' is LiteLLM's own integration" in caplog.text
+    assert "aclient_session have no effect" in caplog.text

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
 import traceback
 from datetime import datetime
 from typing import Any
 
-_logger = logging.getLogger("LiteLLM")
-_told: set[str] = set()
+from ritellm.compat._logging import tell_once, verbose_logger
+
 _tasks: set[Any] = set()
 
 
@@ -62,13 +61,10 @@ def _members(*lists: Any) -> list[Any]:
 
 
 def _tell(name: str) -> None:
-    if name not in _told:
-        _told.add(name)
-        _logger.warning(
-            "the callback %r is LiteLLM's own integration and does nothing here: ritellm.otel.instrument() sends spans to the "
-            "same place; functions and CustomLogger work as they do with LiteLLM",
-            name,
-        )
+    tell_once(
+        f"the callback {name!r} is LiteLLM's own integration and does nothing here: ritellm.otel.instrument() sends spans to the "
+        "same place; functions and CustomLogger work as they do with LiteLLM"
+    )
 
 
 class Observation:
@@ -248,7 +244,7 @@ def _run(function: Any, *args: Any, **kwargs: Any) -> None:
 
 
 def _report() -> None:
-    _logger.exception("LiteLLM.LoggingError: [Non-Blocking] an exception of a callback")
+    verbose_logger.exception("LiteLLM.LoggingError: [Non-Blocking] an exception of a callback")
 
 
 def later(coroutine: Any) -> None:

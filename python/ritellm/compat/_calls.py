@@ -74,6 +74,10 @@ class Call:
 
                 self.observation = Observation(self, settings)
                 break
+        if settings["aclient_session"] is not None or settings["client_session"] is not None:
+            from ritellm.compat import _logging
+
+            _logging.tell_once("client_session and aclient_session have no effect: RiteLLM has its own connections")
         if settings["max_budget"] and settings["_current_cost"] > settings["max_budget"]:
             from ritellm.compat import _exceptions
 

@@ -13,6 +13,16 @@ _loggers = (verbose_logger, verbose_proxy_logger, verbose_router_logger)
 handler = logging.StreamHandler()
 
 
+_told: set[str] = set()
+
+
+def tell_once(text: str) -> None:
+    """Logs a warning, the first time."""
+    if text not in _told:
+        _told.add(text)
+        verbose_logger.warning(text)
+
+
 def print_verbose(print_statement: Any) -> None:
     """Logs a text."""
     verbose_logger.debug(print_statement)
