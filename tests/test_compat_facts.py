@@ -204,3 +204,30 @@ def test_a_map_that_cannot_be_read(
     monkeypatch.setattr(_prices, "_installed", lambda: None)
     assert litellm.model_cost
     assert "broken.json cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("provider", ["ollama", "ollama_chat"])
+def test_a_model_of_ollama_needs_no_entry(provider: str) -> None:
+    info = litellm.get_model_info(f"{provider}/of-mine")
+    assert info["key"] == "of-mine"
+    assert info["litellm_provider"] == "ollama"
+    assert info["input_cost_per_token"] == 0
+    assert info["max_tokens"] is None
+    usage = {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+    assert litellm.completion_cost({"model": f"{provider}/of-mine", "usage": usage}) == 0
+
+
+def test_parameters_of_the_programs_own_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Says(litellm.CustomLLM):
+        def get_supported_openai_params(self, model: str) -> list[str]:
+            return ["tools", model]
+
+    providers = [
+        {"provider": "says", "custom_handler": Says()},
+        {"provider": "silent", "custom_handler": litellm.CustomLLM()},
+    ]
+    monkeypatch.setattr(litellm, "custom_provider_map", providers)
+    assert litellm.get_supported_openai_params("says/x") == ["tools", "says/x"]
+    assert litellm.get_supported_openai_params("x", custom_llm_provider="says") == ["tools", "x"]
+    assert litellm.get_supported_openai_params("silent/x") is None
+    assert litellm.get_llm_provider("silent/x")[:2] == ("x", "silent")

@@ -86,6 +86,17 @@ def test_messages_that_are_objects() -> None:
     assert litellm.token_counter("gpt-4o", messages=[message]) == 3 + 3 + 2 + 3
 
 
+def test_parts_of_the_responses_api() -> None:
+    reasoning = {
+        "type": "reasoning",
+        "summary": [{"type": "summary_text", "text": "12345678"}],
+        "encrypted_content": "x" * 99,
+    }
+    text = {"type": "output_text", "text": "1234"}
+    empty = litellm.token_counter("gpt-4o", messages=[{"role": "assistant", "content": []}])
+    assert litellm.token_counter("gpt-4o", messages=[{"role": "assistant", "content": [reasoning, text]}]) == empty + 3
+
+
 def test_content_that_cannot_be_counted() -> None:
     messages = [{"role": "user", "content": [{"type": "hologram"}]}]
     with pytest.raises(ValueError, match="Invalid content item type: hologram"):

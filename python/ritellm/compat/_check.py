@@ -31,7 +31,7 @@ DIFFERENT = {
     "atranscription": "raises BadRequestError: the core transcribes nothing",
     "client_session": "has no effect: RiteLLM has its own connections",
     "failure_callback": "functions and CustomLogger; names of LiteLLM's integrations do nothing",
-    "get_model_info": "from the map alone: neither Ollama nor another server is asked",
+    "get_model_info": "from the map alone: neither Ollama nor another server is asked; a model of Ollama's without an entry costs nothing",
     "get_valid_models": "from the map and the environment alone: nobody is asked",
     "image_edit": "raises BadRequestError: the core makes no pictures",
     "image_generation": "raises BadRequestError, unless a provider of the program's own makes the pictures",

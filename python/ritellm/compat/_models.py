@@ -224,6 +224,7 @@ _MEMBERS = [
     "vertex_ai_audio_api",
 ]
 _MEMBER_SET = frozenset(_MEMBERS)
+_FREE = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
 #: Further members that are there if the map has them: prices above a number of tokens.
 _ABOVE = re.compile(r"_above_\d+k?_tokens(?:_batches)?$")
 
@@ -286,7 +287,7 @@ def get_max_tokens(model: str) -> int | None:
     if provider is not None and (name in entries or provider == "huggingface"):
         return None
     raise Exception(
-        f"Model {model} isn't mapped yet. Add it here - "
+        f"Model {name if provider else model} isn't mapped yet. Add it here - "
         "https://github.com/BerriAI/litellm/blob/main/model_prices_and_context_window.json"
     )
 
@@ -469,6 +470,10 @@ def _searched(model: str, provider: str | None) -> tuple[str, dict[str, Any], st
             members = _prices.capabilities(name)
             if members is not None:
                 return name, members if provider is None else {**members, "litellm_provider": provider}, provider
+    if provider in ("ollama", "ollama_chat"):
+        # A model on a machine of one's own costs nothing. LiteLLM asks the server for the rest; here, nobody is asked.
+        name = given[0].removeprefix("ollama_chat/").removeprefix("ollama/")
+        return name, {"mode": "chat", "litellm_provider": "ollama", **_FREE}, provider
     from ritellm.compat._exceptions import ModelNotMappedError
 
     raise ModelNotMappedError(_UNKNOWN.format(model=given[0], provider=provider))

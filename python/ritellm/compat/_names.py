@@ -30,9 +30,10 @@ def __getattr__(name: str) -> object:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def custom_providers() -> set[str]:
-    """Returns the names of the providers that the program has in ``litellm.custom_provider_map``."""
-    return {entry["provider"] for entry in vars(_finder.module("litellm")).get("custom_provider_map") or ()}
+def custom_providers() -> dict[str, Any]:
+    """Returns the program's own providers (``litellm.custom_provider_map``): name → handler."""
+    declared = vars(_finder.module("litellm")).get("custom_provider_map") or ()
+    return {entry["provider"]: entry.get("custom_handler") for entry in declared}
 
 
 @cache

@@ -238,7 +238,7 @@ def _supported(model: str, provider: str) -> list[str] | None:
         return _spelt(rule(model))
     row = _row(provider)
     if row is None:
-        return _spelt("*") if provider in _names.custom_providers() else None
+        return _of_program(provider, model)
     found = list(row)
     for providers, conditions in _IF.items():
         if provider in providers.split():
@@ -250,6 +250,12 @@ def _supported(model: str, provider: str) -> list[str] | None:
     if provider == "mistral" and "magistral" in model:
         found.append("thinking")
     return found
+
+
+def _of_program(provider: str, model: str) -> list[str] | None:
+    """Returns what a provider of the program's own (``litellm.custom_provider_map``) says that it takes."""
+    says = getattr(_names.custom_providers().get(provider), "get_supported_openai_params", None)
+    return None if says is None else list(says(model))
 
 
 # Providers with rules for families of models.

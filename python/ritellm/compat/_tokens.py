@@ -119,7 +119,18 @@ def _of_message(message: Mapping[str, Any], length: _Length, usual_image: bool, 
 
 
 #: Parts of content → the member that has their text.
-_TEXTS = {"text": "text", "thinking": "thinking", "redacted_thinking": "thinking", "compaction": "content"}
+_TEXTS = {
+    "text": "text",
+    "thinking": "thinking",
+    "redacted_thinking": "thinking",
+    "compaction": "content",
+    # LiteLLM refuses these, of the Responses API.
+    "input_text": "text",
+    "output_text": "text",
+    "summary_text": "text",
+    "reasoning_text": "text",
+    "refusal": "refusal",
+}
 
 
 def _of_parts(parts: Iterable[Any], length: _Length, usual_image: bool, otherwise: int | None) -> int:
@@ -147,6 +158,8 @@ def _of_part(part: Any, length: _Length, usual_image: bool, otherwise: int | Non
     if kind == "image":
         source = part["source"]
         return tokens_of_image(member(source, "url") or member(source, "data") or "", usual_image)
+    if kind == "reasoning":
+        return sum(_of_parts(part.get(name) or (), length, usual_image, otherwise) for name in ("summary", "content"))
     if kind == "tool_reference":
         return length(str(part.get("tool_name") or ""))
     if kind in ("tool_use", "tool_result", "search_result", "document", "file", "server_tool_use"):
