@@ -261,6 +261,47 @@ PROJECTS = [
             "lib/crewai/tests/agents/test_agent.py",
         ),
     ),
+    Project(
+        name="openllmetry",
+        repository="traceloop/openllmetry",
+        commit="93429cfb9767e6b51db6cb35f6b70f758117669a",
+        has_cassettes=True,
+        litellm="litellm==1.93.0",
+        install=(
+            "-e",
+            "./packages/opentelemetry-semantic-conventions-ai",
+            "-e",
+            "./packages/opentelemetry-instrumentation-litellm",
+            "pytest",
+            "pytest-asyncio<1.4",
+            "pytest-recording",
+            "vcrpy<9",
+            "opentelemetry-sdk",
+        ),
+        folder="packages/opentelemetry-instrumentation-litellm",
+        tests=("tests",),
+    ),
+    Project(
+        name="swe-agent",
+        repository="SWE-agent/SWE-agent",
+        commit="3ea751c087f32b16e039a2233dd6eefecef325d5",
+        litellm="litellm==1.93.0",
+        install=("-e", ".", "pytest", "pytest-xdist"),
+        tests=(
+            "tests/test_models.py",
+            "tests/test_agent.py",
+            "tests/test_history_processors.py",
+            "tests/test_parsing.py",
+        ),
+    ),
+    Project(
+        name="google-adk",
+        repository="google/adk-python",
+        commit="7c670f638bc17374ceb08740bdd057e55c9c2e12",
+        litellm="litellm==1.93.0",
+        install=("-e", ".", "pytest", "pytest-asyncio", "pytest-mock"),
+        tests=("tests/unittests/models/test_litellm.py",),
+    ),
 ]
 
 # Started in every process of a suite, children too: a folder with this file is first on PYTHONPATH. LiteLLM's own

@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 
 import ritellm.compat
+from ritellm.testing import MockServer
 
 ritellm.compat.install()
 import litellm  # noqa: E402
@@ -98,3 +99,12 @@ def test_types_that_are_filled_can_be_built_before(name: str) -> None:
     kind = getattr(litellm.types.utils, name)
     kind.model_rebuild()
     assert kind.__pydantic_complete__
+
+
+def test_parameters_of_chat_are_not_sent_to_the_responses_api() -> None:
+    with MockServer(intercept=False) as server:
+        server.reply("Hello")
+        at = {"api_base": f"{server.url}/v1", "api_key": "k"}
+        litellm.responses("Hi", "openai/gpt-4.1", max_tokens=100, stop=["a"], temperature=0.5, **at)
+        (request,) = server.requests
+    assert request.json == {"model": "gpt-4.1", "input": "Hi", "temperature": 0.5}

@@ -11,6 +11,24 @@ from ritellm.compat._calls import Call
 from ritellm.compat._plain import plain
 from ritellm.compat._responses_types import ResponsesAPIResponse, event_of
 
+#: Parameters of chat completions that the Responses API does not have: LiteLLM drops them, and OpenAI refuses a call with one.
+_OF_CHAT = [
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "logprobs",
+    "response_format",
+    "functions",
+    "function_call",
+    "modalities",
+    "audio",
+    "prediction",
+]
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -20,6 +38,8 @@ class ResponsesCall(Call):
     def _prepare(self, model: Any) -> None:
         super()._prepare(model)
         kwargs, params = self.kwargs, self.params
+        for name in _OF_CHAT:
+            params.pop(name, None)
         if kwargs.get("metadata") is not None:
             # Here it is OpenAI's, and not LiteLLM's own.
             params["metadata"] = kwargs["metadata"]
