@@ -25,6 +25,11 @@ READ = ("model_cost", "model_list", "models_by_provider")
 
 @pytest.fixture(autouse=True)
 def prices(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # `_prepared` fills the tables of aliases and rules as well, and what was told of a name is remembered.
+    for name in ("_targets", "_remembered"):
+        monkeypatch.setattr(_prices, name, {})
+    monkeypatch.setattr(_prices, "_rules", [])
+    monkeypatch.setattr(_prices, "_lower", (0, -1, {}))
     monkeypatch.setattr(_prices, "_map", _prices._prepared(json.loads(MAP)))
     forget()
     yield
