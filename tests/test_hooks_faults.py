@@ -295,6 +295,31 @@ class TestGarbage:
         assert _hooks.flush(20)
         gate.open()
 
+    def test_a_hook_of_all_clients_looks_for_a_variable_of_a_context_that_is_gone(self, at_openai: Server) -> None:
+        at_openai.answer(*[stream_of(*streamed("Hi").pieces()[:2], gate := Gate())])
+        variable = contextvars.ContextVar("variable", default="none")
+        seen: list[str] = []
+
+        class Agent:
+            def __init__(self) -> None:
+                variable.set("known")
+                self.client = Client()
+                self.stream = self.client.completion(MODEL, MESSAGES, stream=True)
+                next(self.stream)
+                self.itself = self
+
+        handle = _core.global_hooks().add(lambda record: seen.append(variable.get()), False)
+        try:
+            gone = weakref.ref(contextvars.copy_context().run(Agent))
+            gc.collect()
+            assert gone() is None
+            # A context that the collector has cleared has no variables any more; to look for one in it crashed the process.
+            assert _hooks.flush(20)
+            assert seen in (["none"], ["known"])
+        finally:
+            handle.remove()
+            gate.open()
+
 
 class TestWaiting:
     """Hooks that wait for hooks: they do not wait for themselves."""

@@ -17,7 +17,7 @@ use crate::python::call::watch::Watch;
 use crate::python::errors::exception;
 use crate::python::hooks::delivery::{self, Place};
 use crate::python::hooks::list;
-use crate::python::hooks::observed::{Asked, Observed};
+use crate::python::hooks::observed::{Asked, CallContext, Observed};
 use crate::python::hooks::rows::JobHooks;
 use crate::types::operation::Operation;
 
@@ -42,7 +42,7 @@ impl Client {
             targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
             tags: state.defaults.tags.clone(),
             catalog: state.settings.catalog.clone(),
-            context: log::context(py)?,
+            context: CallContext::new(py, log::context(py)?)?,
         }))
     }
 
@@ -87,7 +87,7 @@ impl Client {
             targets: state.routing.as_ref().map(|routing| routing.args.targets.clone()),
             tags: state.defaults.tags.clone(),
             catalog: state.settings.catalog.clone(),
-            context,
+            context: CallContext::new(py, context)?,
             begun: Instant::now(),
             started: SystemTime::now(),
         };

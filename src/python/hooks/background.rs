@@ -2,10 +2,12 @@
 //! dropped somewhere.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyString, PyTuple};
 
 use crate::python::gil_cell::GilCell;
 use crate::python::intern::intern;
@@ -134,6 +136,39 @@ pub(crate) fn ensure_thread(py: Python<'_>) -> PyResult<()> {
     py.import(intern!(py, "ritellm._hooks"))?.call_method0(intern!(py, "ensure_thread")).map(drop)
 }
 
+/// True while the garbage collector of some thread is at work.
+static IS_COLLECTING: AtomicBool = AtomicBool::new(false);
+/// Maximum time for which a delivery waits for the end of a collection.
+const COLLECTION: Duration = Duration::from_secs(1);
+
+/// Has Python tell when a garbage collection begins and ends.
+///
+/// # Errors
+///
+/// `MemoryError`.
+pub(super) fn watch_collections(py: Python<'_>) -> PyResult<()> {
+    let tell = |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
+        IS_COLLECTING.store(args.get_item(0)?.cast::<PyString>()?.to_str()? == "start", Ordering::Relaxed);
+        Ok(())
+    };
+    let tell = PyCFunction::new_closure(py, None, None, tell)?;
+    py.import(intern!(py, "gc"))?.getattr(intern!(py, "callbacks"))?.call_method1(intern!(py, "append"), (tell,))?;
+    Ok(())
+}
+
+/// Waits until no other thread collects garbage, for a second at most.
+///
+/// A stream that dies in a collection hands over its record in the middle of it, when some of what it refers to is cleared and
+/// some is not yet. That thread may leave the GIL to this one then, and to call a function that is half cleared crashes CPython.
+/// Afterwards all of it is either cleared, and known to be, or alive. The limit is for a finaliser that waits for this thread:
+/// finalisers run before anything is cleared.
+fn wait_for_collection(py: Python<'_>) {
+    let end = Instant::now() + COLLECTION;
+    while IS_COLLECTING.load(Ordering::Relaxed) && Instant::now() < end {
+        run_detached(py, || std::thread::sleep(Duration::from_millis(1)));
+    }
+}
+
 /// Waits for records, for ``seconds`` at most, and delivers a batch of them. Returns their number. For `ritellm._hooks`.
 #[pyfunction]
 pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> usize {
@@ -141,6 +176,7 @@ pub(crate) fn deliver_hooks(py: Python<'_>, seconds: f64) -> usize {
     let limit = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     let batch = run_detached(py, || queue.take(limit));
     let in_work = InWork(&queue, batch.len());
+    wait_for_collection(py);
     batch.into_iter().for_each(|item| item.deliver(py));
     in_work.1
 }

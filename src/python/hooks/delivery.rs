@@ -210,7 +210,7 @@ impl Pending {
             Some(record) => record,
             none => none.insert(Bound::new(py, Record::new(self.call.clone_ref(py), hook.get().content))?),
         };
-        let context = self.call.get().asked.context.bind(py);
+        let context = self.call.get().asked.context.get().get(py)?;
         let run = intern!(py, "run");
         let returned = match token {
             None => context.call_method1(run, (function, &*record)),

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use smallvec::SmallVec;
 
+use super::background::watch_collections;
 use crate::python::errors::wrong;
 use crate::python::gil_cell::GilCell;
 use crate::python::intern::{get_or_make, intern};
@@ -44,7 +45,9 @@ struct Functions {
 
 impl Hook {
     fn new(py: Python<'_>, function: Py<PyAny>, begin: Option<Py<PyAny>>, content: bool) -> PyResult<Py<Self>> {
-        ARE_ANY.store(true, Ordering::Relaxed);
+        if !ARE_ANY.swap(true, Ordering::Relaxed) {
+            watch_collections(py)?;
+        }
         let (is_removed, is_reported) = (AtomicBool::new(false), AtomicBool::new(false));
         let functions = GilCell::new(Some(Functions { function, begin }));
         Py::new(py, Self { functions, content, is_removed, is_reported })

@@ -434,8 +434,8 @@ impl Record {
 
     /// The context of the call, with the contextvars of its caller. Hooks run in it.
     #[getter]
-    fn context(&self, py: Python<'_>) -> Py<PyAny> {
-        self.call().asked.context.clone_ref(py)
+    fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.call().asked.context.get().get(py)
     }
 
     /// Returns a dict of what JSON has a form for: the error is its class and its message.

@@ -10,7 +10,7 @@ use pyo3::types::{PyDict, PyString};
 use super::background::{Item, Queue};
 use super::delivery::Pending;
 use super::list::{Counts, Snapshot};
-use super::observed::{Asked, Observed};
+use super::observed::{Asked, CallContext, Observed};
 use super::outcome::Ended;
 use crate::bulk::outcome::Outcome;
 use crate::bulk::run::RowObserver;
@@ -33,7 +33,7 @@ pub(crate) struct JobHooks {
     pub tags: Option<Arc<Py<PyDict>>>,
     pub catalog: Option<Arc<Catalog>>,
     /// Context in which the run was begun.
-    pub context: Py<PyAny>,
+    pub context: Py<CallContext>,
 }
 
 /// The end of a row.
