@@ -31,7 +31,13 @@ REMAP_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --re
 # one kind of machine generates for one version of the package; other combinations are built without a profile.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 PROFILE = profile/ritellm-$(VERSION)-rust-$(word 2,$(shell rustc --version))-$(lastword $(shell rustc -vV | grep ^host:)).profdata
-WHEEL_FLAGS = $(REMAP_FLAGS) $(addprefix -Cprofile-use=$(CURDIR)/,$(wildcard $(PROFILE)))
+# Inlining into functions that the profile does not call hot, and all that it does not call hot compiled for size: 2.5 % of a
+# wheel, for no instruction of a call (73,634 with it, 74,596 without). What is hot has thresholds of its own.
+SIZE_FLAGS = $(addprefix -Cllvm-args=,-inline-threshold=25 -inlinehint-threshold=50 -inlinecold-threshold=0 -pgso-lwss-only=false)
+WHEEL_FLAGS = $(REMAP_FLAGS) $(if $(wildcard $(PROFILE)),-Cprofile-use=$(CURDIR)/$(PROFILE) $(SIZE_FLAGS))
+# Functions of the same code are one, where rustc links with lld by itself.
+FOLD_FLAGS = $(if $(filter x86_64-unknown-linux-gnu,$(lastword $(shell rustc -vV | grep ^host:))),-Clink-arg=-Wl$(COMMA)--icf=all)
+COMMA := ,
 
 CRATE := Cargo.toml Cargo.lock build.rs $(shell find src -name '*.rs')
 PACKAGE := pyproject.toml README.md LICENSE $(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
@@ -193,7 +199,7 @@ sbom: dist/.done-wheel ## write the list of the wheel's components to dist/ritel
 reproducible: $(VENV)/.done-maturin ## build the wheel twice from scratch and compare the two byte by byte
 	rm -rf target/reproducible
 	for build in 1 2; do \
-		RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" \
+		RUSTFLAGS="$(WHEEL_FLAGS) $(FOLD_FLAGS) $(RUSTFLAGS)" \
 		$(VENV)/bin/maturin build --release --locked --interpreter $(PYO3_PYTHON) \
 			--target-dir target/reproducible/$$build --out target/reproducible/dist-$$build; \
 	done
@@ -246,7 +252,7 @@ dist/.done-wheel: $(CRATE) $(PACKAGE) $(wildcard profile/*) $(VENV)/.done-maturi
 	rm -f dist/*.whl
 	@echo "building the release wheel: three minutes with two processors, once" >&2
 	@[ -e $(PROFILE) ] || echo "there is no $(PROFILE): the wheel will be a tenth slower" >&2
-	RUSTFLAGS="$(WHEEL_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
+	RUSTFLAGS="$(WHEEL_FLAGS) $(FOLD_FLAGS) $(RUSTFLAGS)" $(VENV)/bin/maturin build --release --locked \
 		--interpreter $(PYO3_PYTHON) --out dist
 	$(VENV)/bin/python .ci/compress_wheel.py dist/*.whl
 	touch $@

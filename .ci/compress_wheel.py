@@ -1,4 +1,4 @@
-"""Compresses the members of wheels anew with Zopfli, in place: 3 % smaller than zlib's best, for 12 seconds.
+"""Compresses the members of wheels anew with Zopfli, in place: 4 % smaller than zlib's best, for half a minute.
 
 Usage: python compress_wheel.py WHEEL …
 
@@ -16,7 +16,8 @@ def compress(wheel: Path) -> None:
     smaller = wheel.with_suffix(".new")
     with (
         zipfile.ZipFile(wheel) as old,
-        zopfli.ZipFile(smaller, "w", zipfile.ZIP_DEFLATED, iterations=1) as new,
+        # As many blocks as it likes: with the default of 15 the extension is 0.5 % larger.
+        zopfli.ZipFile(smaller, "w", zipfile.ZIP_DEFLATED, iterations=15, block_splitting_max=0) as new,
     ):
         for member in old.infolist():
             new.writestr(member, old.read(member))
