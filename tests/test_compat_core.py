@@ -264,9 +264,7 @@ class Recorder(litellm.CustomLogger):  # type: ignore[misc]
 
     def log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.seen.append(("success", response_obj.choices[0].message.content, response_obj["usage"].total_tokens))
-        assert end_time >= start_time
-        assert kwargs["litellm_params"]["metadata"] == {"a": 1}
-        assert "sk-test" not in repr(kwargs)
+        self.kwargs, self.took = kwargs, end_time - start_time
 
     def log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
         self.seen.append(("failure", type(kwargs["exception"]).__name__))
@@ -289,6 +287,9 @@ def test_callbacks(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
     response = litellm.completion("openai/gpt-4o-mini", HI, **given)
     assert recorder.seen == [("pre", "gpt-4o-mini"), ("success", "Hello", 4)]
     assert functions == [response]
+    assert recorder.kwargs["litellm_params"]["metadata"] == {"a": 1}
+    assert "sk-test" not in repr(recorder.kwargs)
+    assert recorder.took.total_seconds() >= 0
     recorder.seen.clear()
     list(litellm.completion("openai/gpt-4o-mini", HI, stream=True, **given))
     assert [kind for kind, *_ in recorder.seen][-1] == "success"
@@ -549,3 +550,53 @@ def test_what_has_no_effect_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert [record.name for record in caplog.records] == ["LiteLLM", "LiteLLM"]
     assert "the callback 'langfuse' is LiteLLM's own integration" in caplog.text
     assert "aclient_session have no effect" in caplog.text
+
+
+async def test_a_callback_that_fails_harms_no_call(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.reply("Hello")
+    failures: list[Any] = []
+
+    async def too_few(kwargs: Any, response: Any) -> None:
+        raise AssertionError("it is not called")
+
+    monkeypatch.setattr(litellm, "success_callback", [too_few])
+    monkeypatch.setattr(litellm, "failure_callback", [lambda *args: failures.append(args)])
+    given = {**at(server), "metadata": "text"}
+    response = await litellm.acompletion("openai/gpt-4o-mini", HI, **given)
+    assert (response.choices[0].message.content, failures) == ("Hello", [])
+
+
+def test_callbacks_get_no_secrets(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.reply("Hello")
+    seen: list[str] = []
+    monkeypatch.setattr(litellm, "success_callback", [lambda kwargs, *args: seen.append(repr(kwargs))])
+    litellm.completion(
+        "bedrock/us.amazon.nova-lite-v1:0",
+        HI,
+        api_base=server.url,
+        aws_access_key_id="AKIAX",
+        aws_secret_access_key="secret-of-aws",
+        aws_session_token="token-of-aws",
+        aws_region_name="us-east-1",
+    )
+    assert len(seen) == 1
+    assert not any(secret in seen[0] for secret in ("AKIAX", "secret-of-aws", "token-of-aws"))
+
+
+def test_the_first_response_is_not_kept_waiting(server: MockServer) -> None:
+    server.on(model="slow").stall()
+    server.on(model="fast").reply("Hello")
+    response = litellm.batch_completion_models(
+        models=["openai/slow", "openai/fast"], messages=HI, timeout=60, **at(server)
+    )
+    assert response.choices[0].message.content == "Hello"
+    server.close()
+
+
+def test_fallbacks_for_long_prompts_in_a_circle_end(server: MockServer) -> None:
+    server.fail(400, code="context_length_exceeded")
+    with pytest.raises(litellm.ContextWindowExceededError):
+        litellm.completion(
+            "openai/a", HI, context_window_fallback_dict={"openai/a": "openai/b", "openai/b": "openai/a"}, **at(server)
+        )
+    assert [request.model for request in server.requests] == ["a", "b"]

@@ -236,3 +236,9 @@ def test_parameters_of_the_programs_own_providers(monkeypatch: pytest.MonkeyPatc
     assert litellm.get_supported_openai_params("x", custom_llm_provider="says") == ["tools", "x"]
     assert litellm.get_supported_openai_params("silent/x") is None
     assert litellm.get_llm_provider("silent/x")[:2] == ("x", "silent")
+
+
+def test_basetens_key_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BASETEN_API_KEY", "bt-secret")
+    found = litellm.get_llm_provider("baseten/x")
+    assert tuple(found) == ("x", "baseten", "bt-secret", "https://inference.baseten.co/v1")

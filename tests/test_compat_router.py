@@ -161,3 +161,54 @@ def test_a_cache_that_calls_have_to_ask_for(server: MockServer) -> None:
     assert len(server.requests) == 3
     with pytest.raises(ValueError, match="'s3' is not in RiteLLM's compat layer"):
         Cache(type=LiteLLMCacheType.S3)
+
+
+def test_other_calls_take_their_arguments_by_place(server: MockServer) -> None:
+    server.reply("Hello")
+    router = litellm.Router(
+        model_list=[deployment(server, "fast", "openai/gpt-4o-mini", "a", weight=2, order=1, rpm=9)]
+    )
+    assert router.text_completion("fast", "Hi").choices[0].text == "Hello"
+    server.on(path="/v1/audio/speech").reply(body=b"audio", headers={"content-type": "audio/mpeg"})
+    assert router.speech("fast", "Hi", "alloy").content == b"audio"
+    with pytest.raises(litellm.BadRequestError, match="no image generation"):
+        router.image_generation("a cat", "fast")
+
+
+def test_a_deployment_of_weight_0_gets_no_calls(server: MockServer) -> None:
+    server.reply("Hello")
+    deployments = [deployment(server, "fast", f"openai/{id}", id, weight=weight) for id, weight in (("a", 0), ("b", 1))]
+    router = litellm.Router(model_list=deployments)
+    assert {router.get_available_deployment("fast")["model_info"]["id"] for _ in range(50)} == {"b"}
+    for _ in range(5):
+        router.completion("fast", HI)
+    assert {request.model for request in server.requests} == {"b"}
+
+
+def test_an_unknown_strategy_is_refused(server: MockServer) -> None:
+    router = litellm.Router(model_list=[deployment(server, "fast", "openai/a", "a")], routing_strategy="latncy")
+    with pytest.raises(Exception, match="did you mean"):
+        router.completion("fast", HI)
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({"host": "h", "port": 1, "password": "p/w"}, "redis://:p%2Fw@h:1/0"),
+        ({"host": "h", "username": "u", "password": "p", "ssl": True, "db": 3}, "rediss://u:p@h:6379/3"),
+    ],
+)
+def test_the_address_of_a_redis(given: dict[str, Any], address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ritellm.compat import _cache
+
+    for variable in ("REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD"):
+        monkeypatch.delenv(variable, raising=False)
+    options = {name: value for name, value in given.items() if name in ("username", "ssl", "db")}
+    assert _cache._address(given["host"], given.get("port"), given.get("password"), options) == address
+
+
+def test_strategies_have_one_meaning() -> None:
+    from ritellm import router
+    from ritellm.compat import _router
+
+    assert _router._STRATEGIES == router._STRATEGIES

@@ -415,7 +415,8 @@ class Plan:
             batch.pause = min(max(batch.pause, POLL[0]) * 1.5, POLL[1])
             batch.due = now + batch.pause
             return
-        if batch.status == "completed" and batch.completed and not found.get("output_file_id"):
+        # Expired and cancelled ones have answers, too.
+        if batch.status != "failed" and batch.completed and not found.get("output_file_id"):
             # Taken for lost, what was paid would be asked for again. The name may come a moment later.
             batch.unfiled += 1
             batch.pause = min(max(batch.pause, POLL[0]) * 2, POLL[1])

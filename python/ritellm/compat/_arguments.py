@@ -69,6 +69,7 @@ def named(args: tuple[Any, ...], kwargs: dict[str, Any], order: tuple[str, ...])
     Raises:
         TypeError: more were given by place than that.
     """
+    kwargs = Given(kwargs)
     if len(args) > len(order):
         raise TypeError(f"{len(args) + 2} arguments were given by place: give those after {order[-1]!r} by name")
     return Given({**dict(zip(order, args, strict=False)), **kwargs})
@@ -88,7 +89,7 @@ def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.T
         target: where the call goes.
     """
     own = _OWN
-    params = {name: value for name, value in given.items() if name not in own and value is not None}
+    params = Given({name: value for name, value in given.items() if name not in own and value is not None})
     get = given.get
     base = get("base_url") or get("api_base") or target.api_base or settings["api_base"]
     if base:
@@ -99,6 +100,8 @@ def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.T
     elif base and target.model.startswith(_targets.COMPATIBLE):
         # A host that needs a key says so itself.
         params["api_key"] = "none"
+    # Tracebacks show local variables.
+    del key
     version = get("api_version") or settings["api_version"]
     if version and target.provider in _VERSIONED:
         params["api_version"] = version

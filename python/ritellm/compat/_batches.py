@@ -63,11 +63,15 @@ def batch_completion_models(*args: Any, **kwargs: Any) -> Any:
     kwargs = _arguments.Given(kwargs)
     models = _models(kwargs)
     call = _completion()
-    with ThreadPoolExecutor(max_workers=max(1, len(models))) as threads:
+    threads = ThreadPoolExecutor(max_workers=max(1, len(models)))
+    try:
         futures = [threads.submit(call, *args, **{**kwargs, **model}) for model in models]
         for future in as_completed(futures):
             if future.exception() is None:
                 return future.result()
+    finally:
+        # The others are not waited for.
+        threads.shutdown(wait=False, cancel_futures=True)
     return None
 
 

@@ -87,7 +87,7 @@ class Cache:
             self.native = ritellm.Cache.disk(disk_cache_dir or ".litellm_cache", ttl=kept)
         elif self.type is LiteLLMCacheType.REDIS:
             self.native = ritellm.Cache.redis(
-                _address(host, port, password, options.get("url")), namespace=namespace or "default", ttl=kept
+                _address(host, port, password, options), namespace=namespace or "default", ttl=kept
             )
         else:
             raise ValueError(
@@ -102,17 +102,19 @@ class Cache:
         return self
 
 
-def _address(host: str | None, port: Any, password: str | None, url: str | None) -> str:
+def _address(host: str | None, port: Any, password: str | None, options: dict[str, Any]) -> str:
     import os
     from urllib.parse import quote
 
-    url = url or (None if host else os.environ.get("REDIS_URL"))
+    url = options.get("url") or (None if host else os.environ.get("REDIS_URL"))
     if url:
-        return url
+        return str(url)
     host = host or os.environ.get("REDIS_HOST", "localhost")
     port = port or os.environ.get("REDIS_PORT", "6379")
     password = password or os.environ.get("REDIS_PASSWORD")
-    return f"redis://{':' + quote(password, safe='') + '@' if password else ''}{host}:{port}"
+    user = options.get("username") or os.environ.get("REDIS_USERNAME") or ""
+    who = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
+    return f"{'rediss' if options.get('ssl') else 'redis'}://{who}{host}:{port}/{options.get('db') or 0}"
 
 
 def _settings() -> dict[str, Any]:

@@ -67,6 +67,25 @@ def _tell(name: str) -> None:
     )
 
 
+#: Arguments that callbacks do not get: secrets, and what has a place of its own.
+_LEFT_OUT = frozenset(
+    (
+        "api_key",
+        "base_url",
+        "extra_headers",
+        "extra_query",
+        "auth_token",
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "vertex_access_token",
+        "vertex_credentials",
+        "azure_ad_token",
+        "azure_ad_token_provider",
+    )
+)
+
+
 class Observation:
     """Tells callbacks what a call does."""
 
@@ -88,9 +107,7 @@ class Observation:
     def _kwargs(self) -> dict[str, Any]:
         """Returns what LiteLLM gives callbacks. The key is not in it."""
         call, given = self.call, self.call.kwargs
-        optional = {
-            name: value for name, value in call.params.items() if name not in ("api_key", "base_url", "extra_headers")
-        }
+        optional = {name: value for name, value in call.params.items() if name not in _LEFT_OUT}
         litellm_params = {
             "acompletion": self.is_async,
             "custom_llm_provider": call.target.provider,
@@ -134,7 +151,10 @@ class Observation:
                     messages=self.call.messages,
                     kwargs=self.kwargs,
                 )
-            elif callable(callback) and not inspect.iscoroutinefunction(callback):
+            elif _is_async(callback):
+                if self.is_async:
+                    _run_later(callback, self.kwargs)
+            elif callable(callback):
                 _run(callback, self.kwargs)
 
     def received(self, chunk: Any) -> None:
@@ -144,7 +164,7 @@ class Observation:
         for callback in self.streamers:
             times = {"start_time": self.start, "end_time": datetime.now()}
             if self.is_async:
-                later(callback.async_log_stream_event(kwargs=self.kwargs, response_obj=chunk, **times))
+                _run_later(callback.async_log_stream_event, kwargs=self.kwargs, response_obj=chunk, **times)
             else:
                 _run(callback.log_stream_event, kwargs=self.kwargs, response_obj=chunk, **times)
 
@@ -180,12 +200,12 @@ class Observation:
             if isinstance(callback, CustomLogger):
                 _run(callback.log_post_api_call, **{**given, "response_obj": None, "end_time": None})
                 if self.is_async:
-                    later(getattr(callback, f"async_log_{what}_event")(**given))
+                    _run_later(getattr(callback, f"async_log_{what}_event"), **given)
                 else:
                     _run(getattr(callback, f"log_{what}_event"), **given)
             elif _is_async(callback):
                 if self.is_async:
-                    later(callback(self.kwargs, response, self.start, end))
+                    _run_later(callback, self.kwargs, response, self.start, end)
             elif callable(callback):
                 _run(callback, self.kwargs, response, self.start, end)
 
@@ -195,7 +215,7 @@ class Observation:
         def of_usage(name: str) -> int:
             return getattr(usage, name, 0) or 0
 
-        call = self.call
+        call, metadata = self.call, self.kwargs["litellm_params"]["metadata"]
         return {
             "id": getattr(response, "id", None) or call.id,
             "trace_id": self.kwargs["litellm_trace_id"],
@@ -217,7 +237,7 @@ class Observation:
             "total_tokens": of_usage("total_tokens"),
             "cache_hit": call.cached,
             "model_parameters": self.kwargs["optional_params"],
-            "metadata": dict(self.kwargs["litellm_params"]["metadata"]),
+            "metadata": dict(metadata) if isinstance(metadata, dict) else {},
             "request_tags": list(call.kwargs.get("tags") or ()),
             "end_user": call.kwargs.get("user") or "",
             "api_base": call.params.get("base_url") or "",
@@ -239,6 +259,13 @@ def _overrides(callback: Any, name: str, is_async: bool) -> bool:
 def _run(function: Any, *args: Any, **kwargs: Any) -> None:
     try:
         function(*args, **kwargs)
+    except Exception:
+        _report()
+
+
+def _run_later(function: Any, *args: Any, **kwargs: Any) -> None:
+    try:
+        later(function(*args, **kwargs))
     except Exception:
         _report()
 

@@ -30,7 +30,7 @@ class Call:
 
     def __init__(self, call_type: str, model: Any, subject: Any, kwargs: dict[str, Any], is_async: bool) -> None:
         self.call_type, self.model, self.messages = call_type, model, subject
-        self.kwargs, self.is_async = kwargs, is_async
+        self.kwargs, self.is_async = _arguments.Given(kwargs), is_async
         try:
             self._prepare(model)
         finally:
@@ -126,6 +126,8 @@ class Call:
 
     def cost_of(self, response: Any) -> float | None:
         """Returns what the call has cost in US dollars; None if that is not known."""
+        if self.cached:
+            return 0.0
         get = self.kwargs.get
         custom = None
         if get("input_cost_per_token") is not None:
@@ -276,14 +278,14 @@ def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> A
         if kwargs.get("model_list"):
             # By the module's name, which programs patch.
             deployments = [item["litellm_params"] for item in kwargs["model_list"] if item["model_name"] == model]
-            others = {name: value for name, value in kwargs.items() if name != "model_list"}
+            others = _arguments.Given({name: value for name, value in kwargs.items() if name != "model_list"})
             return _finder.module("litellm").batch_completion_models(
                 messages=messages, deployments=deployments, **others
             )
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
-            return _fallbacks.run(call_type, model, messages, _arguments.Given(kwargs), settings)
+            return _fallbacks.run(call_type, model, messages, _arguments.Given(kwargs))
         call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, False)
     finally:
         del kwargs
@@ -296,7 +298,7 @@ async def achat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
-            return await _fallbacks.arun(call_type, model, messages, _arguments.Given(kwargs), settings)
+            return await _fallbacks.arun(call_type, model, messages, _arguments.Given(kwargs))
         call = ChatCall(call_type, model, messages if messages is not None else [], kwargs, True)
     finally:
         del kwargs

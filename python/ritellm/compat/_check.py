@@ -15,12 +15,16 @@ __all__ = ["DIFFERENT", "Use", "check", "status_of", "uses_in"]
 #: Names that do something else here, or less, and what that is; the others are the same.
 DIFFERENT = {
     "AnthropicConfig": "a class inside of LiteLLM that calls do not go through",
+    "AllowedFailsPolicy": "has no effect",
     "Cache": "in memory, in a folder or in a Redis; callers with another key do not get the answers",
     "DualCache": "in memory alone",
+    "Logging": "the name is there; calls do not go through it",
     "OpenAIChatCompletion": "a class inside of LiteLLM; calls go through those of its methods that are replaced, and no others",
     "OpikLogger": "a class inside of LiteLLM that calls do not go through",
     "REPEATED_STREAMING_CHUNK_LIMIT": "has no effect: a stream that repeats itself goes on",
-    "Router": "strategies by RiteLLM's names; a Redis shares cached answers alone; arguments of LiteLLM's proxy have no effect",
+    "RetryPolicy": "has no effect",
+    "Router": "a Redis shares cached answers alone; retry_policy, allowed_fails_policy, retry_after, stream_timeout, "
+    "disable_cooldowns, enable_pre_call_checks and arguments of LiteLLM's proxy have no effect",
     "aclient_session": "has no effect: RiteLLM has its own connections",
     "add_function_to_prompt": "has no effect",
     "aimage_edit": "raises BadRequestError: the core makes no pictures",
@@ -32,6 +36,7 @@ DIFFERENT = {
     "client_session": "has no effect: RiteLLM has its own connections",
     "failure_callback": "functions and CustomLogger; names of LiteLLM's integrations do nothing",
     "get_model_info": "from the map alone: neither Ollama nor another server is asked; a model of Ollama's without an entry costs nothing",
+    "get_optional_params": "returns what was given, without what the model does not take: the core translates",
     "get_valid_models": "from the map and the environment alone: nobody is asked",
     "image_edit": "raises BadRequestError: the core makes no pictures",
     "image_generation": "raises BadRequestError, unless a provider of the program's own makes the pictures",

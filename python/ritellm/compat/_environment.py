@@ -74,7 +74,6 @@ _ENOUGH: dict[str, tuple[tuple[str, ...], ...]] = {
     "anthropic": (("ANTHROPIC_AUTH_TOKEN",),),
     "bedrock": (("AWS_ROLE_ARN",), ("AWS_PROFILE",), ("AWS_WEB_IDENTITY_TOKEN_FILE",), ("AWS_BEARER_TOKEN_BEDROCK",)),
     "cloudflare": (("CLOUDFLARE_API_KEY", "CLOUDFLARE_ACCOUNT_ID"),),
-    "dashscope": (("DASHSCOPE_API_KEY",),),
     "fireworks_ai": (("FIREWORKS_API_KEY",), ("FIREWORKSAI_API_KEY",), ("FIREWORKS_AI_TOKEN",)),
     "gemini": (("GOOGLE_API_KEY",), ("GEMINI_API_KEY",)),
     "perplexity": (("PERPLEXITY_API_KEY",),),
@@ -146,14 +145,11 @@ def check_valid_key(model: str, api_key: str) -> bool:
         api_key: the key.
     """
     from ritellm.compat._calls import completion
-    from ritellm.compat._exceptions import AuthenticationError
 
     try:
         completion(
             model=model, messages=[{"role": "user", "content": "Hey, how's it going?"}], api_key=api_key, max_tokens=10
         )
-    except AuthenticationError:
-        return False
     except Exception:
         return False
     return True

@@ -7,8 +7,10 @@ from typing import Any
 from ritellm.compat import _arguments, _exceptions
 
 
-def _attempts(model: Any, kwargs: dict[str, Any], settings: dict[str, Any]) -> list[tuple[Any, Any]]:
+def _attempts(model: Any, kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
     """Returns the calls to make until one succeeds: models, and their arguments."""
+    from ritellm.compat._calls import settings
+
     base = _arguments.Given(kwargs)
     base.pop("fallbacks", None)
     base.pop("context_window_fallback_dict", None)
@@ -30,39 +32,43 @@ def _larger(error: BaseException, model: Any, kwargs: dict[str, Any]) -> Any:
     return None
 
 
-def run(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any], settings: dict[str, Any]) -> Any:
+def run(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
     """Makes calls until one succeeds."""
     from ritellm.compat._calls import ChatCall
 
     last: BaseException | None = None
-    pending = _attempts(model, kwargs, settings)
+    pending = _attempts(model, kwargs)
+    tried = set()
     while pending:
         name, given = pending.pop(0)
+        tried.add(name)
         try:
             return ChatCall(call_type, name, messages or [], given, False).run()
         except Exception as error:
             last = error
             larger = _larger(error, name, kwargs)
-            if larger is not None:
+            if larger is not None and larger not in tried:
                 pending.insert(0, (larger, given))
     assert last is not None
     raise last
 
 
-async def arun(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any], settings: dict[str, Any]) -> Any:
+async def arun(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
     """Does the same as `run` on an event loop."""
     from ritellm.compat._calls import ChatCall
 
     last: BaseException | None = None
-    pending = _attempts(model, kwargs, settings)
+    pending = _attempts(model, kwargs)
+    tried = set()
     while pending:
         name, given = pending.pop(0)
+        tried.add(name)
         try:
             return await ChatCall(call_type, name, messages or [], given, True).arun()
         except Exception as error:
             last = error
             larger = _larger(error, name, kwargs)
-            if larger is not None:
+            if larger is not None and larger not in tried:
                 pending.insert(0, (larger, given))
     assert last is not None
     raise last

@@ -444,7 +444,7 @@ _AZURE = {
 def _looked_up(model: str, provider: str | None) -> tuple[str, dict[str, Any], str | None]:
     known = _prices.remembered("entries")
     key, of = known.get((model, provider), (None, None))
-    if key is None:
+    if key is None or key not in _prices.current():
         key, entry, of = _searched(model, provider)
         if key not in _prices.current():
             return key, entry, of

@@ -90,11 +90,10 @@ def with_prefix(prefix: str) -> list[tuple[str, dict[str, Any]]]:
     """Returns the last parts of the names that begin so, and their entries."""
     known = remembered("prefix")
     if prefix not in known:
-        known[prefix] = [
-            (key.rsplit("/", 1)[-1], entry) for key, entry in list(current().items()) if key.startswith(prefix)
-        ]
-    found: list[tuple[str, dict[str, Any]]] = known[prefix]
-    return found
+        known[prefix] = [key for key in list(current()) if key.startswith(prefix)]
+    # Of now, since another entry may have come in the place of one.
+    entries = current()
+    return [(key.rsplit("/", 1)[-1], entries[key]) for key in known[prefix] if key in entries]
 
 
 def remembered(name: str) -> dict[Any, Any]:
@@ -221,6 +220,8 @@ def _prepared(entries: Any) -> dict[str, Any]:
     if not isinstance(entries, dict):
         raise TypeError(f"it holds a {type(entries).__name__}, not an object")
     rules = entries.pop(_RULES, None)
+    for name in [name for name, entry in entries.items() if not isinstance(entry, dict)]:
+        del entries[name]
     _rules[:] = [] if not isinstance(rules, dict) else list(_compiled(rules.get("rules")))
     pointers = {name: entry["alias_of"] for name, entry in entries.items() if isinstance(entry.get("alias_of"), str)}
     found = {name: target for name, target in pointers.items() if target in entries and target not in pointers}

@@ -241,7 +241,7 @@ ENDPOINTS: dict[str, tuple[str, str, str]] = {
         "DATAROBOT_API_TOKEN",
     ),
     "abliteration": ("https://api.abliteration.ai/v1", "", "ABLITERATION_API_KEY"),
-    "baseten": ("https://inference.baseten.co/v1", "BASETEN_API_KEY", ""),
+    "baseten": ("https://inference.baseten.co/v1", "BASETEN_API_BASE", "BASETEN_API_KEY"),
     "azure_ai": ("", "AZURE_AI_API_BASE", "AZURE_AI_API_KEY"),
     "ollama": ("http://localhost:11434", "OLLAMA_API_BASE", "OLLAMA_API_KEY"),
     "deepinfra": ("https://api.deepinfra.com/v1/openai", "DEEPINFRA_API_BASE", "DEEPINFRA_API_KEY"),

@@ -53,7 +53,6 @@ _WITHOUT_EFFECT = frozenset(
         "plugins",
         "polling_interval",
         "provider_budget_config",
-        "redis_db",
         "retry_after",
         "retry_policy",
         "router_general_settings",
@@ -225,7 +224,7 @@ class Router:
         Raises:
             litellm.BadRequestError: there is no such group.
         """
-        found = self._deployments(model)
+        found = _in_use(self._deployments(model))
         weights = [float(entry["litellm_params"].get("weight") or 1) for entry in found]
         return random.choices(found, weights)[0]
 
@@ -254,13 +253,14 @@ class Router:
             groups: dict[str, list[Any]] = {}
             self._targets: dict[str, tuple[_targets.Target, dict[str, Any]]] = {}
             for entry in self.model_list:
-                if not self._is_foreign(entry):
+                group = [other for other in self.model_list if other["model_name"] == entry["model_name"]]
+                if not self._is_foreign(entry) and any(entry is used for used in _in_use(group)):
                     name = entry["model_info"]["id"]
                     deployment, target = self._deployment(entry, name)
                     groups.setdefault(entry["model_name"], []).append(deployment)
                     self._targets[name] = (target, entry)
             options: dict[str, Any] = {
-                "strategy": _STRATEGIES.get(self.routing_strategy),
+                "strategy": _STRATEGIES.get(self.routing_strategy, self.routing_strategy),
                 "fallbacks": self._fallbacks(groups),
                 "context_window_fallbacks": _known(self.context_window_fallbacks, groups),
                 "content_policy_fallbacks": _known(self.content_policy_fallbacks, groups),
@@ -268,7 +268,8 @@ class Router:
                 "timeout": _arguments.seconds(self.timeout),
                 "cache": self._cache,
                 "cooldown": None if not self.cooldown_time else {"first": float(self.cooldown_time)},
-                "breaker": None if not self.allowed_fails else {"failures": int(self.allowed_fails)},
+                # A deployment is left out when more calls have failed than are allowed.
+                "breaker": None if self.allowed_fails is None else {"failures": int(self.allowed_fails) + 1},
             }
             # LiteLLM's users write circles of two groups, which `model_list` allows.
             given = {name: value for name, value in options.items() if value is not None}
@@ -289,7 +290,7 @@ class Router:
             "api_version": sent.get("api_version"),
             "timeout": sent.get("timeout"),
             "headers": sent.get("extra_headers"),
-            "weight": params.get("weight"),
+            "weight": params.get("weight") or None,
             "order": params.get("order"),
             "max_in_flight": params.get("max_parallel_requests") or self.default_max_parallel_requests,
             "base_model": entry["model_info"].get("base_model"),
@@ -321,12 +322,7 @@ class Router:
         if not made_up and not any(self._is_foreign(entry) for entry in found):
             return None
         entry = self.get_available_deployment(model)
-        params = {
-            name: value
-            for name, value in entry["litellm_params"].items()
-            if name not in ("rpm", "tpm", "weight", "order")
-        }
-        return {**params, **given, "model_info": entry["model_info"]}
+        return {**_of_call(entry), **given, "model_info": entry["model_info"]}
 
     # The calls.
 
@@ -380,16 +376,44 @@ _ELSEWHERE = frozenset(
 )
 
 
+#: What these calls take by place besides the group, which comes first but for pictures and transcriptions.
+_PLACES = {
+    "text_completion": ("prompt",),
+    "transcription": ("file",),
+    "speech": ("input", "voice"),
+    "image_generation": ("prompt",),
+    "responses": ("input",),
+    "rerank": ("query", "documents"),
+    "moderation": ("input",),
+}
+
+
 def _elsewhere(router: Router, name: str) -> Any:
     from ritellm.compat import litellm
 
     call = getattr(litellm, name)
+    kind = name if name in _PLACES else name[1:]
+    at = 1 if kind in ("image_generation", "transcription") else 0
 
-    def routed(model: str, *args: Any, **kwargs: Any) -> Any:
+    def routed(*args: Any, **kwargs: Any) -> Any:
+        rest = list(args)
+        model = kwargs.pop("model") if "model" in kwargs else rest.pop(at)
         entry = router.get_available_deployment(model)
-        return call(*args, **{**entry["litellm_params"], **kwargs, "model_info": entry["model_info"]})
+        given = {**dict(zip(_PLACES[kind], rest, strict=False)), **kwargs}
+        return call(**{**_of_call(entry), **given, "model_info": entry["model_info"]})
 
     return routed
+
+
+def _of_call(entry: dict[str, Any]) -> dict[str, Any]:
+    """Returns the parameters of a deployment without those that are the router's."""
+    of_router = ("rpm", "tpm", "weight", "order")
+    return {name: value for name, value in entry["litellm_params"].items() if name not in of_router}
+
+
+def _in_use(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the deployments without those of weight 0, unless all are."""
+    return [entry for entry in entries if entry["litellm_params"].get("weight") != 0] or entries
 
 
 def _id(name: str, params: dict[str, Any]) -> str:

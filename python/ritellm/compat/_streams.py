@@ -175,6 +175,8 @@ class CustomStreamWrapper:
         return made
 
     def _failed(self, error: BaseException) -> BaseException:
+        # Whoever reads on gets the end, of which the callbacks are not told.
+        self.sent_last_chunk = True
         if self._call is not None:
             return self._call.translated(error)  # type: ignore[no-any-return]
         return _errors.translated(error, self.model, self.custom_llm_provider or "")
@@ -209,6 +211,9 @@ def _text_chunk(chunk: Any) -> Any:
     made.choices[0].text = choice.delta.content or ""
     made.choices[0].finish_reason = choice.finish_reason
     made.choices[0].index = choice.index
+    usage = getattr(chunk, "usage", None)
+    if usage is not None:
+        made.usage = usage
     return made
 
 

@@ -220,7 +220,7 @@ class Redactor:
                 else self._rebuilt(member, clean, is_body or name in _BODIES)
                 for name, member in value.items()
             }
-            if isinstance(value.get("base64"), str):
+            if not is_body and isinstance(value.get("base64"), str):
                 try:
                     body = base64.b64decode(value["base64"], validate=True)
                 except binascii.Error:
