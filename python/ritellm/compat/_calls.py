@@ -30,7 +30,8 @@ class Call:
 
     def __init__(self, call_type: str, model: Any, subject: Any, kwargs: dict[str, Any], is_async: bool) -> None:
         self.call_type, self.model, self.messages = call_type, model, subject
-        self.kwargs, self.is_async = _arguments.Given(kwargs), is_async
+        self.kwargs: dict[str, Any] = _arguments.Given(kwargs)
+        self.is_async = is_async
         try:
             self._prepare(model)
         finally:
