@@ -222,7 +222,8 @@ impl Script {
             Effect::Fail { status, message, code, after: after @ 1.., .. } if known.stream => {
                 let message = message.unwrap_or_else(|| "the mock server was told to fail".into());
                 // The chunks before it are those of the answer that there would be.
-                let answer = match self.chosen(request, &body, Some(known)) {
+                let answer = match self.choose(request, &body, Some(known), |effect| matches!(effect, Effect::Reply(_)))
+                {
                     Some(Effect::Reply(mut answers)) => answers.pop().unwrap_or_default(),
                     _ => Value::Null,
                 };
@@ -281,9 +282,19 @@ impl Script {
     }
 
     fn chosen(&mut self, request: &Request<'_>, body: &Value, asked: Option<&Asked>) -> Option<Effect> {
+        self.choose(request, body, asked, |effect| !is_fault(effect))
+    }
+
+    /// Takes the effect of the first rule of those that are meant.
+    fn choose(
+        &mut self,
+        request: &Request<'_>,
+        body: &Value,
+        asked: Option<&Asked>,
+        is_meant: fn(&Effect) -> bool,
+    ) -> Option<Effect> {
         let rules = self.rules.iter().enumerate();
-        let matching =
-            rules.filter(|(_, rule)| !is_fault(&rule.effect) && matches(&rule.matcher, request, body, asked));
+        let matching = rules.filter(|(_, rule)| is_meant(&rule.effect) && matches(&rule.matcher, request, body, asked));
         let best = matching.min_by_key(|(at, rule)| {
             let is_general = rule.matcher == Matcher::default();
             let age = if rule.left.is_some() { *at } else { usize::MAX - at };

@@ -68,17 +68,23 @@ pub(super) enum Refused {
 impl Refusals {
     /// Counts an answer.
     pub fn answered(&mut self, model: u64) {
+        self.counts(model).answered += 1;
+    }
+
+    fn counts(&mut self, model: u64) -> &mut Counts {
         if self.models.len() >= MAX_MODELS && !self.models.contains_key(&model) {
             self.models.clear();
         }
-        self.models.entry(model).or_default().answered += 1;
+        self.models.entry(model).or_default()
     }
 
     /// Takes a refusal of a row. `are_last` is true if no others are left but a few.
     pub fn refused(&mut self, now: Time, model: u64, row: &mut RowRefusals, are_last: bool) -> Refused {
-        let counts = self.models.entry(model).or_default();
+        let counts = self.counts(model);
         let seen = row.seen.unwrap_or(*counts);
-        let (answered, refused) = (counts.answered.abs_diff(seen.answered), counts.refused.abs_diff(seen.refused));
+        // Counts that were forgotten meanwhile say nothing.
+        let answered = counts.answered.saturating_sub(seen.answered);
+        let refused = counts.refused.saturating_sub(seen.refused);
         if answered >= FEWEST_ANSWERS && answered >= ANSWERS * refused {
             row.against += 1;
         }

@@ -374,7 +374,8 @@ impl Stream {
 
     fn end(&self, py: Python<'_>, left: bool, place: Place) {
         if self.fork_epoch != fork_epoch() {
-            return;
+            // The channel may be locked for ever. In a forked child nothing is observed.
+            return self.observe_end(py, None, true, place);
         }
         let mut local = self.local.lock(py);
         local.chunks.clear();
