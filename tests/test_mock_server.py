@@ -574,7 +574,7 @@ def test_an_error_within_a_stream_comes_after_the_answers_own_chunks() -> None:
     with MockServer() as server:
         server.reply("one two three").fail(500, after_chunks=2)
         stream = ritellm.completion("openai/gpt-4o-mini", MESSAGES, stream=True, max_retries=0)
-        with pytest.raises(ritellm.APIError):
+        with pytest.raises(ritellm.RiteLLMError):
             list(stream)
         assert stream.text and "one two three".startswith(stream.text)
 
@@ -582,7 +582,7 @@ def test_an_error_within_a_stream_comes_after_the_answers_own_chunks() -> None:
 def test_an_error_within_a_stream_leaves_the_next_error_for_the_next_call() -> None:
     with MockServer() as server:
         server.fail(500, after_chunks=1, times=1).fail(503, times=1)
-        with pytest.raises(ritellm.APIError):
+        with pytest.raises(ritellm.RiteLLMError):
             list(ritellm.completion("openai/gpt-4o-mini", MESSAGES, stream=True, max_retries=0))
         with pytest.raises(ritellm.ServiceUnavailableError):
             ritellm.completion("openai/gpt-4o-mini", MESSAGES, max_retries=0)
