@@ -572,7 +572,7 @@ def test_the_command() -> None:
 
 def test_an_error_within_a_stream_comes_after_the_answers_own_chunks() -> None:
     with MockServer() as server:
-        server.reply("one two three").fail(500, after_chunks=2)
+        server.reply("one two three").fail(500, after_chunks=2, times=1)
         stream = ritellm.completion("openai/gpt-4o-mini", MESSAGES, stream=True, max_retries=0)
         with pytest.raises(ritellm.RiteLLMError):
             list(stream)
