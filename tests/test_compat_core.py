@@ -600,3 +600,17 @@ def test_fallbacks_for_long_prompts_in_a_circle_end(server: MockServer) -> None:
             "openai/a", HI, context_window_fallback_dict={"openai/a": "openai/b", "openai/b": "openai/a"}, **at(server)
         )
     assert [request.model for request in server.requests] == ["a", "b"]
+
+
+async def test_a_mocked_timeout_keeps_no_loop_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    def sleep(seconds: float) -> None:
+        raise AssertionError("the event loop is blocked")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    for given in ({"mock_timeout": True, "timeout": 0.01}, {"mock_timeout": True, "timeout": "0.01"}):
+        with pytest.raises(litellm.Timeout):
+            await litellm.acompletion("openai/gpt-4o", HI, **given)
+    answer = await litellm.acompletion("openai/gpt-4o", HI, mock_response="Hello", mock_delay=0.01)
+    assert answer.choices[0].message.content == "Hello"

@@ -212,3 +212,68 @@ def test_strategies_have_one_meaning() -> None:
     from ritellm.compat import _router
 
     assert _router._STRATEGIES == router._STRATEGIES
+
+
+RANKING = {"id": "1", "results": [{"index": 0, "relevance_score": 0.5}], "meta": {}}
+KINDS: dict[str, Any] = {
+    "completion": lambda at: litellm.completion("openai/gpt-4o-mini", HI, **at),
+    "stream": lambda at: list(litellm.completion("openai/gpt-4o-mini", HI, stream=True, **at)),
+    "embedding": lambda at: litellm.embedding("openai/text-embedding-3-small", ["a"], **at),
+    "responses": lambda at: litellm.responses("Hi", "openai/gpt-4o-mini", store=False, **at),
+    "stream of responses": lambda at: list(
+        litellm.responses("Hi", "openai/gpt-4o-mini", stream=True, store=False, **at)
+    ),
+    "rerank": lambda at: litellm.rerank("cohere/rerank-v3.5", "a", ["b"], **at),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kept_answer_costs_nothing_and_callbacks_know_it(
+    kind: str, server: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.reply("Hello")
+    server.on(path="/v2/rerank").reply(json=RANKING)
+    told: list[Any] = []
+    budget = {"max_budget": 1e9, "_current_cost": 0.0, "cache": litellm.Cache(type="local")}
+    for name, value in {**budget, "success_callback": [lambda kwargs, *_: told.append(kwargs)]}.items():
+        monkeypatch.setattr(litellm, name, value)
+    at = {"api_base": f"{server.url}/v1", "api_key": "sk-test", "max_retries": 0, "input_cost_per_token": 1.0}
+    for _ in range(2):
+        KINDS[kind](at)
+        told[-1]["spent"] = litellm._current_cost
+    assert len(server.requests) == 1
+    assert [kwargs["cache_hit"] for kwargs in told] == [None, True]
+    assert told[1]["response_cost"] == 0.0
+    assert told[0]["spent"] == told[1]["spent"]
+
+
+async def test_all_kinds_of_calls_tell_input_callbacks(server: MockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(litellm, "input_callback", [lambda kwargs: told.append(kwargs["call_type"])])
+    at: dict[str, Any] = {"api_base": f"{server.url}/v1", "api_key": "sk-test", "max_retries": 0}
+    server.on(path="/v1/audio/speech").reply(body=b"audio", headers={"content-type": "audio/mpeg"})
+    server.on(path="/v2/rerank").reply(json=RANKING)
+    litellm.speech("openai/tts-1", "Hi", "alloy", **at)
+    await litellm.aspeech("openai/tts-1", "Hi", "alloy", **at)
+    litellm.rerank("cohere/rerank-v3.5", "a", ["b"], **at)
+
+    class Painter(litellm.CustomLLM):  # type: ignore[misc]
+        def image_generation(self, *args: Any, **kwargs: Any) -> Any:
+            return litellm.ImageResponse(created=1)
+
+    monkeypatch.setattr(litellm, "custom_provider_map", [{"provider": "mine", "custom_handler": Painter()}])
+    assert litellm.image_generation("a cat", "mine/brush").created == 1
+    assert told == ["speech", "aspeech", "rerank", "image_generation"]
+
+
+async def test_a_list_of_models_answers_a_call(server: MockServer) -> None:
+    server.reply("Hello")
+    server.on(model="bad").fail(400)
+    given = {"model_list": [deployment(server, "group", f"openai/{id}", id, max_retries=0) for id in ("bad", "good")]}
+    given["model_list"].append(deployment(server, "other", "openai/other", "other"))
+    assert litellm.completion("group", HI, **given).choices[0].message.content == "Hello"
+    assert (await litellm.acompletion("group", HI, **given)).choices[0].message.content == "Hello"
+    stream = await litellm.acompletion("group", HI, stream=True, **given)
+    assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello"
+    assert {request.model for request in server.requests} == {"bad", "good"}
+    assert await litellm.acompletion("group", HI, model_list=given["model_list"][:1]) is None

@@ -42,6 +42,17 @@ CALLS: dict[str, Callable[[], Any]] = {
     "completion_with_retries": lambda: litellm.completion_with_retries("openai/x", HI, num_retries=0, **given()),
     "speech": lambda: litellm.speech("openai/x", "Hi", "alloy", **given()),
     "router": lambda: router().completion("group", HI),
+    "image_generation": lambda: litellm.image_generation("a cat", "openai/x", **given()),
+    "image_edit": lambda: litellm.image_edit("openai/x", **given()),
+    "aimage_edit": lambda: asyncio.run(litellm.aimage_edit("openai/x", **given())),
+    "image_variation": lambda: litellm.image_variation("openai/x", **given()),
+    "aimage_variation": lambda: asyncio.run(litellm.aimage_variation("openai/x", **given())),
+    "transcription": lambda: litellm.transcription("openai/x", b"", **given()),
+    "atranscription": lambda: asyncio.run(litellm.atranscription("openai/x", b"", **given())),
+    "moderation": lambda: litellm.moderation("Hi", **given()),
+    "amoderation": lambda: asyncio.run(litellm.amoderation("Hi", **given())),
+    "rerank": lambda: litellm.rerank("cohere/x", "a", ["b"], **given()),
+    "bridged": lambda: litellm.responses("Hi", "anthropic/x", background=True, **given()),
     "messages": lambda: litellm.anthropic_interface.messages.create(5, HI, "openai/x", **given()),
 }
 
@@ -54,3 +65,15 @@ def test_tracebacks_do_not_show_the_key(name: str) -> None:
     assert "compat" in shown
     assert SECRET not in shown
     assert SECRET not in repr(vars(caught.value))
+
+
+@pytest.mark.parametrize("name", ["api_key", "openai_key"])
+def test_tracebacks_do_not_show_a_key_that_is_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litellm, name, given()["api_key"])
+    monkeypatch.setattr(litellm, "callbacks", [print])
+    for wrong in ({"timeout": "soon"}, {"additional_drop_params": 5}, {"max_retries": 0, "callbacks": 5}):
+        with pytest.raises(Exception) as caught:
+            litellm.completion("openai/x", HI, api_base=AT["api_base"], **wrong)
+        shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+        assert "compat" in shown
+        assert SECRET not in shown

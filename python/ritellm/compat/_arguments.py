@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ritellm.compat import _targets
+from ritellm.compat import _finder, _targets
 
 # Importing `typing` takes longer than importing the rest of the package.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+#: The variables of ``litellm``. Never a local variable: there are keys among them, and tracebacks show those.
+_settings: dict[str, Any] = vars(_finder.module("litellm"))
 
 #: Arguments that say something to LiteLLM itself and are not sent.
 _OWN = frozenset(
@@ -80,21 +83,23 @@ def seconds(value: Any) -> Any:
     return float(value) if isinstance(value, str) else value
 
 
-def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.Target) -> dict[str, Any]:
+def prepared(given: dict[str, Any], target: _targets.Target, of_group: bool = False) -> dict[str, Any]:
     """Returns RiteLLM's arguments of a call.
 
     Args:
         given: LiteLLM's arguments, without the model and what is asked.
-        settings: the variables of ``litellm``.
         target: where the call goes.
+        of_group: it goes to a router's group, whose deployments have what ``litellm`` sets for all calls already.
     """
     own = _OWN
     params = Given({name: value for name, value in given.items() if name not in own and value is not None})
     get = given.get
-    base = get("base_url") or get("api_base") or target.api_base or settings["api_base"]
+    base = get("base_url") or get("api_base") or target.api_base or (None if of_group else _settings["api_base"])
     if base:
         params["base_url"] = base
-    key = get("api_key") or target.api_key or settings["api_key"] or settings.get(_KEYS.get(target.provider, ""))
+    key = get("api_key") or target.api_key
+    if not key and not of_group:
+        key = _settings["api_key"] or _settings.get(_KEYS.get(target.provider, ""))
     if key:
         params["api_key"] = key
     elif base and target.model.startswith(_targets.COMPATIBLE):
@@ -102,31 +107,31 @@ def prepared(given: dict[str, Any], settings: dict[str, Any], target: _targets.T
         params["api_key"] = "none"
     # Tracebacks show local variables.
     del key
-    version = get("api_version") or settings["api_version"]
+    version = get("api_version") or (None if of_group else _settings["api_version"])
     if version and target.provider in _VERSIONED:
         params["api_version"] = version
     timeout = get("timeout")
     if timeout is None:
         timeout = get("request_timeout")
-    if timeout is None and settings["request_timeout"] != _DEFAULT_TIMEOUT:
-        timeout = settings["request_timeout"]
+    if timeout is None and _settings["request_timeout"] != _DEFAULT_TIMEOUT:
+        timeout = _settings["request_timeout"]
     if timeout is not None:
         params["timeout"] = seconds(timeout)
     retries = get("max_retries")
     if retries is None:
         retries = get("num_retries")
-    if retries is None:
-        retries = settings["num_retries"]
+    if retries is None and not of_group:
+        retries = _settings["num_retries"]
     if retries is not None:
         params["max_retries"] = retries
-    headers = {**(settings["headers"] or {}), **(get("headers") or {}), **(get("extra_headers") or {})}
-    organization = get("organization") or settings["organization"]
+    headers = {**(_settings["headers"] or {}), **(get("headers") or {}), **(get("extra_headers") or {})}
+    organization = get("organization") or _settings["organization"]
     if organization and target.provider == "openai":
         headers.setdefault("OpenAI-Organization", organization)
     if headers:
         params["extra_headers"] = headers
     drop = get("drop_params")
-    if drop if drop is not None else settings["drop_params"]:
+    if drop if drop is not None else _settings["drop_params"]:
         params["drop_params"] = True
     if get("additional_drop_params"):
         for name in given["additional_drop_params"]:

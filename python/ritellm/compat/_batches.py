@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -72,6 +73,23 @@ def batch_completion_models(*args: Any, **kwargs: Any) -> Any:
     finally:
         # The others are not waited for.
         threads.shutdown(wait=False, cancel_futures=True)
+    return None
+
+
+async def afirst(**kwargs: Any) -> Any:
+    """Does the same as `batch_completion_models` on an event loop; calls that are slower are cancelled."""
+    kwargs = _arguments.Given(kwargs)
+    import asyncio
+
+    models = _models(kwargs)
+    tasks = [asyncio.ensure_future(_calls.acompletion(**{**kwargs, **model})) for model in models]
+    try:
+        for done in asyncio.as_completed(tasks):
+            with contextlib.suppress(Exception):
+                return await done
+    finally:
+        for task in tasks:
+            task.cancel()
     return None
 
 

@@ -13,9 +13,12 @@ import traceback
 from datetime import datetime
 from typing import Any
 
+from ritellm.compat import _finder
 from ritellm.compat._logging import tell_once, verbose_logger
 
 _tasks: set[Any] = set()
+#: The variables of ``litellm``. Never a local variable: there are keys among them, and tracebacks show those.
+_settings: dict[str, Any] = vars(_finder.module("litellm"))
 
 
 class CustomLogger:
@@ -89,16 +92,16 @@ _LEFT_OUT = frozenset(
 class Observation:
     """Tells callbacks what a call does."""
 
-    def __init__(self, call: Any, settings: dict[str, Any]) -> None:
+    def __init__(self, call: Any) -> None:
         get = call.kwargs.get
         self.call, self.is_async = call, call.is_async
-        both = (settings["callbacks"], get("callbacks"))
-        self.inputs = _members(settings["input_callback"], settings["_async_input_callback"], *both)
+        both = (_settings["callbacks"], get("callbacks"))
+        self.inputs = _members(_settings["input_callback"], _settings["_async_input_callback"], *both)
         self.successes = _members(
-            settings["success_callback"], settings["_async_success_callback"], get("success_callback"), *both
+            _settings["success_callback"], _settings["_async_success_callback"], get("success_callback"), *both
         )
         self.failures = _members(
-            settings["failure_callback"], settings["_async_failure_callback"], get("failure_callback"), *both
+            _settings["failure_callback"], _settings["_async_failure_callback"], get("failure_callback"), *both
         )
         self.streamers = [each for each in self.successes if _overrides(each, "log_stream_event", self.is_async)]
         self.start = datetime.now()

@@ -50,9 +50,10 @@ class Call:
         if settings["custom_provider_map"]:
             from ritellm.compat import _custom
 
-            own = _custom.own_provider(model, provider, settings)
+            # LiteLLM's: a list of dicts with `provider` and `custom_handler`.
+            own = _custom.own_provider(model, provider, settings["custom_provider_map"])
         if own is not None:
-            self.handler = _custom.handler(own[0], settings)
+            self.handler = _custom.handler(own[0], settings["custom_provider_map"])
             self.target = _targets.Target("", own[0], own[1])
         else:
             aliases = settings["model_alias_map"]
@@ -73,7 +74,7 @@ class Call:
             if settings[name] or name in self.kwargs:
                 from ritellm.compat._callbacks import Observation
 
-                self.observation = Observation(self, settings)
+                self.observation = Observation(self)
                 break
         if settings["aclient_session"] is not None or settings["client_session"] is not None:
             from ritellm.compat import _logging
@@ -88,11 +89,48 @@ class Call:
         return _targets.resolve(model, provider, api_base)
 
     def _prepared(self) -> dict[str, Any]:
-        return _arguments.prepared(self.kwargs, settings, self.target)
+        return _arguments.prepared(self.kwargs, self.target)
 
     def client(self) -> Any:
         """Returns RiteLLM's client that makes the call."""
         return client()
+
+    def run(self) -> Any:
+        """Makes the call; returns LiteLLM's response or stream."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            return self.finished(self._asked())
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    async def arun(self) -> Any:
+        """Makes the call on an event loop: see `run`."""
+        if self.observation is not None:
+            self.observation.began()
+        try:
+            return self.finished(await self._aasked())
+        except Exception as error:
+            raise self.translated(error)  # noqa: B904
+
+    def _asked(self) -> Any:
+        """Returns the answer of the core, or one that is made in the program."""
+        raise NotImplementedError
+
+    async def _aasked(self) -> Any:
+        """Does the same as `_asked` on an event loop."""
+        raise NotImplementedError
+
+    def finished(self, answer: Any) -> Any:
+        """Returns LiteLLM's response or stream for an answer, after the callbacks were told of a response."""
+        raise NotImplementedError
+
+    def noted(self, answer: Any) -> Any:
+        """Returns the ``meta`` of an answer, None of one that is made in the program; notes if it came from the cache."""
+        meta = getattr(answer, "meta", None)
+        if meta is not None and meta.cached:
+            self.cached = True
+        return meta
 
     @property
     def id(self) -> str:
@@ -161,48 +199,34 @@ class Call:
 class ChatCall(Call):
     """A chat completion call."""
 
-    def run(self) -> Any:
-        """Makes the call."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.is_mocked:
-                answer = self._mocked()
-            elif self.handler is not None:
-                answer = self._handled()
-            else:
-                answer = self.client().completion(self.target.model, _arguments.messages(self.messages), **self.params)
-            return self.finished(answer)
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+    def _asked(self) -> Any:
+        if self.is_mocked:
+            return self._mocked()
+        if self.handler is not None:
+            return self._handled()
+        return self.client().completion(self.target.model, _arguments.messages(self.messages), **self.params)
 
-    async def arun(self) -> Any:
-        """Makes the call on an event loop."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.is_mocked:
-                if self.kwargs.get("mock_delay"):
-                    import asyncio
+    async def _aasked(self) -> Any:
+        if self.is_mocked:
+            from ritellm.compat import _custom
 
-                    await asyncio.sleep(self.kwargs["mock_delay"])
-                answer = self._mocked()
-            elif self.handler is not None:
-                answer = await self._ahandled()
-            else:
-                messages = _arguments.messages(self.messages)
-                answer = await self.client().acompletion(self.target.model, messages, **self.params)
-            return self.finished(answer)
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+            wait = _custom.mock_wait(self.kwargs)
+            if wait:
+                import asyncio
+
+                await asyncio.sleep(wait)
+            return self._mocked()
+        if self.handler is not None:
+            return await self._ahandled()
+        return await self.client().acompletion(self.target.model, _arguments.messages(self.messages), **self.params)
 
     def finished(self, answer: Any) -> Any:
         """Returns LiteLLM's response for an answer of the core, or of the program itself."""
+        meta = self.noted(answer)
         if self.stream:
             from ritellm.compat._streams import CustomStreamWrapper
 
             return CustomStreamWrapper(answer, self.target.name, custom_llm_provider=self.target.provider, call=self)
-        meta = getattr(answer, "meta", None)
         if meta is None:
             # Made up, or by a handler of the program: it is LiteLLM's type already.
             answer._hidden_params.update(_hidden.of_call(self))
@@ -211,8 +235,6 @@ class ChatCall(Call):
             return self.succeeded(answer)
         from ritellm.compat import _fill
 
-        if meta.cached:
-            self.cached = True
         if self.kwargs.get("enable_json_schema_validation") or settings["enable_json_schema_validation"]:
             self._validate(answer)
         response = _fill.response_of(answer)
@@ -278,11 +300,7 @@ def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> A
     try:
         if kwargs.get("model_list"):
             # By the module's name, which programs patch.
-            deployments = [item["litellm_params"] for item in kwargs["model_list"] if item["model_name"] == model]
-            others = _arguments.Given({name: value for name, value in kwargs.items() if name != "model_list"})
-            return _finder.module("litellm").batch_completion_models(
-                messages=messages, deployments=deployments, **others
-            )
+            return _finder.module("litellm").batch_completion_models(messages=messages, **_of_list(model, kwargs))
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
@@ -293,9 +311,20 @@ def chat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> A
     return call.run()
 
 
+def _of_list(model: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a call with ``model_list``, of which those deployments count that have the name."""
+    deployments = [item["litellm_params"] for item in kwargs["model_list"] if item["model_name"] == model]
+    others = {name: value for name, value in kwargs.items() if name != "model_list"}
+    return _arguments.Given({**others, "deployments": deployments})
+
+
 async def achat(call_type: str, model: Any, messages: Any, kwargs: dict[str, Any]) -> Any:
     """Does the same as `chat` on an event loop."""
     try:
+        if kwargs.get("model_list"):
+            from ritellm.compat import _batches
+
+            return await _batches.afirst(messages=messages, **_of_list(model, kwargs))
         if kwargs.get("fallbacks") or settings["model_fallbacks"] or kwargs.get("context_window_fallback_dict"):
             from ritellm.compat import _fallbacks
 
@@ -342,28 +371,16 @@ async def acompletion(model: Any, messages: Any = None, *args: Any, **kwargs: An
 class EmbeddingCall(Call):
     """An embedding call."""
 
-    def run(self) -> Any:
-        """Makes the call."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.kwargs.get("mock_response") is not None or self.handler is not None:
-                return self.finished(self._own())
-            return self.finished(self.client().embedding(self.target.model, self.messages, **self.params))
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+    def _asked(self) -> Any:
+        if self.kwargs.get("mock_response") is not None or self.handler is not None:
+            return self._own()
+        return self.client().embedding(self.target.model, self.messages, **self.params)
 
-    async def arun(self) -> Any:
-        """Makes the call on an event loop."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.kwargs.get("mock_response") is not None or self.handler is not None:
-                made = self._own()
-                return self.finished(await made if hasattr(made, "__await__") else made)
-            return self.finished(await self.client().aembedding(self.target.model, self.messages, **self.params))
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+    async def _aasked(self) -> Any:
+        if self.kwargs.get("mock_response") is not None or self.handler is not None:
+            made = self._own()
+            return await made if hasattr(made, "__await__") else made
+        return await self.client().aembedding(self.target.model, self.messages, **self.params)
 
     def _own(self) -> Any:
         """Returns an answer that is made in the program: a mock, or of its own handler."""
@@ -390,7 +407,7 @@ class EmbeddingCall(Call):
         from ritellm.compat import _fill
         from ritellm.compat._more_types import EmbeddingResponse
 
-        meta = getattr(answer, "meta", None)
+        meta = self.noted(answer)
         if meta is None:
             answer._hidden_params.update(_hidden.of_call(self))
             return self.succeeded(answer)
@@ -449,6 +466,7 @@ async def atext_completion(prompt: Any = None, model: Any = None, *args: Any, **
 
 def moderation(*args: Any, **kwargs: Any) -> Any:
     """Not there: RiteLLM's core has no moderation endpoint."""
+    kwargs = _arguments.Given(kwargs)
     from ritellm.compat import _exceptions
 
     raise _exceptions.built("BadRequestError")(
@@ -458,6 +476,7 @@ def moderation(*args: Any, **kwargs: Any) -> Any:
 
 async def amoderation(*args: Any, **kwargs: Any) -> Any:
     """Not there: see `moderation`."""
+    kwargs = _arguments.Given(kwargs)
     return moderation(*args, **kwargs)
 
 

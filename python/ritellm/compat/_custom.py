@@ -48,12 +48,12 @@ def mock_completion(
         n: the number of choices.
     """
     mock_response = "This is a mock request" if mock_response is None else mock_response
+    if not kwargs.get("acompletion"):
+        # A call on an event loop has waited already, without keeping the loop from others.
+        time.sleep(mock_wait({"mock_timeout": mock_timeout, "timeout": timeout, **kwargs}))
     if mock_timeout is True and timeout is not None:
-        time.sleep(float(timeout))
         raise _exceptions.built("Timeout")("This is a mock timeout error", model, "openai")
     _raise_mocked(mock_response, model, custom_llm_provider)
-    if kwargs.get("mock_delay") and not kwargs.get("acompletion"):
-        time.sleep(kwargs["mock_delay"])
     if isinstance(mock_response, dict):
         mock_response = ModelResponse(**mock_response)
         if not stream:
@@ -71,6 +71,15 @@ def mock_completion(
             ChatCompletionMessageToolCall(**call) if isinstance(call, dict) else call for call in mock_tool_calls
         ]
     return ModelResponse(choices=choices, model=model, created=int(time.time()), usage=Usage(**_USAGE))
+
+
+def mock_wait(given: dict[str, Any]) -> float:
+    """Returns the seconds that an answer which is made up takes."""
+    timeout = given.get("timeout")
+    if given.get("mock_timeout") is True and timeout is not None:
+        # httpx's has several.
+        return float(getattr(timeout, "connect", timeout) or 0.0)
+    return float(given.get("mock_delay") or 0.0)
 
 
 def _raise_mocked(mock_response: Any, model: str, provider: str | None) -> None:
@@ -156,19 +165,19 @@ class CustomLLM:
         raise CustomLLMError(500, "Not implemented yet!")
 
 
-def handler(provider: str, settings: dict[str, Any]) -> Any:
+def handler(provider: str, providers: list[Any]) -> Any:
     """Returns the program's own handler of a provider, or None."""
-    for entry in settings["custom_provider_map"]:
+    for entry in providers:
         if entry["provider"] == provider:
             return entry["custom_handler"]
     return None
 
 
-def own_provider(model: Any, provider: str | None, settings: dict[str, Any]) -> tuple[str, str] | None:
+def own_provider(model: Any, provider: str | None, providers: list[Any]) -> tuple[str, str] | None:
     """Returns the provider and the model, if the provider is one of the program's own."""
     if not isinstance(model, str):
         return None
-    names = {entry["provider"] for entry in settings["custom_provider_map"]}
+    names = {entry["provider"] for entry in providers}
     prefix, slash, rest = model.partition("/")
     if provider in names:
         return str(provider), rest if prefix == provider else model

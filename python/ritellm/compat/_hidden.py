@@ -43,6 +43,7 @@ def of_stream(call: Any, meta: Any) -> dict[str, Any]:
         "optional_params": {},
         "_response_ms": meta.latency * 1000,
         "response_cost": None,
+        "cache_hit": True if meta.cached else None,
     }
 
 
@@ -58,7 +59,6 @@ def of_response(call: Any, meta: Any, reference: Any) -> dict[str, Any]:
         **of_stream(call, meta),
         "response_cost": 0.0 if meta.cached else None if response is None else call.cost_of(response),
         "provider_response_model": getattr(response, "model", None),
-        "cache_hit": True if meta.cached else None,
     }
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import Any
 
-from ritellm.compat import _hidden
-from ritellm.compat._calls import Call
+from ritellm.compat import _bridge, _hidden
+from ritellm.compat._calls import ChatCall
 from ritellm.compat._plain import plain
 from ritellm.compat._responses_types import ResponsesAPIResponse, event_of
 
@@ -32,74 +30,71 @@ _OF_CHAT = [
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-class ResponsesCall(Call):
-    """A call of the Responses API."""
+class ResponsesCall(ChatCall):
+    """A call of the Responses API.
+
+    It is a chat completion where the provider has no such API, or the answer is made in the program: see `_bridge`.
+    """
 
     def _prepare(self, model: Any) -> None:
         super()._prepare(model)
         kwargs, params = self.kwargs, self.params
         for name in _OF_CHAT:
             params.pop(name, None)
-        if kwargs.get("metadata") is not None:
-            # Here it is OpenAI's, and not LiteLLM's own.
-            params["metadata"] = kwargs["metadata"]
         wanted = params.pop("text_format", None)
         if wanted is not None and "text" not in params:
             from ritellm.compat import _schema
 
             named = _schema.response_format(wanted)["json_schema"] if isinstance(wanted, type) else wanted
             params["text"] = {"format": {"type": "json_schema", **named}}
+        metadata = kwargs.get("metadata")
+        self._echoed: Any = None
+        #: The chat completion of which the response is made; its usage tells more.
+        self.chat: Any = None
+        if self.is_mocked or self.handler is not None or self.target.provider not in _bridge.NATIVE:
+            made = _bridge.request(self.messages, params, self.target, metadata)
+            self.messages, self.params, self._echoed = made
+        elif metadata is not None:
+            # Here it is OpenAI's, and not LiteLLM's own.
+            params["metadata"] = metadata
 
-    def run(self) -> Any:
-        """Makes the call."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.kwargs.get("mock_response") is not None:
-                return self.finished(self._mocked())
-            return self.finished(self.client().responses(self.target.model, self.messages, **self.params))
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+    def _asked(self) -> Any:
+        if self._echoed is not None:
+            return super()._asked()
+        return self.client().responses(self.target.model, self.messages, **self.params)
 
-    async def arun(self) -> Any:
-        """Makes the call on an event loop."""
-        if self.observation is not None:
-            self.observation.began()
-        try:
-            if self.kwargs.get("mock_response") is not None:
-                return self.finished(self._mocked())
-            return self.finished(await self.client().aresponses(self.target.model, self.messages, **self.params))
-        except Exception as error:
-            raise self.translated(error)  # noqa: B904
+    async def _aasked(self) -> Any:
+        if self._echoed is not None:
+            return await super()._aasked()
+        return await self.client().aresponses(self.target.model, self.messages, **self.params)
 
-    def _mocked(self) -> Any:
-        mock = self.kwargs["mock_response"]
-        if isinstance(mock, Exception):
-            raise mock
-        part = {"type": "output_text", "text": str(mock), "annotations": []}
-        item = {"type": "message", "id": f"msg_{uuid.uuid4().hex}", "status": "completed", "role": "assistant"}
-        return {
-            "id": f"resp_{uuid.uuid4().hex}",
-            "object": "response",
-            "created_at": int(time.time()),
-            "status": "completed",
-            "model": self.target.name,
-            "output": [{**item, "content": [part]}],
-            "usage": {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30},
-        }
+    def cost_of(self, response: Any) -> float | None:
+        """Returns what the call has cost in US dollars; None if that is not known."""
+        return super().cost_of(response if self.chat is None else self.chat)
 
     def finished(self, answer: Any) -> Any:
         """Returns LiteLLM's response or stream."""
-        if self.stream and not isinstance(answer, dict):
+        meta = self.noted(answer)
+        if self.stream:
+            if self._echoed is not None:
+                answer = _bridge.EventStream(answer, self.target.name, self._echoed)
             kind = ResponsesAPIStreamingIterator if self.is_async else SyncResponsesAPIStreamingIterator
             return kind(answer, self.target.name, custom_llm_provider=self.target.provider, call=self)
+        if self._echoed is not None:
+            self.chat = answer if meta is None else _chat_of(answer)
+            answer = _bridge.response(answer, self.target.name, self._echoed)
         response = response_of(answer)
-        meta = getattr(answer, "meta", None)
         if meta is None:
             response._hidden_params = _hidden.of_call(self)
         else:
             _hidden.attach(self, meta, response)
         return self.succeeded(response)
+
+
+def _chat_of(answer: Any) -> Any:
+    from ritellm.compat import _fill
+
+    return _fill.response_of(answer)
 
 
 def response_of(answer: Any) -> Any:
@@ -134,7 +129,8 @@ class BaseResponsesAPIStreamingIterator:
         self._call = call
         self._hidden_params: dict[str, Any] = {}
         if call is not None:
-            self._hidden_params = _hidden.of_stream(call, response.meta)
+            meta = response.meta
+            self._hidden_params = _hidden.of_mock_stream(call, None) if meta is None else _hidden.of_stream(call, meta)
 
     def _given(self, event: Any) -> Any:
         made = event_of(plain(event))
@@ -142,6 +138,9 @@ class BaseResponsesAPIStreamingIterator:
             self.completed_response = made
             if self._call is not None:
                 response = getattr(made, "response", None)
+                chat = getattr(self.response, "completion", None) if self._call._echoed is not None else None
+                if isinstance(chat, dict):
+                    self._call.chat = _chat_of(chat)
                 if isinstance(response, ResponsesAPIResponse):
                     # No cost: LiteLLM tells it to callbacks, and instrumentors would count it a second time.
                     response._hidden_params = dict(self._hidden_params)

@@ -277,12 +277,12 @@ class Router:
         return self._native
 
     def _deployment(self, entry: dict[str, Any], name: str) -> tuple[Any, _targets.Target]:
-        params = dict(entry["litellm_params"])
+        params = _arguments.Given(entry["litellm_params"])
         model = params.pop("model")
         target = _targets.resolve(
             model, params.get("custom_llm_provider"), params.get("base_url") or params.get("api_base")
         )
-        sent = _arguments.prepared(params, settings, target)
+        sent = _arguments.prepared(params, target)
         limits = {limit: entry.get(limit) or params.get(limit) for limit in ("rpm", "tpm")}
         options = {
             "base_url": sent.get("base_url"),
@@ -460,9 +460,7 @@ class _Routed:
         return self.target
 
     def _prepared(self) -> dict[str, Any]:
-        # What `litellm` sets for all calls, the deployments have already.
-        own = {**settings, "api_base": None, "api_key": None, "api_version": None, "num_retries": None}
-        return _arguments.prepared(self.kwargs, own, _targets.Target("", "", ""))
+        return _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
 
     def _answered_by(self, answer: Any) -> None:
         attempts: Any = getattr(getattr(answer, "meta", None), "attempts", None) or ()
@@ -470,7 +468,7 @@ class _Routed:
         if name in self.router._targets:
             target, entry = self.router._targets[name]
             self.target = target
-            self.kwargs = {**self.kwargs, "model_info": entry["model_info"]}
+            self.kwargs = _arguments.Given({**self.kwargs, "model_info": entry["model_info"]})
 
 
 class _RouterChat(_Routed, ChatCall):

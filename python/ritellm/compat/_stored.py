@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ritellm.compat import _arguments, _calls, _errors, _targets
+from ritellm.compat import _arguments, _errors, _targets
 from ritellm.compat._client import client
 
 
 def _place(provider: str, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     target = _targets.resolve(f"{provider}/file", provider, kwargs.get("api_base"))
-    return target.model.partition("/")[0], _arguments.prepared(kwargs, _calls.settings, target)
+    return target.model.partition("/")[0], _arguments.prepared(kwargs, target)
 
 
 def create_file(file: Any, purpose: str, custom_llm_provider: str = "openai", **kwargs: Any) -> Any:
