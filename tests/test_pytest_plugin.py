@@ -169,7 +169,7 @@ def test_pytest_finds_it() -> None:
 
 
 VCR_PROGRAM = """
-import pathlib, vcr, ritellm
+import pathlib, pytest, vcr, ritellm
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -191,6 +191,31 @@ def test_another_body():
 def test_body_compared():
     with vcr.use_cassette(str(FOLDER / "a.yaml"), match_on=["method", "raw_body"], record_mode="none"):
         ask("Ho")
+
+
+def test_no_suffix():
+    with vcr.use_cassette(str(FOLDER / "plain")):
+        assert ask("Hi") == "recorded"
+
+
+def test_patches_are_taken_off():
+    # Cassettes that vcrpy opens and that cannot be played: its serializer reads anything.
+    import http.client
+
+    before = http.client.HTTPSConnection
+    own = vcr.VCR()
+    own.register_serializer("own", Own)
+    with pytest.raises(ritellm.InvalidArgumentError, match="other.txt is no JSON"):
+        with own.use_cassette(str(FOLDER / "other.txt"), serializer="own"):
+            pass
+    assert http.client.HTTPSConnection is before
+
+
+class Own:
+    serialize = str
+
+    def deserialize(text):
+        return {"version": 1, "interactions": []}
 """
 
 
@@ -214,9 +239,12 @@ def test_cassettes_that_vcrpy_opens_are_played(run, tmp_path: Path) -> None:  # 
     }
     # JSON is YAML.
     (tmp_path / "a.yaml").write_text(json.dumps({"version": 1, "interactions": [interaction]}))
+    yaml = pytest.importorskip("yaml")
+    (tmp_path / "plain").write_text(yaml.safe_dump({"version": 1, "interactions": [interaction]}))
+    (tmp_path / "other.txt").write_text("its own")
     output = run("--ritellm-vcr", program=VCR_PROGRAM)
-    assert "1 failed, 2 passed" in output, output
+    assert "1 failed, 4 passed" in output, output
     assert "UnexpectedCallError" in output and "test_body_compared" in output
-    assert "2 played, 1 of them to another body than the recorded one" in output
+    assert "3 played, 1 of them to another body than the recorded one" in output
     line = 'a.yaml: POST https://api.openai.com/v1/chat/completions: messages.0.content is "Ho", not "Hi"'
     assert line in output

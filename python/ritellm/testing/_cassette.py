@@ -43,6 +43,8 @@ _PARTS_OF_URI = ("scheme", "host", "port", "path", "query")
 DEFAULT = ("method", *_PARTS_OF_URI, "body")
 VCRPYS = ("method", *_PARTS_OF_URI)
 VCRPYS_SUFFIXES = (".yaml", ".yml")
+VCRPYS_BEGINNINGS = ("interactions:", "version:", "---")
+"""Of files with other names: vcrpy takes any, and writes YAML unless it is told otherwise."""
 
 
 class Cassette(Intercepting):
@@ -564,7 +566,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{path} cannot be read: {error}") from None
-    if path.suffix in VCRPYS_SUFFIXES:
+    if path.suffix in VCRPYS_SUFFIXES or text.startswith(VCRPYS_BEGINNINGS):
         from ritellm.testing._vcrpy import read_yaml
 
         return read_yaml(path, text)

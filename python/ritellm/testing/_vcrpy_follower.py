@@ -8,6 +8,7 @@ of requests. What RiteLLM asks and the cassette has not is refused; nothing is r
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,22 +44,30 @@ class Follower:
         @functools.wraps(enter)
         def entered(context: Any) -> Any:
             theirs = enter(context)
-            if (ours := _ours(theirs)) is not None:
-                opened[id(context)] = ours.__enter__()
+            try:
+                if (ours := _ours(theirs)) is not None:
+                    opened[id(context)] = ours.__enter__()
+            except BaseException:
+                # The `with` of the caller has not begun, so that nobody else takes vcrpy's patches off.
+                leave(context, *sys.exc_info())
+                raise
             return theirs
 
         @functools.wraps(leave)
-        def left(context: Any, *error: Any) -> Any:
-            if (ours := opened.pop(id(context), None)) is not None:
-                ours.close()
-                self.played += ours.played
-                self.differences += [f"{ours.path.name}: {line}" for line in ours.differences]
-            return leave(context, *error)
+        def closed(context: Any, *error: Any) -> Any:
+            try:
+                if (ours := opened.pop(id(context), None)) is not None:
+                    ours.close()
+                    self.played += ours.played
+                    self.differences += [f"{ours.path.name}: {line}" for line in ours.differences]
+            finally:
+                left = leave(context, *error)
+            return left
 
         def restore() -> None:
             CassetteContextDecorator.__enter__, CassetteContextDecorator.__exit__ = enter, leave
 
-        CassetteContextDecorator.__enter__, CassetteContextDecorator.__exit__ = entered, left
+        CassetteContextDecorator.__enter__, CassetteContextDecorator.__exit__ = entered, closed
         self._restore.append(restore)
 
     def stop(self) -> None:
