@@ -579,6 +579,15 @@ def test_an_error_within_a_stream_comes_after_the_answers_own_chunks() -> None:
         assert stream.text and "one two three".startswith(stream.text)
 
 
+@pytest.mark.parametrize("endpoint", [name for name in MODELS if name != "cohere"])
+def test_an_error_behind_a_streams_last_chunk_comes_before_its_end(server: MockServer, endpoint: str) -> None:
+    server.reply("one two three").fail(503, "no such luck", after_chunks=99, times=1)
+    chunks = []
+    with pytest.raises(ritellm.RiteLLMError, match="no such luck"):
+        chunks.extend(ritellm.completion(MODELS[endpoint], MESSAGES, stream=True, max_retries=0))
+    assert chunks
+
+
 def test_an_error_within_a_stream_leaves_the_next_error_for_the_next_call() -> None:
     with MockServer() as server:
         server.fail(500, after_chunks=1, times=1).fail(503, times=1)

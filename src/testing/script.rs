@@ -229,7 +229,8 @@ impl Script {
                 };
                 let rendered = known.answer(&answer, &format!("{:08x}", request.number), unix);
                 let mut pieces = rendered.pieces;
-                pieces.truncate(after);
+                // At its last event, a stream is over.
+                pieces.truncate(after.min(pieces.len().saturating_sub(1)));
                 pieces.push(known.event_of_error(status, &message, code.as_deref(), pieces.len()));
                 stream(&(rendered.headers + &fields), &pieces, self.latency, Duration::ZERO)
             }
