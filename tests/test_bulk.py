@@ -391,10 +391,12 @@ class TestBudget:
         assert len(server.requests) == 30 > sent
 
     def test_what_is_set_aside_for_others_is_waited_for(self, make: Any, server: Server) -> None:
-        """All rows together may cost more than there is, and do not."""
-        client = self.client(server, 400.0)
+        """All rows together may cost more than there is, and do not: 11 US dollars are set aside for each, and 10 spent."""
+        client = self.client(server, 302.0)
         job = make(30, client=client, max_in_flight=30).run()
         assert job.status()["done"] == len(server.requests) == 30 and job.status()["cost"] == 300
+        # What the budget did not let go was no attempt.
+        assert {answer.meta.retries for _, answer in job.results()} == {0}
 
     def test_a_model_without_a_price(self, make: Any, server: Server) -> None:
         client = self.client(server, 100.0, catalog={"openai/other": {"input": 1.0}})

@@ -420,6 +420,8 @@ impl Driver {
             match result {
                 Some(Ok(answer)) => self.answered(now, id, operation, answer),
                 Some(Err(error)) if error.kind == ErrorKind::BudgetExceeded => {
+                    // Nothing was sent.
+                    row.calls -= 1;
                     self.unaffordable.push((id, error));
                     continue;
                 }
@@ -435,7 +437,8 @@ impl Driver {
     /// Tries `landed` of the rows again that would have exceeded a budget, or pauses if nothing is in flight that may cost less
     /// than what was set aside for it. They count as in flight meanwhile.
     fn afford(&mut self, now: Time, client: &Arc<Client>, landed: usize) {
-        let is_over = self.schedule.in_flight() == self.unaffordable.len();
+        // A call that has landed meanwhile may have cost less.
+        let is_over = landed == 0 && self.schedule.in_flight() == self.unaffordable.len();
         if self.schedule.halted().is_some() || is_over {
             for (id, error) in std::mem::take(&mut self.unaffordable) {
                 self.schedule.cancelled(now, id);
