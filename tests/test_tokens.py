@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
+import json
 import pickle
 import random
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,13 +117,23 @@ class TestOffline:
         monkeypatch.setattr(registry, "ENCODING_CONSTRUCTORS", {"o200k_base": fails})
         assert count_tokens("openai/gpt-4o", SAY, offline=True).source == "estimate"
 
-    @pytest.mark.skipif("TIKTOKEN_CACHE_DIR" not in os.environ, reason="tiktoken has no vocabulary at hand")
     @pytest.mark.parametrize(
         ("model", "right"), [("gpt-3.5-turbo", 129), ("gpt-4-0613", 129), ("gpt-4o", 124), ("gpt-4o-mini", 124)]
     )
-    def test_the_cookbooks_example(self, model: str, right: int) -> None:
-        """What the API counted: https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb"""
+    def test_the_cookbooks_example(self, monkeypatch: pytest.MonkeyPatch, model: str, right: int) -> None:
+        """What the API counted: https://github.com/openai/openai-cookbook/blob/main/examples/How_to_count_tokens_with_tiktoken.ipynb
+
+        merges.json has the tokens of both vocabularies that can be in these texts, in their order: others are in no merge.
+        """
         pytest.importorskip("tiktoken")
+        merges = json.loads(Path(__file__).with_name("merges.json").read_text())
+
+        def load(url: str, **_: Any) -> dict[bytes, int]:
+            tokens = [bytes([byte]) for byte in range(256)] + [text.encode() for text in merges[Path(url).stem]]
+            return {token: rank for rank, token in enumerate(tokens)}
+
+        monkeypatch.setattr(importlib.import_module("tiktoken_ext.openai_public"), "load_tiktoken_bpe", load)
+        monkeypatch.setattr(importlib.import_module("tiktoken.registry"), "ENCODINGS", {})
         translator = (
             "You are a helpful, pattern-following assistant that translates corporate jargon into plain English."
         )

@@ -22,10 +22,11 @@ def with_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def spark() -> None:
-    """Installs Spark, which has 435 MB, where it is not there."""
-    if importlib.util.find_spec("pyspark") is None:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "pyspark>=4"], check=True)
+def installed() -> None:
+    """Installs what only these tests need where it is not there: Spark, which has 435 MB, and what draws the picture."""
+    for name, requirement in (("pyspark", "pyspark>=4"), ("matplotlib", "matplotlib>=3.9")):
+        if importlib.util.find_spec(name) is None:
+            subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", requirement], check=True)
 
 
 Serve = Callable[[float, float], Log]
@@ -143,7 +144,6 @@ def test_a_task_that_runs_twice(serve: Serve, record_property: Any) -> None:
 
 def test_the_example_on_ray(tmp_path: Path) -> None:
     """All remarks are classified, and there is a picture."""
-    pytest.importorskip("matplotlib")
     program = HERE.parent / "examples" / "bulk_on_ray.py"
     picture = tmp_path / "picture.png"
     done = subprocess.run([sys.executable, program, picture], capture_output=True, text=True, timeout=300)

@@ -159,6 +159,16 @@ impl Observer {
                 // What is larger than its part is sent alone.
                 let most = ((window.limit as f64 * part) as u64).max(amount);
                 assert!(its <= most, "{place:?}: {its} of {} in {:?} by {worker}", window.limit, window.period);
+                // All of them together keep to the limit, also where a part is less than a request. Of tokens, what is larger
+                // than a part is sent all the same.
+                let are_alone = window.entries.iter().filter(|entry| entry.sender == Sender::Alone);
+                let all = are_alone.map(|entry| entry.amount).sum::<u64>();
+                assert!(
+                    window.counts_tokens || all <= window.limit,
+                    "{place:?}: {all} of {} in {:?} by all who are alone",
+                    window.limit,
+                    window.period
+                );
             }
             let (Window { sum, unknown, limit, period, .. }, known) = (&*window, window.sum - window.unknown);
             let most = &mut self.most[usize::from(more > 1.0 || *unknown > 0)];
@@ -332,5 +342,12 @@ mod tests {
     fn who_is_alone_keeps_to_its_part() {
         let mut observer = admit_after_a_death(0);
         observer.admit(MINUTE * 3 / 2, 0, 2, Some(0.1), (0, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "4 of 3 in 60s by all who are alone")]
+    fn all_who_are_alone_keep_to_the_limit() {
+        let mut observer = Observer::new(Some(3), None, None, 3.0, true);
+        (0..4).for_each(|worker| _ = observer.admit(MINUTE, 0, worker, Some(0.05), (0, 0)));
     }
 }
