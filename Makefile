@@ -138,8 +138,10 @@ soak: $(VENV)/.done-build $(VENV)/.done-test ## make a million calls and check t
 .PHONY: fuzz
 fuzz: $(VENV)/.done-build $(VENV)/.done-test ## fuzz the parsers and decoders, ten minutes per target (SECONDS_EACH=600, TARGETS="sse …"); needs cargo-fuzz
 	cd fuzz && for target in $(TARGETS); do \
+		mkdir -p ../target/fuzz/$$target; \
 		RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg system_allocator" PYTHONPATH=$(abspath python) PYTHONMALLOC=malloc \
-			ASAN_OPTIONS=detect_leaks=0 cargo fuzz run --features python $$target -- \
+			ASAN_OPTIONS=detect_leaks=0 cargo fuzz run --features python $$target \
+			../target/fuzz/$$target corpus/$$target -- \
 			-max_total_time=$(SECONDS_EACH) -timeout=20 -max_len=16384; \
 	done
 
