@@ -139,7 +139,7 @@ static SCRIPT: Script = Script::new(
      local spent, added = tonumber(known or '0'), ARGV[1] \
      if ARGV[2] == '-' then \
        if not known then return -1 end \
-       if spent + tonumber(added) < 0 then added = string.format('%.0f', -spent) end \
+       if spent + tonumber(added) < 0 then added = spent > 0 and '-' .. known or '0' end \
      elseif spent + tonumber(added) > tonumber(ARGV[2]) then return spent end \
      redis.call('INCRBY', KEYS[1], added) \
      if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end \

@@ -2,7 +2,7 @@
 //! dropped somewhere.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -136,8 +136,9 @@ pub(crate) fn ensure_thread(py: Python<'_>) -> PyResult<()> {
     py.import(intern!(py, "ritellm._hooks"))?.call_method0(intern!(py, "ensure_thread")).map(drop)
 }
 
-/// True while the garbage collector of some thread is at work.
-static IS_COLLECTING: AtomicBool = AtomicBool::new(false);
+/// While the garbage collector of some thread is at work: one more than the number of forks before it began, which a child of a
+/// process that forked meanwhile knows not to be its own. Otherwise 0.
+static COLLECTING: AtomicU64 = AtomicU64::new(0);
 /// Maximum time for which a delivery waits for the end of a collection.
 const COLLECTION: Duration = Duration::from_secs(1);
 
@@ -148,7 +149,8 @@ const COLLECTION: Duration = Duration::from_secs(1);
 /// `MemoryError`.
 pub(super) fn watch_collections(py: Python<'_>) -> PyResult<()> {
     let tell = |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<()> {
-        IS_COLLECTING.store(args.get_item(0)?.cast::<PyString>()?.to_str()? == "start", Ordering::Relaxed);
+        let has_begun = args.get_item(0)?.cast::<PyString>()?.to_str()? == "start";
+        COLLECTING.store(if has_begun { fork_count() + 1 } else { 0 }, Ordering::Relaxed);
         Ok(())
     };
     let tell = PyCFunction::new_closure(py, None, None, tell)?;
@@ -164,7 +166,7 @@ pub(super) fn watch_collections(py: Python<'_>) -> PyResult<()> {
 /// finalisers run before anything is cleared.
 fn wait_for_collection(py: Python<'_>) {
     let end = Instant::now() + COLLECTION;
-    while IS_COLLECTING.load(Ordering::Relaxed) && Instant::now() < end {
+    while COLLECTING.load(Ordering::Relaxed) == fork_count() + 1 && Instant::now() < end {
         run_detached(py, || std::thread::sleep(Duration::from_millis(1)));
     }
 }
