@@ -438,6 +438,52 @@ class TestThreads:
         client.completion(MODEL, MESSAGES)
         assert _hooks.flush(20) and len(records) == 2
 
+    def test_coroutines_that_wait_for_their_start_are_counted(
+        self, at_openai: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        at_openai.answer(plain())
+        monkeypatch.setattr(_hooks, "MAX_RUNNING", 2)
+        records: Records = []
+        freed = threading.Event()
+
+        async def hook(record: CallRecord) -> None:
+            records.append(record)
+
+        assert _hooks.flush(20)
+        client.on_call(hook)
+        _hooks._loop_of_hooks().call_soon_threadsafe(freed.wait, 60)
+        try:
+            for _ in range(5):
+                client.completion(MODEL, MESSAGES)
+            assert client.stats()["hooks"]["dropped"] == 3
+        finally:
+            freed.set()
+        assert _hooks.flush(20) and len(records) == 2
+        client.completion(MODEL, MESSAGES)
+        assert _hooks.flush(20) and len(records) == 3
+
+    @pytest.mark.parametrize("at", ["__init__", "start"])
+    def test_a_finaliser_that_needs_the_thread_while_it_starts(self, at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        started: list[threading.Thread] = []
+        is_within = False
+        known = getattr(threading.Thread, at)
+
+        def comes_again(*args: Any, **kwargs: Any) -> None:
+            nonlocal is_within
+            if not is_within:
+                is_within = True
+                _hooks.ensure_thread()
+            if at == "__init__":
+                known(*args, **kwargs)
+            else:
+                started.append(args[0])
+
+        monkeypatch.setattr(_hooks, "_thread", None)
+        monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread))
+        monkeypatch.setattr(threading.Thread, at, comes_again)
+        _hooks.ensure_thread()
+        assert len(started) == 1 and _hooks._thread is started[0]
+
     def test_the_lock_may_be_taken_again_by_its_thread(self) -> None:
         # A finaliser that runs in `ensure_thread` may have a record to deliver.
         with _hooks._lock:

@@ -43,21 +43,25 @@ def schedule(awaitable: Awaitable[Any], context: contextvars.Context, call: _cor
     if len(_running) >= MAX_RUNNING:
         _drop(awaitable, call)
         return
+    run = _Run(awaitable, context, call)
+    # Counted from here on: a loop that is behind has not started what was handed over to it.
+    _running.add(run)
     try:
         event_loop = asyncio.get_running_loop()
     except RuntimeError:
-        _schedule_here(awaitable, context, call)
+        _schedule_here(run)
     else:
-        _start(awaitable, context, call, event_loop is _loop)
+        _start(run, event_loop is _loop)
 
 
-def _schedule_here(awaitable: Awaitable[Any], context: contextvars.Context, call: _core.HookCall) -> None:
+def _schedule_here(run: _Run) -> None:
     """Runs what a hook returned on the event loop of this module."""
     try:
-        _loop_of_hooks().call_soon_threadsafe(_start, awaitable, context, call, True)
+        _loop_of_hooks().call_soon_threadsafe(_start, run, True)
     except BaseException:
         # No thread can be started.
-        _drop(awaitable, call)
+        _running.discard(run)
+        _drop(run.awaitable, run.call)
         raise
 
 
@@ -74,23 +78,27 @@ class _Run:
         await self.awaitable
 
     def done(self, task: asyncio.Task[None], is_own: bool) -> None:
+        if task.cancelled() and not self.begun and not is_own:
+            # The program's loop has ended: `asyncio.run` cancels what it finds.
+            self.task = None
+            _schedule_here(self)
+            return
         _running.discard(self)
         if not task.cancelled():
             error = task.exception()
             if error is not None:
                 self.call.failed(error)
-        elif not self.begun and not is_own:
-            # The program's loop has ended: `asyncio.run` cancels what it finds.
-            _schedule_here(self.awaitable, self.context, self.call)
         else:
             self.call.dropped()
 
 
-def _start(awaitable: Awaitable[Any], context: contextvars.Context, call: _core.HookCall, is_own: bool) -> None:
-    run = _Run(awaitable, context, call)
+def _start(run: _Run, is_own: bool) -> None:
     # A task takes the context in which it is made; in Python 3.10 there is no other way to give it one.
-    run.task = task = context.copy().run(asyncio.ensure_future, run.run())
-    _running.add(run)
+    try:
+        run.task = task = run.context.copy().run(asyncio.ensure_future, run.run())
+    except BaseException:
+        _running.discard(run)
+        raise
     task.add_done_callback(lambda task: run.done(task, is_own))
 
 
@@ -123,8 +131,14 @@ def ensure_thread() -> None:
     with _lock:
         if _thread is None:
             thread = threading.Thread(target=_deliver, name="ritellm-hooks", daemon=True)
-            thread.start()
-            _thread = thread
+            # To make it may have run a finaliser that comes here, too, and so may its start.
+            if _thread is None:
+                _thread = thread
+                try:
+                    thread.start()
+                except BaseException:
+                    _thread = None
+                    raise
 
 
 def _forget_parent() -> None:
