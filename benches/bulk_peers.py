@@ -43,6 +43,7 @@ TITLES = {
     "langchain": "LangChain `abatch`",
     "litellm": "LiteLLM `batch_completion`",
     "cookbook": "OpenAI cookbook's script",
+    "raydata": "Ray Data's HTTP stage",
 }
 
 
@@ -139,6 +140,33 @@ def cookbook(folder: Path, url: str) -> None:
     )
 
 
+def raydata(folder: Path, url: str) -> None:
+    import ray
+    from ray.data.llm import HttpRequestProcessorConfig, build_processor
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    # A batch sends its requests at once, so that a worker has as many in flight as a batch has rows.
+    config = HttpRequestProcessorConfig(
+        url=f"{url}/chat/completions",
+        headers={"Authorization": f"Bearer {KEY}"},
+        batch_size=AT_ONCE,
+        concurrency=1,
+        qps=PLENTY,
+        max_retries=5,
+    )
+    stage = build_processor(
+        config,
+        preprocess=lambda row: {"payload": json.loads(row["body"]), "custom_id": row["custom_id"]},
+        postprocess=lambda row: {
+            "custom_id": row["custom_id"],
+            "answer": row["http_response"]["choices"][0]["message"]["content"],
+        },
+    )
+    # A table wants columns of one type.
+    rows = [{"custom_id": row["custom_id"], "body": json.dumps(row["body"])} for row in read(folder)]
+    stage(ray.data.from_items(rows)).write_json(str(folder / "ray"))
+
+
 def count_tokens_offline() -> None:
     """Lets tiktoken find the file that it would load from the network: LiteLLM's package has it."""
     spec = importlib.util.find_spec("litellm")
@@ -152,6 +180,7 @@ TOOLS: dict[str, Callable[[Path, str], None]] = {
     "langchain": langchain,
     "litellm": litellm,
     "cookbook": cookbook,
+    "raydata": raydata,
 }
 
 
@@ -168,7 +197,8 @@ def write(folder: Path, answers: list[tuple[str, str]]) -> None:
 
 def answers_in(folder: Path) -> int:
     """Returns the number of whole answers on the disk, wherever the tool keeps them."""
-    places = [*folder.glob("job/segments/*.jsonl"), *folder.glob("cache/*/responses_*.jsonl"), folder / "answers.jsonl"]
+    kept = ("job/segments/*.jsonl", "cache/*/responses_*.jsonl", "ray/*.json*")
+    places = [place for pattern in kept for place in folder.glob(pattern)] + [folder / "answers.jsonl"]
     count = 0
     for place in places:
         for line in place.read_text().splitlines() if place.exists() else []:
@@ -177,8 +207,8 @@ def answers_in(folder: Path) -> int:
             except ValueError:
                 continue
             count += 1
-        if count:
-            # curator writes a table of its responses beside them.
+        if count and place.parent.name != "ray":
+            # curator writes a table of its responses beside them. Ray has a file for each block.
             return count
     return count
 
