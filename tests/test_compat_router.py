@@ -277,3 +277,62 @@ async def test_a_list_of_models_answers_a_call(server: MockServer) -> None:
     assert "".join([chunk.choices[0].delta.content or "" async for chunk in stream]) == "Hello"
     assert {request.model for request in server.requests} == {"bad", "good"}
     assert await litellm.acompletion("group", HI, model_list=given["model_list"][:1]) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "policy", "requests"),
+    [
+        (401, {"AuthenticationErrorRetries": 2}, 3),
+        (401, {"RateLimitErrorRetries": 2}, 1),
+        (400, {"BadRequestErrorRetries": 1, "DefaultRetries": 4}, 2),
+        (500, {"InternalServerErrorRetries": 0}, 1),
+        (500, {"BadRequestErrorRetries": 1}, 4),
+        (422, {"DefaultRetries": 1}, 2),
+    ],
+)
+async def test_a_policy_tells_how_often_a_failure_is_repeated(
+    status: int, policy: dict[str, int], requests: int, server: MockServer
+) -> None:
+    server.fail(status)
+    group = [deployment(server, "group", f"openai/{id}", id) for id in "abcd"]
+    for given in (
+        {"retry_policy": policy},
+        {"retry_policy": {"DefaultRetries": 9}, "model_group_retry_policy": {"group": litellm.RetryPolicy(**policy)}},
+    ):
+        before = len(server.requests)
+        with pytest.raises(Exception):  # noqa: B017
+            litellm.Router(model_list=group, num_retries=3, **given).completion("group", HI)
+        assert len(server.requests) - before == requests
+        with pytest.raises(Exception):  # noqa: B017
+            await litellm.Router(model_list=group, num_retries=3, **given).acompletion("group", HI)
+        assert len(server.requests) - before == 2 * requests
+
+
+async def test_tags_say_which_deployments_get_a_call(server: MockServer) -> None:
+    server.reply("Hello")
+    tags: dict[str, list[str]] = {"a": ["eu", "paid"], "b": ["us", "paid"], "c": ["default"], "d": []}
+    group = [deployment(server, "group", f"openai/{id}", id, tags=each) for id, each in tags.items()]
+
+    def answered(router: Any, *given: str) -> set[str]:
+        before = len(server.requests)
+        for _ in range(12):
+            router.completion("group", HI, metadata={"tags": list(given)})
+        return {str(request.model) for request in server.requests[before:]}
+
+    router = litellm.Router(model_list=group, enable_tag_filtering=True)
+    assert answered(router, "eu") == {"a"}
+    assert answered(router, "paid") == {"a", "b"}
+    assert answered(router, "paid", "!us") == {"a"}
+    assert answered(router, "&paid", "&us") == {"b"}
+    assert answered(router, "unknown") == answered(router) == {"c"}
+    assert (await router.acompletion("group", HI, metadata={"tags": ["us"]}))._hidden_params["model_id"] == "b"
+    assert answered(
+        litellm.Router(model_list=group, enable_tag_filtering=True, tag_filtering_match_any=False), "eu", "paid"
+    ) == {"a"}
+    assert answered(litellm.Router(model_list=group), "eu") == {"a", "b", "c", "d"}
+    with pytest.raises(ValueError, match="Not allowed to access model due to tags configuration"):
+        litellm.Router(model_list=group[:2], enable_tag_filtering=True).completion(
+            "group", HI, metadata={"tags": ["x"]}
+        )
+    router.delete_deployment("c")
+    assert answered(router) == {"a", "b", "d"}

@@ -22,8 +22,8 @@ DIFFERENT = {
     "OpenAIChatCompletion": "a class inside of LiteLLM; calls go through those of its methods that are replaced, and no others",
     "OpikLogger": "a class inside of LiteLLM that calls do not go through",
     "REPEATED_STREAMING_CHUNK_LIMIT": "has no effect: a stream that repeats itself goes on",
-    "RetryPolicy": "has no effect",
-    "Router": "a Redis shares cached answers alone; retry_policy, allowed_fails_policy, retry_after, stream_timeout, "
+    "RetryPolicy": "numbers by the class; the router's fallbacks are asked within each repetition",
+    "Router": "a Redis shares cached answers alone; allowed_fails_policy, retry_after, stream_timeout, "
     "disable_cooldowns, enable_pre_call_checks and arguments of LiteLLM's proxy have no effect",
     "aclient_session": "has no effect: RiteLLM has its own connections",
     "add_function_to_prompt": "has no effect",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
 import random
+import time
 from typing import Any
 
 import ritellm
-from ritellm.compat import _arguments, _targets
+from ritellm.compat import _arguments, _router_policies, _targets
 from ritellm.compat._calls import ChatCall, EmbeddingCall, settings
 
 __all__ = ["Router"]
@@ -38,7 +40,6 @@ _WITHOUT_EFFECT = frozenset(
         "enable_health_check_routing",
         "enable_mid_stream_fallback_continuation",
         "enable_pre_call_checks",
-        "enable_tag_filtering",
         "enable_weighted_failover",
         "fallback_access_check",
         "fallback_budget_check",
@@ -48,13 +49,11 @@ _WITHOUT_EFFECT = frozenset(
         "health_check_staleness_threshold",
         "ignore_invalid_deployments",
         "model_group_affinity_config",
-        "model_group_retry_policy",
         "optional_pre_call_checks",
         "plugins",
         "polling_interval",
         "provider_budget_config",
         "retry_after",
-        "retry_policy",
         "router_general_settings",
         "routing_groups",
         "routing_strategy_args",
@@ -62,7 +61,6 @@ _WITHOUT_EFFECT = frozenset(
         "session_affinity_repin_on_failover",
         "set_verbose",
         "stream_timeout",
-        "tag_filtering_match_any",
         "tag_routing_prefix",
         "default_priority",
     ]
@@ -94,6 +92,10 @@ class Router:
         redis_host: host of the Redis.
         redis_port: port of the Redis.
         redis_password: password of the Redis.
+        retry_policy: numbers of repetitions by the class of the failure, a `RetryPolicy` or a dict.
+        model_group_retry_policy: the same by the name of the group; goes before ``retry_policy``.
+        enable_tag_filtering: a call goes to the deployments that have one of its tags (``metadata={"tags": […]}``).
+        tag_filtering_match_any: ``False``: to those that have all of its tags.
         max_fallbacks: has no effect.
         cache_kwargs: has no effect.
         **options: further arguments of LiteLLM's, without effect.
@@ -124,6 +126,10 @@ class Router:
         redis_host: str | None = None,
         redis_port: int | None = None,
         redis_password: str | None = None,
+        retry_policy: Any = None,
+        model_group_retry_policy: dict[str, Any] | None = None,
+        enable_tag_filtering: bool | None = False,
+        tag_filtering_match_any: bool | None = True,
         max_fallbacks: int | None = None,
         cache_kwargs: dict[str, Any] | None = None,
         **options: Any,
@@ -140,6 +146,10 @@ class Router:
         self.model_group_alias, self.routing_strategy = dict(model_group_alias or {}), str(routing_strategy)
         self.default_litellm_params = dict(default_litellm_params or {})
         self.default_max_parallel_requests = default_max_parallel_requests
+        self.retry_policy, self.model_group_retry_policy = retry_policy, model_group_retry_policy
+        self.enable_tag_filtering, self.tag_filtering_match_any = enable_tag_filtering, tag_filtering_match_any
+        #: Routers of those deployments that tags of calls allow.
+        self._by_tags: dict[Any, Router] = {}
         self._native: Any = None
         self._cache: Any = None
         if cache_responses:
@@ -167,7 +177,10 @@ class Router:
         self.model_list: list[dict[str, Any]] = []
         for entry in model_list:
             self._added(entry)
-        self._native = None
+        self._changed()
+
+    def _changed(self) -> None:
+        self._native, self._by_tags = None, {}
 
     def _added(self, entry: Any) -> dict[str, Any]:
         dump = getattr(entry, "model_dump", None)
@@ -182,7 +195,7 @@ class Router:
     def add_deployment(self, deployment: Any) -> Any:
         """Adds a deployment, a dict or an object with the same members."""
         self._added(deployment)
-        self._native = None
+        self._changed()
         return deployment
 
     def upsert_deployment(self, deployment: Any) -> Any:
@@ -197,7 +210,7 @@ class Router:
         found = self.get_deployment(id)
         if found is not None:
             self.model_list.remove(found)
-            self._native = None
+            self._changed()
         return found
 
     def get_deployment(self, model_id: Any) -> Any:
@@ -223,7 +236,10 @@ class Router:
 
         Raises:
             litellm.BadRequestError: there is no such group.
+            ValueError: the tags of the call allow no deployment.
         """
+        if self.enable_tag_filtering:
+            return self._for(model, options.get("request_kwargs") or {}).get_available_deployment(model)
         found = _in_use(self._deployments(model))
         weights = [float(entry["litellm_params"].get("weight") or 1) for entry in found]
         return random.choices(found, weights)[0]
@@ -231,6 +247,12 @@ class Router:
     async def async_get_available_deployment(self, model: str, **options: Any) -> dict[str, Any]:
         """Does the same as `get_available_deployment`."""
         return self.get_available_deployment(model, **options)
+
+    def _for(self, model: str, kwargs: dict[str, Any]) -> Router:
+        """Returns the router of the deployments that the tags of a call allow."""
+        if not self.enable_tag_filtering:
+            return self
+        return _router_policies.tagged(self, self._group(model), kwargs)  # type: ignore[no-any-return]
 
     def _group(self, model: str) -> str:
         alias = self.model_group_alias.get(model, model)
@@ -328,39 +350,43 @@ class Router:
 
     def completion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call to one of the deployments of a group: see ``litellm.completion``."""
-        foreign = self._foreign(model, kwargs)
+        router = self._for(model, kwargs)
+        foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import completion
 
             return completion(messages=messages, **foreign)
-        return _RouterChat(self, self._group(model), "completion", messages, kwargs, False).run()
+        return _RouterChat(router, router._group(model), "completion", messages, kwargs, False).run()
 
     async def acompletion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call on an event loop: see `completion`."""
-        foreign = self._foreign(model, kwargs)
+        router = self._for(model, kwargs)
+        foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import acompletion
 
             return await acompletion(messages=messages, **foreign)
-        return await _RouterChat(self, self._group(model), "acompletion", messages, kwargs, True).arun()
+        return await _RouterChat(router, router._group(model), "acompletion", messages, kwargs, True).arun()
 
     def embedding(self, model: str, input: Any, is_async: bool | None = False, **kwargs: Any) -> Any:
         """Makes an embedding call to one of the deployments of a group: see ``litellm.embedding``."""
-        foreign = self._foreign(model, kwargs)
+        router = self._for(model, kwargs)
+        foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import embedding
 
             return embedding(input=input, **foreign)
-        return _RouterEmbedding(self, self._group(model), "embedding", input, kwargs, False).run()
+        return _RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False).run()
 
     async def aembedding(self, model: str, input: Any, is_async: bool | None = True, **kwargs: Any) -> Any:
         """Makes an embedding call on an event loop: see `embedding`."""
-        foreign = self._foreign(model, kwargs)
+        router = self._for(model, kwargs)
+        foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import aembedding
 
             return await aembedding(input=input, **foreign)
-        return await _RouterEmbedding(self, self._group(model), "aembedding", input, kwargs, True).arun()
+        return await _RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True).arun()
 
     def __getattr__(self, name: str) -> Any:
         if name in _ELSEWHERE or f"a{name}" in _ELSEWHERE:
@@ -398,7 +424,7 @@ def _elsewhere(router: Router, name: str) -> Any:
     def routed(*args: Any, **kwargs: Any) -> Any:
         rest = list(args)
         model = kwargs.pop("model") if "model" in kwargs else rest.pop(at)
-        entry = router.get_available_deployment(model)
+        entry = router.get_available_deployment(model, request_kwargs=kwargs)
         given = {**dict(zip(_PLACES[kind], rest, strict=False)), **kwargs}
         return call(**{**_of_call(entry), **given, "model_info": entry["model_info"]})
 
@@ -448,7 +474,7 @@ class _Routed:
 
     def _at(self, router: Router, group: str) -> None:
         self._native = router._made()
-        self.router, self.group = router, group
+        self.router, self.group, self.policy = router, group, _router_policies.policy_of(router, group)
         self.target = next(known for known, entry in router._targets.values() if entry["model_name"] == group)
         self.target = _moved(self.target, group)
 
@@ -460,7 +486,45 @@ class _Routed:
         return self.target
 
     def _prepared(self) -> dict[str, Any]:
-        return _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
+        params = _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
+        if self.policy is not None:
+            params["max_retries"] = 0
+        return params
+
+    def run(self) -> Any:
+        """Makes the call, again after a failure as often as the retry policy says."""
+        tried = 0
+        while True:
+            try:
+                return super().run()  # type: ignore[misc]
+            except Exception as error:
+                wait = self._pause(error, tried)
+                if wait is None:
+                    raise
+            tried += 1
+            time.sleep(wait)
+
+    async def arun(self) -> Any:
+        """Does the same as `run` on an event loop."""
+        tried = 0
+        while True:
+            try:
+                return await super().arun()  # type: ignore[misc]
+            except Exception as error:
+                wait = self._pause(error, tried)
+                if wait is None:
+                    raise
+            tried += 1
+            await asyncio.sleep(wait)
+
+    def _pause(self, error: Exception, tried: int) -> float | None:
+        """Returns the seconds before the call is made again; None if it is not."""
+        if self.policy is None:
+            return None
+        otherwise = self.kwargs.get("num_retries", self.router.num_retries)
+        if tried >= _router_policies.retries(self.policy, error, otherwise):
+            return None
+        return _router_policies.pause(self.router, self.group, tried)
 
     def _answered_by(self, answer: Any) -> None:
         attempts: Any = getattr(getattr(answer, "meta", None), "attempts", None) or ()

@@ -71,7 +71,7 @@ class Deployment(_Open):
 
 
 class RetryPolicy(BaseModel):
-    """Numbers of retries by the class of the failure; RiteLLM's router retries what is transient, whatever this says."""
+    """Numbers of repetitions by the class of the failure; what it does not tell is repeated if it is transient."""
 
     __module__ = _MODULE
 
