@@ -26,7 +26,7 @@ mod stats;
 mod stream;
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,7 +57,7 @@ use crate::catalog::Catalog;
 use crate::credentials::Keyring;
 use crate::error::{Error, Result};
 use crate::limits::{Snapshot, Time};
-use crate::providers::{Deployment, Encoded, Endpoint, ask_for_structured_output, halves};
+use crate::providers::{Deployment, Encoded, Endpoint, ask_for_structured_output, ask_without_schema, halves};
 use crate::transport::Transport;
 use crate::types::answer::{Answer, Meta};
 use crate::types::credentials::{CredentialSource, Credentials};
@@ -88,6 +88,8 @@ pub struct Client {
     quotas: Quotas,
     /// Prices and limits of models, if the usage and the cost of calls are to be recorded.
     catalog: Option<Arc<Catalog>>,
+    /// Addresses and models that have refused a JSON schema, and answered without one.
+    without_schema: Mutex<Vec<(Arc<str>, Arc<str>)>>,
     /// Settings of connections to stores.
     transport_settings: Arc<crate::transport::Settings>,
 }
@@ -103,6 +105,7 @@ impl Client {
             in_flight_limiter: settings.max_in_flight.map(InFlightLimiter::new),
             quotas: Quotas::new(settings.limits.clone(), transport_settings.clone()),
             catalog: settings.catalog.clone(),
+            without_schema: Mutex::default(),
             transport_settings,
         }
     }
@@ -226,7 +229,7 @@ impl Client {
             return Box::pin(self.call_within_budget(call)).await;
         }
         if call.request.structured.is_some() {
-            ask_for_structured_output(&call.deployment, &mut call.request);
+            self.ask_for_structured_output(call);
         }
         let (mut state, in_flight) = self.begin(call)?;
         self.find_credentials(call, &mut state).await?;
@@ -305,6 +308,9 @@ impl Client {
             encode(call, endpoint, &self.transport).map_err(|error| state.finished(call, error))?;
         let mut exchange = Exchange { call, endpoint, state: &mut state, request: &mut request };
         let (body, response) = repeat(&mut exchange, Event::Started).await?;
+        if state.is_without_schema {
+            self.note_without_schema(call);
+        }
         let usage = match state.has_quotas() {
             true => Usage::of(call.request.operation, &body),
             false => self.usage(call, &body),
@@ -410,7 +416,7 @@ impl Client {
             return Box::pin(self.stream_within_budget(call)).await;
         }
         if call.request.structured.is_some() {
-            ask_for_structured_output(&call.deployment, &mut call.request);
+            self.ask_for_structured_output(&mut call);
         }
         let (mut state, in_flight) = self.begin(&call)?;
         self.find_credentials(&mut call, &mut state).await?;
@@ -419,7 +425,34 @@ impl Client {
         let mut stream = Box::new(Stream::new(call, endpoint, encoded, state, in_flight));
         stream.catalog = self.catalog.as_deref();
         repeat(&mut *stream, Event::Started).await?;
+        if stream.state.is_without_schema {
+            self.note_without_schema(&stream.call);
+        }
         Ok(stream)
+    }
+
+    /// Asks for structured output in the form that the model has, as far as it is known.
+    #[cold]
+    fn ask_for_structured_output(&self, call: &mut Call) {
+        let Deployment { base_url, model, .. } = &call.deployment;
+        let refused = self.without_schema.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused.iter().any(|(host, of)| host == base_url && of == model) {
+            true => ask_without_schema(&mut call.request),
+            false => ask_for_structured_output(&call.deployment, &mut call.request),
+        }
+    }
+
+    /// Notes that a model has refused a schema and answered without one, for the calls that follow.
+    #[cold]
+    fn note_without_schema(&self, call: &Call) {
+        /// Number of models that are kept: a gateway may be asked for any.
+        const MOST: usize = 256;
+        let Deployment { base_url, model, .. } = &call.deployment;
+        let mut refused = self.without_schema.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() == MOST {
+            refused.clear();
+        }
+        refused.push((base_url.clone(), model.clone()));
     }
 
     /// Finds credentials that are in neither the key nor the settings. Most calls have none to wait for.

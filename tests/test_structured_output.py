@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Optional
 import pydantic
 import pytest
 from conftest import Call
-from server import MESSAGES, Answer, Json, Server, dumped, event, plain, stream_of, streamed
+from server import MESSAGES, Answer, Json, Server, dumped, event, plain, refusal, stream_of, streamed
 from typing_extensions import NotRequired, TypedDict
 
 import ritellm
@@ -337,6 +337,77 @@ class TestOtherProviders:
             "openai/gpt-4o-mini",
             "deepseek/deepseek-chat",
         ]
+
+
+REFUSALS = [
+    "'response_format.type' : value is not one of the allowed values ['text','json_object']",
+    'response_format type must be one of "text" or "json_object", but got: json_schema',
+    "Unrecognized request argument supplied: response_format",
+]
+
+
+class TestHostsThatRefuseSchemas:
+    """A host of which nothing is known is asked once more, in JSON mode, and the client remembers it."""
+
+    @staticmethod
+    def forms(server: Server) -> list[str]:
+        return [request.json.get("response_format", {}).get("type", "") for request in server.requests]
+
+    @pytest.mark.parametrize("message", REFUSALS)
+    def test_another_form_is_tried_once(self, call: Call, server: Server, message: str) -> None:
+        server.answer(refusal(400, message), plain(GOOD), plain(GOOD), plain(GOOD))
+        ends: list[Any] = []
+        with ritellm.Client(on_call=ends.append) as client:
+            options: Json = {"base_url": server.url, "api_key": "k", "max_retries": 0, "client": client}
+            response = call(model="vllm/m", response_format=Ticket, **options)
+            assert response.parsed.title == "Fix" and response.meta.structured_output == "json_object"
+            assert [attempt.get("status_code") for attempt in response.meta.attempts] == [400, 200]
+            assert self.forms(server) == ["json_schema", "json_object"]
+            said = server.requests[1].json["messages"]
+            assert '"priority"' in said[0]["content"] and said[1:] == MESSAGES
+            # The next call goes straight, one of another model does not.
+            again = call(model="vllm/m", response_format=Ticket, **options)
+            assert again.meta.structured_output == "json_object" and again.parsed == response.parsed
+            call(model="vllm/other", response_format=Ticket, **options)
+            assert self.forms(server)[2:] == ["json_object", "json_schema"]
+        assert [len(record.attempts) for record in ends] == [2, 1, 1]
+
+    def test_streams_tools_and_custom_providers(self, server: Server) -> None:
+        server.answer(refusal(422, REFUSALS[0]), streamed(GOOD[:9], GOOD[9:]), streamed(GOOD))
+        provider = {"base_url": server.url, "api_key": "k"}
+        tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+        with ritellm.Client(providers={"mine": provider}) as client:
+            stream = client.completion("mine/m", MESSAGES, response_format=Ticket, stream=True)
+            assert list(stream) and stream.parsed == Ticket(title="Fix", priority=2)
+            stream = client.completion("mine/m", MESSAGES, response_format=Ticket, stream=True, tools=[tool])
+            assert list(stream) and stream.parsed.title == "Fix"
+        assert self.forms(server) == ["json_schema", "json_object", ""]
+
+    def test_the_responses_api(self, at_openai: Server) -> None:
+        message = "Unsupported value: 'text.format.type'"
+        at_openai.answer(refusal(400, message), TestResponses().answer(GOOD))
+        assert ritellm.responses("openai/gpt-5-mini", "Hi", response_format=Ticket).parsed.title == "Fix"
+        assert [request.json["text"]["format"]["type"] for request in at_openai.requests] == ["json_schema", "json_object"]
+
+    def test_it_is_not_tried_again_and_again(self, call: Call, server: Server) -> None:
+        options: Json = {"model": "vllm/m", "base_url": server.url, "response_format": Ticket, "max_retries": 0}
+        for answers in (
+            [refusal(400, REFUSALS[0]), refusal(400, REFUSALS[0])],
+            [refusal(400, "Invalid schema for response_format 'Ticket': x")],
+            [refusal(400)],
+            [refusal(404, REFUSALS[0])],
+        ):
+            server.requests.clear()
+            server.answer(*answers)
+            with pytest.raises(ritellm.RiteLLMError):
+                call(**options)
+            assert len(server.requests) == len(answers)
+
+    def test_a_format_of_the_callers_is_not_changed(self, call: Call, server: Server) -> None:
+        server.answer(refusal(400, REFUSALS[0]))
+        form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}}
+        with pytest.raises(ritellm.BadRequestError):
+            call(model="vllm/m", base_url=server.url, response_format=form)
 
 
 class TestResponses:

@@ -79,7 +79,10 @@ impl Attempt for Exchange<'_, '_> {
     /// The answer in OpenAI's shape, and as it came.
     type Output = (Bytes, HttpResponse);
 
-    fn decide(&mut self, event: Event) -> Decision {
+    fn decide(&mut self, mut event: Event) -> Decision {
+        if self.call.request.structured.is_some() {
+            self.state.try_without_schema(self.call, self.endpoint, self.request, &mut event);
+        }
         self.state.next(self.call, event)
     }
 

@@ -13,7 +13,7 @@ use super::gate::Gate;
 use super::retry::{Decide, Decision, Event, Retry};
 use super::stats::ProviderStats;
 use crate::error::{Error, Result};
-use crate::providers::{Endpoint, failure_class};
+use crate::providers::{Endpoint, ask_without_schema, failure_class, refuses_schema};
 use crate::transport::deadline::Deadline;
 use crate::transport::{Admission, Transport};
 use crate::types::answer::Meta;
@@ -42,6 +42,8 @@ pub(super) struct CallState<'a> {
     pub attempt_started: Instant,
     /// Record of the call, begun with the first attempt that does not succeed.
     pub record: Option<Box<CallRecord>>,
+    /// True if the host has refused the JSON schema of the call, which is asked without one now.
+    pub is_without_schema: bool,
 }
 
 impl<'a> CallState<'a> {
@@ -59,7 +61,17 @@ impl<'a> CallState<'a> {
         };
         let attempt_started = deadline.started();
         let admission = Admission::default();
-        Self { transport, deadline, admission, retry, stats, gate: None, attempt_started, record: None }
+        Self {
+            transport,
+            deadline,
+            admission,
+            retry,
+            stats,
+            gate: None,
+            attempt_started,
+            record: None,
+            is_without_schema: false,
+        }
     }
 
     /// Admits the next attempt if nothing has to be waited for; most attempts need no future that waits. If it returns false,
@@ -274,6 +286,29 @@ impl<'a> CallState<'a> {
             }
         };
         self.failed(call, error)
+    }
+
+    /// Has a request whose host refuses JSON schemas repeated without one, once, and at once: it uses up no retry.
+    #[cold]
+    pub fn try_without_schema(
+        &mut self,
+        call: &mut Call,
+        endpoint: &dyn Endpoint,
+        request: &mut HttpRequest,
+        event: &mut Event,
+    ) {
+        let Event::Failed(error) = event else { return };
+        if !refuses_schema(&call.deployment, &call.request, error) {
+            return;
+        }
+        ask_without_schema(&mut call.request);
+        if let Ok(encoded) = encode(call, endpoint, self.transport) {
+            *request = encoded.request;
+            self.is_without_schema = true;
+            self.retry.max_retries += 1;
+            error.should_retry = Some(true);
+            error.retry_after = Some(Duration::ZERO);
+        }
     }
 
     fn failed(&mut self, call: &Call, mut error: Box<Error>) -> Decision {

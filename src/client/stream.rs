@@ -41,7 +41,7 @@ pub type Chunk = (Bytes, bool);
 /// A stream of chat completion chunks, or of a response's events. Dropping it aborts the request.
 pub struct Stream<'a> {
     endpoint: &'static dyn Endpoint,
-    call: Call,
+    pub(super) call: Call,
     request: HttpRequest,
     /// The answer that is being read.
     body: Option<(Body, framing::Parser)>,
@@ -56,7 +56,7 @@ pub struct Stream<'a> {
     /// Maximum number of JSON values in an event.
     max_values: usize,
     meta: Meta,
-    state: CallState<'a>,
+    pub(super) state: CallState<'a>,
     _in_flight: InFlight,
     /// Start of this attempt.
     opened: Instant,
@@ -450,7 +450,10 @@ impl<'a> Stream<'a> {
 impl Attempt for Stream<'_> {
     type Output = ();
 
-    fn decide(&mut self, event: Event) -> Decision {
+    fn decide(&mut self, mut event: Event) -> Decision {
+        if self.call.request.structured.is_some() {
+            self.state.try_without_schema(&mut self.call, self.endpoint, &mut self.request, &mut event);
+        }
         self.state.next(&self.call, event)
     }
 

@@ -90,7 +90,7 @@ pub use resolve::{DeploymentArgs, check_segments, provider_of, resolve, resolve_
 pub use row::{About, Key, Row};
 pub use state::{binding, created_ids, is_self_contained};
 pub use structured::support::Support;
-pub use structured::{ask as ask_for_structured_output, untooled, untooled_stream};
+pub use structured::{ask as ask_for_structured_output, ask_without_schema, refuses_schema, untooled, untooled_stream};
 pub use table::TABLE;
 pub use telemetry::telemetry_name;
 pub use tools::orphans::unanswered_call;

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::families::claude::instruction;
 use super::families::schema::{fit, is_expressible};
 use super::{Deployment, StreamDecoder};
+use crate::error::Error;
 use crate::types::operation::Operation;
 use crate::types::params::Params;
 use crate::types::request::Request;
@@ -28,14 +29,42 @@ use support::Support;
 /// Asks for the structured output of a request in the form that suits its model, and notes the form in the request. A request
 /// that has its form stays as it is.
 pub fn ask(deployment: &Deployment, request: &mut Request) {
-    let Some(StructuredOutput { schema, form: None }) = &request.structured else { return };
+    if request.structured.as_ref().is_some_and(|structured| structured.form.is_none()) {
+        ask_with(&deployment.provider.structured_output(&deployment.model), request);
+    }
+}
+
+/// Asks for the structured output of a request in JSON mode, of a host that refuses schemas.
+pub fn ask_without_schema(request: &mut Request) {
+    request.params.remove("response_format");
+    ask_with(&support::JSON_MODE, request);
+}
+
+/// Returns true if an error is a host's refusal of a request because of its schema, and the host is one of which this is not
+/// known beforehand: one at an address of the caller's, or one that is taken to follow any schema.
+pub fn refuses_schema(deployment: &Deployment, request: &Request, error: &Error) -> bool {
+    let Some(StructuredOutput { form: Some(Form::Strict | Form::Schema), .. }) = &request.structured else {
+        return false;
+    };
+    let is_known = || {
+        *deployment.base_url == *deployment.provider.row().base_url
+            && deployment.provider.structured_output(&deployment.model).dialect.is_some()
+    };
+    // A fault of the schema is one of this library or of the caller.
+    matches!(error.status, Some(400 | 422))
+        && ["response_format", "json_schema", "text.format"].iter().any(|word| error.message.contains(word))
+        && !error.message.contains("nvalid schema")
+        && !is_known()
+}
+
+fn ask_with(support: &Support, request: &mut Request) {
+    let Some(StructuredOutput { schema, .. }) = &request.structured else { return };
     let schema = schema.clone();
-    let support = deployment.provider.structured_output(&deployment.model);
-    let form = form_of(&support, &schema, request);
+    let form = form_of(support, &schema, request);
     match (request.operation, form) {
-        (Operation::Responses, form) => ask_for_response(request, &support, &schema, form),
+        (Operation::Responses, form) => ask_for_response(request, support, &schema, form),
         (_, Form::Strict | Form::Schema) => {
-            let mut format = json!({"name": schema.name, "schema": fitted(&support, &schema, form)});
+            let mut format = json!({"name": schema.name, "schema": fitted(support, &schema, form)});
             if form == Form::Strict {
                 format["strict"] = true.into();
             }

@@ -32,7 +32,8 @@ const BARE_STRICT: Support = Support { dialect: Some(&BARE), otherwise: Form::Pr
 const SCHEMA: Support = Support { form: Form::Schema, dialect: None, otherwise: Form::Schema, beside_tools: true };
 
 /// JSON mode, which follows no schema.
-const JSON_MODE: Support = Support { form: Form::JsonMode, otherwise: Form::JsonMode, beside_tools: false, ..SCHEMA };
+pub(super) const JSON_MODE: Support =
+    Support { form: Form::JsonMode, otherwise: Form::JsonMode, beside_tools: false, ..SCHEMA };
 
 /// No structured output, but tools.
 pub(in crate::providers) const TOOL: Support = Support { form: Form::Tool, otherwise: Form::Tool, ..JSON_MODE };
