@@ -387,7 +387,10 @@ class TestHostsThatRefuseSchemas:
         message = "Unsupported value: 'text.format.type'"
         at_openai.answer(refusal(400, message), TestResponses().answer(GOOD))
         assert ritellm.responses("openai/gpt-5-mini", "Hi", response_format=Ticket).parsed.title == "Fix"
-        assert [request.json["text"]["format"]["type"] for request in at_openai.requests] == ["json_schema", "json_object"]
+        assert [request.json["text"]["format"]["type"] for request in at_openai.requests] == [
+            "json_schema",
+            "json_object",
+        ]
 
     def test_it_is_not_tried_again_and_again(self, call: Call, server: Server) -> None:
         options: Json = {"model": "vllm/m", "base_url": server.url, "response_format": Ticket, "max_retries": 0}
