@@ -39,6 +39,17 @@ def test_a_response(server: MockServer) -> None:
     assert request.json["metadata"] == {"a": "b"}
 
 
+@pytest.mark.parametrize(
+    ("provider", "path"),
+    [("fireworks_ai", "/v1/responses"), ("openrouter", "/v1/responses"), ("groq", "/v1/chat/completions")],
+)
+def test_providers_have_their_own_or_are_asked_for_a_chat(server: MockServer, provider: str, path: str) -> None:
+    server.reply("Hello")
+    response = litellm.responses(model=f"{provider}/m", input="Hi", **at(server))
+    assert response.output_text == "Hello"
+    assert [request.path for request in server.requests] == [path]
+
+
 async def test_streams_of_events(server: MockServer) -> None:
     server.reply("Hello there")
     stream = litellm.responses(model="openai/gpt-4o", input="Hi", stream=True, **at(server))

@@ -15,10 +15,11 @@ from typing import Any
 from ritellm.compat import _arguments, _exceptions
 from ritellm.compat._plain import plain as _plain
 
-#: LiteLLM's names of the providers whose own Responses API is called.
+#: LiteLLM's names of the providers whose own Responses API is called: those for which LiteLLM 1.110.2 has a configuration of it,
+#: github_copilot and bedrock_mantle for some models.
 NATIVE = frozenset(
-    """openai azure xai github_copilot chatgpt litellm_proxy volcengine manus perplexity databricks openrouter hosted_vllm
-    bedrock_mantle""".split()  # noqa: SIM905
+    """openai azure azure_ai xai github_copilot chatgpt litellm_proxy volcengine manus meta perplexity databricks fireworks_ai
+    openrouter hosted_vllm bedrock_mantle""".split()  # noqa: SIM905
 )
 #: Parameters with the same name and meaning in both.
 _ECHOED = "instructions max_output_tokens parallel_tool_calls reasoning temperature text tool_choice tools top_p user"
