@@ -150,7 +150,8 @@ class _Rules:
             code: the error's code, for formats that have one.
             retry_after: seconds that the client is told to wait.
             after_chunks: the number of chunks of a stream that come before the error, which is an event of the stream then, as
-                an overloaded provider sends it; at the latest it comes in place of the last one. By default, and if the answer is no stream, the answer has the status.
+                an overloaded provider sends it; at the latest it comes in place of the last one. By default, and if the answer is
+                no stream, the answer has the status.
             times: the number of requests that fail, before any is answered; by default all do, until the next `reply`.
         """
         effect = {
