@@ -108,3 +108,45 @@ def test_parameters_of_chat_are_not_sent_to_the_responses_api() -> None:
         litellm.responses("Hi", "openai/gpt-4.1", max_tokens=100, stop=["a"], temperature=0.5, **at)
         (request,) = server.requests
     assert request.json == {"model": "gpt-4.1", "input": "Hi", "temperature": 0.5}
+
+
+def test_serializers_are_there_where_pydantic_does_not_build_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 2.14, pydantic cannot serialize a model of a program's with an answer in it whose type it has not built."""
+    import inspect
+    import re
+
+    from ritellm.compat import _fill
+
+    def refused(value: Any) -> Any:
+        raise TypeError("'MockValSer' object is not an instance of 'SchemaSerializer'")
+
+    built = set()
+    monkeypatch.setattr(_fill, "to_jsonable_python", refused)
+    for name in set(re.findall(r"return make\(\s*(\w+)", inspect.getsource(_fill))):
+        monkeypatch.setattr(getattr(_fill, name), "model_rebuild", lambda name=name: built.add(name))
+    _fill._complete()
+    assert built >= {"ModelResponse", "ModelResponseStream", "Message", "Delta", "Usage", "StreamingChoices"}
+    # What is made elsewhere builds its type itself.
+    for made in (
+        lambda kind: kind.model_construct(),
+        lambda kind: kind.__new__(kind).__setstate__({"__dict__": {}, "__pydantic_fields_set__": set()}),
+    ):
+        kind = type("Unbuilt", (_fill.OpenAIObject,), {})
+        assert not kind.__pydantic_complete__
+        made(kind)
+        assert kind.__pydantic_complete__
+
+
+def test_names_that_litellm_imports_are_there_and_not_listed() -> None:
+    """OpenHands takes BaseModel from litellm, guardrails litellm itself."""
+    import openai
+    import pydantic
+    from litellm import BaseModel
+    from litellm import litellm as again
+    from litellm.main import OpenAI
+
+    assert BaseModel is pydantic.BaseModel
+    assert again is litellm
+    assert OpenAI is openai.OpenAI
+    assert litellm.llms.openai is not openai
+    assert "ConfigDict" not in dir(litellm)

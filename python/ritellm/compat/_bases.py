@@ -26,8 +26,22 @@ class OpenAIObject(BaseModel):
         def __init__(self, **data: Any) -> None: ...
 
     @classmethod
+    def _build(cls) -> None:
+        """Builds the serializer, which validation does when it is first needed, and what comes without validation does not.
+
+        Without it, some versions of pydantic cannot serialize the object inside of another one: `_fill._complete`.
+        """
+        if not cls.__pydantic_complete__:
+            cls.model_rebuild()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        self._build()
+        super().__setstate__(state)
+
+    @classmethod
     def model_construct(cls, _fields_set: set[str] | None = None, **values: Any) -> Any:
         """Makes an instance without validation; as with openai's base class, fields that are missing are None."""
+        cls._build()
         made = super().model_construct(_fields_set, **values)
         for name in cls.model_fields:
             made.__dict__.setdefault(name, None)

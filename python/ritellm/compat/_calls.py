@@ -423,6 +423,7 @@ class EmbeddingCall(Call):
             "object": "list",
             "usage": _fill.usage_of(usage if usage is not None else {}),
         }
+        EmbeddingResponse._build()
         response = _fill.make(EmbeddingResponse, members, {}, set(members), {})
         _hidden.attach(self, meta, response)
         return self.succeeded(response)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pydantic
+from pydantic_core import to_jsonable_python
 
+from ritellm.compat._bases import OpenAIObject
 from ritellm.compat._plain import plain
 from ritellm.compat._settings import map_finish_reason
 from ritellm.compat._types import (
@@ -42,13 +43,20 @@ def make(kind: Any, members: dict[str, Any], extra: Any, present: set[str], priv
     return made
 
 
+class _Unbuilt(OpenAIObject):
+    """A type without a serializer: `_complete`."""
+
+
 def _complete() -> None:
     """Builds the serializers of the types that are made here, which `make` does not, where pydantic needs that.
 
-    They are built when they are first used (``defer_build``). Before 2.13 the serializer of another model, of a program's own too,
-    raises "'MockValSer' object cannot be converted" for a value whose type's is not there yet. It takes some 10 ms in all.
+    They are built when they are first used (``defer_build``). Some versions of pydantic (2.13 among them, 2.14 not) raise "'MockValSer'
+    object is not …" when the serializer of another model, of a program's own too, meets a value whose type's is not there yet. So
+    pydantic is asked, in some 30 µs. To build them takes some 10 ms in all.
     """
-    if tuple(int(part) for part in pydantic.VERSION.split(".")[:2]) < (2, 13):
+    try:
+        to_jsonable_python(make(_Unbuilt, {}, {}, set()))
+    except (TypeError, ValueError):
         for kind in (
             Function,
             FunctionCall,
@@ -61,6 +69,8 @@ def _complete() -> None:
             Delta,
             Choices,
             StreamingChoices,
+            ModelResponse,
+            ModelResponseStream,
         ):
             kind.model_rebuild()
 

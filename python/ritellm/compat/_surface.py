@@ -209,6 +209,27 @@ _MORE_MODULES = (
     "litellm.timeout",
 )
 
+#: Names that LiteLLM's modules have because they import them, and where from. Programs take them, ``dir`` does not list them here.
+IMPORTED = {
+    name: home
+    for home, names_of in (
+        ("pydantic", "BaseModel ConfigDict Field PrivateAttr field_serializer field_validator model_validator"),
+        ("openai", "AsyncOpenAI OpenAI"),
+        ("typing", "Any Callable Dict List Literal Mapping Optional Tuple Type Union cast"),
+        ("asyncio", "asyncio"),
+        ("datetime", "datetime"),
+        ("httpx", "httpx"),
+        ("inspect", "inspect"),
+        ("json", "json"),
+        ("litellm", "litellm"),
+        ("openai", "openai"),
+        ("os", "os"),
+        ("tiktoken", "tiktoken"),
+        ("time", "time"),
+    )
+    for name in names_of.split()
+}
+
 _homes: dict[str, dict[str, tuple[str, str]]] = {}
 _flat: dict[str, tuple[str, str]] = {}
 for _home, _ours, _names in _TABLE:
@@ -250,7 +271,10 @@ def place(module: str, name: str) -> tuple[str, str] | None:
     # LiteLLM's modules also show what they import, and programs take names from any of them.
     if module in STRICT or (module == "litellm" and name in _OWN):
         return None
-    return _flat.get(name)
+    found = _flat.get(name)
+    if found is None and name in IMPORTED and f"{module}.{name}" not in MODULES:
+        return "_imported", name
+    return found
 
 
 def names(module: str) -> frozenset[str]:
