@@ -10,7 +10,7 @@ the baseline that no longer passes is listed with the last line of its error. Re
     python tests/ecosystem.py table         --dir /tmp/ecosystem     # one line a project
 
 `prepare` needs git, uv and a network. Nothing here is part of the suite of RiteLLM: a run takes minutes and gigabytes.
-Everything is run with Python 3.11, the version of the development build.
+Python is 3.11, the version of the development build, where a project takes it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-PYTHON = "3.11"
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,9 @@ class Project:
     newest: str = "2026-09-01"  # packages that were published later are not looked at
     environment: tuple[tuple[str, str], ...] = ()
     has_cassettes: bool = False  # of vcrpy: they are played to RiteLLM as well
+    python: str = (
+        "3.11"  # where another one than the development build's: a build of RiteLLM for it is needed, --ritellm
+    )
 
 
 PROJECTS = [
@@ -302,6 +303,146 @@ PROJECTS = [
         install=("-e", ".", "pytest", "pytest-asyncio", "pytest-mock"),
         tests=("tests/unittests/models/test_litellm.py",),
     ),
+    Project(
+        name="guardrails",
+        repository="guardrails-ai/guardrails",
+        commit="c472d552e5f0bc0403f788ebb646b146003d98b0",
+        litellm="litellm==1.93.0",
+        install=("-e", ".", "pytest", "pytest-asyncio", "pytest-mock", "sqlalchemy", "numpy<3"),
+        tests=("tests/unit_tests", "tests/integration_tests"),
+        environment=(("OPENAI_API_KEY", "sk-test"), ("OTEL_SDK_DISABLED", "true")),
+    ),
+    Project(
+        name="ragas",
+        repository="explodinggradients/ragas",
+        commit="3e28e9dec93897f47a98065be4c62f6d072a45a7",
+        litellm="litellm==1.93.0",
+        install=("-e", ".", "pytest", "pytest-asyncio", "pytest-xdist", "langchain<1", "langchain-community<0.4"),
+        tests=(
+            "tests/unit/llms",
+            "tests/unit/test_cost.py",
+            "tests/unit/test_embeddings.py",
+            "tests/unit/test_cache.py",
+        ),
+        environment=(("SETUPTOOLS_SCM_PRETEND_VERSION", "0.4.1"), ("OPENAI_API_KEY", "sk-test")),
+    ),
+    Project(
+        name="deepeval",
+        repository="confident-ai/deepeval",
+        commit="a2e0d4cfd3118352d321c1c84bdeba17d4a201bc",
+        litellm="litellm==1.93.0",
+        install=(
+            "-e",
+            ".",
+            "pytest",
+            "pytest-asyncio",
+            "anthropic",
+            "google-genai",
+            "ollama",
+            "tiktoken",
+            "portkey-ai",
+        ),
+        tests=("tests/test_core/test_models", "tests/test_core/test_retry_policy.py"),
+        environment=(("DEEPEVAL_TELEMETRY_OPT_OUT", "YES"),),
+    ),
+    Project(
+        name="graphrag",
+        repository="microsoft/graphrag",
+        commit="6dad6d2b059589624035714d8dcfde94ecc0a5fb",
+        litellm="litellm==1.92.0",
+        install=(
+            *(
+                word
+                for name in ("common", "storage", "cache", "chunking", "input", "llm", "vectors")
+                for word in ("-e", f"./packages/graphrag-{name}")
+            ),
+            "-e",
+            "./packages/graphrag",
+            "pytest",
+            "pytest-asyncio",
+            "pytest-timeout",
+            "pytest-dotenv",
+        ),
+        tests=("tests/unit", "tests/integration/language_model"),
+        environment=(("GRAPHRAG_API_KEY", "sk-test"), ("UV_NO_CONFIG", "1")),
+    ),
+    Project(
+        name="agno",
+        repository="agno-agi/agno",
+        commit="9644f22982ae017eaa4ad85c561d927d9ac03119",
+        litellm="litellm==1.82.3",
+        install=("-e", "./libs/agno", "pytest", "pytest-asyncio", "pytest-mock", "openai", "anthropic"),
+        folder="libs/agno",
+        tests=("tests/unit/models",),
+    ),
+    Project(
+        name="cognee",
+        repository="topoteretes/cognee",
+        commit="a8f9760bb6da90a9956b3be77c0d0534134f533a",
+        litellm="litellm==1.93.0",
+        install=("-e", ".", "pytest", "pytest-asyncio", "pytest-timeout"),
+        options=("--timeout=120",),
+        tests=(
+            "cognee/tests/unit/infrastructure/llm",
+            "cognee/tests/unit/infrastructure/test_rate_limiting_realistic.py",
+            "cognee/tests/unit/infrastructure/test_rate_limiting_retry.py",
+            "cognee/tests/unit/infrastructure/test_nvidia_nim_embedding.py",
+            "cognee/tests/unit/infrastructure/test_embedding_context_window_fallbacks.py",
+            "cognee/tests/unit/infrastructure/databases/test_rate_limiter.py",
+            "cognee/tests/unit/test_litellm_embedding_auth_fastfail.py",
+            "cognee/tests/unit/test_litellm_embedding_sanitize.py",
+            "cognee/tests/unit/modules/agent_memory/test_agent_memory.py",
+            "cognee/tests/unit/modules/observability/test_langfuse_otel.py",
+            "cognee/tests/unit/modules/operations/test_exact_token_capture.py",
+            "cognee/tests/integration/infrastructure/llm",
+            "cognee/tests/cli_tests/cli_unit_tests/test_remediation.py",
+        ),
+        environment=(("LLM_API_KEY", "sk-test"), ("TELEMETRY_DISABLED", "1")),
+    ),
+    Project(
+        name="camel",
+        repository="camel-ai/camel",
+        commit="13dc7a7dda66d943949e5448d55e70d5a9481cfe",
+        litellm="litellm==1.80.11",
+        install=("-e", ".", "pytest", "pytest-asyncio", "pytest-timeout", "mock"),
+        tests=("test/models/test_litellm_model.py", "test/models/test_togetherai_model.py"),
+        environment=(("OPENAI_API_KEY", "sk-test"),),
+    ),
+    Project(
+        name="openhands-sdk",
+        repository="OpenHands/software-agent-sdk",
+        commit="611629e6999ad398dc49c761721eefe18d5e6bd9",
+        python="3.12",
+        litellm="litellm==1.93.0",
+        install=(
+            "-e",
+            "./openhands-sdk",
+            "-e",
+            "./openhands-tools",
+            "-e",
+            "./openhands-workspace",
+            "-e",
+            "./openhands-agent-server",
+            "pytest",
+            "pytest-asyncio",
+            "pytest-timeout",
+            "pytest-xdist",
+            "psutil",
+        ),
+        options=("-n", "2", "--timeout=120"),
+        tests=(
+            "tests/sdk/llm",
+            "tests/sdk/agent",
+            "tests/sdk/conversation",
+            "tests/sdk/context",
+            "tests/sdk/critic",
+            "tests/sdk/event",
+            "tests/sdk/logger",
+            "tests/sdk/observability",
+            "tests/sdk/security",
+            "tests/sdk/settings",
+        ),
+    ),
 ]
 
 # Started in every process of a suite, children too: a folder with this file is first on PYTHONPATH. LiteLLM's own
@@ -349,7 +490,7 @@ def prepare(project: Project, directory: Path) -> None:
         subprocess.run(["git", "-C", str(source), "checkout", "-q", "FETCH_HEAD"], check=True)
     environment = directory / f"venv-{project.name}"
     if not environment.exists():
-        subprocess.run(["uv", "venv", "-q", "-p", PYTHON, str(environment)], check=True)
+        subprocess.run(["uv", "venv", "-q", "-p", project.python, str(environment)], check=True)
     subprocess.run(
         ["uv", "pip", "install", "-q", "-p", str(environment / "bin/python"), "--exclude-newer", project.newest,
          *project.install, project.litellm],
@@ -426,16 +567,21 @@ def run_tests(
     return {node: outcome for node, outcome, _ in lines}, {node: message for node, _, message in lines}, seconds
 
 
-def baseline(project: Project, directory: Path) -> None:
-    """Writes the ids of the tests that pass twice with LiteLLM."""
-    runs = [run_tests(project, directory, directory / f"{project.name}.litellm{i}.jsonl", None) for i in (1, 2)]
+def baseline(project: Project, directory: Path, count: int) -> None:
+    """Writes the ids of the tests that pass with LiteLLM in each of so many runs."""
+    runs = [
+        run_tests(project, directory, directory / f"{project.name}.litellm{i + 1}.jsonl", None) for i in range(count)
+    ]
     passed = [{node for node, outcome in outcomes.items() if outcome == "passed"} for outcomes, _, _ in runs]
-    both = sorted(passed[0] & passed[1])
+    always = set.intersection(*passed)
+    sometimes = set.union(*passed) - always
+    seconds = runs[-1][2]
     (directory / f"{project.name}.baseline.json").write_text(
-        json.dumps({"seconds": runs[1][2], "passed": both}, indent=0)
+        json.dumps({"seconds": seconds, "runs": count, "passed": sorted(always)}, indent=0)
     )
     print(
-        f"{project.name}: {len(both)} pass twice with {project.litellm} ({len(passed[0] ^ passed[1])} once), {runs[1][2]:.0f} s"
+        f"{project.name}: {len(always)} pass in each of {count} runs with {project.litellm} "
+        f"({len(sometimes)} in some), {seconds:.0f} s"
     )
 
 
@@ -488,6 +634,7 @@ def main() -> None:
     parser.add_argument("projects", nargs="*", help="names; all by default")
     parser.add_argument("--dir", type=Path, required=True, help="where sources, environments and results are kept")
     parser.add_argument("--ritellm", help="the folder that holds the package ritellm; by default this interpreter's")
+    parser.add_argument("--runs", type=int, default=2, help="baseline: so many runs; a test counts that passes in each")
     parser.add_argument("--lost", action="store_true", help="run: only the tests that were lost in the run before")
     arguments = parser.parse_args()
     directory = arguments.dir.resolve()
@@ -500,7 +647,7 @@ def main() -> None:
         if arguments.command == "prepare":
             prepare(project, directory)
         elif arguments.command == "baseline":
-            baseline(project, directory)
+            baseline(project, directory, arguments.runs)
         elif arguments.command == "run":
             folder = os.path.abspath(arguments.ritellm) if arguments.ritellm else here()
             run(project, directory, folder, arguments.lost)
