@@ -14,6 +14,7 @@ import pytest
 
 import ritellm.compat
 from ritellm.compat import _finder, _prices
+from ritellm.testing import MockServer
 
 ritellm.compat.install()
 import litellm  # noqa: E402
@@ -242,3 +243,32 @@ def test_basetens_key_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BASETEN_API_KEY", "bt-secret")
     found = litellm.get_llm_provider("baseten/x")
     assert tuple(found) == ("x", "baseten", "bt-secret", "https://inference.baseten.co/v1")
+
+
+@pytest.mark.parametrize("model", ["gpt-x", "nobody-knows-me"])
+def test_the_cost_of_an_answer_is_looked_up_once(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ritellm.compat import _costs, _models
+
+    counted: list[str] = []
+
+    def count(module: Any, name: str) -> None:
+        made = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: (counted.append(name), made(*args, **kwargs))[1])
+
+    count(_costs, "completion_cost")
+    count(_models, "_searched")
+    with MockServer(intercept=False) as server:
+        given = {"api_base": f"{server.url}/v1", "api_key": "sk-test"}
+        first, second = (
+            litellm.completion(f"openai/{model}", [{"role": "user", "content": "Hi"}], **given) for _ in "ab"
+        )
+    hidden = first._hidden_params
+    assert hidden["provider_response_model"] == model
+    assert (hidden["response_cost"] is None) is (model == "nobody-knows-me")
+    assert counted.count("completion_cost") == 1
+    # What is not in the map is looked for once, too.
+    counted.clear()
+    assert second._hidden_params["response_cost"] == hidden["response_cost"]
+    assert counted == ["completion_cost"]
+    litellm.register_model({"nobody-knows-me": {"litellm_provider": "openai", "input_cost_per_token": 1.0}})
+    assert litellm.completion_cost(second, model=f"openai/{model}") > 0

@@ -55,11 +55,24 @@ def of_mock_stream(call: Any, meta: None) -> dict[str, Any]:
 def of_response(call: Any, meta: Any, reference: Any) -> dict[str, Any]:
     """Returns that of a response, which is given as a weak reference to it."""
     response = reference()
-    return {
-        **of_stream(call, meta),
-        "response_cost": 0.0 if meta.cached else None if response is None else call.cost_of(response),
-        "provider_response_model": getattr(response, "model", None),
-    }
+    hidden = {**of_stream(call, meta), "provider_response_model": getattr(response, "model", None)}
+    if meta.cached:
+        hidden["response_cost"] = 0.0
+    elif response is not None:
+        hidden["response_cost"] = call.cost_of(_with(response, hidden))
+    return hidden
+
+
+def _with(response: Any, hidden: dict[str, Any]) -> Any:
+    """Returns a response with the same members whose ``_hidden_params`` are known.
+
+    The cost depends on them, and is one of them: asked of the response itself, they would be made again, and again.
+    """
+    made = object.__new__(type(response))
+    for name in ("__dict__", "__pydantic_extra__", "__pydantic_fields_set__"):
+        object.__setattr__(made, name, getattr(response, name))
+    object.__setattr__(made, "__pydantic_private__", {"_hidden_params": hidden})
+    return made
 
 
 def attach(call: Any, meta: Any, response: Any) -> None:

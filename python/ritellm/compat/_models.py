@@ -431,6 +431,9 @@ def _of_longest_name(prefix: str, name: str, capability: str) -> Any:
 
 # Which entry of the map a name means.
 
+#: Names that are remembered as those of no model: each answer of one asks for its price under several names.
+_MAX_UNKNOWN = 1024
+
 _AZURE = {
     "gpt-35-turbo": "azure/gpt-35-turbo",
     "gpt-35-turbo-instruct": "azure/gpt-35-turbo-instruct",
@@ -445,6 +448,9 @@ def _looked_up(model: str, provider: str | None) -> tuple[str, dict[str, Any], s
     known = _prices.remembered("entries")
     key, of = known.get((model, provider), (None, None))
     if key is None or key not in _prices.current():
+        unknown = _prices.remembered("unknown")
+        if (model, provider) in unknown:
+            raise _not_mapped(model, unknown[model, provider])
         key, entry, of = _searched(model, provider)
         if key not in _prices.current():
             return key, entry, of
@@ -474,9 +480,17 @@ def _searched(model: str, provider: str | None) -> tuple[str, dict[str, Any], st
         # A model on a machine of one's own costs nothing. LiteLLM asks the server for the rest; here, nobody is asked.
         name = given[0].removeprefix("ollama_chat/").removeprefix("ollama/")
         return name, {"mode": "chat", "litellm_provider": "ollama", **_FREE}, provider
+    unknown = _prices.remembered("unknown")
+    if len(unknown) >= _MAX_UNKNOWN:
+        unknown.clear()
+    unknown[given] = provider
+    raise _not_mapped(given[0], provider)
+
+
+def _not_mapped(model: str, provider: str | None) -> Exception:
     from ritellm.compat._exceptions import ModelNotMappedError
 
-    raise ModelNotMappedError(_UNKNOWN.format(model=given[0], provider=provider))
+    return ModelNotMappedError(_UNKNOWN.format(model=model, provider=provider))
 
 
 def _vertex_name(model: str) -> str:
