@@ -203,8 +203,7 @@ def test_the_address_of_a_redis(given: dict[str, Any], address: str, monkeypatch
 
     for variable in ("REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD"):
         monkeypatch.delenv(variable, raising=False)
-    options = {name: value for name, value in given.items() if name in ("username", "ssl", "db")}
-    assert _cache._address(given["host"], given.get("port"), given.get("password"), options) == address
+    assert _cache._address(given) == address
 
 
 def test_strategies_have_one_meaning() -> None:

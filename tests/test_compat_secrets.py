@@ -77,3 +77,49 @@ def test_tracebacks_do_not_show_a_key_that_is_set(name: str, monkeypatch: pytest
         shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
         assert "compat" in shown
         assert SECRET not in shown
+
+
+def with_key(**others: Any) -> dict[str, Any]:
+    return {"model_name": "group", "litellm_params": {"model": "openai/x", **given(**others)}}
+
+
+def called(router: Any) -> Any:
+    return router.completion("group", HI)
+
+
+ROUTERS: dict[str, Callable[[], Any]] = {
+    "an unknown argument": lambda: litellm.Router(model_list=[with_key()], nonsense=1),
+    "no name": lambda: litellm.Router(model_list=[{"litellm_params": with_key()["litellm_params"]}]),
+    "no parameters": lambda: litellm.Router(model_list=[with_key(), {"model_name": "other", "params": with_key()}]),
+    "parameters that are none": lambda: litellm.Router(model_list=[{**with_key(), "litellm_params": [5, given()]}]),
+    "an entry that is none": lambda: litellm.Router(model_list=[with_key(), 5]),
+    "no list": lambda: litellm.Router(model_list=with_key()),
+    "info that is none": lambda: litellm.Router(model_list=[{**with_key(), "model_info": 5}]),
+    "parameters of all": lambda: litellm.Router(model_list=[5], default_litellm_params=given()),
+    "another list": lambda: litellm.Router().set_model_list([with_key(), 5]),
+    "another deployment": lambda: litellm.Router().add_deployment({"model_name": "group", "params": with_key()}),
+    "a deployment's place": lambda: litellm.Router().upsert_deployment({"model_name": "group", "params": with_key()}),
+    "no model": lambda: called(litellm.Router(model_list=[{"model_name": "group", "litellm_params": given()}])),
+    "an unknown provider": lambda: called(litellm.Router(model_list=[with_key(model="nonsense", api_base=None)])),
+    "a weight": lambda: called(litellm.Router(model_list=[with_key(weight="heavy")])),
+    "a limit": lambda: called(litellm.Router(model_list=[with_key(rpm="many")])),
+    "a timeout": lambda: called(litellm.Router(model_list=[with_key(timeout="soon")])),
+    "a strategy": lambda: called(litellm.Router(model_list=[with_key()], routing_strategy="nonsense")),
+    "a call": lambda: litellm.Router(model_list=[with_key()]).completion("group", HI, timeout="soon", **given()),
+    "an embedding": lambda: litellm.Router(model_list=[with_key()]).embedding("nobody", "a", **given()),
+    "speech": lambda: litellm.Router(model_list=[with_key()]).speech("group", "Hi", "alloy", **given()),
+    "a Redis": lambda: litellm.Router(cache_responses=True, redis_host="[", redis_password=given()["api_key"]),
+    "a Redis's address": lambda: litellm.Router(cache_responses=True, redis_url=f"redis://:{given()['api_key']}@[/0"),
+    "a cache": lambda: litellm.Cache(type="redis", host="[", password=given()["api_key"]),
+    "a cache of another kind": lambda: litellm.Cache(type="s3", host="a", password=given()["api_key"]),
+    "a cache that is enabled": lambda: litellm.enable_cache("redis", host="[", password=given()["api_key"]),
+}
+
+
+@pytest.mark.parametrize("name", ROUTERS)
+def test_tracebacks_of_routers_do_not_show_the_key(name: str) -> None:
+    with pytest.raises(Exception) as caught:
+        ROUTERS[name]()
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "compat" in shown
+    assert SECRET not in shown

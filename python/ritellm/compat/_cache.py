@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 import ritellm
-from ritellm.compat import _finder
+from ritellm.compat import _arguments, _finder
 
 __all__ = [
     "Cache",
@@ -77,6 +77,9 @@ class Cache:
         disk_cache_dir: str | None = None,
         **options: Any,
     ) -> None:
+        given = _arguments.Given(options, host=host, port=port, password=password)
+        # Tracebacks show local variables, and an address may have a password in it.
+        del options, password
         self.type, self.mode = LiteLLMCacheType(type), CacheMode(mode or "default_on")
         self.namespace, self.ttl = namespace, ttl
         self.supported_call_types = supported_call_types
@@ -86,9 +89,7 @@ class Cache:
         elif self.type is LiteLLMCacheType.DISK:
             self.native = ritellm.Cache.disk(disk_cache_dir or ".litellm_cache", ttl=kept)
         elif self.type is LiteLLMCacheType.REDIS:
-            self.native = ritellm.Cache.redis(
-                _address(host, port, password, options), namespace=namespace or "default", ttl=kept
-            )
+            self.native = ritellm.Cache.redis(_address(given), namespace=namespace or "default", ttl=kept)
         else:
             raise ValueError(
                 f"a cache of type {self.type.value!r} is not in RiteLLM's compat layer: 'local', 'disk' or 'redis' would be right"
@@ -102,19 +103,20 @@ class Cache:
         return self
 
 
-def _address(host: str | None, port: Any, password: str | None, options: dict[str, Any]) -> str:
+def _address(given: dict[str, Any]) -> str:
     import os
     from urllib.parse import quote
 
-    url = options.get("url") or (None if host else os.environ.get("REDIS_URL"))
+    get = given.get
+    url = get("url") or (None if get("host") else os.environ.get("REDIS_URL"))
     if url:
         return str(url)
-    host = host or os.environ.get("REDIS_HOST", "localhost")
-    port = port or os.environ.get("REDIS_PORT", "6379")
-    password = password or os.environ.get("REDIS_PASSWORD")
-    user = options.get("username") or os.environ.get("REDIS_USERNAME") or ""
+    host = get("host") or os.environ.get("REDIS_HOST", "localhost")
+    port = get("port") or os.environ.get("REDIS_PORT", "6379")
+    password = get("password") or os.environ.get("REDIS_PASSWORD")
+    user = get("username") or os.environ.get("REDIS_USERNAME") or ""
     who = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
-    return f"{'rediss' if options.get('ssl') else 'redis'}://{who}{host}:{port}/{options.get('db') or 0}"
+    return f"{'rediss' if get('ssl') else 'redis'}://{who}{host}:{port}/{get('db') or 0}"
 
 
 def _settings() -> dict[str, Any]:
@@ -131,6 +133,7 @@ def enable_cache(type: Any = LiteLLMCacheType.LOCAL, **options: Any) -> None:
     Raises:
         ValueError: a type that is not here.
     """
+    options = _arguments.Given(options)
     _settings()["cache"] = Cache(type, **options)
 
 
@@ -144,6 +147,7 @@ def update_cache(type: Any = LiteLLMCacheType.LOCAL, **options: Any) -> None:
     Raises:
         ValueError: a type that is not here.
     """
+    options = _arguments.Given(options)
     enable_cache(type, **options)
 
 

@@ -490,7 +490,8 @@ def _searched(model: str, provider: str | None) -> tuple[str, dict[str, Any], st
 def _not_mapped(model: str, provider: str | None) -> Exception:
     from ritellm.compat._exceptions import ModelNotMappedError
 
-    return ModelNotMappedError(_UNKNOWN.format(model=model, provider=provider))
+    made: Exception = ModelNotMappedError(_UNKNOWN.format(model=model, provider=provider))
+    return made
 
 
 def _vertex_name(model: str) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
 import random
-import time
 from typing import Any
 
 import ritellm
-from ritellm.compat import _arguments, _router_policies, _targets
-from ritellm.compat._calls import ChatCall, EmbeddingCall, settings
+from ritellm.compat import _arguments, _routed, _router_policies, _targets
+from ritellm.compat._calls import settings
 
 __all__ = ["Router"]
 
@@ -68,6 +66,13 @@ _WITHOUT_EFFECT = frozenset(
 #: Parameters of a deployment that say where a call goes, or whose limits it has.
 _PLACE = frozenset(("base_url", "api_key", "api_version", "timeout", "extra_headers", "max_retries", "drop_params"))
 _FOREIGN = ("mock_response", "mock_tool_calls", "mock_timeout")
+
+
+class _Deployments(list):  # type: ignore[type-arg]
+    """What a caller gives as deployments. Tracebacks that show local variables do not show them: there are keys among them."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} deployments>"
 
 
 class Router:
@@ -134,6 +139,10 @@ class Router:
         cache_kwargs: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
+        model_list = _Deployments(model_list or ())
+        redis = _arguments.Given(host=redis_host, port=redis_port, password=redis_password, url=redis_url)
+        del redis_password, redis_url
+        default_litellm_params = _arguments.Given(default_litellm_params or {})
         unknown = sorted(set(options) - _WITHOUT_EFFECT)
         if unknown:
             raise TypeError(f"Router.__init__() got an unexpected keyword argument {unknown[0]!r}")
@@ -144,7 +153,7 @@ class Router:
         self.context_window_fallbacks = list(context_window_fallbacks or ())
         self.content_policy_fallbacks = list(content_policy_fallbacks or ())
         self.model_group_alias, self.routing_strategy = dict(model_group_alias or {}), str(routing_strategy)
-        self.default_litellm_params = dict(default_litellm_params or {})
+        self.default_litellm_params = default_litellm_params
         self.default_max_parallel_requests = default_max_parallel_requests
         self.retry_policy, self.model_group_retry_policy = retry_policy, model_group_retry_policy
         self.enable_tag_filtering, self.tag_filtering_match_any = enable_tag_filtering, tag_filtering_match_any
@@ -152,58 +161,67 @@ class Router:
         self._by_tags: dict[Any, Router] = {}
         self._native: Any = None
         self._cache: Any = None
+        in_redis = bool(redis["url"] or redis["host"])
         if cache_responses:
             from ritellm.compat._cache import Cache
 
-            in_redis = redis_url or redis_host
-            place: dict[str, Any] = {
-                "host": redis_host,
-                "port": redis_port,
-                "password": redis_password,
-                "url": redis_url,
-            }
-            self._cache = Cache("redis", **place).native if in_redis else Cache("local").native
-        elif redis_url or redis_host:
+            self._cache = Cache("redis", **redis).native if in_redis else Cache("local").native
+        elif in_redis:
             logging.getLogger("ritellm").warning(
                 "%s",
                 "the Redis of a litellm.Router shares nothing here: ritellm.Limits(share=…) does, see docs/compat.md",
             )
-        self.set_model_list(model_list or [])
+        self.set_model_list(model_list)
 
     # The deployments.
 
     def set_model_list(self, model_list: list[dict[str, Any]]) -> None:
         """Takes other deployments in place of those that there are."""
+        model_list = _Deployments(model_list)
         self.model_list: list[dict[str, Any]] = []
-        for entry in model_list:
-            self._added(entry)
+        # No loop, whose variable would be one of them as it was given.
+        _Deployments(map(self._added, model_list))
         self._changed()
 
     def _changed(self) -> None:
         self._native, self._by_tags = None, {}
 
     def _added(self, entry: Any) -> dict[str, Any]:
-        dump = getattr(entry, "model_dump", None)
-        entry = dump(exclude_none=True) if dump is not None else entry
-        params = {**self.default_litellm_params, **entry["litellm_params"]}
-        made = {**entry, "litellm_params": params, "model_info": dict(entry.get("model_info") or {})}
-        made["model_info"].setdefault("id", _id(entry["model_name"], params))
+        try:
+            dump = getattr(entry, "model_dump", None)
+            given = _arguments.Given(dump(exclude_none=True) if dump is not None else entry)
+        finally:
+            # Tracebacks show local variables, and a key is among the parameters.
+            del entry, dump
+        params = _arguments.Given(self.default_litellm_params)
+        params.update(given["litellm_params"])
+        made = {**given, "litellm_params": params, "model_info": dict(given.get("model_info") or {})}
+        made["model_info"].setdefault("id", _id(made["model_name"], params))
         made["model_info"].setdefault("db_model", False)
         self.model_list.append(made)
         return made
 
     def add_deployment(self, deployment: Any) -> Any:
         """Adds a deployment, a dict or an object with the same members."""
-        self._added(deployment)
-        self._changed()
-        return deployment
+        try:
+            self._added(deployment)
+            self._changed()
+            return deployment
+        finally:
+            del deployment
 
     def upsert_deployment(self, deployment: Any) -> Any:
         """Adds a deployment, or takes it in place of the one with the same id."""
-        info = deployment.get("model_info") if isinstance(deployment, dict) else getattr(deployment, "model_info", None)
-        wanted = info.get("id") if isinstance(info, dict) else getattr(info, "id", None)
-        self.delete_deployment(wanted)
-        return self.add_deployment(deployment)
+        try:
+            info = (
+                deployment.get("model_info")
+                if isinstance(deployment, dict)
+                else getattr(deployment, "model_info", None)
+            )
+            self.delete_deployment(info.get("id") if isinstance(info, dict) else getattr(info, "id", None))
+            return self.add_deployment(deployment)
+        finally:
+            del deployment
 
     def delete_deployment(self, id: Any) -> Any:
         """Removes the deployment with an id and returns it, or ``None``."""
@@ -298,7 +316,7 @@ class Router:
             self._native = ritellm.Router(groups, allow_http=True, **given)
         return self._native
 
-    def _deployment(self, entry: dict[str, Any], name: str) -> tuple[Any, _targets.Target]:
+    def _deployment(self, entry: dict[str, Any], of: str) -> tuple[Any, _targets.Target]:
         params = _arguments.Given(entry["litellm_params"])
         model = params.pop("model")
         target = _targets.resolve(
@@ -306,22 +324,27 @@ class Router:
         )
         sent = _arguments.prepared(params, target)
         limits = {limit: entry.get(limit) or params.get(limit) for limit in ("rpm", "tpm")}
-        options = {
-            "base_url": sent.get("base_url"),
-            "api_key": sent.get("api_key"),
-            "api_version": sent.get("api_version"),
-            "timeout": sent.get("timeout"),
-            "headers": sent.get("extra_headers"),
-            "weight": params.get("weight") or None,
-            "order": params.get("order"),
-            "max_in_flight": params.get("max_parallel_requests") or self.default_max_parallel_requests,
-            "base_model": entry["model_info"].get("base_model"),
-            **limits,
-        }
-        more = {key: value for key, value in sent.items() if key not in {*_PLACE, *limits, "weight", "order"}}
-        credentials = {key: more.pop(key) for key in list(more) if key.startswith(("aws_", "vertex_", "azure_"))}
-        options = {key: value for key, value in {**options, **credentials}.items() if value is not None}
-        return ritellm.Deployment(target.model, name=name, params=more or None, **options), target
+        options = _arguments.Given(
+            {
+                "base_url": sent.get("base_url"),
+                "api_key": sent.get("api_key"),
+                "api_version": sent.get("api_version"),
+                "timeout": sent.get("timeout"),
+                "headers": sent.get("extra_headers"),
+                "weight": params.get("weight") or None,
+                "order": params.get("order"),
+                "max_in_flight": params.get("max_parallel_requests") or self.default_max_parallel_requests,
+                "base_model": entry["model_info"].get("base_model"),
+                **limits,
+            }
+        )
+        for name in (*_PLACE, *limits, "weight", "order"):
+            sent.pop(name, None)
+        for name in [name for name in sent if name.startswith(("aws_", "vertex_", "azure_"))]:
+            options[name] = sent.pop(name)
+        for name in [name for name, value in options.items() if value is None]:
+            del options[name]
+        return ritellm.Deployment(target.model, name=of, params=sent or None, **options), target
 
     def _fallbacks(self, groups: Any) -> Any:
         found = _known(self.fallbacks, groups) or []
@@ -344,97 +367,60 @@ class Router:
         if not made_up and not any(self._is_foreign(entry) for entry in found):
             return None
         entry = self.get_available_deployment(model)
-        return {**_of_call(entry), **given, "model_info": entry["model_info"]}
+        return _arguments.Given({**_routed.of_call(entry), **given, "model_info": entry["model_info"]})
 
     # The calls.
 
     def completion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call to one of the deployments of a group: see ``litellm.completion``."""
+        kwargs = _arguments.Given(kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import completion
 
             return completion(messages=messages, **foreign)
-        return _RouterChat(router, router._group(model), "completion", messages, kwargs, False).run()
+        return _routed.RouterChat(router, router._group(model), "completion", messages, kwargs, False).run()
 
     async def acompletion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call on an event loop: see `completion`."""
+        kwargs = _arguments.Given(kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import acompletion
 
             return await acompletion(messages=messages, **foreign)
-        return await _RouterChat(router, router._group(model), "acompletion", messages, kwargs, True).arun()
+        return await _routed.RouterChat(router, router._group(model), "acompletion", messages, kwargs, True).arun()
 
     def embedding(self, model: str, input: Any, is_async: bool | None = False, **kwargs: Any) -> Any:
         """Makes an embedding call to one of the deployments of a group: see ``litellm.embedding``."""
+        kwargs = _arguments.Given(kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import embedding
 
             return embedding(input=input, **foreign)
-        return _RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False).run()
+        return _routed.RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False).run()
 
     async def aembedding(self, model: str, input: Any, is_async: bool | None = True, **kwargs: Any) -> Any:
         """Makes an embedding call on an event loop: see `embedding`."""
+        kwargs = _arguments.Given(kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import aembedding
 
             return await aembedding(input=input, **foreign)
-        return await _RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True).arun()
+        return await _routed.RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True).arun()
 
     def __getattr__(self, name: str) -> Any:
-        if name in _ELSEWHERE or f"a{name}" in _ELSEWHERE:
-            return _elsewhere(self, name)
+        if name in _routed.ELSEWHERE or f"a{name}" in _routed.ELSEWHERE:
+            return _routed.elsewhere(self, name)
         raise AttributeError(
             f"'Router' object has no attribute {name!r}; this is RiteLLM's compat layer, and docs/compat.md lists what it has"
         )
-
-
-#: Calls of a router that go to one deployment of a group, by weight, without another in its place if it fails.
-_ELSEWHERE = frozenset(
-    ("atext_completion", "atranscription", "aspeech", "aimage_generation", "aresponses", "arerank", "amoderation")
-)
-
-
-#: What these calls take by place besides the group, which comes first but for pictures and transcriptions.
-_PLACES = {
-    "text_completion": ("prompt",),
-    "transcription": ("file",),
-    "speech": ("input", "voice"),
-    "image_generation": ("prompt",),
-    "responses": ("input",),
-    "rerank": ("query", "documents"),
-    "moderation": ("input",),
-}
-
-
-def _elsewhere(router: Router, name: str) -> Any:
-    from ritellm.compat import litellm
-
-    call = getattr(litellm, name)
-    kind = name if name in _PLACES else name[1:]
-    at = 1 if kind in ("image_generation", "transcription") else 0
-
-    def routed(*args: Any, **kwargs: Any) -> Any:
-        rest = list(args)
-        model = kwargs.pop("model") if "model" in kwargs else rest.pop(at)
-        entry = router.get_available_deployment(model, request_kwargs=kwargs)
-        given = {**dict(zip(_PLACES[kind], rest, strict=False)), **kwargs}
-        return call(**{**_of_call(entry), **given, "model_info": entry["model_info"]})
-
-    return routed
-
-
-def _of_call(entry: dict[str, Any]) -> dict[str, Any]:
-    """Returns the parameters of a deployment without those that are the router's."""
-    of_router = ("rpm", "tpm", "weight", "order")
-    return {name: value for name, value in entry["litellm_params"].items() if name not in of_router}
 
 
 def _in_use(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -457,105 +443,3 @@ def _known(fallbacks: list[dict[str, list[Any]]], groups: Any) -> Any:
         if name in groups
     ]
     return [pair for pair in pairs if all(pair.values())] or None
-
-
-def _moved(target: _targets.Target, group: str) -> _targets.Target:
-    """Returns the target of a call to a group, of one of its deployments."""
-    return _targets.Target(group, target.provider, target.name)
-
-
-class _Routed:
-    """What calls through a router have alike: RiteLLM's router, and the target of the deployment that has answered."""
-
-    router: Router
-    group: str
-    kwargs: dict[str, Any]
-    target: _targets.Target
-
-    def _at(self, router: Router, group: str) -> None:
-        self._native = router._made()
-        self.router, self.group, self.policy = router, group, _router_policies.policy_of(router, group)
-        self.target = next(known for known, entry in router._targets.values() if entry["model_name"] == group)
-        self.target = _moved(self.target, group)
-
-    def client(self) -> Any:
-        """Returns RiteLLM's router."""
-        return self._native
-
-    def _resolved(self, model: Any, provider: str | None, api_base: str | None) -> _targets.Target:
-        return self.target
-
-    def _prepared(self) -> dict[str, Any]:
-        params = _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
-        if self.policy is not None:
-            params["max_retries"] = 0
-        return params
-
-    def run(self) -> Any:
-        """Makes the call, again after a failure as often as the retry policy says."""
-        tried = 0
-        while True:
-            try:
-                return super().run()  # type: ignore[misc]
-            except Exception as error:
-                wait = self._pause(error, tried)
-                if wait is None:
-                    raise
-            tried += 1
-            time.sleep(wait)
-
-    async def arun(self) -> Any:
-        """Does the same as `run` on an event loop."""
-        tried = 0
-        while True:
-            try:
-                return await super().arun()  # type: ignore[misc]
-            except Exception as error:
-                wait = self._pause(error, tried)
-                if wait is None:
-                    raise
-            tried += 1
-            await asyncio.sleep(wait)
-
-    def _pause(self, error: Exception, tried: int) -> float | None:
-        """Returns the seconds before the call is made again; None if it is not."""
-        if self.policy is None:
-            return None
-        otherwise = self.kwargs.get("num_retries", self.router.num_retries)
-        if tried >= _router_policies.retries(self.policy, error, otherwise):
-            return None
-        return _router_policies.pause(self.router, self.group, tried)
-
-    def _answered_by(self, answer: Any) -> None:
-        attempts: Any = getattr(getattr(answer, "meta", None), "attempts", None) or ()
-        name = attempts[-1].get("deployment") if attempts else None
-        if name in self.router._targets:
-            target, entry = self.router._targets[name]
-            self.target = target
-            self.kwargs = _arguments.Given({**self.kwargs, "model_info": entry["model_info"]})
-
-
-class _RouterChat(_Routed, ChatCall):
-    def __init__(
-        self, router: Router, group: str, call_type: str, messages: Any, kwargs: dict[str, Any], is_async: bool
-    ) -> None:
-        self._at(router, group)
-        ChatCall.__init__(self, call_type, group, messages, kwargs, is_async)
-
-    def finished(self, answer: Any) -> Any:
-        """Returns LiteLLM's response for an answer of one of the deployments."""
-        self._answered_by(answer)
-        return super().finished(answer)
-
-
-class _RouterEmbedding(_Routed, EmbeddingCall):
-    def __init__(
-        self, router: Router, group: str, call_type: str, input: Any, kwargs: dict[str, Any], is_async: bool
-    ) -> None:
-        self._at(router, group)
-        EmbeddingCall.__init__(self, call_type, group, input, kwargs, is_async)
-
-    def finished(self, answer: Any) -> Any:
-        """Returns LiteLLM's response for an answer of one of the deployments."""
-        self._answered_by(answer)
-        return super().finished(answer)
