@@ -335,3 +335,85 @@ async def test_tags_say_which_deployments_get_a_call(server: MockServer) -> None
         )
     router.delete_deployment("c")
     assert answered(router) == {"a", "b", "d"}
+    tagged = litellm.Router(model_list=group, enable_tag_filtering=True, tag_routing_prefix="to:")
+    assert answered(tagged, "to:eu", "us") == {"a"}
+    # A tag that deployments have is no mistake.
+    strict = litellm.Router(model_list=group, enable_tag_filtering=True, tag_filtering_match_any=False)
+    with pytest.raises(ValueError, match="Not allowed to access model due to tags configuration"):
+        strict.completion("group", HI, metadata={"tags": ["eu", "us"]})
+
+
+def test_the_calling_program_says_which_deployments_get_a_call(
+    server: MockServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply("Hello")
+    of: dict[str, dict[str, Any]] = {
+        "a": {"tag_regex": ["(", r"^User-Agent: claude-code/\d"]},
+        "b": {"tags": ["default"]},
+        "c": {"tags": ["paid"], "tag_regex": ["^User-Agent: aider"]},
+    }
+    group = [deployment(server, "group", f"openai/{id}", id, **params) for id, params in of.items()]
+
+    def answered(router: Any, **metadata: Any) -> set[str]:
+        before = len(server.requests)
+        for _ in range(8):
+            router.completion("group", HI, metadata=metadata)
+        return {str(request.model) for request in server.requests[before:]}
+
+    router = litellm.Router(model_list=group, enable_tag_filtering=True)
+    assert answered(router, user_agent="claude-code/1.2") == {"a"}
+    assert answered(router, user_agent="aider/0.9") == {"c"}
+    assert answered(router, user_agent="curl") == {"b"}
+    assert answered(router, user_agent="claude-code/1.2", tags=["paid"]) == {"a", "c"}
+    strict = litellm.Router(model_list=group, enable_tag_filtering=True, tag_filtering_match_any=False)
+    assert answered(strict, user_agent="aider/0.9") == {"b"}
+    assert "the tag_regex '(' is no regular expression" in caplog.text
+    assert all("tag_regex" not in request.json for request in server.requests)
+
+
+def test_an_argument_without_effect_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        litellm.Router(allowed_fails_policy={"TimeoutErrorAllowedFails": 3}, set_verbose=True, retry_after=0)
+    told = [record.message for record in caplog.records if "of litellm.Router has no effect" in record.message]
+    assert told == ["the argument allowed_fails_policy of litellm.Router has no effect here: see docs/compat.md"]
+
+
+def test_failures_leave_no_deployment_out(server: MockServer) -> None:
+    server.fail(500, times=30)
+    server.reply("Hello")
+    group = [deployment(server, "group", "openai/a", "a")]
+    router = litellm.Router(model_list=group, num_retries=0, allowed_fails=0, disable_cooldowns=True)
+    for _ in range(30):
+        with pytest.raises(litellm.InternalServerError):
+            router.completion("group", HI)
+    assert router.completion("group", HI).choices[0].message.content == "Hello"
+
+
+def test_streams_have_a_timeout_of_their_own(server: MockServer) -> None:
+    server.reply("Hello").latency(first=0.5)
+    group = [deployment(server, "group", "openai/a", "a")]
+    router = litellm.Router(model_list=group, num_retries=0, timeout=30, stream_timeout=0.1)
+    assert router.completion("group", HI).choices[0].message.content == "Hello"
+    with pytest.raises(litellm.Timeout):
+        list(router.completion("group", HI, stream=True))
+    assert len(list(router.completion("group", HI, stream=True, timeout=30))) > 0
+    with pytest.raises(litellm.Timeout):
+        at = group[0]["litellm_params"]
+        list(litellm.completion(messages=HI, **at, stream=True, timeout=30, stream_timeout=0.1, max_retries=0))
+
+
+def test_prices_and_the_base_model_of_a_deployment_count(server: MockServer) -> None:
+    server.reply("Hello", usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30})
+    prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 10.0}
+
+    def cost(info: dict[str, Any] | None = None, given: dict[str, Any] | None = None, **params: Any) -> Any:
+        entry = deployment(server, "group", "openai/nobody", "a", **params)
+        entry["model_info"].update(info or {})
+        return litellm.Router(model_list=[entry]).completion("group", HI, **given or {})._hidden_params["response_cost"]
+
+    assert cost() is None
+    assert cost(prices) == cost(**prices) == cost(given=prices) == 210.0
+    assert cost(prices, input_cost_per_token=2.0) == 220.0
+    litellm.register_model({"base": {"litellm_provider": "openai", **prices}})
+    assert cost({"base_model": "base"}) == 210.0
+    assert all(request.json == {"model": "nobody", "messages": HI} for request in server.requests)

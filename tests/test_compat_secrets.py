@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import ritellm.compat
+from ritellm.testing import MockServer
 
 ritellm.compat.install()
 import litellm  # noqa: E402
@@ -123,3 +124,29 @@ def test_tracebacks_of_routers_do_not_show_the_key(name: str) -> None:
     shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "compat" in shown
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("model", ["openai/x", "anthropic/x", "custom_openai/x"])
+def test_what_is_for_litellm_itself_is_not_sent(model: str) -> None:
+    own = {
+        "langfuse_secret_key": SECRET,
+        "langsmith_api_key": SECRET,
+        "dd_api_key": SECRET,
+        "s3_secret_access_key": SECRET,
+        "wandb_api_key": SECRET,
+        "litellm_anything": 1,
+        "tag_regex": ["a"],
+        "weight": 1,
+        "order": 1,
+        "itpm": 5,
+        "cache_read_input_token_cost": 1.0,
+        "input_cost_per_second": 1.0,
+        "output_cost_per_token_flex": 1.0,
+    }
+    with MockServer(intercept=False) as server:
+        server.reply("Hello")
+        litellm.completion(model, HI, api_base=server.url, api_key="sk", top_k=5, max_tokens=5)
+        litellm.completion(model, HI, api_base=server.url, api_key="sk", top_k=5, max_tokens=5, **own)
+        first, second = server.requests
+    assert first.json == second.json
+    assert second.json["top_k"] == 5

@@ -27,8 +27,36 @@ _OWN = frozenset(
     output_cost_per_second hf_model_name complete_response api_base base_url api_key api_version extra_headers headers
     enable_json_schema_validation modify_params rpm tpm max_parallel_requests cooldown_time stream_response secret_fields
     specific_deployment original_function disable_add_transform_inline_image_block configurable_clientside_auth_params
-    use_in_pass_through default_headers litellm_credential_name include_server_side_tool_invocations""".split()  # noqa: SIM905
+    use_in_pass_through default_headers litellm_credential_name include_server_side_tool_invocations tag_regex weight order
+    allowed_model_region region_name budget_duration max_budget tpd rpd itpm otpm async_call completion_call_id custom_prompt_dict
+    fastest_response client_side_timeout guardrails model_alias_map model_config model_file_id_mapping turn_off_message_logging
+    use_client prompt_label prompt_version silent_model caching_groups stream_chunk_size enable_tag_filtering routing_strategy
+    use_chat_completions_api tiered_pricing log_client_error_tracebacks""".split()  # noqa: SIM905
 )
+#: How those begin that are for LiteLLM's integrations and routers. There are secrets among them.
+_OWN_PREFIXES = tuple(
+    """litellm_ langfuse_ langsmith_ arize_ dd_ newrelic_ humanloop_ posthog_ signoz_ gcs_ s3_ wandb_ weave_ valkey_ milvus_
+    token_exchange_ auto_router_ adaptive_router_ complexity_router_ quality_router_ anthropic_identity_ anthropic_issuer_
+    anthropic_keycloak_""".split()  # noqa: SIM905
+)
+#: Other names that were given, and whether they are sent.
+_sent: dict[str, bool] = {}
+_MAX_NAMES = 4096
+
+
+def is_price(name: str) -> bool:
+    """True for the names of prices, which calls and deployments may have in place of the map's."""
+    return "_cost_" in name or name.startswith("cost_per_") or name.endswith("_cost")
+
+
+def _is_sent(name: str) -> bool:
+    if len(_sent) >= _MAX_NAMES:
+        _sent.clear()
+    made = name not in _OWN and not name.startswith(_OWN_PREFIXES) and not is_price(name)
+    _sent[name] = made
+    return made
+
+
 _DEFAULT_TIMEOUT = 6000.0
 _SHARED = "timeout temperature top_p n stream stream_options stop"
 #: The arguments of `completion` after the first two, by their place, and those of `acompletion`.
@@ -91,8 +119,11 @@ def prepared(given: dict[str, Any], target: _targets.Target, of_group: bool = Fa
         target: where the call goes.
         of_group: it goes to a router's group, whose deployments have what ``litellm`` sets for all calls already.
     """
-    own = _OWN
-    params = Given({name: value for name, value in given.items() if name not in own and value is not None})
+    known, value = _sent, None
+    params = Given()
+    for name, value in given.items():
+        if value is not None and (known[name] if name in known else _is_sent(name)):
+            params[name] = value
     get = given.get
     base = get("base_url") or get("api_base") or target.api_base or (None if of_group else _settings["api_base"])
     if base:
@@ -106,11 +137,13 @@ def prepared(given: dict[str, Any], target: _targets.Target, of_group: bool = Fa
         # A host that needs a key says so itself.
         params["api_key"] = "none"
     # Tracebacks show local variables.
-    del key
+    del key, value
     version = get("api_version") or (None if of_group else _settings["api_version"])
     if version and target.provider in _VERSIONED:
         params["api_version"] = version
     timeout = get("timeout")
+    if get("stream") and get("stream_timeout") is not None:
+        timeout = given["stream_timeout"]
     if timeout is None:
         timeout = get("request_timeout")
     if timeout is None and _settings["request_timeout"] != _DEFAULT_TIMEOUT:

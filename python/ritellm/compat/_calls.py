@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ritellm.compat import _arguments, _finder, _hidden, _targets
+from ritellm.compat._arguments import is_price
 from ritellm.compat._client import client
 
 # What few calls need is imported by them: programs import `completion` when they start, and importing pydantic takes 0.1 s.
@@ -168,20 +169,22 @@ class Call:
         if self.cached:
             return 0.0
         get = self.kwargs.get
-        custom = None
-        if get("input_cost_per_token") is not None:
-            custom = {
-                "input_cost_per_token": get("input_cost_per_token"),
-                "output_cost_per_token": get("output_cost_per_token") or 0.0,
-            }
+        info = get("model_info") or {}
+        prices = {name: value for given in (info, self.kwargs) for name, value in given.items() if is_price(name)}
+        prices = {name: value for name, value in prices.items() if value is not None}
+        base_model = get("base_model") or info.get("base_model")
         try:
-            from ritellm.compat import _costs
+            from ritellm.compat import _costs, _models
 
+            if prices:
+                known = _models.entry_or_none(base_model or self.target.name, self.target.provider)
+                prices = {**(known or {"litellm_provider": self.target.provider}), **prices}
             return _costs.completion_cost(
                 completion_response=response,
-                model=get("base_model") or self.target.name,
+                model=base_model or self.target.name,
                 custom_llm_provider=self.target.provider,
-                custom_cost_per_token=custom,
+                requested_model_info_override=prices or None,
+                base_model=base_model,
                 call_type=self.call_type,
             )
         except Exception:

@@ -86,6 +86,10 @@ class _Routed:
 
     def _prepared(self) -> dict[str, Any]:
         params = _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
+        given = self.router.stream_timeout
+        of_call = ("timeout", "request_timeout", "stream_timeout")
+        if given is not None and self.kwargs.get("stream") and not any(self.kwargs.get(name) for name in of_call):
+            params["timeout"] = _arguments.seconds(given)
         if self.policy is not None:
             params["max_retries"] = 0
         return params
@@ -131,7 +135,8 @@ class _Routed:
         if name in self.router._targets:
             target, entry = self.router._targets[name]
             self.target = target
-            self.kwargs = _arguments.Given({**self.kwargs, "model_info": entry["model_info"]})
+            prices = {name: value for name, value in entry["litellm_params"].items() if _arguments.is_price(name)}
+            self.kwargs = _arguments.Given({**prices, **self.kwargs, "model_info": entry["model_info"]})
 
 
 class RouterChat(_Routed, ChatCall):

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import ritellm
-from ritellm.compat import _arguments, _routed, _router_policies, _targets
+from ritellm.compat import _arguments, _logging, _routed, _router_policies, _targets
 from ritellm.compat._calls import settings
 
 __all__ = ["Router"]
@@ -34,7 +34,6 @@ _WITHOUT_EFFECT = frozenset(
         "client_ttl",
         "debug_level",
         "deployment_affinity_ttl_seconds",
-        "disable_cooldowns",
         "enable_health_check_routing",
         "enable_mid_stream_fallback_continuation",
         "enable_pre_call_checks",
@@ -58,11 +57,24 @@ _WITHOUT_EFFECT = frozenset(
         "search_tools",
         "session_affinity_repin_on_failover",
         "set_verbose",
-        "stream_timeout",
-        "tag_routing_prefix",
         "default_priority",
     ]
 )
+#: Those of which nothing is said: they change no answer, or RiteLLM always does what they ask for.
+_QUIET = frozenset(
+    [
+        "alerting_config",
+        "client_ttl",
+        "debug_level",
+        "default_priority",
+        "enable_pre_call_checks",
+        "ignore_invalid_deployments",
+        "polling_interval",
+        "set_verbose",
+    ]
+)
+#: Thresholds that no number of failures reaches.
+_NO_BREAKER = {"failures": 2**31, "share": 1.0, "min_attempts": 2**31}
 #: Parameters of a deployment that say where a call goes, or whose limits it has.
 _PLACE = frozenset(("base_url", "api_key", "api_version", "timeout", "extra_headers", "max_retries", "drop_params"))
 _FOREIGN = ("mock_response", "mock_tool_calls", "mock_timeout")
@@ -101,9 +113,12 @@ class Router:
         model_group_retry_policy: the same by the name of the group; goes before ``retry_policy``.
         enable_tag_filtering: a call goes to the deployments that have one of its tags (``metadata={"tags": […]}``).
         tag_filtering_match_any: ``False``: to those that have all of its tags.
+        tag_routing_prefix: only tags that begin so say where a call goes; the deployments' are without it.
+        stream_timeout: seconds of a stream.
+        disable_cooldowns: failures do not leave a deployment out; a rate limit and a wrong key do.
         max_fallbacks: has no effect.
         cache_kwargs: has no effect.
-        **options: further arguments of LiteLLM's, without effect.
+        **options: further arguments of LiteLLM's, without effect; the log says so once.
 
     Raises:
         TypeError: an argument that LiteLLM's router does not have.
@@ -135,6 +150,9 @@ class Router:
         model_group_retry_policy: dict[str, Any] | None = None,
         enable_tag_filtering: bool | None = False,
         tag_filtering_match_any: bool | None = True,
+        tag_routing_prefix: str | None = None,
+        stream_timeout: Any = None,
+        disable_cooldowns: bool | None = None,
         max_fallbacks: int | None = None,
         cache_kwargs: dict[str, Any] | None = None,
         **options: Any,
@@ -146,6 +164,8 @@ class Router:
         unknown = sorted(set(options) - _WITHOUT_EFFECT)
         if unknown:
             raise TypeError(f"Router.__init__() got an unexpected keyword argument {unknown[0]!r}")
+        for name in sorted(name for name, value in options.items() if value and name not in _QUIET):
+            _logging.tell_once(f"the argument {name} of litellm.Router has no effect here: see docs/compat.md")
         self.num_retries, self.timeout, self.allowed_fails, self.cooldown_time = (
             num_retries, timeout, allowed_fails, cooldown_time,
         )  # fmt: skip
@@ -157,6 +177,8 @@ class Router:
         self.default_max_parallel_requests = default_max_parallel_requests
         self.retry_policy, self.model_group_retry_policy = retry_policy, model_group_retry_policy
         self.enable_tag_filtering, self.tag_filtering_match_any = enable_tag_filtering, tag_filtering_match_any
+        self.tag_routing_prefix, self.stream_timeout = tag_routing_prefix, stream_timeout
+        self.disable_cooldowns = disable_cooldowns
         #: Routers of those deployments that tags of calls allow.
         self._by_tags: dict[Any, Router] = {}
         self._native: Any = None
@@ -311,6 +333,8 @@ class Router:
                 # A deployment is left out when more calls have failed than are allowed.
                 "breaker": None if self.allowed_fails is None else {"failures": int(self.allowed_fails) + 1},
             }
+            if self.disable_cooldowns:
+                options["breaker"] = _NO_BREAKER
             # LiteLLM's users write circles of two groups, which `model_list` allows.
             given = {name: value for name, value in options.items() if value is not None}
             self._native = ritellm.Router(groups, allow_http=True, **given)

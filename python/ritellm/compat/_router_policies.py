@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
-from ritellm.compat import _exceptions
+from ritellm.compat import _exceptions, _logging
 
 #: Classes of failures whose number of repetitions a `RetryPolicy` tells, the most special first.
 _KINDS = (
@@ -63,14 +64,17 @@ def tagged(router: Any, group: str, kwargs: dict[str, Any]) -> Any:
         ValueError: it allows none.
     """
     tags: list[str] = []
+    agent = None
     for name in ("metadata", "litellm_metadata"):
         given = kwargs.get(name)
         if isinstance(given, dict):
             tags += [tag for tag in given.get("tags") or () if isinstance(tag, str)]
+            agent = given.get("user_agent") or agent
+    wanted = _Wanted(tags, router.tag_routing_prefix or "", agent, router.tag_filtering_match_any)
     groups: dict[str, list[Any]] = {}
     for entry in router.model_list:
         groups.setdefault(entry["model_name"], []).append(entry)
-    allowed = {name: _allowed(entries, tags, router.tag_filtering_match_any) for name, entries in groups.items()}
+    allowed = {name: wanted.allowed(entries) for name, entries in groups.items()}
     if groups.get(group) and not allowed[group]:
         raise ValueError(f"Not allowed to access model due to tags configuration. Passed model={group} and tags={tags}")
     entries = [entry for of_group in allowed.values() for entry in of_group]
@@ -85,16 +89,57 @@ def tagged(router: Any, group: str, kwargs: dict[str, Any]) -> Any:
     return made
 
 
-def _allowed(entries: list[Any], tags: list[str], match_any: bool) -> list[Any]:
-    """Returns the deployments that tags allow: ``"!tag"`` leaves out those with a tag, ``"&tag"`` those without."""
-    wanted = {tag for tag in tags if tag[0:1] not in ("!", "&")}
-    excluded = {tag[1:] for tag in tags if tag.startswith("!") and len(tag) > 1}
-    required = {tag[1:] for tag in tags if tag.startswith("&") and len(tag) > 1}
-    of = {id(entry): set(entry["litellm_params"].get("tags") or ()) for entry in entries}
-    defaults = [entry for entry in entries if "default" in of[id(entry)]]
-    if wanted:
-        found = [each for each in entries if (of[id(each)] & wanted if match_any else wanted <= of[id(each)])]
-        found = found or defaults
-    else:
-        found = entries if required else defaults or entries
-    return [each for each in found if not of[id(each)] & excluded and required <= of[id(each)]]
+class _Wanted:
+    """What a call says of the deployments that may take it.
+
+    Args:
+        tags: its tags: ``"!tag"`` leaves out the deployments with a tag, ``"&tag"`` those without.
+        prefix: only tags that begin so count, without it.
+        agent: the program that makes the call, for the ``tag_regex`` of deployments.
+        match_any: one of the tags is enough.
+    """
+
+    def __init__(self, tags: list[str], prefix: str, agent: Any, match_any: Any) -> None:
+        tags = [tag.removeprefix(prefix) for tag in tags if tag.startswith(prefix)]
+        self.tags = {tag for tag in tags if tag[0:1] not in ("!", "&")}
+        self.excluded = {tag[1:] for tag in tags if tag.startswith("!") and len(tag) > 1}
+        self.required = {tag[1:] for tag in tags if tag.startswith("&") and len(tag) > 1}
+        self.header = f"User-Agent: {agent}" if agent else None
+        self.match_any = match_any
+
+    def allowed(self, entries: list[Any]) -> list[Any]:
+        """Returns the deployments of a group that may take the call."""
+        open_ones = [each for each in entries if not _tags(each) & self.excluded and self.required <= _tags(each)]
+        defaults = [each for each in open_ones if "default" in _tags(each)]
+        by_header = (
+            self.header and not self.required and any(each["litellm_params"].get("tag_regex") for each in open_ones)
+        )
+        if self.tags or by_header:
+            found = [each for each in open_ones if self._matches(each)]
+            # A tag that some deployment has is no mistake: the call does not go to others.
+            is_known = any(self.tags & _tags(each) for each in entries)
+            return found or ([] if is_known else defaults)
+        if self.required:
+            return open_ones
+        return defaults if any("default" in _tags(each) for each in entries) else open_ones
+
+    def _matches(self, entry: Any) -> bool:
+        tags = _tags(entry)
+        if tags & self.tags if self.match_any else tags and self.tags and self.tags <= tags:
+            return True
+        # An expression does not stand in for tags that must all be there.
+        if self.header is None or (tags and not self.match_any):
+            return False
+        return any(_found(pattern, self.header) for pattern in entry["litellm_params"].get("tag_regex") or ())
+
+
+def _tags(entry: Any) -> set[str]:
+    return set(entry["litellm_params"].get("tags") or ())
+
+
+def _found(pattern: str, text: str) -> bool:
+    try:
+        return re.search(pattern, text) is not None
+    except re.error:
+        _logging.tell_once(f"the tag_regex {pattern!r} is no regular expression, and matches nothing")
+        return False
