@@ -302,10 +302,16 @@ impl<T: Clone + Send + Sync + 'static> Ticket<T> {
         self.flight.lock().waiting
     }
 
-    /// Returns true if this caller is the one whom the call's usage is counted for: whoever began it or, if that one has gone,
-    /// the first who asks.
+    /// Returns true if this caller, who has read the end, is the one whom the call's usage is counted for: whoever began it or, if
+    /// that one has gone, the first who asks.
     pub fn pays(&self) -> bool {
-        self.flight.lock().count(&self.part, self.is_first)
+        let mut state = self.flight.lock();
+        let pays = state.count(&self.part, self.is_first);
+        // Whoever began the call and leaves later cannot leave it to this one, who was told that it is counted for another.
+        if !pays {
+            state.leaving += usize::from(!self.part.has_left.swap(true, Ordering::Relaxed));
+        }
+        pays
     }
 
     /// Returns a function for a caller who leaves before the end: true if the call is counted for another. Once it has said so, it

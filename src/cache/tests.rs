@@ -487,6 +487,54 @@ async fn a_stream_is_counted_once_whoever_leaves() {
     }
 }
 
+/// Those who have read the end before were told that it is counted for another: it is left to none of them.
+#[tokio::test]
+async fn a_stream_is_counted_for_who_began_it_and_leaves_last() {
+    let call = timed(None, 600);
+    let asked = lookup(&memory(), &call);
+    let mut opening: Vec<_> = (0..3).map(|_| Box::pin(asked.stream(&call, streams(3)))).collect();
+    opening.iter_mut().for_each(|reader| assert!(reader.now_or_never().is_none()));
+    let mut readers = Vec::new();
+    for reader in opening {
+        readers.push(reader.await.unwrap());
+    }
+    for reader in &mut readers[1..] {
+        let mut chunks = Vec::new();
+        while reader.next(&mut chunks).await.unwrap() {
+            chunks.clear();
+        }
+        assert!(reader.meta().cached);
+    }
+    let departure = readers[0].departure().unwrap();
+    assert!(!departure(), "the others have no part in it any more");
+    drop(readers);
+    assert!(!departure(), "it is asked once more");
+}
+
+/// A call's usage is counted for whoever began it or, when that one has gone, for the first of the others.
+#[tokio::test(start_paused = true)]
+async fn a_call_is_counted_once_whoever_goes() {
+    let call = timed(None, 600);
+    for (goes, counted) in [(None, 0), (Some(0), 1), (Some(1), 0)] {
+        let asked = lookup(&memory(), &call);
+        let mut callers: Vec<_> = (0..3)
+            .map(|_| {
+                let (asked, call) = (asked.clone(), call.clone());
+                Some(Box::pin(async move { asked.call(&call, admitted(0, 0, 5)).await.unwrap().meta.cached }))
+            })
+            .collect();
+        callers.iter_mut().flatten().for_each(|caller| assert!(caller.now_or_never().is_none()));
+        if let Some(goes) = goes {
+            callers[goes] = None;
+        }
+        for (number, caller) in callers.into_iter().enumerate() {
+            if let Some(caller) = caller {
+                assert_eq!(caller.await, number != counted, "{goes:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn cookies_are_not_for_who_joins() {
     let lines = Bytes::from_static(b"x-request-id: r\nSet-Cookie: a=b\nset-cookie2: c=d\n");
