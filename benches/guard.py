@@ -103,8 +103,10 @@ def circumstances() -> dict[str, str]:
         "rust": machine.rust_version(),
         "valgrind": machine.output("valgrind", "--version").strip(),
         "libc": " ".join(platform.libc_ver()),
-        # The C library chooses its functions for copying and comparing by the processor's features.
-        "processor": " ".join(machine.cpu_fact(name) for name in ("vendor_id", "cpu family", "model")),
+        # The C library chooses its functions for copying and comparing by the processor's features. Valgrind shows a processor of
+        # its own, with AVX2 or without: counts of one wheel on an AMD and on an Intel were equal to 0.1 % (a plain call: 73,582
+        # and 73,546).
+        "processor": f"{platform.machine()} {'with' if 'avx2' in machine.cpu_fact('flags').split() else 'without'} AVX2",
     }
 
 
