@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import weakref
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 KEY = "test-key"
-"""The key in place of one that is missing."""
+"""The key in place of one that is missing; that of a server has a number besides, see `key_of_its_own`."""
 
 # What calls of these providers need apart from a key.
 _OTHERS = {
@@ -29,10 +30,20 @@ _OTHERS = {
 }
 
 
+def key_of_its_own() -> str:
+    """Returns a key that no other call of this machine has.
+
+    Limits, their pauses and breakers are of an account, for as long as the process lives, and longer where they are shared by the
+    machine. A refusal that one test asked for would make the next test's calls wait.
+    """
+    return f"{KEY}-{secrets.token_hex(6)}"
+
+
 class Keys:
-    """Sets the variables of keys that are missing, and takes them back."""
+    """Sets the variables of keys that are missing to one key, and takes them back."""
 
     def __init__(self) -> None:
+        self.key = KEY
         self._added: list[str] = []
         self._remove_folder: weakref.finalize[[str, int], Keys] | None = None
 
@@ -43,7 +54,7 @@ class Keys:
             if names and not any(os.environ.get(name) for name in names):
                 # Tokens such as HF_TOKEN are other programs', too. Of two providers with the same variables the second finds
                 # those of the first.
-                self._set(next((name for name in names if name.endswith("_API_KEY")), names[0]), KEY)
+                self._set(next((name for name in names if name.endswith("_API_KEY")), names[0]), self.key)
         addresses = {name for row in _core.providers() for name in row["base_url_variables"]}
         for name, value in _OTHERS.items():
             if not os.environ.get(name) and (name not in addresses or not self._has_address(name)):
@@ -53,8 +64,8 @@ class Keys:
             folder = tempfile.mkdtemp(prefix="ritellm-")
             self._remove_folder = weakref.finalize(self, _remove, folder, os.getpid())
             path = Path(folder, "credentials.json")
-            secrets = dict.fromkeys(("client_id", "client_secret", "refresh_token"), KEY)
-            path.write_text(json.dumps({"type": "authorized_user", **secrets}))
+            parts = dict.fromkeys(("client_id", "client_secret", "refresh_token"), self.key)
+            path.write_text(json.dumps({"type": "authorized_user", **parts}))
             self._set("GOOGLE_APPLICATION_CREDENTIALS", str(path))
 
     def remove(self) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ritellm import Client, _core
 from ritellm.exceptions import InvalidArgumentError
-from ritellm.testing._environment import KEY, Intercepting
+from ritellm.testing._environment import Intercepting, key_of_its_own
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -212,8 +212,9 @@ class MockServer(Intercepting, _Rules):
     ('Hello!', 3)
 
     Inside of ``with`` every connection that a client of this process opens leads to it, whatever its address, and keys that
-    are missing are set to ``"test-key"`` in the environment: the program under test needs no change. Programs in any language
-    can be given its ``url`` in place of a provider's address.
+    are missing are set to ``"test-key-…"`` in the environment: the program under test needs no change. The key is another one for
+    each server, so that limits and pauses of one test do not hold in the next. Programs in any language can be given its ``url``
+    in place of a provider's address.
 
     Of the rules that match a request, `fail`, `cut` and `stall` with ``times`` come first, in their order. Then come the
     answers: those of `on` before those for all requests, those with ``times`` before those without, and of those without
@@ -234,6 +235,7 @@ class MockServer(Intercepting, _Rules):
         super().__init__()
         self._server = _core.MockServer(port, _count("keep", keep))
         self._is_intercepting = intercept
+        self._keys.key = key_of_its_own()
 
     @property
     def url(self) -> str:
@@ -269,7 +271,7 @@ class MockServer(Intercepting, _Rules):
                     f"provider is {provider!r}, which is unknown: `ritellm providers` lists them"
                 )
             settings.setdefault("base_url", self.url + urlsplit(str(rows[provider]["base_url"])).path)
-        return Client(**{"api_key": KEY, "_test_port": self._server.port, **settings})
+        return Client(**{"api_key": self._keys.key, "_test_port": self._server.port, **settings})
 
     def on(self, *, model: str | None = None, contains: str | None = None, path: str | None = None) -> _Matching:
         """Returns the requests that match all of these, to be given rules of their own.
