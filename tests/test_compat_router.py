@@ -417,3 +417,39 @@ def test_prices_and_the_base_model_of_a_deployment_count(server: MockServer) -> 
     litellm.register_model({"base": {"litellm_provider": "openai", **prices}})
     assert cost({"base_model": "base"}) == 210.0
     assert all(request.json == {"model": "nobody", "messages": HI} for request in server.requests)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_callbacks_are_told_of_the_deployment_that_answered(
+    server: MockServer, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """A program adds up costs by it: after a fallback it is the other group's."""
+    server.reply("Hello")
+    server.on(model="gpt-4o-mini").fail(400, "too long", code="context_length_exceeded")
+    told: list[tuple[Any, ...]] = []
+
+    def tell(kwargs: Any, *_: Any) -> None:
+        params, standard = kwargs["litellm_params"], kwargs["standard_logging_object"]
+        assert params["metadata"]["model_info"] == params["model_info"] and params["metadata"]["job"] == 7
+        assert standard["model_group"] == params["metadata"]["model_group"] and standard["model"] == kwargs["model"]
+        assert standard["model_id"] == params["model_info"]["id"]
+        told.append((kwargs["model"], kwargs["custom_llm_provider"], standard["model_group"], standard["model_id"]))
+
+    monkeypatch.setattr(litellm, "success_callback", [tell])
+    monkeypatch.setattr(litellm, "failure_callback", [tell])
+    fast = deployment(server, "fast", "openai/gpt-4o-mini", "one")
+    smart = deployment(server, "smart", "groq/llama", "two")
+    router = litellm.Router(model_list=[fast, smart], fallbacks=[{"fast": ["smart"]}], num_retries=0)
+    given = {"job": 7}
+    for chunk in [router.completion("fast", HI, stream=stream, metadata=given)]:
+        list(chunk) if stream else None
+    answer = await router.acompletion("fast", HI, stream=stream, metadata=given)
+    if stream:
+        [chunk async for chunk in answer]
+    assert told == [("llama", "groq", "smart", "two")] * 2 and given == {"job": 7}
+    server.on(model="llama").fail(401)
+    with pytest.raises(litellm.AuthenticationError):
+        router.completion("smart", HI, stream=stream, metadata=given)
+    with pytest.raises(litellm.ContextWindowExceededError):
+        router.completion("fast", HI, stream=stream, metadata=given)
+    assert told[2:] == [("llama", "groq", "smart", "two"), ("gpt-4o-mini", "openai", "fast", "one")]

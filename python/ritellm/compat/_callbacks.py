@@ -144,6 +144,14 @@ class Observation:
             "standard_callback_dynamic_params": {},
         }
 
+    def _answered(self) -> None:
+        """Names the deployment that a router's call went to last: the call was begun before that was known."""
+        call, kwargs, litellm_params = self.call, self.kwargs, self.kwargs["litellm_params"]
+        kwargs["model"], kwargs["custom_llm_provider"] = call.target.name, call.target.provider
+        litellm_params["custom_llm_provider"] = call.target.provider
+        litellm_params["model_info"] = call.kwargs.get("model_info")
+        litellm_params["metadata"] = call.kwargs.get("metadata") or {}
+
     def began(self) -> None:
         """Tells that the call begins."""
         for callback in self.inputs:
@@ -175,6 +183,7 @@ class Observation:
         """Tells that the call succeeded; of a stream, with the response that its chunks make."""
         end = datetime.now()
         kwargs = self.kwargs
+        self._answered()
         kwargs["end_time"] = end
         kwargs["completion_start_time"] = kwargs["completion_start_time"] or end
         kwargs["log_event_type"] = "post_api_call"
@@ -190,6 +199,7 @@ class Observation:
         """Tells that the call failed."""
         end = datetime.now()
         kwargs = self.kwargs
+        self._answered()
         kwargs["end_time"], kwargs["exception"], kwargs["log_event_type"] = end, error, "post_api_call"
         kwargs["traceback_exception"] = "".join(traceback.format_exception_only(type(error), error))
         kwargs["response_cost"] = 0
@@ -228,6 +238,8 @@ class Observation:
             "status": status,
             "custom_llm_provider": call.target.provider,
             "model": call.target.name,
+            "model_group": metadata.get("model_group") if isinstance(metadata, dict) else None,
+            "model_id": (call.kwargs.get("model_info") or {}).get("id"),
             "messages": call.messages,
             "response": response.model_dump() if hasattr(response, "model_dump") else None,
             "startTime": self.start.timestamp(),

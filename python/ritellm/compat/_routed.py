@@ -129,14 +129,32 @@ class _Routed:
             return None
         return _router_policies.pause(self.router, self.group, tried)
 
-    def _answered_by(self, answer: Any) -> None:
-        attempts: Any = getattr(getattr(answer, "meta", None), "attempts", None) or ()
+    def translated(self, error: BaseException) -> BaseException:
+        """Returns LiteLLM's exception for one of a deployment's: of several, the router raises that of the first group."""
+        place = (getattr(error, "provider", None), getattr(error, "model", None))
+        attempts = [
+            each for each in getattr(error, "attempts", ()) if (each.get("provider"), each.get("model")) == place
+        ]
+        self._answered_by(attempts)
+        # A policy may have the call made again.
+        self.target = _moved(self.target, self.group)
+        translated: BaseException = super().translated(error)  # type: ignore[misc]
+        return translated
+
+    def _answered_by(self, attempts: Any) -> None:
         name = attempts[-1].get("deployment") if attempts else None
         if name in self.router._targets:
             target, entry = self.router._targets[name]
             self.target = target
             prices = {name: value for name, value in entry["litellm_params"].items() if _arguments.is_price(name)}
-            self.kwargs = _arguments.Given({**prices, **self.kwargs, "model_info": entry["model_info"]})
+            place = {
+                "model_group": entry["model_name"],
+                "deployment": entry["litellm_params"]["model"],
+                "model_info": entry["model_info"],
+            }
+            metadata = {**(self.kwargs.get("metadata") or {}), **place}
+            given = {**self.kwargs, "model_info": entry["model_info"], "metadata": metadata}
+            self.kwargs = _arguments.Given({**prices, **given})
 
 
 class RouterChat(_Routed, ChatCall):
@@ -148,7 +166,7 @@ class RouterChat(_Routed, ChatCall):
 
     def finished(self, answer: Any) -> Any:
         """Returns LiteLLM's response for an answer of one of the deployments."""
-        self._answered_by(answer)
+        self._answered_by(getattr(getattr(answer, "meta", None), "attempts", None))
         return super().finished(answer)
 
 
@@ -161,5 +179,5 @@ class RouterEmbedding(_Routed, EmbeddingCall):
 
     def finished(self, answer: Any) -> Any:
         """Returns LiteLLM's response for an answer of one of the deployments."""
-        self._answered_by(answer)
+        self._answered_by(getattr(getattr(answer, "meta", None), "attempts", None))
         return super().finished(answer)
