@@ -884,3 +884,12 @@ class TestArguments:
         file.write_text("a = ")
         with pytest.raises(InvalidArgumentError, match="is no TOML"):
             Router.from_file(file)
+
+
+def test_arguments_of_litellms_router_say_what_to_write() -> None:
+    groups = {"fast": ["openai/gpt-4o-mini"]}
+    with pytest.raises(InvalidArgumentError, match=r"routing_strategy is .*strategy='least_busy'"):
+        Router(groups, routing_strategy="least-busy")
+    for name in ("allowed_fails", "cooldown_time", "redis_host", "retry_policy"):
+        with pytest.raises(InvalidArgumentError, match=f"^{name} is no argument of a router here"):
+            Router(groups, **{name: 3})

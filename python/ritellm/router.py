@@ -303,7 +303,14 @@ def _arguments(
 ) -> dict[str, Any]:
     """Returns the arguments of the core's client that stand for those of a router."""
     if (groups is None) == (model_list is None):
-        raise InvalidArgumentError("give either groups or model_list")
+        raise InvalidArgumentError(
+            'give either groups or model_list: {"group": ["provider/model", …]}, or a list as LiteLLM has it'
+        )
+    for name in options.keys() & _LITELLM_OPTIONS.keys():
+        instead = _LITELLM_OPTIONS[name]
+        if name == "routing_strategy" and options[name] in _STRATEGIES:
+            instead = f"write strategy={_STRATEGIES[options[name]]!r}"
+        raise InvalidArgumentError(f"{name} is no argument of a router here: {instead}")
     if client is not None and not isinstance(client, Client):
         raise InvalidArgumentError(f"client is of type {type(client).__name__}: a ritellm.Client would be right")
     router = {
@@ -382,6 +389,31 @@ def _groups_of_model_list(model_list: Any) -> dict[str, list[Deployment]]:
     return found
 
 
+_BREAKER = 'breaker={"failures": 5, "open_for": 5} has the defaults'
+_REDIS = 'share limits and breakers with client=Client(limits=Limits(…, share="redis://…")), answers with Cache.redis'
+#: Arguments of LiteLLM's router, and what to write instead.
+_LITELLM_OPTIONS = {
+    "routing_strategy": "write strategy, with a name of a strategy here",
+    "routing_strategy_args": "strategies have no arguments",
+    "allowed_fails": _BREAKER,
+    "allowed_fails_policy": _BREAKER,
+    "cooldown_time": f'cooldown={{"first": 1, "max": 60}} is of rate limits; {_BREAKER}',
+    "disable_cooldowns": _BREAKER,
+    "retry_policy": "max_retries counts all repetitions",
+    "model_group_retry_policy": "max_retries counts all repetitions",
+    "retry_after": "pauses grow, and follow Retry-After",
+    "default_fallbacks": 'name the groups: fallbacks={"fast": ["smart"]}',
+    "max_fallbacks": "each group is asked once",
+    "model_group_alias": "give the groups these names",
+    "default_litellm_params": "write defaults={…} of the client, client=Client(defaults={…}), or params of a deployment",
+    "enable_pre_call_checks": "with a catalog, deployments whose context is too small are left out",
+    "stream_timeout": 'write timeout={"first_token": seconds, "idle": seconds}',
+    "cache_responses": "write cache=Cache.memory()",
+    "redis_url": _REDIS,
+    "redis_host": _REDIS,
+    "redis_port": _REDIS,
+    "redis_password": _REDIS,
+}
 #: Members of ``litellm_params`` that say nothing about where a call goes.
 _LITELLM_ONLY = (
     "custom_llm_provider",
