@@ -529,6 +529,52 @@ def test_ctrl_c_lets_calls_land(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 200
 
 
+def test_an_estimate_is_of_all_rows(client: Client, tmp_path: Path) -> None:
+    """Files are read in blocks, and rows that are in no file have no size: a part of them is not a part of the input."""
+    pandas = pytest.importorskip("pandas")
+    table = [{"text": f"row {number} of many"} for number in range(30_000)]
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in table))
+    for rows in (lines, table, pandas.DataFrame(table)):
+        job = ritellm.bulk(rows, client=client, model="openai/m", prompt="{text}")
+        estimate = job.estimate()
+        assert estimate["rows"] == estimate["sampled"] == 30_000
+        if rows is not lines:
+            assert job.estimate(sample=10)["rows"] == 30_000
+    lines.write_text("".join(json.dumps(row) + "\n" for row in table[:2000]))
+    assert ritellm.bulk(lines, client=client, model="openai/m", prompt="{text}").estimate(sample=10)["rows"] == 2000
+
+
+def test_the_command_with_a_file_of_settings(
+    server: Server, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's file serves as well as a router's, and to look at a job neither it nor a key is needed."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    rows, out = tmp_path / "rows.jsonl", str(tmp_path / "labels")
+    rows.write_text('{"text": "a"}\n{"text": "b"}\n')
+    place = f'api_key = "{KEY}"\nbase_url = "{server.base_url}"\n'
+    settings, router = tmp_path / "client.toml", tmp_path / "router.toml"
+    settings.write_text(f'{place}catalog = {{ "openai/m" = {{ input = 1, output = 1 }} }}\n')
+    router.write_text(f'[[groups.fast]]\nmodel = "openai/m"\n{place}')
+    run = ["bulk", str(rows), "--prompt", "{text}", "-q", "-o"]
+    assert command([*run, out, "-c", str(settings), "-m", "openai/m", "--max-cost", "9"]) == 0
+    monkeypatch.setenv("RITELLM_CONFIG", str(settings))
+    assert command([*run, f"{out}-2", "-m", "openai/m", "--max-cost", "9"]) == 0
+    monkeypatch.delenv("RITELLM_CONFIG")
+    assert command([*run, f"{out}-3", "-c", str(router), "-m", "fast"]) == 0
+    for folder in (out, f"{out}-2", f"{out}-3"):
+        capfd.readouterr()
+        assert command(["bulk", "status", folder, "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["done"] == 2
+        assert command(["bulk", "export", folder, f"{folder}.jsonl"]) == 0
+        assert len(Path(f"{folder}.jsonl").read_text().splitlines()) == 2
+        with pytest.raises(ritellm.InvalidArgumentError, match="to_parquet"):
+            ritellm.Job.open(folder, client=Client.from_file(settings), model="openai/m", on_change="rerun").export(
+                "a.parquet"
+            )
+
+
 def test_the_command(server: Server, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)

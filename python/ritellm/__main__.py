@@ -32,7 +32,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from . import __version__, _core, completion, local
+from . import __version__, _core, _files, completion, local
+from .client import Client
 from .exceptions import (
     APIConnectionError,
     AuthenticationError,
@@ -42,7 +43,7 @@ from .exceptions import (
     RiteLLMError,
     Timeout,
 )
-from .router import Router
+from .router import Deployment, Router
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -164,7 +165,9 @@ def parser() -> argparse.ArgumentParser:
         help="JSONL, CSV or Parquet files; or estimate, status, retry, cancel or export",
     )
     add("-m", "--model", help="as provider/model, or a group of the router; without it, each row names its own")
-    add("-c", "--config", metavar="FILE", help="a router's TOML or YAML file")
+    add(
+        "-c", "--config", metavar="FILE", help="a router's or a client's TOML or YAML file (RITELLM_CONFIG: a client's)"
+    )
     add("-p", "--prompt", help="text of the message, with {column} for the value of a column")
     add("-o", "--out", metavar="OUT", help="the job's folder")
     add("--endpoint", default="chat", help="chat, embedding or responses")
@@ -192,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--on-change", choices=("error", "rerun"), help="what to do if the folder's job has other parameters")
     add("--id-column", help="the column that identifies a row")
-    add("--parquet", action="store_true", help="export to a Parquet file")
+    add("--parquet", action="store_true", help="export to a Parquet file, as a name that ends in .parquet does")
     add("--json", action="store_true", help="print the status or the estimate as JSON")
     add("-q", "--quiet", action="store_true", help="show no progress")
 
@@ -370,7 +373,9 @@ def bulk(arguments: argparse.Namespace) -> int:
     action, *rest = arguments.words
     if action not in ("estimate", "status", "retry", "cancel", "export") or os.path.exists(action):
         action, rest = "run", arguments.words
-    client: Any = None if arguments.config is None else Router.from_file(arguments.config)
+    client: Any = None if arguments.config is None else of_file(arguments.config)
+    if client is None and action in ("run", "estimate", "retry") and os.environ.get("RITELLM_CONFIG"):
+        client = Client.from_file(os.environ["RITELLM_CONFIG"])
     names = (
         "mode",
         "batch_rows",
@@ -399,6 +404,8 @@ def bulk(arguments: argparse.Namespace) -> int:
     else:
         if not rest:
             return fail(f"ritellm bulk {action} needs the folder of a job", EXIT_USAGE)
+        if client is None and action in ("status", "export"):
+            client = onlooker(rest[0])
         job = Job.open(rest[0], client=client, **options, **params)
     progress = not arguments.quiet
     if action in ("run", "retry"):
@@ -409,6 +416,24 @@ def bulk(arguments: argparse.Namespace) -> int:
         return bulk_export(job, rest[1:], arguments.parquet)
     show(job.estimate() if action == "estimate" else job.status(), arguments.json)
     return 0
+
+
+def of_file(path: str) -> Client:
+    """Returns the router of a file, or its client if it has no groups."""
+    is_router = {"groups", "model_list"} & _files.settings("path", path).keys()
+    return Router.from_file(path) if is_router else Client.from_file(path)
+
+
+def onlooker(folder: str) -> Client | None:
+    """Returns a client for a look at a job: it needs neither the job's key nor the file of its router."""
+    try:
+        with open(os.path.join(folder, "manifest.json"), encoding="utf-8") as file:
+            model = json.load(file)["parameters"]["model"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # there is no job, which opening it says, or its rows name their models
+    if os.path.exists(os.path.join(folder, "batches", "state.json")):
+        return None
+    return Router({model: [Deployment("openai/none", api_key="none")]})
 
 
 def bulk_run(job: Any, progress: bool, retry_failed: bool, as_json: bool) -> int:
@@ -451,6 +476,7 @@ def bulk_cancel(job: Any, progress: bool, as_json: bool) -> int:
 def bulk_export(job: Any, rest: Sequence[str], parquet: bool) -> int:
     """Runs `ritellm bulk export`."""
     path = rest[0] if rest else f"{job.out.rstrip('/')}.{'parquet' if parquet else 'jsonl'}"
+    parquet = parquet or path.endswith(".parquet")
     if parquet:
         print(f"{job.to_parquet(path):,} rows in {path}")
     else:

@@ -40,6 +40,8 @@ _OF_ROUTERS = (
     "weight",
 )
 """Options of a router's deployment that have no meaning for batches."""
+_ALL = 2**64 - 1
+"""More rows than there are."""
 _LOOK = 0.1
 """Seconds between two looks at a job that runs."""
 
@@ -585,11 +587,14 @@ class Job:
         state = load(self.out)
         return [] if state is None else Plan.load(state, None, None, 0.0).shown()
 
-    def estimate(self, sample: int = 1000) -> dict[str, Any]:
-        """Estimates what the job takes, from the first rows. Nothing is sent.
+    def estimate(self, sample: int | None = None) -> dict[str, Any]:
+        """Estimates what the job takes. Nothing is sent.
+
+        All rows are read once, as before a run: half a second for 100,000 of a CSV file, three for those of a data frame.
 
         Args:
-            sample: number of rows that are looked at.
+            sample: number of rows that are looked at, for inputs of many megabytes: the rest is guessed from the part of the
+                files that was read, in blocks of 256 KiB. Small files, and rows that are in no files, are read as a whole.
 
         Returns:
             ``rows``, ``input_tokens`` and ``output_tokens`` (guessed: four bytes a token, 500 tokens an answer or ``max_tokens``),
@@ -599,7 +604,10 @@ class Job:
         Raises:
             InvalidArgumentError: the rows came from an iterator, which cannot be read twice.
         """
-        found = self._core.estimate(sample)
+        found = self._core.estimate(_ALL if sample is None else sample)
+        # A part of 1 without the end of the rows: the rest of a file was read ahead, or the rows are in no file.
+        if sample is not None and found["sampled"] == sample and found["part"] >= 1:
+            found = self._core.estimate(_ALL)
         models = found["models"]
 
         def all_of(name: str, join: Any) -> Any:
@@ -622,7 +630,12 @@ class Job:
 
         Returns:
             The number of rows: ``done``, ``failed``, and ``missing``, which have no outcome and are left out.
+
+        Raises:
+            InvalidArgumentError: the name ends in ``.parquet``: `to_parquet` writes such files.
         """
+        if os.fspath(path).endswith(".parquet"):
+            raise InvalidArgumentError(f"path is {os.fspath(path)!r}: export writes JSONL, to_parquet Parquet files")
         done, failed, missing = self._core.export(os.fspath(path))
         return {"done": done, "failed": failed, "missing": missing}
 
