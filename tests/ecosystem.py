@@ -7,6 +7,7 @@ the baseline that no longer passes is listed with the last line of its error. Re
     python tests/ecosystem.py prepare  dspy --dir /tmp/ecosystem     # the source at its commit, an environment, packages
     python tests/ecosystem.py baseline dspy --dir /tmp/ecosystem     # with LiteLLM
     python tests/ecosystem.py run      dspy --dir /tmp/ecosystem     # with RiteLLM of this interpreter
+    python tests/ecosystem.py check    dspy --dir /tmp/ecosystem     # with RiteLLM, and with LiteLLM those that fail
     python tests/ecosystem.py table         --dir /tmp/ecosystem     # one line a project
 
 `prepare` needs git, uv and a network. Nothing here is part of the suite of RiteLLM: a run takes minutes and gigabytes.
@@ -612,6 +613,24 @@ def run(project: Project, directory: Path, ritellm: str, again: bool) -> None:
     print(f"{project.name}: {len(expected) - len(lost)} of {len(expected)}, {seconds:.0f} s")
 
 
+def check(project: Project, directory: Path, ritellm: str) -> None:
+    """Runs the tests on RiteLLM, and those that fail with LiteLLM: half the time of `baseline` and `run`, for a layer that has changed."""
+    outcomes, messages, seconds = run_tests(project, directory, directory / f"{project.name}.ritellm.jsonl", ritellm)
+    failed = [node for node, outcome in outcomes.items() if outcome == "failed"]
+    lost = []
+    if failed:
+        report = directory / f"{project.name}.litellm1.jsonl"
+        with_litellm, _, _ = run_tests(project, directory, report, None, failed)
+        # A file that cannot be collected has no outcome of its own where it can.
+        lost = [node for node in failed if with_litellm.get(node) not in ("failed", "skipped")]
+    for node in lost:
+        print(f"     {node}\n         {messages.get(node)}")
+    passed = sum(outcome == "passed" for outcome in outcomes.values())
+    print(
+        f"{project.name}: {passed} pass, {len(failed)} fail, {len(lost)} of these pass with {project.litellm}, {seconds:.0f} s"
+    )
+
+
 def table(directory: Path) -> None:
     """Prints one line of Markdown a project that has a result."""
     print("| project | commit | LiteLLM | passes with it | passes with RiteLLM | seconds |")
@@ -630,7 +649,7 @@ def table(directory: Path) -> None:
 def main() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["prepare", "baseline", "run", "table"])
+    parser.add_argument("command", choices=["prepare", "baseline", "run", "check", "table"])
     parser.add_argument("projects", nargs="*", help="names; all by default")
     parser.add_argument("--dir", type=Path, required=True, help="where sources, environments and results are kept")
     parser.add_argument("--ritellm", help="the folder that holds the package ritellm; by default this interpreter's")
@@ -648,9 +667,12 @@ def main() -> None:
             prepare(project, directory)
         elif arguments.command == "baseline":
             baseline(project, directory, arguments.runs)
-        elif arguments.command == "run":
+        elif arguments.command in ("run", "check"):
             folder = os.path.abspath(arguments.ritellm) if arguments.ritellm else here()
-            run(project, directory, folder, arguments.lost)
+            if arguments.command == "run":
+                run(project, directory, folder, arguments.lost)
+            else:
+                check(project, directory, folder)
 
 
 if __name__ == "__main__":

@@ -67,3 +67,18 @@ def test_a_python_without_ritellm_says_so(tmp_path: Path) -> None:
     )
     assert done.stdout == f"{tmp_path / 'litellm.py'}\n", done.stderr
     assert done.stderr == f"ritellm run: RiteLLM is not installed for {sys.executable}, so litellm is LiteLLM\n"
+
+
+@pytest.mark.parametrize("program", ["import litellm", "from ritellm.compat import litellm"])
+def test_tiktoken_finds_the_vocabularies_of_an_installed_litellm(tmp_path: Path, program: str) -> None:
+    """cognee uses tiktoken itself, offline, after it has imported LiteLLM."""
+    folder = tmp_path / "litellm" / "litellm_core_utils" / "tokenizers"
+    program = (
+        f"import os, ritellm.compat; ritellm.compat.install(); {program}; print(os.environ.get('TIKTOKEN_CACHE_DIR'))"
+    )
+    told = {"PYTHONPATH": str(tmp_path), "TIKTOKEN_CACHE_DIR": "mine"}
+    folder.mkdir(parents=True)
+    assert run("-c", program, **told).stdout == "mine\n"
+    command = ["env", "-u", "TIKTOKEN_CACHE_DIR", f"PYTHONPATH={tmp_path}", sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == f"{folder}\n", done.stderr

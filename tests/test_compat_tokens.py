@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ritellm.compat
-from ritellm.compat import _tokens
+from ritellm.compat import _finder, _tokens
 
 ritellm.compat.install()
 import litellm  # noqa: E402
@@ -19,7 +19,7 @@ import litellm  # noqa: E402
 @pytest.fixture(autouse=True)
 def four_bytes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_tokens, "_encoding", lambda name: _tokens._Pieces())
-    monkeypatch.setattr(_tokens, "_bundled", lambda name: None)
+    monkeypatch.setattr(_finder, "path_in_litellm", lambda name: None)
     _tokens._from_file.cache_clear()
     yield
     _tokens._from_file.cache_clear()

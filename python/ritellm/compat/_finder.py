@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -38,7 +39,20 @@ def _make(name: str) -> ModuleType:
     if name == "litellm":
         namespace["__file__"] = __file__
         namespace.update(_settings.defaults())
+        folder = path_in_litellm("litellm_core_utils/tokenizers")
+        if folder is not None:
+            # LiteLLM sets it when it is imported, and programs that use tiktoken offline count on it.
+            os.environ.setdefault("TIKTOKEN_CACHE_DIR", folder)
     return made
+
+
+def path_in_litellm(name: str) -> str | None:
+    """Returns the path of a file or folder of an installed package ``litellm``, without importing it, or None."""
+    for folder in sys.path:
+        path = os.path.join(folder, "litellm", name)
+        if os.path.exists(path):
+            return path
+    return None
 
 
 def _getattr_of(name: str) -> Any:

@@ -206,13 +206,7 @@ def _named() -> str | None:
 
 
 def _installed() -> str | None:
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        path = str(distribution("litellm").locate_file(f"litellm/{_FILE}"))
-    except PackageNotFoundError:
-        return None
-    return path if os.path.isfile(path) else None
+    return _finder.path_in_litellm(_FILE)
 
 
 def _prepared(entries: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -276,10 +275,6 @@ class _Pieces:
 
 @cache
 def _encoding(name: str) -> Any:
-    folder = _bundled("")
-    if folder is not None:
-        # LiteLLM sets it when it is imported, and programs that use tiktoken offline count on it.
-        os.environ.setdefault("TIKTOKEN_CACHE_DIR", folder)
     try:
         import tiktoken
 
@@ -291,17 +286,6 @@ def _encoding(name: str) -> Any:
             f"tokens are estimated from the length: pip install 'ritellm[tokens]' ({type(error).__name__}: {error})",
         )
         return _Pieces()
-
-
-def _bundled(name: str) -> str | None:
-    """Returns the path of a file of vocabulary in an installed package ``litellm``."""
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        path = str(distribution("litellm").locate_file(f"litellm/litellm_core_utils/tokenizers/{name}"))
-    except PackageNotFoundError:
-        return None
-    return path if os.path.exists(path) else None
 
 
 def _tokenizer(model: str) -> dict[str, Any]:
@@ -317,7 +301,7 @@ def _tokenizer(model: str) -> dict[str, Any]:
 
 @cache
 def _from_file(name: str) -> dict[str, Any] | None:
-    path = _bundled(name)
+    path = _finder.path_in_litellm(f"litellm_core_utils/tokenizers/{name}")
     if path is None:
         return None
     try:
