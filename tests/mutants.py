@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import wire
+from providers import FRAMING
 from server import Answer
 
 Path = tuple[str | int, ...]
@@ -67,7 +68,7 @@ class Case:
 
     @property
     def framing(self) -> str:
-        return {"bedrock": "aws", "ollama_chat": "ndjson"}.get(self.provider, "sse") if self.stream else "plain"
+        return FRAMING.get(self.provider, "sse") if self.stream else "plain"
 
     def answer(self) -> Answer:
         match self.framing:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from server import Answer, Gate, Reset, Server, free_port
+from test_mock_server import MODELS
 
 import ritellm
 from ritellm import _core
@@ -52,21 +53,11 @@ def said(response: Any) -> str:
     return content
 
 
-MODELS = {
-    "chat": ("openai/gpt-4o", "/v1"),
-    "anthropic": ("anthropic/claude-sonnet-4-5", ""),
-    "gemini": ("gemini/gemini-2.5-flash", ""),
-    "bedrock": ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", ""),
-    "cohere": ("cohere/command-a-03-2025", ""),
-    "ollama": ("ollama_chat/llama3", ""),
-}
-
-
 @pytest.mark.parametrize("endpoint", MODELS)
 def test_every_format_is_recorded_and_played(
     mock: MockServer, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, path = MODELS[endpoint]
+    model, path = MODELS[endpoint], "/v1" if endpoint == "chat" else ""
     monkeypatch.setenv("AWS_REGION", "us-east-1")
     client = ritellm.Client(api_key=KEY, base_url=mock.url + path)
     file = tmp_path / "new" / "calls.json"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from providers import FORMATS
 from server import KEY, Answer, Json, Piece, Request, Server, chunk_of, chunks_of, events, plain, stream_of
 
 import ritellm.local
@@ -78,7 +79,7 @@ NATIVE = {
     ("cohere", "/v2/chat"),
     ("ollama_chat", "/api/chat"),
 }
-"""Providers with a wire format of their own, and how the paths of their chats end."""
+"""Providers with a format that no other has, and how the paths of their chats end."""
 
 
 def native_answer(path: str) -> Answer | None:
@@ -290,6 +291,10 @@ def test_blocks_are_found(tmp_path: Path) -> None:
     )
     found = [(block.source, block.reason) for block in blocks_of(page)]
     assert found == [("a = 1\n", None), ("b\n", "slow"), ("c = '''\n```\n'''\n", None)]
+
+
+def test_every_format_has_an_answer_here() -> None:
+    assert {provider for provider, _ in NATIVE} == FORMATS
 
 
 def test_every_page_that_should_be_there_is() -> None:

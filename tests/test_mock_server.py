@@ -15,6 +15,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from providers import NATIVE
 
 import ritellm
 from ritellm.testing import MockServer
@@ -50,6 +51,10 @@ def streamed(model: str, **arguments: Any) -> ritellm.ChatCompletion:
         built = ritellm.stream_chunk_builder(list(stream))
     assert built is not None
     return built
+
+
+def test_every_format_is_answered() -> None:
+    assert {model.partition("/")[0] for model in [*MODELS.values(), *HOSTS]} >= NATIVE
 
 
 @pytest.mark.parametrize("endpoint", MODELS)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import mutants
+import providers
 import pytest
 import wire
 from mutants import CHANGES, Case, Path
@@ -51,9 +52,7 @@ def said(server: Server, case: Case) -> Any:
     """Returns the content of a response: text, reasoning, tool calls; items; vectors."""
     server.answer(case.answer())
     server.requests.clear()
-    more: dict[str, Any] = {"aws_region_name": "us-east-1"} if case.provider == "bedrock" else {}
-    if case.provider == "vertex":
-        more = {"vertex_project": "p", "vertex_location": "global"}
+    more = providers.SETTINGS.get(case.provider, {})
     client = Client(api_key="k", base_url=server.url, max_retries=0, timeout=20)
     model = f"{case.provider}/{case.model}"
     if case.operation == "embedding":
@@ -128,6 +127,12 @@ def test_nulls_in_lists_are_passed_over(answering: Server, provider: str, path: 
             holder = holder[step]
         holder.insert(place, None)
         assert said(answering, replace(case, events=(mutants.Event("", data),))) == original
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
+def test_every_format_has_answers_of_our_own(stream: bool) -> None:
+    chats = {case.provider for case in mutants.own() if case.operation == "chat" and case.stream == stream}
+    assert providers.FORMATS <= chats
 
 
 @pytest.mark.parametrize("provider", sorted({case.provider for case in mutants.own()}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import providers
 import pytest
 from server import MESSAGES, Answer, Json, Server
 
@@ -180,18 +181,7 @@ def test_signs_of_life_are_no_refusals(server: Server) -> None:
     assert answered.completion.choices[0].message.content == "Hi"
 
 
-NATIVE: list[tuple[str, Json]] = [
-    ("anthropic/m", {}),
-    ("gemini/m", {}),
-    ("vertex/m", {"vertex_project": "p", "vertex_location": "global"}),
-    ("bedrock/m", {"aws_region_name": "us-east-1"}),
-    ("cohere/m", {}),
-    ("ollama_chat/m", {}),
-    ("azure/m", {}),
-]
-
-
-@pytest.mark.parametrize(("model", "settings"), NATIVE, ids=[model for model, _ in NATIVE])
+@pytest.mark.parametrize(("model", "settings"), providers.chats())
 @pytest.mark.parametrize("body", [body for body, *_ in REFUSALS[:13]] + [{}], ids=json.dumps)
 def test_wires_of_their_own(server: Server, model: str, settings: Json, body: Json) -> None:
     server.answer(whole(body))
@@ -203,7 +193,7 @@ def test_wires_of_their_own(server: Server, model: str, settings: Json, body: Js
         assert type(raised.value) is not IncompleteStreamError
 
 
-@pytest.mark.parametrize(("model", "settings"), [row for row in NATIVE if row[0] != "bedrock/m"])
+@pytest.mark.parametrize(("model", "settings"), [each for each in providers.chats() if each.id != "bedrock"])
 @pytest.mark.parametrize(
     "body",
     [
@@ -217,7 +207,7 @@ def test_wires_of_their_own(server: Server, model: str, settings: Json, body: Js
 def test_gateways_refuse_in_their_own_words_within_streams(
     server: Server, model: str, settings: Json, body: Json
 ) -> None:
-    if model.startswith("ollama"):
+    if providers.FRAMING.get(model.removesuffix("/m")) == "ndjson":
         server.answer(
             Answer(headers={"content-type": "application/x-ndjson"}, body=[json.dumps(body).encode() + b"\n"])
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Call
+from providers import NATIVE
 from server import KEY, MESSAGES, Request, Server, plain, plain_or_streamed
 
 import ritellm
@@ -72,7 +73,6 @@ def sent(call: Call, at_openai: Server) -> Call:
 
 
 # The wires that are not OpenAI's have tests of their own, and some hosts have no chat.
-NATIVE = {"anthropic", "azure", "bedrock", "cohere", "gemini", "ollama_chat", "vertex"}
 OPENAI_SHAPED = [row for row in _core.providers() if row["name"] not in NATIVE and "chat" in row["operations"]]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import providers
 import pytest
 from conftest import Call, RunProgram
 from server import (
@@ -259,26 +260,19 @@ class TestInjection:
         ],
     )
     @pytest.mark.parametrize(
-        ("provider", "settings"),
+        ("model", "settings"),
         [
-            ("openai", {}),
-            ("anthropic", {}),
-            ("gemini", {}),
-            ("cohere", {}),
-            ("ollama_chat", {}),
-            ("azure", {"api_version": "2024-10-21"}),
-            ("vertex", {"vertex_project": "p"}),
-            ("bedrock", {"aws_region_name": "us-east-1"}),
+            ("openai/m", {}),
+            ("azure/m", {"api_version": "2024-10-21"}),
+            *providers.chats(),
         ],
     )
-    def test_a_model_with_dot_segments(
-        self, server: Server, provider: str, settings: dict[str, Any], name: str
-    ) -> None:
+    def test_a_model_with_dot_segments(self, server: Server, model: str, settings: dict[str, Any], name: str) -> None:
         common: dict[str, Any] = {"api_key": "k", "base_url": server.url, "max_retries": 0, **settings}
         with pytest.raises(InvalidArgumentError, match="slashes"):
-            ritellm.completion(f"{provider}/{name}", MESSAGES, **common)
+            ritellm.completion(f"{model.removesuffix('m')}{name}", MESSAGES, **common)
         with pytest.raises(InvalidArgumentError, match="slashes"):
-            ritellm.completion(f"{provider}/m", MESSAGES, extra_body={"model": name}, **common)
+            ritellm.completion(model, MESSAGES, extra_body={"model": name}, **common)
         assert server.requests == []
 
     @pytest.mark.parametrize("value", ["..", "p/../../q", "%2e%2e", "a/%2e/b"])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from providers import NATIVE
 
 from ritellm import _core
 
@@ -30,8 +31,12 @@ OPERATIONS = {
 }
 """The operations that tables name."""
 
-NATIVE = {"anthropic", "gemini", "vertex", "bedrock", "azure", "cohere", "ollama_chat"}
-"""The providers that have a page each."""
+
+def page_of(name: str) -> str:
+    """The name of a provider's page: those with a wire format of their own have one each."""
+    if name in NATIVE:
+        return {"ollama_chat": "ollama"}.get(name, name)
+    return "local" if name == "local" else "openai-compatible"
 
 
 def code(names: list[str]) -> str:
@@ -44,9 +49,7 @@ def operations_of(provider: dict[str, Any]) -> str:
 
 def row(provider: dict[str, Any], link: bool) -> str:
     name = provider["name"]
-    page = {"ollama_chat": "ollama"}.get(name, name if name in NATIVE else "openai-compatible")
-    page = "local" if name == "local" else page
-    first = f"[{name}]({page}.md)" if link else f"`{name}`"
+    first = f"[{name}]({page_of(name)}.md)" if link else f"`{name}`"
     return f"| {first} | {code(provider['key_variables'][:1])} | {operations_of(provider)} |"
 
 
@@ -75,8 +78,7 @@ def tables() -> Iterator[tuple[Path, str, str]]:
     yield DOCS / "providers/openai-compatible.md", "compatible", head + others
     for provider in providers:
         if (name := provider["name"]) in NATIVE:
-            page = DOCS / f"providers/{'ollama' if name == 'ollama_chat' else name}.md"
-            yield page, f"provider {name}", facts(provider)
+            yield DOCS / f"providers/{page_of(name)}.md", f"provider {name}", facts(provider)
 
 
 @pytest.mark.parametrize(("page", "name", "table"), [pytest.param(*each, id=each[1]) for each in tables()])
