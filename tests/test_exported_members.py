@@ -186,3 +186,16 @@ def test_signatures_of_the_native_client_list_its_settings() -> None:
     client = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Client")
     new = next(node for node in client.body if isinstance(node, ast.FunctionDef) and node.name == "__new__")
     assert [argument.arg for argument in new.args.kwonlyargs] == settings
+    arguments = (inspect.getdoc(ritellm.Client) or "").partition("Args:")[2].partition("Raises:")[0]
+    documented = re.findall(r"^    (\w+): ", arguments, re.MULTILINE)
+    assert sorted(documented) == sorted(settings)
+
+
+def test_settings_of_the_connections_are_listed() -> None:
+    """`configure` gives a client new connections if one of these changes; all that `client.settings` holds is one."""
+    table = (Path(__file__).parents[1] / "src/python/arguments/settings.rs").read_text()
+    rows = re.findall(r'^    setting\(("\w+"|[A-Z_]+), (.*?)(?=^    setting\(|^\];)', table, re.MULTILINE | re.DOTALL)
+    fields = re.compile(r"client\.(settings|ca_bundle|verify)\b")
+    listed = re.search(r"OF_CONNECTIONS: &\[&str\] = &\[(.*?)\];", table, re.DOTALL)
+    assert listed is not None and len(rows) > 30
+    assert [name for name, read in rows if fields.search(read)] == re.findall(r'"\w+"|[A-Z_]+', listed[1])
