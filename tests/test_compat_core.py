@@ -354,11 +354,13 @@ def test_an_answer_is_freed_at_once(server: MockServer) -> None:
 
 def test_providers_are_those_of_the_core() -> None:
     from ritellm import _core
-    from ritellm.compat import _targets
+    from ritellm.compat import _providers, _targets
 
     known = {provider["name"] for provider in _core.providers()}
     assert known >= _targets._SAME
     assert set(_targets._OTHER_NAMES.values()) <= known
+    # What LiteLLM calls by the same name goes to ours, and not to a host that is nothing but an address.
+    assert known & set(_providers.NAMES) <= _targets._SAME | set(_targets._OTHER_NAMES)
     assert _targets.COMPATIBLE in known
 
 
