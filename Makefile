@@ -100,6 +100,11 @@ check: $(VENV)/.done-build $(VENV)/.done-test $(VENV)/.done-check ## check forma
 docs: $(VENV)/.done-docs ## build the documentation's site into site/, with every link checked (ARGS=serve: look at it while you write)
 	$(VENV)/bin/zensical $(or $(ARGS),build --clean --strict)
 
+.PHONY: tables
+tables: $(VENV)/.done-build $(VENV)/.done-test ## write the documentation's tables anew from the code: providers, parameters, families, rate limits, LiteLLM's names
+	UPDATE_DOCS=1 cargo test --quiet --locked --no-default-features --lib --test parameters the_page_says_what_the_code_does
+	UPDATE_DOCS=1 $(VENV)/bin/pytest -q tests/test_site.py tests/test_compat_docs.py
+
 .PHONY: pyright
 pyright: $(VENV)/.done-build $(VENV)/.done-test ## check the programs in tests/typing/programs with pyright, which `make check` does with mypy
 	$(VENV)/bin/pip install --group pyright
