@@ -26,8 +26,8 @@ pub(super) struct Record {
 }
 
 impl Records {
-    /// Reads the header. The separator is the comma, or what stands between the names of a header without a comma: a tab, a
-    /// semicolon or a bar.
+    /// Reads the header. The separator is the first of these that stands between its names, outside of quotes: a tab, a comma, a
+    /// semicolon, a bar.
     ///
     /// # Errors
     ///
@@ -35,7 +35,8 @@ impl Records {
     pub fn new(mut content: Content, max: usize) -> Result<Self, String> {
         let start = content.fill_buf().map_err(|error| error.to_string())?;
         let header = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let separator = [b',', b'\t', b';', b'|'].into_iter().find(|byte| header.contains(byte)).unwrap_or(b',');
+        let outside = || header.split(|byte| *byte == b'"').step_by(2).flatten();
+        let separator = *b"\t,;|".iter().find(|byte| outside().any(|found| found == *byte)).unwrap_or(&b',');
         let has_crlf = header.ends_with(b"\r");
         let input = Bounded { input: content, read: 0, total: 0, last: b'\n', max };
         // Records with too many or too few fields are bad rows, not the end of the file.

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use flate2::bufread::GzDecoder;
+
+use super::lines::BOM;
 use crate::error::{Error, Result};
 
 /// Size of the blocks that are read from a file.
@@ -66,7 +69,7 @@ pub(super) fn open(path: &Path, version: Option<Version>, read: Arc<AtomicU64>) 
     let mut raw = BufReader::with_capacity(BLOCK, raw);
     let magic = raw.fill_buf().map_err(|error| unreadable(path, &error))?;
     let content: Box<dyn Read + Send> = match magic {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
+        [0x1f, 0x8b, ..] => Box::new(Members(Some(GzDecoder::new(raw)))),
         // The second is a frame that decoders skip, with which parallel compressors begin.
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
             Box::new(zstd::stream::read::Decoder::with_buffer(raw).map_err(|error| unreadable(path, &error))?)
@@ -78,8 +81,8 @@ pub(super) fn open(path: &Path, version: Option<Version>, read: Arc<AtomicU64>) 
     if let Some((_, what)) = FOREIGN.iter().find(|(signature, _)| start.starts_with(signature)) {
         return Err(Error::argument(format!("{name} {what}")));
     }
-    if start.starts_with(b"\xef\xbb\xbf") {
-        content.consume(3);
+    if start.starts_with(BOM) {
+        content.consume(BOM.len());
     }
     Ok(content)
 }
@@ -103,6 +106,29 @@ pub(super) fn format_of(path: &Path, start: &[u8]) -> Format {
 /// Creates the error of a file that cannot be read.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> Box<Error> {
     Error::argument(format!("{} cannot be read: {error}", path.display()))
+}
+
+/// The content of a gzip file, which may have several members, and zeros at its end as archivers leave them.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let rest = member.get_mut();
+            while rest.fill_buf()?.first() == Some(&0) {
+                rest.consume(1);
+            }
+            if rest.fill_buf()?.is_empty() {
+                break;
+            }
+            self.0 = self.0.take().map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
+    }
 }
 
 /// A file that is read once, and must not change meanwhile.

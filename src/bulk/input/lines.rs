@@ -94,12 +94,17 @@ fn fill<R: BufRead>(input: &mut R) -> io::Result<&[u8]> {
     }
 }
 
+/// Byte order mark.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// Checks a line; what is wrong goes on after the line's place.
 ///
 /// # Errors
 ///
 /// The line is no JSON object, as far as its beginning and its characters tell.
 pub(super) fn check(line: &[u8]) -> Result<&[u8], String> {
+    // Files that were put together each bring their byte order mark along.
+    let line = line.strip_prefix(BOM).unwrap_or(line);
     if let Some(at) = memchr(0, line) {
         return Err(format!("holds a NUL byte at position {at}: was the file cut off or not written to the end?"));
     }

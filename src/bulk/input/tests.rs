@@ -127,8 +127,8 @@ fn blocks_end_anywhere() {
         let content = match round {
             0 | 1 => text.clone().into_bytes(),
             2 => gzip(text.as_bytes()),
-            // Members and frames one after the other, cut anywhere.
-            3 => [gzip(&text.as_bytes()[..1001]), gzip(&text.as_bytes()[1001..])].concat(),
+            // Members and frames one after the other, cut anywhere; zeros at the end, as archivers leave them.
+            3 => [gzip(&text.as_bytes()[..1001]), gzip(&text.as_bytes()[1001..]), vec![0; 300_000]].concat(),
             _ => {
                 let frame = |text: &[u8]| zstd::encode_all(text, 1).unwrap();
                 [frame(&text.as_bytes()[..7]), frame(&text.as_bytes()[7..])].concat()
@@ -253,6 +253,24 @@ fn files_are_read_in_order() {
     assert!(files.can_rescan());
     let size: u64 = paths.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
     assert_eq!(files.size(), Some(size));
+}
+
+#[test]
+fn files_that_were_put_together() {
+    let folder = Folder::new();
+    let texts = |path: PathBuf| read(&path).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    let bom = "\u{feff}";
+    assert_eq!(
+        texts(folder.file("a.jsonl", format!("{bom}{{\"n\":1}}\r\n{bom}{{\"n\":2}}"))),
+        ["{\"n\":1}", "{\"n\":2}"]
+    );
+    let zeros = [gzip(b"{\"n\":1}\n"), vec![0; 3], gzip(b"{\"n\":2}\n"), vec![0; 512]].concat();
+    assert_eq!(texts(folder.file("b.jsonl.gz", zeros)), ["{\"n\":1}", "{\"n\":2}"]);
+    let garbage = [gzip(b"{\"n\":1}\n"), b"\0\0garbage".to_vec()].concat();
+    assert!(read(&folder.file("c.jsonl.gz", garbage)).unwrap_err().message.contains("invalid gzip header"));
+    // A comma within a name separates nothing.
+    assert_eq!(texts(folder.file("a.tsv", "name, first\tn\na, b\t1")), ["{\"name, first\":\"a, b\",\"n\":\"1\"}"]);
+    assert_eq!(texts(folder.file("b.csv", "\"a, \"\"b\"\"\";n\n1;2")), ["{\"a, \\\"b\\\"\":\"1\",\"n\":\"2\"}"]);
 }
 
 #[test]
