@@ -154,8 +154,9 @@ SIGNATURES = (
 def plain(value: Any, path: str, depth: int) -> Any:
     """Returns a value as what JSON has.
 
-    Values of numpy, pandas and Arrow become Python's; times ISO 8601; decimals, UUIDs and paths text; NaN, NaT and NA, and
-    infinite numbers, None; images and the bytes of images and PDFs data URLs, and other bytes text if they are UTF-8.
+    Values of numpy, pandas and Arrow become Python's; times ISO 8601; decimals, UUIDs, periods, intervals and paths
+    text; NaN, NaT and NA, and infinite numbers, None; images and the bytes of images and PDFs data URLs, and other bytes text
+    if they are UTF-8.
 
     Raises:
         Unplain: a value that has no form in JSON; the message begins with its path.
@@ -197,7 +198,7 @@ def _of_other(value: Any, path: str, depth: int) -> Any:
     library = kind.__module__.partition(".")[0]
     if kind.__name__ in ("NaTType", "NAType"):
         return None
-    if kind.__name__ in ("Decimal", "UUID"):
+    if kind.__name__ in ("Decimal", "UUID", "Period", "Interval"):
         return str(value) if value == value else None
     if hasattr(kind, "isoformat"):
         return plain(value.isoformat(), path, depth + 1)
@@ -205,6 +206,8 @@ def _of_other(value: Any, path: str, depth: int) -> Any:
         converted = _UNKNOWN if hasattr(kind, "columns") else _converted(value)
     except Unplain as error:
         raise Unplain(f"{path} {error}") from None
+    except Exception as error:
+        raise Unplain(f"{path} is of type {kind.__name__}, which cannot be read: {error}") from None
     if converted is not _UNKNOWN:
         return plain(converted, path, depth + 1)
     if hasattr(kind, "model_dump"):

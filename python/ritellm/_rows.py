@@ -66,6 +66,8 @@ class Rows:
         self.can_rescan = can_rescan
         self.length = length
         self.columns = columns
+        # Tells whether a job needs a column, if it is known.
+        self.is_needed: Callable[[str], bool] | None = None
 
     def start(self, queue: RowQueue, columns: list[str] | None = None) -> threading.Thread:
         """Starts a thread that puts all rows into a queue, no faster than they are wanted.
@@ -85,6 +87,9 @@ class Rows:
         thread.start()
         return thread
 
+    def _put(self, queue: RowQueue, row: object, columns: list[str] | None) -> None:
+        put(queue, row, columns.__contains__ if columns is not None else self.is_needed)
+
     def _put_all(self, queue: RowQueue, columns: list[str] | None) -> None:
         assert self._read is not None
         number, iterator = 0, None
@@ -95,7 +100,7 @@ class Rows:
                     row = next(iterator)
                 except StopIteration:
                     break
-                put(queue, row, columns)
+                self._put(queue, row, columns)
                 number += 1
         except BaseException as error:
             queue.fail(with_number(error, number))
@@ -121,7 +126,7 @@ class Rows:
                     row = await iterator.__anext__()
                 except StopAsyncIteration:
                     break
-                put(queue, row, columns)
+                self._put(queue, row, columns)
                 number += 1
         except asyncio.CancelledError:
             raise
@@ -144,19 +149,23 @@ def with_number(error: BaseException, number: int) -> BaseException:
     return error
 
 
-def put(queue: RowQueue, row: object, columns: list[str] | None) -> None:
+def put(queue: RowQueue, row: object, is_needed: Callable[[str], bool] | None) -> None:
     """Puts a row into a queue; one that has no form in JSON becomes a row with an error.
 
-    Of such a row only ``columns`` are looked at, if it is known which ones are needed.
+    Of such a row only the columns that are needed have to have one, if it is known which ones these are; the others are left out.
     """
-    if isinstance(row, dict) and queue.put(row) is None:
-        return
+    try:
+        if isinstance(row, dict) and queue.put(row) is None:
+            return
+    except Exception:
+        # Raised by a value of the row.
+        pass
     if not is_row(row):
         queue.put_error(f"is of type {type(row).__name__}: a dict would be right")
         return
     wrong = _put_plain(queue, row)
-    if wrong is not None and columns and isinstance(row, dict):
-        wrong = _put_plain(queue, {name: row[name] for name in columns if name in row})
+    if wrong is not None and is_needed is not None and isinstance(row, dict):
+        wrong = _put_plain(queue, {name: row[name] for name in row if is_needed(str(name)) or _has_form(row[name])})
     if wrong is not None:
         queue.put_error(wrong)
 
@@ -166,6 +175,14 @@ def _put_plain(queue: RowQueue, row: Any) -> str | None:
         return queue.put(plain(row, "", 0))
     except Unplain as error:
         return str(error)
+
+
+def _has_form(value: object) -> bool:
+    try:
+        plain(value, "", 0)
+    except Unplain:
+        return False
+    return True
 
 
 def open_rows(rows: Any) -> Files | Rows:
@@ -267,7 +284,7 @@ def _of_parquet(paths: list[str]) -> Rows:
             with ParquetFile(path) as file:
                 kept = None if needed is None else [name for name in file.schema_arrow.names if name in needed]
                 for batch in file.iter_batches(batch_size=CHUNK, columns=kept, use_threads=False):
-                    yield from batch.to_pylist()
+                    yield from _rows_of(batch)
 
     return Rows(read, can_rescan=True, length=length, columns=columns)
 
@@ -369,4 +386,13 @@ def _of_batches(batches: Iterable[Any], needed: list[str] | None) -> Iterator[An
     for batch in batches:
         kept = batch if needed is None else batch.select([name for name in batch.schema.names if name in needed])
         for start in range(0, batch.num_rows, CHUNK):
-            yield from kept.slice(start, CHUNK).to_pylist()
+            yield from _rows_of(kept.slice(start, CHUNK))
+
+
+def _rows_of(batch: Any) -> list[Any]:
+    try:
+        rows: list[Any] = batch.to_pylist()
+    except (ArithmeticError, ValueError):
+        # A value that Python does not have, such as a date after the year 9999: its row fails when it is put in.
+        rows = [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*batch.columns, strict=True)]
+    return rows
