@@ -207,7 +207,7 @@ fn a_lock_ends_with_its_process() {
     let error = Journal::open(&folder.job(), &options()).err().unwrap();
     assert_eq!((error.kind, error.code), (ErrorKind::JobLocked, Some(pid.to_string())));
     assert!(error.message.contains(&format!("process {pid}")), "{}", error.message);
-    assert_eq!(owner(&folder.job()).unwrap(), Some(pid));
+    assert_eq!(owner(&folder.job()).unwrap().map(|owner| owner.pid), Some(pid));
     let reader = Reader::open(&folder.job()).unwrap();
     assert_eq!(reader.counts().done, 1);
     worker.child.kill().unwrap();

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,7 @@ from test_bulk import KEY, answers, asked, client, completion, make, refusal, se
 
 import ritellm
 from ritellm import Client, JobPaused
+from ritellm._progress import line
 
 __all__ = ["client", "make", "server"]  # fixtures
 
@@ -351,3 +354,115 @@ def test_ids_of_any_kind(client: Client, server: Server) -> None:
     job = ritellm.bulk(missing, client=client, id_column="id", **CHAT).run()
     assert answers(job) == ["C"]
     assert ["no id" in str(failure.error) for failure in job.failures()] == [True, True]
+
+
+def test_it_is_told_for_what_and_how_long_a_job_waits(make: Any, server: Server, tmp_path: Path) -> None:
+    """curator 287, vllm-project/vllm 28703: a job that stands still looks like one that works."""
+    gate = Gate()
+    server.script = lambda request: Answer(body=completion(asked(request)), before=[gate])
+    job = make(5, max_in_flight=2)
+    assert (job.status()["waits_for"], job.status()["waited"], job.status()["process"]) == (None, None, None)
+    job.start()
+    eventually(lambda: job.status()["waits_for"] == "answers", "what it waits for")
+    before = job.status()["waited"]
+    eventually(lambda: job.status()["waited"] > before, "the time that goes on")
+    # Another process, as `ritellm bulk status` is one, is told by the folder.
+    other = ritellm.Job.open(job.out, client=Client(base_url=server.base_url, api_key=KEY))
+    eventually(lambda: other.status()["waits_for"] == "answers", "what another process is told")
+    status = other.status()
+    assert (status["state"], status["process"], status["waited"] >= 0) == ("running", os.getpid(), True)
+    gate.open()
+    assert job.wait(PATIENCE)
+    assert (job.status()["waits_for"], other.status()["state"], other.status()["process"]) == (None, "done", None)
+
+
+def test_it_is_told_that_a_job_waits_for_its_rows(client: Client) -> None:
+    more = threading.Event()
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield {"text": "a"}
+        assert more.wait(PATIENCE)
+        yield {"text": "b"}
+
+    job = ritellm.bulk(rows(), client=client, **CHAT).start()
+    eventually(lambda: job.status()["done"] == 1 and job.status()["waits_for"] == "the source", "what it waits for")
+    more.set()
+    assert job.wait(PATIENCE) and answers(job) == ["A", "B"]
+
+
+def test_it_is_told_that_a_job_waits_for_the_disk(client: Client, tmp_path: Path) -> None:
+    """A folder whose first segment is a pipe: opening it takes until somebody writes into that."""
+    segment = tmp_path / "job/segments/00001.jsonl"
+    segment.parent.mkdir(parents=True)
+    os.mkfifo(segment)
+    job = ritellm.bulk([{"text": "a"}], client=client, out=tmp_path / "job", **CHAT).start()
+    eventually(lambda: job.status()["waits_for"] == "the disk: opening the journal", "what it waits for")
+    status = job.status()
+    assert (status["state"], status["done"]) == ("running", 0)
+    with segment.open("wb"):
+        segment.unlink()
+    assert job.wait(PATIENCE) and answers(job) == ["A"]
+
+
+def test_progress_tells_what_a_job_waits_for_when_that_takes_long(make: Any) -> None:
+    status = make(1).status() | {"state": "running", "waits_for": "the source", "waited": 4.9}
+    assert "source" not in line(status)
+    assert line(status | {"waited": 65.0}).endswith("nothing for 1:05, waits for the source")
+
+
+def test_a_column_that_no_json_can_say_fails_no_row_that_does_not_need_it(client: Client) -> None:
+    """bespokelabsai/curator 142 and 182: one column of a table failed all of it."""
+    odd = [{1}, object(), b"\xff"]
+    rows = [{"id": number, "text": f"row {number}", "odd": odd[number], "n": number} for number in range(3)]
+    job = ritellm.bulk(rows, client=client, id_column="id", **CHAT).run()
+    assert answers(job) == ["ROW 0", "ROW 1", "ROW 2"]
+    assert [row for row, _ in job.results(ordered=True)] == [
+        {"id": number, "text": f"row {number}", "n": number} for number in range(3)
+    ]
+    messages = [{"role": "user", "content": "{text} {odd}"}]
+    job = ritellm.bulk(rows, model="openai/m", messages=messages, client=client).run()
+    assert ["['odd']" in str(failure.error) for failure in job.failures()] == [True] * 3
+
+
+def test_periods_and_intervals_of_pandas_are_texts(client: Client) -> None:
+    pandas = pytest.importorskip("pandas")
+    months = pandas.period_range("2026-01", periods=2, freq="M")
+    frame = pandas.DataFrame({"month": months, "age": pandas.cut([15, 70], [0, 18, 99])})
+    job = ritellm.bulk(frame, model="openai/m", prompt="{month} {age}", client=client).run()
+    assert answers(job) == ["2026-01 (0, 18]", "2026-02 (18, 99]"]
+
+
+def test_a_time_that_python_does_not_have_fails_its_row_alone(client: Client, tmp_path: Path) -> None:
+    """snowflakedb/snowflake-connector-python 1378, aws/aws-sdk-pandas 427: times far away ended the reading of a table."""
+    pyarrow = pytest.importorskip("pyarrow")
+    never = pyarrow.array([0, 2**60, None], pyarrow.timestamp("ms"))
+    table = pyarrow.table({"text": ["a", "b", "c"], "until": never})
+    path = tmp_path / "a.parquet"
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(table, path)
+    for rows in (table, path):
+        job = ritellm.bulk(rows, client=client, **CHAT).run()
+        assert answers(job) == ["A", "B", "C"]
+        job = ritellm.bulk(rows, model="openai/m", prompt="{until}", client=client).run()
+        assert answers(job) == ["1970-01-01T00:00:00", ""]
+        [failure] = job.failures()
+        assert failure.number == 1 and "['until'] is of type" in str(failure.error)
+
+
+def test_a_job_that_was_ended_at_once_is_not_locked(client: Client, tmp_path: Path) -> None:
+    """A stress of short jobs: the thread that waited for a row held the folder's lock beyond the end of its run."""
+    more = threading.Event()
+
+    def rows() -> Iterator[dict[str, str]]:
+        yield {"text": "a"}
+        more.wait(PATIENCE)
+
+    given: dict[str, Any] = {"client": client, "out": tmp_path / "job", **CHAT}
+    job = ritellm.bulk(rows(), **given).start()
+    eventually(lambda: job.status()["done"] == 1, "the first row")
+    job.cancel(now=True)
+    with pytest.raises(JobPaused):
+        job.wait(PATIENCE)
+    assert answers(ritellm.bulk([{"text": "a"}, {"text": "b"}], **given).run()) == ["A", "B"]
+    more.set()

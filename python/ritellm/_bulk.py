@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ritellm import _core
-from ritellm._progress import Progress, progress_for
+from ritellm._progress import Progress, progress_for, waiting
 from ritellm._rows import Files, Rows, open_rows
 from ritellm.client import Client, _flush_hooks
 from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
@@ -224,6 +224,7 @@ class Job:
             options["kind"] = "files"
         else:
             source = _opener(opened)
+            opened.is_needed = self._needed(options)
             options["kind"] = type(rows).__name__
             options["again"] = opened.can_rescan
             options["columns"] = opened.columns
@@ -236,6 +237,8 @@ class Job:
             self._pin(options, _params)
         self._core = _core.BulkJob(self._client, source, options, _params)
         self._has_run = False
+        # Number of rows when the job of a folder was run last.
+        self._rows_before: int | None = None
 
     def _pin(self, options: dict[str, Any], params: dict[str, Any]) -> None:
         """Makes the job one of a single deployment, if its client is a router: a batch is at one account.
@@ -260,6 +263,18 @@ class Job:
             else:
                 params.setdefault(name, value)
         self._client = Client(**settings)
+
+    @staticmethod
+    def _needed(options: dict[str, Any]) -> Callable[[str], bool] | None:
+        """Returns the function that tells whether rows need a column, if texts name those that they need."""
+        texts = [options[name] for name in ("prompt", "messages", "input") if name in options]
+        if not texts or "map" in options:
+            return None
+        own_id = options.get("id_column", "custom_id")
+        # Texts of messages are JSON here.
+        return lambda name: (
+            name == own_id or any(f"{{{form}}}" in text for form in (name, json.dumps(name)[1:-1]) for text in texts)
+        )
 
     def _use_form(self, options: dict[str, Any], params: dict[str, Any]) -> None:
         """Makes what the core takes of ``prompt``, ``messages``, ``input`` and ``response_format``."""
@@ -319,7 +334,9 @@ class Job:
             options["mode"] = "batch"
         names = ("endpoint", "model", "prompt", "messages", "input", "id_column", "response_format")
         given = {name: found[name] for name in names if name in found} | found.get("params", {})
-        return bulk(manifest["input"]["paths"], out=folder, client=client, **given | options)
+        job = bulk(manifest["input"]["paths"], out=folder, client=client, **given | options)
+        job._rows_before = manifest.get("rows")
+        return job
 
     @property
     def out(self) -> str:
@@ -559,21 +576,35 @@ class Job:
         """Returns the numbers of the job as a dict.
 
         Returns:
-            ``state`` (``"new"``, ``"scanning"``, ``"running"``, ``"outage"``, ``"stopping"``, ``"paused"`` or ``"done"``),
+            ``state`` (``"new"`` before the first run of this process, ``"scanning"``, ``"running"``, ``"outage"``, ``"stopping"``, ``"paused"`` or ``"done"``),
             ``reason`` (why it pauses, or what all its calls wait for), ``rows`` (all of the input, ``None`` if that is not known), ``done``, ``failed``,
             ``repeated`` (rows that share the outcome of an equal one), ``pending``, ``read``, ``in_flight``, ``waiting`` (for
             their quota), ``retries``, ``rate_limited``, ``cached`` (rows of this run whose answer was kept), ``input_tokens``, ``output_tokens``, ``cost`` (in US dollars, of all
-            runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds). With
+            runs; ``None`` if it is not known), ``elapsed``, ``rate`` (rows a second), ``time_left`` (in seconds), ``waits_for``
+            (``"answers"``, ``"limits"``, ``"the source"``, ``"the disk: opening the journal"`` and others, while it runs),
+            ``waited`` (seconds since anything has gone on), ``process`` (number of the other process that runs the job). With
             ``mode="batch"`` also ``batches``: a list of dicts with ``id``, ``state``, ``model``, ``rows``, ``completed`` and
             ``failed``.
         """
         status = self._core.status()
+        status["process"] = None
         if self._mode == "batch":
             status["batches"] = self._batches()
         if status["state"] == "new" and not self._has_run and os.path.isdir(self.out):
             # A job of an earlier process.
-            done, failed, cost = self._core.counts()
+            done, failed, cost, owner = self._core.counts()
             status.update(done=done, failed=failed, cost=cost or None)
+            # With fewer, some may be pending, or share the outcome of another.
+            if self._rows_before is not None and done + failed >= self._rows_before:
+                status.update(state="done", rows=self._rows_before, pending=0)
+            if owner is not None:
+                # Another one runs it.
+                pid, wait = owner
+                status.update(state="running", process=pid)
+                status["waits_for"], status["waited"] = wait or (None, None)
+        elif status["cost"] == 0 and status["before"] and not status["input_tokens"]:
+            # Earlier runs may have had no prices.
+            status["cost"] = None
         return status
 
     def _batches(self) -> list[dict[str, Any]]:
@@ -692,6 +723,8 @@ class Job:
             parts.append(f"${status['cost']:,.4f}")
         if status["reason"]:
             parts.append(status["reason"])
+        if wait := waiting(status):
+            parts.append(wait)
         model = f" {self._model}" if self._model else ""
         return f"<Job{model} → {self.out}: {', '.join(parts)}>"
 

@@ -1069,8 +1069,9 @@ class BulkJob:
     def export(self, path: str) -> tuple[int, int, int]:
         """Writes the outcomes as lines in the order of the input. Returns the numbers of rows: done, failed, without one."""
 
-    def counts(self) -> tuple[int, int, float]:
-        """Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs."""
+    def counts(self) -> tuple[int, int, float, tuple[int, tuple[str, float] | None] | None]:
+        """Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs; if a process
+        runs the job, its number, and what it said last that it waits for, with the time in seconds."""
 
 @final
 class BulkBatches:

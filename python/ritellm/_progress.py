@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 __all__ = ["Progress", "progress_for"]
 
+_LONG = 5.0
+"""Seconds from which it is told what a job waits for."""
 _LINE_EVERY = 10.0
 """Seconds between two lines where there is no terminal."""
 
@@ -39,8 +41,8 @@ def progress_for(wanted: bool | None) -> Progress:
 
 
 def describe(status: dict[str, Any]) -> str:
-    """Returns the numbers beside a bar: rate, tokens, cost, failures."""
-    parts = [f"{status['rate']:,.1f} rows/s" if status["rate"] < 100 else f"{status['rate']:,.0f} rows/s"]
+    """Returns the numbers beside a bar, which has the rate itself: tokens, cost, failures."""
+    parts = []
     tokens = status["input_tokens"] + status["output_tokens"]
     if tokens:
         parts.append(f"{_short(tokens)} tokens")
@@ -55,7 +57,17 @@ def describe(status: dict[str, Any]) -> str:
     elif status["waiting"]:
         why = f": {status['reason']}" if status["reason"] else ""
         parts.append(f"{status['waiting']} wait for their quota{why}")
+    if wait := waiting(status):
+        parts.append(wait)
     return ", ".join(parts)
+
+
+def waiting(status: dict[str, Any]) -> str:
+    """Returns what a job waits for, if it has waited for long."""
+    waited = status["waited"]
+    if waited is None or waited < _LONG:
+        return ""
+    return f"nothing for {_duration(waited)}, waits for {status['waits_for']}"
 
 
 def _batches(batches: list[dict[str, Any]]) -> str:
@@ -78,7 +90,9 @@ def line(status: dict[str, Any]) -> str:
     part = f"{rows} of {total:,} rows" if total else f"{rows} rows"
     left = status["time_left"]
     tail = f", {_duration(left)} left" if left is not None and status["state"] == "running" else ""
-    return f"ritellm: {part}, {describe(status)}{tail}"
+    rate = f"{status['rate']:,.1f} rows/s" if status["rate"] < 100 else f"{status['rate']:,.0f} rows/s"
+    numbers = ", ".join(filter(None, (part, rate, describe(status))))
+    return f"ritellm: {numbers}{tail}"
 
 
 def _short(count: float) -> str:

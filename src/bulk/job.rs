@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::export::{RowId, RowName};
 use super::identity::{Identities, Key, key_of_bad};
 use super::journal::{self, Change, Durability, Journal, Manifest, Reader};
 use super::row::{Row, Source};
-use super::run::{Calls, Input, Pause, Prepare, RowObserver, Run, State, Status, Stop, Watch};
+use super::run::{Calls, Input, Pause, Prepare, RowObserver, Run, SOURCE, State, Status, Stop, Watch};
 use super::scan::{Extent, Scan, scan};
 use super::schedule::{self, Halt};
 use super::template::Template;
@@ -106,7 +106,7 @@ impl Job {
         stop: &Arc<Stop>,
         opened: impl FnOnce(Reader),
     ) -> Result<Ended> {
-        let (journal, manifest) = match self.open_journal(opened) {
+        let (journal, manifest) = match self.open_journal(status, opened) {
             Ok(opened) => opened,
             Err(error) => {
                 status.update(|status| status.state = State::Paused);
@@ -114,7 +114,7 @@ impl Job {
                 return Ok(Ended { rest: rows.into_rest(), pause: Some(pause) });
             }
         };
-        let Some((mut manifest, input)) = self.begin(rows, manifest, status, stop)? else {
+        let Some((mut manifest, input)) = self.begin(rows, manifest, &journal, status, stop)? else {
             return Ok(Ended { rest: None, pause: Some(Pause::stopped()) });
         };
         let run = Run {
@@ -129,7 +129,7 @@ impl Job {
             is_eager: self.rows.is_some(),
         };
         let (rest, pause) = run.run(status, stop)?;
-        let finished = self.finish(journal, &mut manifest);
+        let finished = self.finish(journal, &mut manifest, status);
         let pause = match pause {
             // The first reason stays.
             Some(pause) => Some(pause),
@@ -145,12 +145,13 @@ impl Job {
     /// # Errors
     ///
     /// The folder cannot be used, another process runs the job, or the parameters are not as they were.
-    pub fn open_journal(&self, opened: impl FnOnce(Reader)) -> Result<(Arc<Journal>, Manifest)> {
+    pub fn open_journal(&self, status: &Status, opened: impl FnOnce(Reader)) -> Result<(Arc<Journal>, Manifest)> {
         let mut options_of_journal = journal::Options { durability: self.durability, ..journal::Options::default() };
         if self.durability == Durability::Unsynced {
             // Workers of Ray, Dask and Spark are killed when they are not needed, and leave their folders behind.
             options_of_journal.reserve = UNSYNCED_RESERVE;
         }
+        status.blocks(Some("the disk: opening the journal"));
         let journal = Arc::new(Journal::open(&self.folder, &options_of_journal)?);
         opened(journal.reader());
         let counts = journal.counts();
@@ -173,13 +174,16 @@ impl Job {
         &self,
         rows: Rows,
         mut manifest: Manifest,
+        journal: &Journal,
         status: &Arc<Status>,
         stop: &Arc<Stop>,
     ) -> Result<Option<(Manifest, Input)>> {
         let input = match rows {
             Rows::Rest(input) => *input,
             Rows::Again(calls) => {
+                blocks(status, journal, SOURCE);
                 let scan = self.scan(Extent::Whole, |rows| {
+                    status.blocks(Some(SOURCE));
                     status.update(|status| (status.state, status.read) = (State::Scanning, rows));
                     !stop.is_stopped()
                 });
@@ -193,6 +197,7 @@ impl Job {
                 self.input(self.open()?, calls, scan.identities())
             }
         };
+        blocks(status, journal, "the disk: storing the manifest");
         manifest.store(&self.folder, self.durability)?;
         Ok(Some((manifest, input)))
     }
@@ -202,7 +207,8 @@ impl Job {
     /// # Errors
     ///
     /// The files cannot be written.
-    pub fn finish(&self, journal: Arc<Journal>, manifest: &mut Manifest) -> Result<()> {
+    pub fn finish(&self, journal: Arc<Journal>, manifest: &mut Manifest, status: &Status) -> Result<()> {
+        blocks(status, &journal, "the disk: closing the journal");
         let counts = journal.counts();
         (manifest.done, manifest.failed, manifest.totals) = (counts.done, counts.failed, journal.totals());
         manifest.written = now();
@@ -324,6 +330,12 @@ impl Job {
     pub fn reader(&self) -> Result<Reader> {
         Reader::open(&self.folder)
     }
+}
+
+/// Notes what the job's thread waits for, before something that may block it.
+fn blocks(status: &Status, journal: &Journal, what: &'static str) {
+    status.blocks(Some(what));
+    journal.notes().note(what, Duration::ZERO);
 }
 
 /// Returns the function from a row to its key and to what it asks for.

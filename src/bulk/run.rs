@@ -23,6 +23,7 @@ pub use check::{Check, ReadTexts};
 pub(in crate::bulk) use check::{Verdict, ask_again, sum_of, unfit};
 pub use reader::{Input, Prepare, Prepared};
 pub(super) use status::ReadCounts;
+pub(in crate::bulk) use status::SOURCE;
 pub use status::{Snapshot, State, Status};
 
 use super::journal::Journal;
@@ -157,7 +158,7 @@ impl Run {
                 counts.done + counts.failed > 0
             },
         };
-        let reader = reader::start(input, journal.clone(), queue.clone(), status.clone(), skip).map_err(failed)?;
+        let reader = reader::start(input, journal.reader(), queue.clone(), status.clone(), skip).map_err(failed)?;
         let spent = journal.totals();
         let mut driver = Driver::new(
             options,
@@ -169,6 +170,7 @@ impl Run {
             is_eager.then_some(EAGER),
         );
         driver.observer = observer;
+        status.blocks(Some("its client to begin"));
         let client = Arc::new(Client::new(&settings));
         (watch.works)();
         runtime.block_on(driver.run(&client));
@@ -177,6 +179,7 @@ impl Run {
             client.enable("");
         }
         queue.close();
+        status.blocks(Some("the last calls to end"));
         runtime.block_on(async {
             client.close();
             if !stop.is_aborted() {
@@ -187,6 +190,7 @@ impl Run {
         drop(runtime);
         (watch.waits)();
         let (pending, pause) = driver.into_rest();
+        status.blocks(Some(SOURCE));
         Ok((reader.end(pending, || stop.is_aborted()), pause))
     }
 }

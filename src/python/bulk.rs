@@ -22,7 +22,7 @@ use super::values;
 use crate::bulk::export;
 use crate::bulk::identity::Identities;
 use crate::bulk::job::{Ended, Job, Rows, RunOptions};
-use crate::bulk::journal::{Durability, Reader};
+use crate::bulk::journal::{self, Durability, Reader};
 use crate::bulk::results::{NextResult, Results};
 use crate::bulk::row::Source;
 use crate::bulk::run::{Calls, Check, Input, RowObserver, Snapshot, State, Status, Stop, Watch};
@@ -361,12 +361,16 @@ impl BulkJob {
         Ok((exported.done, exported.failed, exported.missing))
     }
 
-    /// Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs.
-    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, f64)> {
+    /// Returns the numbers of rows with an answer and with an error in the journal, and the sum of their costs; if a process
+    /// runs the job, its number, and what it said last that it waits for, with the time in seconds.
+    #[expect(clippy::type_complexity, reason = "a tuple for the package")]
+    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, f64, Option<(u32, Option<(String, f64)>)>)> {
         let inner = self.inner(py)?;
         let reader = inner.reader(py)?;
         let counts = reader.counts();
-        Ok((counts.done, counts.failed, reader.totals().cost))
+        let owner = py.detach(|| journal::owner(&inner.job.folder)).map_err(|error| exception(py, error))?;
+        let owner = owner.map(|owner| (owner.pid, owner.waits_for.map(|(what, waited)| (what, waited.as_secs_f64()))));
+        Ok((counts.done, counts.failed, reader.totals().cost, owner))
     }
 }
 
@@ -553,6 +557,8 @@ fn status<'py>(py: Python<'py>, snapshot: &Snapshot) -> PyResult<Bound<'py, PyDi
     values::set(&dict, "cost", (!snapshot.has_unknown_cost || snapshot.cost > 0.0).then_some(snapshot.cost))?;
     values::set(&dict, "elapsed", seconds)?;
     values::set(&dict, "rate", rate)?;
+    values::set(&dict, "waits_for", snapshot.waits_for)?;
+    values::set(&dict, "waited", snapshot.waits_for.map(|_| snapshot.waited.as_secs_f64()))?;
     let time_left = left.filter(|_| rate > 0.0).map(|left| left as f64 / rate);
     values::set(&dict, "time_left", time_left)?;
     Ok(dict)

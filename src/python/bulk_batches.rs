@@ -70,18 +70,20 @@ impl BulkBatches {
         let locked = py.detach(|| -> CoreResult<()> {
             let mut state = self.state();
             let RunState::New(rows) = std::mem::replace(&mut *state, RunState::Closed) else { return Ok(()) };
-            let (journal, manifest) = match self.job.job.open_journal(|reader| self.job.set_reader(reader)) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    // No row was read: another run has them all.
-                    *state = RunState::New(rows);
-                    return Err(error);
-                }
-            };
-            let begun = self.job.job.begin(rows, manifest, &self.job.status, &self.stop)?;
+            let (journal, manifest) =
+                match self.job.job.open_journal(&self.job.status, |reader| self.job.set_reader(reader)) {
+                    Ok(opened) => opened,
+                    Err(error) => {
+                        // No row was read: another run has them all.
+                        *state = RunState::New(rows);
+                        return Err(error);
+                    }
+                };
+            let begun = self.job.job.begin(rows, manifest, &journal, &self.job.status, &self.stop)?;
             let Some((manifest, input)) = begun else { return Ok(()) };
             let cost = journal.totals().cost;
             self.job.status.update(|status| status.cost = cost);
+            self.job.status.blocks(None);
             *state = RunState::Locked(journal, manifest, Box::new(input));
             Ok(())
         });
@@ -237,7 +239,7 @@ impl BulkBatches {
                 return Ok(());
             }
         };
-        let finished = py.detach(|| self.job.job.finish(journal, &mut manifest));
+        let finished = py.detach(|| self.job.job.finish(journal, &mut manifest, &self.job.status));
         self.job.end((!is_used_up).then(|| Rest::Read(Box::new(input))));
         finished.map_err(|error| exception(py, error))
     }

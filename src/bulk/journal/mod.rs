@@ -31,7 +31,7 @@ use tokio::sync::watch;
 pub use failure::JournalFailure;
 pub(in crate::bulk) use failure::of_io;
 pub use index::Location;
-pub use lock::owner;
+pub use lock::{Owner, owner};
 pub use manifest::{Change, Manifest};
 pub use queue::Progress;
 pub(in crate::bulk) use reader::Lines;
@@ -94,7 +94,7 @@ pub struct Counts {
 /// flight is free when its outcome has [landed](Progress::landed), which takes a millisecond more, or an `fsync`.
 pub struct Journal {
     job: PathBuf,
-    lock: Lock,
+    lock: Arc<Lock>,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
     /// The process that opened it: a forked child has neither the thread nor the lock.
@@ -116,7 +116,7 @@ impl Journal {
 
     fn open_on(job: &Path, options: &Options, storage: Arc<dyn Storage>) -> Result<Self> {
         prepare(job)?;
-        let lock = Lock::take(job)?;
+        let lock = Arc::new(Lock::take(job)?);
         let manifest = Manifest::load(job)?;
         let in_segments = |error: io::Error| failure::of_io("use", &segment::folder_of(job), &error);
         let is_synced = options.durability != Durability::Unsynced;
@@ -214,6 +214,11 @@ impl Journal {
     /// Returns a reader of the outcomes.
     pub fn reader(&self) -> Reader {
         Reader::of(self.job.clone(), self.shared.clone())
+    }
+
+    /// Returns what notes are written with that other processes read. The folder stays locked while it is used.
+    pub(in crate::bulk) fn notes(&self) -> Arc<Lock> {
+        self.lock.clone()
     }
 
     /// Returns true if this process has the lock: false in a forked child.

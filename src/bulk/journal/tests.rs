@@ -5,6 +5,7 @@ mod faulty;
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::bulk::outcome::tests::{answered, failed, key, line};
@@ -278,7 +279,14 @@ fn one_job_at_a_time() {
     let pid = std::process::id();
     assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::JobLocked, Some(&*pid.to_string())));
     assert!(error.message.contains(&format!("this process ({pid})")), "{}", error.message);
-    assert_eq!(owner(&folder.job()).unwrap(), Some(pid));
+    assert_eq!(owner(&folder.job()).unwrap(), Some(Owner { pid, waits_for: None }));
+    journal.notes().note("the source: a long text", Duration::from_secs(100));
+    journal.notes().note("answers", Duration::from_secs(7));
+    let found = owner(&folder.job()).unwrap().unwrap();
+    let (what, waited) = found.waits_for.unwrap();
+    assert_eq!((found.pid, &*what, waited >= Duration::from_secs(7)), (pid, "answers", true));
+    let again = Journal::open(&folder.job(), &small()).err().unwrap();
+    assert_eq!(again.message, error.message);
     drop(journal);
     assert_eq!(owner(&folder.job()).unwrap(), None);
     assert_eq!(owner(&folder.0).unwrap(), None);

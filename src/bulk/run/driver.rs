@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
 use super::calls::{RowWork, make};
 use super::check::{self, Check, Checked, sum_of};
 use super::reader::{End, Prepared, Queue, Taken};
-use super::status::{Snapshot, State, Status};
+use super::status::{SOURCE, Snapshot, State, Status};
 use super::{Pause, RowObserver, Stop};
 use crate::bulk::identity::Key;
 use crate::bulk::journal::{Journal, Progress};
@@ -32,6 +32,8 @@ use crate::types::usage::Usage;
 const PREFIX: usize = 4096;
 /// Time between two updates of the status.
 const STATUS_EVERY: Duration = Duration::from_millis(100);
+/// Least time between two notes for other processes.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 
 /// A row in memory.
 struct Row {
@@ -213,6 +215,9 @@ pub(super) struct Driver {
     /// Counts since the last update of the status.
     counts: Counts,
     status_due: Instant,
+    /// The time that is in the note for other processes, and the writing of that.
+    noted: Option<(std::time::Instant, JoinHandle<()>)>,
+    note_due: Instant,
 }
 
 /// A refusal by a rate limit.
@@ -273,6 +278,8 @@ impl Driver {
             observer: None,
             counts: Counts::default(),
             status_due: started,
+            noted: None,
+            note_due: started,
         }
     }
 
@@ -581,10 +588,31 @@ impl Driver {
         }
     }
 
+    /// Tells what the job waits for: in the status and, every now and then, in the folder.
+    fn tell_wait(&mut self, has_moved: bool) {
+        let in_flight = self.schedule.in_flight();
+        let what = match () {
+            () if in_flight > 0 && self.line.waiting.load(Ordering::Relaxed) >= in_flight => "limits",
+            () if in_flight > 0 => "answers",
+            () if self.landed < self.appended => "the disk: writing outcomes",
+            () if self.schedule.is_empty() => SOURCE,
+            () => "the next attempt",
+        };
+        let since = self.status.drives(what, has_moved);
+        // Not on this thread: the disk may be what it waits for.
+        let is_noted = self.noted.as_ref().is_some_and(|(noted, write)| *noted == since || !write.is_finished());
+        if !is_noted && Instant::now() >= self.note_due {
+            let journal = self.journal.notes();
+            let write = tokio::task::spawn_blocking(move || journal.note(what, since.elapsed()));
+            (self.noted, self.note_due) = (Some((since, write)), Instant::now() + NOTE_EVERY);
+        }
+    }
+
     /// Updates the status.
     fn tell(&mut self) {
         self.status_due = Instant::now() + STATUS_EVERY;
         let counts = std::mem::take(&mut self.counts);
+        self.tell_wait(counts.done + counts.failed + counts.retries > 0);
         let is_over = self.schedule.halted().is_some() || self.schedule.is_finished();
         let state = match self.schedule.halted() {
             Some(_) if self.schedule.in_flight() == 0 => State::Paused,

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::calls::{Calls, RowWork};
 use super::status::{ReadCounts, Status};
 use crate::bulk::identity::Key;
-use crate::bulk::journal::Journal;
+use crate::bulk::journal;
 use crate::bulk::line;
 use crate::bulk::row::{Row, RowCall, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -209,14 +209,14 @@ impl Reader {
     }
 }
 
-/// Starts the thread.
+/// Starts the thread. It does not hold the journal, whose lock ends with the run: the thread may wait for a row for longer.
 ///
 /// # Errors
 ///
 /// There is no thread for it.
 pub(super) fn start(
     input: Input,
-    journal: Arc<Journal>,
+    outcomes: journal::Reader,
     queue: Arc<Queue>,
     status: Arc<Status>,
     skip: Skip,
@@ -224,7 +224,7 @@ pub(super) fn start(
     let shared = queue.clone();
     let thread = std::thread::Builder::new().name("ritellm-rows".into()).spawn(move || {
         let mut input = input;
-        let read = || read(&mut input, &journal, &queue, &status, &skip);
+        let read = || read(&mut input, &outcomes, &queue, &status, &skip);
         let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
             let message = "reading the rows has panicked: please report what it wrote to stderr";
             Some(End::Failed(Error::new(ErrorKind::Internal, message)))
@@ -238,7 +238,7 @@ pub(super) fn start(
 }
 
 /// Reads rows until the end, or until nobody wants any more.
-fn read(input: &mut Input, journal: &Journal, queue: &Queue, status: &Status, skip: &Skip) -> Option<End> {
+fn read(input: &mut Input, outcomes: &journal::Reader, queue: &Queue, status: &Status, skip: &Skip) -> Option<End> {
     input.has_begun = true;
     while let Some(row) = input.pending.pop_front() {
         if !queue.put(row) {
@@ -260,8 +260,8 @@ fn read(input: &mut Input, journal: &Journal, queue: &Queue, status: &Status, sk
         let number = row.number;
         let (key, call) = (input.prepare)(row);
         let is_repeated = skip.dedupe && !seen.insert((key.row, key.content));
-        let state = if skip.is_resumed && !is_repeated { journal.find(&key) } else { None };
-        match state {
+        let state = if skip.is_resumed && !is_repeated { outcomes.find(&key) } else { None };
+        match state.map(|(state, _)| state) {
             _ if is_repeated => counts.repeated += 1,
             Some(line::State::Done) => counts.done += 1,
             Some(line::State::Failed) if !skip.retry_failed => counts.failed += 1,

@@ -81,7 +81,16 @@ pub struct Snapshot {
     pub has_unknown_cost: bool,
     /// Time since the start of the run.
     pub elapsed: Duration,
+    /// What it waits for while it runs.
+    pub waits_for: Option<&'static str>,
+    /// Time since anything has gone on.
+    pub waited: Duration,
 }
+
+/// What a job waits for while no row comes.
+pub(in crate::bulk) const SOURCE: &str = "the source";
+/// Time without a sign of the driver after which it is what the job waits for.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// The status of a job, which several threads look at.
 #[derive(Debug, Default)]
@@ -95,6 +104,12 @@ struct Shared {
     snapshot: Snapshot,
     started: Option<Instant>,
     is_running: bool,
+    /// Time since which it waits for what it waits for.
+    since: Option<Instant>,
+    /// The last sign of the driver, if it works.
+    driven: Option<Instant>,
+    /// Number of rows that had been read then.
+    read: u64,
 }
 
 impl Status {
@@ -104,6 +119,11 @@ impl Status {
         let mut snapshot = shared.snapshot.clone();
         if let Some(started) = shared.started.filter(|_| shared.is_running) {
             snapshot.elapsed = started.elapsed();
+            snapshot.waited = shared.since.map(|since| since.elapsed()).unwrap_or_default();
+            // It gives one ten times a second, unless something blocks it that must not.
+            if let Some(silence) = shared.driven.map(|driven| driven.elapsed()).filter(|silence| *silence > SILENT) {
+                (snapshot.waits_for, snapshot.waited) = (Some("the job's thread"), silence);
+            }
         }
         snapshot
     }
@@ -128,12 +148,35 @@ impl Status {
             *snapshot = Snapshot { read, done, failed, repeated, before, ..std::mem::take(snapshot) };
         }
         (shared.started, shared.is_running) = (Some(Instant::now()), true);
+        drop(shared);
+        self.blocks(Some("its thread to start"));
+    }
+
+    /// Notes what the job's thread waits for from now on, before anything that may block it; `None` if nothing does.
+    pub fn blocks(&self, what: Option<&'static str>) {
+        let mut shared = self.lock();
+        shared.snapshot.waits_for = what;
+        (shared.since, shared.driven) = (Some(Instant::now()), None);
+    }
+
+    /// Notes what the job waits for, as its driver sees it; `has_moved` says that calls have ended since it said so last.
+    /// Returns since when.
+    pub(super) fn drives(&self, what: &'static str, has_moved: bool) -> Instant {
+        let mut shared = self.lock();
+        let now = Instant::now();
+        if has_moved || shared.snapshot.waits_for != Some(what) || shared.snapshot.read != shared.read {
+            shared.since = Some(now);
+        }
+        shared.snapshot.waits_for = Some(what);
+        (shared.driven, shared.read) = (Some(now), shared.snapshot.read);
+        shared.since.unwrap_or(now)
     }
 
     /// Notes the end of a run.
     pub fn end(&self) {
         let mut shared = self.lock();
         shared.is_running = false;
+        (shared.snapshot.waits_for, shared.driven) = (None, None);
         shared.snapshot.elapsed = shared.started.map(|started| started.elapsed()).unwrap_or_default();
         self.changed.notify_all();
     }
@@ -169,5 +212,38 @@ impl ReadCounts {
             status.repeated += repeated;
             status.progress = progress;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_job_waits_for() {
+        let status = Status::default();
+        assert_eq!(status.snapshot().waits_for, None);
+        status.begin(false);
+        assert_eq!(status.snapshot().waits_for, Some("its thread to start"));
+        status.blocks(Some("the disk"));
+        assert_eq!(status.snapshot().waits_for, Some("the disk"));
+        let since = status.drives("answers", false);
+        std::thread::sleep(Duration::from_millis(1));
+        // As long as nothing goes on, it is the same time.
+        assert_eq!(status.drives("answers", false), since);
+        assert!(status.drives("answers", true) > since);
+        let since = status.drives("limits", false);
+        std::thread::sleep(Duration::from_millis(1));
+        status.update(|status| status.read += 1);
+        assert!(status.drives("limits", false) > since);
+        let before = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        (status.lock().since, status.lock().driven) = (before(9), before(1));
+        let snapshot = status.snapshot();
+        assert_eq!((snapshot.waits_for, snapshot.waited.as_secs()), (Some("limits"), 9));
+        status.lock().driven = before(7);
+        let snapshot = status.snapshot();
+        assert_eq!((snapshot.waits_for, snapshot.waited.as_secs()), (Some("the job's thread"), 7));
+        status.end();
+        assert_eq!(status.snapshot().waits_for, None);
     }
 }

@@ -1,6 +1,7 @@
 //! A file that one process has locked.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -34,11 +35,21 @@ impl LockFile {
             }
             // Whoever removes the file takes its name from us, not the lock: the next one would lock another file.
             if has_name(&owned, path) {
-                owned.file().set_len(0)?;
-                owned.file().write_all(text.as_bytes())?;
-                return Ok(Self { owned });
+                let file = Self { owned };
+                file.write(text)?;
+                return Ok(file);
             }
         }
+    }
+
+    /// Replaces the text, by one that begins alike.
+    ///
+    /// # Errors
+    ///
+    /// A system call failed.
+    pub fn write(&self, text: &str) -> io::Result<()> {
+        self.owned.file().write_all_at(text.as_bytes(), 0)?;
+        self.owned.file().set_len(text.len() as u64)
     }
 
     /// Returns the text of the process that has locked a file; `None` if nobody has, or there is no such file.
