@@ -13,7 +13,7 @@ import traceback
 from datetime import datetime
 from typing import Any
 
-from ritellm.compat import _finder
+from ritellm.compat import _finder, _redacted
 from ritellm.compat._logging import tell_once, verbose_logger
 
 _tasks: set[Any] = set()
@@ -155,29 +155,33 @@ class Observation:
     def began(self) -> None:
         """Tells that the call begins."""
         for callback in self.inputs:
+            kwargs = _redacted.kwargs_for(callback, self.kwargs, self.call)
             if isinstance(callback, CustomLogger):
                 _run(
                     callback.log_pre_api_call,
-                    model=self.kwargs["model"],
-                    messages=self.call.messages,
-                    kwargs=self.kwargs,
+                    model=kwargs["model"],
+                    messages=kwargs["messages"],
+                    kwargs=kwargs,
                 )
             elif _is_async(callback):
                 if self.is_async:
-                    _run_later(callback, self.kwargs)
+                    _run_later(callback, kwargs)
             elif callable(callback):
-                _run(callback, self.kwargs)
+                _run(callback, kwargs)
 
     def received(self, chunk: Any) -> None:
         """Tells of a chunk."""
         if self.kwargs["completion_start_time"] is None:
             self.kwargs["completion_start_time"] = datetime.now()
         for callback in self.streamers:
-            times = {"start_time": self.start, "end_time": datetime.now()}
+            kwargs, shown = self.kwargs, chunk
+            if _redacted.is_for(callback, self.call):
+                kwargs, shown = _redacted.of_kwargs(kwargs), _redacted.of_response(chunk)
+            given = {"kwargs": kwargs, "response_obj": shown, "start_time": self.start, "end_time": datetime.now()}
             if self.is_async:
-                _run_later(callback.async_log_stream_event, kwargs=self.kwargs, response_obj=chunk, **times)
+                _run_later(callback.async_log_stream_event, **given)
             else:
-                _run(callback.log_stream_event, kwargs=self.kwargs, response_obj=chunk, **times)
+                _run(callback.log_stream_event, **given)
 
     def succeeded(self, response: Any) -> None:
         """Tells that the call succeeded; of a stream, with the response that its chunks make."""
@@ -205,11 +209,25 @@ class Observation:
         kwargs["response_cost"] = 0
         kwargs["standard_logging_object"] = self._standard("failure", None, 0, end)
         kwargs["standard_logging_object"]["error_str"] = str(error)
+        kwargs["standard_logging_object"]["error_information"] = {
+            "error_code": str(getattr(error, "status_code", "")),
+            "error_class": type(error).__name__,
+            "llm_provider": getattr(error, "llm_provider", None) or "",
+            "error_message": str(error),
+            "traceback": kwargs["traceback_exception"],
+        }
         self._tell(self.failures, "failure", None, end)
 
     def _tell(self, callbacks: list[Any], what: str, response: Any, end: datetime) -> None:
-        given = {"kwargs": self.kwargs, "response_obj": response, "start_time": self.start, "end_time": end}
+        shown = {"kwargs": self.kwargs, "response_obj": response, "start_time": self.start, "end_time": end}
+        hidden = None
         for callback in callbacks:
+            given = shown
+            if _redacted.is_for(callback, self.call):
+                if hidden is None:
+                    redacted = _redacted.of_response(response)
+                    hidden = {**shown, "kwargs": _redacted.of_kwargs(self.kwargs, redacted), "response_obj": redacted}
+                given = hidden
             if isinstance(callback, CustomLogger):
                 _run(callback.log_post_api_call, **{**given, "response_obj": None, "end_time": None})
                 if self.is_async:
@@ -218,9 +236,9 @@ class Observation:
                     _run(getattr(callback, f"log_{what}_event"), **given)
             elif _is_async(callback):
                 if self.is_async:
-                    _run_later(callback, self.kwargs, response, self.start, end)
+                    _run_later(callback, *given.values())
             elif callable(callback):
-                _run(callback, self.kwargs, response, self.start, end)
+                _run(callback, *given.values())
 
     def _standard(self, status: str, response: Any, cost: Any, end: datetime) -> dict[str, Any]:
         usage = getattr(response, "usage", None)
@@ -253,7 +271,11 @@ class Observation:
             "cache_hit": call.cached,
             "model_parameters": self.kwargs["optional_params"],
             "metadata": dict(metadata) if isinstance(metadata, dict) else {},
-            "request_tags": list(call.kwargs.get("tags") or ()),
+            "request_tags": list(
+                call.kwargs.get("tags") or (isinstance(metadata, dict) and metadata.get("tags")) or ()
+            ),
+            "model_group": metadata.get("model_group") if isinstance(metadata, dict) else None,
+            "model_id": (call.kwargs.get("model_info") or {}).get("id"),
             "end_user": call.kwargs.get("user") or "",
             "api_base": call.params.get("base_url") or "",
             "error_str": None,

@@ -23,8 +23,8 @@ DIFFERENT = {
     "OpikLogger": "a class inside of LiteLLM that calls do not go through",
     "REPEATED_STREAMING_CHUNK_LIMIT": "has no effect: a stream that repeats itself goes on",
     "RetryPolicy": "numbers by the class; the router's fallbacks are asked within each repetition",
-    "Router": "a Redis shares cached answers alone; allowed_fails_policy, retry_after, stream_timeout, "
-    "disable_cooldowns, enable_pre_call_checks and arguments of LiteLLM's proxy have no effect",
+    "Router": "a Redis shares cached answers alone; allowed_fails_policy, retry_after, plugins, routing_groups "
+    "and arguments of LiteLLM's proxy have no effect",
     "aclient_session": "has no effect: RiteLLM has its own connections",
     "add_function_to_prompt": "has no effect",
     "aimage_edit": "raises BadRequestError: the core makes no pictures",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ritellm.compat._bases import OpenAIObject
+from ritellm.compat._message_types import ChatCompletionAudioResponse
 from ritellm.compat._plain import plain
 from ritellm.compat._settings import map_finish_reason
 from ritellm.compat._types import (
@@ -110,6 +111,14 @@ def _function_call(call: Any) -> Any:
     return make(FunctionCall, members, {}, {"arguments", "name"})
 
 
+def _audio(audio: Any) -> Any:
+    """Returns the audio of a message; of a host that leaves members out, as it is."""
+    try:
+        return ChatCompletionAudioResponse(**audio)
+    except TypeError:
+        return audio
+
+
 def message_of(message: Any) -> Any:
     """Returns a message."""
     get = message.get
@@ -130,7 +139,7 @@ def message_of(message: Any) -> Any:
         if key in _MESSAGE_FIELDS:
             if value is None:
                 continue
-            members[key] = value
+            members[key] = _audio(value) if key == "audio" else value
             present.add(key)
         else:
             extra[key] = value

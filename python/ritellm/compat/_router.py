@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import ritellm
-from ritellm.compat import _arguments, _logging, _routed, _router_policies, _targets
+from ritellm.compat import _arguments, _call_fallbacks, _logging, _routed, _router_policies, _targets
 from ritellm.compat._calls import settings
 
 __all__ = ["Router"]
@@ -296,7 +296,13 @@ class Router:
 
     def _group(self, model: str) -> str:
         alias = self.model_group_alias.get(model, model)
-        return str(alias["model"] if isinstance(alias, dict) else alias)
+        group = str(alias["model"] if isinstance(alias, dict) else alias)
+        if self.default_fallbacks and not self._has(group):
+            return next((name for name in self.default_fallbacks if self._has(name)), group)
+        return group
+
+    def _has(self, group: str) -> bool:
+        return any(entry["model_name"] == group for entry in self.model_list)
 
     def _deployments(self, model: str) -> list[dict[str, Any]]:
         from ritellm.compat._exceptions import BadRequestError
@@ -398,45 +404,57 @@ class Router:
     def completion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call to one of the deployments of a group: see ``litellm.completion``."""
         kwargs = _arguments.Given(kwargs)
+        if not _call_fallbacks.ARGUMENTS.isdisjoint(kwargs):
+            return _call_fallbacks.run(self, self.completion, model, messages, kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import completion
 
-            return completion(messages=messages, **foreign)
+            made = lambda: completion(messages=messages, **foreign)  # noqa: E731
+            return _call_fallbacks.run(self, self.completion, model, messages, kwargs, made)
         return _routed.RouterChat(router, router._group(model), "completion", messages, kwargs, False).run()
 
     async def acompletion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call on an event loop: see `completion`."""
         kwargs = _arguments.Given(kwargs)
+        if not _call_fallbacks.ARGUMENTS.isdisjoint(kwargs):
+            return await _call_fallbacks.arun(self, self.acompletion, model, messages, kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import acompletion
 
-            return await acompletion(messages=messages, **foreign)
+            made = lambda: acompletion(messages=messages, **foreign)  # noqa: E731
+            return await _call_fallbacks.arun(self, self.acompletion, model, messages, kwargs, made)
         return await _routed.RouterChat(router, router._group(model), "acompletion", messages, kwargs, True).arun()
 
     def embedding(self, model: str, input: Any, is_async: bool | None = False, **kwargs: Any) -> Any:
         """Makes an embedding call to one of the deployments of a group: see ``litellm.embedding``."""
         kwargs = _arguments.Given(kwargs)
+        if not _call_fallbacks.ARGUMENTS.isdisjoint(kwargs):
+            return _call_fallbacks.run(self, self.embedding, model, input, kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import embedding
 
-            return embedding(input=input, **foreign)
+            made = lambda: embedding(input=input, **foreign)  # noqa: E731
+            return _call_fallbacks.run(self, self.embedding, model, input, kwargs, made)
         return _routed.RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False).run()
 
     async def aembedding(self, model: str, input: Any, is_async: bool | None = True, **kwargs: Any) -> Any:
         """Makes an embedding call on an event loop: see `embedding`."""
         kwargs = _arguments.Given(kwargs)
+        if not _call_fallbacks.ARGUMENTS.isdisjoint(kwargs):
+            return await _call_fallbacks.arun(self, self.aembedding, model, input, kwargs)
         router = self._for(model, kwargs)
         foreign = router._foreign(model, kwargs)
         if foreign is not None:
             from ritellm.compat._calls import aembedding
 
-            return await aembedding(input=input, **foreign)
+            made = lambda: aembedding(input=input, **foreign)  # noqa: E731
+            return await _call_fallbacks.arun(self, self.aembedding, model, input, kwargs, made)
         return await _routed.RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True).arun()
 
     def __getattr__(self, name: str) -> Any:

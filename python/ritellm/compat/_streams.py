@@ -159,8 +159,10 @@ class CustomStreamWrapper:
             return
         response = self._response(call)
         if response is not None:
+            cost = call.cost_of(response)
+            response._hidden_params = {**response._hidden_params, "response_cost": cost}
+            self._hidden_params["response_cost"] = cost
             call.succeeded(response)
-            self._hidden_params["response_cost"] = call.cost_of(response)
 
     def _response(self, call: Any) -> Any:
         """Returns the response that the stream makes."""
@@ -239,6 +241,10 @@ def stream_chunk_builder(
     dumped = [chunk if isinstance(chunk, dict) else chunk.model_dump() for chunk in chunks]
     built = ritellm.stream_chunk_builder(dumped)
     made: ModelResponse = _fill.response_of(built)
+    for choice in made.choices:
+        blocks = choice.message.__dict__.get("thinking_blocks")
+        if blocks:
+            choice.message.thinking_blocks = _combined(blocks)
     extra: Any = made.__pydantic_extra__
     # LiteLLM's own members of chunks.
     for name in ("citations", "provider_specific_fields"):
@@ -256,6 +262,19 @@ def stream_chunk_builder(
     hidden = getattr(chunks[0], "_hidden_params", None)
     if hidden:
         made._hidden_params = {**hidden}
+    return made
+
+
+def _combined(blocks: list[Any]) -> list[Any]:
+    """Returns the thinking blocks of a message, of which each chunk has had a piece; a signature ends a block."""
+    made: list[Any] = []
+    for block in blocks:
+        last = made[-1] if made else None
+        if last is not None and block.get("type") == last.get("type") == "thinking" and not last.get("signature"):
+            last["thinking"] = (last.get("thinking") or "") + (block.get("thinking") or "")
+            last["signature"] = block.get("signature")
+        else:
+            made.append(dict(block))
     return made
 
 

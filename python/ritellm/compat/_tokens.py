@@ -376,6 +376,13 @@ def decode(
     return str(chosen["tokenizer"].decode(tokens))
 
 
+def _text(content: Any) -> str:
+    """Returns the texts of a content, which may be a list of parts."""
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
+    return content or ""
+
+
 def trim_messages(
     messages: list[Any],
     model: str | None = None,
@@ -405,7 +412,7 @@ def trim_messages(
     name = model or ""
     if token_counter(name, messages=given) < max_tokens:
         return given + results
-    system = "\n".join(message["content"] for message in given if message["role"] == "system")
+    system = "\n".join(_text(message["content"]) for message in given if message["role"] == "system")
     kept: list[Any] = []
     if system:
         first = {"role": "system", "content": system}
