@@ -272,3 +272,21 @@ def test_the_cost_of_an_answer_is_looked_up_once(model: str, monkeypatch: pytest
     assert counted == ["completion_cost"]
     litellm.register_model({"nobody-knows-me": {"litellm_provider": "openai", "input_cost_per_token": 1.0}})
     assert litellm.completion_cost(second, model=f"openai/{model}") > 0
+
+
+def test_the_entry_of_the_provider_says_what_a_deployment_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {"litellm_provider": "openai", "mode": "chat", "supports_none_reasoning_effort": True}
+    entries = {
+        "gpt-5.8": plain,
+        "gpt-5.9": plain,
+        "azure/gpt-5.9": {**plain, "litellm_provider": "azure", "supports_none_reasoning_effort": False},
+        "azure/gpt-5.7-2026-01-01": {**plain, "litellm_provider": "azure"},
+    }
+    monkeypatch.setattr(_prices, "_map", entries)
+    takes = {name: "top_p" in litellm.get_supported_openai_params(name, "azure") for name in ("gpt-5.8", "gpt-5.9")}
+    assert takes == {"gpt-5.8": True, "gpt-5.9": False}
+    assert "top_p" in litellm.get_supported_openai_params("gpt-5.7-2026-01-01", "azure")
+    assert "top_p" not in litellm.get_supported_openai_params("gpt-5.7-2026-01-01", "openai")
+    assert "stop" not in litellm.get_supported_openai_params("grok-4-fast-non-reasoning", "azure_ai")
+    assert "user" in litellm.get_supported_openai_params("gpt-5.8", "kyma")
+    assert "user" not in litellm.get_supported_openai_params("other", "kyma")

@@ -34,13 +34,17 @@ _OLLAMA = "frequency_penalty max_completion_tokens max_tokens reasoning_effort r
 _AZURE = "* -max_retries -prompt_cache_retention -safety_identifier -service_tier user"
 _ZAI = "max_completion_tokens max_tokens response_format stop stream stream_options temperature tool_choice tools top_p"
 
+#: Hosts with OpenAI's models among others, which take ``user`` for those.
+_GATEWAYS = (
+    "apertis assemblyai chutes cortecs empiriolabs helicone hostinger_router kyma libertai meta nano-gpt neosantara parasail poe "
+    "publicai reka scaleway synthetic zerogpu"
+)
 #: Providers → what they take whatever the model; ``-name`` takes a name away.
 _ROWS = {
     "cloudflare cognition custom custom_openai darkbloom datarobot docker_model_runner edenai friendliai galadriel github heroku "
     "huggingface inferenceapis lambda_ai llamafile lm_studio meta_llama modelscope nebius novita openai_like ovhcloud pinstripes "
     "streamlake tencent tensormesh together_ai wandb aiohttp_openai cometapi compactifai empower": "*",
-    "apertis assemblyai chutes cortecs empiriolabs helicone hostinger_router kyma libertai meta nano-gpt neosantara parasail poe "
-    "publicai reka scaleway synthetic zerogpu": _WITHOUT_TOOLS,
+    _GATEWAYS: _WITHOUT_TOOLS,
     "abliteration aiand coralbricks dashscope openinfer prism qwen_ai_platform qwencloud refuseless scx-ai wally "
     "xiaomi_mimo": "* reasoning_effort",
     "deepseek hosted_vllm openrouter vllm": "* reasoning_effort thinking",
@@ -214,6 +218,10 @@ def get_optional_params(
     return {name: value for name, value in given.items() if name not in refused}
 
 
+#: Models of xAI that refuse ``stop``.
+_WITHOUT_STOP = r"grok-(4|code|3-mini)"
+
+
 @cache
 def _row(provider: str) -> tuple[str, ...] | None:
     words = next((words for providers, words in _ROWS.items() if provider in providers.split()), None)
@@ -245,8 +253,10 @@ def _supported(model: str, provider: str) -> list[str] | None:
             for capability, words in conditions:
                 if _can(model, provider, capability):
                     found += [name for name in words.split() if name not in found]
-    if provider == "xai" and not re.search(r"grok-(4|code|3-mini)", model):
+    if provider == "xai" and not re.search(_WITHOUT_STOP, model):
         found += ["frequency_penalty", "stop"]
+    if provider in _GATEWAYS.split():
+        found += _user(model).split()
     if provider == "mistral" and "magistral" in model:
         found.append("thinking")
     return found
@@ -273,7 +283,17 @@ def _is_reasoning_series(model: str) -> bool:
     return ("gpt-5" in model or "gpt-6" in model) and "gpt-5-chat" not in model.split("/")[-1]
 
 
-def _series(model: str) -> str:
+def _may_not_reason(model: str, provider: str) -> bool:
+    """True if a model takes the reasoning effort ``none``, as the entry of its provider says, or else that of OpenAI."""
+    name = model.split("/")[-1]
+    for key in (f"{provider}/{model}", f"{provider}/{name}"):
+        value = _prices.current().get(key, {}).get("supports_none_reasoning_effort")
+        if isinstance(value, bool):
+            return value
+    return _can(name, None, "supports_none_reasoning_effort")
+
+
+def _series(model: str, provider: str = "openai") -> str:
     """Returns the parameters of OpenAI's series with reasoning, from GPT-5 on."""
     if "gpt-5" in model and "search" in model:
         return (
@@ -281,9 +301,8 @@ def _series(model: str) -> str:
             "response_format user store verbosity max_retries extra_headers"
         )
     words = "* reasoning_effort verbosity -presence_penalty -frequency_penalty -stop -logit_bias -modalities -prediction -audio "
-    name = model.split("/")[-1]
     words += "-web_search_options" + ("" if _can(model, None, "supports_tool_choice") else " -tool_choice")
-    if not _can(name, None, "supports_none_reasoning_effort"):
+    if not _may_not_reason(model, provider):
         words += " -logprobs -top_p -top_logprobs"
     return words + _user(model)
 
@@ -322,10 +341,10 @@ def _azure(model: str) -> str:
         return words if known is None or known.get("supports_reasoning") else words + " -reasoning_effort"
     if not (_is_reasoning_series(model) or "gpt5_series" in model):
         return _AZURE
-    words = _series(model).replace(" -tool_choice", "")
+    words = _series(model, "azure").replace(" -tool_choice", "")
     if re.match(r"gpt-5\.[24]", model.split("/")[-1]):
         return words.replace(" -logprobs", "").replace(" -top_logprobs", "")
-    if _can(model.split("/")[-1], None, "supports_none_reasoning_effort"):
+    if _may_not_reason(model, "azure"):
         words += " -logprobs -top_logprobs"
     return words
 
@@ -351,12 +370,14 @@ def _azure_ai(model: str) -> str:
     if "claude" in model.lower():
         return _claude(model, "azure_ai")
     if _is_reasoning_series(model):
-        return _series(model)
+        return _series(model, "azure_ai")
     words = "*" + _user(model)
     if not _can(model, "azure_ai", "supports_tool_choice"):
         words += " -tool_choice"
     if "grok" in model and _can(model, "azure_ai", "supports_reasoning"):
         words += " -stop -frequency_penalty -presence_penalty"
+    elif re.search(_WITHOUT_STOP, model):
+        words += " -stop"
     return words
 
 
