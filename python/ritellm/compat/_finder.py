@@ -89,7 +89,9 @@ def _submodule(name: str) -> ModuleType:
 
 def _dir_of(name: str) -> Any:
     def __dir__() -> list[str]:
-        return sorted({*_namespace(_modules[name]), *_surface.names(name)} - {"__getattr__", "__dir__"})
+        found = {*_namespace(_modules[name]), *_surface.names(name)} - {"__getattr__", "__dir__"}
+        # Reading such a name puts it in the namespace.
+        return sorted(found - _surface.UNLISTED if name == "litellm" else found)
 
     return __dir__
 
