@@ -274,8 +274,6 @@ class Observation:
             "request_tags": list(
                 call.kwargs.get("tags") or (isinstance(metadata, dict) and metadata.get("tags")) or ()
             ),
-            "model_group": metadata.get("model_group") if isinstance(metadata, dict) else None,
-            "model_id": (call.kwargs.get("model_info") or {}).get("id"),
             "end_user": call.kwargs.get("user") or "",
             "api_base": call.params.get("base_url") or "",
             "error_str": None,
