@@ -545,6 +545,26 @@ def test_an_estimate_is_of_all_rows(client: Client, tmp_path: Path) -> None:
     assert ritellm.bulk(lines, client=client, model="openai/m", prompt="{text}").estimate(sample=10)["rows"] == 2000
 
 
+def test_the_command_says_where_the_reasons_of_failures_are(
+    server: Server, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server.script = lambda request: refusal(400, "invalid") if asked(request) == "a" else Answer(body=completion("b"))
+    rows, out = tmp_path / "rows.jsonl", str(tmp_path / "labels")
+    rows.write_text('{"text": "a"}\n{"text": "b"}\n')
+    run = ["bulk", str(rows), "-m", "openai/m", "--prompt", "{text}", "-o", out]
+    assert command(run) == 1
+    assert f"1 row has failed: `ritellm bulk export {out}`" in capfd.readouterr().err
+    assert command([*run, "-q"]) == 1 and "export" not in capfd.readouterr().err
+
+
+def test_a_small_cost_is_no_zero() -> None:
+    from ritellm._progress import dollars
+
+    assert [dollars(cost) for cost in (0.0043, 12.3456)] == ["$0.0043", "$12.35"]
+
+
 def test_the_command_with_a_file_of_settings(
     server: Server, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

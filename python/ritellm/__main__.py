@@ -455,7 +455,15 @@ def bulk_run(job: Any, progress: bool, retry_failed: bool, as_json: bool) -> int
     finally:
         signal.signal(signal.SIGTERM, before)
     show(job.status(), as_json)
-    return EXIT_ERROR if job.status()["failed"] else 0
+    failed = job.status()["failed"]
+    if failed and progress:
+        rows = "1 row has" if failed == 1 else f"{failed:,} rows have"
+        print(
+            f"ritellm: {rows} failed: `ritellm bulk export {job.out}` writes why, "
+            f"`ritellm bulk retry {job.out}` calls them again",
+            file=sys.stderr,
+        )
+    return EXIT_ERROR if failed else 0
 
 
 def bulk_cancel(job: Any, progress: bool, as_json: bool) -> int:
@@ -505,7 +513,8 @@ def show(numbers: Mapping[str, Any], as_json: bool) -> None:
         print(f"{'batch:':15} {batch['id'] or '-'}  {batch['state']}  {counts}  {batch['model']}")
     for name, value in numbers.items():
         if value is not None and not isinstance(value, (list, dict)):
-            print(f"{name + ':':15} {value:,.2f}" if isinstance(value, float) else f"{name + ':':15} {value}")
+            text = f"{value:,.{4 if name == 'cost' and value < 1 else 2}f}" if isinstance(value, float) else value
+            print(f"{name + ':':15} {text}")
 
 
 def read_prompt(words: Sequence[str]) -> str:

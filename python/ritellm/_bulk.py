@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ritellm import _core
-from ritellm._progress import Progress, progress_for, waiting
+from ritellm._progress import Progress, dollars, progress_for, waiting
 from ritellm._rows import Files, Rows, open_rows
 from ritellm.client import Client, _flush_hooks
 from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
@@ -528,7 +528,7 @@ class Job:
         if kind == "stopped":
             raise JobPaused(f"the job was stopped, and rows are pending. {self._how_to_go_on()}", code="stopped")
         if kind == "cost":
-            why = str(error) if error is not None else f"max_cost is reached: ${self.status()['cost']:,.2f}"
+            why = str(error) if error is not None else f"max_cost is reached: {dollars(self.status()['cost'])}"
             cause = error if isinstance(error, BaseException) else None
             raise JobPaused(f"{why}. Rows are pending.", code="cost") from cause
         if kind == "refused":
@@ -720,7 +720,7 @@ class Job:
         if status["failed"]:
             parts.append(f"{status['failed']:,} failed")
         if status["cost"]:
-            parts.append(f"${status['cost']:,.4f}")
+            parts.append(dollars(status["cost"]))
         if status["reason"]:
             parts.append(status["reason"])
         if wait := waiting(status):

@@ -40,6 +40,11 @@ def progress_for(wanted: bool | None) -> Progress:
     return _Bar(tqdm)
 
 
+def dollars(cost: float) -> str:
+    """Returns a cost as a text: thousands of rows may take less than a cent."""
+    return f"${cost:,.4f}" if cost < 1 else f"${cost:,.2f}"
+
+
 def describe(status: dict[str, Any]) -> str:
     """Returns the numbers beside a bar, which has the rate itself: tokens, cost, failures."""
     parts = []
@@ -47,7 +52,7 @@ def describe(status: dict[str, Any]) -> str:
     if tokens:
         parts.append(f"{_short(tokens)} tokens")
     if status["cost"] is not None:
-        parts.append(f"${status['cost']:,.2f}")
+        parts.append(dollars(status["cost"]))
     if status["failed"]:
         parts.append(f"{status['failed']:,} failed")
     if status.get("batches"):
