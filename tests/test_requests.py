@@ -12,11 +12,19 @@ from typing import Any
 
 import pytest
 from conftest import Call
-from providers import NATIVE
-from server import KEY, MESSAGES, Request, Server, plain, plain_or_streamed
+from providers import NATIVE, chats
+from server import KEY, MESSAGES, Request, Server, plain, plain_or_streamed, refusal
 
 import ritellm
-from ritellm import AuthenticationError, Client, InvalidArgumentError, UnsupportedParamsError, _core, completion
+from ritellm import (
+    AuthenticationError,
+    BadRequestError,
+    Client,
+    InvalidArgumentError,
+    UnsupportedParamsError,
+    _core,
+    completion,
+)
 
 OPENAI_PARAMETERS: dict[str, Any] = {
     "audio": {"voice": "alloy", "format": "wav"},
@@ -409,6 +417,34 @@ class TestAddresses:
         server.answer(plain())
         completion("openai_compatible/m", MESSAGES, base_url=server.base_url)
         assert "authorization" not in server.last.headers
+
+
+@pytest.mark.parametrize(("model", "settings"), chats())
+def test_a_conversation_arrives_in_every_format(server: Server, model: str, settings: dict[str, Any]) -> None:
+    """Texts in parts, calls of tools and their results arrive, or the call is refused: none is left out in silence."""
+    function = {"name": "said_4", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}
+    call = {"id": "call_1", "type": "function", "function": {"name": "said_4", "arguments": '{"x": "said_5"}'}}
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": "said_0"}]},
+        {"role": "user", "content": [{"type": "text", "text": "said_1"}, {"type": "text", "text": "said_2"}]},
+        {"role": "assistant", "content": "said_3", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "said_6"},
+    ]
+    tools = [{"type": "function", "function": function}]
+    server.answer(refusal(400))
+    client = Client(api_key=KEY, base_url=server.url, max_retries=0)
+    try:
+        client.completion(model, messages, tools=tools, **settings)
+    except (UnsupportedParamsError, InvalidArgumentError):
+        # A format without tools.
+        assert server.requests == []
+        return
+    except BadRequestError:
+        pass
+    body = server.last.json
+    # The names of the tools are in their list, too.
+    body.pop("tools", None)
+    assert [number for number in range(7) if f"said_{number}" not in json.dumps(body)] == []
 
 
 class TestKeys:
