@@ -6,10 +6,8 @@ Converse says whether the request is one. Credentials here are made up.
 
 import base64
 import hmac
-import http.server
 import json
 import struct
-import threading
 import urllib.parse
 import zlib
 
@@ -22,6 +20,7 @@ import botocore.validate
 import pytest
 
 import ritellm
+from ritellm.testing import MockServer
 
 ACCESS_KEY, SECRET_KEY, TOKEN = "AKIAMADEUP", "made/up+secret", "made-up-token=="
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -91,48 +90,32 @@ def validate_request(model, body):
     assert not report.has_errors(), report.generate_report()
 
 
-class Stub(http.server.ThreadingHTTPServer):
-    """Answers with what a test put into `answer`, and keeps what it was sent in `sent`."""
+class Stub:
+    """Answers with what a test says, in turn."""
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server_port}"
-        self.sent = []
-        self.answers = []
+    def __init__(self, server):
+        self.server, self.address = server, server.url
 
     def will_answer(self, body, status=200, **headers):
         kind = "application/vnd.amazon.eventstream" if isinstance(body, bytes) else "application/json"
-        self.answers.append(
-            (
-                status,
-                {"content-type": kind, "x-amzn-requestid": "request-1", **headers},
-                body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode(),
-            )
-        )
+        content = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":"))
+        fields = {"content-type": kind, "x-amzn-requestid": "request-1", **headers}
+        self.server.reply(body=content, status=status, headers=fields, times=1)
 
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["content-length"]))
-        request = {"path": self.path, "headers": dict(self.headers), "body": json.loads(body)}
-        if "AWS4" in self.headers["authorization"]:
-            try:
-                request["region"] = verify_signature(self.headers, self.server.address + self.path, body)
-            except AssertionError as error:
-                request["refused"] = repr(error)
-        self.server.sent.append(request)
-        status, headers, answer = self.server.answers.pop(0)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_):
-        pass
+    @property
+    def sent(self):
+        """What came, with the region that a signature is for, or what is wrong with it."""
+        found = []
+        for request in self.server.requests:
+            path = request.url.removeprefix(self.address)
+            sent = {"path": path, "headers": request.headers, "body": request.json}
+            if "AWS4" in request.headers["authorization"]:
+                try:
+                    sent["region"] = verify_signature(request.headers, request.url, request.body)
+                except AssertionError as error:
+                    sent["refused"] = repr(error)
+            found.append(sent)
+        return found
 
 
 @pytest.fixture
@@ -148,11 +131,8 @@ def stub(monkeypatch):
         "AWS_DEFAULT_REGION",
     ):
         monkeypatch.delenv(name, raising=False)
-    server = Stub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with MockServer(intercept=False) as server:
+        yield Stub(server)
 
 
 def call(stub, messages, model=MODEL, **arguments):
