@@ -550,6 +550,12 @@ class TestMatching:
         with cassette(file, match_on=["method", "path", "body"]):
             assert said(client.completion("openai/a", MESSAGES, temperature=0.5, user="u1")) == "a"
 
+    def test_another_query_is_named(self, mock: MockServer, file: Path) -> None:
+        call = {"temperature": 0.5, "user": "u1", "extra_query": {"api-version": "2"}}
+        wrong = r"differs in query \(it has 1 elements, not 0\)"
+        with cassette(file), pytest.raises(ritellm.UnexpectedCallError, match=wrong):
+            client_of(mock).completion("openai/a", MESSAGES, **call)
+
 
 def test_a_failure_is_not_repeated_nor_fallen_back_from(
     mock: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

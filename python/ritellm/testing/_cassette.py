@@ -506,7 +506,7 @@ def _difference(recorded: Any, asked: Any, path: str = "") -> str:
                 return _difference(recorded[name], asked[name], f"{path}{name}.")
     if isinstance(recorded, list) and isinstance(asked, list):
         if len(recorded) != len(asked):
-            return f"{path[:-1]} has {len(asked)} elements, not {len(recorded)}"
+            return f"{path[:-1] or 'it'} has {len(asked)} elements, not {len(recorded)}"
         for place, (one, other) in enumerate(zip(recorded, asked, strict=True)):
             if one != other:
                 return _difference(one, other, f"{path}{place}.")
