@@ -194,6 +194,37 @@ class TestWholeAnswers:
             assert not client.responses("openai/gpt-4o", **{"input": "Hi", **call}).meta.cached
         assert len(at_openai.requests) == 2
 
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"instructions": "Be brief"},
+            {"reasoning": {"effort": "low"}},
+            {"text": {"verbosity": "low"}},
+            {"max_output_tokens": 5},
+            {"top_logprobs": 2},
+            {"include": ["reasoning.encrypted_content"]},
+        ],
+    )
+    def test_parameters_of_responses(self, client: Client, at_openai: Server, more: Any) -> None:
+        """BerriAI/litellm#25673: not in the key."""
+        at_openai.answer(Answer(body=[dumped({"id": "r", "object": "response", "status": "completed", "output": []})]))
+        client.responses("openai/gpt-4o", "Hi")
+        assert [client.responses("openai/gpt-4o", "Hi", **more).meta.cached for _ in range(2)] == [False, True]
+
+    def test_a_stream_of_tool_calls(self, client: Client, at_openai: Server) -> None:
+        """BerriAI/litellm#2203, langchain-ai/langchain#13119."""
+
+        def part(**call: Any) -> Any:
+            return chunk_of({"tool_calls": [{"index": 0, **call}]})
+
+        called = part(id="c1", type="function", function={"name": "f", "arguments": '{"a":'})
+        chunks = [called, part(function={"arguments": "1}"}), chunk_of(finish_reason="tool_calls")]
+        at_openai.answer(stream_of(*events(chunks)))
+        streams = [client.completion(MODEL, MESSAGES, stream=True) for _ in range(2)]
+        assert list(streams[0]) == list(streams[1]) and streams[1].meta.cached
+        for stream in streams:
+            assert stream.completion.choices[0].message.tool_calls[0].function.arguments == '{"a":1}'
+
     @pytest.mark.parametrize("status", ["completed", "incomplete", "failed", "in_progress"])
     def test_responses(self, client: Client, at_openai: Server, status: str) -> None:
         at_openai.answer(Answer(body=[dumped({"id": "resp_2", "object": "response", "status": status, "output": []})]))

@@ -395,6 +395,29 @@ class TestWhatOthersReported:
         with cassette(tmp_path / "a.json", mode="none"):
             client.completion("openai/m", MESSAGES)
 
+    def test_an_empty_body_that_is_compressed(self, tmp_path: Path) -> None:
+        """kevin1024/vcrpy#661."""
+        pytest.importorskip("yaml")
+        text = VCRPY.replace("string: BODY", "string: ''").replace("code: 200", "code: 503", 1)
+        (tmp_path / "a.yaml").write_text(text)
+        with cassette(tmp_path / "a.yaml"), pytest.raises(ritellm.InternalServerError):
+            ritellm.Client(api_key="k", max_retries=0).completion("openai/gpt-4o", MESSAGES)
+
+    def test_keys_are_not_in_a_file_that_is_written_again_nor_in_messages(
+        self, mock: MockServer, tmp_path: Path
+    ) -> None:
+        """kevin1024/vcrpy#961, vcr/vcr#487."""
+        client, file = client_of(mock), tmp_path / "a.json"
+        for text in ("a", "b"):
+            with cassette(file, mode="new_episodes", redact=["Ada"]):
+                messages = [{"role": "user", "content": f"{text} of Ada"}]
+                client.completion("openai/m", messages, extra_query={"app_token": KEY})
+            assert KEY not in file.read_text() and "Ada" not in file.read_text()
+        messages = [{"role": "user", "content": "c of Ada"}]
+        with cassette(file, redact=["Ada"]), pytest.raises(ritellm.UnexpectedCallError) as raised:
+            client.completion("openai/m", messages, extra_query={"app_token": KEY})
+        assert KEY not in str(raised.value) and "Ada" not in str(raised.value)
+
     def test_a_secret_in_a_prompt_is_taken_out_of_both_sides(self, mock: MockServer, tmp_path: Path) -> None:
         """So what is played is compared to what is asked: php-vcr's issue 503."""
         client = client_of(mock)

@@ -30,6 +30,7 @@ from server import (
     plain,
     refusal,
     stream_of,
+    streamed,
 )
 
 import ritellm
@@ -44,6 +45,7 @@ from ritellm import (
     Meta,
     Router,
 )
+from ritellm.testing import MockServer
 
 PRICES = {"openai/*": {"input": 1e6, "output": 1e6}}
 """A US dollar a token."""
@@ -309,6 +311,40 @@ class TestBudgets:
         assert not isinstance(raised.value, ritellm.APIStatusError)
         client.completion(MODEL, MESSAGES, max_tokens=100)
         assert budget.spent() == 10
+
+    def test_what_counts(self, at_openai: Server, key: str) -> None:
+        """A stream that was left, and responses: AgentBudget/agentbudget#15, BerriAI/litellm#38176."""
+        budget = Budget(1e6, key=key)
+        client = Client(catalog=PRICES, budget=budget)
+        at_openai.answer(stream_of(*streamed("Hel", "lo").pieces()[:3], Gate()))
+        with client.completion(MODEL, MESSAGES, stream=True, max_tokens=50) as stream:
+            next(stream)
+        left = budget.spent()
+        assert left > 50
+        usage = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
+        done = {"id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": [], "usage": usage}
+        at_openai.answer(Answer(body=dumped(done)))
+        client.responses("openai/m", "Hi", max_output_tokens=10)
+        assert budget.spent() == left + 18
+
+    def test_streams_of_claude_on_vertex(self, key: str) -> None:
+        """BerriAI/litellm#37923: priced as nothing."""
+        with MockServer(intercept=False) as mock:
+            mock.reply("Hi there", usage={"prompt_tokens": 9, "completion_tokens": 4})
+            budget = Budget(1e6, key=key)
+            prices = {"vertex_ai/*": {"input": 1e6, "output": 1e6}}
+            client = Client(base_url=mock.url, api_key="k", catalog=prices, budget=budget)
+            where = {"vertex_project": "p", "vertex_location": "l"}
+            list(client.completion("vertex_ai/claude-sonnet-4-5", MESSAGES, stream=True, max_tokens=9, **where))
+            assert budget.spent() == 13
+
+    def test_what_is_set_aside_is_of_the_prompts_tier(self, at_openai: Server, key: str) -> None:
+        """BerriAI/litellm#40002."""
+        prices = {"input": 1.0, "output": 1.0, "tiers": [{"above": 1000, "input": 2.0, "output": 2.0}]}
+        client = Client(catalog={"openai/m": prices}, budget=Budget(0.0055, key=key))
+        with pytest.raises(BudgetExceededError):
+            client.completion("openai/m", [{"role": "user", "content": "word " * 4000}], max_tokens=10)
+        assert not at_openai.requests
 
     def test_clients_with_the_same_key_share_it(self, at_openai: Server, key: str) -> None:
         at_openai.answer(used(3, 2))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import logging
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ from server import (
 )
 
 import ritellm.otel
-from ritellm import CallRecord, Client, IncompleteStreamError, RateLimitError, Timeout
+from ritellm import CallRecord, Client, IncompleteStreamError, RateLimitError, Timeout, _hooks
 
 Records = list[CallRecord]
 
@@ -286,3 +288,108 @@ class TestTelemetry:
         assert span.parent.span_id == spans["request"].context.span_id
         assert span.attributes["ritellm.outcome"] == "left" and span.status.status_code is trace.StatusCode.UNSET
         assert [line for line in caplog.records if line.levelno >= logging.WARNING] == []
+
+    @pytest.mark.parametrize("way", ["break", "return", "close", "dropped", "unread"])
+    @pytest.mark.parametrize("awaited", [False, True])
+    def test_every_way_to_leave_a_stream_ends_its_span(self, at_openai: Server, way: str, awaited: bool) -> None:
+        """Arize-ai/openinference#3790: never exported."""
+        at_openai.answer(stream_of(*streamed("Hel", "lo").pieces()[:2], Gate()))
+        telemetry, client = Telemetry(), Client()
+
+        def leave() -> None:
+            stream = client.completion(MODEL, MESSAGES, stream=True)
+            if way == "close":
+                next(stream)
+                stream.close()
+            elif way == "dropped":
+                next(stream)
+            elif way != "unread":
+                with stream:
+                    for _ in stream:
+                        if way == "raise":
+                            raise KeyError("of the loop")
+                        if way == "return":
+                            return
+                        break
+
+        async def aleave() -> None:
+            stream = await client.acompletion(MODEL, MESSAGES, stream=True)
+            if way == "close":
+                await anext(stream)
+                await stream.aclose()
+            elif way == "dropped":
+                await anext(stream)
+            elif way != "unread":
+                async with stream:
+                    async for _ in stream:
+                        if way == "raise":
+                            raise KeyError("of the loop")
+                        if way == "return":
+                            return
+                        break
+
+        with pytest.raises(KeyError, match="of the loop") if way == "raise" else contextlib.nullcontext():
+            asyncio.run(aleave()) if awaited else leave()
+        gc.collect()
+        assert _hooks.flush(20)
+        assert telemetry.spans()["chat gpt-4o-mini"].attributes["ritellm.outcome"] == "left"
+
+    def test_a_stream_of_gemini(self, at_openai: Server) -> None:
+        """No record, no reasons, no cached tokens, thoughts for nothing, sums of counts that are cumulative:
+        BerriAI/litellm#24097, #18520, #4496, langfuse/langfuse#8625, open-telemetry/opentelemetry-python-contrib#3416."""
+
+        def chunk(text: str, count: int, **more: Any) -> bytes:
+            candidate = {"content": {"role": "model", "parts": [{"text": text}]}, "index": 0, **more}
+            usage = {"promptTokenCount": 522, "cachedContentTokenCount": 500, "candidatesTokenCount": count}
+            usage |= {"thoughtsTokenCount": 505, "totalTokenCount": 1027 + count}
+            told = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "gemini-2.5-pro-1"}
+            return f"data: {json.dumps(told)}\n\n".encode()
+
+        at_openai.answer(stream_of(chunk("a", 1), chunk("b", 3), chunk("c", 4, finishReason="STOP")))
+        telemetry = Telemetry()
+        client = Client(base_url=f"{at_openai.url}/v1beta", api_key="k")
+        list(client.completion("gemini/gemini-2.5-pro", MESSAGES, stream=True))
+        attributes = telemetry.spans()["chat gemini-2.5-pro"].attributes
+        assert attributes["gen_ai.response.finish_reasons"] == ("stop",)
+        assert attributes["gen_ai.response.model"] == "gemini-2.5-pro-1"
+        assert attributes["gen_ai.usage.input_tokens"] == 522 and attributes["gen_ai.usage.output_tokens"] == 509
+        assert attributes["gen_ai.usage.cache_read.input_tokens"] == 500
+        assert attributes["gen_ai.usage.reasoning.output_tokens"] == 505
+
+    @pytest.mark.parametrize("broken", [False, True])
+    def test_status(self, at_openai: Server, broken: bool) -> None:
+        """A review of open-telemetry/opentelemetry-python-contrib#2759: never OK, and an error where a stream breaks."""
+        pieces = streamed("Hel", "lo").pieces()
+        at_openai.answer(stream_of(*([*pieces[:2], Close()] if broken else pieces)))
+        telemetry = Telemetry()
+        stream = Client(max_retries=0).completion(MODEL, MESSAGES, stream=True)
+        with pytest.raises(IncompleteStreamError) if broken else contextlib.nullcontext():
+            list(stream)
+        span = telemetry.spans()["chat gpt-4o-mini"]
+        assert span.status.status_code is (trace.StatusCode.ERROR if broken else trace.StatusCode.UNSET)
+        assert span.attributes.get("error.type") == ("IncompleteStreamError" if broken else None)
+
+    def test_cached_tokens_of_a_stream_cost_less(self, at_openai: Server) -> None:
+        """langfuse/langfuse#13811, mlflow/mlflow#24869; and told to hooks of both kinds: BerriAI/litellm#34875."""
+        usage: dict[str, Any] = {"prompt_tokens": 1000, "completion_tokens": 50, "total_tokens": 1050}
+        usage |= {
+            "prompt_tokens_details": {"cached_tokens": 900},
+            "completion_tokens_details": {"reasoning_tokens": 30},
+        }
+        chunks = [chunk_of({"content": "Hi"}), chunk_of(finish_reason="stop"), chunk_of(usage=usage) | {"choices": []}]
+        at_openai.answer(stream_of(*events(chunks)))
+        records: Records = []
+        prices = {MODEL: {"input": 2.0, "cached": 0.5, "output": 8.0}}
+
+        async def hook(record: CallRecord) -> None:
+            records.append(record)
+
+        client = Client(on_call=[records.append, hook], catalog=prices)
+        list(client.completion(MODEL, MESSAGES, stream=True))
+        client.close()
+        assert len(records) == 2
+        for record in records:
+            counted = record.usage
+            assert counted is not None
+            assert (counted.input, counted.cached_read, counted.output, counted.reasoning) == (100, 900, 20, 30)
+            assert record.cost == pytest.approx((100 * 2 + 900 * 0.5 + 50 * 8) / 1e6)
