@@ -267,7 +267,7 @@ fn files_that_were_put_together() {
     let zeros = [gzip(b"{\"n\":1}\n"), vec![0; 3], gzip(b"{\"n\":2}\n"), vec![0; 512]].concat();
     assert_eq!(texts(folder.file("b.jsonl.gz", zeros)), ["{\"n\":1}", "{\"n\":2}"]);
     let garbage = [gzip(b"{\"n\":1}\n"), b"\0\0garbage".to_vec()].concat();
-    assert!(read(&folder.file("c.jsonl.gz", garbage)).unwrap_err().message.contains("invalid gzip header"));
+    assert!(read(&folder.file("c.jsonl.gz", garbage)).is_err());
     // A comma within a name separates nothing.
     assert_eq!(texts(folder.file("a.tsv", "name, first\tn\na, b\t1")), ["{\"name, first\":\"a, b\",\"n\":\"1\"}"]);
     assert_eq!(texts(folder.file("b.csv", "\"a, \"\"b\"\"\";n\n1;2")), ["{\"a, \\\"b\\\"\":\"1\",\"n\":\"2\"}"]);
