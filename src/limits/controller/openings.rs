@@ -49,6 +49,8 @@ pub(super) struct Opening {
     pub(super) since: f64,
     /// Length of a window.
     pub(super) period: f64,
+    /// Time before it in which it may have been.
+    pub(super) unseen: f64,
     /// True if it is the first one, so that the length is a guess.
     pub(super) first: bool,
 }
@@ -127,7 +129,7 @@ impl Openings {
         }
         (self.from_before, self.at_before) = (self.from, self.at);
         (self.from, self.at) = (from, at);
-        Opening { at, since, period: self.period, first }
+        Opening { at, since, period: self.period, unseen: slack.0 - JITTER, first }
     }
 
     /// Takes back that a window has opened, if it has been used up again at once: something small still fitted. Returns whether

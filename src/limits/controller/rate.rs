@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::openings::{LONGEST, LONGEST_UNUSUAL, Opening};
 use super::replay::Range;
-use super::window::Window;
+use super::window::{HELD, Window};
 
 /// Rate of a fresh search, in requests a second; it doubles with each second of full use until something is refused.
 const START: f64 = 10.0;
@@ -28,6 +28,9 @@ const SHORT: f64 = 3.0;
 
 /// Number of requests in a window below which their mean is looked at.
 const FEW: f64 = 20.0;
+
+/// Part of a window below which what was taken in it shows that the opening before was none.
+const FALSE: f64 = 0.1;
 
 /// Time that may be saved up while less is used than the rate allows, in seconds. Pauses after a refusal are shorter.
 const SAVED: f64 = 0.25;
@@ -372,9 +375,19 @@ impl Rate {
     ///
     /// All that was taken since the window before opened is of this one, if no other one was between them.
     pub(super) fn opened(&mut self, opening: Opening) {
-        let Opening { at, since, period, first } = opening;
+        let Opening { at, since, period, unseen, first } = opening;
         (self.windowed, self.period) = (1.0, period);
-        let (taken, lately) = (self.taken - self.opened_taken, self.window.sum(at, period));
+        // Hardly anything was taken since what seemed to be an opening: it was none, unless it is so again.
+        let is_false = !first
+            && self.opened_before < self.opened_taken
+            && self.taken - self.opened_taken < FALSE * self.ceiling * period;
+        let base = if is_false { self.opened_before } else { self.opened_taken };
+        let (taken, mut lately) = (self.taken - base, self.window.sum(at, period));
+        if first && period >= LONGEST {
+            // When it has opened is not known, nor is when the window before did: most may have been taken early in that.
+            let all = self.window.sum(at, (period + unseen).min(HELD));
+            lately = if lately < 0.5 * all { all } else { lately };
+        }
         let mean = taken / since.max(0.5);
         let found = if self.is_sliding() && since < LONGEST_UNUSUAL {
             mean
@@ -387,7 +400,7 @@ impl Rate {
             let unseen = first && period >= LONGEST && lately >= FEW * self.size();
             (lately / period).max(if unseen { 0.0 } else { 0.7 * mean })
         };
-        self.opened_before = self.opened_taken;
+        self.opened_before = if is_false { self.taken } else { base };
         self.opened_taken = self.taken;
         self.set(at, found.max(1.0 / 60.0));
         self.mark(at);

@@ -29,6 +29,8 @@ pub(crate) enum RetryAfter {
     Exact,
     /// The same, rounded to whole seconds.
     Coarse,
+    /// The same, rounded up to whole seconds.
+    RoundedUp,
     /// None.
     Missing,
 }
@@ -52,6 +54,8 @@ pub(super) struct Scenario {
     /// Mean latency of an answer, and the deviation of its logarithm.
     pub(super) latency: f64,
     pub(super) sigma: f64,
+    /// Part of the messages that are up to 0.3 s late, as on a loaded machine.
+    pub(super) late: f64,
     /// Limit a minute, in requests or, if `tokens` is set, in thousands of tokens.
     pub(super) limit: f64,
     /// True if the limit counts tokens; a call has a thousand on average.
@@ -75,6 +79,7 @@ impl Default for Scenario {
             retry_after: RetryAfter::Missing,
             latency: 2.0,
             sigma: 0.5,
+            late: 0.0,
             limit: 1200.0,
             tokens: false,
             processes: 1,
@@ -107,6 +112,7 @@ impl RetryAfter {
         match self {
             RetryAfter::Exact => Some(Duration::from_secs_f64(seconds)),
             RetryAfter::Coarse => Some(Duration::from_secs_f64(seconds.round())),
+            RetryAfter::RoundedUp => Some(Duration::from_secs_f64(seconds.ceil())),
             RetryAfter::Missing => None,
         }
     }
@@ -396,7 +402,9 @@ impl Simulation {
 
     /// Time that a message takes from client to server, or back.
     fn network(&mut self) -> f64 {
-        0.005 + 0.02 * self.random.f64()
+        let late = self.scenario.late;
+        let late = if late > 0.0 && self.random.f64() < late { 0.3 * self.random.f64() } else { 0.0 };
+        0.005 + 0.02 * self.random.f64() + late
     }
 
     fn admit(&mut self, process: usize) {

@@ -185,6 +185,35 @@ fn windows_of_an_unusual_length_are_used() {
     }
 }
 
+/// What used up the first window was sent at once, a minute before the first request that is taken: it counts all the same.
+/// And a refusal that comes late makes a closed window look open: the next one is not taken for one in which hardly anything
+/// is allowed. Either left such a quota at a fiftieth of its limit, or less, for minutes.
+#[test]
+fn a_minute_that_was_used_up_at_once_is_no_low_limit() {
+    let scenario = Scenario { rule: Rule::Window(60.0), latency: 0.6, sigma: 0.2, end: 240.0, ..Default::default() };
+    for (late, seeds) in [(0.0, [17, 55, 126]), (0.05, [16, 80, 126])] {
+        for seed in seeds {
+            let run = run(&Scenario { late, seed, changes: vec![], ..scenario.clone() });
+            let figures = run.between(60.0, 240.0);
+            assert!(figures.used >= 0.6 && figures.refused_share() <= 0.03, "late {late}, seed {seed}: {figures:?}");
+        }
+    }
+}
+
+/// As providers say it: up to a second of each window is waited for that it is open already.
+#[test]
+fn a_retry_after_that_is_rounded_up_costs_little_of_a_window() {
+    let retry_after = RetryAfter::RoundedUp;
+    for late in [0.0, 0.05] {
+        let rule = Rule::Window(6.0);
+        let runs = runs(&Scenario { rule, retry_after, latency: 0.6, sigma: 0.2, late, ..Default::default() }, 8);
+        for phase in PHASES {
+            let (refused, used) = mean(&runs, phase);
+            assert!(refused <= 0.01 && used >= 0.92, "late {late}, {phase:?}: {refused:.4} refused, {used:.3} used");
+        }
+    }
+}
+
 #[test]
 fn four_processes_are_as_one() {
     for (name, rule) in RULES {

@@ -8,6 +8,9 @@ const BINS: usize = 64;
 /// Length of a bin in seconds. All bins together hold a minute and the bin that is being filled.
 const LENGTH: f64 = 1.0;
 
+/// Time in seconds of which the amount is known.
+pub(super) const HELD: f64 = (BINS as f64 - 2.0) * LENGTH;
+
 /// Amounts of the last minute in bins of a second, by the time of admission.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
@@ -62,7 +65,7 @@ impl Window {
         sum.max(0.0)
     }
 
-    /// Returns the amount of the last `seconds`, of which there are at most 62. Of the oldest bin it takes a part.
+    /// Returns the amount of the last `seconds`, of which there are at most [`HELD`]. Of the oldest bin it takes a part.
     pub(super) fn sum(&self, now: f64, seconds: f64) -> f64 {
         let from = ((now - seconds) / LENGTH).max(0.0);
         let first = from as u64;
