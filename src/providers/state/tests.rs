@@ -19,6 +19,7 @@ fn a_plain_request_is_bound_to_nothing() {
         r#"{"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"t","name":"f","input":{"file_id":"mine"}}]}]}"#,
         r#"{"messages":[{"parts":[{"functionCall":{"name":"f","args":{"file_id":"mine"}}},{"functionResponse":{"response":{"file_id":"mine"}}}]}]}"#,
         r#"{"messages":[{"content":[{"toolUse":{"input":{"file_id":"mine"}}}]}]}"#,
+        r#"{"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"t","signature":"s"},{"type":"redacted_thinking","data":"d"}]},{"parts":[{"text":"a","thoughtSignature":"s"}]}],"prompt_cache_key":"k"}"#,
         r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:,"}},{"type":"file","file":{"file_data":"data:,"}}]}]}"#,
     ] {
         assert_eq!(bound(Operation::Chat, params), Binding::default(), "{params}");
@@ -52,6 +53,10 @@ fn responses_name_every_kind_of_state() {
             r#"{"input":[{"type":"item_reference","id":"msg_1"},{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
             &["msg_1", "rs_1"],
         ),
+        (
+            r#"{"input":[{"type":"image_generation_call","id":"ig_1"},{"type":"image_generation_call","id":"ig_2","result":"iVBORw=="}]}"#,
+            &["ig_1"],
+        ),
         (r#"{"input":[{"type":"mcp_approval_response","approval_request_id":"mcpr_1","approve":true}]}"#, &["mcpr_1"]),
         (
             r#"{"input":[{"type":"function_call_output","output":[{"type":"input_file","file_id":"file-1"}]}]}"#,
@@ -75,6 +80,8 @@ fn encrypted_reasoning_is_sealed() {
     let sealed =
         r#"{"store":false,"input":[{"type":"reasoning","id":"rs_1","encrypted_content":"gAAA","summary":[]}]}"#;
     assert_eq!(bound(Operation::Responses, sealed), Binding { sealed: vec!["rs_1".into()], ..Binding::default() });
+    let compacted = r#"{"store":false,"input":[{"type":"compaction","id":"cmp_1","encrypted_content":"gAAA"}]}"#;
+    assert_eq!(bound(Operation::Responses, compacted), Binding { sealed: vec!["cmp_1".into()], ..Binding::default() });
     let open = r#"{"store":false,"input":[{"type":"reasoning","id":"rs_1","encrypted_content":null,"summary":[]}]}"#;
     assert_eq!(ids(Operation::Responses, open), ["rs_1"]);
 }
@@ -90,6 +97,11 @@ fn other_wires_name_their_own() {
         (
             r#"{"messages":[],"container":{"id":"container_1","skills":[{"type":"custom","skill_id":"skill_1"}]}}"#,
             &["container_1", "skill_1"],
+        ),
+        (r#"{"messages":[],"container":{"skills":[{"type":"anthropic","skill_id":"pptx","version":"latest"}]}}"#, &[]),
+        (
+            r#"{"messages":[],"tools":[{"fileSearch":{"fileSearchStoreNames":["fileSearchStores/1"]}}]}"#,
+            &["fileSearchStores/1"],
         ),
         (r#"{"messages":[],"cachedContent":"cachedContents/1"}"#, &["cachedContents/1"]),
         (

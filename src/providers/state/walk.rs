@@ -11,9 +11,11 @@ const IDS: &[&str] = &[
     "cached_content",
     "container_id",
     "error_file_id",
+    "fileSearchStoreNames",
     "fileUri",
     "file_id",
     "file_ids",
+    "file_search_store_names",
     "file_uri",
     "guardrailIdentifier",
     "input_file_id",
@@ -54,9 +56,11 @@ const FOREIGN: &[&str] = &[
 const MENTIONS: &[&str] = &[
     "\"approval_request_id",
     "\"audio\"",
+    "\"compaction\"",
     "\"container",
     "\"file",
     "\"guardrailIdentifier",
+    "\"image_generation_call\"",
     "\"input_file_id",
     "\"item_reference",
     "\"output_file_id",
@@ -114,16 +118,21 @@ impl Found {
         match value {
             Value::Array(items) => items.iter().for_each(|item| self.walk(item)),
             Value::Object(members) => {
-                match members.get("type").and_then(Value::as_str) {
+                let kind = members.get("type").and_then(Value::as_str);
+                let text = |name: &str| members.get(name).and_then(Value::as_str);
+                match kind {
                     Some("item_reference") => self.push(members.get("id")),
-                    // Without its content, a reasoning item stands for one that is stored.
-                    Some("reasoning") => match members.get("encrypted_content").and_then(Value::as_str) {
-                        Some(_) => self.sealed.extend(members.get("id").and_then(Value::as_str).map(str::to_owned)),
+                    // Without its content, an item stands for one that is stored.
+                    Some("image_generation_call") if text("result").is_none() => self.push(members.get("id")),
+                    Some("reasoning" | "compaction") => match text("encrypted_content") {
+                        Some(_) => self.sealed.extend(text("id").map(str::to_owned)),
                         None => self.push(members.get("id")),
                     },
                     _ => {}
                 }
-                members.iter().for_each(|(name, value)| self.member(name, value));
+                // Anthropic's own skills are those of every account.
+                let is_own = |name: &str| name != "skill_id" || kind != Some("anthropic");
+                members.iter().filter(|(name, _)| is_own(name)).for_each(|(name, value)| self.member(name, value));
             }
             _ => {}
         }
