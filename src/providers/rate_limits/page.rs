@@ -81,7 +81,7 @@ fn page() -> String {
     let silent = tables.iter().filter(|(_, limits)| limits.windows.is_empty()).flat_map(|(names, _)| names);
     let silent: Vec<&str> = silent.copied().collect();
     writeln!(page, "\nThese have no such fields: {}. `gemini` and `vertex` tell in the body of a 429 which quotas are exceeded (`google.rpc.QuotaFailure`), and `openrouter` repeats its fields there (`error.metadata.headers`).", silent.join(", ")).unwrap();
-    page += "\nAny of them may ask for a pause, the first of these that is there: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after` (seconds, or a date), `x-rate-limit-reset-tokens`, `x-rate-limit-reset-requests`, `x-ratelimit-timeremaining`, in the message of a refusal “try again in 7m12s”, “retry after 10 seconds”, “retry in 20.04s”, “please wait 55 seconds” or “regain access on 2026-08-01”, and `google.rpc.RetryInfo` in the body.\n";
+    page += "\nAny of them may ask for a pause, the first of these that is there: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after` (seconds, or a date), `x-rate-limit-reset-tokens`, `x-rate-limit-reset-requests`, `x-ratelimit-timeremaining`, in the message of a refusal “try again in 7m12s”, “retry after 10 seconds”, “retry in 20.04s”, “please wait 55 seconds”, “reset after 2m 13s” or “regain access on 2026-08-01”, and `google.rpc.RetryInfo` in the body.\n";
     page += "\n## How tokens count\n\nWhere `max_tokens` counts at admission, it is settled with the usage when the answer is there.\n\n";
     page += "| provider | `max_tokens` counts at admission | output tokens count | input read from a cache counts |\n|---|---|---|---|\n";
     for (names, limits) in tables.iter().filter(|(_, limits)| !limits.sources.is_empty()) {

@@ -11,8 +11,8 @@ use crate::types::retry_after::{answered_at, date, retry_after};
 const FIELDS: [&str; 3] = ["x-rate-limit-reset-tokens", "x-rate-limit-reset-requests", "x-ratelimit-timeremaining"];
 
 /// Words before a pause in a message: OpenAI's and Groq's `Please try again in 7m12s`, Azure's `Please retry after 10 seconds`,
-/// Gemini's `Please retry in 20.04s`, GitHub's `Please wait 55 seconds`.
-const WORDS: [&str; 4] = ["try again in ", "retry after ", "retry in ", "please wait "];
+/// Gemini's `Please retry in 20.04s`, GitHub's `Please wait 55 seconds`, Gemini Code Assist's and gateways' `reset after 2m 13s`.
+const WORDS: [&str; 5] = ["try again in ", "retry after ", "retry in ", "please wait ", "reset after "];
 
 /// Words before the date at which an account that has spent its own limit is served again (Anthropic:
 /// `You will regain access on 2026-08-01 at 00:00 UTC`).

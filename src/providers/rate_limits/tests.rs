@@ -306,6 +306,8 @@ fn a_pause_stands_in_a_field_or_in_the_message() {
         ("Quota exceeded for metric, limit: 20\nPlease retry in 20.04466179s.", 20.044_661_79),
         ("Rate limit of 15 per 60s exceeded for UserByMinute. Please wait 25 seconds before retrying.", 25.0),
         ("Please try again in 1 hour", 3600.0),
+        ("You have exhausted your capacity on this model. Your quota will reset after 4s.", 4.0),
+        ("[claude/claude-opus-5] [429]: {…} (reset after 2m 13s)", 133.0),
     ] {
         assert_eq!(asked("openai", 429, "", message), Some(seconds), "{message}");
         assert_eq!(asked("openai", 429, "retry-after: 3", message), Some(3.0));

@@ -100,11 +100,11 @@ const UNITS: &[(&str, f64)] = &[
     ("milliseconds", 1e-3),
 ];
 
-/// Parses the duration that a text begins with (`7m12s`, `20 seconds`), and returns it with the rest of the text. Each number
-/// has its unit.
+/// Parses the duration that a text begins with (`7m12s`, `2m 13s`, `20 seconds`), and returns it with the rest of the text.
+/// Each number has its unit.
 pub(super) fn duration(text: &str) -> Option<(Duration, &str)> {
     let (mut seconds, mut rest) = (None, text);
-    while let Some((number, after)) = number(rest) {
+    while let Some((number, after)) = number(rest.trim_start()) {
         let word = after.trim_start();
         // A unit ends before a digit or a mark: `m` is no part of `ms`, and `mo` is none.
         let is_end = |after: &&str| !after.starts_with(char::is_alphabetic);
