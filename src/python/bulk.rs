@@ -164,7 +164,8 @@ impl BulkJob {
         if schedule.max_cost.is_some() && client.get().bulk_settings(py)?.catalog.is_none() {
             return Err(argument(
                 py,
-                "max_cost needs prices: client=Client(catalog=\"genai-prices\") has them (see docs/catalog.md)",
+                "max_cost needs prices: a client with catalog=\"genai-prices\" has them (docs/catalog.md); on the command \
+                 line, -c or RITELLM_CONFIG names its file",
             ));
         }
         let folder = PathBuf::from(text(options, "out")?.unwrap_or_default());

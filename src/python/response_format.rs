@@ -75,7 +75,7 @@ impl ResponseFormat {
     fn violations<'py>(&self, py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyList>> {
         let found: Vec<String> = stack::with_room(|| match serde_json::from_str(json) {
             Ok(value) => self.validator.violations(&value).iter().map(ToString::to_string).collect(),
-            Err(error) => vec![format!("is not valid JSON: {error}")],
+            Err(error) => vec![format!("it is not valid JSON: {error}")],
         });
         let list = values::list(py)?;
         found.iter().try_for_each(|violation| list.append(values::string(py, violation)?))?;

@@ -100,7 +100,7 @@ impl Check {
     /// Checks an answer.
     pub(in crate::bulk) async fn check(&self, operation: Operation, body: &[u8]) -> Verdict {
         let Ok(body) = serde_json::from_slice::<Value>(body) else {
-            return Verdict::Unfit { text: String::new(), reasons: vec!["is not valid JSON".into()] };
+            return Verdict::Unfit { text: String::new(), reasons: vec!["it is not valid JSON".into()] };
         };
         let said = match operation {
             Operation::Responses => of_response(&body),
@@ -109,7 +109,7 @@ impl Check {
         let reasons = match self.schema.json_in(&said.text) {
             _ if said.text.is_empty() && said.has_calls => return Verdict::Fits,
             None if said.text.is_empty() => vec!["there is no text in it".to_owned()],
-            None => vec!["is not valid JSON".to_owned()],
+            None => vec!["it is not valid JSON".to_owned()],
             Some(json) => self.reasons(json).await,
         };
         if reasons.is_empty() {
@@ -134,7 +134,7 @@ impl Check {
     async fn reasons(&self, json: &str) -> Vec<String> {
         let reasons: Vec<String> = match serde_json::from_str(json) {
             Ok(value) => self.validator.violations(&value).iter().map(ToString::to_string).collect(),
-            Err(error) => vec![format!("is not valid JSON: {error}")],
+            Err(error) => vec![format!("it is not valid JSON: {error}")],
         };
         match &self.reader {
             Some(reader) if reasons.is_empty() => reader.read(json.to_owned()).await,
