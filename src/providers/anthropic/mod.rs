@@ -64,16 +64,6 @@ static ROW: Row = Row {
     api_versions: true,
     settings: &[Setting::secret("auth_token", &["ANTHROPIC_AUTH_TOKEN"])],
     usage_unasked: true,
-    spelled: &[
-        ("max_completion_tokens", "max_tokens"),
-        ("parallel_tool_calls", "tool_choice.disable_parallel_tool_use"),
-        ("reasoning_effort", "thinking and output_config.effort"),
-        ("response_format", "output_config.format"),
-        ("safety_identifier", "metadata.user_id"),
-        ("stop", "stop_sequences"),
-        ("user", "metadata.user_id"),
-        ("web_search_options", "tools: web_search_20250305"),
-    ],
     unsupported: &[
         "audio",
         "frequency_penalty",

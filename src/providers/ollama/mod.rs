@@ -50,18 +50,6 @@ static ROW: Row = Row {
     key_variables: &["OLLAMA_API_KEY"],
     base_url_variables: &["OLLAMA_BASE_URL", "OLLAMA_API_BASE", "OLLAMA_HOST"],
     key: Key::Optional,
-    spelled: &[
-        ("frequency_penalty", "options.frequency_penalty"),
-        ("max_completion_tokens", "options.num_predict"),
-        ("max_tokens", "options.num_predict"),
-        ("presence_penalty", "options.presence_penalty"),
-        ("reasoning_effort", "think"),
-        ("response_format", "format"),
-        ("seed", "options.seed"),
-        ("stop", "options.stop"),
-        ("temperature", "options.temperature"),
-        ("top_p", "options.top_p"),
-    ],
     unsupported: &[
         "audio",
         "function_call",
