@@ -81,12 +81,46 @@ async def test_7260_a_function_is_told_the_cost_of_an_async_stream(
 ) -> None:
     server.reply("Hello")
     costs: list[Any] = []
-    monkeypatch.setattr(litellm, "success_callback", [lambda kwargs, *rest: costs.append(kwargs["response_cost"])])
+
+    async def tell(kwargs: Any, *_: Any) -> None:
+        costs.append(kwargs["response_cost"])
+
+    monkeypatch.setattr(litellm, "success_callback", [tell])
     given = {"input_cost_per_token": 1.0, "output_cost_per_token": 2.0, **at(server)}
     stream = await litellm.acompletion("openai/my-model", HI, stream=True, **given)
     async for _ in stream:
         pass
+    await asyncio.sleep(0)
     assert len(costs) == 1 and costs[0] > 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_which_functions_are_told(server: MockServer, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    """A program that lists a function for sync calls and a coroutine for async ones counts each call once, as with LiteLLM."""
+    told: list[str] = []
+
+    async def coroutine(*_: Any) -> None:
+        told.append("coroutine")
+
+    for outcome in ("success", "failure"):
+        both = [lambda *_, outcome=outcome: told.append(outcome), coroutine]
+        monkeypatch.setattr(litellm, f"{outcome}_callback", both)
+    server.reply("Hello")
+    for chunk in [litellm.completion("openai/gpt-4o", HI, stream=stream, **at(server))]:
+        list(chunk) if stream else None
+    await asyncio.sleep(0)
+    assert told == ["success"]
+    answer = await litellm.acompletion("openai/gpt-4o", HI, stream=stream, **at(server))
+    if stream:
+        [chunk async for chunk in answer]
+    await asyncio.sleep(0)
+    assert told == ["success", "coroutine"]
+    told.clear()
+    server.fail(401)
+    with pytest.raises(litellm.AuthenticationError):
+        await litellm.acompletion("openai/gpt-4o", HI, stream=stream, **at(server))
+    await asyncio.sleep(0)
+    assert sorted(told) == ["coroutine", "failure"]
 
 
 def test_34953_a_stream_of_anthropics_messages_is_told(server: MockServer, seen: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -435,7 +436,10 @@ async def test_callbacks_are_told_of_the_deployment_that_answered(
         assert standard["model_id"] == params["model_info"]["id"]
         told.append((kwargs["model"], kwargs["custom_llm_provider"], standard["model_group"], standard["model_id"]))
 
-    monkeypatch.setattr(litellm, "success_callback", [tell])
+    async def atell(*given: Any) -> None:
+        tell(*given)
+
+    monkeypatch.setattr(litellm, "success_callback", [tell, atell])
     monkeypatch.setattr(litellm, "failure_callback", [tell])
     fast = deployment(server, "fast", "openai/gpt-4o-mini", "one")
     smart = deployment(server, "smart", "groq/llama", "two")
@@ -446,6 +450,7 @@ async def test_callbacks_are_told_of_the_deployment_that_answered(
     answer = await router.acompletion("fast", HI, stream=stream, metadata=given)
     if stream:
         [chunk async for chunk in answer]
+    await asyncio.sleep(0)
     assert told == [("llama", "groq", "smart", "two")] * 2 and given == {"job": 7}
     server.on(model="llama").fail(401)
     with pytest.raises(litellm.AuthenticationError):

@@ -237,7 +237,8 @@ class Observation:
             elif _is_async(callback):
                 if self.is_async:
                     _run_later(callback, *given.values())
-            elif callable(callback):
+            elif callable(callback) and not (self.is_async and what == "success"):
+                # LiteLLM's function for async successes is a coroutine; failures go to both.
                 _run(callback, *given.values())
 
     def _standard(self, status: str, response: Any, cost: Any, end: datetime) -> dict[str, Any]:
