@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import gc
+import json
 import os
 import pickle
 import random
@@ -582,6 +583,37 @@ class TestOneCallForMany:
         cost = sum(record.cost for record in records)
         assert cost == (paid[0].cost if leavers == "abc" else 7)
         assert [stream.meta.cost for stream in streams.values() if stream.meta.cost] == [7] * bool(streams)
+        assert len(at_openai.requests) == 1
+
+    @pytest.mark.parametrize("fails", ["one", "all", "upstream"])
+    async def test_a_stream_that_fails_is_paid_once(self, at_openai: Server, fails: str) -> None:
+        """One that cannot decode it, all, or the stream itself."""
+        usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+        gate = Gate()
+        deep = json.loads("[" * 20 + "]" * 20)
+        begin = events([chunk_of({"content": "Hi"})], done=False)
+        end = events([chunk_of(finish_reason="stop") | {"deep": deep}, chunk_of(usage=usage) | {"choices": []}])
+        at_openai.answer(stream_of(*begin, gate, *([Close()] if fails == "upstream" else end)))
+        cache, records = Cache.memory(), list[Any]()
+        first = Client(
+            cache=cache, max_nesting=10 if fails != "upstream" else 100, max_retries=0, on_call=records.append
+        )
+        others = first if fails == "all" else Client(cache=cache, max_retries=0, on_call=records.append)
+
+        async def read(client: Client) -> None:
+            async for _ in await client.acompletion(MODEL, MESSAGES, stream=True):
+                pass
+
+        tasks = [asyncio.create_task(read(client)) for client in (first, others, others)]
+        await asyncio.to_thread(at_openai.wait_for_requests, 1)
+        await asyncio.to_thread(eventually, lambda: cache.stats()["joined"] == 2)
+        gate.open()
+        errors = [type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)]
+        none = type(None)
+        right = {"one": [APIResponseValidationError, none, none], "all": [APIResponseValidationError] * 3}
+        assert errors == right.get(fails, [IncompleteStreamError] * 3)
+        assert [record.cached for record in records].count(False) == 1
+        assert sum(bool(record.usage.input) for record in records) == 1
         assert len(at_openai.requests) == 1
 
     def test_threads(self, client: Client, at_openai: Server) -> None:

@@ -132,6 +132,20 @@ class TestBegin:
             call(client=client)
         assert len(at_openai.requests) == 0
 
+    def test_ctrl_c_ends_what_has_begun(self, call: Call, client: Client, at_openai: Server) -> None:
+        def stops(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        ended: list[Any] = []
+        for begin in (lambda *_: ("one", None), stops, lambda *_: ("three", None)):
+            client._hooks.add(lambda *given: ended.append(given), False, begin)
+        client.on_call(lambda record: ended.append((record, "not reached")))
+        with pytest.raises(KeyboardInterrupt) as raised:
+            call(client=client)
+        ((record, token),) = ended
+        assert (token, record.outcome, record.error) == ("one", "failed", raised.value)
+        assert (record.provider, record.attempts, len(at_openai.requests)) == ("openai", [], 0)
+
     def test_fields_are_sent_beside_those_of_functions(self, call: Call, at_openai: Server) -> None:
         at_openai.answer(plain())
         client = Client(request_headers=lambda request: {"x-own": "1"})
@@ -411,6 +425,57 @@ class TestThreads:
         assert names == ["ritellm-hooks"] * 3 and client.stats()["hooks"]["failed"] == 3
         assert _hooks._thread is not None and _hooks._thread.is_alive()
         assert [line.levelno for line in caplog.records] == [logging.WARNING]
+
+    async def test_records_behind_one_that_ends_the_program_are_delivered(
+        self, at_openai: Server, run_program: RunProgram
+    ) -> None:
+        gate = Gate()
+        at_openai.answer(Answer(before=[gate]))
+        source = """
+            import asyncio, threading
+            import ritellm
+            def hook(record):
+                print(record.model, threading.current_thread().name, flush=True)
+                if threading.current_thread() is threading.main_thread():
+                    raise SystemExit(3)
+            client = ritellm.Client(on_call=hook)
+            async def main():
+                calls = [client.acompletion(f"openai/{name}", [{"role": "user", "content": "Hi"}]) for name in "abc"]
+                await asyncio.gather(*calls)
+            asyncio.run(main())
+        """
+        running = asyncio.create_task(asyncio.to_thread(run_program, source))
+        await asyncio.to_thread(at_openai.wait_for_requests, 3)
+        gate.open()
+        ended = await running
+        assert ended.code == 3
+        lines = ended.output.splitlines()
+        assert sorted(line.split()[0] for line in lines) == ["openai/a", "openai/b", "openai/c"]
+
+    def test_answers_that_wait_take_bounded_memory(self, at_openai: Server, client: Client) -> None:
+        at_openai.answer(streamed("x" * (5 << 20)))
+        entered, freed = threading.Event(), threading.Event()
+        records: Records = []
+
+        def hook(record: CallRecord) -> None:
+            entered.set()
+            freed.wait(60)
+            records.append(record)
+
+        client.on_call(hook)
+        try:
+            for _ in range(12):
+                stream = client.completion(MODEL, MESSAGES, stream=True)
+                chunks = iter(stream)
+                next(chunks), next(chunks)
+                # It is dropped, so its record waits for the other thread.
+                del stream, chunks
+                entered.wait(60)
+            # The first is being delivered, and seven of 5 MB are above 32 MiB.
+            assert client.stats()["hooks"]["dropped"] == 4
+        finally:
+            freed.set()
+        assert _hooks.flush(20) and len(records) == 8
 
     def test_a_thread_that_cannot_start_is_started_later(
         self, at_openai: Server, client: Client, monkeypatch: pytest.MonkeyPatch

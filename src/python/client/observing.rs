@@ -18,6 +18,7 @@ use crate::python::errors::exception;
 use crate::python::hooks::delivery::{self, Place};
 use crate::python::hooks::list;
 use crate::python::hooks::observed::{Asked, CallContext, Observed};
+use crate::python::hooks::outcome::Ended;
 use crate::python::hooks::rows::JobHooks;
 use crate::types::operation::Operation;
 
@@ -28,6 +29,7 @@ impl Client {
         py: Python<'_>,
         operation: Operation,
         model: Option<Py<PyString>>,
+        is_batch: bool,
     ) -> PyResult<Option<JobHooks>> {
         let state = self.state();
         let hooks = state.hooks.get().with_global(py)?;
@@ -43,6 +45,7 @@ impl Client {
             tags: state.defaults.tags.clone(),
             catalog: state.settings.catalog.clone(),
             context: CallContext::new(py, log::context(py)?)?,
+            is_batch,
         }))
     }
 
@@ -88,13 +91,23 @@ impl Client {
             tags: state.defaults.tags.clone(),
             catalog: state.settings.catalog.clone(),
             context: CallContext::new(py, context)?,
+            is_batch: false,
             begun: Instant::now(),
             started: SystemTime::now(),
         };
         let counts = state.hooks.get().counts.clone();
         let mut observed = Box::new(Observed { asked, hooks, tokens: Vec::new(), counts, attempts: attempt_log });
         let call = &mut prepared.call;
-        for field in observed.begin(py, |fields| readers::headers("headers", fields))? {
+        let fields = match observed.begin(py, |fields| readers::headers("headers", fields)) {
+            Ok(fields) => fields,
+            Err(error) => {
+                // What has begun ends.
+                let ended = Ended::Failed { error: error.clone_ref(py).into_value(py), record: None };
+                delivery::push(py, observed, ended, Place::Thread);
+                return Err(error);
+            }
+        };
+        for field in fields {
             // A field that the caller set stays.
             if call.request.extra_headers.iter().any(|(known, _)| *known == field.0) {
                 continue;

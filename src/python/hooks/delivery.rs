@@ -32,6 +32,8 @@ pub(crate) struct Pending {
     hooks: Snapshot,
     tokens: Vec<Option<Py<PyAny>>>,
     counts: Arc<Counts>,
+    /// Number of bytes of what was asked and answered.
+    size: usize,
     /// Process that it belongs to.
     forks: u64,
 }
@@ -133,8 +135,15 @@ fn interrupt(py: Python<'_>) {
 ///
 /// `KeyboardInterrupt` and `SystemExit` of a hook; all other exceptions are logged.
 pub(crate) fn run(py: Python<'_>) -> PyResult<()> {
-    while let Some(pending) = PENDING.with_borrow_mut(VecDeque::pop_front) {
-        pending.deliver(py)?;
+    let next = || PENDING.with_borrow_mut(VecDeque::pop_front);
+    while let Some(pending) = next() {
+        if let Err(error) = pending.deliver(py) {
+            // This thread may deliver nothing any more. The end of the program waits for the other one.
+            while let Some(rest) = next() {
+                background::push(py, Box::new(rest));
+            }
+            return Err(error);
+        }
     }
     Ok(())
 }
@@ -158,8 +167,9 @@ impl Pending {
         row: Option<(u64, Option<Box<str>>)>,
     ) -> PyResult<Self> {
         let Observed { asked, hooks, tokens, counts, attempts } = observed;
+        let size = asked.params.len() + ended.body().map_or(0, |body| body.len());
         let call = Py::new(py, Call::new(asked, ended, attempts.failed(), row))?;
-        Ok(Self { call, hooks, tokens, counts, forks: fork_count() })
+        Ok(Self { call, hooks, tokens, counts, size, forks: fork_count() })
     }
 
     /// Calls the hooks.
@@ -234,6 +244,10 @@ impl Item for Pending {
 
     fn drop_record(&self) {
         self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn size(&self) -> usize {
+        self.size
     }
 }
 

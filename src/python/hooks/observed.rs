@@ -91,6 +91,8 @@ pub(crate) struct Asked {
     pub catalog: Option<Arc<Catalog>>,
     /// Context of the call.
     pub context: Py<CallContext>,
+    /// True for a row of a provider's batch, which has no times and no attempts of its own.
+    pub is_batch: bool,
     pub begun: Instant,
     pub started: SystemTime,
 }
@@ -102,7 +104,8 @@ impl Observed {
     ///
     /// # Errors
     ///
-    /// `MemoryError`, and a function's `KeyboardInterrupt` and `SystemExit`.
+    /// `MemoryError`, and a function's `KeyboardInterrupt` and `SystemExit`. What is left are the hooks that the call has begun
+    /// for: only these get its record.
     pub fn begin(&mut self, py: Python<'_>, read: fn(&Bound<'_, PyAny>) -> PyResult<Fields>) -> PyResult<Fields> {
         let mut fields = Fields::new();
         let begins: SmallVec<[_; 2]> = self.hooks.iter().map(|hook| hook.get().begin(py)).collect();
@@ -122,7 +125,11 @@ impl Observed {
                 };
                 match begun() {
                     Ok(more) => fields.extend(more),
-                    Err(error) if ends_program(py, &error) => return Err(error),
+                    Err(error) if ends_program(py, &error) => {
+                        self.tokens.extend(token.map(Some));
+                        self.hooks.truncate(self.tokens.len());
+                        return Err(error);
+                    }
                     Err(error) => hook.get().report(py, &self.counts, &error),
                 }
             }

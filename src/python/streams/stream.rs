@@ -411,7 +411,8 @@ impl Stream {
     #[cold]
     fn observe(&self, py: Python<'_>, observed: Box<Observed>, error: StreamError, is_left: bool, place: Place) {
         let mut meta = self.latest_meta().unwrap_or_else(|| self.meta.clone());
-        if is_left
+        // Also of one that failed for this reader alone, by a chunk that it cannot decode or by its timeout.
+        if (is_left || error.is_some())
             && self.fork_epoch == fork_epoch()
             && let Some(departure) = &self.departure
         {
