@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from batch_provider import BatchProvider, completion, text_of
 from server import Answer, Reset, Server
 
 import ritellm
-from ritellm import Client, JobPaused, _batch_run, _batch_state
+from ritellm import BadRequestError, Client, JobPaused, _batch_run, _batch_state, _hooks
 from ritellm.__main__ import main as command
 
 KEY = "key-of-a-test"
@@ -53,11 +55,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_batch_state, "GRACE", 0.05)
 
 
-def options(server: Server, wire: str) -> dict[str, Any]:
-    """The arguments of a job at a wire of the server."""
+def options(server: Server, wire: str, **settings: Any) -> dict[str, Any]:
+    """The arguments of a job at a wire of the server, and settings of its client."""
     base_urls = {"openai": f"{server.url}/v1", "gemini": f"{server.url}/v1beta"}
     extra = {"max_tokens": 50} if wire == "anthropic" else {}
-    client = Client(api_key=KEY, base_url=base_urls.get(wire, server.url))
+    client = Client(api_key=KEY, base_url=base_urls.get(wire, server.url), **settings)
     return {"model": MODELS[wire], "prompt": "{text}", "mode": "batch", "client": client, **extra}
 
 
@@ -69,8 +71,84 @@ def texts(job: ritellm.Job) -> dict[str, str]:
     return {row["text"]: answer.choices[0].message.content for row, answer in job.results(ordered=True)}
 
 
+class TestHooks:
+    """Records of rows: those of each provider are in `TestEveryProvider`."""
+
+    def test_a_row_that_is_not_sent(self, server: Server, provider: BatchProvider, tmp_path: Path) -> None:
+        records: list[Any] = []
+        given = options(server, "openai")
+        given["client"].on_call(records.append)
+        rows = [{"text": "a"}, {"other": "b"}]
+        job = ritellm.bulk(rows, out=tmp_path / "out", **given).run()
+        assert _hooks.flush(20)
+        assert (len(job.failures()), [len(batch.rows) for batch in provider.batches.values()]) == (1, [1])
+        of_rows = sorted((record for record in records if record.row is not None), key=lambda record: record.row)
+        answered, failed = of_rows
+        assert (answered.outcome, failed.outcome, failed.row) == ("success", "failed", 1)
+        assert type(failed.error) is type(job.failures()[0].error) and failed.started > 1e9
+
+    def test_rows_wait_for_hooks(self, server: Server, tmp_path: Path) -> None:
+        """The results of a batch come all at once: more than may wait for hooks."""
+        seen: list[int] = []
+        freed = threading.Event()
+
+        def hook(record: Any) -> None:
+            if record.row is not None:
+                if not seen:
+                    threading.Timer(1.5, freed.set).start()
+                    freed.wait(60)
+                seen.append(record.row)
+
+        given = options(server, "openai")
+        given["client"].on_call(hook)
+        ritellm.bulk(table(12_000), out=tmp_path / "out", **given).run()
+        assert _hooks.flush(60)
+        assert given["client"].stats()["hooks"]["dropped"] == 0
+        assert sorted(seen) == list(range(12_000))
+
+
 @pytest.mark.parametrize("wire", WIRES)
 class TestEveryProvider:
+    def test_hooks_get_a_record_of_each_row(
+        self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path
+    ) -> None:
+        refused = {"anthropic": (400, "invalid_request_error"), "gemini": (3, "INVALID_ARGUMENT")}
+        fates: dict[str, Any] = {"row 1": refused.get(wire, (400, "invalid_value")), "row 2": "missing"}
+        provider.fate = lambda number, text, body: fates.get(text, "answer") if number == 0 else "answer"
+        seen: list[Any] = []
+        given = options(server, wire, tags={"team": "a"}, catalog={MODELS[wire]: {"input": 1.0, "output": 2.0}})
+        client = given["client"]
+        name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="-")
+        client.on_call(lambda record: seen.append((name.get(), threading.current_thread().name, record)), content=True)
+        name.set("of the job")
+        begun = time.time()
+        job = ritellm.bulk(table(4), out=tmp_path / "out", **given).run()
+        assert _hooks.flush(20)
+        # Uploads and looks are calls as well.
+        of_rows = [one for one in seen if one[2].row is not None]
+        assert {(own, thread) for own, thread, _ in of_rows} == {("of the job", "ritellm-hooks")}
+        records = sorted((record for *_, record in of_rows), key=lambda record: record.row)
+        assert [(record.row, record.outcome, record.retries) for record in records] == [
+            (0, "success", 0),
+            (1, "failed", 0),
+            (2, "success", 1),
+            (3, "success", 0),
+        ]
+        answered, failed = records[0], records[1]
+        provider_model = MODELS[wire].partition("/")[2]
+        assert {(one.operation, one.model, one.provider, one.provider_model) for one in records} == {
+            ("chat", MODELS[wire], wire, provider_model)
+        }
+        assert (answered.status_code, answered.finish_reasons, answered.tags) == (200, ["stop"], {"team": "a"})
+        assert answered.response_model and answered.input == [{"role": "user", "content": "row 0"}]
+        assert answered.output.choices[0].message.content == "ROW 0" and answered.host == f"127.0.0.1:{server.port}"
+        assert (answered.usage.input, answered.usage.output, answered.cost) == (10, 2, pytest.approx(7e-6))
+        assert type(failed.error) is BadRequestError and (failed.usage, failed.cost) == (None, None)
+        assert sum(record.cost or 0 for record in records) == pytest.approx(job.status()["cost"])
+        # The provider makes these calls: nobody knows how long each took.
+        for record in records:
+            assert (record.total, record.waited, record.attempts) == (0, 0, []) and record.started >= int(begun)
+
     def test_a_job_is_cut_and_its_answers_come_back(
         self, wire: str, server: Server, provider: BatchProvider, tmp_path: Path
     ) -> None:

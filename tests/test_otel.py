@@ -11,6 +11,7 @@ from typing import Any
 
 import opentelemetry.util.genai
 import pytest
+from batch_provider import BatchProvider
 from conftest import Call
 from opentelemetry import context, trace
 from opentelemetry.sdk._logs import LoggerProvider
@@ -43,7 +44,7 @@ from server import (
 )
 
 import ritellm.otel
-from ritellm import BadRequestError, Client, InvalidArgumentError, Router, _core
+from ritellm import BadRequestError, Client, InvalidArgumentError, Router, _core, _hooks
 
 
 class Telemetry:
@@ -309,3 +310,17 @@ def test_rows_of_other_operations(at_openai: Server, telemetry: Telemetry) -> No
     (span,) = telemetry.spans()
     assert span.name == "embeddings e" and span.attributes["gen_ai.embeddings.dimension.count"] == 8
     assert span.attributes["gen_ai.usage.input_tokens"] == 4
+
+
+def test_rows_of_batches_have_no_duration(at_openai: Server, telemetry: Telemetry, tmp_path: Path) -> None:
+    at_openai.script = BatchProvider().script
+    with telemetry.tracer.start_as_current_span("request") as request:
+        ritellm.bulk([{"t": "a"}], model=MODEL, prompt="{t}", mode="batch", out=tmp_path / "job").run()
+    assert _hooks.flush(20)
+    (span,) = [span for span in telemetry.spans() if span.name.startswith("chat")]
+    assert span.parent.span_id == request.get_span_context().span_id
+    assert span.start_time == span.end_time and span.attributes["ritellm.row"] == 0
+    assert span.attributes["gen_ai.usage.input_tokens"] == 10
+    metrics = telemetry.metrics()
+    names = {point.attributes["gen_ai.operation.name"] for point in metrics["gen_ai.client.operation.duration"]}
+    assert "chat" not in names and len(metrics["gen_ai.client.token.usage"]) == 2

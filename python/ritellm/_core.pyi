@@ -936,7 +936,7 @@ class CallRecord:
 
     @property
     def total(self) -> float:
-        """Seconds from the call to its end."""
+        """Seconds from the call to its end; 0 for a row of a provider's batch."""
 
     @property
     def waited(self) -> float:

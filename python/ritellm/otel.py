@@ -250,7 +250,9 @@ class _Observer:
     def measure(self, record: _core.CallRecord, known: dict[str, Any], inside: context.Context) -> None:
         """Records the metrics of a call."""
         known = {**known, **({"gen_ai.response.model": record.response_model} if record.response_model else {})}
-        self.duration.record(record.total, known, inside)
+        if record.row is None or record.total:
+            # A row of a provider's batch has no time of its own.
+            self.duration.record(record.total, known, inside)
         known.pop("error.type", None)
         if record.first_chunk is not None:
             self.first_chunk.record(record.first_chunk, known, inside)

@@ -56,7 +56,7 @@ pub struct Run {
     pub is_eager: bool,
 }
 
-/// Learns of the outcomes of rows. It is called on the job's thread and must not wait.
+/// Learns of the outcomes of rows. It is called on the job's thread and must not wait, but for rows of a provider's batch.
 pub trait RowObserver: Send + Sync {
     /// A row has ended: its outcome, and its call if there was one.
     fn ended(&self, outcome: &Outcome, call: Option<&Call>);

@@ -1,6 +1,7 @@
 //! Jobs: the native half of the package's ``Job``.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -457,11 +458,13 @@ impl Inner {
     }
 
     /// Returns the observer by which the hooks of the job's client get the records of its rows, if there are hooks.
-    fn observer(&self, py: Python<'_>) -> PyResult<Option<Arc<dyn RowObserver>>> {
+    pub(super) fn observer(&self, py: Python<'_>) -> PyResult<Option<Arc<dyn RowObserver>>> {
         let model = self.model.as_deref().map(|model| values::string(py, model)).transpose()?.map(Bound::unbind);
-        let Some(hooks) = self.client.get().job_hooks(py, self.operation, model)? else { return Ok(None) };
+        let hooks = self.client.get().job_hooks(py, self.operation, model, self.is_batch)?;
+        let Some(hooks) = hooks else { return Ok(None) };
         background::ensure_thread(py)?;
-        Ok(Some(Arc::new(JobObserver { job: Arc::new(hooks), queue: Queue::of_process(py) })))
+        let (job, queue) = (Arc::new(hooks), Queue::of_process(py));
+        Ok(Some(Arc::new(JobObserver { job, queue, stands_still: AtomicBool::new(false) })))
     }
 
     fn calls(&self, py: Python<'_>) -> PyResult<Calls> {

@@ -17,7 +17,7 @@ use super::values;
 use crate::bulk::batch::{BatchResults, Batches, Landed, Limits, Missing, Options, Part};
 use crate::bulk::job::Rows;
 use crate::bulk::journal::{Journal, Manifest};
-use crate::bulk::run::{Input, State, Stop};
+use crate::bulk::run::{Input, RowObserver, State, Stop};
 use crate::error::Result as CoreResult;
 use crate::providers::{Lookup, is_unread, queue_refusal, refusal_class};
 use crate::types::http::{Headers, HttpResponse};
@@ -29,6 +29,8 @@ pub(super) struct BulkBatches {
     job: Arc<Inner>,
     retry_failed: bool,
     stop: Arc<Stop>,
+    /// Until the files of batches are open.
+    observer: Mutex<Option<Arc<dyn RowObserver>>>,
     state: Mutex<RunState>,
 }
 
@@ -61,8 +63,9 @@ impl BulkBatches {
     #[new]
     fn new(py: Python<'_>, job: &BulkJob, retry_failed: bool) -> PyResult<Self> {
         let job = job.inner(py)?;
+        let observer = Mutex::new(job.observer(py)?);
         let rows = job.begin(py, retry_failed)?;
-        Ok(Self { job, retry_failed, stop: Arc::default(), state: Mutex::new(RunState::New(rows)) })
+        Ok(Self { job, retry_failed, stop: Arc::default(), observer, state: Mutex::new(RunState::New(rows)) })
     }
 
     /// Takes the lock of the job's folder, and looks through the rows.
@@ -104,7 +107,8 @@ impl BulkBatches {
             let mut outdated = Vec::new();
             if let RunState::Locked(journal, manifest, input) = std::mem::replace(&mut *state, RunState::Closed) {
                 let status = job.status.clone();
-                let batches = Batches::new(journal, manifest, *input, catalog, status, options, tag, &known, next)?;
+                let mut batches = Batches::new(journal, manifest, *input, catalog, status, options, tag, &known, next)?;
+                batches.observer = self.take_observer();
                 outdated.clone_from(&batches.outdated);
                 *state = RunState::Open(Box::new(batches));
             }
@@ -226,6 +230,7 @@ impl BulkBatches {
     /// Ends the run: closes the journal and lets the job go. With ``is_used_up`` some rows were read and are in no batch: if
     /// they can be read only once, there is nothing that another run could go on with.
     fn close(&self, py: Python<'_>, is_used_up: bool) -> PyResult<()> {
+        drop(self.take_observer());
         let state = std::mem::replace(&mut *self.state(), RunState::Closed);
         let (journal, mut manifest, input) = match state {
             RunState::Open(batches) => batches.into_input(),
@@ -248,6 +253,10 @@ impl BulkBatches {
 impl BulkBatches {
     fn state(&self) -> MutexGuard<'_, RunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_observer(&self) -> Option<Arc<dyn RowObserver>> {
+        self.observer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Batches) -> CoreResult<T> + Send) -> PyResult<T> {

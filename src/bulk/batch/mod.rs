@@ -22,8 +22,9 @@ use super::identity::Key;
 use super::journal::{Journal, Manifest, of_io};
 use super::line::State;
 use super::outcome::Outcome;
-use super::run::{Input, ReadCounts, Status};
+use super::run::{Input, ReadCounts, RowObserver, Status};
 use crate::catalog::Catalog;
+use crate::client::Call;
 use crate::error::{Error, ErrorKind, Result};
 use crate::providers::RowAnswer;
 use part::Parts;
@@ -48,6 +49,8 @@ pub struct Batches {
     pub outdated: Vec<u32>,
     /// Keys of the rows so far, if rows that ask for the same are one call.
     seen: Option<HashSet<Key>>,
+    /// Told the outcome of each row.
+    pub observer: Option<Arc<dyn RowObserver>>,
     is_exhausted: bool,
 }
 
@@ -145,8 +148,21 @@ impl Batches {
             }
         }
         let seen = options.dedupe.then(HashSet::new);
-        let is_exhausted = false;
-        Ok(Self { journal, manifest, input, parts, catalog, status, options, elsewhere, outdated, seen, is_exhausted })
+        let (observer, is_exhausted) = (None, false);
+        Ok(Self {
+            journal,
+            manifest,
+            input,
+            parts,
+            catalog,
+            status,
+            options,
+            elsewhere,
+            outdated,
+            seen,
+            observer,
+            is_exhausted,
+        })
     }
 
     /// Returns the input, for another run.
@@ -199,19 +215,33 @@ impl Batches {
 
     /// Puts a row into a batch, or its failure into the journal. Returns a batch that has become full.
     fn put(&mut self, row: Result<BatchRow, Outcome>) -> Result<Option<Part>> {
-        let failed = match row {
+        let (failed, asked) = match row {
             Ok(row) => match self.parts.add(&row, &mut self.input.calls)? {
                 Ok(full) => return Ok(full),
                 Err(error) => {
+                    let asked = self.observed(&row);
                     let BatchRow { number, key, call, .. } = row;
-                    Outcome::failed(number, key, call.id, Duration::ZERO, *error)
+                    (Outcome::failed(number, key, call.id, Duration::ZERO, *error), asked)
                 }
             },
-            Err(outcome) => outcome,
+            Err(outcome) => (outcome, None),
         };
-        self.journal.append(failed)?;
+        self.append(failed, asked)?;
         self.status.update(|status| status.failed += 1);
         Ok(None)
+    }
+
+    /// Returns the call of a row, if somebody wants to know.
+    fn observed(&mut self, row: &BatchRow) -> Option<Call> {
+        self.observer.as_ref()?;
+        self.input.calls.make(row.call.clone()).ok().map(|work| work.call)
+    }
+
+    fn append(&self, outcome: Outcome, asked: Option<Call>) -> Result<()> {
+        if let Some(observer) = &self.observer {
+            observer.ended(&outcome, asked.as_ref());
+        }
+        self.journal.append(outcome).map(drop)
     }
 
     /// Takes the results of a batch. When it returns, all outcomes have landed, and the rows that go again are in the files of
@@ -287,6 +317,7 @@ impl Batches {
             landed.done += 1;
             return Ok(());
         }
+        let asked = self.observed(&row);
         match settler.settle(row, answer, &mut self.input.calls) {
             Settled::Again(row) => self.again(*row, landed),
             Settled::Ended(outcome) => {
@@ -294,7 +325,7 @@ impl Batches {
                     None => landed.done += 1,
                     Some(_) => landed.failed += 1,
                 }
-                self.journal.append(*outcome).map(drop)
+                self.append(*outcome, asked)
             }
         }
     }

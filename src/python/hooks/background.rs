@@ -20,6 +20,8 @@ const MAX_WAITING: usize = 10_000;
 const MAX_BYTES: usize = 32 << 20;
 /// Maximum number of records that are delivered without a look at others who want the GIL.
 const BATCH: usize = 256;
+/// Maximum time without a delivery for which room is waited for.
+const ROOM: Duration = Duration::from_secs(5);
 
 /// Something that waits for its delivery.
 pub(crate) trait Item: Send {
@@ -30,16 +32,14 @@ pub(crate) trait Item: Send {
     fn drop_record(&self);
 
     /// Returns the number of bytes that it holds.
-    fn size(&self) -> usize {
-        0
-    }
+    fn size(&self) -> usize;
 }
 
 /// Records that wait for their delivery.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// Notified when something has come, and when all was delivered.
+    /// Notified when something has come, when there is room again, and when all was delivered.
     changed: Condvar,
 }
 
@@ -49,6 +49,12 @@ struct State {
     bytes: usize,
     /// Number of records that are being delivered.
     in_work: usize,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.items.len() >= MAX_WAITING || self.bytes >= MAX_BYTES
+    }
 }
 
 /// The queue of this process, with its number of forks. Only attached threads look for it, so that no fork finds it locked.
@@ -72,7 +78,7 @@ impl Queue {
     /// Adds an item, or counts it as dropped if the queue is full. Needs no GIL.
     pub fn put(&self, item: Box<dyn Item>) {
         let mut state = self.lock();
-        if state.items.len() >= MAX_WAITING || state.bytes >= MAX_BYTES {
+        if state.is_full() {
             drop(state);
             return item.drop_record();
         }
@@ -85,16 +91,34 @@ impl Queue {
         }
     }
 
+    /// Waits until there is room, as long as records are delivered. Returns false if none is.
+    pub fn has_room(&self) -> bool {
+        let mut state = self.lock();
+        while state.is_full() {
+            let waiting = state.items.len();
+            let (next, waited) = self.changed.wait_timeout(state, ROOM).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if waited.timed_out() && state.items.len() >= waiting {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Takes the items of a batch. Waits for the first one, for `limit` at most.
     fn take(&self, limit: Duration) -> Vec<Box<dyn Item>> {
         let mut state = self.lock();
         if state.items.is_empty() {
             state = self.changed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = state.items.len().min(BATCH);
+        let (count, was_full) = (state.items.len().min(BATCH), state.is_full());
         let batch: Vec<_> = state.items.drain(..count).collect();
         state.bytes -= batch.iter().map(|item| item.size()).sum::<usize>();
         state.in_work += count;
+        drop(state);
+        if was_full {
+            self.changed.notify_all();
+        }
         batch
     }
 

@@ -98,7 +98,7 @@ impl Ended {
                 Facts { record: asked.aborted(failed.to_vec(), total), ..Facts::of_asked(asked, "aborted") }
             }
             Self::Stream(stream) => stream.facts(py, asked, params),
-            Self::Row(outcome, _) => Facts::of_row(outcome),
+            Self::Row(outcome, _) => Facts::of_row(outcome, asked.is_batch),
         };
         if let Some(body) = self.body() {
             facts.told = Told::of(asked.operation, body);
@@ -214,10 +214,11 @@ impl Facts {
         }
     }
 
-    fn of_row(outcome: &RowOutcome) -> Self {
+    fn of_row(outcome: &RowOutcome, is_batch: bool) -> Self {
+        let latency = if is_batch { Duration::ZERO } else { outcome.latency };
         let record = CallRecord {
             attempts: outcome.calls.clone(),
-            total: outcome.latency,
+            total: latency,
             waited: outcome.waited,
             usage: outcome.usage,
             cost: outcome.cost,
@@ -228,9 +229,10 @@ impl Facts {
         let meta = answer::Meta {
             provider: outcome.provider.clone(),
             model: outcome.model.clone(),
-            status: response.map_or(0, |response| response.status),
+            // Without a status there is no attempt.
+            status: response.filter(|_| !is_batch).map_or(0, |response| response.status),
             retries: record.retries,
-            latency: outcome.latency,
+            latency,
             deployment: outcome.deployment.clone(),
             cached: outcome.cached,
             record: Some(Box::new(record)),

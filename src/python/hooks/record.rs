@@ -69,7 +69,8 @@ impl Call {
         failed: Vec<AttemptRecord>,
         row: Option<(u64, Option<Box<str>>)>,
     ) -> Self {
-        let total = asked.begun.elapsed();
+        // A row's is that of its outcome.
+        let total = if row.is_some() { Duration::ZERO } else { asked.begun.elapsed() };
         let content = GilCell::new(Arc::new(Content { params: std::mem::take(&mut asked.params), ended }));
         Self {
             asked,

@@ -1,8 +1,8 @@
 //! Records of the rows of a job.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Instant, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
@@ -34,6 +34,8 @@ pub(crate) struct JobHooks {
     pub catalog: Option<Arc<Catalog>>,
     /// Context in which the run was begun.
     pub context: Py<CallContext>,
+    /// True if the rows go through a provider's batches.
+    pub is_batch: bool,
 }
 
 /// The end of a row.
@@ -49,10 +51,16 @@ struct EndedRow {
 pub(crate) struct JobObserver {
     pub job: Arc<JobHooks>,
     pub queue: Arc<Queue>,
+    /// True once the hooks have stood still.
+    pub stands_still: AtomicBool,
 }
 
 impl RowObserver for JobObserver {
     fn ended(&self, outcome: &Outcome, call: Option<&Call>) {
+        // The results of a batch come all at once: they wait for the hooks.
+        if self.job.is_batch && !self.stands_still.load(Ordering::Relaxed) {
+            self.stands_still.store(!self.queue.has_room(), Ordering::Relaxed);
+        }
         self.queue.put(Box::new(EndedRow {
             job: self.job.clone(),
             outcome: Box::new(outcome.clone()),
@@ -92,8 +100,10 @@ impl EndedRow {
             tags: job.tags.clone(),
             catalog: job.catalog.clone(),
             context: job.context.clone_ref(py),
+            is_batch: job.is_batch,
             begun: now,
-            started: UNIX_EPOCH + outcome.started,
+            // Of a row that was not sent it is not known.
+            started: if outcome.started.is_zero() { SystemTime::now() } else { UNIX_EPOCH + outcome.started },
         };
         let hooks = job.hooks.iter().map(|hook| hook.clone_ref(py)).collect();
         let counts = job.counts.clone();
