@@ -185,11 +185,15 @@ class TestRecords:
 
         async def main() -> None:
             stream = await client.acompletion(MODEL, MESSAGES, stream=True)
-            if how in ("break", "raise"):
-                with pytest.raises(KeyError):
+            if how == "raise":
+                with pytest.raises(KeyError, match="of the loop"):
                     async for chunk in stream:
                         if chunk.choices[0].delta.content:
-                            raise KeyError
+                            raise KeyError("of the loop")
+            elif how == "break":
+                async for chunk in stream:
+                    if chunk.choices[0].delta.content:
+                        break
             else:
                 await anext(stream), await anext(stream)
                 leave(stream)
@@ -198,7 +202,13 @@ class TestRecords:
 
         def run() -> None:
             stream = client.completion(MODEL, MESSAGES, stream=True)
-            if how in ("break", "raise"):
+            if how == "raise":
+                # Its finaliser runs while the exception is raised, and Python code with it.
+                with pytest.raises(KeyError, match="of the loop"):
+                    for chunk in stream:
+                        if chunk.choices[0].delta.content:
+                            raise KeyError("of the loop")
+            elif how == "break":
                 for chunk in stream:
                     if chunk.choices[0].delta.content:
                         break

@@ -7,6 +7,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+use super::finalise;
 use super::next_chunk::NextChunk;
 use super::stream::Stream;
 use crate::python::gil_cell::GilCell;
@@ -32,7 +33,7 @@ impl Drop for ChunkIterator {
     /// Ends the stream, unless another loop goes on with it.
     fn drop(&mut self) {
         if self.stream.get().loops.fetch_sub(1, Ordering::Relaxed) == 1 {
-            Python::attach(|py| self.stream.get().leave(py));
+            finalise(|py| self.stream.get().leave(py));
         }
     }
 }

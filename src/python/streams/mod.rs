@@ -9,3 +9,17 @@ mod made;
 pub(crate) mod methods;
 pub(crate) mod next_chunk;
 pub(crate) mod stream;
+
+use pyo3::prelude::*;
+
+/// Runs what a finaliser has to do, which may be to call Python code. An exception that is being raised, as by the body of a loop
+/// whose iterator this is, is set aside meanwhile: Python code that ends well clears it, and CPython crashes where it is gone.
+fn finalise(work: impl FnOnce(Python<'_>)) {
+    Python::attach(|py| {
+        let raised = PyErr::take(py);
+        work(py);
+        if let Some(raised) = raised {
+            raised.restore(py);
+        }
+    });
+}

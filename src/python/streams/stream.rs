@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::channel::{ChunkChannel, MOST_KEPT};
+use super::finalise;
 use crate::client::{Chunk, ChunkSource, Departure};
 use crate::error::{Error, ErrorKind};
 use crate::python::call::handle::CallHandle;
@@ -473,6 +474,6 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        Python::attach(|py| self.stop(py, Place::Anywhere));
+        finalise(|py| self.stop(py, Place::Anywhere));
     }
 }
