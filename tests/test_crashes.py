@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import sys
 import threading
 from typing import Any
 
@@ -327,6 +328,11 @@ class TestSmallStacks:
     @pytest.mark.parametrize("nesting", ["256", "512"])
     @pytest.mark.parametrize("use", re.findall(r'"([a-z ]+)": lambda kind, depth', SMALL_STACKS))
     def test_nothing_overflows(self, server: Server, run_program: RunProgram, use: str, nesting: str) -> None:
+        if use == "dumped" and sys.version_info < (3, 11):
+            pytest.skip(
+                "functions of Python that call themselves use the stack of the thread, which this Python does not watch"
+            )
+
         def script(request: Request) -> Answer:
             asked = json.loads(request.body) if b'"kind"' in request.body else {"kind": "lists", "depth": 0}
             depth = asked["depth"]

@@ -236,7 +236,7 @@ class TestRecords:
         client.on_call(records.append)
         call = client.acompletion(MODEL, MESSAGES)
         if how == "timeout":
-            with pytest.raises(TimeoutError):
+            with pytest.raises(asyncio.TimeoutError):  # another class in Python 3.10
                 await asyncio.wait_for(call, 0.2)
         else:
             task = asyncio.ensure_future(call)

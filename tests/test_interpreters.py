@@ -39,6 +39,8 @@ run("isolated")
 
 
 def test_a_subinterpreter_is_refused_and_the_main_one_is_not(run_program: RunProgram, at_openai: Server) -> None:
+    if run_program(SUBINTERPRETER.replace("import ritellm", "import asyncio; raise ImportError")).code < 0:
+        pytest.skip("this Python crashes after another module, too: 3.12.1 when asyncio was imported")
     at_openai.answer(plain())
     source = SUBINTERPRETER + (
         "import ritellm\n"

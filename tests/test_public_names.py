@@ -74,7 +74,7 @@ def surface() -> dict[str, str]:
             found[f"{module_name}.{name}"] = parameters(value) if callable(value) else ""
             if isinstance(value, type):
                 for member in members(value):
-                    attribute = inspect.getattr_static(value, member)
+                    attribute = inspect.getattr_static(value, member, None)
                     is_method = callable(getattr(attribute, "__func__", attribute))
                     found[f"{module_name}.{name}.{member}"] = parameters(getattr(value, member)) if is_method else ""
     return found
