@@ -453,7 +453,7 @@ class TestMemory:
         at_openai.script = plain_or_streamed("He", "llo", "!")
         program = run_program(
             """
-            import copy, gc, logging, pickle
+            import copy, gc, logging, pickle, sys
             import _testcapi
             import ritellm
 
@@ -487,6 +487,9 @@ class TestMemory:
                 lambda: pickle.dumps(ritellm.Client(headers={"a": "b"})),
                 lambda: ritellm.ChatCompletion(choices=[{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]),
             ]
+            if sys.version_info >= (3, 12):
+                # CPython crashes where a function finds no memory, and `copy.deepcopy` makes one.
+                del uses[2:4]
             gc.disable()
             for use in uses:
                 use()

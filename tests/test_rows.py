@@ -146,6 +146,7 @@ def test_rows_of_databases_and_models():
     database.row_factory = sqlite3.Row
     rows = [Model(a=1), Pair(1, 2), Point(1, datetime.date(2026, 1, 2)), *database.execute("select 1 as a, 'x' as b")]
     assert read(rows) == [{"a": 1}, {"a": 1, "b": 2}, {"x": 1, "when": "2026-01-02"}, {"a": 1, "b": "x"}]
+    database.close()
 
 
 @settings(max_examples=20, deadline=None)

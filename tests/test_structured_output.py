@@ -567,7 +567,7 @@ class TestTypes:
             format_of(target).read(f'{{"value": {text}}}')
         assert caught.value.reasons == reasons
 
-    @pytest.mark.parametrize("text", ["\n \n", "[" * 100_000, "[" * 5000 + "]" * 5000, "9" * 10_000, '"\ud83d"'])
+    @pytest.mark.parametrize("text", ["\n \n", "[" * 100_000, "[" * 20_000 + "]" * 20_000, "9" * 10_000, '"\ud83d"'])
     def test_answers_that_nothing_can_read(self, text: str) -> None:
         for target in (list[Any], {"type": "array"}, int, list[Ticket]):
             with pytest.raises(Violations):

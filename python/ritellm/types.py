@@ -73,7 +73,10 @@ def _json_of(name: str, value: Any) -> str:
 def _json(value: Any) -> bytes:
     try:
         return _core.to_json(value)
-    except ValueError:
+    except ValueError as error:
+        # What is nested too deep is left to nobody: since Python 3.12 the encoder of `json` does not watch the thread's stack.
+        if "surrogate" not in str(error):
+            raise
         import json
 
         # A host may cut between the halves of a surrogate pair, which JSON can write and UTF-8 cannot.

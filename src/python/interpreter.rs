@@ -17,17 +17,26 @@ unsafe extern "C" {
 // SAFETY: no other function of this name is linked: `#[pymodule]` names its own after the module, which is another.
 #[unsafe(no_mangle)]
 extern "C" fn PyInit__core() -> *mut ffi::PyObject {
-    // SAFETY: Python calls this attached; the addresses are only compared.
-    let is_main = unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() };
-    if is_main {
-        return PyInit__native();
-    }
-    // SAFETY: as above.
+    // SAFETY: Python calls this attached.
     let py = unsafe { Python::assume_attached() };
-    PyImportError::new_err(
+    match is_main(py) {
+        Ok(()) => PyInit__native(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// Raises `ImportError` in a subinterpreter. Python 3.13 calls the function above in the main interpreter, and fills the module
+/// in the one that imports it.
+pub(super) fn is_main(_py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the token says that this thread is attached; the addresses are only compared.
+    if unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() } {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
         "ritellm cannot be imported in a subinterpreter: import it in the main interpreter of a process (with mod_wsgi: \
          WSGIApplicationGroup %{GLOBAL})",
-    )
-    .restore(py);
-    std::ptr::null_mut()
+    ))
 }
