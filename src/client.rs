@@ -449,6 +449,10 @@ impl Client {
         const MOST: usize = 256;
         let Deployment { base_url, model, .. } = &call.deployment;
         let mut refused = self.without_schema.lock().unwrap_or_else(PoisonError::into_inner);
+        // Calls that began together are refused together.
+        if refused.iter().any(|(host, of)| host == base_url && of == model) {
+            return;
+        }
         if refused.len() == MOST {
             refused.clear();
         }

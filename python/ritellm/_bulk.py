@@ -621,7 +621,7 @@ class Job:
     def estimate(self, sample: int | None = None) -> dict[str, Any]:
         """Estimates what the job takes. Nothing is sent.
 
-        All rows are read once, as before a run: half a second for 100,000 of a CSV file, three for those of a data frame.
+        All rows are read once, as before a run: less than a second for 100,000.
 
         Args:
             sample: number of rows that are looked at, for inputs of many megabytes: the rest is guessed from the part of the

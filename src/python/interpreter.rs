@@ -19,7 +19,7 @@ unsafe extern "C" {
 extern "C" fn PyInit__core() -> *mut ffi::PyObject {
     // SAFETY: Python calls this attached.
     let py = unsafe { Python::assume_attached() };
-    match is_main(py) {
+    match check_main(py) {
         Ok(()) => PyInit__native(),
         Err(error) => {
             error.restore(py);
@@ -30,7 +30,7 @@ extern "C" fn PyInit__core() -> *mut ffi::PyObject {
 
 /// Raises `ImportError` in a subinterpreter. Python 3.13 calls the function above in the main interpreter, and fills the module
 /// in the one that imports it.
-pub(super) fn is_main(_py: Python<'_>) -> PyResult<()> {
+pub(super) fn check_main(_py: Python<'_>) -> PyResult<()> {
     // SAFETY: the token says that this thread is attached; the addresses are only compared.
     if unsafe { ffi::PyInterpreterState_Get() == ffi::PyInterpreterState_Main() } {
         return Ok(());

@@ -108,7 +108,7 @@ mod native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::interpreter::is_main(module.py())?;
+        super::interpreter::check_main(module.py())?;
         super::runtime::current::watch_forks();
         super::runtime::thread::watch_panics();
         super::gil_cell::look_for_gil(module.py())?;
