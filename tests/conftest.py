@@ -7,13 +7,14 @@ import faulthandler
 import gc
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from server import MESSAGES, MODEL, PATIENCE, Server
 
 import ritellm
 from ritellm import _core
+from ritellm._bulk import Job
 
 LONGEST, LONGEST_OF_LONG = 120, 900
 """Seconds after which a test is taken to hang, and one that is marked `long`."""
@@ -66,6 +68,44 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds to the report of a test that hung what jobs wait for, and where all threads are: Python's stacks end where ours begin."""
+    report = yield
+    if call.excinfo is not None and "Timeout (>" in str(call.excinfo.value):
+        jobs = [f"{job!r}: {job.status()}" for job in gc.get_objects() if isinstance(job, Job)]
+        report.sections.append(("Jobs", "\n".join(jobs)))
+        report.sections.append(("Threads", "\n".join(threads())))
+    return report
+
+
+def threads() -> list[str]:
+    """The names and states of this process's threads on Linux, and their native stacks where gdb is installed."""
+    found = []
+    for task in sorted(pathlib.Path("/proc/self/task").glob("*")):
+        try:
+            name, state = (task / "comm").read_text().strip(), (task / "stat").read_text().rpartition(")")[2].split()[0]
+            found.append(f"{task.name} {name}: {state} {(task / 'wchan').read_text()}")
+        except OSError:
+            continue
+    if shutil.which("gdb") is not None:
+        command = [
+            "gdb",
+            "-p",
+            str(os.getpid()),
+            "-batch",
+            "-ex",
+            "set pagination off",
+            "-ex",
+            "thread apply all bt 30",
+        ]
+        with suppress(subprocess.TimeoutExpired):
+            found.append(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout)
+    return found
 
 
 @pytest.fixture(autouse=True)

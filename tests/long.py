@@ -69,7 +69,14 @@ PARTS = [
     Part("redis: frozen, slow, restarted, gone", f"{PYTEST} tests/long/test_limits_redis_down.py"),
     Part("clock: set forward and back", f"{PYTEST} tests/long/test_limits_clock.py"),
     Part("jobs: limits that are halved while they run", f"{PYTEST} tests/long/test_bulk_limits.py"),
-    Part("adaptive: limits that nobody told, of real servers", f"{PYTEST} tests/long/test_adaptive_real.py"),
+    # Nine minutes each, in real time: a part of its own, to be run again alone.
+    *(
+        Part(
+            f"adaptive, {server}: limits that nobody told, of real servers",
+            f'{PYTEST} "tests/long/test_adaptive_real.py::test_limits_are_found[{server}]"',
+        )
+        for server in ("bucket of 1 s", "bucket of 10 s", "clock's window", "clock's second", "calls in flight")
+    ),
     Part(
         "engines: Ray, Dask and Spark with workers that are killed",
         f"{PYTEST} tests/long/test_engines_faults.py",
@@ -97,7 +104,7 @@ class Result:
 
 
 def file_of(part: Part) -> Path:
-    return LOGS / re.split(r"[:,]", part.name)[0]
+    return LOGS / re.sub(r"\W+", "-", part.name.partition(":")[0])
 
 
 def commit() -> str:
