@@ -49,9 +49,10 @@ class Log:
 
 
 @pytest.fixture
-def engine_server(tmp_path: Path) -> Iterator[Log]:
+def engine_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Log]:
+    """Answers at once but, for as many seconds as its parameter says, one text in twenty: "row 14" is one of them."""
     path = tmp_path / "log.jsonl"
-    command = [sys.executable, str(HERE / "engine_server.py"), str(path), "0", "0"]
+    command = [sys.executable, str(HERE / "engine_server.py"), str(path), "0", str(getattr(request, "param", 0))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield Log(f"http://127.0.0.1:{int(process.stdout.readline())}/v1", path)
@@ -261,6 +262,45 @@ def test_rows_after_a_pause_are_not_taken_by_the_job_before(
     # The last one may wait for more.
     assert len(made) > rounds and all(feed.is_over for feed in made[:-1])
     assert [next(feed, None) for feed in made[:-1]] == [None] * (len(made) - 1)
+
+
+@pytest.mark.parametrize("engine_server", [120], indirect=True)
+def test_an_error_fails_all_parts_if_asked_to(engine_server: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The computation fails with it: tasks that went on held threads of Dask, and bought rows for nobody."""
+    needs("pyarrow")
+    import pyarrow
+
+    monkeypatch.setattr(_engine_worker, "IDLE", 0.1)
+    worker = _engine_worker.Worker(calls_at(engine_server.base_url, on_error="raise"))
+    tables = [pyarrow.table({"text": [text]}) for text in ("row 14", "poison")]
+    for part in [worker.submit(table, 1, ["text"]) for table in tables]:
+        with pytest.raises(ritellm.BadRequestError, match="this text is poison"):
+            part.outcomes()
+
+
+def test_rows_that_nobody_waits_for_are_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an outage, the job of a part that was dropped asked for its rows until the outage ended."""
+    needs("pyarrow")
+    import pyarrow
+
+    monkeypatch.setattr(_engine_worker, "IDLE", 0.1)
+    # Nobody is there.
+    worker = _engine_worker.Worker(calls_at("http://127.0.0.1:9/v1"))
+    table = pyarrow.table({"text": ["a", "b"]})
+    for is_late in (False, True):
+        part = worker.submit(table, 2, ["text"])
+        part.wait_until_taken()
+        thread = worker._thread
+        assert thread is not None
+        if is_late:
+            # No further rows come for the job by then.
+            worker.wait_for(lambda: worker._ending is not None)
+        assert not part.is_over
+        worker.drop([part])
+        thread.join(PATIENCE)
+        assert not thread.is_alive() and worker._thread is None
+        with pytest.raises(ritellm.RiteLLMError, match="nobody wants"):
+            part.outcomes()
 
 
 def test_a_memo_keeps_answers_for_the_next_run(on_dask: Any, frame: Any, engine_server: Log, tmp_path: Path) -> None:

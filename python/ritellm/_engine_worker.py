@@ -21,8 +21,9 @@ from ritellm.exceptions import InvalidArgumentError, JobPaused, RiteLLMError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any
+    from typing import Any, NoReturn
 
+    from ritellm._bulk import Job
     from ritellm._engine_calls import RowCalls, _Outcome
 else:
     Any = object
@@ -114,6 +115,8 @@ class Worker:
         # Rows that the job has, by their ids.
         self._sent: dict[str, tuple[Part, int]] = {}
         self._count = 0
+        # The job that runs, once no further rows come for it.
+        self._ending: Job | None = None
         function = calls.function
         self._body_of = None if function is None else _bulk._mapper(function, calls.options["endpoint"], None)
 
@@ -149,6 +152,7 @@ class Worker:
         with self.changed:
             for part in parts:
                 part.fail(RiteLLMError("nobody wants the answers any more"))
+            self._end_unwanted()
 
     def _work(self) -> None:
         while True:
@@ -161,17 +165,28 @@ class Worker:
             except BaseException as error:
                 self._fail(error)
 
+    def _open_parts(self) -> list[Part]:
+        """Returns the parts that have rows in flight, or some that have not been taken. The caller holds the lock."""
+        return [part for part, _ in self._sent.values()] + list(self._parts)
+
+    def _end_unwanted(self) -> None:
+        """Ends a job of whose rows nobody waits for any: in an outage it would ask for them for ever. The caller holds the lock."""
+        if self._ending is not None and self._sent and all(part.is_over for part, _ in self._sent.values()):
+            self._sent.clear()
+            self._ending.cancel()
+
     def _run_job(self) -> None:
         folder = None if self._memo is None else self._memo.folder()
         feed = _Feed(self)
-        job = self.calls.job(feed, self.client, folder)
+        job = feed.job = self.calls.job(feed, self.client, folder)
         try:
             job.start()
             for _, number, own_id, is_done, answer in job._core.results(False, True):
                 outcome = self.calls.outcome(is_done, answer)
                 with self.changed:
-                    part, index = self._sent.pop(own_id if own_id is not None else str(number))
-                    self._set(part, index, outcome, None if is_done else answer)
+                    sent = self._sent.pop(own_id if own_id is not None else str(number), None)
+                    if sent is not None:
+                        self._set(*sent, outcome, None if is_done else answer)
         except BaseException:
             # Its answers would be nobody's.
             job.cancel(now=True)
@@ -179,12 +194,17 @@ class Worker:
         finally:
             # A job that pauses keeps its rows for another run, and would take rows of the parts to come.
             feed.end()
+            with self.changed:
+                self._ending = None
         try:
             job.wait()
         except JobPaused as error:
+            if error.code == "stopped":
+                # Nobody waits for its rows.
+                return
             cause = error.__cause__ if isinstance(error.__cause__, RiteLLMError) else error
             with self.changed:
-                parts = {id(part): part for part, _ in self._sent.values()} | {id(part): part for part in self._parts}
+                parts = {id(part): part for part in self._open_parts()}
                 self._sent.clear()
                 self._parts.clear()
                 for part in parts.values():
@@ -200,13 +220,16 @@ class Worker:
 
     def _set(self, part: Part, index: int, outcome: _Outcome, error: Any) -> None:
         if error is not None and self.calls.on_error == "raise":
-            part.fail(error)
+            # The computation fails, so that the other parts are for nobody.
+            for other in [part, *self._open_parts()]:
+                other.fail(error)
+            self._end_unwanted()
         part.set(index, outcome)
 
     def _fail(self, error: BaseException) -> None:
         """Ends all parts with an exception."""
         with self.changed:
-            for part in [part for part, _ in self._sent.values()] + list(self._parts):
+            for part in self._open_parts():
                 part.fail(error)
             self._sent.clear()
             self._parts.clear()
@@ -271,6 +294,8 @@ class Worker:
 class _Feed:
     """The rows of one job of a worker, on the thread that feeds them to it."""
 
+    job: Job
+
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._count = 0
@@ -284,7 +309,7 @@ class _Feed:
         changed = self._worker.changed
         with changed:
             if self.is_over or self._count == ROWS_OF_A_JOB:
-                raise StopIteration
+                self._stop()
             self._is_inside = True
         try:
             row = self._worker._next(self)
@@ -294,9 +319,18 @@ class _Feed:
                 if self.is_over:
                     changed.notify_all()
         if row is None:
-            raise StopIteration
+            with changed:
+                self._stop()
         self._count += 1
         return row
+
+    def _stop(self) -> NoReturn:
+        """Ends the rows of the job. The caller holds the lock."""
+        if not self.is_over:
+            self._worker._ending = self.job
+            self._worker._end_unwanted()
+            self._worker.changed.notify_all()
+        raise StopIteration
 
     def end(self) -> None:
         """Lets no further row be taken. When it returns, none is being taken."""
