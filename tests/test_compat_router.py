@@ -403,6 +403,68 @@ def test_streams_have_a_timeout_of_their_own(server: MockServer) -> None:
         list(litellm.completion(messages=HI, **at, stream=True, timeout=30, stream_timeout=0.1, max_retries=0))
 
 
+def test_streams_of_a_deployment_have_a_timeout_of_their_own(server: MockServer) -> None:
+    server.reply("Late").latency(first=0.5)
+    with MockServer(intercept=False) as other:
+        other.reply("Hello")
+        group = [
+            deployment(server, "own", "openai/slow", "a", timeout=30, stream_timeout="0.1"),
+            deployment(server, "longer", "openai/slow", "b", stream_timeout=30),
+            deployment(server, "mixed", "openai/slow", "c", stream_timeout=0.1, order=1),
+            deployment(other, "mixed", "openai/fast", "d", order=2),
+        ]
+        router = litellm.Router(model_list=group, num_retries=1, timeout=30)
+        assert router.completion("own", HI).choices[0].message.content == "Late"
+        with pytest.raises(litellm.Timeout):
+            list(router.completion("own", HI, stream=True))
+        # The timeout is one of an attempt, and the other deployment answers.
+        chunks = list(router.completion("mixed", HI, stream=True))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
+        short = litellm.Router(model_list=group, num_retries=0, timeout=0.1)
+        assert len(list(short.completion("longer", HI, stream=True))) > 0
+        # A deployment without one has the router's, beside another that has its own.
+        slow = deployment(server, "mixed", "openai/slow", "e", order=1)
+        fast = deployment(other, "mixed", "openai/fast", "f", order=2, stream_timeout=30)
+        router = litellm.Router(model_list=[slow, fast], num_retries=1, stream_timeout=0.1)
+        chunks = list(router.completion("mixed", HI, stream=True))
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_routers_fallback_has_parameters_of_its_own(is_async: bool, server: MockServer) -> None:
+    server.on(model="bad").fail(400)
+    server.reply("Hello")
+    group = [deployment(server, name, f"openai/{name}", name) for name in ("bad", "worse", "good")]
+    group[1]["litellm_params"]["model"] = "openai/bad"
+    short = [{"role": "user", "content": "Shorter"}]
+
+    async def asked(fallbacks: Any, **given: Any) -> Any:
+        router = litellm.Router(model_list=group, num_retries=0, fallbacks=fallbacks, **given)
+        first = len(server.requests)
+        if is_async:
+            answer = await router.acompletion("bad", HI, max_tokens=7)
+        else:
+            answer = await asyncio.to_thread(router.completion, "bad", HI, max_tokens=7)
+        assert answer.choices[0].message.content == "Hello"
+        return [request.json for request in server.requests[first:]]
+
+    of_good = {"model": "good", "messages": short, "temperature": 0.5, "max_tokens": 7}
+    entry = {name: value for name, value in of_good.items() if name != "max_tokens"}
+    assert (await asked([{"bad": [entry]}]))[1:] == [of_good]
+    # In the list's order, and before the groups that stand in for all others.
+    plain = {"model": "good", "messages": HI, "max_tokens": 7}
+    assert (await asked([{"bad": ["worse", entry]}], default_fallbacks=["good"]))[2:] == [of_good]
+    assert (await asked([{"bad": ["good", entry]}]))[1:] == [plain]
+    assert (await asked([{"*": [entry]}]))[1:] == [of_good]
+    assert (await asked([{"*": ["good"]}]))[1:] == [plain]
+    # It may be of the same group, whose fallbacks do not go in a circle for ever.
+    router = litellm.Router(model_list=group, num_retries=0, fallbacks=[{"bad": [{"messages": short}]}])
+    first = len(server.requests)
+    with pytest.raises(litellm.BadRequestError):
+        await router.acompletion("bad", HI)
+    assert [request.json["messages"] for request in server.requests[first:]] == [HI, *[short] * 5]
+
+
 def test_prices_and_the_base_model_of_a_deployment_count(server: MockServer) -> None:
     server.reply("Hello", usage={"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30})
     prices = {"input_cost_per_token": 1.0, "output_cost_per_token": 10.0}

@@ -27,6 +27,8 @@ pub struct Target {
     pub params: Vec<(String, Bytes)>,
     /// Timeouts of its attempts, instead of the call's.
     pub timeouts: Option<Timeouts>,
+    /// Timeouts of its attempts at streams, instead of these.
+    pub stream_timeouts: Option<Timeouts>,
     /// Limits, beside those of the client.
     pub limits: Option<Arc<OwnLimits>>,
 }
@@ -39,8 +41,9 @@ impl Target {
         attempt.deployment_name = Some(self.name.clone());
         attempt.max_retries = 0;
         attempt.is_routed = true;
-        attempt.timeouts = self.timeouts.unwrap_or(call.timeouts);
         let request = &mut attempt.request;
+        let of_stream = self.stream_timeouts.filter(|_| request.stream);
+        attempt.timeouts = of_stream.or(self.timeouts).unwrap_or(call.timeouts);
         request.model.clone_from(&self.deployment.model);
         for (name, value) in &self.headers {
             if !request.extra_headers.iter().any(|(known, _)| known == name) {

@@ -88,6 +88,11 @@ class _Routed:
         params = _arguments.prepared(self.kwargs, _targets.Target("", "", ""), of_group=True)
         given = self.router.stream_timeout
         of_call = ("timeout", "request_timeout", "stream_timeout")
+        longest = self.router._stream_timeouts.get(self.group)
+        if longest is not None:
+            # The deployments have theirs; the call, with all its attempts, takes no less.
+            usual = _arguments.seconds(self.router.timeout if given is None else given)
+            given = max(longest, usual if isinstance(usual, (int, float)) else 600.0)
         if given is not None and self.kwargs.get("stream") and not any(self.kwargs.get(name) for name in of_call):
             params["timeout"] = _arguments.seconds(given)
         if self.policy is not None:

@@ -94,7 +94,9 @@ class Router:
         model_list: the deployments: dicts with ``model_name`` (the group) and ``litellm_params``, and ``model_info``.
         num_retries: maximum number of attempts after the first.
         timeout: seconds of a call.
-        fallbacks: groups to go to when a group has failed: ``[{"name": ["other"]}]``.
+        fallbacks: groups to go to when a group has failed: ``[{"name": ["other"]}]``, ``"*"`` for the groups that are not
+            named. In place of a group there may be a dict of parameters that override the call's, such as ``messages``;
+            ``model`` among them is the group.
         context_window_fallbacks: groups to go to when a prompt exceeds the context window.
         content_policy_fallbacks: groups to go to when the provider refuses the content.
         default_fallbacks: groups to go to when any group has failed that has no fallbacks of its own.
@@ -114,7 +116,7 @@ class Router:
         enable_tag_filtering: a call goes to the deployments that have one of its tags (``metadata={"tags": […]}``).
         tag_filtering_match_any: ``False``: to those that have all of its tags.
         tag_routing_prefix: only tags that begin so say where a call goes; the deployments' are without it.
-        stream_timeout: seconds of a stream.
+        stream_timeout: seconds of a stream; a deployment may have its own.
         disable_cooldowns: failures do not leave a deployment out; a rate limit and a wrong key do.
         max_fallbacks: has no effect.
         cache_kwargs: has no effect.
@@ -131,9 +133,9 @@ class Router:
         *,
         num_retries: int | None = None,
         timeout: Any = None,
-        fallbacks: list[dict[str, list[str]]] | None = None,
-        context_window_fallbacks: list[dict[str, list[str]]] | None = None,
-        content_policy_fallbacks: list[dict[str, list[str]]] | None = None,
+        fallbacks: list[dict[str, list[Any]]] | None = None,
+        context_window_fallbacks: list[dict[str, list[Any]]] | None = None,
+        content_policy_fallbacks: list[dict[str, list[Any]]] | None = None,
         default_fallbacks: list[str] | None = None,
         model_group_alias: dict[str, Any] | None = None,
         routing_strategy: str = "simple-shuffle",
@@ -320,18 +322,20 @@ class Router:
         if self._native is None or self._native.is_closed:
             groups: dict[str, list[Any]] = {}
             self._targets: dict[str, tuple[_targets.Target, dict[str, Any]]] = {}
+            #: Group → the longest timeout that one of its deployments has for streams.
+            self._stream_timeouts: dict[str, float] = {}
             for entry in self.model_list:
                 group = [other for other in self.model_list if other["model_name"] == entry["model_name"]]
                 if not self._is_foreign(entry) and any(entry is used for used in _in_use(group)):
                     name = entry["model_info"]["id"]
-                    deployment, target = self._deployment(entry, name)
+                    deployment, target = self._deployment(entry, name, self._stream_timeout(entry, group))
                     groups.setdefault(entry["model_name"], []).append(deployment)
                     self._targets[name] = (target, entry)
             options: dict[str, Any] = {
                 "strategy": _STRATEGIES.get(self.routing_strategy, self.routing_strategy),
                 "fallbacks": self._fallbacks(groups),
-                "context_window_fallbacks": _known(self.context_window_fallbacks, groups),
-                "content_policy_fallbacks": _known(self.content_policy_fallbacks, groups),
+                "context_window_fallbacks": self._known("context_window_fallbacks", groups),
+                "content_policy_fallbacks": self._known("content_policy_fallbacks", groups),
                 "max_retries": self.num_retries,
                 "timeout": _arguments.seconds(self.timeout),
                 "cache": self._cache,
@@ -346,7 +350,16 @@ class Router:
             self._native = ritellm.Router(groups, allow_http=True, **given)
         return self._native
 
-    def _deployment(self, entry: dict[str, Any], of: str) -> tuple[Any, _targets.Target]:
+    def _stream_timeout(self, entry: dict[str, Any], group: list[dict[str, Any]]) -> Any:
+        """Returns the timeout of a deployment's streams if it, or another one of its group, has one of its own."""
+        given = [each["litellm_params"].get("stream_timeout") for each in group]
+        if not any(given):
+            return None
+        longest = [time for time in map(_arguments.seconds, given) if isinstance(time, (int, float))]
+        self._stream_timeouts[entry["model_name"]] = max(longest, default=0.0)
+        return _arguments.seconds(entry["litellm_params"].get("stream_timeout") or self.stream_timeout)
+
+    def _deployment(self, entry: dict[str, Any], of: str, stream_timeout: Any) -> tuple[Any, _targets.Target]:
         params = _arguments.Given(entry["litellm_params"])
         model = params.pop("model")
         target = _targets.resolve(
@@ -360,6 +373,7 @@ class Router:
                 "api_key": sent.get("api_key"),
                 "api_version": sent.get("api_version"),
                 "timeout": sent.get("timeout"),
+                "_stream_timeout": stream_timeout,
                 "headers": sent.get("extra_headers"),
                 "weight": params.get("weight") or None,
                 "order": params.get("order"),
@@ -377,11 +391,22 @@ class Router:
         return ritellm.Deployment(target.model, name=of, params=sent or None, **options), target
 
     def _fallbacks(self, groups: Any) -> Any:
-        found = _known(self.fallbacks, groups) or []
+        found = self._known("fallbacks", groups) or []
         own = {name for pairs in found for name in pairs}
+        own.update(name for name in groups if "fallbacks" in _call_fallbacks.lists_of(self, name))
         others = [name for name in self.default_fallbacks or () if name in groups]
         found += [{name: [to for to in others if to != name]} for name in groups if others and name not in own]
         return [pairs for pairs in found if all(pairs.values())] or None
+
+    def _known(self, kind: str, groups: Any) -> Any:
+        """Returns the fallbacks of a list from and to groups that there are, without those that `_call_fallbacks` sees to."""
+        pairs = [
+            {name: [to for to in names if to in groups and to != name]}
+            for entry in getattr(self, kind)
+            for name, names in entry.items()
+            if name in groups and kind not in _call_fallbacks.lists_of(self, name)
+        ]
+        return [pair for pair in pairs if all(pair.values())] or None
 
     def _is_foreign(self, entry: dict[str, Any]) -> bool:
         """True for deployments whose answers are made up, or which a program's own handler answers."""
@@ -413,7 +438,11 @@ class Router:
 
             made = lambda: completion(messages=messages, **foreign)  # noqa: E731
             return _call_fallbacks.run(self, self.completion, model, messages, kwargs, made)
-        return _routed.RouterChat(router, router._group(model), "completion", messages, kwargs, False).run()
+        routed = _routed.RouterChat(router, router._group(model), "completion", messages, kwargs, False)
+        lists = _call_fallbacks.lists_of(self, model)
+        if lists:
+            return _call_fallbacks.run(self, self.completion, model, messages, kwargs, routed.run, lists)
+        return routed.run()
 
     async def acompletion(self, model: str, messages: list[Any], **kwargs: Any) -> Any:
         """Makes a chat completion call on an event loop: see `completion`."""
@@ -427,7 +456,11 @@ class Router:
 
             made = lambda: acompletion(messages=messages, **foreign)  # noqa: E731
             return await _call_fallbacks.arun(self, self.acompletion, model, messages, kwargs, made)
-        return await _routed.RouterChat(router, router._group(model), "acompletion", messages, kwargs, True).arun()
+        routed = _routed.RouterChat(router, router._group(model), "acompletion", messages, kwargs, True)
+        lists = _call_fallbacks.lists_of(self, model)
+        if lists:
+            return await _call_fallbacks.arun(self, self.acompletion, model, messages, kwargs, routed.arun, lists)
+        return await routed.arun()
 
     def embedding(self, model: str, input: Any, is_async: bool | None = False, **kwargs: Any) -> Any:
         """Makes an embedding call to one of the deployments of a group: see ``litellm.embedding``."""
@@ -441,7 +474,11 @@ class Router:
 
             made = lambda: embedding(input=input, **foreign)  # noqa: E731
             return _call_fallbacks.run(self, self.embedding, model, input, kwargs, made)
-        return _routed.RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False).run()
+        routed = _routed.RouterEmbedding(router, router._group(model), "embedding", input, kwargs, False)
+        lists = _call_fallbacks.lists_of(self, model)
+        if lists:
+            return _call_fallbacks.run(self, self.embedding, model, input, kwargs, routed.run, lists)
+        return routed.run()
 
     async def aembedding(self, model: str, input: Any, is_async: bool | None = True, **kwargs: Any) -> Any:
         """Makes an embedding call on an event loop: see `embedding`."""
@@ -455,7 +492,11 @@ class Router:
 
             made = lambda: aembedding(input=input, **foreign)  # noqa: E731
             return await _call_fallbacks.arun(self, self.aembedding, model, input, kwargs, made)
-        return await _routed.RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True).arun()
+        routed = _routed.RouterEmbedding(router, router._group(model), "aembedding", input, kwargs, True)
+        lists = _call_fallbacks.lists_of(self, model)
+        if lists:
+            return await _call_fallbacks.arun(self, self.aembedding, model, input, kwargs, routed.arun, lists)
+        return await routed.arun()
 
     def __getattr__(self, name: str) -> Any:
         if name in _routed.ELSEWHERE or f"a{name}" in _routed.ELSEWHERE:
@@ -474,14 +515,3 @@ def _id(name: str, params: dict[str, Any]) -> str:
     """Returns the id of a deployment that has none: the same for the same parameters."""
     text = json.dumps([name, params], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _known(fallbacks: list[dict[str, list[Any]]], groups: Any) -> Any:
-    """Returns fallbacks from and to groups that there are."""
-    pairs = [
-        {name: [to for to in names if isinstance(to, str) and to in groups and to != name]}
-        for entry in fallbacks
-        for name, names in entry.items()
-        if name in groups
-    ]
-    return [pair for pair in pairs if all(pair.values())] or None

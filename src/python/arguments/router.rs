@@ -199,7 +199,7 @@ fn deployment(
     let mut functions = CallbackArgs::default();
     let mut own = QuotaSpec::default();
     let mut short = Vec::new();
-    let (mut fields, mut params, mut own_timeouts) = (Vec::new(), Vec::new(), None);
+    let (mut fields, mut params, mut own_timeouts, mut stream_timeouts) = (Vec::new(), Vec::new(), None, None);
     for (name, value) in options.iter() {
         let name = name.cast_into::<PyString>()?;
         let name = name.to_str()?;
@@ -222,6 +222,8 @@ fn deployment(
             "limits" => own.add(&limits::spec(&of, &value)?),
             "rpm" | "tpm" | "max_in_flight" => short.push((name.to_owned(), value)),
             "timeout" => own_timeouts = Some(timeouts(client.timeouts, &value)?),
+            // LiteLLM's `stream_timeout`, for the compat layer alone.
+            "_stream_timeout" => stream_timeouts = Some(timeouts(client.timeouts, &value)?),
             "headers" => fields = headers(&of, &value)?,
             "params" => {
                 let values = value.cast::<PyDict>().map_err(|_| wrong(&of, &value, "a dict of parameters"))?;
@@ -290,6 +292,7 @@ fn deployment(
         headers: fields,
         params,
         timeouts: own_timeouts,
+        stream_timeouts,
         limits: has_limits
             .then(|| Arc::new(OwnLimits { name: String::new(), is_group: config.quota_group.is_some(), spec: own })),
     });
