@@ -109,6 +109,56 @@ def test_batch_lines(run: Any, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+@pytest.mark.parametrize("response_format", [None, {"type": "object", "properties": {"a": {"type": "integer"}}}])
+def test_batch_lines_have_answers_of_their_own_operation(
+    is_file: bool, response_format: Any, server: Server, tmp_path: Path
+) -> None:
+    def answered(request: Request) -> Answer:
+        usage = {"prompt_tokens": 1, "input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+        if request.path.endswith("/embeddings"):
+            data = [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
+            body: dict[str, Any] = {"object": "list", "data": data, "model": "m", "usage": usage}
+        elif request.path.endswith("/responses"):
+            content = [{"type": "output_text", "text": '{"a": 1}', "annotations": []}]
+            message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": content}
+            body = {"id": "r", "object": "response", "status": "completed", "output": [message], "usage": usage}
+        else:
+            message = {"role": "assistant", "content": '{"a": 2}'}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            body = {"id": "c", "object": "chat.completion", "choices": [choice], "usage": usage}
+        return Answer(body=json.dumps(body).encode())
+
+    server.script = answered
+    lines: list[dict[str, Any]] = [
+        {"custom_id": "chat", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "a"}]}},
+        {"custom_id": "vector", "url": "/v1/embeddings", "body": {"input": "a"}},
+        {"custom_id": "response", "url": "/v1/responses", "body": {"input": "a"}},
+    ]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    client = Client(base_url=server.base_url, api_key="key-of-a-test")
+    rows = path if is_file else iter(lines)
+    job = ritellm.bulk(rows, model="openai/m", client=client, response_format=response_format)
+    job.run(progress=False)
+    assert job.failures() == []
+    found = {row["custom_id"]: answer for row, answer in job.results()}
+    assert isinstance(found["chat"], ritellm.types.ChatCompletion)
+    assert isinstance(found["vector"], ritellm.types.EmbeddingResponse)
+    assert isinstance(found["response"], ritellm.types.Response)
+    assert found["vector"].data[0].embedding == [0.5, 1.0] and found["vector"].meta.model == "m"
+    assert found["response"].output_text == '{"a": 1}' and found["chat"].choices[0].message.content == '{"a": 2}'
+    frame = job.to_arrow().to_pylist()
+    assert sorted((row["answer"] or "", row["embedding"] or []) for row in frame) == [
+        ("", [0.5, 1.0]),
+        ('{"a": 1}', []),
+        ('{"a": 2}', []),
+    ]
+    if response_format is not None:
+        assert found["response"].parsed == {"a": 1} and found["chat"].parsed == {"a": 2}
+        assert [row["parsed"] for row in frame].count(None) == 1
+
+
 def test_two_rows_with_one_id_are_found_before_the_first_call(run: Any, server: Server) -> None:
     rows = [{"custom_id": "x", "text": "a"}, {"custom_id": "y", "text": "b"}, {"custom_id": "x", "text": "c"}]
     with pytest.raises(

@@ -223,3 +223,60 @@ def test_a_failed_export_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="the disk is gone"):
         _tables.to_npy(read, tmp_path / "a.npy")
     assert list(tmp_path.iterdir()) == []
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["bug", "praise"]},
+        "score": {"type": ["integer", "null"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "other": {},
+    },
+}
+
+
+def test_answers_that_follow_a_schema_are_values_too(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    answers = [
+        '{"kind": "bug", "score": 5, "tags": ["a"], "other": {"b": 1}}',
+        '```json\n{"kind": "praise", "score": null}\n```',
+        '{"kind": "\\ud83d"}',
+        "none",
+    ]
+    read = outcomes(
+        *(({"t": "a"}, chat(answer)) for answer in answers),
+        ({"t": "a"}, responses(answers[0])),
+        ({}, FAILED),
+    )
+    path = tmp_path / "a.parquet"
+    _tables.to_parquet(read, path, SCHEMA)
+    found = parquet.read_table(path)
+    assert found.column_names[1:4] == ["answer", "parsed", "finish_reason"]
+    assert found["parsed"].to_pylist() == [
+        {"kind": "bug", "score": 5, "tags": ["a"], "other": '{"b": 1}'},
+        {"kind": "praise", "score": None, "tags": None, "other": None},
+        {"kind": "\ufffd", "score": None, "tags": None, "other": None},
+        None,
+        {"kind": "bug", "score": 5, "tags": ["a"], "other": '{"b": 1}'},
+        None,
+    ]
+    assert _tables.to_pandas(read, SCHEMA)["parsed"][0]["score"] == 5
+    named = outcomes(({"parsed": 1}, chat("3")))
+    assert _tables.to_arrow(named, {"type": "integer"})["ritellm_parsed"].to_pylist() == [3]
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas"])
+def test_values_without_arrow(library, monkeypatch):
+    pytest.importorskip(library)
+    hide(monkeypatch, "pyarrow")
+    make = getattr(_tables, f"to_{library}")
+    frame = make(outcomes(({"t": 1}, chat('{"kind": "bug", "score": 5}')), ({"t": 2}, FAILED)), SCHEMA)
+    assert frame["parsed"][0] == {"kind": "bug", "score": 5} and frame["parsed"][1] is None
+
+
+def test_texts_and_vectors_in_one_table(table):
+    found = table(outcomes(({"t": 1}, embedding([1.0, 2.0])), ({"t": 2}, chat("x"))))
+    assert list(found[0])[:4] == ["t", "embedding", "answer", "finish_reason"]
+    assert list(found[0]["embedding"]) == [1.0, 2.0] and found[0]["answer"] is None
+    assert found[1]["embedding"] is None and found[1]["answer"] == "x"

@@ -42,6 +42,8 @@ _OF_ROUTERS = (
 """Options of a router's deployment that have no meaning for batches."""
 _ALL = 2**64 - 1
 """More rows than there are."""
+_SMALL = 256 << 10
+"""Bytes of files that are read as a whole, whatever part of them is asked for."""
 _LOOK = 0.1
 """Seconds between two looks at a job that runs."""
 
@@ -219,8 +221,10 @@ class Job:
         self._use_form(options, _params)
         opened = open_rows(rows)
         self._client = _client if _client is not None else _default_client()
+        self._paths: list[Any] = []
         if isinstance(opened, Files):
             source: Any = opened.paths
+            self._paths = list(opened.paths)
             options["kind"] = "files"
         else:
             source = _opener(opened)
@@ -290,6 +294,8 @@ class Job:
             if name in options:
                 options[name] = options[name] if isinstance(options[name], str) else json.dumps(options[name])
         self._format: Any = None
+        #: The JSON schema of the answers, if there is one.
+        self._schema: dict[str, Any] | None = None
         target = options.pop("response_format", None)
         if target is None:
             if "validation_retries" in options:
@@ -297,13 +303,15 @@ class Job:
             return
         if endpoint == "embedding":
             raise InvalidArgumentError("response_format has no place in embeddings")
+        from ritellm._schemas import format_of, schema_of
+
         if isinstance(target, dict) and target.get("type") in ("json_schema", "json_object", "text"):
             # In OpenAI's form: it is sent as it is.
             params["response_format"] = target
+            self._schema = schema_of(target)
             return
-        from ritellm._schemas import format_of
-
         self._format = format_of(target)
+        self._schema = self._format.schema
         params["response_format"] = options["response_format"] = self._format.core
         if not isinstance(target, dict):
             options["read"] = _reader(self._format)
@@ -553,10 +561,12 @@ class Job:
         read: Any = None
         if self._format is not None:
             from ritellm._structured import completion as read
+            from ritellm.types import EmbeddingResponse
 
         for row, number, own_id, is_done, answer in self._core.results(ordered, True):
             if is_done:
-                value = answer if read is None else read(self._format, answer)
+                # A line of embeddings has no text to read.
+                value = answer if read is None or isinstance(answer, EmbeddingResponse) else read(self._format, answer)
                 yield (row if row is not None else {"row": number, "custom_id": own_id}), value
 
     def failures(self) -> list[Failure]:
@@ -625,7 +635,8 @@ class Job:
 
         Args:
             sample: number of rows that are looked at, for inputs of many megabytes: the rest is guessed from the part of the
-                files that was read, in blocks of 256 KiB. Small files, and rows that are in no files, are read as a whole.
+                files' bytes that these rows have, in compressed files to a block of 256 KiB. Files that have no more than
+                256 KiB together, and rows that are in no files, are read as a whole.
 
         Returns:
             ``rows``, ``input_tokens`` and ``output_tokens`` (guessed: four bytes a token, 500 tokens an answer or ``max_tokens``),
@@ -636,8 +647,9 @@ class Job:
             InvalidArgumentError: the rows came from an iterator, which cannot be read twice.
         """
         found = self._core.estimate(_ALL if sample is None else sample)
-        # A part of 1 without the end of the rows: the rest of a file was read ahead, or the rows are in no file.
-        if sample is not None and found["sampled"] == sample and found["part"] >= 1:
+        # A part of 1 without the end of the rows: they are in no file.
+        is_cheap = found["part"] >= 1 or sum(map(os.path.getsize, self._paths)) <= _SMALL
+        if sample is not None and found["sampled"] == sample and is_cheap:
             found = self._core.estimate(_ALL)
         models = found["models"]
 
@@ -674,32 +686,34 @@ class Job:
         """Writes rows and outcomes to a Parquet file, in the order of the input, and returns their number.
 
         The columns are those of the rows, then ``answer`` (its text; of embeddings ``embedding``, a list of 32-bit floats),
-        ``finish_reason``, ``error``, ``error_class``, ``input_tokens``, ``output_tokens`` and ``cost``.
+        with a ``response_format`` that has a schema ``parsed`` (the answer's value: a column of the schema's type, of structs
+        for an object; JSON where the schema leaves the type open), ``finish_reason``, ``error``, ``error_class``,
+        ``input_tokens``, ``output_tokens`` and ``cost``.
 
         Raises:
             InvalidArgumentError: neither pyarrow nor polars is installed.
         """
         from ritellm import _tables
 
-        return _tables.to_parquet(self._outcomes, path)
+        return _tables.to_parquet(self._outcomes, path, schema=self._schema)
 
     def to_arrow(self) -> Any:
         """Returns rows and outcomes as a `pyarrow.Table`, with the columns of `to_parquet`."""
         from ritellm import _tables
 
-        return _tables.to_arrow(self._outcomes)
+        return _tables.to_arrow(self._outcomes, schema=self._schema)
 
     def to_pandas(self) -> Any:
         """Returns rows and outcomes as a `pandas.DataFrame`, with the columns of `to_parquet`."""
         from ritellm import _tables
 
-        return _tables.to_pandas(self._outcomes)
+        return _tables.to_pandas(self._outcomes, schema=self._schema)
 
     def to_polars(self) -> Any:
         """Returns rows and outcomes as a `polars.DataFrame`, with the columns of `to_parquet`."""
         from ritellm import _tables
 
-        return _tables.to_polars(self._outcomes)
+        return _tables.to_polars(self._outcomes, schema=self._schema)
 
     def to_npy(self, path: str | os.PathLike[str]) -> tuple[int, int]:
         """Writes the vectors of embeddings to an ``.npy`` file, one for each row, and returns its shape.

@@ -120,15 +120,9 @@ class RowCalls:
         return self._schema()
 
     def _schema(self) -> dict[str, Any] | None:
-        target = self.options.get("response_format")
-        if isinstance(target, dict) and target.get("type") == "json_schema":
-            schema = (target.get("json_schema") or {}).get("schema")
-            return schema if isinstance(schema, dict) else None
-        if target is None or (isinstance(target, dict) and target.get("type") in ("json_object", "text")):
-            return None
-        from ritellm._schemas import format_of
+        from ritellm._schemas import schema_of
 
-        return format_of(target).schema
+        return schema_of(self.options.get("response_format"))
 
     @property
     def function(self) -> Callable[[Any], Any] | None:
@@ -186,13 +180,11 @@ class RowCalls:
                 False,
                 InvalidArgumentError("the row has several inputs: one vector a row has a place in the table"),
             )
-        own = _tables._own((None, 0, None, is_done, answer), ())
+        own = _tables._own((None, 0, None, is_done, answer), self.parsed is not None)
         if not is_done:
             own["attempts"] = getattr(answer, "retries", 0) + 1
             return own
         own["attempts"] = getattr(getattr(answer, "meta", None), "retries", 0) + 1
-        if self.parsed is not None and own.get("answer"):
-            own["parsed"] = _value_in(own["answer"])
         return own
 
     def fingerprint(self) -> str:
@@ -202,19 +194,6 @@ class RowCalls:
             if name in self.options and not callable(self.options[name]):
                 shown[name] = self.options[name]
         return json.dumps([shown, self.params, self._schema()], sort_keys=True, default=str)
-
-
-def _value_in(text: str) -> Any:
-    """Returns the JSON value of an answer's text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        # With a fence around it, as some models write.
-        begin, end = text.find("{"), text.rfind("}")
-        try:
-            return json.loads(text[begin : end + 1])
-        except ValueError:
-            return None
 
 
 def _withheld_of(client: Client) -> list[str]:

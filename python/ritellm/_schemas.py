@@ -81,6 +81,16 @@ def format_of(target: Any) -> Format:
     return _format_of_type(target)
 
 
+def schema_of(target: Any) -> dict[str, Any] | None:
+    """Returns the JSON schema that a ``response_format`` stands for; `None` if it has none."""
+    if isinstance(target, dict) and target.get("type") == "json_schema":
+        schema = (target.get("json_schema") or {}).get("schema")
+        return schema if isinstance(schema, dict) else None
+    if target is None or (isinstance(target, dict) and target.get("type") in ("json_object", "text")):
+        return None
+    return format_of(target).schema
+
+
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)

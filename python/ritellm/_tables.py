@@ -29,24 +29,25 @@ __all__ = ["to_arrow", "to_npy", "to_pandas", "to_parquet", "to_polars"]
 CHUNK = 1000
 
 # Columns of an outcome, after those of its row.
-OWN = ("answer", "finish_reason", "error", "error_class", "input_tokens", "output_tokens", "cost")
+OWN = ("answer", "parsed", "finish_reason", "error", "error_class", "input_tokens", "output_tokens", "cost")
 
 
-def to_parquet(read: _Read, path: str | os.PathLike[str]) -> int:
+def to_parquet(read: _Read, path: str | os.PathLike[str], schema: Any = None) -> int:
     """Writes the outcomes to a Parquet file, and returns their number.
 
     The columns are those of the rows, then ``answer`` (its text; of embeddings ``embedding``, a list of floats of fixed size),
-    ``finish_reason``, ``error`` (a message), ``error_class``, ``input_tokens``, ``output_tokens`` and ``cost``. If a row has a
-    column of such a name itself, ours begins with ``ritellm_``.
+    with a ``schema`` of the answers ``parsed`` (their values, with a type that follows from the schema, or JSON where none
+    does), ``finish_reason``, ``error`` (a message), ``error_class``, ``input_tokens``, ``output_tokens`` and ``cost``. If a
+    row has a column of such a name itself, ours begins with ``ritellm_``.
 
     Raises:
         InvalidArgumentError: neither pyarrow nor polars is installed.
     """
     if not _has("pyarrow"):
-        return _write_with_polars(read, path)
+        return _write_with_polars(read, path, schema)
     from pyarrow.parquet import ParquetWriter
 
-    layout = _Layout.of(read)
+    layout = _Layout.of(read, schema)
     count = 0
     with _replacing(path) as temporary, ParquetWriter(temporary, layout.schema(), compression="zstd") as writer:
         for batch in layout.batches(read):
@@ -55,37 +56,37 @@ def to_parquet(read: _Read, path: str | os.PathLike[str]) -> int:
     return count
 
 
-def to_arrow(read: _Read) -> Any:
+def to_arrow(read: _Read, schema: Any = None) -> Any:
     """Returns the outcomes as a `pyarrow.Table`, with the columns of `to_parquet`."""
     if not _has("pyarrow"):
         raise InvalidArgumentError("tables of Arrow need pyarrow: pip install pyarrow")
     import pyarrow
 
-    layout = _Layout.of(read)
+    layout = _Layout.of(read, schema)
     return pyarrow.Table.from_batches(list(layout.batches(read)), layout.schema())
 
 
-def to_pandas(read: _Read) -> Any:
+def to_pandas(read: _Read, schema: Any = None) -> Any:
     """Returns the outcomes as a `pandas.DataFrame`, with the columns of `to_parquet`. A vector is a numpy array."""
     if not _has("pandas"):
         raise InvalidArgumentError("data frames of pandas need pandas: pip install pandas")
     import pandas
 
     if _has("pyarrow"):
-        return to_arrow(read).to_pandas()
-    names, columns = _columns(read)
+        return to_arrow(read, schema).to_pandas()
+    names, columns = _columns(read, schema is not None)
     return pandas.DataFrame({name: columns[name] for name in names})
 
 
-def to_polars(read: _Read) -> Any:
+def to_polars(read: _Read, schema: Any = None) -> Any:
     """Returns the outcomes as a `polars.DataFrame`, with the columns of `to_parquet`. A vector is an `Array`."""
     if not _has("polars"):
         raise InvalidArgumentError("data frames of polars need polars: pip install polars")
     import polars
 
     if _has("pyarrow"):
-        return polars.from_arrow(to_arrow(read))
-    names, columns = _columns(read)
+        return polars.from_arrow(to_arrow(read, schema))
+    names, columns = _columns(read, schema is not None)
     series = []
     for name in names:
         values = columns[name]
@@ -101,10 +102,10 @@ def to_polars(read: _Read) -> Any:
     return polars.DataFrame(series)
 
 
-def _write_with_polars(read: _Read, path: str | os.PathLike[str]) -> int:
+def _write_with_polars(read: _Read, path: str | os.PathLike[str], schema: Any = None) -> int:
     if not _has("polars"):
         raise InvalidArgumentError("Parquet needs pyarrow or polars: pip install pyarrow")
-    frame = to_polars(read)
+    frame = to_polars(read, schema)
     with _replacing(path) as temporary:
         frame.write_parquet(temporary)
     return len(frame)
@@ -179,7 +180,11 @@ def _has(library: str) -> bool:
 class _Layout:
     """The columns of a table and their types."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Any) -> None:
+        # The JSON schema of the answers, if there is one.
+        self.answers = answers
+        # True if there are texts among the answers.
+        self.has_answers = False
         # Names of the rows' columns in the order in which they come, each with its type in Arrow.
         self.columns: dict[str, Any] = {}
         # Columns whose values are written as JSON, since they have no type in common.
@@ -189,8 +194,8 @@ class _Layout:
         self.counts: set[int] = set()
 
     @classmethod
-    def of(cls, read: _Read) -> _Layout:
-        layout = cls()
+    def of(cls, read: _Read, answers: Any) -> _Layout:
+        layout = cls(answers)
         for rows in _chunks(read):
             layout._add(rows)
         return layout
@@ -215,10 +220,14 @@ class _Layout:
                 kind = pyarrow.string()
             self.columns[name] = kind
         for _, _, _, is_done, answer in outcomes:
-            found = _vectors(answer) if is_done else None
+            if not is_done:
+                continue
+            found = _vectors(answer)
             if found is not None:
                 self.counts.add(len(found))
                 self.sizes.update(map(len, found))
+            else:
+                self.has_answers = True
 
     def schema(self) -> Any:
         import pyarrow
@@ -227,7 +236,9 @@ class _Layout:
         # An empty column is one of texts: not every reader knows the type of nothing.
         fields = [(name, text if kind == pyarrow.null() else kind) for name, kind in self.columns.items()]
         kinds = {"input_tokens": number, "output_tokens": number, "cost": pyarrow.float64()}
-        own = [(name, kinds.get(name, text)) for name in OWN]
+        if self.answers is not None:
+            kinds["parsed"] = type_of(self.answers)
+        own = [(name, kinds.get(name, text)) for name in _own_names(self.answers is not None)]
         if self.counts:
             kind = (
                 pyarrow.list_(pyarrow.float32(), *self.sizes)
@@ -235,8 +246,8 @@ class _Layout:
                 else pyarrow.list_(pyarrow.float32())
             )
             is_one = self.counts == {1}
-            own[0] = ("embedding" if is_one else "embeddings", kind if is_one else pyarrow.list_(kind))
-            own.pop(1)
+            vectors = ("embedding" if is_one else "embeddings", kind if is_one else pyarrow.list_(kind))
+            own = [vectors, *(own if self.has_answers else own[own.index(("error", text)) :])]
         return pyarrow.schema(fields + [(_own_name(name, self.columns), kind) for name, kind in own])
 
     def batches(self, read: _Read) -> Iterator[Any]:
@@ -255,10 +266,13 @@ class _Layout:
                     # Whole numbers beyond 2**53 are no error here.
                     values = [None if value is None else float(value) for value in values]
                 arrays.append(pyarrow.array(values, kind))
-            own = [_own(outcome, self.columns) for outcome in outcomes]
+            own = [_own(outcome, self.answers is not None) for outcome in outcomes]
             for field in list(schema)[len(self.columns) :]:
                 name = field.name.removeprefix("ritellm_")
-                arrays.append(_array([values.get(name) for values in own], field.type))
+                values = [values.get(name) for values in own]
+                if name == "parsed":
+                    values = [fitting(value, field.type) for value in values]
+                arrays.append(_array(values, field.type))
             yield pyarrow.record_batch(arrays, schema=schema)
 
 
@@ -308,17 +322,21 @@ def _chunks(read: _Read) -> Iterator[list[_Outcome]]:
         yield chunk
 
 
-def _columns(read: _Read) -> tuple[list[str], dict[str, list[Any]]]:
+def _columns(read: _Read, is_parsed: bool) -> tuple[list[str], dict[str, list[Any]]]:
     """Returns all columns as lists, without Arrow."""
     outcomes = list(read())
     rows = [_row(outcome) for outcome in outcomes]
     names = list({name: None for row in rows for name in row})
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
-    own = [_own(outcome, names) for outcome in outcomes]
+    own = [_own(outcome, is_parsed) for outcome in outcomes]
     vectors = next(
         (name for values in own for name in ("embedding", "embeddings") if values.get(name) is not None), None
     )
-    for name in OWN if vectors is None else (vectors, *OWN[2:]):
+    added = _own_names(is_parsed)
+    if vectors is not None:
+        has_answers = any(values.get("answer") is not None for values in own)
+        added = [vectors, *(added if has_answers else added[added.index("error") :])]
+    for name in added:
         column = _own_name(name, names)
         columns[column] = [values.get(name) for values in own]
     return list(columns), columns
@@ -334,8 +352,12 @@ def _own_name(name: str, columns: Iterable[str]) -> str:
     return f"ritellm_{name}" if name in columns else name
 
 
-def _own(outcome: _Outcome, columns: Iterable[str]) -> dict[str, Any]:
-    """Returns what an outcome adds to its row."""
+def _own_names(is_parsed: bool) -> list[str]:
+    return [name for name in OWN if name != "parsed" or is_parsed]
+
+
+def _own(outcome: _Outcome, is_parsed: bool) -> dict[str, Any]:
+    """Returns what an outcome adds to its row, with ``parsed`` for answers that follow a schema."""
     is_done, answer = outcome[3:]
     if not is_done:
         return {"error": _whole(str(answer)), "error_class": type(answer).__name__}
@@ -362,6 +384,8 @@ def _own(outcome: _Outcome, columns: Iterable[str]) -> dict[str, Any]:
         own["finish_reason"] = answer.get("status")
         own["answer"] = _output_text(answer)
     own["answer"] = _whole(own.get("answer"))
+    if is_parsed and own["answer"]:
+        own["parsed"] = _whole(_value_in(own["answer"]))
     return own
 
 
@@ -401,3 +425,84 @@ def _vector(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _value_in(text: str) -> Any:
+    """Returns the JSON value of an answer's text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        # With a fence around it, as some models write.
+        begin, end = text.find("{"), text.rfind("}")
+        try:
+            return json.loads(text[begin : end + 1])
+        except ValueError:
+            return None
+
+
+def type_of(schema: Any) -> Any:
+    """Returns the Arrow type of a JSON schema's values; that of texts where it has none, which hold JSON then."""
+    import pyarrow
+
+    root = schema
+
+    def kind_of(schema: Any, depth: int) -> Any:
+        if not isinstance(schema, dict) or depth > 16:
+            return None
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#/"):
+            found: Any = root
+            for step in reference[2:].split("/"):
+                found = found.get(step) if isinstance(found, dict) else None
+            return kind_of(found, depth + 1)
+        either = [one for one in schema.get("anyOf") or [] if not (isinstance(one, dict) and one.get("type") == "null")]
+        if either:
+            return kind_of(either[0], depth + 1) if len(either) == 1 else None
+        name = schema.get("type")
+        if isinstance(name, list):
+            names = [each for each in name if each != "null"]
+            name = names[0] if len(names) == 1 else None
+        if name is None:
+            values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+            return pyarrow.string() if values and all(isinstance(value, str) for value in values) else None
+        if name == "object":
+            properties = schema.get("properties") or {}
+            if not properties or isinstance(schema.get("additionalProperties"), dict):
+                return None
+            members = [(member, kind_of(one, depth + 1)) for member, one in properties.items()]
+            return pyarrow.struct([(member, kind or pyarrow.string()) for member, kind in members])
+        if name == "array":
+            item = kind_of(schema.get("items"), depth + 1)
+            return None if item is None else pyarrow.list_(item)
+        simple = {
+            "string": pyarrow.string(),
+            "integer": pyarrow.int64(),
+            "number": pyarrow.float64(),
+            "boolean": pyarrow.bool_(),
+        }
+        return simple.get(name)
+
+    return kind_of(schema, 0) or pyarrow.string()
+
+
+def fitting(value: Any, kind: Any) -> Any:
+    """Returns a JSON value as one of an Arrow type, with texts of JSON where the type has texts for it."""
+    import pyarrow
+
+    if value is None:
+        return None
+    if pyarrow.types.is_struct(kind):
+        if not isinstance(value, dict):
+            return None
+        return {field.name: fitting(value.get(field.name), field.type) for field in kind}
+    if pyarrow.types.is_list(kind):
+        return [fitting(item, kind.value_type) for item in value] if isinstance(value, list) else None
+    if pyarrow.types.is_string(kind):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if pyarrow.types.is_boolean(kind):
+        return value if isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if pyarrow.types.is_floating(kind):
+        return float(value)
+    return int(value) if value == int(value) and -(2**63) <= value < 2**63 else None

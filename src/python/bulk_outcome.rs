@@ -17,6 +17,10 @@ use crate::types::answer;
 use crate::types::operation::Operation;
 use crate::types::record::CallRecord;
 
+/// Classes of the answers that rows have, each with the member that the others lack.
+const MARKS: [(Class, &str); 3] =
+    [(Class::ChatCompletion, "choices"), (Class::EmbeddingResponse, "data"), (Class::Response, "output")];
+
 /// Makes a tuple of a row: the row, its number, its id, whether it succeeded, and the answer or the exception.
 pub(super) fn row_of<'py>(py: Python<'py>, row: ResultRow, operation: Operation) -> PyResult<Bound<'py, PyTuple>> {
     let ResultRow { json, outcome } = row;
@@ -43,7 +47,15 @@ pub(super) fn row_of<'py>(py: Python<'py>, row: ResultRow, operation: Operation)
 /// Makes the object of a row's answer.
 fn answer_of<'py>(py: Python<'py>, outcome: Outcome, operation: Operation) -> PyResult<Bound<'py, PyAny>> {
     let response = outcome.response.unwrap_or_default();
-    let object = decode::decode(py, &response.body, Class::of_answer(operation))?;
+    let class = Class::of_answer(operation);
+    let mut object = decode::decode(py, &response.body, class)?;
+    // A batch line may name another operation than the job's, which its answer tells even if the line is gone.
+    let has = |member: &str| object.contains(member).unwrap_or(false);
+    if MARKS.iter().any(|(of, member)| *of == class && !has(member))
+        && let Some((other, _)) = MARKS.iter().find(|(_, member)| has(member))
+    {
+        object = decode::decode(py, &response.body, *other)?;
+    }
     let record = CallRecord {
         attempts: outcome.calls,
         total: outcome.latency,

@@ -103,6 +103,8 @@ impl Check {
             return Verdict::Unfit { text: String::new(), reasons: vec!["it is not valid JSON".into()] };
         };
         let said = match operation {
+            // A batch line of its own operation among chats.
+            Operation::Embedding => return Verdict::Fits,
             Operation::Responses => of_response(&body),
             _ => of_completion(&body),
         };
