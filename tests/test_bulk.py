@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -541,8 +542,42 @@ def test_an_estimate_is_of_all_rows(client: Client, tmp_path: Path) -> None:
         assert estimate["rows"] == estimate["sampled"] == 30_000
         if rows is not lines:
             assert job.estimate(sample=10)["rows"] == 30_000
+    # Rows of one length are an exact part of a file, of which a block was read.
+    lines.write_text("".join(json.dumps({"text": f"row {number:05}"}) + "\n" for number in range(30_000)))
+    for sample in (10, 20_001):
+        found = ritellm.bulk(lines, client=client, model="openai/m", prompt="{text}").estimate(sample=sample)
+        assert (found["rows"], found["sampled"]) == (30_000, sample)
     lines.write_text("".join(json.dumps(row) + "\n" for row in table[:2000]))
     assert ritellm.bulk(lines, client=client, model="openai/m", prompt="{text}").estimate(sample=10)["rows"] == 2000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the names of threads are read from /proc")
+def test_a_reader_that_was_left_behind_counts_no_rows(make: Any, server: Server) -> None:
+    def readers() -> int:
+        names = Path("/proc/self/task").glob("*/comm")
+        return sum(name.read_text().strip() == "ritellm-rows" for name in names)
+
+    begun, goes_on = threading.Event(), threading.Event()
+    calls = itertools.count()
+
+    def prompt(row: dict[str, Any]) -> str:
+        # The rows are looked through before the run.
+        if next(calls) == 3:
+            begun.set()
+            goes_on.wait(PATIENCE)
+        return str(row["text"])
+
+    job = make(3, prompt=prompt).start()
+    assert begun.wait(PATIENCE)
+    job.cancel(now=True)
+    with pytest.raises(JobPaused):
+        job.wait()
+    assert readers() == 1
+    job.run(progress=False)
+    goes_on.set()
+    eventually(lambda: readers() == 0)
+    status = job.status()
+    assert (status["read"], status["done"], len(server.requests)) == (3, 3, 3)
 
 
 def test_the_command_says_where_the_reasons_of_failures_are(

@@ -79,6 +79,12 @@ impl Records {
         end.line() - inside - u64::from(!self.has_crlf && !is_unended)
     }
 
+    /// Returns the number of bytes that were read ahead, behind the last record.
+    pub fn ahead(&self) -> u64 {
+        let input = self.reader.get_ref();
+        input.total - self.reader.position().byte() + input.input.buffer().len() as u64
+    }
+
     fn write(&self, json: &mut Vec<u8>) -> Result<(), String> {
         if self.record.len() != self.names.len() {
             return Err(format!("has {} fields, and the header {}", self.record.len(), self.names.len()));

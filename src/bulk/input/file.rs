@@ -54,19 +54,40 @@ const FOREIGN: &[(&[u8], &str)] = &[
 ];
 
 /// A file's content, decompressed, from its first byte behind a byte order mark on.
-pub(super) type Content = BufReader<Box<dyn Read + Send>>;
+pub(super) type Content = BufReader<Blocks>;
 
-/// Opens a file of rows. `read` counts the bytes that have been read of the file itself.
+/// Counts how much was taken of files, in their bytes on the disk.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Number of bytes that were taken, and decompressed.
+    taken: AtomicU64,
+    /// That number before the last block.
+    before: AtomicU64,
+    /// Size of the last block, decompressed.
+    block: AtomicU64,
+}
+
+impl Meter {
+    /// Returns the number of bytes of the files behind which `ahead` bytes of the last block, decompressed, are left. All of
+    /// a block's bytes count alike, as nobody knows which part of a compressed file became which of them.
+    pub fn taken_before(&self, ahead: u64) -> f64 {
+        let [taken, before, block] =
+            [&self.taken, &self.before, &self.block].map(|count| count.load(Ordering::Relaxed) as f64);
+        taken - (taken - before) * (ahead as f64 / block.max(1.0)).min(1.0)
+    }
+}
+
+/// Opens a file of rows, whose bytes `meter` counts.
 ///
 /// # Errors
 ///
 /// The file cannot be opened, is not the `version` that was expected, or has a format that is not known.
-pub(super) fn open(path: &Path, version: Option<Version>, read: Arc<AtomicU64>) -> Result<Content> {
+pub(super) fn open(path: &Path, version: Option<Version>, meter: Arc<Meter>) -> Result<Content> {
     let name = path.display();
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    let raw = Watched { file, version, read };
+    let raw = Watched { file, version };
     raw.check().map_err(|error| unreadable(path, &error))?;
-    let mut raw = BufReader::with_capacity(BLOCK, raw);
+    let mut raw = Counted { input: BufReader::with_capacity(BLOCK, raw), meter: meter.clone() };
     let magic = raw.fill_buf().map_err(|error| unreadable(path, &error))?;
     let content: Box<dyn Read + Send> = match magic {
         [0x1f, 0x8b, ..] => Box::new(Members(Some(GzDecoder::new(raw)))),
@@ -76,7 +97,7 @@ pub(super) fn open(path: &Path, version: Option<Version>, read: Arc<AtomicU64>) 
         }
         _ => Box::new(raw),
     };
-    let mut content = BufReader::with_capacity(BLOCK, content);
+    let mut content = BufReader::with_capacity(BLOCK, Blocks { content, meter });
     let start = content.fill_buf().map_err(|error| unreadable(path, &error))?;
     if let Some((_, what)) = FOREIGN.iter().find(|(signature, _)| start.starts_with(signature)) {
         return Err(Error::argument(format!("{name} {what}")));
@@ -135,7 +156,6 @@ impl<R: BufRead> Read for Members<R> {
 struct Watched {
     file: File,
     version: Option<Version>,
-    read: Arc<AtomicU64>,
 }
 
 impl Watched {
@@ -157,7 +177,46 @@ impl Read for Watched {
         let count = self.file.read(buffer)?;
         // After the read: what it returned is of the version that is checked here. A call a block costs nothing.
         self.check()?;
-        self.read.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// A file that counts the bytes that are taken of it, which are fewer than were read.
+struct Counted {
+    input: BufReader<Watched>,
+    meter: Arc<Meter>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.meter.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl BufRead for Counted {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.meter.taken.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// A file's content, which notes what each block took of the file.
+pub(super) struct Blocks {
+    content: Box<dyn Read + Send>,
+    meter: Arc<Meter>,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.meter.before.store(self.meter.taken.load(Ordering::Relaxed), Ordering::Relaxed);
+        let count = self.content.read(buffer)?;
+        self.meter.block.store(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

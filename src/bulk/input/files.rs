@@ -4,13 +4,12 @@ use std::fs::{self, File};
 use std::io::BufRead;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::MAX_ROW;
 use super::csv::{Record, Records};
-use super::file::{self, Format, Version};
+use super::file::{self, Format, Meter, Version};
 use super::lines::{self, Line, Lines};
 use crate::bulk::row::{Place, Row, Source};
 use crate::error::{Error, Result};
@@ -79,7 +78,7 @@ impl Files {
 
     /// Returns a source that reads all rows from the beginning.
     pub fn open(&self) -> FileSource {
-        FileSource { files: self.clone(), next_file: 0, open: None, number: 0, read: Arc::default(), json: Vec::new() }
+        FileSource { files: self.clone(), next_file: 0, open: None, number: 0, meter: Arc::default(), json: Vec::new() }
     }
 }
 
@@ -90,8 +89,8 @@ pub struct FileSource {
     open: Option<Open>,
     /// Number of the next row.
     number: u64,
-    /// Number of bytes read of all files.
-    read: Arc<AtomicU64>,
+    /// Number of bytes taken of all files.
+    meter: Arc<Meter>,
     /// Scratch for records.
     json: Vec<u8>,
 }
@@ -111,7 +110,7 @@ impl FileSource {
     fn open_next(&mut self) -> Result<bool> {
         let Some(InputFile { path, version }) = self.files.files.get(self.next_file) else { return Ok(false) };
         self.next_file += 1;
-        let mut content = file::open(path, *version, self.read.clone())?;
+        let mut content = file::open(path, *version, self.meter.clone())?;
         let start = content.fill_buf().map_err(|error| file::unreadable(path, &error))?;
         let format = self.files.format.unwrap_or_else(|| file::format_of(path, start));
         if format == Format::Lines && is_list(start) {
@@ -193,7 +192,12 @@ impl Source for FileSource {
 
     fn progress(&self) -> Option<f64> {
         let size = self.files.size()?;
-        Some(if size == 0 { 1.0 } else { self.read.load(Ordering::Relaxed) as f64 / size as f64 })
+        let ahead = match &self.open {
+            None => 0,
+            Some(Open { rows: Rows::Lines(lines), .. }) => lines.ahead(),
+            Some(Open { rows: Rows::Records(records), .. }) => records.ahead(),
+        };
+        Some(if size == 0 { 1.0 } else { self.meter.taken_before(ahead) / size as f64 })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows that are lines of JSON.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 
 use memchr::memchr;
 
@@ -80,6 +80,13 @@ impl<R: BufRead> Lines<R> {
             }
         }
         Ok(if is_too_long { Line::TooLong } else { Line::Text(&self.joined) })
+    }
+}
+
+impl<R: Read> Lines<BufReader<R>> {
+    /// Returns the number of bytes that were read ahead, behind the last line.
+    pub fn ahead(&self) -> u64 {
+        (self.input.buffer().len() - self.taken) as u64
     }
 }
 

@@ -256,6 +256,34 @@ fn files_are_read_in_order() {
 }
 
 #[test]
+fn progress_is_of_the_rows_that_were_taken() {
+    let folder = Folder::new();
+    // Lines of one length that compress alike; each file is read, and its blocks are decompressed, far ahead of them.
+    let rows = 4000;
+    let lines: String =
+        (0..rows).map(|row| format!("{{\"n\":\"{:016x}\"}}\n", (row as u64 + 1).wrapping_mul(!0 / 59))).collect();
+    let csv: String =
+        ["n".to_owned()].into_iter().chain((0..rows).map(|row| format!("{row:020}"))).map(|line| line + "\n").collect();
+    let zstd = zstd::encode_all(lines.as_bytes(), 1).unwrap();
+    for (name, content, slack) in [
+        ("a.jsonl", lines.clone().into_bytes(), 0.0),
+        ("a.csv", csv.into_bytes(), 0.001),
+        ("a.jsonl.gz", gzip(lines.as_bytes()), 0.25),
+        ("a.jsonl.zst", zstd, 0.25),
+    ] {
+        let files = Files::new([folder.file(name, content)], None).unwrap();
+        let mut source = files.open();
+        for row in 1..=rows {
+            source.next().unwrap().unwrap();
+            let (progress, part) = (source.progress().unwrap(), f64::from(row) / f64::from(rows));
+            assert!((progress - part).abs() <= slack + 1e-9, "{name}: {progress} after {part}");
+        }
+        assert!(source.next().unwrap().is_none());
+        assert_eq!(source.progress(), Some(1.0));
+    }
+}
+
+#[test]
 fn files_that_were_put_together() {
     let folder = Folder::new();
     let texts = |path: PathBuf| read(&path).unwrap().into_iter().map(|(_, text)| text).collect::<Vec<_>>();

@@ -82,6 +82,8 @@ struct QueueState {
     is_awaited: bool,
     end: Option<End>,
     is_closed: bool,
+    /// True if the run has ended without waiting for the reader.
+    is_abandoned: bool,
 }
 
 /// The end of the input.
@@ -131,9 +133,14 @@ impl Queue {
         taken
     }
 
-    /// Returns true if no more rows are wanted.
-    fn is_closed(&self) -> bool {
-        self.lock().is_closed
+    /// Calls a function that changes the job's status, unless the run has ended: the status may be that of the next one by
+    /// now. Returns false if no more rows are wanted.
+    fn tell(&self, tell: impl FnOnce()) -> bool {
+        let state = self.lock();
+        if !state.is_abandoned {
+            tell();
+        }
+        !state.is_closed
     }
 
     /// Ends the reading.
@@ -196,6 +203,7 @@ impl Reader {
         self.queue.close();
         while !self.thread.is_finished() {
             if gives_up() {
+                self.queue.lock().is_abandoned = true;
                 return None;
             }
             std::thread::sleep(LOOK);
@@ -251,7 +259,7 @@ fn read(input: &mut Input, outcomes: &journal::Reader, queue: &Queue, status: &S
         let row = match input.source.next() {
             Ok(Some(row)) => row,
             Ok(None) => {
-                counts.tell(status, None);
+                queue.tell(|| counts.tell(status, None));
                 return Some(End::Whole);
             }
             Err(error) => return Some(End::Failed(error)),
@@ -267,18 +275,15 @@ fn read(input: &mut Input, outcomes: &journal::Reader, queue: &Queue, status: &S
             Some(line::State::Failed) if !skip.retry_failed => counts.failed += 1,
             _ => {
                 let prepared = prepared(input, number, key, call);
-                counts.tell(status, input.source.progress());
+                queue.tell(|| counts.tell(status, input.source.progress()));
                 if !queue.put(prepared) {
                     return None;
                 }
                 continue;
             }
         }
-        if counts.read >= 1000 {
-            counts.tell(status, input.source.progress());
-            if queue.is_closed() {
-                return None;
-            }
+        if counts.read >= 1000 && !queue.tell(|| counts.tell(status, input.source.progress())) {
+            return None;
         }
     }
 }
