@@ -442,6 +442,20 @@ class TestBudgets:
         Client(catalog=catalog, budget=Budget(1, key=key, unknown="allow")).completion(MODEL, MESSAGES)
         assert Budget(1, key=key).spent() == 0
 
+    def test_a_model_that_costs_nothing(self, at_openai: Server, key: str) -> None:
+        """It is sent though the budget is exceeded; one whose price is by time is not, though nothing is set aside for it."""
+        prices = {**PRICES, "openai/free": {"input": 0, "output": 0}, "openai/timed": {"second": 1}}
+        client = Client(catalog=prices, budget=Budget(1000, key=key))
+        at_openai.answer(used(2000, 2))
+        client.completion(MODEL, MESSAGES, max_tokens=9)
+        assert Budget(1000, key=key).spent() == 2002
+        assert client.completion("openai/free", MESSAGES).meta.cost == 0
+        assert list(client.completion("openai/free", MESSAGES, stream=False).choices)
+        for model in (MODEL, "openai/timed"):
+            with pytest.raises(BudgetExceededError):
+                client.completion(model, MESSAGES, max_tokens=9)
+        assert Budget(1000, key=key).spent() == 2002 and len(at_openai.requests) == 3
+
     def test_a_router(self, at_openai: Server, key: str) -> None:
         at_openai.answer(refusal(500), used(3, 2))
         router = Router(

@@ -115,7 +115,7 @@ impl Model {
     /// Returns the cost of a call, likewise, of which more is known. It is not known of a service tier that the entry does not
     /// have.
     pub fn cost_of(&self, bill: &Bill<'_>, at: u64) -> Option<f64> {
-        let usual = self.periods.iter().rev().find(|period| period.valid.is_valid(at)).or(self.periods.first());
+        let usual = self.usual(at);
         match bill.service.filter(|service| !USUAL.contains(service)) {
             None => usual?.cost(bill),
             Some(name) => match &self.services.iter().find(|(known, _)| *known == name)?.1 {
@@ -123,6 +123,20 @@ impl Model {
                 Service::Own(period) => period.cost(bill),
             },
         }
+    }
+
+    /// Returns true if no call costs anything at a time in seconds since 1970: the entry has prices, all of them 0.
+    pub fn is_free(&self, at: u64) -> bool {
+        let is_free = |(_, service): &(_, Service)| match service {
+            Service::Part(_) => true,
+            Service::Own(period) => period.is_free(),
+        };
+        self.usual(at).is_some_and(Period::is_free) && self.services.iter().all(is_free)
+    }
+
+    /// Returns the prices of the usual service tier that are valid at a time.
+    fn usual(&self, at: u64) -> Option<&Period> {
+        self.periods.iter().rev().find(|period| period.valid.is_valid(at)).or(self.periods.first())
     }
 
     /// Returns true if a prompt of about this many tokens exceeds the context window, as far as that is known.
@@ -143,6 +157,11 @@ pub struct Bill<'a> {
 }
 
 impl Period {
+    fn is_free(&self) -> bool {
+        let mut prices = self.tiers.iter().flat_map(|tier| tier.prices).flatten().chain([self.request, self.second]);
+        prices.all(|price| price == 0.0)
+    }
+
     fn cost(&self, bill: &Bill<'_>) -> Option<f64> {
         let of_time = if self.second > 0.0 { self.second * bill.seconds? } else { 0.0 };
         let apart = self.request + of_time;

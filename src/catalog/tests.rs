@@ -101,6 +101,20 @@ fn costs() {
     assert_eq!(cost(Usage { input: 1, audio_input: 1, ..Usage::default() }), None);
     assert_eq!(cost(Usage { input: 1, audio_output: 1, ..Usage::default() }), None);
     // Limits alone are no prices.
+    let is_free = |entry: Value, at: u64| table(json!({ "one/m": entry })).find("one", "m").unwrap().is_free(at);
+    for entry in [json!({"input": 0, "output": 0}), json!({"request": 0, "input": 0, "batch": 0.5})] {
+        assert!(is_free(entry.clone(), 0), "{entry}");
+    }
+    for entry in [
+        json!({"context_window": 9}),
+        json!({"input": 0, "output": 1e-9}),
+        json!({"input": 0, "output": 0, "request": 0.1}),
+        json!({"input": 0, "output": 0, "second": 0.1}),
+        json!({"input": 0, "output": 0, "tiers": [{"above": 9, "input": 1}]}),
+        json!({"input": 0, "output": 0, "priority": {"input": 1}}),
+    ] {
+        assert!(!is_free(entry.clone(), 0), "{entry}");
+    }
     assert_eq!(table(json!({"one/m": {"context_window": 9}})).find("one", "m").unwrap().cost(&usage, 0), None);
 }
 

@@ -21,7 +21,7 @@ use super::pricing::prompt_usage;
 use super::redis_budget::{self, RedisSettings};
 use super::settings::{Share, WhenDown};
 use super::spending_limit::{Per, SpendingLimit};
-use crate::catalog::{Bill, Catalog};
+use crate::catalog::{Bill, Catalog, Model};
 use crate::error::{Error, ErrorKind, Result};
 use crate::platform::{Mapping, SharedFile, fork_epoch};
 use crate::store::redis::client::{COMMAND, Client, Script};
@@ -244,18 +244,23 @@ impl SpendingLimit {
     ///
     /// # Errors
     ///
-    /// `BudgetExceeded` if that is more than what is left; `InvalidArgument` if the price is not known.
+    /// `BudgetExceeded` if that is more than what is left, unless the call cannot cost anything; `InvalidArgument` if the price is not
+    /// known.
     pub(super) async fn reserve(
         self: Arc<Self>,
         catalog: Option<&Catalog>,
         call: &Call,
         transport: &transport::Settings,
     ) -> Result<Reservation> {
-        let Some(cost) = catalog.and_then(|catalog| expected_cost(catalog, call)) else {
-            if self.allows_unknown {
-                return Ok(Reservation { limit: self, period: 0, reserved: 0, at: Held::Nothing });
-            }
-            let (provider, model) = (call.deployment.provider.row().name, &call.deployment.model);
+        let (provider, model) = (call.deployment.provider.row().name, &call.deployment.model);
+        let entry = catalog.and_then(|catalog| catalog.find(provider, model));
+        let cost = entry.as_ref().and_then(|entry| expected_cost(entry, call));
+        let is_free = || entry.as_ref().is_some_and(|entry| entry.is_free(unix_seconds()));
+        // What cannot cost anything is not refused, though the budget is spent.
+        if cost.map_or(self.allows_unknown, |cost| cost == 0.0 && is_free()) {
+            return Ok(Reservation { limit: self, period: 0, reserved: 0, at: Held::Nothing });
+        }
+        let Some(cost) = cost else {
             let mut error = Error::argument(format!(
                 "the budget {:?} cannot be kept: the client's catalog has no price for {provider}/{model}. Add one, or make the \
                  budget with unknown=\"allow\"",
@@ -299,9 +304,7 @@ impl SpendingLimit {
 }
 
 /// Returns an estimate of what a call may cost, in US dollars: with all the tokens that it may answer.
-fn expected_cost(catalog: &Catalog, call: &Call) -> Option<f64> {
-    let deployment = &call.deployment;
-    let model = catalog.find(deployment.provider.row().name, &deployment.model)?;
+fn expected_cost(model: &Model, call: &Call) -> Option<f64> {
     let usage = prompt_usage(call.request.operation, &call.request.params, gate::max_tokens(&call.request.params));
     // Nobody knows how long it will take: what that costs is counted afterwards.
     model.cost_of(&Bill { usage: Some(usage), service: None, seconds: Some(0.0) }, unix_seconds())
