@@ -254,7 +254,8 @@ impl Client {
         };
         if let Some(catalog) = &self.catalog {
             let Answer { body, meta } = &mut answer;
-            pricing::price(catalog, call, usage, pricing::service_tier(body), meta);
+            let told = || pricing::told_cost(call, body);
+            pricing::price(catalog, call, usage, pricing::service_tier(body), told, meta);
         } else if usage.is_some() && call.is_observed() {
             answer.meta.record.get_or_insert_default().usage = usage;
         }

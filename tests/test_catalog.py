@@ -89,6 +89,39 @@ class TestMeta:
         assert meta.cost is None
         assert (meta.usage is not None) == has_usage
 
+    @pytest.mark.parametrize("how", ["plain", "stream", "responses"])
+    @pytest.mark.parametrize(
+        ("told", "cost"),
+        [
+            ({"cost": 0.25, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.25}}, 0.25),
+            ({"cost": 0, "is_byok": False}, 0),
+            ({"cost": 0.125, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.25}}, 0.375),
+            ({"cost": 0.125, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
+            ({"cost": "much"}, None),
+            ({}, None),
+        ],
+    )
+    def test_openrouter_tells_the_cost(self, server: Server, how: str, told: Json, cost: float | None) -> None:
+        table = {"openrouter/priced": {"input": 1e6, "output": 1e6}, "openai/other": {}}
+        own, meta = client(server, catalog=table), None
+        for model in ("openrouter/a/b", "openrouter/priced", "openai/a"):
+            usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5, **told}
+            if how == "stream":
+                chunks = [chunk_of({"content": '"cost": 7'}), {**chunk_of({}, "stop"), "usage": usage}]
+                server.answer(stream_of(*events(chunks)))
+                stream = own.completion(model, MESSAGES, stream=True)
+                list(stream)
+                meta = stream.meta
+            elif how == "plain":
+                server.answer(plain('"usage": {"cost": 7}', usage=usage))
+                meta = own.completion(model, MESSAGES).meta
+            else:
+                usage = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5, **told}
+                done = {"id": "r", "object": "response", "status": "completed", "model": "m", "output": []}
+                server.answer(Answer(body=dumped({**done, "usage": usage})))
+                meta = own.responses(model, "Hi").meta
+            assert meta.cost == {"openrouter/a/b": cost, "openrouter/priced": 5, "openai/a": None}[model]
+
     def test_attempts_beside_it(self, server: Server) -> None:
         server.answer(refusal(503, headers=SOON), plain(usage=USAGE))
         meta = client(server).completion("openai/gpt-4o", MESSAGES).meta

@@ -9,6 +9,7 @@ use super::notices::notify;
 use crate::catalog::{Bill, Catalog};
 use crate::providers::Deployment;
 use crate::types::answer::Meta;
+use crate::types::members::Members;
 use crate::types::operation::Operation;
 use crate::types::params::Params;
 use crate::types::usage::Usage;
@@ -20,13 +21,22 @@ const USUAL_OUTPUT: u64 = 500;
 /// Number of tokens of a prompt with media.
 const USUAL_MEDIA_INPUT: u64 = 1000;
 
-/// Writes the usage and the cost of a call into its record. `service` is the service tier that the answer names.
-pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, service: Option<&str>, meta: &mut Meta) {
+/// Writes the usage and the cost of a call into its record. `service` is the service tier that the answer names, `told` the cost
+/// that it tells, which counts where the catalog has no price.
+pub(super) fn price(
+    catalog: &Catalog,
+    call: &Call,
+    usage: Option<Usage>,
+    service: Option<&str>,
+    told: impl FnOnce() -> Option<f64>,
+    meta: &mut Meta,
+) {
     let deployment = &call.deployment;
     let provider = deployment.provider.row().name;
     let seconds = meta.record.as_ref().map_or(meta.latency, |record| record.total.max(meta.latency)).as_secs_f64();
     let model = catalog.find(provider, &deployment.model);
     let cost = model.and_then(|model| model.cost_of(&Bill { usage, service, seconds: Some(seconds) }, unix_seconds()));
+    let cost = cost.or_else(told);
     if cost.is_none() && usage.is_some() && catalog.is_first_unknown(provider, &deployment.model) {
         let of = service.map(|service| format!(" of the service tier {service:?}")).unwrap_or_default();
         notify(format!(
@@ -36,6 +46,24 @@ pub(super) fn price(catalog: &Catalog, call: &Call, usage: Option<Usage>, servic
     }
     let record = meta.record.get_or_insert_default();
     (record.usage, record.cost) = (usage, cost);
+}
+
+/// Returns the cost in US dollars that an answer, or the chunk with its usage, tells; `None` at a provider that tells none.
+///
+/// With a key of the account's own at the vendor, OpenRouter bills its fee alone, and tells the vendor's price beside it:
+/// <https://openrouter.ai/docs/use-cases/usage-accounting>.
+pub(super) fn told_cost(call: &Call, answer: &[u8]) -> Option<f64> {
+    if !call.deployment.provider.row().tells_cost {
+        return None;
+    }
+    let answer = Members::of(answer).ok()?;
+    let response = answer.get("response").and_then(|response| Members::of(response.as_bytes()).ok());
+    let usage: Value = serde_json::from_str(response.as_ref().unwrap_or(&answer).get("usage")?).ok()?;
+    let vendors = match usage["is_byok"] == true {
+        true => usage["cost_details"]["upstream_inference_cost"].as_f64()?,
+        false => 0.0,
+    };
+    usage["cost"].as_f64().map(|cost| cost + vendors).filter(|cost| *cost >= 0.0)
 }
 
 /// Returns the service tier that an answer, or the chunk with its usage, names.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::attempt::{Attempt, repeat};
 use super::call::Call;
 use super::codec::{answered, decode_elsewhere, unix_seconds, without_mark};
-use super::pricing::{price, service_tier};
+use super::pricing::{price, service_tier, told_cost};
 use super::retry::{Decision, Event};
 use super::spending::Reservation;
 use super::state::CallState;
@@ -70,6 +70,8 @@ pub struct Stream<'a> {
     pub(super) catalog: Option<&'a Catalog>,
     /// Service tier that the answer names.
     service: Option<Box<str>>,
+    /// Cost that the answer tells.
+    told_cost: Option<f64>,
     /// What was set aside of a budget.
     pub(super) reservation: Option<Box<Reservation>>,
 }
@@ -169,6 +171,7 @@ impl<'a> Stream<'a> {
             observer: None,
             catalog: None,
             service: None,
+            told_cost: None,
             reservation: None,
         }
     }
@@ -298,13 +301,15 @@ impl<'a> Stream<'a> {
             if let Some((usage, chunk)) = searched.iter().rev().find_map(told) {
                 record.usage = Some(usage);
                 self.service = service_tier(&chunk).map(Into::into);
+                self.told_cost = self.catalog.and_then(|_| told_cost(&self.call, &chunk));
             }
         }
         if !more {
             record.total = self.state.deadline.elapsed();
             let usage = record.usage;
             if let Some(catalog) = self.catalog {
-                price(catalog, &self.call, usage, self.service.as_deref(), &mut self.meta);
+                let told = || self.told_cost;
+                price(catalog, &self.call, usage, self.service.as_deref(), told, &mut self.meta);
             }
             if let Some(reservation) = self.reservation.take() {
                 reservation.settle(self.meta.record.as_ref().and_then(|record| record.cost));

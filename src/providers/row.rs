@@ -36,6 +36,8 @@ pub struct Row {
     pub key: Key,
     /// True if a stream may be asked for its usage with `stream_options.include_usage`.
     pub stream_usage: bool,
+    /// True if the usage of an answer says what the call cost, in US dollars, as OpenRouter's does.
+    pub tells_cost: bool,
     /// True if a stream carries its usage unasked, from a provider that has no `stream_options`:
     /// the caller's own is not sent either. Never together with `stream_usage`.
     pub usage_unasked: bool,
@@ -85,6 +87,7 @@ pub(super) const HOSTED: Row = Row {
     root_url_variables: &[],
     key: Key::Required,
     stream_usage: false,
+    tells_cost: false,
     usage_unasked: false,
     no_stream_options_beside: &[],
     spelled: &[],

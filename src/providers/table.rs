@@ -210,6 +210,7 @@ pub const TABLE: &[Row] = &[
         // Accepted and no longer needed: its streams always end with the usage.
         stream_usage: true,
         has_developer_role: true,
+        tells_cost: true,
         rate_limits: &limits::OPENROUTER,
         structured: structured::ALL_STRICT,
         ..HOSTED
