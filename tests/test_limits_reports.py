@@ -197,6 +197,22 @@ class TestState:
         with pytest.raises(InvalidArgumentError, match="fileSearchStores/1"):
             Router({"group": named}).completion("group", HI, tools=tools)
 
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            {"vertexRagStore": {"ragResources": [{"ragCorpus": "projects/p/locations/l/ragCorpora/1"}]}},
+            {"vertexAiSearch": {"datastore": "projects/p/locations/l/collections/c/dataStores/1"}},
+            {"vertexAiSearch": {"engine": "projects/p/locations/l/collections/c/engines/1"}},
+        ],
+    )
+    def test_corpora_and_data_stores_of_vertex(self, server: MockServer, tool: dict[str, Any]) -> None:
+        """They are of a project: another one's deployment and another provider cannot read them."""
+        vertex = Deployment("vertex/gemini-2.5-pro", vertex_project="p", vertex_location="l", api_key=uuid.uuid4().hex)
+        router = Router({"group": [vertex, "openai/gpt-4o-mini"]})
+        with pytest.raises(InvalidArgumentError, match="projects/p/locations/l/"):
+            router.completion("group", HI, tools=[{"retrieval": tool}])
+        assert not server.requests
+
     @pytest.mark.parametrize("kind", ["anthropic", "custom"])
     def test_skills_of_anthropic(self, server: MockServer, kind: str) -> None:
         """Anthropic's own are those of every account."""

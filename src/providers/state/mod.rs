@@ -6,6 +6,7 @@
 //! - Anthropic: <https://platform.claude.com/docs/en/build-with-claude/files>,
 //!   <https://platform.claude.com/docs/en/agents-and-tools/tool-use/code-execution-tool#container-reuse>
 //! - Gemini: <https://ai.google.dev/api/caching>, <https://ai.google.dev/gemini-api/docs/files>
+//! - Vertex AI: <https://cloud.google.com/vertex-ai/generative-ai/docs/reference/rest/v1/Tool>
 //! - Bedrock: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_GuardrailConfiguration.html>
 
 #[cfg(test)]

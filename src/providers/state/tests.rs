@@ -103,6 +103,24 @@ fn other_wires_name_their_own() {
             r#"{"messages":[],"tools":[{"fileSearch":{"fileSearchStoreNames":["fileSearchStores/1"]}}]}"#,
             &["fileSearchStores/1"],
         ),
+        (
+            r#"{"messages":[],"tools":[{"retrieval":{"vertexRagStore":{"ragCorpora":["projects/p/locations/l/ragCorpora/3"],"ragResources":[{"ragCorpus":"projects/p/locations/l/ragCorpora/1","ragFileIds":["2"]}],"similarityTopK":3}}}]}"#,
+            &["projects/p/locations/l/ragCorpora/3", "projects/p/locations/l/ragCorpora/1"],
+        ),
+        (
+            r#"{"messages":[],"tools":[{"retrieval":{"vertex_rag_store":{"rag_resources":[{"rag_corpus":"projects/p/locations/l/ragCorpora/1"}]}}}]}"#,
+            &["projects/p/locations/l/ragCorpora/1"],
+        ),
+        (
+            r#"{"messages":[],"tools":[{"retrieval":{"vertexAiSearch":{"datastore":"projects/p/locations/l/collections/c/dataStores/d","filter":"f"}}}]}"#,
+            &["projects/p/locations/l/collections/c/dataStores/d"],
+        ),
+        (
+            r#"{"messages":[],"tools":[{"retrieval":{"vertex_ai_search":{"engine":"projects/p/locations/l/collections/c/engines/e","dataStoreSpecs":[{"dataStore":"projects/p/locations/l/collections/c/dataStores/d"}]}}}]}"#,
+            &["projects/p/locations/l/collections/c/engines/e", "projects/p/locations/l/collections/c/dataStores/d"],
+        ),
+        // The engine of a web search is no state.
+        (r#"{"messages":[],"plugins":[{"id":"web","engine":"exa","vertex":true}]}"#, &[]),
         (r#"{"messages":[],"cachedContent":"cachedContents/1"}"#, &["cachedContents/1"]),
         (
             r#"{"messages":[],"cached_content":"projects/p/locations/l/cachedContents/1"}"#,

@@ -10,6 +10,8 @@ const IDS: &[&str] = &[
     "cachedContent",
     "cached_content",
     "container_id",
+    "dataStore",
+    "data_store",
     "error_file_id",
     "fileSearchStoreNames",
     "fileUri",
@@ -21,6 +23,10 @@ const IDS: &[&str] = &[
     "input_file_id",
     "output_file_id",
     "previous_response_id",
+    "ragCorpora",
+    "ragCorpus",
+    "rag_corpora",
+    "rag_corpus",
     "skill_id",
     "vector_store_id",
     "vector_store_ids",
@@ -32,6 +38,9 @@ const OBJECTS: &[&str] = &["container", "conversation"];
 /// Members whose value has an id where it is an object: a stored prompt (elsewhere a text), and the audio of an earlier answer
 /// (elsewhere the format of a new one).
 const OBJECTS_ALONE: &[&str] = &["audio", "prompt"];
+
+/// Members whose value names a data store or an application of Vertex AI Search; elsewhere `engine` is no id.
+const SEARCHES: &[&str] = &["vertexAiSearch", "vertex_ai_search"];
 
 /// Members that hold the caller's own data: arguments and schemas of functions, and what functions returned.
 const FOREIGN: &[&str] = &[
@@ -67,6 +76,7 @@ const MENTIONS: &[&str] = &[
     "\"reasoning\"",
     "\"skill_id",
     "\"vector_store_id",
+    "\"vertex",
 ];
 
 /// True for the bytes that follow the quote in [`MENTIONS`].
@@ -151,6 +161,10 @@ impl Found {
                 }
                 id => self.push(Some(id)),
             },
+            () if SEARCHES.contains(&name) => {
+                ["datastore", "engine"].iter().for_each(|name| self.push(value.get(name)));
+                self.walk(value);
+            }
             () if OBJECTS_ALONE.contains(&name) => self.push(value.get("id")),
             () if FOREIGN.contains(&name) => {}
             () => self.walk(value),
