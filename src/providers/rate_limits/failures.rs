@@ -6,7 +6,9 @@
 
 use memchr::memmem;
 
+use super::headers;
 use crate::error::{Error, ErrorKind};
+use crate::providers::lookup;
 use crate::providers::too_long::holds;
 use crate::types::rate_limit::FailureClass::{self, Auth, BadRequest, DayQuota, Overload, QuotaFatal, Rate, Transient};
 
@@ -251,12 +253,23 @@ fn class_of(error: &Error) -> FailureClass {
     }
     match error.kind {
         ErrorKind::RateLimit if memmem::find(body, GOOGLE_DAY).is_some() => DayQuota,
+        ErrorKind::RateLimit if is_day_used_up(host, error) => DayQuota,
         ErrorKind::RateLimit => Rate,
         ErrorKind::ServiceUnavailable if error.status != Some(502) => Overload,
         ErrorKind::Authentication | ErrorKind::PermissionDenied | ErrorKind::NotFound => Auth,
         ErrorKind::BadRequest => BadRequest,
         _ => Transient,
     }
+}
+
+/// Returns true if the fields of a refusal tell that nothing is left of a day or a month. Mistral's message is the same for
+/// each of its limits.
+fn is_day_used_up(host: &str, error: &Error) -> bool {
+    let Some((host, fields)) = lookup(host).zip(error.headers.as_ref()) else { return false };
+    // What is left depends on no date.
+    headers::windows(host.row().rate_limits.windows, fields, 0)
+        .iter()
+        .any(|window| window.remaining == Some(0) && window.period.is_some_and(|period| period.as_secs() >= 86_400))
 }
 
 /// Returns the name in the table of a provider: Vertex AI has Gemini's words.

@@ -143,7 +143,7 @@ const FAILURES: &str = "
 | bad request | the request is at fault | no |
 | transient | a fault that may pass: the connection, a deadline, 5xx, a broken stream | yes, but for an answer that cannot be read |
 
-Whether a call is repeated also depends on `max_retries`, the deadline and `max_retry_after`; `x-should-retry: true` or `false` takes precedence. The class is that of the first row below that applies; otherwise it follows from the error: `RateLimitError` is “rate”, or “day quota” if Google's body names a quota `PerDay`; `ServiceUnavailableError` is “overload”, or “transient” with the status 502; `AuthenticationError`, `PermissionDeniedError` and `NotFoundError` are “access”; `Timeout`, `ConflictError`, `InternalServerError`, `APIConnectionError`, `IncompleteStreamError` and `APIResponseValidationError` are “transient”; all others are “bad request”. In the table `…` stands for any text, and case does not matter.
+Whether a call is repeated also depends on `max_retries`, the deadline and `max_retry_after`; `x-should-retry: true` or `false` takes precedence. The class is that of the first row below that applies; otherwise it follows from the error: `RateLimitError` is “rate”, or “day quota” if Google's body names a quota `PerDay`, or the header fields tell that nothing is left of a day's or a month's limit; `ServiceUnavailableError` is “overload”, or “transient” with the status 502; `AuthenticationError`, `PermissionDeniedError` and `NotFoundError` are “access”; `Timeout`, `ConflictError`, `InternalServerError`, `APIConnectionError`, `IncompleteStreamError` and `APIResponseValidationError` are “transient”; all others are “bad request”. In the table `…` stands for any text, and case does not matter.
 ";
 
 #[cfg(test)]

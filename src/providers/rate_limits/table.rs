@@ -155,6 +155,13 @@ pub(in crate::providers) static MISTRAL: RateLimits = RateLimits {
             "x-ratelimit-reset-req-minute",
         ),
         window(
+            Unit::Requests,
+            Period::Fixed(Duration::from_secs(10)),
+            "x-ratelimit-limit-req-10-second",
+            "x-ratelimit-remaining-req-10-second",
+            "",
+        ),
+        window(
             Unit::Tokens,
             MINUTE,
             "x-ratelimit-limit-tokens-minute",
@@ -173,6 +180,7 @@ pub(in crate::providers) static MISTRAL: RateLimits = RateLimits {
     sources: &[
         "https://github.com/mistralai/client-ts/issues/169",
         "https://github.com/promptfoo/promptfoo/pull/10577",
+        "https://github.com/maruel/genai/blob/main/providers/mistral/client.go",
     ],
 };
 

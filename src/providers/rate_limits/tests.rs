@@ -189,8 +189,156 @@ fn every_other_provider_has_its_own_fields() {
                x-ratelimit-remaining-tokens: 3999000";
     assert_eq!(told("xai", xai), [full(Requests, 0, 480, 479, -1.0), full(Tokens, MINUTE, 4_000_000, 3_999_000, -1.0)]);
     assert_eq!(told("openai_compatible", xai)[1], full(Tokens, 0, 4_000_000, 3_999_000, -1.0));
-    for silent in ["deepseek", "gemini", "vertex", "bedrock", "vllm", "nvidia_nim", "moonshot", "ollama_chat"] {
-        assert_eq!(told(silent, groq), [], "{silent}");
+    assert_eq!(told("moonshot", groq), []);
+}
+
+#[test]
+fn mistral_tells_a_month_and_ten_seconds() {
+    let fields = |left: u64| {
+        format!(
+            "x-ratelimit-limit-req-minute: 4\nx-ratelimit-remaining-req-minute: 3\nx-ratelimit-limit-req-10-second: 2\n\
+             x-ratelimit-remaining-req-10-second: 1\nx-ratelimit-limit-tokens-minute: 5000000\n\
+             x-ratelimit-remaining-tokens-minute: 4999911\nx-ratelimit-limit-tokens-month: 1000000000000\n\
+             x-ratelimit-remaining-tokens-month: {left}\nx-ratelimit-tokens-query-cost: 52"
+        )
+    };
+    let month = |left| full(Tokens, 30 * DAY, 1_000_000_000_000, left, -1.0);
+    let mut windows = vec![
+        full(Requests, MINUTE, 4, 3, -1.0),
+        full(Requests, 10, 2, 1, -1.0),
+        full(Tokens, MINUTE, 5_000_000, 4_999_911, -1.0),
+        month(999_998_798_434),
+    ];
+    assert_eq!(told("mistral", &fields(999_998_798_434)), windows);
+    // Its message is the same for each limit.
+    let body = r#"{"object":"error","message":"Rate limit exceeded","type":"rate_limited","param":null,"code":"1300"}"#;
+    let class = |left| refused("mistral", 429, &fields(left), body).failure;
+    assert_eq!(class(12), Some(FailureClass::Rate));
+    windows[3] = month(0);
+    let used_up = refused("mistral", 429, &fields(0), body);
+    assert_eq!((used_up.windows.to_vec(), used_up.failure), (windows, Some(FailureClass::DayQuota)));
+    let reset = format!("{}\nx-ratelimit-reset-tokens-month: 1209600", fields(0));
+    assert_eq!(refused("mistral", 429, &reset, body).retry_after, Some(Duration::from_secs(14 * DAY)));
+    assert_eq!(refused("mistral", 500, &fields(0), body).failure, Some(FailureClass::Transient));
+    assert_eq!(refused("mistral", 401, &fields(0), r#"{"detail":"Unauthorized"}"#).failure, Some(FailureClass::Auth));
+}
+
+#[test]
+fn cerebras_tells_a_minute_an_hour_and_a_day() {
+    let fields = |hour: u64, day: u64| {
+        format!(
+            "x-ratelimit-limit-requests-day: 2400\nx-ratelimit-limit-requests-hour: 150\nx-ratelimit-limit-requests-minute: 5\n\
+             x-ratelimit-limit-tokens-day: 1000000\nx-ratelimit-limit-tokens-hour: 1000000\n\
+             x-ratelimit-limit-tokens-minute: 30000\nx-ratelimit-remaining-requests-day: 2397\n\
+             x-ratelimit-remaining-requests-hour: 148\nx-ratelimit-remaining-requests-minute: 4\n\
+             x-ratelimit-remaining-tokens-day: {day}\nx-ratelimit-remaining-tokens-hour: {hour}\n\
+             x-ratelimit-remaining-tokens-minute: 13381\nx-ratelimit-reset-requests-minute: 11.5\n\
+             x-ratelimit-reset-tokens-day: 33011.25"
+        )
+    };
+    let windows = |hour: Option<u64>, day| {
+        let of_hour = full(Tokens, 3600, 1_000_000, 0, -1.0);
+        [
+            full(Requests, MINUTE, 5, 4, 11.5),
+            full(Requests, 3600, 150, 148, -1.0),
+            full(Requests, DAY, 2400, 2397, -1.0),
+            full(Tokens, MINUTE, 30_000, 13_381, -1.0),
+            WindowSignal { remaining: hour, ..of_hour },
+            full(Tokens, DAY, 1_000_000, day, 33_011.25),
+        ]
+    };
+    assert_eq!(told("cerebras", &fields(983_381, 983_005)), windows(Some(983_381), 983_005));
+    // What was recorded of an hour is three times its limit.
+    assert_eq!(told("cerebras", &fields(2_999_930, 983_005)), windows(None, 983_005));
+    let body = |period: &str| {
+        format!(
+            r#"{{"message":"Tokens per {period} limit exceeded - too many tokens processed.","type":"too_many_tokens_error","param":"quota","code":"token_quota_exceeded"}}"#
+        )
+    };
+    let minute = refused("cerebras", 429, &fields(983_381, 983_005), &body("minute"));
+    assert_eq!((minute.failure, minute.retry_after), (Some(FailureClass::Rate), None));
+    let day = refused("cerebras", 429, &fields(983_381, 0), &body("day"));
+    assert_eq!(day.windows.to_vec(), windows(Some(983_381), 0));
+    assert_eq!(
+        (day.failure, day.retry_after),
+        (Some(FailureClass::DayQuota), Some(Duration::from_secs_f64(33_011.25)))
+    );
+}
+
+/// Fields that others have say nothing here, a gateway's own among them. Its limits are learnt from its refusals.
+#[test]
+fn of_a_provider_without_fields_a_refusal_asks_for_a_pause_alone() {
+    const SILENT: [(&str, &str); 23] = [
+        // https://api-docs.deepseek.com/quick_start/error_codes
+        (
+            "deepseek",
+            r#"{"error":{"message":"Rate limit reached","type":"rate_limit_error","param":null,"code":null}}"#,
+        ),
+        // https://docs.perplexity.ai/guides/rate-limits-usage-tiers
+        (
+            "perplexity",
+            r#"{"error":{"message":"Request rate limit exceeded","type":"request_rate_limit_exceeded","code":429}}"#,
+        ),
+        ("nvidia_nim", r#"{"status":429,"title":"Too Many Requests"}"#),
+        ("huggingface", r#"{"error":"Rate limit reached. You reached free usage limit"}"#),
+        // https://docs.z.ai/api-reference/api-code
+        ("zai", r#"{"error":{"code":"1302","message":"Rate limit reached for requests"}}"#),
+        // https://help.aliyun.com/en/model-studio/error-code-start
+        (
+            "dashscope",
+            r#"{"error":{"message":"Requests rate limit exceeded, please try again later.","type":"limit_requests","code":"limit_requests"},"request_id":"r"}"#,
+        ),
+        // https://platform.minimax.io/docs/api-reference/errorcode
+        ("minimax", r#"{"base_resp":{"status_code":1002,"status_msg":"rate limit"}}"#),
+        (
+            "databricks",
+            r#"{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"REQUEST_LIMIT_EXCEEDED: Exceeded workspace rate limit."}"#,
+        ),
+        ("deepinfra", r#"{"detail":{"error":"Rate limited"}}"#),
+        ("hyperbolic", r#"{"message":"Too many requests"}"#),
+        ("novita", r#"{"code":429,"reason":"RATE_LIMIT_EXCEEDED","message":"rate limit exceeded","metadata":{}}"#),
+        // https://docs.voyageai.com/docs/error-codes
+        ("voyage", r#"{"detail":"You have exceeded the rate limit of your organization."}"#),
+        ("jina", r#"{"detail":"Rate limit exceeded"}"#),
+        ("ollama", r#"{"error":"server busy, please try again. maximum pending requests exceeded"}"#),
+        ("vllm", r#"{"object":"error","message":"Too many requests","type":"TooManyRequests","code":429}"#),
+        ("lm_studio", r#"{"error":"Too many requests"}"#),
+        ("llamafile", r#"{"error":{"code":429,"message":"Too many requests","type":"unavailable_error"}}"#),
+        ("xinference", r#"{"detail":"Rate limit reached for the model."}"#),
+        ("local", ""),
+        ("ollama_chat", r#"{"error":"server busy, please try again. maximum pending requests exceeded"}"#),
+        // https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html
+        ("bedrock", r#"{"message":"Too many requests, please wait before trying again."}"#),
+        // Without the violations that they may have.
+        (
+            "gemini",
+            r#"{"error":{"code":429,"message":"Resource has been exhausted (e.g. check quota).","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+        (
+            "vertex",
+            r#"{"error":{"code":429,"message":"Resource exhausted. Please try again later.","status":"RESOURCE_EXHAUSTED"}}"#,
+        ),
+    ];
+    let without_fields = all().map(|provider| provider.row()).filter(|row| row.rate_limits.windows.is_empty());
+    let mut names: Vec<&str> = without_fields.map(|row| row.name).collect();
+    let mut listed = SILENT.map(|(name, _)| name);
+    (names.sort_unstable(), listed.sort_unstable());
+    assert_eq!(names, listed, "each has its refusal here");
+    let windows = || all().flat_map(|provider| provider.row().rate_limits.windows);
+    let fields: String = windows()
+        .flat_map(|window| [(window.limit, "60"), (window.remaining, "0"), (window.reset, "30")])
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| format!("{name}: {value}\n"))
+        .collect();
+    for (provider, body) in SILENT {
+        assert_eq!(told(provider, &fields), [], "{provider}");
+        let pause = refused(provider, 429, &format!("{fields}retry-after: 7"), body);
+        let none = refused(provider, 429, &fields, body);
+        for (signals, retry_after) in [(pause, Some(Duration::from_secs(7))), (none, None)] {
+            assert_eq!(signals.windows.to_vec(), [], "{provider}");
+            assert_eq!((signals.retry_after, signals.refused), (retry_after, None), "{provider}");
+            assert!(matches!(signals.failure, Some(FailureClass::Rate | FailureClass::Overload)), "{provider}");
+        }
     }
 }
 
