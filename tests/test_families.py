@@ -206,6 +206,31 @@ def test_openais_reasoning_models(
             asked_openai(server, f"{provider}/{model}", **given)
 
 
+PENALISED = {"presence_penalty": 0.1, "frequency_penalty": 0.2, "stop": "x", "max_tokens": 5}
+
+
+@pytest.mark.parametrize("provider", ["xai", "azure"])
+@pytest.mark.parametrize(
+    ("model", "dropped"),
+    [
+        ("grok-4", ["frequency_penalty", "presence_penalty", "stop"]),
+        ("grok-4-1-fast-reasoning", ["frequency_penalty", "presence_penalty", "stop"]),
+        ("grok-3-mini", ["frequency_penalty", "presence_penalty", "stop"]),
+        ("grok-code-fast-1", ["frequency_penalty", "presence_penalty", "stop"]),
+        ("grok-4.20-0309-non-reasoning", ["frequency_penalty", "presence_penalty"]),
+        ("grok-3", []),
+    ],
+)
+def test_reasoning_models_of_xai(server: Server, provider: str, model: str, dropped: list[str]) -> None:
+    body, left_out = asked_openai(server, f"{provider}/{model}", drop_params=True, **PENALISED)
+    assert body == {name: value for name, value in PENALISED.items() if name not in dropped}
+    assert sorted(left_out) == dropped
+    if dropped:
+        with pytest.raises(ritellm.UnsupportedParamsError, match=f"{model}, which refuses it"):
+            asked_openai(server, f"{provider}/{model}", **PENALISED)
+    assert asked_openai(server, f"{provider}/{model}", stop=None, presence_penalty=0)[0].get("stop") is None
+
+
 def test_other_hosts_are_sent_what_was_given(server: Server) -> None:
     given = {"temperature": 0.2, "stop": "x", "max_tokens": 5}
     assert asked_openai(server, "openrouter/openai/o3", **given) == (given, [])

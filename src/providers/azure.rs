@@ -42,7 +42,7 @@ const AZURE: Row = Row {
     // Searches of the caller's own data cannot be combined with `stream_options`: <https://learn.microsoft.com/azure/ai-foundry/openai/references/on-your-data>.
     no_stream_options_beside: &["data_sources", "dataSources"],
     refused_in_history: REASONING,
-    serves_openai: true,
+    fits_reasoning_models: true,
     has_developer_role: true,
     tools: Grammar::OPENAI,
     embedding: OPENAI_EMBEDDINGS,

@@ -60,7 +60,7 @@ impl Endpoint for Chat {
 /// `UnsupportedParams` for a parameter that the host or the model lacks, unless the call lets parameters be dropped.
 pub(super) fn encode(row: &Row, request: &Request, model: &str, (uri, headers): Destination) -> Result<Encoded> {
     let (mut params, mut dropped_params) = without_unsupported(row, request)?;
-    if row.serves_openai {
+    if row.fits_reasoning_models {
         openai::fit(row.name, model, request.drop_params, &mut params, &mut dropped_params)?;
     }
     let is_home = || uri.host() == row.base_url.split('/').nth(2);

@@ -36,7 +36,7 @@ impl Endpoint for Responses {
             params.to_mut().set("input", input.as_bytes());
         }
         let mut dropped_params = Vec::new();
-        if row.serves_openai {
+        if row.fits_reasoning_models {
             openai::fit(row.name, &deployment.model, request.drop_params, &mut params, &mut dropped_params)?;
         }
         if let Cow::Owned(params) = &mut params {

@@ -55,8 +55,8 @@ pub struct Row {
     /// Members of an assistant message in the history that are refused, null or empty ones too, though other hosts have
     /// them.
     pub refused_in_history: &'static [&'static str],
-    /// True if OpenAI's reasoning models get here what the caller gave, so that it has to be what they take.
-    pub serves_openai: bool,
+    /// True if reasoning models of OpenAI or xAI get here what the caller gave, so that it has to be what they take.
+    pub fits_reasoning_models: bool,
     /// True if the provider has OpenAI's role `developer`; `system` says the same everywhere else.
     pub has_developer_role: bool,
     /// Names of tools and ids of calls that the provider takes.
@@ -95,7 +95,7 @@ pub(super) const HOSTED: Row = Row {
     api_versions: false,
     unsupported: &[],
     refused_in_history: &[],
-    serves_openai: false,
+    fits_reasoning_models: false,
     has_developer_role: false,
     tools: Grammar::HOSTED,
     operations: &[MODELS],

@@ -72,7 +72,7 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         stream_usage: true,
         refused_in_history: REASONING,
-        serves_openai: true,
+        fits_reasoning_models: true,
         has_developer_role: true,
         tools: Grammar::OPENAI,
         embedding: OPENAI_EMBEDDINGS,
@@ -165,8 +165,9 @@ pub const TABLE: &[Row] = &[
         key_variables: &["XAI_API_KEY"],
         root_url_variables: &[("XAI_API_BASE", "/v1")],
         stream_usage: true,
-        // Parameters that only its reasoning models refuse (`stop`, the penalties) depend on the model.
+        // What its reasoning models refuse (`stop`, the penalties) is in their rules.
         unsupported: &["logit_bias"],
+        fits_reasoning_models: true,
         media: media_sizes::XAI,
         rate_limits: &limits::XAI,
         structured: structured::ALL_STRICT,
@@ -209,8 +210,8 @@ pub const TABLE: &[Row] = &[
         base_url_variables: &["OPENROUTER_API_BASE"],
         // Accepted and no longer needed: its streams always end with the usage.
         stream_usage: true,
-        has_developer_role: true,
         tells_cost: true,
+        has_developer_role: true,
         rate_limits: &limits::OPENROUTER,
         structured: structured::ALL_STRICT,
         ..HOSTED
@@ -293,7 +294,7 @@ pub const TABLE: &[Row] = &[
         // It documents only `max_tokens`, but the OpenAI reasoning models it serves refuse that and
         // want `max_completion_tokens`: the others are sent what the caller wrote.
         refused_in_history: REASONING,
-        serves_openai: true,
+        fits_reasoning_models: true,
         has_developer_role: true,
         tools: Grammar::OPENAI,
         rate_limits: &limits::GITHUB,

@@ -1,9 +1,10 @@
-//! Parameters that OpenAI's reasoning models refuse and its other models take, at the hosts that send them OpenAI's format
-//! unchanged.
+//! Parameters that reasoning models of OpenAI and xAI refuse and their other models take, at the hosts that send them OpenAI's
+//! format unchanged.
 //!
 //! <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>,
 //! <https://platform.openai.com/docs/guides/latest-model> (parameter compatibility),
-//! <https://platform.openai.com/docs/api-reference/chat/create> (`stop`, `reasoning_effort`).
+//! <https://platform.openai.com/docs/api-reference/chat/create> (`stop`, `reasoning_effort`),
+//! <https://docs.x.ai/docs/guides/reasoning>.
 
 use std::borrow::Cow;
 
@@ -26,6 +27,8 @@ pub(super) struct Rules {
     pub refused_beside_effort: &'static [&'static str],
     /// The effort nearest to `none`, for models without `none`.
     pub lowest_effort: Option<&'static str>,
+    /// True if `max_tokens` is refused, and `max_completion_tokens` stands for it.
+    pub renames_limit: bool,
 }
 
 /// Parameters of sampling, and those that show it: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>.
@@ -41,6 +44,7 @@ pub(super) static O1: Rules = Rules {
     refused: sampling!("parallel_tool_calls"),
     refused_beside_effort: &[],
     lowest_effort: Some("low"),
+    renames_limit: true,
 };
 pub(super) static O3: Rules = Rules { models: "o3, o4-mini", refused: sampling!("parallel_tool_calls", "stop"), ..O1 };
 pub(super) static GPT_5: Rules =
@@ -53,14 +57,25 @@ pub(super) static GPT_5_1: Rules = Rules {
     refused: &["stop"],
     refused_beside_effort: &["temperature", "top_p", "logprobs", "top_logprobs"],
     lowest_effort: None,
+    renames_limit: true,
 };
 pub(super) static GPT_5_3: Rules = Rules { models: "gpt-5.3 and later", refused: &[], ..GPT_5_1 };
+pub(super) static GROK: Rules = Rules {
+    models: "grok-3-mini, grok-code, grok-4 and later",
+    refused: &["presence_penalty", "frequency_penalty", "stop"],
+    refused_beside_effort: &[],
+    lowest_effort: None,
+    renames_limit: false,
+};
+/// Without reasoning, some take stop sequences, and none penalties: <https://github.com/miaoxworld/NativeTavern/issues/83>.
+pub(super) static GROK_PLAIN: Rules =
+    Rules { models: "grok-4…-non-reasoning", refused: &["presence_penalty", "frequency_penalty"], ..GROK };
 
-/// Returns the rules of a model, by its name or that of a deployment that begins with it; `None` if it takes all of OpenAI's
-/// parameters, or is unknown.
+/// Returns the rules of a model, by its name or that of a deployment that begins with it; `None` if it takes all parameters of
+/// its vendor, or is unknown.
 pub(super) fn rules(model: &str) -> Option<&'static Rules> {
     let name = model.strip_prefix("ft:").unwrap_or(model);
-    let name = name.strip_prefix("openai/").unwrap_or(name);
+    let name = name.strip_prefix("openai/").or_else(|| name.strip_prefix("xai/")).unwrap_or(name);
     match name.as_bytes() {
         [b'o' | b'O', b'1'..=b'4'] => Some(if name.ends_with('1') { &O1 } else { &O3 }),
         [b'o' | b'O', number @ b'1'..=b'4', b'-' | b':', ..] => {
@@ -69,6 +84,9 @@ pub(super) fn rules(model: &str) -> Option<&'static Rules> {
         }
         [b'g' | b'G', ..] if name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("gpt-5")) => {
             gpt_5(&name[5..].to_ascii_lowercase())
+        }
+        [b'g' | b'G', ..] if name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("grok-")) => {
+            grok(&name[5..].to_ascii_lowercase())
         }
         _ => None,
     }
@@ -95,6 +113,16 @@ fn gpt_5(rest: &str) -> Option<&'static Rules> {
     }
 }
 
+/// Returns the rules of a Grok by the rest of its name.
+fn grok(rest: &str) -> Option<&'static Rules> {
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    let is_late = rest[..digits].parse::<u32>().is_ok_and(|major| (4..100).contains(&major));
+    match is_late || rest.starts_with("3-mini") || rest.starts_with("code") {
+        true if rest.contains("non-reasoning") => Some(&GROK_PLAIN),
+        is_known => is_known.then_some(&GROK),
+    }
+}
+
 /// Adapts parameters to a model: `max_tokens` becomes `max_completion_tokens`, `none` the lowest effort of a model without
 /// `none`; refused parameters are removed, and listed in `dropped`.
 ///
@@ -108,7 +136,9 @@ pub(in crate::providers) fn fit(
     dropped: &mut Vec<String>,
 ) -> Result<()> {
     let Some(rules) = rules(model) else { return Ok(()) };
-    if let Some(limit) = params.get("max_tokens").map(<[u8]>::to_vec) {
+    if rules.renames_limit
+        && let Some(limit) = params.get("max_tokens").map(<[u8]>::to_vec)
+    {
         let params = params.to_mut();
         params.remove("max_tokens");
         if params.get("max_completion_tokens").is_none() {
@@ -151,7 +181,8 @@ fn set_effort(params: &mut Cow<Params>, effort: &str) {
 
 /// All rules, for the documentation.
 #[cfg(test)]
-pub(super) static ALL: &[&Rules] = &[&O1, &O3, &GPT_5, &GPT_5_CODEX, &GPT_5_PRO, &GPT_5_1, &GPT_5_3];
+pub(super) static ALL: &[&Rules] =
+    &[&O1, &O3, &GPT_5, &GPT_5_CODEX, &GPT_5_PRO, &GPT_5_1, &GPT_5_3, &GROK, &GROK_PLAIN];
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +204,25 @@ mod tests {
         assert_eq!(models("gpt-5-pro"), Some(GPT_5_PRO.models));
         assert_eq!(models("gpt-5.2-codex"), Some(GPT_5_1.models));
         assert_eq!(models("gpt-5.10"), Some(GPT_5_3.models));
+        for name in [
+            "grok-3-mini",
+            "grok-3-mini-fast-beta",
+            "grok-code-fast-1",
+            "grok-4",
+            "grok-4-0709",
+            "grok-4-1-fast-reasoning",
+            "xai/grok-4-fast",
+            "Grok-4.5",
+            "grok-5",
+        ] {
+            assert_eq!(models(name), Some(GROK.models), "{name}");
+        }
+        for name in ["grok-4-fast-non-reasoning", "grok-4.20-0309-non-reasoning"] {
+            assert_eq!(models(name), Some(GROK_PLAIN.models), "{name}");
+        }
+        for name in ["grok-3", "grok-3-fast", "grok-2-vision-1212", "grok-beta", "grok-"] {
+            assert_eq!(models(name), None, "{name}");
+        }
         for name in ["gpt-4o", "gpt-5-chat-latest", "gpt-5.1-chat-latest", "o200k", "omni-moderation-latest", "gpt-50"]
         {
             assert_eq!(models(name), None, "{name}");

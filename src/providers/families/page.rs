@@ -14,7 +14,7 @@ This page lists which parameters each family of models accepts and rejects, on e
 
 A model is recognised by any of its names: bare, dated, `…-latest`, with a region or a vendor in front (`us.anthropic.…`), followed by `@` and a date, or within an ARN or a path. The ARN of an inference profile or a deployment contains a number instead of a name, so its family is unknown.
 
-OpenAI-compatible providers translate requests for their models themselves, and are sent the caller's parameters unchanged. The exception is OpenAI's reasoning models, for which `openai`, `azure` and `github` follow the table below.
+OpenAI-compatible providers translate requests for their models themselves, and are sent the caller's parameters unchanged. The exception is reasoning models of OpenAI and xAI, for which `openai`, `azure`, `github` and `xai` follow the table below.
 
 Claude is served by `anthropic`, `bedrock` and `vertex`. For Claude on Azure, use `anthropic` with the resource's address (`https://….services.ai.azure.com/anthropic`) as the base URL.
 ";
@@ -38,6 +38,7 @@ fn page() -> String {
     page += "\n## Sources\n\n";
     page += "- Gemini: <https://ai.google.dev/gemini-api/docs/thinking>, <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>, <https://ai.google.dev/gemini-api/docs/tool-combination>, <https://ai.google.dev/gemini-api/docs/thought-signatures>\n";
     page += "- OpenAI: <https://learn.microsoft.com/azure/ai-foundry/openai/how-to/reasoning>, <https://platform.openai.com/docs/guides/latest-model>, <https://platform.openai.com/docs/api-reference/chat/create>, <https://github.com/huggingface/smolagents/issues/1893>, <https://github.com/run-llama/llama_index/issues/20865>\n";
+    page += "- xAI: <https://docs.x.ai/docs/guides/reasoning>, <https://github.com/miaoxworld/NativeTavern/issues/83>, <https://github.com/QuantumNous/new-api/pull/6081>, <https://github.com/lobehub/lobehub/issues/7370>\n";
     for family in FAMILIES {
         let links: Vec<String> = family.sources.iter().map(|source| format!("<{source}>")).collect();
         writeln!(page, "- {}: {}", family.name, links.join(", ")).unwrap();
@@ -131,8 +132,8 @@ fn gemini() -> String {
 }
 
 fn openai() -> String {
-    let mut page = String::from("\n## OpenAI's reasoning models\n\n");
-    page += "These rules apply to chat completions and the Responses API. `max_tokens` is sent as `max_completion_tokens`. A rejected parameter raises `UnsupportedParamsError` before anything is sent; with `drop_params=True` it is left out and listed. A value that is the default (a `temperature` of 1, a penalty of 0) is left out. On Azure the rules apply if the deployment's name begins with the model's. `gpt-5-chat` and similar models are sent the caller's parameters unchanged.\n\n";
+    let mut page = String::from("\n## Reasoning models of OpenAI and xAI\n\n");
+    page += "These rules apply to chat completions and the Responses API. OpenAI's models are sent `max_tokens` as `max_completion_tokens`. A rejected parameter raises `UnsupportedParamsError` before anything is sent; with `drop_params=True` it is left out and listed. A value that is the default (a `temperature` of 1, a penalty of 0) is left out. On Azure the rules apply if the deployment's name begins with the model's. `gpt-5-chat` and similar models are sent the caller's parameters unchanged.\n\n";
     page += "| models | rejected | rejected with a `reasoning_effort` other than `none` | `reasoning_effort=\"none\"` |\n|---|---|---|---|\n";
     let names = |names: &[&str]| match names {
         [] => "–".to_owned(),
