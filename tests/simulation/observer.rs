@@ -99,8 +99,8 @@ pub struct Observer {
     waiting: usize,
     since: Time,
     begun: (u64, u64),
-    /// Times of the admissions since then.
-    sent: Vec<Time>,
+    /// Times of the admissions since then, and in the minute before.
+    sent: VecDeque<Time>,
     tokens: u64,
     /// Seconds of saturation, and what was used of the limit meanwhile: of all of it, and on average of the minutes, beginning at
     /// any time, that lie within it.
@@ -183,9 +183,10 @@ impl Observer {
         }
         self.resume(now);
         self.admitted += 1;
-        if self.waiting > 0 && self.begun.0 != u64::MAX {
-            self.sent.push(now);
+        if self.waiting == 0 || self.begun.0 == u64::MAX {
+            self.forget_sent(now);
         }
+        self.sent.push_back(now);
         self.tokens += tokens;
         self.in_flight += 1;
         number
@@ -251,7 +252,7 @@ impl Observer {
         if before == 0 {
             self.since = now;
             self.begun = (self.admitted, self.tokens);
-            self.sent.clear();
+            self.forget_sent(now);
             if now < self.disturbed_until {
                 self.begun = (u64::MAX, u64::MAX);
             }
@@ -274,7 +275,14 @@ impl Observer {
     fn resume(&mut self, now: Time) {
         if self.waiting > 0 && self.begun.0 == u64::MAX && now >= self.disturbed_until {
             (self.since, self.begun) = (now, (self.admitted, self.tokens));
-            self.sent.clear();
+            self.forget_sent(now);
+        }
+    }
+
+    /// Forgets the admissions that have left the window of a minute.
+    fn forget_sent(&mut self, now: Time) {
+        while self.sent.front().is_some_and(|at| *at + MINUTE <= now) {
+            self.sent.pop_front();
         }
     }
 
@@ -284,12 +292,16 @@ impl Observer {
             let part = |used: u64, limit: f64| used as f64 / (limit * seconds / 60.0);
             let of_tokens = part(self.tokens.saturating_sub(self.begun.1), self.limits.1);
             self.saturated += seconds;
-            self.used += of_tokens.max(part(self.admitted - self.begun.0, self.limits.0)) * seconds;
-            // The first of them ends here. Each admission is in those that end within a minute.
-            let first = self.since + MINUTE;
-            let ends = |at: Time| now.min(at + MINUTE).saturating_sub(at.max(first)).as_secs_f64();
-            let mean = self.sent.iter().map(|at| ends(*at)).sum::<f64>() / (seconds - 60.0);
-            self.used_of_minutes += of_tokens.max(mean / self.limits.0) * seconds;
+            // Each admission is in the minutes that end within a minute of it.
+            let mean = |first: Time| {
+                let ends = |at: &Time| now.min(*at + MINUTE).saturating_sub((*at).max(first)).as_secs_f64();
+                self.sent.iter().map(ends).sum::<f64>() / now.saturating_sub(first).as_secs_f64() / self.limits.0
+            };
+            // What was admitted in it lacks what still counts of the minute before, which may be a whole limit; the average of the
+            // minutes that end in it has the minute before, in which nobody may have asked.
+            let of_all = part(self.admitted - self.begun.0, self.limits.0).max(mean(self.since));
+            self.used += of_tokens.max(of_all) * seconds;
+            self.used_of_minutes += of_tokens.max(mean(self.since + MINUTE)) * seconds;
         }
     }
 }
@@ -335,6 +347,19 @@ mod tests {
         (60..=480).step_by(10).for_each(|at| _ = observer.admit(Duration::from_secs(at), 0, 0, None, (0, 0)));
         observer.waiting(MINUTE * 8, -1);
         assert_eq!((observer.saturated, observer.used.round(), observer.used_of_minutes), (300.0, 310.0, 300.0));
+    }
+
+    #[test]
+    fn what_was_admitted_before_a_saturation_and_counts_in_it_is_used() {
+        let mut observer = Observer::new(Some(6), None, None, 6.0, false);
+        for minute in 1..=4 {
+            (0..6).for_each(|_| _ = observer.admit(MINUTE * minute, 0, 0, None, (0, 0)));
+            if minute == 1 {
+                observer.waiting(MINUTE + Duration::from_secs(1), 1);
+            }
+        }
+        observer.waiting(MINUTE * 5 - Duration::from_secs(1), -1);
+        assert_eq!((observer.saturated, observer.used, observer.used_of_minutes), (238.0, 238.0, 238.0));
     }
 
     #[test]
