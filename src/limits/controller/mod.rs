@@ -287,7 +287,7 @@ impl Controller {
         let is_probe = self.state == PROBING && admitted_at >= self.probe;
         self.in_flight.finished();
         if let (Some(reserved), Some(used)) = (reserved, used) {
-            self.tokens.correct(admitted_at, used as f64 - reserved as f64);
+            self.tokens.settled(admitted_at, used as f64 - reserved as f64);
         }
         match outcome {
             Finish::Taken => {
@@ -300,10 +300,10 @@ impl Controller {
             }
             Finish::Refused { retry_after } => {
                 self.openings.refused(admitted_at);
-                self.requests.correct(admitted_at, -1.0);
+                self.requests.refused(admitted_at, 1.0);
                 let count = self.log.refused(admitted_at);
                 if let Some(tokens) = used.or(reserved) {
-                    self.tokens.correct(admitted_at, -(tokens as f64));
+                    self.tokens.refused(admitted_at, tokens as f64);
                 }
                 self.refused(now, admitted_at, is_probe, retry_after.map_or(0.0, seconds), count);
             }

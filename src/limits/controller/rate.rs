@@ -43,6 +43,9 @@ const TRY: f64 = 4.0;
 /// Time after which a request that was not refused was taken, in seconds.
 const TAKEN: f64 = 1.0;
 
+/// Weight of a request in the mean of their amounts.
+const WEIGHT: f64 = 0.02;
+
 /// The lowest rate that the first refusal sets, in units a second: three a minute, the fewest that providers allow.
 const LEAST: f64 = 3.0 / 60.0;
 
@@ -254,23 +257,30 @@ impl Rate {
         if has_waited || in_time || self.sliding(now) && self.full(now) {
             self.age += (now - self.last).clamp(0.0, (2.0 * gap).max(1.0));
         }
-        self.size = if self.size > 0.0 { self.size + (amount - self.size) * 0.02 } else { amount };
+        self.size = if self.size > 0.0 { self.size + (amount - self.size) * WEIGHT } else { amount };
         self.last = now;
         self.next = self.next.max(now - excess) + amount / rate;
         self.taken += amount;
         self.window.add(now, amount);
     }
 
-    /// Corrects the amount of a request that was admitted at `at`: it was refused, or its size is known by now.
-    pub(super) fn correct(&mut self, at: f64, difference: f64) {
-        if difference < 0.0 && at >= self.trial {
+    /// Takes back the amount of a request that was admitted at `at` and refused.
+    pub(super) fn refused(&mut self, at: f64, amount: f64) {
+        if at >= self.trial {
             self.trial = 0.0;
         }
+        self.taken -= amount;
+        self.window.add(at, -amount);
+    }
+
+    /// Corrects the amount of a request that was admitted at `at`: what it used is known by now.
+    ///
+    /// The ceiling is one of what is used. If requests were paced by larger estimates, a part of it would be used.
+    pub(super) fn settled(&mut self, at: f64, difference: f64) {
         self.taken += difference;
         self.window.add(at, difference);
-        if difference > 0.0 {
-            self.next += difference / self.rate();
-        }
+        self.next += difference / self.rate();
+        self.size = (self.size + difference * WEIGHT).max(1.0);
     }
 
     /// Returns the number of requests since the mark, roughly.

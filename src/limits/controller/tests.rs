@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytemuck::Zeroable;
@@ -485,5 +486,26 @@ fn requests_in_flight_are_counted_exactly() {
             controller.finished(now, admitted_at, outcome, Some(10), Some(20));
         }
         assert_eq!(controller.snapshot(now).in_flight, out.len() as u64);
+    }
+}
+
+/// Requests were paced by their estimates: a third of a limit was used where these were three times as large.
+#[test]
+fn a_limit_is_used_whatever_the_estimates_are() {
+    for (reserved, used, expected) in [(1.0, 1.0, 300), (3.0, 1.0, 300), (1.0, 2.0, 150)] {
+        let mut rate = Rate::zeroed();
+        rate.told(10.0);
+        let (mut out, mut count) = (VecDeque::new(), 0);
+        for now in (0..60_000).map(|millisecond| f64::from(millisecond) / 1000.0) {
+            while let Some(at) = out.pop_front_if(|at: &mut f64| *at + 0.5 <= now) {
+                rate.settled(at, used - reserved);
+            }
+            if rate.earliest(now, Some(reserved)) <= now {
+                rate.admitted(now, reserved, true);
+                out.push_back(now);
+                count += i32::from(now >= 30.0);
+            }
+        }
+        assert!((count - expected).abs() <= 6, "{count} of {reserved} that use {used}");
     }
 }
