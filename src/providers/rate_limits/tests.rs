@@ -322,7 +322,8 @@ fn of_a_provider_without_fields_a_refusal_asks_for_a_pause_alone() {
     let without_fields = all().map(|provider| provider.row()).filter(|row| row.rate_limits.windows.is_empty());
     let mut names: Vec<&str> = without_fields.map(|row| row.name).collect();
     let mut listed = SILENT.map(|(name, _)| name);
-    (names.sort_unstable(), listed.sort_unstable());
+    names.sort_unstable();
+    listed.sort_unstable();
     assert_eq!(names, listed, "each has its refusal here");
     let windows = || all().flat_map(|provider| provider.row().rate_limits.windows);
     let fields: String = windows()
