@@ -280,7 +280,9 @@ impl Rate {
         self.taken += difference;
         self.window.add(at, difference);
         self.next += difference / self.rate();
-        self.size = (self.size + difference * WEIGHT).max(1.0);
+        if self.size > 0.0 {
+            self.size = (self.size + difference * WEIGHT).max(1.0);
+        }
     }
 
     /// Returns the number of requests since the mark, roughly.

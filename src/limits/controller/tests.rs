@@ -489,6 +489,15 @@ fn requests_in_flight_are_counted_exactly() {
     }
 }
 
+/// Where no tokens are counted, none are taken for what is limited.
+#[test]
+fn requests_without_tokens_are_no_tokens() {
+    let mut rate = Rate::zeroed();
+    rate.admitted(1.0, 0.0, false);
+    rate.settled(1.0, 0.0);
+    assert!(!rate.is_used());
+}
+
 /// Requests were paced by their estimates: a third of a limit was used where these were three times as large.
 #[test]
 fn a_limit_is_used_whatever_the_estimates_are() {
