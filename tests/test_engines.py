@@ -27,6 +27,8 @@ from ritellm._memo import Memo
 HERE = Path(__file__).parent
 _engine_worker_feed = _engine_worker._Feed
 KEY = "sk-canary-of-engines"
+#: A text that is refused, but late: see the fixture `engine_server`.
+LATE_POISON = "poison 4"
 
 pytestmark = pytest.mark.usefixtures("with_key")
 
@@ -276,6 +278,23 @@ def test_an_error_fails_all_parts_if_asked_to(engine_server: Log, monkeypatch: p
     for part in [worker.submit(table, 1, ["text"]) for table in tables]:
         with pytest.raises(ritellm.BadRequestError, match="this text is poison"):
             part.outcomes()
+
+
+@pytest.mark.parametrize("engine_server", [1.0], indirect=True)
+def test_a_late_error_of_a_failed_part_fails_no_later_part(engine_server: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that runs a failed task again gives its rows to the same worker."""
+    needs("pyarrow")
+    import pyarrow
+
+    monkeypatch.setattr(_engine_worker, "IDLE", 0.1)
+    worker = _engine_worker.Worker(calls_at(engine_server.base_url, on_error="raise"))
+    failed = worker.submit(pyarrow.table({"text": [LATE_POISON, "poison"]}), 2, ["text"])
+    with pytest.raises(ritellm.BadRequestError, match="this text is poison"):
+        failed.outcomes()
+    # Answered after the error that is still to come.
+    part = worker.submit(pyarrow.table({"text": ["row 14"]}), 1, ["text"])
+    assert [outcome.get("answer") for outcome in part.outcomes()] == ["ROW 14"]
+    assert engine_server.texts()[LATE_POISON] == 1
 
 
 def test_rows_that_nobody_waits_for_are_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,8 @@ class Worker:
             raise RiteLLMError("a job ended without the outcomes of all rows: please report it")
 
     def _set(self, part: Part, index: int, outcome: _Outcome, error: Any) -> None:
-        if error is not None and self.calls.on_error == "raise":
+        # Errors of a part that has failed before come while its rows land: they say nothing about parts that came since.
+        if error is not None and self.calls.on_error == "raise" and not part.is_over:
             # The computation fails, so that the other parts are for nobody.
             for other in [part, *self._open_parts()]:
                 other.fail(error)
